@@ -1,0 +1,22 @@
+"""What a team declares: sources, entities, feature views, feature services, and how they are named."""
+
+from fs_core.definitions.base import Definition
+from fs_core.definitions.entity import Entity
+from fs_core.definitions.references import Reference, VersionSelector
+from fs_core.definitions.service import FeatureService
+from fs_core.definitions.source import SQL, Source
+from fs_core.definitions.stored import from_dict
+from fs_core.definitions.view import FeatureView, Field
+
+__all__ = [
+    "SQL",
+    "Definition",
+    "Entity",
+    "FeatureService",
+    "FeatureView",
+    "Field",
+    "Reference",
+    "Source",
+    "VersionSelector",
+    "from_dict",
+]

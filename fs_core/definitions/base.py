@@ -1,0 +1,129 @@
+"""What every definition shares: a checked name, a version, documentation, and a content digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from fs_core.errors import DefinitionError
+
+_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,62}")
+_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+
+
+def check_name(name: object, what: str, *, joinable: bool = False) -> str:
+    """Return `name` if every back-end can carry it.
+
+    A name is a letter or underscore, then up to 62 letters, digits or underscores: the common ground
+    of SQL, Parquet, Delta, file systems and Python keywords arguments. A leading `__` is the store's
+    own. A `joinable` name (a view's) holds no `__` at all, since `view__feature` must split again.
+
+    Raises:
+        DefinitionError: the name breaks the rule.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise DefinitionError(
+            f"{what} name {name!r} is not usable. Start with a letter, then letters, digits or "
+            "underscores, 63 at most; a leading '__' is reserved."
+        )
+    if joinable and "__" in name:
+        raise DefinitionError(f"{what} name {name!r} holds '__', which separates view from feature in full names.")
+    return name
+
+
+def check_version(version: object, what: str) -> str:
+    """Return `version` if it is `major.minor.patch`; raise `DefinitionError` if not."""
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise DefinitionError(f"{what}: version {version!r} is not major.minor.patch, such as '1.0.0'.")
+    return version
+
+
+def version_key(version: str) -> tuple[int, int, int]:
+    """Return a semantic version in the order versions have."""
+    major, minor, patch = version.split(".")
+    return int(major), int(minor), int(patch)
+
+
+def check_unique(names: Iterable[str], what: str) -> None:
+    """Refuse two names that SQL engines can't tell apart: they compare names without case."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.lower() in seen:
+            raise DefinitionError(
+                f"{what}: {seen[name.lower()]!r} and {name!r} are one name to a database. Rename one of them."
+            )
+        seen[name.lower()] = name
+
+
+def freeze_tags(tags: Mapping[str, str], what: str) -> Mapping[str, str]:
+    """Return a read-only copy of `tags`; raise `DefinitionError` if a key or value is no text."""
+    for key, value in tags.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise DefinitionError(f"{what}: tag {key!r}={value!r} is not text on both sides.")
+    return MappingProxyType(dict(sorted(tags.items())))
+
+
+class Definition:
+    """A frozen, versioned declaration.
+
+    Subclasses are dataclasses with `name`, `version`, `description`, `owner` and `tags`. `content()`
+    is what determines values and is digested; `documentation()` is what people read and is not.
+    Both are JSON-serialisable, and `fs_core.definitions.from_dict` reads them back.
+    """
+
+    kind: ClassVar[str]
+    name: str
+    version: str
+    description: str
+    owner: str
+    tags: Mapping[str, str]
+
+    def content(self) -> dict[str, Any]:
+        """Return what determines the values this definition stands for."""
+        raise TypeError(f"{type(self).__name__} doesn't say what its content is.")
+
+    def documentation(self) -> dict[str, Any]:
+        """Return what people read about it."""
+        return {"description": self.description, "owner": self.owner, "tags": dict(self.tags)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole definition; `from_dict` turns it back into an equal one."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "version": self.version,
+            "content": self.content(),
+            "documentation": self.documentation(),
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (64 hex digits) of kind, name and content: equal exactly when the meaning is."""
+        text = json.dumps([self.kind, self.name, self.content()], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def ref(self) -> str:
+        """The reference that names exactly this version: `name:v1.2.3`."""
+        return f"{self.name}:v{self.version}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A mapping proxy doesn't pickle.
+        return {k: dict(v) if isinstance(v, MappingProxyType) else v for k, v in self.__dict__.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, MappingProxyType(value) if isinstance(value, dict) else value)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.name, self.version))
+
+
+def freeze(definition: object, **values: object) -> None:
+    """Set normalised values on a frozen dataclass while it is being constructed."""
+    for name, value in values.items():
+        object.__setattr__(definition, name, value)

@@ -1,0 +1,82 @@
+"""References: how features are named, with or without a version.
+
+view                      every feature of the view (a service's name means the service)
+view.*                    the same
+view.feature              one feature
+...:v1.2.3                by semantic version
+...@3f2a9c1               by content digest, at least 7 of its digits, like a commit
+...@2024-01-15T10:30:00Z  what was current then
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fs_core.errors import DataError, DefinitionError
+from fs_core.times import micros
+
+_REFERENCE = re.compile(
+    r"(?P<name>[A-Za-z_]\w*)(?:\.(?P<feature>\*|[A-Za-z_]\w*))?"
+    r"(?::v?(?P<version>\d+\.\d+\.\d+)|@(?P<digest>[0-9a-f]{7,64})|@(?P<moment>\d{4}-\d\d-\d\d.*))?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class VersionSelector:
+    """Which version is meant: at most one of the three is set; none means the current one.
+
+    Attributes:
+        version: `major.minor.patch`.
+        digest: leading hex digits of the content digest, at least 7.
+        moment: microseconds since 1970-01-01 UTC; the version that was current then.
+    """
+
+    version: str | None = None
+    digest: str | None = None
+    moment: int | None = None
+
+
+CURRENT = VersionSelector()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A parsed reference.
+
+    Attributes:
+        name: the view's or service's name.
+        feature: one feature's name, or None for all of them.
+        selector: the version meant.
+        text: the reference as it was written.
+    """
+
+    name: str
+    feature: str | None
+    selector: VersionSelector
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Parse a reference; raise `DefinitionError` if it is none."""
+        match = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise DefinitionError(
+                f"{text!r} is no reference. Write 'view', 'view.feature' or 'view.*', "
+                "optionally with ':v1.2.3', '@3f2a9c1' or '@2024-01-15T10:30:00Z'."
+            )
+        feature = None if match["feature"] in (None, "*") else match["feature"]
+        selector = VersionSelector(match["version"], match["digest"], _moment(match["moment"], text))
+        return cls(match["name"], feature, selector, text)
+
+
+def _moment(text: str | None, reference: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        return micros(text)
+    except DataError:
+        raise DefinitionError(
+            f"reference {reference!r}: {text!r} is no ISO 8601 time, such as 2024-01-15T10:30:00Z."
+        ) from None

@@ -1,0 +1,49 @@
+"""Feature services: the features one model takes, under one name and version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from fs_core.definitions.base import Definition, check_name, check_version, freeze, freeze_tags
+from fs_core.definitions.references import Reference
+from fs_core.errors import DefinitionError
+
+
+@dataclass(frozen=True, eq=True)
+class FeatureService(Definition):
+    """The features that one model takes, in order.
+
+    Args:
+        features: references: `view`, `view.*`, `view.feature`, each with an optional version. One
+            without a version means the current one at the moment of use.
+
+    Raises:
+        DefinitionError: there is no feature, or a reference doesn't parse.
+    """
+
+    kind: ClassVar[str] = "service"
+
+    name: str
+    features: Sequence[str]
+    version: str = "1.0.0"
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        what = f"service {self.name!r}"
+        check_name(self.name, "service")
+        check_version(self.version, what)
+        if not isinstance(self.features, list | tuple) or not self.features:
+            raise DefinitionError(f"{what} needs features, such as features=['user_stats.*'].")
+        for feature in self.features:
+            Reference.parse(feature)
+        freeze(self, features=tuple(self.features), tags=freeze_tags(self.tags, what))
+
+    def content(self) -> dict[str, Any]:
+        """Return the references, in order."""
+        return {"features": list(self.features)}
+
+    __hash__ = Definition.__hash__

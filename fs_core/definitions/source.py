@@ -1,0 +1,80 @@
+"""Sources: the raw data that features are made from, and the SQL that makes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from fs_core.definitions.base import Definition, check_name, check_version, freeze, freeze_tags
+from fs_core.errors import DefinitionError
+
+_FORMATS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json", ".ndjson": "json", ".jsonl": "json"}
+
+
+@dataclass(frozen=True, eq=True)
+class Source(Definition):
+    """Raw data in files: a node of the lineage, and a table name in SQL.
+
+    Args:
+        name: the name by which SQL selects from it.
+        path: a Parquet, CSV or JSON file, or a glob of several. A relative path is looked up in the
+            working directory, then in the store's directory.
+        format: `parquet`, `csv` or `json`; by default what the path's ending says (`.gz` set aside).
+
+    Where the data lies is documentation, not content: a moved file doesn't change what features mean.
+    """
+
+    kind: ClassVar[str] = "source"
+
+    name: str
+    path: str | os.PathLike[str]
+    format: str | None = None
+    description: str = ""
+    version: str = "1.0.0"
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        what = f"source {self.name!r}"
+        check_name(self.name, "source")
+        check_version(self.version, what)
+        if not isinstance(self.path, str | os.PathLike) or not str(self.path):
+            raise DefinitionError(f"{what} needs a path, such as path='data/orders.parquet'.")
+        path = os.fspath(self.path)
+        freeze(self, path=path, format=_format(path, self.format, what), tags=freeze_tags(self.tags, what))
+
+    def content(self) -> dict[str, Any]:
+        """Return the format; the name is digested beside it."""
+        return {"format": self.format}
+
+    def documentation(self) -> dict[str, Any]:
+        """Return what people read, and where the data lies."""
+        return {**super().documentation(), "path": self.path}
+
+    __hash__ = Definition.__hash__
+
+
+@dataclass(frozen=True)
+class SQL:
+    """A DuckDB query over sources, one row for each fact: keys, event time, feature columns.
+
+    Raises:
+        DefinitionError: the query is empty.
+    """
+
+    query: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, str) or not self.query.strip():
+            raise DefinitionError("SQL needs a query, such as SQL('SELECT ... FROM orders').")
+        freeze(self, query=self.query.strip())
+
+
+def _format(path: str, declared: str | None, what: str) -> str:
+    stem = path.lower().removesuffix(".gz").removesuffix(".zst")
+    found = declared or _FORMATS.get(os.path.splitext(stem)[1])
+    if found not in set(_FORMATS.values()):
+        raise DefinitionError(f"{what}: can't tell the format of {path!r}. Say format='parquet', 'csv' or 'json'.")
+    return found

@@ -1,0 +1,72 @@
+"""Reading a definition back from what `to_dict` wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fs_core.definitions.base import Definition
+from fs_core.definitions.entity import Entity
+from fs_core.definitions.service import FeatureService
+from fs_core.definitions.source import SQL, Source
+from fs_core.definitions.view import FeatureView, Field
+from fs_core.errors import DefinitionError
+
+SourceLookup = Callable[[str], Source]
+
+
+def from_dict(data: Mapping[str, Any], source: SourceLookup) -> Definition:
+    """Return the definition that `Definition.to_dict` described, equal to the original.
+
+    Args:
+        data: what `to_dict` returned, perhaps through JSON.
+        source: gives the `Source` of a name, for views that read one directly.
+
+    Raises:
+        DefinitionError: the kind is unknown: a newer program wrote it.
+    """
+    readers: dict[str, Callable[..., Definition]] = {"entity": _entity, "service": _service, "source": _source}
+    if data["kind"] == "view":
+        return _view(data, source)
+    if data["kind"] not in readers:
+        raise DefinitionError(f"unknown kind of definition {data['kind']!r}: a newer fs_core wrote it. Upgrade.")
+    return readers[data["kind"]](data)
+
+
+def _common(data: Mapping[str, Any]) -> dict[str, Any]:
+    docs = data["documentation"]
+    return {
+        "name": data["name"],
+        "version": data["version"],
+        "description": docs["description"],
+        "owner": docs["owner"],
+        "tags": docs["tags"],
+    }
+
+
+def _entity(data: Mapping[str, Any]) -> Entity:
+    return Entity(keys=dict(data["content"]["keys"]), **_common(data))
+
+
+def _source(data: Mapping[str, Any]) -> Source:
+    return Source(path=data["documentation"]["path"], format=data["content"]["format"], **_common(data))
+
+
+def _service(data: Mapping[str, Any]) -> FeatureService:
+    return FeatureService(features=list(data["content"]["features"]), **_common(data))
+
+
+def _view(data: Mapping[str, Any], source: SourceLookup) -> FeatureView:
+    content, docs = data["content"], data["documentation"]
+    origin = content["source"] or {}
+    return FeatureView(
+        entity=[Entity(e["name"], keys=dict(e["keys"])) for e in content["entities"]],
+        fields=[Field(description=docs["fields"][f["name"]], **{k: f[k] for k in f}) for f in content["fields"]],
+        source=SQL(origin["sql"]) if "sql" in origin else source(origin["source"]) if "source" in origin else None,
+        event_timestamp=content["event_timestamp"],
+        available_at=content["available_at"],
+        lag=content["lag"],
+        ttl=content["ttl"],
+        online=docs["online"],
+        **_common(data),
+    )

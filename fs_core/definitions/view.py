@@ -1,0 +1,203 @@
+"""Feature views: fields of one entity that come from one place and share one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from fs_core import dtypes
+from fs_core.definitions.base import Definition, check_name, check_unique, check_version, freeze, freeze_tags
+from fs_core.definitions.entity import Entity
+from fs_core.definitions.source import SQL, Source
+from fs_core.errors import DefinitionError
+from fs_core.times import duration_micros, format_duration, parse_duration
+
+
+@dataclass(frozen=True)
+class Field:
+    """One feature of a view.
+
+    Args:
+        name: the column's name in data and results.
+        dtype: a pyarrow type or its text (see `fs_core.dtypes`).
+        description: what it means and in which unit; a view with an undescribed field isn't registered.
+        minimum: the least value a write may carry, itself included; None for no bound.
+        maximum: the greatest value a write may carry, itself included; None for no bound.
+        nullable: whether a write may carry nulls.
+
+    Raises:
+        DefinitionError: the name or dtype can't be used, or the bounds don't suit them.
+    """
+
+    name: str
+    dtype: pa.DataType | str
+    description: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    nullable: bool = True
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "field")
+        dtype = dtypes.resolve(self.dtype, f"field {self.name!r}")
+        freeze(self, dtype=dtype)
+        bounds = [bound for bound in (self.minimum, self.maximum) if bound is not None]
+        if bounds and not _has_order(dtype):
+            raise DefinitionError(f"field {self.name!r}: {dtype} has no range; drop minimum and maximum.")
+        if any(isinstance(b, bool) or not isinstance(b, int | float) or b != b for b in bounds):
+            raise DefinitionError(f"field {self.name!r}: minimum and maximum are numbers, not {bounds!r}.")
+        if len(bounds) == 2 and bounds[0] > bounds[1]:
+            raise DefinitionError(f"field {self.name!r}: minimum {bounds[0]} exceeds maximum {bounds[1]}.")
+
+    @property
+    def type(self) -> pa.DataType:
+        """The Arrow type."""
+        return self.dtype
+
+
+@dataclass(frozen=True, eq=True)
+class FeatureView(Definition):
+    """Fields of one entity (or several: a composite key) that come from one source.
+
+    Args:
+        name: how references name it; no `__` inside.
+        entity: the entity, or a list of entities whose keys together are the key.
+        version: `major.minor.patch`; a registered version never changes.
+        fields: the features.
+        source: an `SQL` query, a `Source` whose columns carry the fields' names, or None for a view
+            that is only written and pushed to.
+        event_timestamp: the column that says when a fact became true.
+        available_at: the column that says when the system could first have used it; None where that
+            is the event time.
+        lag: how long after its event time a fact is available at the earliest.
+        ttl: how long a fact stays usable; None for ever.
+        online: whether the view is served online; offline-only views cost no online memory.
+
+    Raises:
+        DefinitionError: names clash, an entity or field is missing, a duration doesn't parse.
+    """
+
+    kind: ClassVar[str] = "view"
+
+    name: str
+    entity: Entity | Sequence[Entity]
+    fields: Sequence[Field]
+    version: str = "1.0.0"
+    source: SQL | Source | None = None
+    event_timestamp: str = "event_timestamp"
+    available_at: str | None = None
+    lag: timedelta | str = timedelta(0)
+    ttl: timedelta | str | None = None
+    online: bool = True
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        what = f"view {self.name!r}"
+        check_name(self.name, "view", joinable=True)
+        check_version(self.version, what)
+        freeze(
+            self,
+            entity=_entities(self.entity, what),
+            fields=_fields(self.fields, what),
+            lag=parse_duration(self.lag, f"{what}: lag"),
+            ttl=None if self.ttl is None else parse_duration(self.ttl, f"{what}: ttl"),
+            tags=freeze_tags(self.tags, what),
+        )
+        if self.ttl == timedelta(0):
+            raise DefinitionError(f"{what}: with ttl='0s' every row is expired at once. Use None for no expiry.")
+        if self.source is not None and not isinstance(self.source, SQL | Source):
+            raise DefinitionError(f"{what}: source is {self.source!r}; pass SQL('SELECT ...'), a Source or None.")
+        times = [check_name(self.event_timestamp, f"{what}: event_timestamp")]
+        if self.available_at is not None and self.available_at != self.event_timestamp:
+            times.append(check_name(self.available_at, f"{what}: available_at"))
+        check_unique([*self.keys, *times, *(f.name for f in self.fields)], what)
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """The entities, one or several."""
+        return self.entity  # type: ignore[return-value]  # frozen into a tuple above
+
+    @cached_property
+    def keys(self) -> dict[str, pa.DataType]:
+        """The key columns, in order: name to Arrow type."""
+        return {key: dtypes.resolve(dtype) for entity in self.entities for key, dtype in entity.keys.items()}
+
+    @cached_property
+    def features(self) -> dict[str, pa.DataType]:
+        """The feature columns, in order: name to Arrow type."""
+        return {f.name: f.type for f in self.fields}
+
+    @property
+    def lag_micros(self) -> int:
+        """The lag in microseconds."""
+        return duration_micros(parse_duration(self.lag))
+
+    @property
+    def ttl_micros(self) -> int | None:
+        """The ttl in microseconds, or None for ever."""
+        return None if self.ttl is None else duration_micros(parse_duration(self.ttl))
+
+    @cached_property
+    def storage_name(self) -> str:
+        """The name under which back-ends keep this view's rows: one for each meaning.
+
+        It carries the digest rather than the version, so a version that only mends the documentation
+        keeps its rows.
+        """
+        return f"{self.name}-{self.digest[:16]}"
+
+    def content(self) -> dict[str, Any]:
+        """Return keys, fields with ranges, source, and the parameters of the as-of rule."""
+        return {
+            "entities": [{"name": e.name, **e.content()} for e in self.entities],
+            "fields": [_field_content(f) for f in self.fields],
+            "source": _source_content(self.source),
+            "event_timestamp": self.event_timestamp,
+            "available_at": self.available_at,
+            "lag": format_duration(parse_duration(self.lag)),
+            "ttl": None if self.ttl is None else format_duration(parse_duration(self.ttl)),
+        }
+
+    def documentation(self) -> dict[str, Any]:
+        """Return what people read, and whether the view is served online: neither changes a value."""
+        fields = {f.name: f.description for f in self.fields}
+        return {**super().documentation(), "fields": fields, "online": self.online}
+
+    __hash__ = Definition.__hash__
+
+
+def _entities(entity: Entity | Sequence[Entity], what: str) -> tuple[Entity, ...]:
+    entities = (entity,) if isinstance(entity, Entity) else tuple(entity) if isinstance(entity, list | tuple) else ()
+    if not entities or not all(isinstance(e, Entity) for e in entities):
+        raise DefinitionError(f"{what}: entity is {entity!r}; pass an Entity or a list of them.")
+    check_unique((key for e in entities for key in e.keys), f"{what}: keys of its entities")
+    return entities
+
+
+def _fields(fields: Sequence[Field], what: str) -> tuple[Field, ...]:
+    found = tuple(fields) if isinstance(fields, list | tuple) else ()
+    if not found or not all(isinstance(f, Field) for f in found):
+        raise DefinitionError(f"{what}: fields is {fields!r}; pass a list with at least one Field.")
+    return found
+
+
+def _field_content(f: Field) -> dict[str, Any]:
+    content: dict[str, Any] = {"name": f.name, "dtype": dtypes.canonical(f.type)}
+    rules = {"minimum": f.minimum, "maximum": f.maximum, "nullable": None if f.nullable else False}
+    return content | {name: rule for name, rule in rules.items() if rule is not None}
+
+
+def _source_content(source: SQL | Source | None) -> dict[str, str] | None:
+    if source is None:
+        return None
+    return {"sql": source.query} if isinstance(source, SQL) else {"source": source.name}
+
+
+def _has_order(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype))

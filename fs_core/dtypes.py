@@ -1,0 +1,165 @@
+"""The types a feature or key may have, their names, and how history stores them.
+
+A dtype is declared as a pyarrow type or as text: `int64`, `float32`, `string`, `bool`, `binary`,
+`date`, `timestamp` (UTC microseconds), `decimal(10, 2)`, `list<float32>` or, for embeddings,
+`list<float32>[384]`. `canonical` gives the one text that definitions are stored and compared by.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+
+from fs_core.errors import DefinitionError
+
+_ALIASES: dict[str, pa.DataType] = {
+    "bool": pa.bool_(),
+    "boolean": pa.bool_(),
+    "int": pa.int64(),
+    "int8": pa.int8(),
+    "int16": pa.int16(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "uint8": pa.uint8(),
+    "uint16": pa.uint16(),
+    "uint32": pa.uint32(),
+    "uint64": pa.uint64(),
+    "float": pa.float64(),
+    "float16": pa.float16(),
+    "halffloat": pa.float16(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "str": pa.string(),
+    "binary": pa.binary(),
+    "bytes": pa.binary(),
+    "date": pa.date32(),
+    "date32": pa.date32(),
+    "date32[day]": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+_LIST = re.compile(r"list<(.+)>(?:\[(\d+)\])?")
+_DECIMAL = re.compile(r"decimal(?:128)?\(\s*(\d+)\s*,\s*(-?\d+)\s*\)")
+_TIMESTAMP = re.compile(r"timestamp\[(s|ms|us)(?:,\s*(?:tz=)?([^\]]+))?\]")
+
+# Delta tables know no unsigned integers and no half floats: each is kept in the next wider type.
+_WIDER: dict[pa.DataType, pa.DataType] = {
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+    pa.float16(): pa.float32(),
+}
+
+
+def resolve(dtype: pa.DataType | str, what: str = "dtype") -> pa.DataType:
+    """Return the Arrow type that `dtype` names, in its plain form.
+
+    `large_string` and `string_view` become `string`, dictionaries their value type, large lists
+    plain lists: layouts differ, values don't.
+
+    Raises:
+        DefinitionError: the text names no type, or no back-end can carry it.
+    """
+    found = _parse(dtype) if isinstance(dtype, str) else dtype
+    if not isinstance(found, pa.DataType):
+        raise DefinitionError(
+            f"{what}: {dtype!r} is no dtype. Use a pyarrow type or one of {', '.join(sorted(_ALIASES))}, "
+            "decimal(p, s), list<T>, list<T>[n]."
+        )
+    plain = plain_type(found)
+    if not is_supported(plain):
+        raise DefinitionError(f"{what}: {found} can't be stored. {_way_out(plain)}")
+    return plain
+
+
+def canonical(dtype: pa.DataType) -> str:
+    """Return the text that `resolve` reads back as exactly this type."""
+    if pa.types.is_fixed_size_list(dtype):
+        return f"list<{canonical(dtype.value_type)}>[{dtype.list_size}]"
+    if pa.types.is_list(dtype):
+        return f"list<{canonical(dtype.value_type)}>"
+    if pa.types.is_decimal128(dtype):
+        return f"decimal({dtype.precision}, {dtype.scale})"
+    if pa.types.is_timestamp(dtype):
+        return f"timestamp[{dtype.unit}{', ' + dtype.tz if dtype.tz else ''}]"
+    names = {pa.float16(): "float16", pa.float32(): "float32", pa.float64(): "float64", pa.date32(): "date32"}
+    return names.get(dtype, str(dtype))
+
+
+def is_supported(dtype: pa.DataType) -> bool:
+    """Tell whether a feature may have this (plain) type."""
+    if pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype):
+        return _is_scalar(dtype.value_type)
+    return _is_scalar(dtype)
+
+
+def is_key_type(dtype: pa.DataType) -> bool:
+    """Tell whether a key may have this (plain) type: one whose equality nobody argues about."""
+    return is_supported(dtype) and not (
+        pa.types.is_floating(dtype) or pa.types.is_nested(dtype) or pa.types.is_decimal(dtype)
+    )
+
+
+def storage_type(dtype: pa.DataType) -> pa.DataType:
+    """Return the type in which a Delta table keeps `dtype` without loss; cast back on read."""
+    if pa.types.is_timestamp(dtype):
+        return pa.timestamp("us", tz="UTC" if dtype.tz else None)
+    if pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype):
+        return pa.list_(storage_type(dtype.value_type))
+    return _WIDER.get(dtype, dtype)
+
+
+def plain_type(dtype: pa.DataType) -> pa.DataType:
+    """Return `dtype` without its layout: what the values are, not how they are kept."""
+    if pa.types.is_dictionary(dtype):
+        return plain_type(dtype.value_type)
+    if pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype):
+        return pa.string()
+    if pa.types.is_large_binary(dtype) or pa.types.is_binary_view(dtype):
+        return pa.binary()
+    if pa.types.is_fixed_size_list(dtype):
+        return pa.list_(plain_type(dtype.value_type), dtype.list_size)
+    if pa.types.is_list(dtype) or pa.types.is_large_list(dtype):
+        return pa.list_(plain_type(dtype.value_type))
+    return dtype
+
+
+def _parse(text: str) -> pa.DataType | None:
+    text = text.strip()
+    if text in _ALIASES:
+        return _ALIASES[text]
+    if match := _LIST.fullmatch(text):
+        inner = _parse(match[1])
+        if inner is None:
+            return None
+        return pa.list_(inner, int(match[2])) if match[2] else pa.list_(inner)
+    if match := _DECIMAL.fullmatch(text):
+        precision, scale = int(match[1]), int(match[2])
+        return pa.decimal128(precision, scale) if 1 <= precision <= 38 else None
+    if match := _TIMESTAMP.fullmatch(text):
+        return pa.timestamp(match[1], tz=match[2])
+    return None
+
+
+def _is_scalar(dtype: pa.DataType) -> bool:
+    if pa.types.is_timestamp(dtype):
+        return dtype.unit != "ns"
+    if pa.types.is_decimal(dtype):
+        return bool(pa.types.is_decimal128(dtype) and 0 <= dtype.scale <= dtype.precision)
+    return dtype in _SCALARS
+
+
+_SCALARS = frozenset(_ALIASES.values())
+
+
+def _way_out(dtype: pa.DataType) -> str:
+    if pa.types.is_timestamp(dtype):
+        return "Use timestamp[us]: the store keeps microseconds."
+    if pa.types.is_duration(dtype) or pa.types.is_time(dtype):
+        return "Use int64 and name the unit in the description."
+    if pa.types.is_struct(dtype) or pa.types.is_map(dtype):
+        return "Declare one field for each member."
+    return "Use a scalar, list<T> or list<T>[n] of a scalar T."

@@ -1,0 +1,148 @@
+"""Every error this library raises on purpose.
+
+    FeatureStoreError
+    ├── ConfigurationError            a store directory, URL or setting that can't be used
+    ├── DefinitionError               a definition that contradicts itself
+    │   ├── DocumentationError        ... or says nothing about what it means
+    │   └── VersionConflictError      ... or changes a version that is already registered
+    ├── UnknownReferenceError         a name, version or digest nobody registered
+    ├── DataError                     rows or keys that don't fit their definition
+    │   ├── SchemaError               ... by their columns or types
+    │   ├── ValidationError           ... by their values
+    │   └── NameClashError            two result columns that want one name
+    ├── SourceError                   a source that is missing, or SQL that fails
+    ├── RegistryError                 the registry can't be read or written
+    ├── OfflineStoreError             history can't be read or written
+    └── OnlineStoreError              the online store can't answer
+        ├── NotOnlineError            ... because the view was not declared online
+        ├── OnlineUnavailableError    ... because the server doesn't
+        ├── MomentNotOnlineError      ... for that moment; history can
+        └── CorruptRowError           ... because the stored bytes are damaged
+
+A message says what was wrong, where, and what to do about it. Messages never carry a password:
+URLs pass through `redact_url` first.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from urllib.parse import urlsplit, urlunsplit
+
+__all__ = [
+    "ConfigurationError",
+    "CorruptRowError",
+    "DataError",
+    "DefinitionError",
+    "DocumentationError",
+    "FeatureStoreError",
+    "MomentNotOnlineError",
+    "NameClashError",
+    "NotOnlineError",
+    "OfflineStoreError",
+    "OnlineStoreError",
+    "OnlineUnavailableError",
+    "RegistryError",
+    "SchemaError",
+    "SourceError",
+    "UnknownReferenceError",
+    "ValidationError",
+    "VersionConflictError",
+]
+
+
+class FeatureStoreError(Exception):
+    """The root: catch this to catch everything the library raises on purpose."""
+
+
+class ConfigurationError(FeatureStoreError):
+    """A store directory, URL or setting can't be used."""
+
+
+class DefinitionError(FeatureStoreError, ValueError):
+    """A definition contradicts itself or breaks a naming rule."""
+
+
+class DocumentationError(DefinitionError):
+    """A view or a field was registered without a description."""
+
+
+class VersionConflictError(DefinitionError):
+    """A registered version was applied again with other content."""
+
+
+class UnknownReferenceError(FeatureStoreError, LookupError):
+    """A name, version or digest that the registry doesn't hold."""
+
+
+class DataError(FeatureStoreError, ValueError):
+    """Rows or keys don't fit the definition they are used with."""
+
+
+class SchemaError(DataError):
+    """Columns are missing, unexpected or of the wrong type."""
+
+
+class ValidationError(DataError):
+    """Values break a rule: a null key, a null time, a declared range."""
+
+
+class NameClashError(DataError):
+    """Two columns of a result would carry the same name."""
+
+
+class SourceError(FeatureStoreError):
+    """A source file is missing, or its SQL fails or yields other columns."""
+
+
+class RegistryError(FeatureStoreError):
+    """The registry can't be read or written."""
+
+
+class OfflineStoreError(FeatureStoreError):
+    """History can't be read or written."""
+
+
+class OnlineStoreError(FeatureStoreError):
+    """The online store can't answer."""
+
+
+class NotOnlineError(OnlineStoreError):
+    """The view was not declared with `online=True`."""
+
+
+class OnlineUnavailableError(OnlineStoreError):
+    """The online store's server can't be reached or doesn't answer."""
+
+
+class MomentNotOnlineError(OnlineStoreError):
+    """The online store holds a newer row than the moment asked for; only history can tell."""
+
+
+class CorruptRowError(OnlineStoreError):
+    """Stored bytes are truncated, damaged or of another schema."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence that offers the nearest known names, or lists a few; empty if none exist."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if near:
+        return f" Did you mean {' or '.join(repr(n) for n in near)}?"
+    if not names:
+        return ""
+    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    return f" Known: {shown}."
+
+
+def redact_url(url: str) -> str:
+    """Return `url` with its password replaced by `***` and its query dropped, safe to print."""
+    parts = urlsplit(url)
+    location = parts.netloc
+    if "@" in location:
+        credentials, _, host = location.rpartition("@")
+        user = credentials.partition(":")[0]
+        location = f"{user}:***@{host}" if ":" in credentials else f"{user}@{host}"
+    if location == parts.netloc and not parts.query:
+        return url
+    return urlunsplit((parts.scheme, location, parts.path, "", ""))

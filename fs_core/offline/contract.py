@@ -1,0 +1,88 @@
+"""What a history back-end must do. `fs_core.testing.OfflineStoreSuite` certifies one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+
+Snapshot = int
+"""One whole state of a view's history; later states have greater numbers. -1: nothing was ever written."""
+
+EMPTY: Snapshot = -1
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """How far an online store has been filled: the state of history read, and the moment it stood for.
+
+    Attributes:
+        snapshot: the history state that was read.
+        until: microseconds since 1970-01-01 UTC; rows available by then were considered.
+    """
+
+    snapshot: Snapshot
+    until: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form."""
+        return {"snapshot": self.snapshot, "until": self.until}
+
+
+@runtime_checkable
+class OfflineStore(Protocol):
+    """Append-only history of feature views, with snapshots.
+
+    Determinism: the same snapshot gives the same bits for ever, on any thread count.
+    Atomicity: an append is seen whole or not at all, by every process, and never blocks readers.
+    Thread-safety: one instance serves any number of threads. Pickling and forking: an instance holds
+    configuration only and opens what it needs in the process that uses it.
+    Rows arrive validated: in `history_schema(view)`, keys and times without nulls.
+    Errors: `OfflineStoreError`, naming the view.
+    """
+
+    def append(self, view: FeatureView, rows: pa.Table) -> Snapshot:
+        """Add rows (in `history_schema(view)`, any order) in one atomic step; return the new state."""
+        ...
+
+    def snapshot(self, view: FeatureView) -> Snapshot:
+        """Return the newest state, `EMPTY` if nothing was ever written."""
+        ...
+
+    def read(self, view: FeatureView, *, snapshot: Snapshot | None = None) -> pa.Table:
+        """Return every row of a state (default: the newest), in `history_schema(view)`, ordered by seq."""
+        ...
+
+    def as_of(
+        self, view: FeatureView, spine: pa.Table, columns: Sequence[str], *, snapshot: Snapshot | None = None
+    ) -> pa.Table:
+        """Apply the as-of rule to each row of a narrowed spine.
+
+        Args:
+            view: whose history to search.
+            spine: the view's key columns (in the view's types) and `TIME`; nulls allowed, any order.
+            columns: the features wanted.
+            snapshot: the state to read (default: the newest).
+
+        Returns:
+            One row for each spine row, in the spine's order: the `columns` in their declared types
+            (null unless present), `EVENT_TIME` of the winner (null if missing) and `STATUS`.
+        """
+        ...
+
+    def winners(self, view: FeatureView, *, until: int, since: Watermark | None = None) -> tuple[pa.Table, Watermark]:
+        """Return the rows an online store needs to stand at the moment `until`.
+
+        For each entity the winner at `until` among its candidate rows (`a <= until`, ttl not applied)
+        that `since` didn't cover: rows written after `since.snapshot`, and rows that became available
+        in `(since.until, until]`. A row may be returned again; the online store's compare-and-set makes
+        that harmless. Without `since`, every candidate counts.
+
+        Returns:
+            The rows in `history_schema(view)`, one for each entity concerned, and the watermark to pass next time.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Serving: the latest row of each entity, packed, in a key-value store."""

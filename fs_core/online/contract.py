@@ -1,0 +1,69 @@
+"""What an online back-end must do. `fs_core.testing.OnlineStoreSuite` certifies one.
+
+A back-end moves bytes: it never looks into a row, except at its order, which `fs_core.online.codec`
+puts at a fixed place so that a store's own script can compare it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+ORDER = slice(8, 32)
+"""Where a packed row carries `(event_time, a, seq)`: three big-endian 64-bit words with the sign bit
+flipped, so that comparing the 24 bytes from left to right compares the three numbers."""
+
+
+@dataclass(frozen=True)
+class OnlineWrite:
+    """One packed row on its way into the store.
+
+    Attributes:
+        key: the entity's key bytes, unique within a view.
+        row: the packed row; `row[ORDER]` is its order.
+        collect_at: milliseconds since 1970-01-01 UTC after which the store may delete the row to save
+            memory; None for never. Expiry itself is decided by the reader.
+    """
+
+    key: bytes
+    row: bytes
+    collect_at: int | None = None
+
+
+@runtime_checkable
+class OnlineStore(Protocol):
+    """The latest row of each entity of each view.
+
+    `view` is `FeatureView.storage_name`, unique to one meaning of one view.
+    Atomicity: each row is written whole or not at all, and only if its order is not smaller than the
+    stored row's, compared in the store; so writers in any order and number leave the same end state.
+    Thread-safety: one instance serves any number of threads. Pickling and forking: an instance holds
+    configuration only and opens connections in the process that uses them. `repr` shows no password.
+    Errors: `OnlineUnavailableError` when the server can't be reached or doesn't answer in time,
+    `OnlineStoreError` otherwise; both say which store and why.
+    """
+
+    def write(self, view: str, rows: Sequence[OnlineWrite]) -> int:
+        """Compare-and-set each row; return how many were applied (the rest had lost to a newer one)."""
+        ...
+
+    def read(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> list[list[bytes | None]]:
+        """Return the stored row of each key of each view, None where there is none, in one round trip."""
+        ...
+
+    def watermark(self, view: str) -> str | None:
+        """Return what `set_watermark` kept for the view, None if nothing or if the rows are gone."""
+        ...
+
+    def set_watermark(self, view: str, text: str) -> None:
+        """Keep a short text beside the view's rows, lost exactly when they are."""
+        ...
+
+    def drop(self, view: str) -> int:
+        """Delete the view's rows and watermark; return how many rows there were. Never blocks other clients for long."""
+        ...
+
+    def close(self) -> None:
+        """Release connections; the next call opens new ones."""
+        ...

@@ -1,0 +1,1 @@
+"""The registry: what is defined, in which versions, and which are current."""

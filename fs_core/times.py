@@ -1,0 +1,165 @@
+"""Time as the store knows it: UTC microseconds, durations, and a clock that never repeats itself."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from fs_core.errors import DataError, DefinitionError, SchemaError
+
+MICROSECONDS = pa.timestamp("us", tz="UTC")
+"""The Arrow type of every event time, availability time and label time inside the store."""
+
+EARLIEST = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z, what Python's datetime can still show
+LATEST = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
+
+_UNITS = {"us": 1, "ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
+_UNITS["w"] = 7 * _UNITS["d"]
+_PART = re.compile(r"(\d+)(us|ms|s|m|h|d|w)")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+Rounding = Literal["up", "down"]
+
+
+def parse_duration(value: timedelta | str, what: str = "duration") -> timedelta:
+    """Return `value` as a non-negative `timedelta`.
+
+    Text is one or more counts with a unit, largest first by custom: `"30d"`, `"15m"`, `"1d12h"`,
+    `"0s"`. Units: `w d h m s ms us`.
+
+    Raises:
+        DefinitionError: the text is no duration, or the duration is negative.
+    """
+    if isinstance(value, timedelta):
+        if value < timedelta(0):
+            raise DefinitionError(f"{what} is negative: {value!r}. Durations count forward.")
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    parts = _PART.findall(text)
+    if not parts or "".join(n + unit for n, unit in parts) != text:
+        raise DefinitionError(
+            f"{what} {value!r} is not a duration. Write a timedelta or text such as '30d', '15m', '1d12h'."
+        )
+    try:
+        return timedelta(microseconds=sum(int(n) * _UNITS[unit] for n, unit in parts))
+    except OverflowError:
+        raise DefinitionError(f"{what} {value!r} is longer than any history can be.") from None
+
+
+def duration_micros(value: timedelta) -> int:
+    """Return a duration in whole microseconds, exactly."""
+    return value // timedelta(microseconds=1)
+
+
+def format_duration(value: timedelta) -> str:
+    """Return the shortest text that `parse_duration` reads back: `timedelta(days=30)` is `"30d"`."""
+    rest = duration_micros(value)
+    text = ""
+    for unit in ("d", "h", "m", "s", "ms", "us"):
+        count, rest = divmod(rest, _UNITS[unit])
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
+def micros(moment: datetime | date | str | int) -> int:
+    """Return a moment as microseconds since 1970-01-01 UTC; naive moments are UTC.
+
+    Text is ISO 8601; an integer already is microseconds.
+
+    Raises:
+        DataError: the text is no ISO 8601 time, or the type is none of these.
+    """
+    if isinstance(moment, bool) or not isinstance(moment, datetime | date | str | int):
+        raise DataError(f"{moment!r} is no moment. Pass a datetime or ISO 8601 text.")
+    if isinstance(moment, int):
+        return moment
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment)
+        except ValueError:
+            raise DataError(f"{moment!r} is no ISO 8601 time, such as '2024-01-15T10:30:00Z'.") from None
+    if not isinstance(moment, datetime):
+        moment = datetime(moment.year, moment.month, moment.day)
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(value: int) -> datetime:
+    """Return microseconds since 1970-01-01 UTC as an aware `datetime`."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def to_utc_micros(column: pa.ChunkedArray | pa.Array, name: str, rounding: Rounding) -> pa.ChunkedArray:
+    """Return a time column as `timestamp[us, UTC]`, rounding finer input so that nothing leaks.
+
+    Feature times round up (known no earlier than they were), label times round down (no wiser than
+    they were). Nulls stay null. A naive time is UTC; a date is its midnight.
+
+    Raises:
+        SchemaError: the column's type is no time.
+        DataError: a time lies outside the years 1 to 9999.
+    """
+    import pyarrow.compute as pc
+
+    column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    kind = column.type
+    if pa.types.is_date(kind):
+        column, kind = column.cast(pa.timestamp("s")), pa.timestamp("s")
+    if not pa.types.is_timestamp(kind):
+        raise SchemaError(
+            f"column {name!r} is {kind}, not a timestamp or date. "
+            "Parse it first, for example with pandas.to_datetime or a CAST in SQL."
+        )
+    counts = column.cast(pa.timestamp(kind.unit)).cast(pa.int64())
+    _refuse_out_of_range(counts, name, _PER_SECOND[kind.unit])
+    if kind.unit == "ns":
+        counts = _divide(counts, 1000, rounding)
+    else:
+        counts = pc.multiply(counts, 10**6 // _PER_SECOND[kind.unit])
+    return counts.cast(MICROSECONDS)
+
+
+def _refuse_out_of_range(counts: pa.ChunkedArray, name: str, per_second: int) -> None:
+    import pyarrow.compute as pc
+
+    bounds: dict[str, Any] = pc.min_max(counts).as_py()
+    if bounds["min"] is None:
+        return
+    low, high = EARLIEST * per_second // 10**6, LATEST * per_second // 10**6
+    if bounds["min"] < low or bounds["max"] > high:
+        raise DataError(f"column {name!r} holds a time outside the years 1 to 9999.")
+
+
+def _divide(counts: pa.ChunkedArray, by: int, rounding: Rounding) -> pa.ChunkedArray:
+    """Divide towards minus infinity ("down") or plus infinity ("up"); Arrow's own division truncates."""
+    import pyarrow.compute as pc
+
+    quotient = pc.divide(counts, by)
+    remainder = pc.subtract(counts, pc.multiply(quotient, by))
+    if rounding == "up":
+        return pc.add(quotient, pc.cast(pc.greater(remainder, 0), pa.int64()))
+    return pc.subtract(quotient, pc.cast(pc.less(remainder, 0), pa.int64()))
+
+
+class Clock:
+    """UTC microseconds that strictly increase, so that no two events of a process share a moment.
+
+    A push and a read in the same microsecond would leave it open which came first; the parity of
+    online and offline reads needs that answered. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def now(self) -> int:
+        """Return the current moment in microseconds since 1970-01-01 UTC, later than any before."""
+        with self._lock:
+            self._last = max(self._last + 1, time.time_ns() // 1000)
+            return self._last
