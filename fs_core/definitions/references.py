@@ -1,11 +1,11 @@
-"""References: how features are named, with or without a version.
+"""References: how features are named, with or without a version:
 
-view                      every feature of the view (a service's name means the service)
-view.*                    the same
-view.feature              one feature
-...:v1.2.3                by semantic version
-...@3f2a9c1               by content digest, at least 7 of its digits, like a commit
-...@2024-01-15T10:30:00Z  what was current then
+- `view`: every feature of the view (a service's name means the service)
+- `view.*`: the same
+- `view.feature`: one feature
+- `...:v1.2.3`: by semantic version
+- `...@3f2a9c1`: by content digest, at least 7 of its digits, like a commit
+- `...@2024-01-15T10:30:00Z`: what was current then
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 from fs_core.definitions.base import Definition, check_name, check_version, freeze, freeze_tags
@@ -74,7 +75,7 @@ class SQL:
 
 def _format(path: str, declared: str | None, what: str) -> str:
     stem = path.lower().removesuffix(".gz").removesuffix(".zst")
-    found = declared or _FORMATS.get(os.path.splitext(stem)[1])
+    found = declared or _FORMATS.get(PurePath(stem).suffix)
     if found not in set(_FORMATS.values()):
         raise DefinitionError(f"{what}: can't tell the format of {path!r}. Say format='parquet', 'csv' or 'json'.")
     return found

@@ -61,7 +61,10 @@ class OnlineStore(Protocol):
         ...
 
     def drop(self, view: str) -> int:
-        """Delete the view's rows and watermark; return how many rows there were. Never blocks other clients for long."""
+        """Delete the view's rows and watermark; return how many rows there were.
+
+        Never blocks other clients for long.
+        """
         ...
 
     def close(self) -> None:
