@@ -17,8 +17,9 @@ For an entity `e` and a time `t`:
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from fs_core.times import MICROSECONDS
@@ -37,6 +38,8 @@ TIME = "__time"
 STATUS = "__status"
 """Column of an as-of result: one of `Status` as text."""
 
+Micros = np.ndarray[Any, np.dtype[np.int64]]
+
 
 class Status(StrEnum):
     """What the rule found for one entity at one moment."""
@@ -47,6 +50,16 @@ class Status(StrEnum):
     """No row was available, or the key or time is null."""
     EXPIRED = "expired"
     """A row wins but is older than the ttl allows."""
+
+
+def is_expired(event_time: Micros, moment: Micros | int, ttl: int | None) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell which winners step 3 of the rule turns into missing values; all times in int64 microseconds.
+
+    Written as a difference: `t - ttl` could leave the range of time, `t - event_time` can't.
+    """
+    if ttl is None:
+        return np.zeros(event_time.shape, dtype=bool)
+    return (moment - event_time) >= ttl
 
 
 def history_schema(view: FeatureView) -> pa.Schema:

@@ -1,0 +1,116 @@
+"""Where a store's parts are: what the caller says, else the environment, else the directory, else the default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fs_core.errors import ConfigurationError, redact_url
+
+FILE = "feature_store.toml"
+_SETTINGS = ("online", "registry")
+_DEFAULTS = {"online": "sqlite", "registry": "sqlite"}
+
+
+@dataclass(frozen=True, repr=False)
+class Configuration:
+    """Where a store keeps history, definitions and latest rows.
+
+    Attributes:
+        directory: history and, by default, everything else.
+        online: `sqlite` (in the directory) or a URL such as `redis://host:6379/0`.
+        registry: `sqlite` (in the directory) or any SQLAlchemy URL.
+    """
+
+    directory: Path
+    online: str
+    registry: str
+
+    def __repr__(self) -> str:
+        return f"{str(self.directory)!r}, online={redact_url(self.online)!r}, registry={redact_url(self.registry)!r}"
+
+    @property
+    def registry_url(self) -> str:
+        """The SQLAlchemy URL of the registry."""
+        return f"sqlite:///{self.directory / 'registry.db'}" if self.registry == "sqlite" else self.registry
+
+    @property
+    def history(self) -> Path:
+        """The directory of the history tables."""
+        return self.directory / "history"
+
+
+def load(
+    directory: str | os.PathLike[str] | None, *, online: str | None = None, registry: str | None = None
+) -> Configuration:
+    """Work out a store's configuration.
+
+    What the caller passes wins, then the environment (`FS_STORE` for the directory, `FS_ONLINE`,
+    `FS_REGISTRY`), then `feature_store.toml` in the directory, then the embedded defaults.
+
+    Raises:
+        ConfigurationError: no directory is known, or the file can't be understood.
+    """
+    place = directory if directory is not None else os.environ.get("FS_STORE")
+    if not place:
+        raise ConfigurationError("no store is named. Pass a directory, or set FS_STORE to one.")
+    path = Path(place).expanduser().absolute()
+    settings = _DEFAULTS | _read(path / FILE)
+    said = {"online": online or os.environ.get("FS_ONLINE"), "registry": registry or os.environ.get("FS_REGISTRY")}
+    settings |= {name: value for name, value in said.items() if value}
+    return Configuration(path, settings["online"], settings["registry"])
+
+
+def save(directory: Path, *, online: str | None = None, registry: str | None = None) -> None:
+    """Write `feature_store.toml`, so that the directory alone opens the store.
+
+    Raises:
+        ConfigurationError: a URL carries a password. The file is made to be shared; the environment
+            (`FS_ONLINE`, `FS_REGISTRY`) is where secrets go.
+    """
+    lines = ["# Where this feature store keeps its parts. FS_ONLINE and FS_REGISTRY override it.\n"]
+    for name, url in (("online", online), ("registry", registry)):
+        if url and has_password(url):
+            raise ConfigurationError(
+                f"{name} URL {redact_url(url)} carries a password, which is not written to a file. "
+                f"Leave it out here and set FS_{name.upper()} where the store is used."
+            )
+        lines.append(f"{name} = {_quoted(url or _DEFAULTS[name])}\n")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / FILE).write_text("".join(lines))
+    except OSError as error:
+        raise ConfigurationError(f"can't write {directory / FILE}: {error.strerror}. Choose another place.") from error
+
+
+def has_password(url: str) -> bool:
+    """Tell whether a URL carries a password, in its credentials or its query."""
+    parts = urlsplit(url)
+    return bool(parts.password) or "password=" in parts.query.lower()
+
+
+def without_password(url: str) -> str:
+    """Return `url` without its credentials, for places where secrets may not go."""
+    parts = urlsplit(url)
+    location = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=location, query="").geturl()
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        settings = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"can't read {path}: {error}") from error
+    for name, value in settings.items():
+        if name not in _SETTINGS or not isinstance(value, str):
+            raise ConfigurationError(f"{path}: {name} = {value!r} is not understood. Settings: {', '.join(_SETTINGS)}.")
+    return settings
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,95 @@
+"""A training set: an Arrow table plus its provenance. What every adapter takes, and all it takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from fs_core.errors import DataError
+from fs_core.interchange import to_pandas
+from fs_core.times import from_micros, micros, to_utc_micros
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Point-in-time rows and what they were made from.
+
+    Attributes:
+        table: the spine's columns as they came, then the features; one row for each spine row, in the
+            spine's order.
+        features: the names of the feature columns, in order.
+        keys: the names of the key columns.
+        timestamp: the name of the column that holds each row's moment.
+        label: the name of the label column, if one was named.
+        spec: JSON-serialisable provenance: pinned references and digests, the rule's parameters, and
+            the snapshot that was read of every view. `FeatureStore.recreate` takes it.
+    """
+
+    table: pa.Table
+    features: tuple[str, ...]
+    keys: tuple[str, ...]
+    timestamp: str
+    label: str | None
+    spec: Mapping[str, Any]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (64 hex digits) of spec and content.
+
+        Equal fingerprints mean the same features by the same rule with the same bits. Where the rows
+        lay (the snapshot numbers) doesn't count: compaction changes those and nothing else.
+        """
+        from fs_core.fingerprint import hash_table
+
+        spec = {name: part for name, part in self.spec.items() if name != "snapshots"}
+        text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(f"{text}\n{hash_table(self.table)}".encode()).hexdigest()
+
+    @property
+    def offline_only(self) -> bool:
+        """Whether these rows can't be served online, because the query shifted their moments by a lag."""
+        return bool(self.spec["lag"])
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.table.num_rows)
+
+    def __repr__(self) -> str:
+        return (
+            f"TrainingSet({len(self):,} rows, {len(self.features)} features, label={self.label!r}, "
+            f"timestamp={self.timestamp!r})"
+        )
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame; see `fs_core.interchange.to_pandas` for the types."""
+        return to_pandas(self.table)
+
+    def to_polars(self) -> Any:
+        """Return a Polars DataFrame."""
+        import polars as pl
+
+        return pl.from_arrow(self.table)
+
+    def split_by_time(self, at: datetime | date | str) -> tuple[TrainingSet, TrainingSet]:
+        """Return the rows before the moment `at`, and the rest, each in the order they had.
+
+        Raises:
+            DataError: a row has no time, so it belongs to neither side.
+        """
+        import pyarrow.compute as pc
+
+        times = to_utc_micros(self.table[self.timestamp], self.timestamp, "down")
+        if times.null_count:
+            raise DataError(f"{times.null_count} rows have no {self.timestamp!r}; drop them before splitting by time.")
+        past = pc.less(times, pa.scalar(from_micros(micros(at)), type=times.type))
+        return self._where(past), self._where(pc.invert(past))
+
+    def _where(self, mask: pa.ChunkedArray) -> TrainingSet:
+        return replace(self, table=self.table.filter(mask))
