@@ -102,7 +102,7 @@ def without_password(url: str) -> str:
 def _read(path: Path) -> dict[str, str]:
     try:
         settings = tomllib.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"can't read {path}: {error}") from error

@@ -50,7 +50,7 @@ def _read(data: Any, what: str) -> pa.Table:
         names = list(dict.fromkeys(name for row in data for name in row))
         return pa.table({str(name): [row.get(name) for row in data] for name in names})
     raise SchemaError(
-        f"{what} is a {type(data).__name__}. Pass an Arrow table, a data frame, a mapping of columns or a list of dicts."
+        f"{what} is a {type(data).__name__}. Pass an Arrow table, a data frame, a mapping or a list of dicts."
     )
 
 

@@ -1,1 +1,6 @@
 """The registry: what is defined, in which versions, and which are current."""
+
+from fs_core.registry.changes import ApplyResult, Change
+from fs_core.registry.registry import Registered, Registry
+
+__all__ = ["ApplyResult", "Change", "Registered", "Registry"]

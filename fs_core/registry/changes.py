@@ -1,0 +1,108 @@
+"""What differs between two definitions, and which version bump the difference calls for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fs_core.definitions import Definition
+from fs_core.definitions.base import version_key
+from fs_core.errors import VersionConflictError
+
+Bump = Literal["major", "minor", "patch"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What `apply` did with one definition.
+
+    Attributes:
+        kind: `source`, `entity`, `view` or `service`.
+        name: its name.
+        version: its version.
+        action: `registered`, or `unchanged` if it was there already.
+        made_current: whether it became the current version.
+    """
+
+    kind: str
+    name: str
+    version: str
+    action: Literal["registered", "unchanged"]
+    made_current: bool
+
+    def __str__(self) -> str:
+        note = "" if self.action == "unchanged" or self.made_current else " (a greater version stays current)"
+        return f"{self.action:10}  {self.kind:7}  {self.name}:v{self.version}{note}"
+
+
+class ApplyResult(tuple[Change, ...]):
+    """What `apply` did, a `Change` for each definition, in order of dependence."""
+
+    __slots__ = ()
+
+    @property
+    def changed(self) -> list[Change]:
+        """The definitions that were new."""
+        return [change for change in self if change.action == "registered"]
+
+    def __str__(self) -> str:
+        return "\n".join(str(change) for change in self) or "nothing to apply"
+
+
+def refuse_other(old: Definition, new: Definition) -> None:
+    """Raise `VersionConflictError` if two definitions of one version differ in anything at all."""
+    if old.to_dict() == new.to_dict():
+        return
+    bump = required_bump(old, new)
+    lines = "\n".join(f"  {line}" for line in differences(old, new))
+    raise VersionConflictError(
+        f"{new.kind} {new.ref!r} is registered with other content:\n{lines}\n"
+        f"A registered version never changes. This is a {bump} change: give it version {bumped(old.version, bump)!r}."
+    )
+
+
+def differences(old: Definition, new: Definition) -> list[str]:
+    """Return one line for each attribute that differs, old value first."""
+    return [*_walk(old.content(), new.content(), ""), *_walk(old.documentation(), new.documentation(), "")]
+
+
+def required_bump(old: Definition, new: Definition) -> Bump:
+    """Return the bump: documentation alone is a patch, additions alone are minor, all else is major."""
+    if old.digest == new.digest:
+        return "patch"
+    return "minor" if _only_adds(old.content(), new.content()) else "major"
+
+
+def bumped(version: str, bump: Bump) -> str:
+    """Return the next version after `version`."""
+    major, minor, patch = version_key(version)
+    return {"major": f"{major + 1}.0.0", "minor": f"{major}.{minor + 1}.0", "patch": f"{major}.{minor}.{patch + 1}"}[
+        bump
+    ]
+
+
+def _only_adds(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether `new` is `old` with more fields or features, the rest untouched."""
+    grown = next((part for part in ("fields", "features") if part in old), None)
+    if grown is None or {**old, grown: None} != {**new, grown: None}:
+        return False
+    return all(item in new[grown] for item in old[grown])
+
+
+def _walk(old: Any, new: Any, path: str) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *(n for n in new if n not in old)]:
+            yield from _walk(old.get(name), new.get(name), f"{path}.{name}" if path else name)
+    elif _is_named(old) and _is_named(new):
+        yield from _walk({i["name"]: i for i in old}, {i["name"]: i for i in new}, path)
+    elif old != new:
+        yield f"{path}: {_shown(old)} -> {_shown(new)}"
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) and "name" in item for item in value)
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else repr(value)

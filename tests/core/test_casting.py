@@ -1,0 +1,58 @@
+"""Casting within a kind, without loss."""
+
+import pyarrow as pa
+import pytest
+
+from fs_core.casting import cast_lossless
+from fs_core.errors import SchemaError
+
+
+@pytest.mark.parametrize(
+    ("values", "have", "want"),
+    [
+        ([1, None], pa.int32(), pa.int64()),
+        ([1, None], pa.int64(), pa.int8()),
+        ([1, 2], pa.int64(), pa.float32()),
+        ([1.0, None], pa.float64(), pa.int64()),
+        ([0.5], pa.float64(), pa.float32()),
+        (["a"], pa.large_string(), pa.string()),
+        (["a", "a"], pa.dictionary(pa.int8(), pa.string()), pa.string()),
+        ([None], pa.null(), pa.string()),
+        ([[1.0, 2.0]], pa.list_(pa.float64()), pa.list_(pa.float32(), 2)),
+        ([1], pa.int64(), pa.uint64()),
+    ],
+)
+def test_values_that_fit_are_the_same_after(values: list[object], have: pa.DataType, want: pa.DataType) -> None:
+    """A cast within one kind keeps every value that the new type holds."""
+    cast = cast_lossless(pa.chunked_array([pa.array(values, have)]), want, "column 'x'")
+    assert cast.type == want
+    assert cast.to_pylist() == values
+
+
+@pytest.mark.parametrize(
+    ("values", "want", "row"),
+    [([1, 2, 300], pa.int8(), 2), ([1.0, 1.5], pa.int64(), 1), ([5, -1], pa.uint32(), 1), ([2**53 + 1], pa.float64(), 0)],
+)
+def test_a_value_that_does_not_fit_is_named(values: list[object], want: pa.DataType, row: int) -> None:
+    """The error gives the first row, counted from 0, and its value."""
+    with pytest.raises(SchemaError, match=rf"column 'x'.*row {row} holds {values[row]}"):
+        cast_lossless(pa.chunked_array([pa.array(values)]), want, "column 'x'")
+
+
+@pytest.mark.parametrize(
+    ("values", "want"),
+    [
+        (["1"], pa.int64()),
+        ([1], pa.string()),
+        ([True], pa.int64()),
+        ([1], pa.bool_()),
+        ([1], pa.timestamp("us", "UTC")),
+        (["2024-01-01"], pa.timestamp("us", "UTC")),
+        ([[1]], pa.int64()),
+        ([b"x"], pa.string()),
+    ],
+)
+def test_other_kinds_are_refused(values: list[object], want: pa.DataType) -> None:
+    """Text is never parsed, numbers are never printed, booleans are no numbers."""
+    with pytest.raises(SchemaError, match="declared as"):
+        cast_lossless(pa.chunked_array([pa.array(values)]), want, "column 'x'")
