@@ -128,9 +128,8 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 def _create(engine: sa.Engine) -> None:
     """Make the tables once, however many processes try at the same moment."""
-    with sa.inspect(engine) as inspector:
-        if inspector.has_table(settings.name):
-            return
+    if sa.inspect(engine).has_table(settings.name):
+        return
     raced = (IntegrityError, OperationalError, ProgrammingError)
     for attempt in Retrying(
         retry=retry_if_exception_type(raced), stop=stop_after_attempt(8), wait=wait_random(0.01, 0.2), reraise=True

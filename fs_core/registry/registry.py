@@ -178,7 +178,7 @@ def _listing_order(item: Registered) -> tuple[int, str, tuple[int, int, int]]:
     return _ORDER.index(item.definition.kind), item.definition.name, version_key(item.definition.version)
 
 
-def _setting(name: str) -> sa.Select[tuple[str]]:
+def _setting(name: str) -> sa.Select[Any]:
     return sa.select(settings.c.value).where(settings.c.name == name)
 
 
@@ -247,7 +247,7 @@ def _refuse_look_alike(connection: sa.Connection, new: Definition) -> None:
     for kind, name in connection.execute(query):
         if name.lower() == new.name.lower() and (kind, name) != (new.kind, new.name):
             raise DefinitionError(
-                f"{new.kind} {new.name!r}: there is a {kind} {name!r} already, and references could not tell them apart."
+                f"{new.kind} {new.name!r}: there is a {kind} {name!r} already; references could not tell them apart."
             )
 
 
