@@ -146,7 +146,7 @@ def _parse(text: str) -> pa.DataType | None:
 
 def _is_scalar(dtype: pa.DataType) -> bool:
     if pa.types.is_timestamp(dtype):
-        return dtype.unit != "ns"
+        return bool(dtype.unit != "ns")
     if pa.types.is_decimal(dtype):
         return bool(pa.types.is_decimal128(dtype) and 0 <= dtype.scale <= dtype.precision)
     return dtype in _SCALARS

@@ -75,7 +75,7 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     require_columns([query.timestamp, *([query.label] if query.label else [])], table.column_names, "the spine")
     query.selection.refuse_clash(table.column_names, "the spine")
     times = _moments(table, query)
-    found = {}
+    found: dict[str, pa.ChunkedArray] = {}
     for view, features in query.selection.views.items():
         rows = _as_of(offline, view, features, table, times, query.snapshots[view.name])
         found |= {feature.column: rows[feature.name] for feature in features}

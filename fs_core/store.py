@@ -183,7 +183,7 @@ class FeatureStore:
             ValidationError: a null key or time, or a value outside its declared range.
         """
         target = self.view(view)
-        return self._append(target, to_table(data, f"data for view {target.name!r}")).num_rows
+        return len(self._append(target, to_table(data, f"data for view {target.name!r}")))
 
     def backfill(self, view: str | FeatureView, *, start: Moment | None = None, end: Moment | None = None) -> int:
         """Run a view's source and append what it yields to history; return the number of rows.
@@ -210,7 +210,7 @@ class FeatureStore:
             start=None if start is None else micros(start),
             end=None if end is None else micros(end),
         )
-        return self._append(target, rows).num_rows
+        return len(self._append(target, rows))
 
     def push(self, view: str | FeatureView, rows: Any) -> int:
         """Take live rows: into history first, then online; return how many.
@@ -237,7 +237,7 @@ class FeatureStore:
             except OnlineStoreError as error:
                 error.add_note("The pushed rows are safe in history; materialize brings them online.")
                 raise
-        return written.num_rows
+        return len(written)
 
     def _append(self, view: FeatureView, data: pa.Table, *, pushed_at: int | None = None) -> pa.Table:
         """Check, number and append rows; return them as history has them."""

@@ -1,4 +1,4 @@
-"""References: how features are named, with or without a version:
+"""References: how features are named, with or without a version.
 
 - `view`: every feature of the view (a service's name means the service)
 - `view.*`: the same
