@@ -22,6 +22,7 @@ from fs_core.errors import (
 )
 from fs_core.interchange import to_pandas, to_table
 from fs_core.keys import key_table
+from fs_core.matrix import to_matrix
 from fs_core.online.codec import ONLINE_GRACE_MICROS, DecodedRows, RowCodec
 from fs_core.selection import Selection
 from fs_core.times import MICROSECONDS, from_micros
@@ -67,15 +68,8 @@ class FeatureVectors:
         return table
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
-        """Return the features as a matrix, shape [rows, features].
-
-        Numbers share the smallest dtype that holds all columns; a null is NaN, which makes whole
-        numbers float64. A column that is neither number nor boolean makes the matrix of objects, null None.
-        """
-        columns = [_to_numpy(column) for column in self.table.columns]
-        if any(column.dtype == object for column in columns):
-            columns = [np.array(*column.to_pylist(), None, dtype=object)[:-1] for column in self.table.columns]
-        return np.stack(columns, axis=1)
+        """Return the features as a matrix, shape [rows, features]; see `fs_core.matrix.to_matrix`."""
+        return to_matrix(self.table)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dict of keys and features for each row."""
@@ -247,14 +241,3 @@ def _all_keys(keys: Mapping[FeatureView, pa.Table]) -> pa.Table:
     for table in keys.values():
         columns |= {name: table[name] for name in table.column_names if name not in columns}
     return pa.table(columns)
-
-
-def _to_numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    kind = column.type
-    if pa.types.is_boolean(kind) and not column.null_count:
-        return np.asarray(column.to_numpy(), dtype=bool)
-    if pa.types.is_boolean(kind):
-        column = column.cast(pa.uint8())
-    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return np.empty(len(column), dtype=object)
-    return np.asarray(column.to_numpy())

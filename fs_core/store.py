@@ -280,7 +280,7 @@ class FeatureStore:
         """
         from fs_core.retrieval import Query, historical_features
 
-        selection = self._select(features, full_names)
+        selection = self.select(features, full_names=full_names)
         shift = parse_duration(lag if lag is not None else "0s", "lag")
         snapshots = {view.name: self.offline.snapshot(view) for view in selection.views}
         return historical_features(self.offline, spine, Query(selection, timestamp, label, shift, snapshots))
@@ -356,12 +356,17 @@ class FeatureStore:
         """
         from fs_core.serving import OnlineReader
 
-        selection = self._select(features, full_names)
+        selection = self.select(features, full_names=full_names)
         reader = OnlineReader(self.online, self.offline, selection, fallback)
         return reader.read(entities, at=None if at is None else micros(at), now=self._clock.now())
 
-    def _select(self, features: Features, full_names: bool) -> Selection:
-        """Resolve a request, reusing the last resolution while the registry hasn't changed."""
+    def select(self, features: Features, *, full_names: bool = False) -> Selection:
+        """Resolve what a caller asks for; the last resolution is reused while the registry hasn't changed.
+
+        Raises:
+            UnknownReferenceError: no such view, service, version or feature.
+            NameClashError: two features would carry one name.
+        """
         asked = (as_list(features), full_names)
         plan, moment = self._plans.get(asked), time.monotonic()
         if plan and moment - plan.checked < _PLAN_SECONDS:

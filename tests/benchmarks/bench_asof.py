@@ -17,9 +17,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tests.benchmarks.timing import race, show
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
+from tests.benchmarks.timing import race, show
 
 YEAR = 365 * 86400 * 10**6
 START = 1_704_067_200_000_000
@@ -70,7 +70,7 @@ def by_polars(files: str, spine: Path) -> pa.Table:
 
 
 def by_pandas(files: str, spine: Path) -> pa.Table:
-    """pandas' merge_asof, put back into the spine's order."""
+    """Pandas' merge_asof, put back into the spine's order."""
     left = pd.read_parquet(spine).reset_index(names="row").sort_values("event_timestamp")
     right = pd.read_parquet(files).sort_values("event_timestamp")
     joined = pd.merge_asof(left, right, on="event_timestamp", by="user").sort_values("row").drop(columns="row")

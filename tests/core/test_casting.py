@@ -31,7 +31,12 @@ def test_values_that_fit_are_the_same_after(values: list[object], have: pa.DataT
 
 @pytest.mark.parametrize(
     ("values", "want", "row"),
-    [([1, 2, 300], pa.int8(), 2), ([1.0, 1.5], pa.int64(), 1), ([5, -1], pa.uint32(), 1), ([2**53 + 1], pa.float64(), 0)],
+    [
+        ([1, 2, 300], pa.int8(), 2),
+        ([1.0, 1.5], pa.int64(), 1),
+        ([5, -1], pa.uint32(), 1),
+        ([2**53 + 1], pa.float64(), 0),
+    ],
 )
 def test_a_value_that_does_not_fit_is_named(values: list[object], want: pa.DataType, row: int) -> None:
     """The error gives the first row, counted from 0, and its value."""

@@ -45,9 +45,7 @@ def test_a_file_that_makes_no_sense_is_named(tmp_path: Path, text: str) -> None:
         FeatureStore(tmp_path)
 
 
-def test_a_password_shows_in_no_repr_and_travels_in_no_pickle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_password_shows_in_no_repr_and_travels_in_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pickled store has no credentials; the process that opens it takes them from FS_ONLINE."""
     import pickle
 

@@ -53,6 +53,6 @@ def test_a_lag_marks_the_set_offline_only() -> None:
 
 
 def test_frames_have_the_same_rows() -> None:
-    """pandas and Polars get what the table holds."""
+    """Pandas and Polars get what the table holds."""
     made = training_set([JAN, FEB])
     assert made.to_pandas()["f"].tolist() == made.to_polars()["f"].to_list() == [0, 1]

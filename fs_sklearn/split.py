@@ -1,0 +1,116 @@
+"""Cross-validation folds in order of time: the guard against learning from the future."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sklearn.model_selection import BaseCrossValidator
+
+from fs_core.errors import DataError, SchemaError, did_you_mean
+from fs_core.interchange import to_table
+from fs_core.times import duration_micros, parse_duration, to_utc_micros
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class PointInTimeSplit(BaseCrossValidator):  # type: ignore[misc]
+    """Folds in order of time, each learning from all that came before it, with a gap between.
+
+    Every training row's time plus `embargo` is strictly before every test row's time, and rows of one
+    time are never parted. The rows from the first test fold on are each tested once.
+
+    Args:
+        n_splits: how many test folds, at least 1; of nearly equal numbers of rows.
+        timestamp: the column of `X` that holds times.
+        embargo: the gap before each test fold, a timedelta or text such as `"7d"`: at least as long as it
+            takes until a label is known.
+
+    See Also:
+        FeatureStoreTransformer: the features of such rows.
+
+    Example:
+        >>> from datetime import datetime, timedelta
+        >>> days = [datetime(2024, 1, 1) + timedelta(days=d) for d in range(8)]
+        >>> for train, test in PointInTimeSplit(3, embargo="1d").split({"event_timestamp": days}):
+        ...     print(train.tolist(), test.tolist())
+        [0] [2, 3]
+        [0, 1, 2] [4, 5]
+        [0, 1, 2, 3, 4] [6, 7]
+    """
+
+    def __init__(
+        self, n_splits: int = 5, *, timestamp: str = "event_timestamp", embargo: timedelta | str = "0s"
+    ) -> None:
+        if isinstance(n_splits, bool) or not isinstance(n_splits, int) or n_splits < 1:
+            raise DataError(f"n_splits={n_splits!r} is not a number of folds; pass 1 or more.")
+        self.n_splits = n_splits
+        self.timestamp = timestamp
+        self.embargo = embargo
+        parse_duration(embargo, "embargo")
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002, N803
+        """Return the number of folds."""
+        return self.n_splits
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Indices, Indices]]:  # noqa: ARG002, N803
+        """Yield row positions to train on and to test on, int64 arrays in the order of `X`.
+
+        Args:
+            X: a frame with the timestamp column, or a one-dimensional array or series of times.
+            y: ignored.
+            groups: ignored.
+
+        Raises:
+            SchemaError: there is no such column, or it holds no times.
+            DataError: a time is null, or there are too few distinct times for so many folds and the gap.
+        """
+        times = self._times(X)
+        starts = self._starts(times)
+        gap = duration_micros(parse_duration(self.embargo))
+        for fold, start in enumerate(starts):
+            end = starts[fold + 1] if fold + 1 < len(starts) else None
+            train = np.flatnonzero(times + gap < start)
+            if not len(train):
+                raise DataError(
+                    f"fold {fold + 1} has nothing to learn from: no row is more than {self.embargo} before its "
+                    "first test row. Use fewer splits or a shorter embargo."
+                )
+            yield train, np.flatnonzero((times >= start) & (times < end if end is not None else True))
+
+    def _starts(self, times: Indices) -> Indices:
+        """Return each test fold's first time: at equal shares of the rows, all distinct."""
+        ordered = np.sort(times)
+        shares = [fold * len(ordered) // (self.n_splits + 1) for fold in range(1, self.n_splits + 1)]
+        starts = np.unique(ordered[shares]) if len(ordered) else ordered
+        if len(starts) < self.n_splits or starts[0] == ordered[0]:
+            raise DataError(
+                f"{len(np.unique(ordered))} distinct times among {len(ordered)} rows are too few for "
+                f"{self.n_splits} folds. Use fewer splits."
+            )
+        return starts
+
+    def _times(self, X: Any) -> Indices:  # noqa: N803
+        column = self._column(X)
+        times = to_utc_micros(column, self.timestamp, "down")
+        if times.null_count:
+            raise DataError(f"{times.null_count} rows have no {self.timestamp!r}; drop them before splitting by time.")
+        return np.asarray(times.cast(pa.int64()).to_numpy(), dtype=np.int64)
+
+    def _column(self, X: Any) -> pa.ChunkedArray:  # noqa: N803
+        if isinstance(X, np.ndarray) or getattr(X, "ndim", 2) == 1:
+            values = np.asarray(X)
+            if values.ndim != 1:
+                raise SchemaError(f"X is a matrix without a column {self.timestamp!r}. Pass a frame, or the times.")
+            return pa.chunked_array([pa.array(values)])
+        table = to_table(X, "X")
+        if self.timestamp not in table.column_names:
+            raise SchemaError(f"X has no column {self.timestamp!r}.{did_you_mean(self.timestamp, table.column_names)}")
+        return table[self.timestamp]
+
+    def _iter_test_indices(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[Indices]:  # noqa: N803
+        for _, test in self.split(X, y, groups):
+            yield test

@@ -1,0 +1,170 @@
+"""A transformer that turns keys into features: as-of rows where times are given, online rows where not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from sklearn import get_config
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from fs_core import FeatureStore
+from fs_core.errors import SchemaError, UnknownReferenceError
+from fs_core.interchange import to_pandas, to_table
+from fs_core.matrix import to_matrix
+from fs_core.selection import Selection, require_columns
+from fs_core.store import open_store
+
+
+class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg, misc]
+    """Look features up by key, in a pipeline.
+
+    `X` holds the key columns. If it has the timestamp column too, each row gets its features as of its
+    time, by the as-of rule; if it has not, the features served online now. So one fitted pipeline learns
+    from history and predicts on keys alone, with nothing to switch.
+
+    `fit` pins the versions of the features. Later versions don't change what a fitted transformer
+    returns, and a store in which a pinned version means something else is refused.
+
+    Args:
+        store: a `FeatureStore`, the directory of one, or None for the environment's `FS_STORE`.
+        features: a service, a reference, or a list of references.
+        timestamp: the column of `X` that holds times.
+
+    Attributes:
+        feature_names_in_: the columns `fit` saw, array of str.
+        n_features_in_: how many.
+        feature_names_out_: the features, in order, list of str.
+        spec_: each feature's pinned reference and content digest, list of [str, str].
+
+    Output is a NumPy matrix by default (see `fs_core.matrix.to_matrix` for its dtype), a pandas or Polars
+    frame of the declared types after `set_output`. Rows and their order are those of `X`.
+
+    See Also:
+        PointInTimeSplit: folds in order of time.
+
+    Example:
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.pipeline import make_pipeline
+        >>> model = make_pipeline(FeatureStoreTransformer("my_features", "spending.*"), LogisticRegression())
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore | str | os.PathLike[str] | None = None,
+        features: str | Sequence[str] | None = None,
+        *,
+        timestamp: str = "event_timestamp",
+    ) -> None:
+        self.store = store
+        self.features = features
+        self.timestamp = timestamp
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
+        """Resolve and pin the features.
+
+        Args:
+            X: a frame with the key columns and perhaps times; pandas, Polars, Arrow or a mapping.
+            y: ignored.
+
+        Raises:
+            SchemaError: `X` has no column names or lacks a key.
+            UnknownReferenceError: no such feature.
+        """
+        table = _frame(X)
+        if self.features is None:
+            raise UnknownReferenceError("no features are named. Pass features='my_service' or ['my_view.*'].")
+        selection = self._open().select(_as_request(self.features))
+        require_columns(selection.keys, table.column_names, "X")
+        self.spec_ = [[f"{f.view.name}.{f.name}:v{f.view.version}", f.view.digest] for f in selection.features]
+        self.feature_names_in_ = np.array(table.column_names, dtype=object)
+        self.n_features_in_ = len(table.column_names)
+        self.feature_names_out_ = list(selection.columns)
+        return self
+
+    def transform(self, X: Any) -> Any:  # noqa: N803
+        """Return the features of each row of `X`, shape [rows, features].
+
+        Raises:
+            NotFittedError: `fit` wasn't called.
+            SchemaError: `X` lacks a key, or one has another type.
+            UnknownReferenceError: a pinned version means something else in this store.
+            OnlineStoreError: the online store can't answer.
+        """
+        check_is_fitted(self)
+        table = _frame(X)
+        store = self._open()
+        pinned = [reference for reference, _ in self.spec_]
+        selection = store.select(pinned)
+        self._refuse_other_meaning(selection)
+        require_columns(selection.keys, table.column_names, "X")
+        keys = table.select(list(selection.keys))
+        if self.timestamp in table.column_names:
+            spine = keys.append_column(self.timestamp, table[self.timestamp])
+            found = store.get_historical_features(spine, pinned, timestamp=self.timestamp).table.select(
+                self.feature_names_out_
+            )
+        else:
+            found = store.get_online_features(pinned, keys).table
+        return self._as_output(found, X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:  # noqa: ARG002
+        """Return the features' names, in order, array of str objects."""
+        check_is_fitted(self)
+        return np.array(self.feature_names_out_, dtype=object)
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Choose what `transform` returns: `"default"` (NumPy), `"pandas"` or `"polars"`."""
+        if transform is not None:
+            if transform not in ("default", "pandas", "polars"):
+                raise ValueError(f"set_output(transform={transform!r}): choose 'default', 'pandas' or 'polars'.")
+            self._sklearn_output_config = {"transform": transform}
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # Keys are text, numbers or dates in a frame with names, and a null key is a row without features.
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.input_tags.allow_nan = True
+        tags.non_deterministic = True  # an online row may change between two calls
+        return tags
+
+    def _open(self) -> FeatureStore:
+        return open_store(self.store)
+
+    def _refuse_other_meaning(self, selection: Selection) -> None:
+        for (reference, digest), feature in zip(self.spec_, selection.features, strict=True):
+            if feature.view.digest != digest:
+                raise UnknownReferenceError(
+                    f"{reference} was fitted with digest {digest[:12]}, but means {feature.view.digest[:12]} in this "
+                    "store. Open the store it was fitted with, or fit again."
+                )
+
+    def _as_output(self, found: pa.Table, X: Any) -> Any:  # noqa: N803
+        kind = getattr(self, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
+        if kind == "pandas":
+            frame = to_pandas(found)
+            return frame.set_axis(X.index, axis=0) if hasattr(X, "iloc") else frame
+        if kind == "polars":
+            import polars as pl
+
+            return pl.from_arrow(found)
+        return to_matrix(found)
+
+
+def _frame(X: Any) -> pa.Table:  # noqa: N803
+    if isinstance(X, np.ndarray):
+        raise SchemaError(
+            "X is a NumPy array, which has no column names, so its keys can't be told apart. "
+            "Pass a data frame, an Arrow table or a mapping of key columns."
+        )
+    return to_table(X, "X")
+
+
+def _as_request(features: str | Sequence[str]) -> str | list[str]:
+    return features if isinstance(features, str) else list(features)

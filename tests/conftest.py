@@ -1,0 +1,47 @@
+"""What every test may use: a Hypothesis profile, stores, and real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from fs_core import FeatureStore
+from tests.servers import SERVERS, running_server
+
+# Machines are noisy: how long one example takes says nothing about the code.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session", params=["Valkey 9.1", "Redis 6.2"])
+def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a real server, each of two in turn; both come from pip, so neither may be absent."""
+    assert SERVERS[request.param]() is not None
+    with running_server(request.param) as url:
+        yield url
+
+
+@pytest.fixture(scope="session", params=["sqlite", "Valkey 9.1", "Redis 6.2"])
+def online_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The online store that a feature store should use: embedded, then each real server."""
+    if request.param == "sqlite":
+        yield "sqlite"
+        return
+    with running_server(request.param) as url:
+        yield url
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FeatureStore]:
+    """An empty embedded store."""
+    with FeatureStore(tmp_path / "store") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def fresh_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """A function that makes a new directory at each call, for properties that run many examples."""
+    return lambda: tmp_path_factory.mktemp("store")
