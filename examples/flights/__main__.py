@@ -123,3 +123,7 @@ def _serve(store: FeatureStore, model: Any, directory: Path, now: datetime, repo
         step.rows = report.served = len(flights)
     report.read = serve.latencies(lambda one: store.get_online_features(train.SERVICE, one), flights)
     report.predict = serve.latencies(lambda one: model.predict_proba(train.inputs(one)), flights)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

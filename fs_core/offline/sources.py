@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -39,11 +41,29 @@ def referenced_tables(sql: str) -> set[str]:
     Raises:
         SourceError: the query doesn't parse; carries DuckDB's words.
     """
-    try:
-        with connect() as connection:
-            return {name.strip('"') for name in connection.get_table_names(sql)}
-    except duckdb.Error as error:
-        raise SourceError(f"SQL doesn't parse: {error}") from error
+    with connect() as connection:
+        # DuckDB's get_table_names would also bind the query, which needs the tables' columns.
+        found = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0][0]
+    tree = json.loads(found)
+    if tree["error"]:
+        raise SourceError(f"SQL doesn't parse: {tree['error_message']}. It must be one SELECT.")
+    tables: set[str] = set()
+    common: set[str] = set()
+    _walk(tree, tables, common)
+    return tables - common
+
+
+def _walk(node: Any, tables: set[str], common: set[str]) -> None:
+    """Collect the table names below a node of DuckDB's syntax tree, and the names that WITH gives."""
+    if isinstance(node, list):
+        for child in node:
+            _walk(child, tables, common)
+    elif isinstance(node, dict):
+        if node.get("type") == "BASE_TABLE":
+            tables.add(node["table_name"])
+        common.update(entry["key"] for entry in (node.get("cte_map") or {}).get("map", []))
+        for child in node.values():
+            _walk(child, tables, common)
 
 
 def run_source(
