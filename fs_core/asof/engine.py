@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from fs_core.asof.rule import AVAILABLE_AT, EVENT_TIME, SEQ, STATUS, TIME, Status, is_expired
 from fs_core.definitions import FeatureView
-from fs_core.offline.sources import connect, literal, quoted
+from fs_core.offline.connection import connect, literal, quoted
 from fs_core.times import MICROSECONDS
 
 
@@ -47,7 +47,7 @@ class DuckDBEngine:
         narrow = spine.rename_columns([*keys, "t"]).append_column("row", pa.array(np.arange(spine.num_rows)))
         with connect() as connection:
             connection.register("spine", narrow)
-            return connection.execute(_search_sql(view, files, columns)).to_arrow_table().drop_columns(["row"])
+            return connection.execute(_search_sql(view, files, columns)).to_arrow_table()
 
 
 def apply_rule(
@@ -57,6 +57,7 @@ def apply_rule(
 
     Rows whose key or time is null never reach the engine: nothing equals a null.
     """
+    spine = spine.select([*view.keys, TIME])
     usable = np.ones(spine.num_rows, dtype=bool)
     for column in spine.columns:
         usable &= column.is_valid().to_numpy()
@@ -95,7 +96,7 @@ def _search_sql(view: FeatureView, files: Sequence[str], columns: Sequence[str])
     winners AS (
         SELECT spine.row, timeline.seq FROM spine ASOF LEFT JOIN timeline ON {same} AND spine.t >= timeline.a
     )
-    SELECT winners.row AS row, history.{EVENT_TIME} AS {EVENT_TIME}{payload}
+    SELECT history.{EVENT_TIME} AS {EVENT_TIME}{payload}
     FROM winners LEFT JOIN {history} AS history ON winners.seq = history.{SEQ}
     ORDER BY winners.row
     """

@@ -1,4 +1,4 @@
-"""Running a view's source: DuckDB SQL over files, checked against the view's columns."""
+"""Running the source of a view: files become tables, SQL becomes rows."""
 
 from __future__ import annotations
 
@@ -13,33 +13,16 @@ import pyarrow as pa
 
 from fs_core.definitions import SQL, FeatureView, Source
 from fs_core.errors import SourceError, did_you_mean
-from fs_core.times import MICROSECONDS
+from fs_core.offline.connection import connect, literal, moment, quoted
 
 _READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """Return a fresh in-memory connection that means UTC wherever a zone is left out."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone='UTC'")
-    return connection
-
-
-def quoted(name: str) -> str:
-    """Return `name` as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Return `text` as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def referenced_tables(sql: str) -> set[str]:
-    """Return the names of the tables that a query reads.
+    """Return the names of the tables that a query reads, those that it makes itself by WITH set aside.
 
     Raises:
-        SourceError: the query doesn't parse; carries DuckDB's words.
+        SourceError: the query doesn't parse (carries DuckDB's words), or is more than one SELECT.
     """
     with connect() as connection:
         # DuckDB's get_table_names would also bind the query, which needs the tables' columns.
@@ -47,23 +30,30 @@ def referenced_tables(sql: str) -> set[str]:
     tree = json.loads(found)
     if tree["error"]:
         raise SourceError(f"SQL doesn't parse: {tree['error_message']}. It must be one SELECT.")
+    if len(tree["statements"]) != 1:
+        raise SourceError(f"SQL has {len(tree['statements'])} statements. It must be one SELECT.")
     tables: set[str] = set()
-    common: set[str] = set()
-    _walk(tree, tables, common)
-    return tables - common
+    _walk(tree, frozenset(), tables)
+    return tables
 
 
-def _walk(node: Any, tables: set[str], common: set[str]) -> None:
-    """Collect the table names below a node of DuckDB's syntax tree, and the names that WITH gives."""
+def _walk(node: Any, own: frozenset[str], tables: set[str]) -> None:
+    """Collect table names below a node of DuckDB's syntax tree; `own` are the names that WITH gave there."""
     if isinstance(node, list):
         for child in node:
-            _walk(child, tables, common)
+            _walk(child, own, tables)
     elif isinstance(node, dict):
-        if node.get("type") == "BASE_TABLE":
+        if node.get("type") == "BASE_TABLE" and (node["schema_name"] or node["table_name"].lower() not in own):
             tables.add(node["table_name"])
-        common.update(entry["key"] for entry in (node.get("cte_map") or {}).get("map", []))
-        for child in node.values():
-            _walk(child, tables, common)
+        if node.get("type") == "RECURSIVE_CTE_NODE":
+            own |= {node["cte_name"].lower()}
+        for entry in (node.get("cte_map") or {}).get("map", []):
+            # Inside its own query the name still means the table: WITH t AS (SELECT ... FROM t).
+            _walk(entry["value"], own, tables)
+            own |= {entry["key"].lower()}
+        for name, child in node.items():
+            if name != "cte_map":
+                _walk(child, own, tables)
 
 
 def run_source(
@@ -74,7 +64,7 @@ def run_source(
     start: int | None = None,
     end: int | None = None,
 ) -> pa.Table:
-    """Return what a view's source yields: exactly the view's columns.
+    """Return what a view's source yields: exactly the view's columns, in the types that it yields.
 
     Args:
         view: whose source to run.
@@ -84,38 +74,64 @@ def run_source(
         end: microseconds; leave out this event time and later ones.
 
     Raises:
-        SourceError: a file is missing, the SQL fails, or its columns aren't the view's.
+        SourceError: there is no source, a file is missing, the SQL fails, or its columns aren't the view's.
     """
     with connect() as connection:
         try:
-            query = _query(connection, view, sources, directory)
-            relation = connection.sql(query)
-            _check_columns(view, relation.columns)
-            names = ", ".join(quoted(name) for name in _wanted(view))
-            filtered, moments = _within(view, f"SELECT {names} FROM ({query})", start, end)
-            return connection.execute(filtered, moments).to_arrow_table()
+            rows = _relation(connection, view, sources, directory)
+            _check_columns(view, rows.columns)
+            column = f"{quoted(view.event_timestamp)}::TIMESTAMPTZ"
+            for bound, sign in ((start, ">="), (end, "<")):
+                rows = rows if bound is None else rows.filter(f"{column} {sign} {moment(bound)}")
+            return rows.project(", ".join(map(quoted, _wanted(view)))).to_arrow_table()
         except duckdb.Error as error:
             raise SourceError(f"view {view.name!r}: its source failed: {error}") from error
 
 
-def _query(
+def _relation(
     connection: duckdb.DuckDBPyConnection, view: FeatureView, sources: Mapping[str, Source], directory: Path
-) -> str:
-    """Make the sources that are read known to DuckDB by name; return the query."""
+) -> duckdb.DuckDBPyRelation:
+    """Return the rows, not yet computed, of a view's source."""
     if isinstance(view.source, Source):
-        found = sources.get(view.source.name, view.source)
-        return f"SELECT {', '.join(map(quoted, _wanted(view)))} FROM {_reader(found, directory)}"
-    assert isinstance(view.source, SQL)
-    query = view.source.query.rstrip().rstrip(";")
-    for name in referenced_tables(query):
-        if name not in sources:
+        return _file_relation(connection, view, sources.get(view.source.name, view.source), directory)
+    if not isinstance(view.source, SQL):
+        raise SourceError(f"view {view.name!r} has no source to run. Write or push its rows, or declare a source.")
+    for name in sorted(_tables(view, view.source)):
+        source = _named(name, sources)
+        if source is None:
             raise SourceError(f"view {view.name!r} reads {name!r}, no registered source.{did_you_mean(name, sources)}")
-        connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM {_reader(sources[name], directory)}")
-    return query
+        connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS SELECT * FROM {_reader(source, directory)}")
+    return connection.sql(view.source.query)
 
 
-def _reader(source: Source, directory: Path) -> str:
-    return f"{_READERS[str(source.format)]}({literal(_located(source, directory))})"
+def _tables(view: FeatureView, sql: SQL) -> set[str]:
+    try:
+        return referenced_tables(sql.query)
+    except SourceError as error:
+        raise SourceError(f"view {view.name!r}: {error}") from error
+
+
+def _named(name: str, sources: Mapping[str, Source]) -> Source | None:
+    """Return the source SQL means by a name; SQL doesn't tell upper from lower case."""
+    return sources.get(name) or next((s for known, s in sources.items() if known.lower() == name.lower()), None)
+
+
+def _file_relation(
+    connection: duckdb.DuckDBPyConnection, view: FeatureView, source: Source, directory: Path
+) -> duckdb.DuckDBPyRelation:
+    """Return a plain source's wanted columns; it may have others."""
+    rows = connection.sql(f"FROM {_reader(source, directory)}")
+    _check_columns(view, rows.columns, exactly=False)
+    if source.format == "csv":
+        # DuckDB guesses the types of CSV: a key such as 007 would lose its zeros for ever.
+        texts = [n for n, t in {**view.keys, **view.features}.items() if pa.types.is_string(t)]
+        types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in texts)
+        rows = connection.sql(f"FROM {_reader(source, directory, f', types = {{{types}}}' if types else '')}")
+    return rows.project(", ".join(map(quoted, _wanted(view))))
+
+
+def _reader(source: Source, directory: Path, options: str = "") -> str:
+    return f"{_READERS[str(source.format)]}({literal(_located(source, directory))}{options})"
 
 
 def _located(source: Source, directory: Path) -> str:
@@ -134,10 +150,10 @@ def _wanted(view: FeatureView) -> list[str]:
     return list(dict.fromkeys([*view.keys, *times, *view.features]))
 
 
-def _check_columns(view: FeatureView, present: list[str]) -> None:
+def _check_columns(view: FeatureView, present: list[str], *, exactly: bool = True) -> None:
     wanted = _wanted(view)
     missing = [name for name in wanted if name not in present]
-    extra = [name for name in present if name not in wanted]
+    extra = [name for name in present if name not in wanted] if exactly else []
     if missing or extra:
         parts = [
             f"lacks {', '.join(map(repr, missing))}" if missing else "",
@@ -147,10 +163,3 @@ def _check_columns(view: FeatureView, present: list[str]) -> None:
             f"view {view.name!r}: its source {' and '.join(p for p in parts if p)}. "
             f"The columns must be {', '.join(wanted)}."
         )
-
-
-def _within(view: FeatureView, query: str, start: int | None, end: int | None) -> tuple[str, list[object]]:
-    bounds = [(">=", start), ("<", end)]
-    tests = [f"{quoted(view.event_timestamp)}::TIMESTAMPTZ {sign} ?" for sign, b in bounds if b is not None]
-    moments = [pa.scalar(b, MICROSECONDS).as_py() for _, b in bounds if b is not None]
-    return (f"SELECT * FROM ({query}) WHERE {' AND '.join(tests)}" if tests else query), moments

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,7 +14,7 @@ from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.casting import cast_lossless
 from fs_core.definitions import FeatureView, Field
 from fs_core.errors import DataError, SchemaError, ValidationError, did_you_mean
-from fs_core.times import LATEST, MICROSECONDS, to_utc_micros
+from fs_core.times import EARLIEST, LATEST, MICROSECONDS, to_utc_micros
 
 _SHOWN = 5  # offending rows an error names
 
@@ -28,18 +30,15 @@ def validate_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = 
 
     Raises:
         SchemaError: a column is missing, unexpected or of the wrong type.
-        ValidationError: a null key or time, a null or value that a field doesn't allow.
+        ValidationError: a null key or time, a null or value that a field doesn't allow; lists every
+            such column, with the rows (from 0).
         DataError: a time outside the years 1 to 9999.
     """
     _check_columns(view, data.column_names, pushed=pushed_at is not None)
-    what = f"view {view.name!r}: column"
-    columns = {
-        name: cast_lossless(data[name], dtype, f"{what} {name!r}")
-        for name, dtype in {**view.keys, **view.features}.items()
-    }
-    event_time = to_utc_micros(data[view.event_timestamp], view.event_timestamp, "up")
     named = view.available_at if pushed_at is None else None
-    available = to_utc_micros(data[named], named, "up") if named else event_time
+    columns, times = _cast(view, data, [view.event_timestamp, *([named] if named else [])])
+    event_time = times[view.event_timestamp]
+    available = times[named] if named else event_time
     nulls = {**{key: columns[key] for key in view.keys}, view.event_timestamp: event_time}
     problems = [*_nulls(nulls | ({named: available} if named else {})), *_field_problems(view.fields, columns)]
     if problems:
@@ -51,21 +50,53 @@ def validate_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = 
 
 def with_sequence(view: FeatureView, rows: pa.Table, first: int) -> pa.Table:
     """Return checked rows in `history_schema(view)`, numbered from `first` in row order."""
-    numbered = rows.append_column(SEQ, pa.array(range(first, first + rows.num_rows), pa.int64()))
+    numbered = rows.append_column(SEQ, pa.array(np.arange(first, first + rows.num_rows, dtype=np.int64)))
     schema = history_schema(view)
     return numbered.select(schema.names).cast(schema)
+
+
+def _cast(
+    view: FeatureView, data: pa.Table, clocks: Iterable[str]
+) -> tuple[dict[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
+    """Return keys and features in their types, and the clocks in microseconds; report all misfits at once."""
+    columns, times, misfits = {}, {}, []
+    for name, dtype in {**view.keys, **view.features}.items():
+        try:
+            columns[name] = cast_lossless(data[name], dtype, f"column {name!r}")
+        except SchemaError as error:
+            misfits.append(str(error))
+    for name in clocks:
+        try:
+            times[name] = _moments(data[name], name)
+        except SchemaError as error:
+            misfits.append(str(error))
+        except DataError as error:
+            raise DataError(f"view {view.name!r}: {error} Nothing was written.") from error
+    if misfits:
+        raise SchemaError(f"view {view.name!r}: " + " ".join(misfits) + " Nothing was written.")
+    return columns, times
+
+
+def _moments(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    if pa.types.is_null(column.type):  # nothing but nulls: the check for nulls says it better
+        return column.cast(MICROSECONDS)
+    return to_utc_micros(column, name, "up")
 
 
 def _effective(
     view: FeatureView, event_time: pa.ChunkedArray, available: pa.ChunkedArray, pushed_at: int | None
 ) -> pa.ChunkedArray:
     """Return `a = max(available_at, event_time + lag)`."""
-    ready = pc.add(event_time.cast(pa.int64()), view.lag_micros)
+    lag = min(view.lag_micros, LATEST - EARLIEST + 1)  # a longer one leaves the years as surely, without overflow
+    ready = pc.add(event_time.cast(pa.int64()), lag)
     known = available.cast(pa.int64()) if pushed_at is None else pa.scalar(pushed_at, pa.int64())
     effective = pc.max_element_wise(ready, known)
     latest = pc.max(effective).as_py()
     if latest is not None and latest > LATEST:
-        raise DataError(f"view {view.name!r}: {view.event_timestamp!r} plus the lag leaves the year 9999.")
+        raise DataError(
+            f"view {view.name!r}: {view.event_timestamp!r} plus the lag leaves the year 9999 in "
+            f"{_rows(pc.greater(effective, LATEST))}. Nothing was written."
+        )
     return effective.cast(MICROSECONDS)
 
 
@@ -92,26 +123,44 @@ def _nulls(columns: dict[str, pa.ChunkedArray]) -> Iterable[str]:
             yield f"column {name!r} is null in {_rows(pc.is_null(column))}"
 
 
-def _field_problems(fields: Iterable[Field], columns: dict[str, pa.ChunkedArray]) -> Iterable[str]:
-    """Yield what is wrong with the features. NaN is outside any declared range."""
+def _field_problems(fields: Iterable[Field], columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
+    """Yield what is wrong with the features."""
     for field in fields:
         column = columns[field.name]
         if not field.nullable and column.null_count:
             yield f"column {field.name!r} is null in {_rows(pc.is_null(column))}, and not nullable"
-        for bound, inside in ((field.minimum, pc.greater_equal), (field.maximum, pc.less_equal)):
-            if bound is None:
-                continue
-            outside = pc.fill_null(pc.invert(inside(column, _bound(bound, field.type))), False)
-            if pc.any(outside).as_py():
-                side = "below the minimum" if inside is pc.greater_equal else "above the maximum"
+        for bound, lowest in ((field.minimum, True), (field.maximum, False)):
+            outside = _outside(column, bound, lowest=lowest)
+            if outside is not None and pc.any(outside).as_py():
+                side = "below the minimum" if lowest else "above the maximum"
                 yield f"column {field.name!r} is {side} {bound} in {_rows(outside, column)}"
 
 
-def _bound(bound: float, dtype: pa.DataType) -> pa.Scalar:
-    """Return a bound as Arrow compares it: exactly, whatever the column's type."""
-    if pa.types.is_float16(dtype) or pa.types.is_float32(dtype):
-        return pa.scalar(float(bound), pa.float64())
-    return pa.scalar(bound)
+def _outside(column: pa.ChunkedArray, bound: float | None, *, lowest: bool) -> pa.ChunkedArray | None:
+    """Tell which values break a bound, if there is one. A null never does; NaN always, being in no range.
+
+    A float field's bound is rounded to the field's type: 0.1 is within `maximum=0.1` of a float32.
+    Whole numbers and decimals are compared as decimals, which hold every value and bound.
+    """
+    if bound is None:
+        return None
+    dtype = column.type
+    if pa.types.is_floating(dtype):
+        with np.errstate(over="ignore"):
+            limit = pa.scalar(float(dtype.to_pandas_dtype()(bound)), pa.float64())
+    else:
+        dtype = pa.decimal256(76, dtype.scale if pa.types.is_decimal(dtype) else 0)
+        limit = pa.scalar(_decimal_bound(bound, dtype, ROUND_CEILING if lowest else ROUND_FLOOR), dtype)
+    compare = pc.greater_equal if lowest else pc.less_equal
+    return pc.fill_null(pc.invert(compare(column.cast(limit.type), limit)), False)
+
+
+def _decimal_bound(bound: float, dtype: pa.DataType, rounding: str) -> Decimal:
+    """Return the bound as written, on the nearest step of `dtype` that lies within it."""
+    exact = Context(prec=dtype.precision)
+    step = Decimal(1).scaleb(-dtype.scale)
+    farthest = (Decimal(10) ** 38).quantize(step, context=exact)  # beyond every 128-bit decimal
+    return max(-farthest, min(Decimal(str(bound)), farthest)).quantize(step, rounding, exact)
 
 
 def _rows(mask: pa.ChunkedArray, values: pa.ChunkedArray | None = None) -> str:

@@ -1,0 +1,243 @@
+"""Hypothesis strategies for views, their histories and spines: small domains, so that things collide.
+
+Times are ticks after a start, and few; so late rows, ties, expiries to the microsecond and questions
+exactly on a boundary come up in most examples, not in one of a million.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import strategies as st
+
+from fs_core import dtypes
+from fs_core.definitions import Entity, FeatureView, Field
+
+SCALARS = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32"),
+    *("float64", "string", "binary", "date", "timestamp", "timestamp[s]", "timestamp[ms, UTC]"),
+    *("timestamp[us, Europe/Berlin]", "decimal(5, 2)", "decimal(38, 0)", "decimal(38, 38)"),
+)
+"""A dtype of every kind a feature may have, lists aside."""
+
+KEYS = tuple(name for name in SCALARS if dtypes.is_key_type(dtypes.resolve(name)))
+"""A dtype of every kind a key may have."""
+
+TICKS = 8
+"""Event times are at most so many ticks after the start; availability at most so many after that."""
+
+_STARTS = (
+    datetime(2024, 1, 31, 23, 59, 59, 999_998, tzinfo=UTC),
+    datetime(1969, 12, 31, 23, 59, 59, 999_997, tzinfo=UTC),
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(999, 12, 30, tzinfo=UTC),
+    datetime(9990, 1, 1, tzinfo=UTC),
+)
+_LENGTHS = (timedelta(microseconds=1), timedelta(hours=7), timedelta(days=17))
+# Names that a careless query would mistake for its own.
+_NAMES = (
+    "x_y",
+    "coord_y",
+    "select",
+    "Row",
+    "a",
+    "t",
+    "et",
+    "seq",
+    "k0",
+    "spine",
+    "history",
+    "SEQ",
+    "row_number",
+    "key",
+)
+
+
+@dataclass(frozen=True)
+class Timescale:
+    """How a view's small whole numbers become moments.
+
+    Attributes:
+        start: the moment of tick 0.
+        tick: the length of one.
+    """
+
+    start: datetime
+    tick: timedelta
+
+    def micros(self, ticks: int, offset: int = 0) -> int:
+        """Return the moment so many ticks after the start, and so many microseconds off, in microseconds."""
+        since = self.start - datetime(1970, 1, 1, tzinfo=UTC) + ticks * self.tick
+        return since // timedelta(microseconds=1) + offset
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One world to ask questions about.
+
+    Attributes:
+        view: a feature view.
+        scale: its times.
+        history: rows in `history_schema(view)`, in any order, `__seq` unique.
+        keys: the key tuples that occur, and one that never does.
+    """
+
+    view: FeatureView
+    scale: Timescale
+    history: pa.Table
+    keys: Sequence[tuple[Any, ...]]
+
+
+def values(dtype: pa.DataType) -> st.SearchStrategy[Any]:
+    """Return a strategy for the values of a dtype over their whole range, as `to_pylist` shows them."""
+    if pa.types.is_fixed_size_list(dtype):
+        return st.lists(nullable(dtype.value_type), min_size=dtype.list_size, max_size=dtype.list_size)
+    if pa.types.is_list(dtype):
+        return st.lists(nullable(dtype.value_type), max_size=3)
+    if pa.types.is_boolean(dtype):
+        return st.booleans()
+    if pa.types.is_integer(dtype):
+        low = 0 if pa.types.is_unsigned_integer(dtype) else -(2 ** (dtype.bit_width - 1))
+        high = low + 2**dtype.bit_width - 1
+        return st.integers(low, high) | st.sampled_from([low, high, min(high, 2**53 + 1)])
+    if pa.types.is_floating(dtype):
+        return st.floats(width=dtype.bit_width)
+    if pa.types.is_string(dtype):
+        return st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+    return _others(dtype)
+
+
+def _others(dtype: pa.DataType) -> st.SearchStrategy[Any]:
+    if pa.types.is_binary(dtype):
+        return st.binary(max_size=6)
+    if pa.types.is_date(dtype):
+        return st.dates(date(1, 1, 1), date(9999, 12, 31))
+    if pa.types.is_decimal(dtype):
+        most = 10**dtype.precision - 1
+        return st.integers(-most, most).map(lambda n: _decimal(n, dtype.scale))
+    assert pa.types.is_timestamp(dtype), dtype
+    # A day away from the ends, so that every zone can show it.
+    moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))
+    return moments.map(lambda moment: _moment(moment, dtype))
+
+
+def _decimal(digits: int, scale: int) -> Any:
+    from decimal import Decimal
+
+    sign, magnitude = int(digits < 0), tuple(int(d) for d in str(abs(digits)))
+    return Decimal((sign, magnitude, -scale))
+
+
+def _moment(moment: datetime, dtype: pa.DataType) -> datetime:
+    step = {"s": 10**6, "ms": 10**3, "us": 1}[dtype.unit]
+    coarse = moment.replace(microsecond=moment.microsecond // step * step)
+    return coarse.replace(tzinfo=UTC) if dtype.tz else coarse
+
+
+def nullable(dtype: pa.DataType) -> st.SearchStrategy[Any]:
+    """Return a strategy for the values of a dtype, and null."""
+    return st.none() | values(dtype)
+
+
+def feature_types() -> st.SearchStrategy[str]:
+    """Return a strategy for the dtypes of features: every scalar, and lists of both kinds."""
+    scalars = st.sampled_from(SCALARS)
+    lists = st.sampled_from([f"list<{name}>" for name in SCALARS] + [f"list<{name}>[2]" for name in SCALARS])
+    return scalars | lists
+
+
+@st.composite
+def views(draw: st.DrawFn, tick: timedelta = timedelta(hours=7)) -> FeatureView:
+    """Draw a view: one to three keys, one to four features, ttl and lag of a few ticks or none."""
+    names = draw(st.lists(st.sampled_from(_NAMES), min_size=2, max_size=5, unique_by=str.lower))
+    split = draw(st.integers(1, min(3, len(names) - 1)))
+    ttl = draw(st.none() | st.integers(1, 6))
+    return FeatureView(
+        "v" + draw(st.text(string.ascii_lowercase, max_size=2)),
+        entity=Entity("e", keys={name: draw(st.sampled_from(KEYS)) for name in names[:split]}),
+        fields=[Field(name, draw(feature_types())) for name in names[split:]],
+        ttl=None if ttl is None else ttl * tick,
+        lag=draw(st.integers(0, 2)) * tick,
+    )
+
+
+@st.composite
+def scenarios(draw: st.DrawFn, max_rows: int = 24) -> Scenario:
+    """Draw a view with a history: late, out of order, tied, expired, with nulls inside."""
+    scale = Timescale(draw(st.sampled_from(_STARTS)), draw(st.sampled_from(_LENGTHS)))
+    view = draw(views(tick=scale.tick))
+    # Two values a key column: pairs such as (1, 11) and (11, 1) come up, and entities repeat.
+    domains = [draw(st.lists(values(t), min_size=2, max_size=2, unique=True)) for t in view.keys.values()]
+    entities = st.tuples(*(st.sampled_from(domain) for domain in domains))
+    known = draw(st.lists(entities, min_size=1, max_size=3, unique=True))
+    payloads = {name: draw(st.lists(nullable(t), min_size=1, max_size=3)) for name, t in view.features.items()}
+    rows = draw(
+        st.lists(
+            st.fixed_dictionaries(
+                {
+                    "entity": st.sampled_from(known),
+                    "event": st.integers(0, TICKS),
+                    "delay": st.sampled_from([0, 0, 1, 3, TICKS]),
+                    "payload": st.fixed_dictionaries({n: st.sampled_from(pool) for n, pool in payloads.items()}),
+                }
+            ),
+            max_size=max_rows,
+        )
+    )
+    asked = [*known, draw(entities)]
+    return Scenario(view, scale, _history(view, scale, rows, draw(st.permutations(range(len(rows))))), asked)
+
+
+def _history(view: FeatureView, scale: Timescale, rows: Sequence[dict[str, Any]], order: Sequence[int]) -> pa.Table:
+    lag = view.lag // timedelta(microseconds=1)  # type: ignore[operator]  # the view has parsed it
+    columns: dict[str, Any] = {
+        key: pa.array([row["entity"][i] for row in rows], dtype) for i, (key, dtype) in enumerate(view.keys.items())
+    }
+    times = [scale.micros(row["event"]) for row in rows]
+    known = [max(scale.micros(row["event"] + row["delay"]), t + lag) for row, t in zip(rows, times, strict=True)]
+    columns["__event_time"] = moments(times)
+    columns["__available_at"] = moments(known)
+    columns["__seq"] = pa.array(range(len(rows)), pa.int64())
+    for name, dtype in view.features.items():
+        columns[name] = pa.array([row["payload"][name] for row in rows], dtype)
+    return pa.table(columns).take(pa.array(order, pa.int64()))
+
+
+@st.composite
+def spines(draw: st.DrawFn, scenario: Scenario, max_rows: int = 70) -> pa.Table:
+    """Draw a narrowed spine: duplicates, null keys, null times, and moments on, before and after boundaries.
+
+    Up to 70 rows, since DuckDB changes its plan at 64.
+    """
+    view, scale = scenario.view, scenario.scale
+    questions = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(list(scenario.keys)),
+                st.none() | st.tuples(st.integers(0, 3 * TICKS), st.sampled_from([0, 0, -1, 1])),
+                st.sampled_from([None] * 9 + [0, len(view.keys) - 1]),
+            ),
+            max_size=6,
+        )
+    )
+    asked = [questions[i % len(questions)] for i in range(draw(_sizes(max_rows)))] if questions else []
+    columns = {}
+    for i, (key, dtype) in enumerate(view.keys.items()):
+        columns[key] = pa.array([None if gap == i else entity[i] for entity, _, gap in asked], dtype)
+    first = scale.micros(0)
+    times = [None if at is None else max(first, scale.micros(*at)) for _, at, _ in asked]
+    return pa.table({**columns, "__time": moments(times)})
+
+
+def _sizes(most: int) -> st.SearchStrategy[int]:
+    return st.integers(0, 12) | st.sampled_from([n for n in (63, 64, 65, most) if n <= most])
+
+
+def moments(micros: Sequence[int | None]) -> pa.Array:
+    """Return microseconds as an Arrow column of UTC timestamps."""
+    return pa.array(micros, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
