@@ -17,6 +17,7 @@ from fs_core.errors import DataError, SchemaError, ValidationError, did_you_mean
 from fs_core.times import EARLIEST, LATEST, MICROSECONDS, to_utc_micros
 
 _SHOWN = 5  # offending rows an error names
+_STEPS = {"s": 10**6, "ms": 10**3, "us": 1}  # microseconds in a step of each unit
 
 
 def validate_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = None) -> pa.Table:
@@ -39,8 +40,8 @@ def validate_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = 
     columns, times = _cast(view, data, [view.event_timestamp, *([named] if named else [])])
     event_time = times[view.event_timestamp]
     available = times[named] if named else event_time
-    nulls = {**{key: columns[key] for key in view.keys}, view.event_timestamp: event_time}
-    problems = [*_nulls(nulls | ({named: available} if named else {})), *_field_problems(view.fields, columns)]
+    required = {key: columns[key] for key in view.keys} | times
+    problems = [*_nulls(required), *_beyond_calendar(columns), *_field_problems(view.fields, columns)]
     if problems:
         raise ValidationError(f"view {view.name!r}: " + "; ".join(problems) + ". Nothing was written.")
     columns |= {EVENT_TIME: event_time, AVAILABLE_AT: _effective(view, event_time, available, pushed_at)}
@@ -123,6 +124,24 @@ def _nulls(columns: dict[str, pa.ChunkedArray]) -> Iterable[str]:
             yield f"column {name!r} is null in {_rows(pc.is_null(column))}"
 
 
+def _beyond_calendar(columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
+    """Yield dates and times, in lists too, that Python can't show and Delta tables can't hold."""
+    for name, column in columns.items():
+        values, parents = column, None
+        if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+            whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
+            values, parents = pc.list_flatten(whole), pc.list_parent_indices(whole)
+        if pa.types.is_date(values.type):
+            values = values.cast(pa.timestamp("s"))
+        if pa.types.is_timestamp(values.type):
+            counts, steps = values.cast(pa.int64()), _STEPS[values.type.unit]
+            outside = pc.or_(pc.less(counts, EARLIEST // steps), pc.greater(counts, LATEST // steps))
+            places = pc.indices_nonzero(outside)
+            if len(places):
+                rows = places if parents is None else parents.take(places).unique()
+                yield f"column {name!r} is outside the years 1 to 9999 in {_listed(rows.to_pylist())}"
+
+
 def _field_problems(fields: Iterable[Field], columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
     """Yield what is wrong with the features."""
     for field in fields:
@@ -164,7 +183,11 @@ def _decimal_bound(bound: float, dtype: pa.DataType, rounding: str) -> Decimal:
 
 
 def _rows(mask: pa.ChunkedArray, values: pa.ChunkedArray | None = None) -> str:
-    places: list[Any] = pc.indices_nonzero(mask).to_pylist()
+    return _listed(pc.indices_nonzero(mask).to_pylist(), values)
+
+
+def _listed(places: list[Any], values: pa.ChunkedArray | None = None) -> str:
+    """Return the first rows of some, with their values, and how many more there are."""
     shown = [f"{p} ({values[p].as_py()!r})" if values is not None else str(p) for p in places[:_SHOWN]]
     rest = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
     return f"row {', '.join(shown)}{rest}"

@@ -176,19 +176,17 @@ def scenarios(draw: st.DrawFn, max_rows: int = 24) -> Scenario:
     entities = st.tuples(*(st.sampled_from(domain) for domain in domains))
     known = draw(st.lists(entities, min_size=1, max_size=3, unique=True))
     payloads = {name: draw(st.lists(nullable(t), min_size=1, max_size=3)) for name, t in view.features.items()}
-    rows = draw(
-        st.lists(
-            st.fixed_dictionaries(
-                {
-                    "entity": st.sampled_from(known),
-                    "event": st.integers(0, TICKS),
-                    "delay": st.sampled_from([0, 0, 1, 3, TICKS]),
-                    "payload": st.fixed_dictionaries({n: st.sampled_from(pool) for n, pool in payloads.items()}),
-                }
-            ),
-            max_size=max_rows,
-        )
+    row = st.fixed_dictionaries(
+        {
+            "entity": st.sampled_from(known),
+            "event": st.integers(0, TICKS),
+            "delay": st.sampled_from([0, 0, 1, 3, TICKS]),
+            "payload": st.fixed_dictionaries({n: st.sampled_from(pool) for n, pool in payloads.items()}),
+        }
     )
+    # Left alone, lists are mostly too short for anything to collide.
+    size = draw(st.sampled_from([1, 0, 5, max_rows // 2, max_rows // 2, max_rows, max_rows]))
+    rows = draw(st.lists(row, min_size=size, max_size=size))
     asked = [*known, draw(entities)]
     return Scenario(view, scale, _history(view, scale, rows, draw(st.permutations(range(len(rows))))), asked)
 
@@ -215,27 +213,32 @@ def spines(draw: st.DrawFn, scenario: Scenario, max_rows: int = 70) -> pa.Table:
     Up to 70 rows, since DuckDB changes its plan at 64.
     """
     view, scale = scenario.view, scenario.scale
-    questions = draw(
-        st.lists(
-            st.tuples(
-                st.sampled_from(list(scenario.keys)),
-                st.none() | st.tuples(st.integers(0, 3 * TICKS), st.sampled_from([0, 0, -1, 1])),
-                st.sampled_from([None] * 9 + [0, len(view.keys) - 1]),
-            ),
-            max_size=6,
-        )
-    )
-    asked = [questions[i % len(questions)] for i in range(draw(_sizes(max_rows)))] if questions else []
-    columns = {}
+    free = st.tuples(st.sampled_from(list(scenario.keys)), st.integers(0, 3 * TICKS).map(scale.micros))
+    boundaries = _boundaries(scenario)
+    edges = st.tuples(st.sampled_from(boundaries), st.sampled_from([0, 0, 1, -1])) if boundaries else st.nothing()
+    question = free | edges.map(lambda edge: (edge[0][0], edge[0][1] + edge[1]))
+    blank = st.sampled_from([None] * 12 + [0, len(view.keys) - 1, len(view.keys)])  # which column is null, if any
+    drawn = draw(st.lists(st.tuples(question, blank), min_size=draw(st.sampled_from([12, 6, 0])), max_size=12))
+    asked = [drawn[i % len(drawn)] for i in range(draw(_sizes(max_rows)))] if drawn else []
+    columns: dict[str, pa.Array] = {}
     for i, (key, dtype) in enumerate(view.keys.items()):
-        columns[key] = pa.array([None if gap == i else entity[i] for entity, _, gap in asked], dtype)
-    first = scale.micros(0)
-    times = [None if at is None else max(first, scale.micros(*at)) for _, at, _ in asked]
+        columns[key] = pa.array([None if gap == i else entity[i] for (entity, _), gap in asked], dtype)
+    times = [None if gap == len(view.keys) else max(scale.micros(0), at) for (_, at), gap in asked]
     return pa.table({**columns, "__time": moments(times)})
 
 
+def _boundaries(scenario: Scenario) -> list[tuple[tuple[Any, ...], int]]:
+    """Return the moments at which an entity's answer may change: a row becomes available, or expires."""
+    view, found = scenario.view, []
+    for row in scenario.history.select([*view.keys, "__event_time", "__available_at"]).to_pylist():
+        *entity, event_time, available_at = row.values()
+        changes = [available_at] if view.ttl is None else [available_at, event_time + view.ttl]
+        found += [(tuple(entity), int(pa.scalar(at, pa.timestamp("us", "UTC")).value)) for at in changes]
+    return found
+
+
 def _sizes(most: int) -> st.SearchStrategy[int]:
-    return st.integers(0, 12) | st.sampled_from([n for n in (63, 64, 65, most) if n <= most])
+    return st.integers(1, 12) | st.sampled_from([n for n in (0, 12, 63, 64, 65, most) if n <= most])
 
 
 def moments(micros: Sequence[int | None]) -> pa.Array:
