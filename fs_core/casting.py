@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fs_core.dtypes import plain_type
 from fs_core.errors import SchemaError
+
+_WHOLE = pa.decimal128(20, 0)  # holds every whole number of 64 bits; Arrow casts no narrower decimal from one
 
 
 def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.ChunkedArray:
     """Return `column` as `dtype` with every value the same.
 
-    Whole numbers fit any numeric type that holds them, floats any whole-number type if they are
-    whole; float64 rounds to float32 where that was declared. Text stays text, booleans booleans; a
-    naive time is UTC. A column of nothing but nulls fits everything.
+    Whole numbers fit any numeric type that holds them, floats any whole-number or decimal type that
+    holds them; float64 rounds to float32 where that was declared, but not to infinity. Text stays
+    text, booleans booleans; a naive time is UTC. A column of nothing but nulls fits everything.
 
     Args:
         column: the values.
@@ -31,13 +34,44 @@ def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.
     if not _is_one_kind(plain, dtype):
         raise SchemaError(f"{what} is {plain}, declared as {dtype}. Convert it first, or declare another type.")
     try:
-        return column.cast(dtype)
-    except pa.ArrowInvalid as error:
+        return _exact(column, dtype)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         row = _first_failure(column, dtype)
         raise SchemaError(
-            f"{what} can't become {dtype} without loss: row {row} holds {column[row].as_py()!r}. "
+            f"{what} can't become {dtype} without loss: row {row} holds {_shown(column[row])}. "
             "Mend the value, or declare a wider type."
         ) from error
+
+
+def _exact(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
+    """Cast; raise `ArrowInvalid` where Arrow itself would round to a decimal or overflow to infinity."""
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())  # exact, and Arrow casts it to more types
+    have = column.type
+    if _is_list(have) and _is_list(dtype):
+        _exact(pc.list_flatten(column), dtype.value_type)
+        if pa.types.is_integer(have.value_type) and pa.types.is_decimal(dtype.value_type):
+            column = column.cast(pa.list_(_WHOLE))
+    elif pa.types.is_integer(have) and pa.types.is_decimal(dtype):
+        column = column.cast(_WHOLE)
+    cast = column.cast(dtype)
+    if pa.types.is_floating(have) and pa.types.is_decimal(dtype):
+        _refuse(pc.not_equal(cast.cast(have), column))
+    elif pa.types.is_floating(have) and pa.types.is_floating(dtype) and dtype.bit_width < have.bit_width:
+        _refuse(pc.and_(pc.is_inf(cast.cast(pa.float64())), pc.is_finite(column.cast(pa.float64()))))
+    return cast
+
+
+def _refuse(lost: pa.ChunkedArray) -> None:
+    if pc.any(lost).as_py():
+        raise pa.ArrowInvalid("a value would change")
+
+
+def _shown(value: pa.Scalar) -> str:
+    try:
+        return repr(value.as_py())
+    except (OverflowError, ValueError):  # a date or time that Python has no year for
+        return f"{value.type} beyond the year 9999 or before the year 1"
 
 
 def _is_one_kind(have: pa.DataType, want: pa.DataType) -> bool:
@@ -67,8 +101,8 @@ def _first_failure(column: pa.ChunkedArray, dtype: pa.DataType) -> int:
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            column.slice(low, middle - low).cast(dtype)
+            _exact(column.slice(low, middle - low), dtype)
             low = middle
-        except pa.ArrowInvalid:
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
             high = middle
     return low

@@ -127,19 +127,20 @@ def _nulls(columns: dict[str, pa.ChunkedArray]) -> Iterable[str]:
 def _beyond_calendar(columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
     """Yield dates and times, in lists too, that Python can't show and Delta tables can't hold."""
     for name, column in columns.items():
-        values, parents = column, None
+        values: pa.ChunkedArray = column
+        parents = None
         if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-            whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
-            values, parents = pc.list_flatten(whole), pc.list_parent_indices(whole)
+            lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+            values, parents = pc.list_flatten(column), np.repeat(np.arange(len(column)), lengths)
         if pa.types.is_date(values.type):
             values = values.cast(pa.timestamp("s"))
         if pa.types.is_timestamp(values.type):
             counts, steps = values.cast(pa.int64()), _STEPS[values.type.unit]
             outside = pc.or_(pc.less(counts, EARLIEST // steps), pc.greater(counts, LATEST // steps))
-            places = pc.indices_nonzero(outside)
+            places = _places(outside)
             if len(places):
-                rows = places if parents is None else parents.take(places).unique()
-                yield f"column {name!r} is outside the years 1 to 9999 in {_listed(rows.to_pylist())}"
+                rows = places if parents is None else np.unique(parents[places])
+                yield f"column {name!r} is outside the years 1 to 9999 in {_listed(rows)}"
 
 
 def _field_problems(fields: Iterable[Field], columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
@@ -178,16 +179,22 @@ def _decimal_bound(bound: float, dtype: pa.DataType, rounding: str) -> Decimal:
     """Return the bound as written, on the nearest step of `dtype` that lies within it."""
     exact = Context(prec=dtype.precision)
     step = Decimal(1).scaleb(-dtype.scale)
-    farthest = (Decimal(10) ** 38).quantize(step, context=exact)  # beyond every 128-bit decimal
+    farthest: Decimal = (Decimal(10) ** (38 - dtype.scale)).quantize(step, context=exact)  # beyond any 128-bit decimal
     return max(-farthest, min(Decimal(str(bound)), farthest)).quantize(step, rounding, exact)
 
 
 def _rows(mask: pa.ChunkedArray, values: pa.ChunkedArray | None = None) -> str:
-    return _listed(pc.indices_nonzero(mask).to_pylist(), values)
+    return _listed(_places(mask), values)
 
 
-def _listed(places: list[Any], values: pa.ChunkedArray | None = None) -> str:
+def _places(mask: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return where a mask is true; Arrow's indices_nonzero crashes on an array without chunks."""
+    return np.flatnonzero(pc.fill_null(mask, False).to_numpy())
+
+
+def _listed(places: np.ndarray[Any, np.dtype[np.int64]], values: pa.ChunkedArray | None = None) -> str:
     """Return the first rows of some, with their values, and how many more there are."""
-    shown = [f"{p} ({values[p].as_py()!r})" if values is not None else str(p) for p in places[:_SHOWN]]
+    first = places[:_SHOWN].tolist()
+    shown = [f"{p} ({values[p].as_py()!r})" if values is not None else str(p) for p in first]
     rest = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
     return f"row {', '.join(shown)}{rest}"

@@ -58,6 +58,8 @@ def bits(value: Any) -> Any:
         return "list", tuple(bits(v) for v in value)
     if isinstance(value, Mapping):
         return "row", tuple((name, bits(v)) for name, v in value.items())
+    if isinstance(value, datetime) and value.tzinfo:
+        return "moment", _micros(value)  # in an hour that a zone repeats, datetimes are equal to nothing
     return type(value).__name__, value
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 
 from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, STATUS, TIME, history_schema
 from fs_core.errors import ConfigurationError, OfflineStoreError
+from fs_core.offline import delta
 from fs_core.offline.contract import Watermark
 from fs_core.offline.delta import DeltaOfflineStore
 from fs_core.testing.histories import moments
@@ -207,6 +209,35 @@ def _use_without_permission(directory: Path) -> tuple[int, str]:
         for path in [directory, *directory.rglob("*")]:
             path.chmod(0o755)
     return store.read(counter).num_rows, "no error"
+
+
+def test_an_append_that_loses_races_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An append that others beat to the commit more often than Delta itself retries still succeeds."""
+    write, losses = delta._write, [CommitFailedError("too many attempts")] * 5
+
+    def beaten(place: Path, rows: pa.Table) -> None:
+        if losses:
+            raise losses.pop()
+        write(place, rows)
+
+    monkeypatch.setattr(delta, "_write", beaten)
+    store = DeltaOfflineStore(tmp_path)
+    assert store.append(counter, counted([1])) == 0
+    assert store.read(counter).num_rows == 1
+
+
+def test_an_append_that_always_loses_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no try succeeds in time, the error names the view, and nothing was written."""
+
+    def beaten(place: Path, rows: pa.Table) -> None:
+        raise CommitFailedError("too many attempts")
+
+    monkeypatch.setattr(delta, "_write", beaten)
+    monkeypatch.setattr(delta, "_COMMIT_SECONDS", 0.2)
+    store = DeltaOfflineStore(tmp_path)
+    with pytest.raises(OfflineStoreError, match=r"view 'counter:v1.0.0': can't append .*: too many attempts"):
+        store.append(counter, counted([1]))
+    assert store.snapshot(counter) == -1
 
 
 def test_winners_when_the_old_state_is_gone(tmp_path: Path) -> None:
