@@ -48,7 +48,7 @@ class OfflineStoreSuite:
         """The back-end to certify; every subclass brings its own."""
         raise NotImplementedError("give the subclass a fixture named store")
 
-    @_examples(100)
+    @_examples(80)
     @given(data=st.data())
     def test_as_of_equals_the_oracle(self, store: OfflineStore, data: st.DataObject) -> None:
         """Values, nulls, types, row count, row order and status are the oracle's, bit for bit."""

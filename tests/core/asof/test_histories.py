@@ -22,7 +22,7 @@ def _seen() -> Counter[str]:
     seen: Counter[str] = Counter()
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
-    @settings(max_examples=150, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=checks)
+    @settings(max_examples=90, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=checks)
     @given(data=st.data())
     def look(data: st.DataObject) -> None:
         scenario = data.draw(scenarios())
@@ -67,8 +67,8 @@ def seen() -> Counter[str]:
     ],
 )
 def test_everything_that_matters_is_drawn(seen: Counter[str], what: str) -> None:
-    """At least one example in twenty-five holds each situation that the rule decides."""
-    assert seen[what] >= 6
+    """At least four of ninety examples hold each situation that the rule decides."""
+    assert seen[what] >= 4
 
 
 @settings(max_examples=200)
