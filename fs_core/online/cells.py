@@ -1,4 +1,4 @@
-"""Arrow values as bytes and back: fixed-width types as one matrix, bit for bit."""
+"""Arrow values as bytes and back: fixed-width types as one array of cells, bit for bit."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Cells = np.ndarray[Any, Any]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Sizes = np.ndarray[Any, np.dtype[np.int64]]
+
+# Cells are moved, never computed with: whole numbers keep every bit of floats, times and decimals.
+_CELLS: dict[int, np.dtype[Any]] = {
+    1: np.dtype("u1"),
+    2: np.dtype("<u2"),
+    4: np.dtype("<u4"),
+    8: np.dtype("<u8"),
+    16: np.dtype("V16"),
+}
 
 
 def is_fixed(dtype: pa.DataType) -> bool:
@@ -16,40 +26,54 @@ def is_fixed(dtype: pa.DataType) -> bool:
     return not (pa.types.is_string(dtype) or pa.types.is_binary(dtype) or pa.types.is_nested(dtype))
 
 
-def width(dtype: pa.DataType) -> int:
-    """Return the bytes of one value of a fixed type; a boolean takes one."""
-    return max(1, int(dtype.bit_width) // 8)
+def cell_type(dtype: pa.DataType) -> np.dtype[Any]:
+    """Return the NumPy type of one cell of a fixed type, little-endian; a boolean takes a byte."""
+    return _CELLS[max(1, int(dtype.bit_width) // 8)]
 
 
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return a column as a single array."""
     if isinstance(column, pa.Array):
         return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
     combined = column.combine_chunks()
     if isinstance(combined, pa.Array):
         return combined
     return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
 
 
-def to_cells(array: pa.Array) -> tuple[Bytes, Flags]:
-    """Return a fixed-type array as bytes, shape [n, width], little-endian, nulls zero; and which are valid."""
-    valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), dtype=bool)
-    size = width(array.type)
+def validity(array: pa.Array) -> Flags:
+    """Return which values aren't null, bool [n]."""
+    if array.null_count == 0:
+        return np.ones(len(array), dtype=bool)
+    return np.asarray(array.is_valid().to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def to_cells(array: pa.Array) -> tuple[Cells, Flags]:
+    """Return a fixed-type array as cells [n], zero where null; and which are valid, bool [n]."""
+    valid, kind = validity(array), cell_type(array.type)
     if len(array) == 0:
-        return np.zeros((0, size), np.uint8), valid
+        return np.zeros(0, kind), valid
     if pa.types.is_boolean(array.type):
-        cells = np.asarray(array.cast(pa.uint8()).fill_null(0).to_numpy(), dtype=np.uint8).reshape(-1, 1)
-    else:
-        data = array.buffers()[1]
-        cells = np.frombuffer(data, np.uint8, len(array) * size, array.offset * size).reshape(-1, size)
-    return (cells if valid.all() else np.where(valid[:, None], cells, np.uint8(0))), valid
+        return np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False)).view(np.uint8), valid
+    cells = np.frombuffer(array.buffers()[1], kind, len(array), array.offset * kind.itemsize)
+    if not valid.all():
+        cells = cells.copy()
+        cells[~valid] = np.zeros((), kind)
+    return cells, valid
 
 
-def from_cells(dtype: pa.DataType, cells: Bytes, valid: Flags) -> pa.Array:
-    """Return the array that `to_cells` took apart."""
-    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+def from_cells(dtype: pa.DataType, cells: Cells, valid: Flags | None) -> pa.Array:
+    """Return the array that `to_cells` took apart, `valid` None where all are; aligned as Arrow wants it."""
     if pa.types.is_boolean(dtype):
-        data = pa.py_buffer(np.packbits(cells[:, 0] != 0, bitorder="little"))
+        data = pa.py_buffer(np.packbits(cells != 0, bitorder="little"))
     else:
-        data = pa.py_buffer(np.ascontiguousarray(cells))
-    return pa.Array.from_buffers(dtype, len(cells), [bits, data])
+        data = pa.allocate_buffer(cells.nbytes)
+        np.ndarray(cells.shape, cells.dtype, data)[...] = cells
+    return pa.Array.from_buffers(dtype, len(cells), [validity_bitmap(valid), data])
+
+
+def validity_bitmap(valid: Flags | None) -> pa.Buffer | None:
+    """Return Arrow's bitmap of which values aren't null, None where all are."""
+    return None if valid is None or valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))

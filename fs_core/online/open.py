@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -18,22 +19,43 @@ _REDIS = ("redis", "rediss", "unix", "valkey", "valkeys")
 def open_online_store(url: str, *, project: str, directory: Path) -> OnlineStore:
     """Return the store for `sqlite` (a file in `directory`), `sqlite:///path`, a Redis URL or a plugin's scheme.
 
+    Nothing is opened yet: a server that is down shows at the first read or write.
+
     Raises:
-        ConfigurationError: nobody knows the scheme.
+        ConfigurationError: nobody knows the scheme, or the URL can't be used.
     """
-    scheme = url.partition(":")[0]
+    scheme = url.partition(":")[0].lower()
     if scheme == "sqlite":
         from fs_core.online.sqlite import SQLiteOnlineStore
 
-        path = url.partition(":///")[2]
-        return SQLiteOnlineStore(Path(path) if path else directory / "online.db", project=project)
+        return SQLiteOnlineStore(_sqlite_path(url, directory), project=project)
     if scheme in _REDIS:
         from fs_core.online.redis import RedisOnlineStore
 
         return RedisOnlineStore(url, project=project)
+    return _plugin(scheme, url)(url, project=project, directory=directory)
+
+
+def _sqlite_path(url: str, directory: Path) -> Path:
+    path = url[len("sqlite") :].removeprefix(":").removeprefix("///")
+    if path in ("", "//"):
+        return directory / "online.db"
+    if not url.lower().startswith("sqlite:///") or path == ":memory:":
+        raise ConfigurationError(
+            f"online store {url!r}: write 'sqlite' for a file in the store's directory, 'sqlite:///relative/path' "
+            "or 'sqlite:////absolute/path'; memory can't be shared between threads and processes."
+        )
+    return Path(path)
+
+
+def _plugin(scheme: str, url: str) -> Callable[..., OnlineStore]:
     plugins = {plugin.name: plugin for plugin in entry_points(group=GROUP)}
+    what = f"online store {redact_url(url)!r}"
     if scheme not in plugins:
         known = ", ".join(sorted(["sqlite", *_REDIS, *plugins]))
-        raise ConfigurationError(f"online store {redact_url(url)!r}: unknown scheme {scheme!r}. Known: {known}.")
-    store: OnlineStore = plugins[scheme].load()(url, project=project, directory=directory)
-    return store
+        raise ConfigurationError(f"{what}: unknown scheme {scheme!r}. Known: {known}.")
+    try:
+        opener: Callable[..., OnlineStore] = plugins[scheme].load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"{what}: its back-end {plugins[scheme].value!r} doesn't load: {error}") from error
+    return opener

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import ORDER, OnlineWrite
@@ -43,7 +45,7 @@ class SQLiteOnlineStore:
     def __init__(self, path: str | os.PathLike[str], *, project: str) -> None:
         self._path = Path(path)
         self._project = project
-        self._forget()
+        self._idle: dict[int, deque[sqlite3.Connection]] = {}
 
     def __repr__(self) -> str:
         return f"SQLiteOnlineStore({str(self._path)!r})"
@@ -52,8 +54,7 @@ class SQLiteOnlineStore:
         return {"path": self._path, "project": self._project}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self._path, self._project = Path(str(state["path"])), str(state["project"])
-        self._forget()
+        self.__init__(str(state["path"]), project=str(state["project"]))  # type: ignore[misc]
 
     def write(self, view: str, rows: Sequence[OnlineWrite]) -> int:
         """See `OnlineStore.write`."""
@@ -89,15 +90,8 @@ class SQLiteOnlineStore:
 
     def close(self) -> None:
         """See `OnlineStore.close`."""
-        if self._pid == os.getpid():
-            for connection in self._opened:
-                connection.close()
-        self._forget()
-
-    def _forget(self) -> None:
-        self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
-        self._pid = os.getpid()
+        for connection in self._idle.pop(os.getpid(), ()):
+            connection.close()
 
     def _read_view(self, connection: sqlite3.Connection, view: str, keys: Sequence[bytes]) -> list[bytes | None]:
         found: dict[bytes, bytes] = {}
@@ -110,33 +104,61 @@ class SQLiteOnlineStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Yield this thread's connection, opened in this process; say SQLite's complaints in our words."""
-        if self._pid != os.getpid():
-            self._forget()  # a fork: the parent's connections are the parent's
+        """Lend a connection to one thread; say SQLite's complaints in our words."""
+        # By process: a forked child must neither use nor close what its parent opened.
+        idle = self._idle.setdefault(os.getpid(), deque())
+        connection = None
         try:
-            connection = getattr(self._local, "connection", None) or self._open()
+            connection = _last(idle) or self._open()
             yield connection
-        except sqlite3.OperationalError as error:
-            raise OnlineUnavailableError(f"the online store {self._path} can't be used: {error}") from error
-        except sqlite3.Error as error:
-            raise OnlineStoreError(f"the online store {self._path} failed: {error}") from error
+        except BaseException as error:
+            if connection is not None:
+                connection.close()  # undoes what it began; one that failed isn't lent again
+            if isinstance(error, sqlite3.Error):
+                raise self._said_as_ours(error) from error
+            raise
+        self._idle.setdefault(os.getpid(), deque()).append(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
+            yield connection
             connection.execute("COMMIT")
+
+    def _said_as_ours(self, error: sqlite3.Error) -> OnlineStoreError:
+        if isinstance(error, sqlite3.OperationalError):
+            return OnlineUnavailableError(
+                f"the online store {self._path} can't be used: {error}. "
+                "Check that the directory exists and may be written, and that the disk isn't full."
+            )
+        return OnlineStoreError(
+            f"the online store {self._path} failed: {error}. "
+            "If the file is damaged, delete it and materialize again: history has every row."
+        )
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        self._opened.append(connection)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.executescript(_SCHEMA)
-        self._local.connection = connection
+        try:
+            # Processes that make the file at once collide in the change to WAL, where SQLite doesn't wait.
+            for attempt in Retrying(
+                retry=retry_if_exception_message(match="database is locked"),
+                stop=stop_after_delay(_BUSY_SECONDS),
+                wait=wait_random(0.01, 0.1),
+                reraise=True,
+            ):
+                with attempt:
+                    connection.execute("PRAGMA journal_mode=WAL")
+                    connection.execute("PRAGMA synchronous=NORMAL")
+                    connection.executescript(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+
+def _last(idle: deque[sqlite3.Connection]) -> sqlite3.Connection | None:
+    try:
+        return idle.pop()
+    except IndexError:
+        return None
