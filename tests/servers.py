@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 
 def _valkey_91() -> str | None:
@@ -53,7 +55,7 @@ def running_server(name: str, *options: str) -> Iterator[str]:
         command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, *options]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            wait_until_up(port)
+            wait_until_up(process, port)
             yield f"redis://127.0.0.1:{port}/0"
         finally:
             process.kill()
@@ -67,17 +69,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_up(port: int, seconds: float = 20.0) -> None:
-    """Return once a server answers on the port, even if only to ask for a password."""
+def wait_until_up(process: subprocess.Popen[bytes], port: int, seconds: float = 20.0) -> None:
+    """Return once the server answers on its port, even if only to ask for a password."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        assert process.poll() is None, f"the server on port {port} ended with {process.returncode}"
         try:
-            with redis.Redis(port=port) as client:
+            with redis.Redis(port=port, retry=Retry(NoBackoff(), 0)) as client:
                 client.ping()
         except redis.AuthenticationError:
             return
         except redis.ConnectionError:
-            time.sleep(0.05)
+            time.sleep(0.02)
         else:
             return
     raise TimeoutError(f"no server answers on port {port}")

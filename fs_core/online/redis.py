@@ -139,11 +139,10 @@ class RedisOnlineStore:
     @contextmanager
     def _said_as_ours(self) -> Iterator[None]:
         """Say the driver's complaints in our words."""
-        errors = _driver().exceptions
-        others = (errors.RedisClusterException, errors.ChildDeadlockedError)
+        kinds = _driver_errors()
         try:
             yield
-        except (errors.RedisError, *others, OSError) as error:
+        except (*kinds, OSError) as error:
             raise said_as_ours(error, self._name) from error
 
 
@@ -155,7 +154,7 @@ def said_as_ours(error: Exception, store: str) -> OnlineStoreError:
         store: the store's name, without credentials.
     """
     errors, said = _driver().exceptions, str(error).rstrip(".")
-    if isinstance(error, errors.AuthenticationError | errors.AuthorizationError | errors.ExternalAuthProviderError):
+    if isinstance(error, errors.AuthenticationError | errors.AuthorizationError):
         return OnlineUnavailableError(
             f"the online store {store} refuses the credentials: {said}. Put them into its URL: redis://user:password@host."
         )
@@ -186,6 +185,13 @@ def _driver() -> Any:
 
 
 @cache
+def _driver_errors() -> tuple[type[Exception], ...]:
+    """Return every exception the driver defines: not all of them are `RedisError`s."""
+    kinds = vars(_driver().exceptions).values()
+    return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
+
+
+@cache
 def _compare_and_set() -> str:
     return resources.files("fs_core.online").joinpath("compare_and_set.lua").read_text()
 
@@ -207,7 +213,7 @@ def _connect(url: str, project: str, timeout: float, connections: int) -> redis.
         pool.connection_class(**pool.connection_kwargs)  # connects to nothing, but reads the options
     except (ValueError, TypeError) as error:
         raise ConfigurationError(f"online URL {redact_url(url)} is not understood: {error}.") from None
-    client: redis.Redis = driver.Redis(connection_pool=pool)
+    client: redis.Redis = driver.Redis.from_pool(pool)  # which, unlike the constructor, closes the pool with it
     return client
 
 

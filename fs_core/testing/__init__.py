@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fs_core.testing.offline_suite import OfflineStoreSuite
+    from fs_core.testing.online_suite import OnlineStoreSuite
     from fs_core.testing.oracle import oracle_as_of, oracle_available_at, oracle_winners
 
 _HOMES = {
@@ -28,7 +29,7 @@ _HOMES = {
     "oracle_winners": "oracle",
 }
 
-__all__ = ["OfflineStoreSuite", "oracle_as_of", "oracle_available_at", "oracle_winners"]
+__all__ = ["OfflineStoreSuite", "OnlineStoreSuite", "oracle_as_of", "oracle_available_at", "oracle_winners"]
 
 
 def __getattr__(name: str) -> Any:

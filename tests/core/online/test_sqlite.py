@@ -1,0 +1,126 @@
+"""What the SQLite back-end does beyond the contract."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fs_core.errors import OnlineStoreError, OnlineUnavailableError
+from fs_core.online import sqlite
+from fs_core.online.contract import OnlineWrite
+from fs_core.online.sqlite import SQLiteOnlineStore
+from fs_core.testing.online_suite import packed
+
+
+@pytest.fixture
+def online(tmp_path: Path) -> Iterator[SQLiteOnlineStore]:
+    """A store in a file of its own."""
+    made = SQLiteOnlineStore(tmp_path / "online.db", project="p")
+    yield made
+    made.close()
+
+
+def row(number: int) -> list[OnlineWrite]:
+    """Return one write of the entity `e`."""
+    return [OnlineWrite(b"e", packed((number, 0, 0)))]
+
+
+def write_first(path: Path, number: int) -> int:
+    """Write as the first thing a process does; runs in a process of its own."""
+    return SQLiteOnlineStore(path, project="p").write(f"v-{number}", row(number))
+
+
+def test_processes_that_make_the_file_at_once(tmp_path: Path) -> None:
+    """However many processes come first, each gets its rows in: the change to WAL is waited for."""
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for attempt in range(10):
+            path = tmp_path / f"{attempt}.db"
+            assert list(pool.map(write_first, [path] * 8, range(8))) == [1] * 8
+
+
+def test_projects_share_a_file(tmp_path: Path) -> None:
+    """Two projects in one file don't see each other's rows, watermarks or drops."""
+    first, second = (SQLiteOnlineStore(tmp_path / "online.db", project=name) for name in ("p", "q"))
+    for number, store in enumerate((first, second)):
+        store.write("v-1", row(number))
+        store.set_watermark("v-1", str(number))
+    assert first.drop("v-1") == 1
+    assert (second.read([("v-1", [b"e"])]), second.watermark("v-1")) == ([[packed((1, 0, 0))]], "1")
+    first.close()
+    second.close()
+
+
+def test_threads_leave_no_connection_behind(online: SQLiteOnlineStore) -> None:
+    """Threads that come and go share what is open: a server with a thread for each request runs out of nothing."""
+    online.read([("v-1", [b"e"])])
+    before = open_files()
+    for _ in range(50):
+        thread = threading.Thread(target=online.read, args=([("v-1", [b"e"])],))
+        thread.start()
+        thread.join()
+    assert open_files() == before
+
+
+def open_files() -> int:
+    """Return how many files this process holds open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_an_error_inside_a_batch_writes_nothing(online: SQLiteOnlineStore) -> None:
+    """A batch that fails halfway is undone as a whole, and the store goes on."""
+    bad = OnlineWrite(b"f", [1])  # type: ignore[arg-type]
+    with pytest.raises((OnlineStoreError, TypeError)):
+        online.write("v-1", [*row(1), bad])
+    assert online.read([("v-1", [b"e"])]) == [[None]]
+    assert online.write("v-1", row(2)) == 1
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    """A file that can't be made is an error that names it."""
+    store = SQLiteOnlineStore(tmp_path / "nowhere" / "online.db", project="p")
+    with pytest.raises(OnlineUnavailableError, match=r"nowhere/online\.db.*directory"):
+        store.read([("v-1", [b"e"])])
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    """A damaged file is an error that names it and the way out."""
+    path = tmp_path / "online.db"
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(OnlineStoreError, match=r"online\.db.*materialize again"):
+        SQLiteOnlineStore(path, project="p").write("v-1", row(1))
+
+
+def test_a_lock_that_is_never_given_back(online: SQLiteOnlineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer waits for another, not for ever; reads don't wait, and all goes on afterwards."""
+    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.2)
+    online.write("v-1", row(1))
+    online.close()
+    holder = sqlite3.connect(online._path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OnlineUnavailableError, match=r"online\.db.*locked"):
+        online.write("v-1", row(2))
+    assert online.read([("v-1", [b"e"])]) == [[packed((1, 0, 0))]]
+    holder.close()
+    assert online.write("v-1", row(2)) == 1
+
+
+def test_a_writer_waits_for_another(online: SQLiteOnlineStore) -> None:
+    """A lock that is held for a moment costs that moment, and no error."""
+    online.write("v-1", row(1))
+    holder = sqlite3.connect(online._path, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.3, holder.close).start()
+    assert online.write("v-1", row(2)) == 1
+
+
+def test_the_file_is_all_there_is(online: SQLiteOnlineStore) -> None:
+    """After closing, the rows are in the one file, without a log beside it."""
+    online.write("v-1", row(1))
+    online.close()
+    assert [path.name for path in online._path.parent.iterdir()] == ["online.db"]
