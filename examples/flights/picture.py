@@ -75,27 +75,30 @@ def _draw_scores(axes: Any, scores: Sequence[Score]) -> None:
 def _draw_score(axes: Any, row: int, score: Score) -> None:
     if round(score.offline, 3) == round(score.served, 3):
         axes.plot(score.offline, row, "o", markersize=11, color=_HONEST)
-        _value(axes, score.offline, row, f"{score.offline:.3f}", "offline and served", _HONEST, 1)
+        _value(axes, score.offline, row, f"{score.offline:.3f}", "offline and served", _HONEST, "center")
         return
-    offline_side = 1 if score.offline > score.served else -1
     axes.plot([score.served, score.offline], [row, row], color=_LEAKY, linewidth=2.5, zorder=2)
     axes.plot(score.offline, row, "o", markersize=11, color=_LEAKY, zorder=3)
     axes.plot(score.served, row, "o", markersize=10, mfc="white", mec=_LEAKY, mew=2.2, zorder=3)
-    _value(axes, score.offline, row, f"{score.offline:.3f}", "offline", _LEAKY, offline_side)
-    _value(axes, score.served, row, f"{score.served:.3f}", "served", _LEAKY, -offline_side)
+    # Labels of points far apart stand over them; of near ones, they lean away from each other.
+    near = abs(score.offline - score.served) < 0.09
+    higher, lower = ("left", "right") if near else ("center", "center")
+    offline_align, served_align = (higher, lower) if score.offline > score.served else (lower, higher)
+    _value(axes, score.offline, row, f"{score.offline:.3f}", "offline", _LEAKY, offline_align)
+    _value(axes, score.served, row, f"{score.served:.3f}", "served", _LEAKY, served_align)
 
 
-def _value(axes: Any, x: float, row: int, number: str, what: str, colour: str, side: int) -> None:
-    """Write a number and its meaning above a point, aligned away from the line's other end."""
-    align = "center"
+def _value(axes: Any, x: float, row: int, number: str, what: str, colour: str, align: str) -> None:
+    """Write a number above a point and its meaning below."""
+    x += {"left": -0.012, "center": 0.0, "right": 0.012}[align]  # aligned with the edge of the marker
     axes.text(x, row + 0.2, number, ha=align, va="bottom", color=colour, fontweight="bold", fontsize=12)
     axes.text(x, row - 0.2, what, ha=align, va="top", color=_MUTED, fontsize=9.5)
 
 
 def _draw_latency(axes: Any, taken: np.ndarray[Any, Any]) -> None:
-    """The distribution of single-row reads up to just beyond the 99th percentile, which is marked."""
+    """The distribution of single-row reads from zero to beyond the 99th percentile; it and the median are marked."""
     p50, p99 = np.percentile(taken, [50, 99])
-    end = 1.25 * p99
+    end = 1.6 * p99  # room for the label of the mark
     counts, _, _ = axes.hist(np.minimum(taken, end), bins=np.linspace(0, end, 41), color=_HONEST)
     top = counts.max()
     for value, name, height in ((p50, "median", 1.12), (p99, "99 %", 0.45)):

@@ -17,8 +17,8 @@ def connect() -> duckdb.DuckDBPyConnection:
     Opening a database takes 20 ms, a cursor 0.3 ms. Cursors share memory and threads but neither
     registered tables nor temporary views, so each thread and each call is alone with its own. UTC is
     meant wherever a zone is left out, and a table name means a table, never a Python variable that
-    happens to be called so. As-of joins never run as nested loops: DuckDB would choose them for Arrow tables, whose size
-    it can't tell and takes for 1, at fifty times the time.
+    happens to be called so. As-of joins never run as nested loops: DuckDB would choose them for Arrow
+    tables, whose size it can't tell and takes for 1, at fifty times the time.
     """
     with _lock:
         database = _databases.get(os.getpid())

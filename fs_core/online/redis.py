@@ -142,7 +142,7 @@ class RedisOnlineStore:
         kinds = _driver_errors()
         try:
             yield
-        except (*kinds, OSError) as error:
+        except kinds as error:
             raise said_as_ours(error, self._name) from error
 
 
@@ -186,9 +186,9 @@ def _driver() -> Any:
 
 @cache
 def _driver_errors() -> tuple[type[Exception], ...]:
-    """Return every exception the driver defines: not all of them are `RedisError`s."""
+    """Return what the driver raises: `OSError`, and every exception it defines (not all are `RedisError`s)."""
     kinds = vars(_driver().exceptions).values()
-    return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
+    return OSError, *(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
 
 
 @cache

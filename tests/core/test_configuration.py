@@ -71,5 +71,5 @@ def test_a_copy_is_the_store_itself(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A path under a file is refused with the path and a way out."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="file/store.*Choose"):
+    with pytest.raises(ConfigurationError, match=r"file/store.*Choose"):
         FeatureStore(tmp_path / "file" / "store")
