@@ -31,13 +31,15 @@ KEYS = tuple(name for name in SCALARS if dtypes.is_key_type(dtypes.resolve(name)
 TICKS = 8
 """Event times are at most so many ticks after the start; availability at most so many after that."""
 
-_STARTS = (
+STARTS = (
     datetime(2024, 1, 31, 23, 59, 59, 999_998, tzinfo=UTC),
     datetime(1969, 12, 31, 23, 59, 59, 999_997, tzinfo=UTC),
     datetime(1, 1, 1, tzinfo=UTC),
     datetime(999, 12, 30, tzinfo=UTC),
     datetime(9990, 1, 1, tzinfo=UTC),
 )
+"""Where tick 0 may lie: beside a month's end, 1970, the calendar's beginning and, nearly, its end."""
+
 _LENGTHS = (timedelta(microseconds=1), timedelta(hours=7), timedelta(days=17))
 # Names that a careless query would mistake for its own.
 _NAMES = (
@@ -159,17 +161,25 @@ def views(draw: st.DrawFn, tick: timedelta = timedelta(hours=7)) -> FeatureView:
     ttl = draw(st.none() | st.integers(1, 6))
     return FeatureView(
         "v" + draw(st.text(string.ascii_lowercase, max_size=2)),
-        entity=Entity("e", keys={name: draw(st.sampled_from(KEYS)) for name in names[:split]}),
-        fields=[Field(name, draw(feature_types())) for name in names[split:]],
+        entity=Entity("e", keys={name: draw(st.sampled_from(KEYS)) for name in names[:split]}, description="Drawn."),
+        fields=[Field(name, draw(feature_types()), "Drawn.") for name in names[split:]],
+        description="Drawn.",
         ttl=None if ttl is None else ttl * tick,
         lag=draw(st.integers(0, 2)) * tick,
     )
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, max_rows: int = 24) -> Scenario:
-    """Draw a view with a history: late, out of order, tied, expired, with nulls inside."""
-    scale = Timescale(draw(st.sampled_from(_STARTS)), draw(st.sampled_from(_LENGTHS)))
+def scenarios(draw: st.DrawFn, max_rows: int = 24, starts: Sequence[datetime] = STARTS) -> Scenario:
+    """Draw a view with a history: late, out of order, tied, expired, with nulls inside.
+
+    Args:
+        draw: Hypothesis passes it.
+        max_rows: how long the history may be.
+        starts: where tick 0 may lie. A server that collects what has expired, by its own clock, wants
+            the present or later.
+    """
+    scale = Timescale(draw(st.sampled_from(starts)), draw(st.sampled_from(_LENGTHS)))
     view = draw(views(tick=scale.tick))
     # Two values a key column: pairs such as (1, 11) and (11, 1) come up, and entities repeat.
     domains = [draw(st.lists(values(t), min_size=2, max_size=2, unique=True)) for t in view.keys.values()]
@@ -214,8 +224,8 @@ def spines(draw: st.DrawFn, scenario: Scenario, max_rows: int = 70) -> pa.Table:
     """
     view, scale = scenario.view, scenario.scale
     free = st.tuples(st.sampled_from(list(scenario.keys)), st.integers(0, 3 * TICKS).map(scale.micros))
-    boundaries = _boundaries(scenario)
-    edges = st.tuples(st.sampled_from(boundaries), st.sampled_from([0, 0, 1, -1])) if boundaries else st.nothing()
+    changes = boundaries(scenario)
+    edges = st.tuples(st.sampled_from(changes), st.sampled_from([0, 0, 1, -1])) if changes else st.nothing()
     question = free | edges.map(lambda edge: (edge[0][0], edge[0][1] + edge[1]))
     blank = st.sampled_from([None] * 12 + [0, len(view.keys) - 1, len(view.keys)])  # which column is null, if any
     drawn = draw(st.lists(st.tuples(question, blank), min_size=draw(st.sampled_from([12, 6, 0])), max_size=12))
@@ -227,8 +237,8 @@ def spines(draw: st.DrawFn, scenario: Scenario, max_rows: int = 70) -> pa.Table:
     return pa.table({**columns, "__time": moments(times)})
 
 
-def _boundaries(scenario: Scenario) -> list[tuple[tuple[Any, ...], int]]:
-    """Return the moments at which an entity's answer may change: a row becomes available, or expires."""
+def boundaries(scenario: Scenario) -> list[tuple[tuple[Any, ...], int]]:
+    """Return each entity with the moments, in microseconds, at which its answer may change: a row comes, or expires."""
     view, found = scenario.view, []
     for row in scenario.history.select([*view.keys, "__event_time", "__available_at"]).to_pylist():
         *entity, event_time, available_at = row.values()
