@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core import FeatureStore, FeatureView
 from fs_core.errors import MomentNotOnlineError
 from fs_core.serving import FeatureVectors
 from fs_core.testing.histories import TICKS, Scenario, boundaries, moments, nullable, scenarios
@@ -78,8 +78,8 @@ def _as_written(view: FeatureView, history: pa.Table) -> pa.Table:
 @st.composite
 def questions(draw: st.DrawFn, scenario: Scenario) -> pa.Table:
     """Draw whom to ask for: the known and the unknown, with null keys, again and again, or nobody."""
-    view = scenario.view
-    entities = draw(st.lists(st.sampled_from(list(scenario.keys)), max_size=6))
+    view, keys = scenario.view, list(scenario.keys)
+    entities = draw(st.sampled_from([[], *[keys] * 9])) + draw(st.lists(st.sampled_from(keys), max_size=3))
     asked = [(entity, draw(st.sampled_from([None] * 9 + [0, len(view.keys) - 1]))) for entity in entities]
     columns = {
         key: pa.array([None if gap == i else entity[i] for entity, gap in asked], dtype)
@@ -97,7 +97,7 @@ def moments_of_interest(scenario: Scenario) -> st.SearchStrategy[int]:
     return ticks | st.sampled_from(near) if near else ticks
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_served_rows_are_the_oracles(online_url: str, fresh_directory: NewDirectory, data: st.DataObject) -> None:
     """Whatever is written, late and out of order, after each materialize the store serves what the rule says.
