@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from fs_core.errors import ConfigurationError, redact_url
 
 FILE = "feature_store.toml"
+REGISTRY = "registry.db"
 _SETTINGS = ("online", "registry")
 _DEFAULTS = {"online": "sqlite", "registry": "sqlite"}
 
@@ -35,7 +36,7 @@ class Configuration:
     @property
     def registry_url(self) -> str:
         """The SQLAlchemy URL of the registry."""
-        return f"sqlite:///{self.directory / 'registry.db'}" if self.registry == "sqlite" else self.registry
+        return f"sqlite:///{self.directory / REGISTRY}" if self.registry == "sqlite" else self.registry
 
     @property
     def history(self) -> Path:
@@ -84,6 +85,11 @@ def save(directory: Path, *, online: str | None = None, registry: str | None = N
         (directory / FILE).write_text("".join(lines))
     except OSError as error:
         raise ConfigurationError(f"can't write {directory / FILE}: {error.strerror}. Choose another place.") from error
+
+
+def is_store(directory: Path) -> bool:
+    """Tell whether a directory holds a store's settings or its embedded registry."""
+    return (directory / FILE).exists() or (directory / REGISTRY).exists()
 
 
 def has_password(url: str) -> bool:

@@ -88,6 +88,21 @@ def run_source(
             raise SourceError(f"view {view.name!r}: its source failed: {error}") from error
 
 
+def read_file(view: FeatureView, path: Path) -> pa.Table:
+    """Return the rows of a Parquet, CSV or JSON file, every column of it; text features of a CSV stay text.
+
+    Raises:
+        DefinitionError: the file's ending doesn't tell its format.
+        SourceError: the file is missing, or not what its ending says.
+    """
+    source = Source("file", path=path)
+    with connect() as connection:
+        try:
+            return _typed(connection, view, source, path.parent).to_arrow_table()
+        except duckdb.Error as error:
+            raise SourceError(f"can't read {str(path)!r} as {source.format}: {error}") from error
+
+
 def _relation(
     connection: duckdb.DuckDBPyConnection, view: FeatureView, sources: Mapping[str, Source], directory: Path
 ) -> duckdb.DuckDBPyRelation:
@@ -120,14 +135,21 @@ def _file_relation(
     connection: duckdb.DuckDBPyConnection, view: FeatureView, source: Source, directory: Path
 ) -> duckdb.DuckDBPyRelation:
     """Return a plain source's wanted columns; it may have others."""
-    rows = connection.sql(f"FROM {_reader(source, directory)}")
+    rows = _typed(connection, view, source, directory)
     _check_columns(view, rows.columns, exactly=False)
-    if source.format == "csv":
-        # DuckDB guesses the types of CSV: a key such as 007 would lose its zeros for ever.
-        texts = [n for n, t in {**view.keys, **view.features}.items() if pa.types.is_string(t)]
-        types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in texts)
-        rows = connection.sql(f"FROM {_reader(source, directory, f', types = {{{types}}}' if types else '')}")
     return rows.project(", ".join(map(quoted, _wanted(view))))
+
+
+def _typed(
+    connection: duckdb.DuckDBPyConnection, view: FeatureView, source: Source, directory: Path
+) -> duckdb.DuckDBPyRelation:
+    """Return a file's rows. DuckDB guesses the types of CSV, and a key such as 007 would lose its zeros for ever."""
+    rows = connection.sql(f"FROM {_reader(source, directory)}")
+    texts = [n for n, t in {**view.keys, **view.features}.items() if pa.types.is_string(t) and n in rows.columns]
+    if source.format != "csv" or not texts:
+        return rows
+    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in texts)
+    return connection.sql(f"FROM {_reader(source, directory, f', types = {{{types}}}')}")
 
 
 def _reader(source: Source, directory: Path, options: str = "") -> str:

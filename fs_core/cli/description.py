@@ -1,0 +1,122 @@
+"""What `fs show` says of a definition: what it means, its versions, and how far a view is written and online."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fs_core.cli.output import Report
+from fs_core.definitions import Definition, FeatureView, Reference
+from fs_core.errors import OnlineStoreError, UnknownReferenceError, did_you_mean
+from fs_core.offline.contract import EMPTY
+from fs_core.registry.registry import Registered
+from fs_core.store import FeatureStore
+from fs_core.times import from_micros
+
+
+def describe(store: FeatureStore, ref: str) -> Report:
+    """Return everything known about what a reference names.
+
+    Raises:
+        UnknownReferenceError: nothing of that name, or not in that version.
+    """
+    reference = Reference.parse(ref)
+    listing = store.registry.listing()
+    named = [r for r in listing if r.definition.name == reference.name]
+    if not named:
+        known = [r.definition.name for r in listing]
+        raise UnknownReferenceError(f"nothing is called {reference.name!r}.{did_you_mean(reference.name, known)}")
+    kinds = {r.definition.kind for r in named}
+    lookups = {
+        "view": store.registry.view,
+        "service": store.registry.service,
+        "entity": store.registry.entity,
+        "source": store.registry.source,
+    }
+    # A view may be called like its entity; what people ask about is the view.
+    kind = next(kind for kind in lookups if kind in kinds)
+    definition: Definition = lookups[kind](reference.name, reference.selector)
+    versions = [r for r in named if r.definition.kind == kind]
+    state = _state(store, definition) if isinstance(definition, FeatureView) else {}
+    data = {**definition.to_dict(), "digest": definition.digest, "versions": _versions(versions), **state}
+    lines = [f"{kind} {definition.ref}  {definition.digest[:12]}", definition.description, ""]
+    lines += [f"{name:13} {text}" for name, text in _lines(definition, versions, state)]
+    fields = _fields(definition) if isinstance(definition, FeatureView) else []
+    return Report(fields, heading="\n".join(lines) + ("\n" if fields else ""), data=data)
+
+
+def _versions(versions: list[Registered]) -> list[dict[str, Any]]:
+    return [
+        {
+            "version": r.definition.version,
+            "digest": r.definition.digest,
+            "registered": from_micros(r.created_at),
+            "current": r.current,
+        }
+        for r in versions
+    ]
+
+
+def _state(store: FeatureStore, view: FeatureView) -> dict[str, Any]:
+    """Return the newest state of a view's history and how far the online store has been filled."""
+    state: dict[str, Any] = {"history_snapshot": store.offline.snapshot(view)}
+    if not view.online:
+        return {**state, "online_until": None}
+    try:
+        text = store.online.watermark(view.storage_name)
+    except OnlineStoreError as error:  # a store that is down is no reason not to show a definition
+        return {**state, "online_until": None, "online_error": str(error)}
+    return {**state, "online_until": None if text is None else from_micros(json.loads(text)["until"])}
+
+
+def _lines(definition: Definition, versions: list[Registered], state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    content = definition.content()
+    if isinstance(definition, FeatureView):
+        yield "keys", ", ".join(f"{name} {dtype}" for name, dtype in definition.keys.items())
+        yield "event time", f"{definition.event_timestamp}"
+        yield "available at", f"{definition.available_at or definition.event_timestamp}, lag {content['lag']}"
+        yield "ttl", content["ttl"] or "none: rows never expire"
+        yield "source", _source(content["source"])
+        snapshot = state["history_snapshot"]
+        yield "history", "nothing written yet" if snapshot == EMPTY else f"at state {snapshot}"
+        yield "online", _online(definition, state)
+    else:
+        yield from ((name, json.dumps(value)) for name, value in content.items())
+        if "path" in definition.documentation():
+            yield "path", definition.documentation()["path"]
+    if definition.owner:
+        yield "owner", definition.owner
+    if definition.tags:
+        yield "tags", ", ".join(f"{name}={value}" for name, value in definition.tags.items())
+    yield "versions", ", ".join(r.definition.version + (" (current)" if r.current else "") for r in versions)
+
+
+def _source(source: Mapping[str, str] | None) -> str:
+    if source is None:
+        return "none: written and pushed"
+    return source.get("source") or "SQL\n" + "\n".join(f"    {line}" for line in source["sql"].splitlines())
+
+
+def _online(view: FeatureView, state: Mapping[str, Any]) -> str:
+    if not view.online:
+        return "no"
+    if "online_error" in state:
+        return f"can't tell: {state['online_error']}"
+    until = state["online_until"]
+    return "never materialized" if until is None else f"materialized until {until.isoformat()}"
+
+
+def _fields(view: FeatureView) -> list[dict[str, Any]]:
+    return [
+        {
+            "feature": f.name,
+            "dtype": str(f.type),
+            "range": f"{'' if f.minimum is None else f.minimum}..{'' if f.maximum is None else f.maximum}"
+            if (f.minimum, f.maximum) != (None, None)
+            else None,
+            "nulls": "allowed" if f.nullable else "refused",
+            "description": f.description,
+        }
+        for f in view.fields
+    ]

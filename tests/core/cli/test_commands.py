@@ -1,0 +1,313 @@
+"""The command line as a person and as a script use it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner, Result
+
+from fs_core import FeatureStore
+from fs_core.cli.commands import cli
+from tests.servers import free_port
+
+DEFINITIONS = """
+from fs_core import SQL, Entity, FeatureService, FeatureView, Field, Source
+
+orders = Source("orders", path="orders.csv")
+user = Entity("user", keys={"user_id": "string"}, description="A customer.")
+shop = Entity("shop", keys={"shop_id": "int64"}, description="Where it was bought.")
+spending = FeatureView(
+    "spending", entity=user, ttl="30d", description="What a user bought lately.",
+    fields=[Field("amount", "float64", "Last order, EUR.", minimum=0), Field("note", "string", "What was said.")],
+)
+visits = [FeatureView(
+    "visits", entity=[user, shop], description="Who was where.", online=False,
+    fields=[Field("count", "int32", "Visits so far.")],
+    source=SQL("SELECT user_id, shop_id, seen AS event_timestamp, n AS count FROM orders"),
+)]
+model = FeatureService("model", features=["spending.*"])
+"""
+
+Fs = Callable[..., Result]
+
+
+@pytest.fixture
+def fs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fs:
+    """A function that runs `fs` in a fresh directory that holds `definitions.py` and data, and no store yet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FS_STORE", raising=False)
+    (tmp_path / "definitions.py").write_text(DEFINITIONS)
+    (tmp_path / "rows.csv").write_text(
+        "user_id,event_timestamp,amount,note\n007,2024-01-01,1.5,\n007,2024-01-02,2.5,yes\n8,2024-01-03,0.25,12\n"
+    )
+    (tmp_path / "orders.csv").write_text(
+        "user_id,shop_id,seen,n\na,1,2024-01-01,1\na,2,2024-02-01,2\nb,1,2024-03-01,3\n"
+    )
+    return lambda *words: CliRunner().invoke(cli, [str(word) for word in words])
+
+
+@pytest.fixture
+def shop(fs: Fs) -> Fs:
+    """The same, with a store in the working directory, definitions applied."""
+    assert fs("init").exit_code == 0
+    assert fs("apply", "definitions.py").exit_code == 0
+    return fs
+
+
+def answer(result: Result) -> Any:
+    """Return what a command with --json said; it must have succeeded."""
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refusal(result: Result, code: int = 1) -> str:
+    """Return what a command complained of on standard error, saying nothing else."""
+    assert result.exit_code == code, result.output
+    assert not result.stdout
+    return result.stderr
+
+
+class TestTheTour:
+    def test_a_newcomer_goes_from_a_csv_to_a_served_row(self, fs: Fs) -> None:
+        """init, apply, write, materialize, get: text keys keep their zeros, and each step says what it did."""
+        assert "feature store in" in fs("init").stdout
+        assert "registered" in fs("apply", "definitions.py").stdout
+        assert fs("write", "spending", "rows.csv").stdout == "3 rows into the history of spending\n"
+        assert answer(fs("materialize", "--json")) == [
+            {"view": "spending:v1.0.0", "sent": 2, "newer": 2, "seconds": pytest.approx(0, abs=60)}
+        ]
+        fallback = ("--fallback", "offline")  # history knows whether there was a row once that was collected since
+        found = answer(
+            fs("get", "model", "-e", "user_id=007", "-e", "user_id=x", "--at", "2024-01-10", *fallback, "--json")
+        )
+        assert found == {
+            "at": "2024-01-10T00:00:00+00:00",
+            "rows": [
+                {
+                    "keys": {"user_id": "007"},
+                    "features": {"amount": 2.5, "note": "yes"},
+                    "status": {"spending": "present"},
+                },
+                {
+                    "keys": {"user_id": "x"},
+                    "features": {"amount": None, "note": None},
+                    "status": {"spending": "missing"},
+                },
+            ],
+        }
+        assert "expired" in fs("get", "spending", "-e", "user_id=007").stdout
+
+    def test_backfill_runs_the_source_between_two_moments(self, shop: Fs) -> None:
+        """The start counts, the end doesn't."""
+        words = ("backfill", "visits", "--start", "2024-02-01", "--end", "2024-03-01", "--json")
+        assert answer(shop(*words)) == {"view": "visits", "rows": 1}
+        assert [row["shop_id"] for row in answer(shop("history", "visits", "--json"))] == [2]
+
+    def test_a_view_that_is_not_online_is_read_from_history_on_request(self, shop: Fs) -> None:
+        """Composite keys are written key=value,key=value or as JSON."""
+        shop("backfill", "visits")
+        entities = ("-e", "user_id=a,shop_id=2", "-e", '{"user_id": "b", "shop_id": 1}')
+        assert "fallback='offline'" in refusal(shop("get", "visits", *entities))
+        found = answer(shop("get", "visits.count", *entities, "--fallback", "offline", "--json"))
+        assert [row["features"] for row in found["rows"]] == [{"count": 2}, {"count": 3}]
+
+    def test_history_shows_the_last_rows_of_an_entity(self, shop: Fs) -> None:
+        """Rows come in the order written, with both clocks; a limit keeps the last."""
+        shop("write", "spending", "rows.csv")
+        rows = answer(shop("history", "spending", "-e", "user_id=007", "--json"))
+        assert [row["seq"] for row in rows] == [0, 1]
+        assert rows[0]["available_at"] == rows[0]["event_time"] == "2024-01-01T00:00:00+00:00"
+        assert answer(shop("history", "spending", "--last", "1", "--json"))[0]["user_id"] == "8"
+        assert "1 of 3 rows" in shop("history", "spending", "--last", 1).stdout
+
+    def test_list_shows_what_is_registered(self, shop: Fs) -> None:
+        """All kinds or one, current versions or all of them."""
+        assert [row["name"] for row in answer(shop("list", "--json"))] == [
+            *("orders", "shop", "user", "spending", "visits", "model")
+        ]
+        Path("next.py").write_text(
+            DEFINITIONS.replace('description="What a user', 'version="1.0.1", description="All a user')
+        )
+        assert answer(shop("apply", "next.py", "--json"))
+        assert [row["version"] for row in answer(shop("list", "view", "--json"))] == ["1.0.1", "1.0.0"]
+        everything = answer(shop("list", "view", "--all", "--json"))
+        assert [(row["version"], row["current"]) for row in everything][:2] == [("1.0.0", False), ("1.0.1", True)]
+
+    def test_show_tells_what_a_definition_means_and_where_it_stands(self, shop: Fs) -> None:
+        """Fields, versions, and how far history and the online store are."""
+        assert "nothing written yet" in shop("show", "spending").stdout
+        shop("write", "spending", "rows.csv")
+        shop("materialize")
+        text = shop("show", "spending").stdout
+        assert "Last order, EUR." in text
+        assert "materialized until" in text
+        shown = answer(shop("show", "spending", "--json"))
+        assert shown["kind"] == "view"
+        assert shown["history_snapshot"] == 0
+        assert shown["versions"][0]["current"] is True
+        for name, kind in (("orders", "source"), ("user", "entity"), ("model", "service"), ("visits", "view")):
+            assert answer(shop("show", name, "--json"))["kind"] == kind
+            assert shop("show", name).exit_code == 0
+
+    def test_applying_again_changes_nothing(self, shop: Fs) -> None:
+        """The second time everything is unchanged, and the output says so."""
+        again = shop("apply", "definitions.py")
+        assert "nothing new" in again.stdout
+        assert {change["action"] for change in answer(shop("apply", "definitions.py", "--json"))} == {"unchanged"}
+
+
+class TestWhatGoesWrong:
+    def test_no_store_is_made_by_mistyping(self, fs: Fs, tmp_path: Path) -> None:
+        """A command in a directory that is no store names the way out, and makes nothing."""
+        assert "fs init" in refusal(fs("list"))
+        assert "fs init elsewhere" in refusal(fs("list", "--store", "elsewhere"))
+        assert not (tmp_path / "elsewhere").exists()
+
+    def test_names_are_offered(self, shop: Fs) -> None:
+        """An unknown view, feature or key brings up the nearest known one."""
+        assert "Did you mean 'spending'" in refusal(shop("get", "spendng", "-e", "user_id=1"))
+        assert "Did you mean 'amount'" in refusal(shop("get", "spending.amuont", "-e", "user_id=1"))
+        assert "Did you mean 'user_id'" in refusal(shop("get", "spending", "-e", "user=1"), 2)
+        assert "Did you mean 'visits'" in refusal(shop("show", "visit"))
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("get", "spending"), "Whose features?"),
+            (("get", "visits", "-e", "user_id=a"), "'shop_id' is missing"),
+            (("get", "visits", "-e", "user_id=a,shop_id=x"), "'shop_id' is int64"),
+            (("get", "spending", "-e", "007"), "is no entity"),
+            (("get", "spending", "-e", "{7"), "-e {7"),
+            (("get", "spending", "-e", "user_id=1", "--at", "noon"), "no ISO 8601 time"),
+            (("get", "spending", "-e", "user_id=1", "--fallback", "hope"), "'hope'"),
+            (("write", "spending", "absent.csv"), "absent.csv"),
+            (("history", "spending", "--last", "0"), "0"),
+            (("fetch",), "fetch"),
+        ],
+    )
+    def test_a_wrong_command_line_exits_with_2(self, shop: Fs, words: tuple[str, ...], said: str) -> None:
+        """What can be seen to be wrong before asking the store says so and how to write it."""
+        assert said in refusal(shop(*words), 2)
+
+    def test_rows_out_of_range_are_not_written(self, shop: Fs) -> None:
+        """The refusal names column, rows and reason; history stays as it was."""
+        Path("bad.csv").write_text("user_id,event_timestamp,amount,note\na,2024-01-01,1,\nb,2024-01-01,-1,\n")
+        said = refusal(shop("write", "spending", "bad.csv"))
+        assert "'amount'" in said
+        assert "1" in said
+        assert answer(shop("history", "spending", "--json")) == []
+
+    def test_a_file_that_is_not_what_its_ending_says(self, shop: Fs) -> None:
+        """The file and the format tried are named."""
+        Path("rows.parquet").write_text("no parquet")
+        assert "rows.parquet" in refusal(shop("write", "spending", "rows.parquet"))
+        Path("rows.xlsx").write_text("")
+        assert "format" in refusal(shop("write", "spending", "rows.xlsx"))
+
+    def test_a_definitions_file_that_fails_names_its_line(self, shop: Fs) -> None:
+        """Whatever the file raises, the file and line come first; nothing is registered."""
+        Path("bad.py").write_text("from fs_core import Entity\n\nEntity('user', keys={})\n")
+        assert refusal(shop("apply", "bad.py")).startswith("error: bad.py:3: entity 'user' needs keys")
+        Path("bad.py").write_text("import json\n1 / 0\n")
+        assert "bad.py:2: ZeroDivisionError" in refusal(shop("apply", "bad.py"))
+        Path("bad.py").write_text("def (\n")
+        assert "bad.py:1: SyntaxError" in refusal(shop("apply", "bad.py"))
+        Path("bad.py").write_text("x = 1\n")
+        assert "defines nothing" in refusal(shop("apply", "bad.py"))
+
+    def test_a_registered_version_never_changes(self, shop: Fs) -> None:
+        """The refusal shows the difference and the version to give it."""
+        Path("definitions.py").write_text(DEFINITIONS.replace('ttl="30d"', 'ttl="31d"'))
+        said = refusal(shop("apply", "definitions.py"))
+        assert "30d" in said
+        assert "'2.0.0'" in said
+
+    def test_show_works_while_the_online_store_is_down(self, shop: Fs, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A definition can be read when the server can't; the password in its URL isn't shown anywhere."""
+        monkeypatch.setenv("FS_ONLINE", f"redis://:swordfish@127.0.0.1:{free_port()}/0")
+        shown = shop("show", "spending")
+        assert shown.exit_code == 0, shown.output
+        assert "can't tell" in shown.stdout
+        failed = shop("get", "spending", "-e", "user_id=1", "--debug")
+        assert failed.exit_code == 1
+        assert "swordfish" not in shown.output + failed.output
+
+    def test_init_refuses_to_write_a_password(self, fs: Fs, tmp_path: Path) -> None:
+        """Secrets belong in the environment; nothing is made."""
+        said = refusal(fs("init", "new", "--online", "redis://:swordfish@127.0.0.1:6379/0"))
+        assert "FS_ONLINE" in said
+        assert "swordfish" not in said
+        assert not (tmp_path / "new").exists()
+
+
+class TestForPrograms:
+    def test_json_holds_every_type(self, fs: Fs) -> None:
+        """Times are ISO 8601, bytes base64, decimals and NaN text: json.loads reads it all."""
+        fs("init")
+        Path("kinds.py").write_text(
+            "from fs_core import Entity, FeatureView, Field\n"
+            "k = Entity('k', keys={'day': 'date'}, description='A day.')\n"
+            "names = ['binary', 'decimal(5, 2)', 'float64', 'list<float32>[2]', 'timestamp', 'bool', 'int64']\n"
+            "v = FeatureView('v', entity=k, fields=[Field(f'f{i}', n, 'One.') for i, n in enumerate(names)],"
+            " description='All.')\n"
+        )
+        assert answer(fs("apply", "kinds.py", "--json"))
+        moment = datetime(2024, 1, 1, tzinfo=UTC)
+        row = (b"\x00\xff", Decimal("1.50"), float("nan"), [1.0, None], moment, True, 2**53 + 1)
+        with FeatureStore(".") as store:
+            store.write(
+                "v",
+                pa.table(
+                    {
+                        "day": [date(2024, 1, 1)],
+                        "event_timestamp": [moment],
+                        **{f"f{i}": pa.array([x], store.view("v").features[f"f{i}"]) for i, x in enumerate(row)},
+                    }
+                ),
+            )
+        shown = answer(fs("history", "v", "--json"))[0]
+        assert [shown[f"f{i}"] for i in range(7)] == [
+            *("AP8=", "1.50", "nan", [1.0, None], "2024-01-01T00:00:00+00:00", True, 2**53 + 1)
+        ]
+        assert "0x00ff" in fs("history", "v").stdout
+        assert answer(fs("get", "v", "-e", "day=2024-01-01", "--fallback", "offline", "--json"))
+
+    def test_the_script_runs_without_colour_in_a_pipe(self, shop: Fs, tmp_path: Path) -> None:
+        """As a process: exit codes, no escape sequences, lines whole however long, errors on standard error."""
+        fs = [str(Path(sys.executable).parent / "fs")]
+        listed = subprocess.run([*fs, "list"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert "\x1b" not in listed.stdout
+        assert len(listed.stdout.splitlines()) == 7
+        failed = subprocess.run([*fs, "show", "nothing"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert failed.returncode == 1
+        assert failed.stderr.startswith("error: nothing is called 'nothing'")
+        assert "Traceback" not in failed.stderr
+        module = [sys.executable, "-m", "fs_core.cli", "show", "nothing", "--debug"]
+        debugged = subprocess.run(module, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert debugged.returncode == 1
+        assert "Traceback" in debugged.stderr
+
+    def test_the_environment_names_the_store(self, shop: Fs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """FS_STORE works from anywhere; --store wins over it."""
+        monkeypatch.chdir("/")
+        monkeypatch.setenv("FS_STORE", str(tmp_path))
+        assert len(answer(shop("list", "--json"))) == 6
+        assert "fs init" in refusal(shop("list", "--store", str(tmp_path / "other")))
+
+    @pytest.mark.parametrize("command", [[], *([name] for name in sorted(cli.commands))])
+    def test_help_teaches(self, fs: Fs, command: list[str]) -> None:
+        """Every command explains itself and its options in words."""
+        said = fs(*command, "--help")
+        assert said.exit_code == 0
+        shown = [p for p in (cli.commands[command[0]].params if command else []) if p.param_type_name == "option"]
+        assert all(getattr(option, "help", "") for option in shown)
+        assert len(said.stdout.split("\n\n")) >= 3
