@@ -43,8 +43,10 @@ class Materialized:
     seconds: float
 
 
-def materialize(view: FeatureView, offline: OfflineStore, online: OnlineStore, *, until: int) -> Materialized:
-    """Bring one view's online rows to the moment `until` (microseconds).
+def materialize(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore, *, until: int, rebuild: bool = False
+) -> Materialized:
+    """Bring one view's online rows to the moment `until` (microseconds); to rebuild, from nothing.
 
     What to send follows from what was *written* and what *became available* since the last time, which
     the online store itself remembers: when it is emptied, it forgets, and everything is sent again.
@@ -56,6 +58,8 @@ def materialize(view: FeatureView, offline: OfflineStore, online: OnlineStore, *
     """
     refuse_offline(view)
     start = time.perf_counter()
+    if rebuild:
+        online.drop(view.storage_name)
     rows, reached = offline.winners(view, until=until, since=_read_watermark(online, view))
     applied = send(view, online, rows)
     online.set_watermark(view.storage_name, json.dumps(reached.to_dict()))

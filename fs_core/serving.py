@@ -203,7 +203,7 @@ def _why_not_online(
         names = [_entity(keys, held, place) for place in held.rows.corrupt[:3]]
         return CorruptRowError(
             f"view {view.ref!r}: the online row of {', '.join(names)} is damaged or of another schema "
-            f"({len(held.rows.corrupt)} in all). Push or materialize it again, or pass fallback='offline'."
+            f"({len(held.rows.corrupt)} in all). Materialize the view with rebuild=True, or pass fallback='offline'."
         )
     newer = np.flatnonzero(held.rows.found & (held.rows.available_at > moment))
     if len(newer):

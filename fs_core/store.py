@@ -304,12 +304,16 @@ class FeatureStore:
 
     # --- serve ---------------------------------------------------------------------------------
 
-    def materialize(self, *views: str | FeatureView, until: Moment | None = None) -> list[Materialized]:
+    def materialize(
+        self, *views: str | FeatureView, until: Moment | None = None, rebuild: bool = False
+    ) -> list[Materialized]:
         """Bring the online store up to date with history; return what was done for each view.
 
         Args:
             views: references; none means the current version of every online view.
             until: stand at this moment; by default now.
+            rebuild: drop the online rows first, damaged ones too, and fill them again from all of history;
+                until that is done, entities are missing online.
 
         Raises:
             NotOnlineError: a named view is not declared online.
@@ -324,7 +328,7 @@ class FeatureStore:
         moment = now if until is None else micros(until)
         if moment > now:
             raise ConfigurationError(f"until={until} is in the future; only rows available by now may go online.")
-        return [materialize(view, self.offline, self.online, until=moment) for view in targets]
+        return [materialize(view, self.offline, self.online, until=moment, rebuild=rebuild) for view in targets]
 
     def _online_views(self) -> list[FeatureView]:
         current = [r.definition for r in self.registry.listing("view") if r.current]

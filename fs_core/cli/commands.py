@@ -149,10 +149,11 @@ def _wrote(rows: int, view: str) -> Report:
 @cli.command()
 @click.argument("views", nargs=-1)
 @click.option("--until", type=Moment(), help="Stand at this moment, not at now.")
+@click.option("--rebuild", is_flag=True, help="Drop the online rows first, damaged ones too, and fill them again.")
 @in_store
-def materialize(store: FeatureStore, views: Sequence[str], until: datetime | None) -> Report:
+def materialize(store: FeatureStore, views: Sequence[str], until: datetime | None, rebuild: bool) -> Report:
     """Bring the online rows of VIEWS (default: every online view) up to date with history."""
-    done = store.materialize(*views, until=until)
+    done = store.materialize(*views, until=until, rebuild=rebuild)
     rows = [{"view": d.view, "sent": d.rows, "newer": d.applied, "seconds": round(d.seconds, 3)} for d in done]
     return Report(rows, heading="" if rows else "no view is online")
 
