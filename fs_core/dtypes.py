@@ -40,9 +40,11 @@ _ALIASES: dict[str, pa.DataType] = {
     "date32[day]": pa.date32(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
-_LIST = re.compile(r"list<(.+)>(?:\[(\d+)\])?")
-_DECIMAL = re.compile(r"decimal(?:128)?\(\s*(\d+)\s*,\s*(-?\d+)\s*\)")
+_LIST = re.compile(r"list<(.+)>(?:\[([0-9]{1,9})\])?")
+_DECIMAL = re.compile(r"decimal(?:128)?\(\s*([0-9]{1,3})\s*,\s*(-?[0-9]{1,3})\s*\)")
 _TIMESTAMP = re.compile(r"timestamp\[(s|ms|us)(?:,\s*(?:tz=)?([^\]]+))?\]")
+_OFFSET = re.compile(r"[+-](0[0-9]|1[0-9]|2[0-3]):[0-5][0-9]")
+_LONGEST = 100  # characters in a dtype's name; longer text is no dtype, however it nests
 
 # Delta tables know no unsigned integers and no half floats: each is kept in the next wider type.
 _WIDER: dict[pa.DataType, pa.DataType] = {
@@ -72,6 +74,9 @@ def resolve(dtype: pa.DataType | str, what: str = "dtype") -> pa.DataType:
     plain = plain_type(found)
     if not is_supported(plain):
         raise DefinitionError(f"{what}: {found} can't be stored. {_way_out(plain)}")
+    zone = getattr(_scalar_of(plain), "tz", None)
+    if zone is not None and not _is_zone(zone):
+        raise DefinitionError(f"{what}: there is no time zone {zone!r}. Use timestamp[us, UTC].")
     return plain
 
 
@@ -91,9 +96,9 @@ def canonical(dtype: pa.DataType) -> str:
 
 def is_supported(dtype: pa.DataType) -> bool:
     """Tell whether a feature may have this (plain) type."""
-    if pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype):
-        return _is_scalar(dtype.value_type)
-    return _is_scalar(dtype)
+    if pa.types.is_fixed_size_list(dtype) and dtype.list_size == 0:
+        return False
+    return _is_scalar(_scalar_of(dtype))
 
 
 def is_key_type(dtype: pa.DataType) -> bool:
@@ -129,8 +134,8 @@ def plain_type(dtype: pa.DataType) -> pa.DataType:
 
 def _parse(text: str) -> pa.DataType | None:
     text = text.strip()
-    if text in _ALIASES:
-        return _ALIASES[text]
+    if text in _ALIASES or len(text) > _LONGEST:
+        return _ALIASES.get(text)
     if match := _LIST.fullmatch(text):
         inner = _parse(match[1])
         if inner is None:
@@ -142,6 +147,24 @@ def _parse(text: str) -> pa.DataType | None:
     if match := _TIMESTAMP.fullmatch(text):
         return pa.timestamp(match[1], tz=match[2])
     return None
+
+
+def _scalar_of(dtype: pa.DataType) -> pa.DataType:
+    """Return the type of a list's elements, or the type itself."""
+    return dtype.value_type if pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype) else dtype
+
+
+def _is_zone(name: str) -> bool:
+    """Tell whether Python, and so Arrow's values, can show times in a zone."""
+    from zoneinfo import ZoneInfo
+
+    if name == "UTC" or _OFFSET.fullmatch(name):
+        return True
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        return False
+    return True
 
 
 def _is_scalar(dtype: pa.DataType) -> bool:
@@ -156,8 +179,12 @@ _SCALARS = frozenset(_ALIASES.values())
 
 
 def _way_out(dtype: pa.DataType) -> str:
-    if pa.types.is_timestamp(dtype):
+    if pa.types.is_timestamp(_scalar_of(dtype)):
         return "Use timestamp[us]: the store keeps microseconds."
+    if pa.types.is_decimal(_scalar_of(dtype)):
+        return "Use decimal(p, s) with p from 1 to 38 and s from 0 to p."
+    if pa.types.is_date(_scalar_of(dtype)):
+        return "Use date."
     if pa.types.is_duration(dtype) or pa.types.is_time(dtype):
         return "Use int64 and name the unit in the description."
     if pa.types.is_struct(dtype) or pa.types.is_map(dtype):

@@ -26,8 +26,8 @@ URLs pass through `redact_url` first.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit, urlunsplit
 
 __all__ = [
     "ConfigurationError",
@@ -123,6 +123,9 @@ class CorruptRowError(OnlineStoreError):
     """Stored bytes are truncated, damaged or of another schema."""
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a sentence that offers the nearest known names, or lists a few; empty if none exist."""
     names = sorted(set(known))
@@ -136,13 +139,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def redact_url(url: str) -> str:
-    """Return `url` with its password replaced by `***` and its query dropped, safe to print."""
-    parts = urlsplit(url)
-    location = parts.netloc
-    if "@" in location:
-        credentials, _, host = location.rpartition("@")
-        user = credentials.partition(":")[0]
-        location = f"{user}:***@{host}" if ":" in credentials else f"{user}@{host}"
-    if location == parts.netloc and not parts.query:
-        return url
-    return urlunsplit((parts.scheme, location, parts.path, "", ""))
+    """Return `url` with its password replaced by `***` and its query dropped, safe to print.
+
+    An unescaped `/`, `?`, `#` or `@` in a password makes a URL that parsers read in another way than it
+    was meant. So all between the first `:` and the last `@` counts as password: rather too much.
+    """
+    scheme = _SCHEME.match(url)
+    start = scheme.end() if scheme else 0
+    credentials, at, rest = url[start:].rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    hidden = f"{user}:***" if colon else user
+    return (url[:start] + hidden + at + rest).partition("?")[0]

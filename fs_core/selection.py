@@ -89,6 +89,8 @@ def select(registry: Registry, features: Features, *, full_names: bool = False) 
 def as_list(features: Features) -> tuple[str, ...]:
     """Return the references asked for; a definition stands for its reference."""
     items = [features] if isinstance(features, str | FeatureService | FeatureView) else features
+    if not isinstance(items, Iterable):
+        raise DefinitionError(f"{features!r} names no feature. Pass a service, a reference or a list of references.")
     return tuple(item.ref if isinstance(item, FeatureService | FeatureView) else item for item in items)
 
 

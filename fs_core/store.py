@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -17,6 +17,7 @@ from fs_core.configuration import Configuration
 from fs_core.definitions import SQL, Definition, FeatureView, Reference, Source
 from fs_core.errors import ConfigurationError, DefinitionError, OnlineStoreError, SourceError, UnknownReferenceError
 from fs_core.interchange import to_table
+from fs_core.permissions import may_write
 from fs_core.selection import Features, Selection, as_list, select
 from fs_core.times import Clock, micros, parse_duration
 from fs_core.training_set import TrainingSet
@@ -132,8 +133,8 @@ class FeatureStore:
 
     # --- define --------------------------------------------------------------------------------
 
-    def apply(self, *definitions: Definition | Iterable[Definition]) -> ApplyResult:
-        """Register definitions, all or none; applying them again changes nothing.
+    def apply(self, *definitions: Definition | Sequence[Definition]) -> ApplyResult:
+        """Register definitions, alone or in lists, all or none; applying them again changes nothing.
 
         Raises:
             VersionConflictError: a registered version has other content; says what differs and which
@@ -142,12 +143,13 @@ class FeatureStore:
             UnknownReferenceError: SQL reads a table that is no source, or a service names no feature.
             SourceError: SQL doesn't parse.
         """
-        flat = [d for item in definitions for d in ([item] if isinstance(item, Definition) else item)]
-        for definition in flat:
-            if not isinstance(definition, Definition):
-                raise DefinitionError(f"{definition!r} is no definition. Apply sources, entities, views and services.")
-        self._check_tables(flat)
-        result = self.registry.apply(flat)
+        flat = [d for item in definitions for d in (item if isinstance(item, list | tuple) else [item])]
+        known: list[Definition] = [d for d in flat if isinstance(d, Definition)]
+        if len(known) < len(flat):
+            wrong = next(d for d in flat if not isinstance(d, Definition))
+            raise DefinitionError(f"{wrong!r} is no definition. Apply sources, entities, views and services.")
+        self._check_tables(known)
+        result = self.registry.apply(known)
         self._plans.clear()
         return result
 
@@ -435,4 +437,4 @@ def _make(directory: Any) -> None:
 
 def _is_read_only(place: Configuration) -> bool:
     """Whether the embedded registry lies where this process may only read."""
-    return place.registry == "sqlite" and not os.access(place.directory, os.W_OK)
+    return place.registry == "sqlite" and not may_write(place.directory)

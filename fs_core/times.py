@@ -20,7 +20,7 @@ LATEST = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
 _UNITS = {"us": 1, "ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
 _UNITS["w"] = 7 * _UNITS["d"]
-_PART = re.compile(r"(\d+)(us|ms|s|m|h|d|w)")
+_PART = re.compile(r"([0-9]+)(us|ms|s|m|h|d|w)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
@@ -48,7 +48,7 @@ def parse_duration(value: timedelta | str, what: str = "duration") -> timedelta:
         )
     try:
         return timedelta(microseconds=sum(int(n) * _UNITS[unit] for n, unit in parts))
-    except OverflowError:
+    except (OverflowError, ValueError):  # Python refuses to read numbers of thousands of digits
         raise DefinitionError(f"{what} {value!r} is longer than any history can be.") from None
 
 
@@ -73,12 +73,18 @@ def micros(moment: datetime | date | str | int) -> int:
     Text is ISO 8601; an integer already is microseconds.
 
     Raises:
-        DataError: the text is no ISO 8601 time, or the type is none of these.
+        DataError: the text is no ISO 8601 time, the type is none of these, or the moment lies outside
+            the years 1 to 9999.
     """
-    if isinstance(moment, bool) or not isinstance(moment, datetime | date | str | int):
-        raise DataError(f"{moment!r} is no moment. Pass a datetime or ISO 8601 text.")
-    if isinstance(moment, int):
-        return moment
+    if isinstance(moment, bool) or not isinstance(moment, datetime | date | str | int) or moment != moment:
+        raise DataError(f"{moment!r} is no moment. Pass a datetime or ISO 8601 text.")  # pandas' NaT is a datetime
+    found = moment if isinstance(moment, int) else _micros(moment)
+    if not EARLIEST <= found <= LATEST:
+        raise DataError(f"{moment!r} lies outside the years 1 to 9999 of UTC.")
+    return found
+
+
+def _micros(moment: datetime | date | str) -> int:
     if isinstance(moment, str):
         try:
             moment = datetime.fromisoformat(moment)

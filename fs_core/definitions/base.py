@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from fs_core.errors import DefinitionError
 
 _NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,62}")
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_NUMBER = r"(0|[1-9][0-9]{0,8})"  # nine digits fit every database and program
+_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 
 
 def check_name(name: object, what: str, *, joinable: bool = False) -> str:
@@ -59,8 +60,24 @@ def check_unique(names: Iterable[str], what: str) -> None:
         seen[name.lower()] = name
 
 
+def check_text(what: str, **texts: object) -> None:
+    """Raise `DefinitionError` for the first of `texts` that is no text."""
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise DefinitionError(f"{what}: {name} is {text!r}, not text.")
+
+
+def check_flag(what: str, **flags: object) -> None:
+    """Raise `DefinitionError` for the first of `flags` that is neither True nor False."""
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise DefinitionError(f"{what}: {name} is {flag!r}; pass True or False.")
+
+
 def freeze_tags(tags: Mapping[str, str], what: str) -> Mapping[str, str]:
     """Return a read-only copy of `tags`; raise `DefinitionError` if a key or value is no text."""
+    if not isinstance(tags, Mapping):
+        raise DefinitionError(f"{what}: tags is {tags!r}; pass a mapping such as {{'team': 'growth'}}.")
     for key, value in tags.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise DefinitionError(f"{what}: tag {key!r}={value!r} is not text on both sides.")
@@ -72,7 +89,8 @@ class Definition:
 
     Subclasses are dataclasses with `name`, `version`, `description`, `owner` and `tags`. `content()`
     is what determines values and is digested; `documentation()` is what people read and is not.
-    Both are JSON-serialisable, and `fs_core.definitions.from_dict` reads them back.
+    Both are JSON-serialisable, and `fs_core.definitions.from_dict` reads them back. Two definitions are
+    equal if both are: a view knows its entities by name and keys, and its `Source` by name.
     """
 
     kind: ClassVar[str]
@@ -111,6 +129,11 @@ class Definition:
         """The reference that names exactly this version: `name:v1.2.3`."""
         return f"{self.name}:v{self.version}"
 
+    def _check_documentation(self, what: str) -> None:
+        """Raise `DefinitionError` if what people read isn't text; make the tags read-only."""
+        check_text(what, description=self.description, owner=self.owner)
+        freeze(self, tags=freeze_tags(self.tags, what))
+
     def __getstate__(self) -> dict[str, Any]:
         # A mapping proxy doesn't pickle.
         return {k: dict(v) if isinstance(v, MappingProxyType) else v for k, v in self.__dict__.items()}
@@ -118,6 +141,11 @@ class Definition:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, MappingProxyType(value) if isinstance(value, dict) else value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Definition):
+            return NotImplemented
+        return self is other or self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
         return hash((self.kind, self.name, self.version))

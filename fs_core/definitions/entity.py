@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from fs_core import dtypes
-from fs_core.definitions.base import Definition, check_name, check_unique, check_version, freeze, freeze_tags
+from fs_core.definitions.base import Definition, check_name, check_unique, check_version, freeze
 from fs_core.errors import DefinitionError
 
 
-@dataclass(frozen=True, eq=True)
+@dataclass(frozen=True, eq=False)
 class Entity(Definition):
     """A thing that features describe: a user, a plane, a route.
 
@@ -40,17 +40,16 @@ class Entity(Definition):
         what = f"entity {self.name!r}"
         check_name(self.name, "entity")
         check_version(self.version, what)
+        self._check_documentation(what)
         if not isinstance(self.keys, Mapping) or not self.keys:
             raise DefinitionError(f"{what} needs keys, such as keys={{'user_id': 'int64'}}.")
         check_unique((check_name(key, f"{what}: key") for key in self.keys), what)
         keys = {key: _key_type(dtype, f"{what}, key {key!r}") for key, dtype in self.keys.items()}
-        freeze(self, keys=MappingProxyType(keys), tags=freeze_tags(self.tags, what))
+        freeze(self, keys=MappingProxyType(keys))
 
     def content(self) -> dict[str, Any]:
         """Return the keys, as an ordered list of name and dtype."""
         return {"keys": [[key, dtypes.canonical(dtypes.resolve(dtype))] for key, dtype in self.keys.items()]}
-
-    __hash__ = Definition.__hash__
 
 
 def _key_type(dtype: pa.DataType | str, what: str) -> pa.DataType:

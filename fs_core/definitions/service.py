@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from fs_core.definitions.base import Definition, check_name, check_version, freeze, freeze_tags
+from fs_core.definitions.base import Definition, check_name, check_version, freeze
 from fs_core.definitions.references import Reference
 from fs_core.errors import DefinitionError
 
 
-@dataclass(frozen=True, eq=True)
+@dataclass(frozen=True, eq=False)
 class FeatureService(Definition):
     """The features that one model takes, in order.
 
@@ -36,14 +36,13 @@ class FeatureService(Definition):
         what = f"service {self.name!r}"
         check_name(self.name, "service")
         check_version(self.version, what)
+        self._check_documentation(what)
         if not isinstance(self.features, list | tuple) or not self.features:
             raise DefinitionError(f"{what} needs features, such as features=['user_stats.*'].")
         for feature in self.features:
             Reference.parse(feature)
-        freeze(self, features=tuple(self.features), tags=freeze_tags(self.tags, what))
+        freeze(self, features=tuple(self.features))
 
     def content(self) -> dict[str, Any]:
         """Return the references, in order."""
         return {"features": list(self.features)}
-
-    __hash__ = Definition.__hash__

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, ClassVar
 
-from fs_core.definitions.base import Definition, check_name, check_version, freeze, freeze_tags
+from fs_core.definitions.base import Definition, check_name, check_version, freeze
 from fs_core.errors import DefinitionError
 
 _FORMATS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json", ".ndjson": "json", ".jsonl": "json"}
 
 
-@dataclass(frozen=True, eq=True)
+@dataclass(frozen=True, eq=False)
 class Source(Definition):
     """Raw data in files: a node of the lineage, and a table name in SQL.
 
@@ -41,10 +41,11 @@ class Source(Definition):
         what = f"source {self.name!r}"
         check_name(self.name, "source")
         check_version(self.version, what)
+        self._check_documentation(what)
         if not isinstance(self.path, str | os.PathLike) or not str(self.path):
             raise DefinitionError(f"{what} needs a path, such as path='data/orders.parquet'.")
         path = os.fspath(self.path)
-        freeze(self, path=path, format=_format(path, self.format, what), tags=freeze_tags(self.tags, what))
+        freeze(self, path=path, format=_format(path, self.format, what))
 
     def content(self) -> dict[str, Any]:
         """Return the format; the name is digested beside it."""
@@ -53,8 +54,6 @@ class Source(Definition):
     def documentation(self) -> dict[str, Any]:
         """Return what people read, and where the data lies."""
         return {**super().documentation(), "path": self.path}
-
-    __hash__ = Definition.__hash__
 
 
 @dataclass(frozen=True)

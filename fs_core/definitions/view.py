@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from fs_core import dtypes
-from fs_core.definitions.base import Definition, check_name, check_unique, check_version, freeze, freeze_tags
+from fs_core.definitions.base import (
+    Definition,
+    check_flag,
+    check_name,
+    check_text,
+    check_unique,
+    check_version,
+    freeze,
+)
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.source import SQL, Source
 from fs_core.errors import DefinitionError
@@ -44,12 +54,14 @@ class Field:
     def __post_init__(self) -> None:
         check_name(self.name, "field")
         dtype = dtypes.resolve(self.dtype, f"field {self.name!r}")
-        freeze(self, dtype=dtype)
+        check_text(f"field {self.name!r}", description=self.description)
+        check_flag(f"field {self.name!r}", nullable=self.nullable)
+        freeze(self, dtype=dtype, minimum=_plain_number(self.minimum), maximum=_plain_number(self.maximum))
         bounds = [bound for bound in (self.minimum, self.maximum) if bound is not None]
         if bounds and not _has_order(dtype):
             raise DefinitionError(f"field {self.name!r}: {dtype} has no range; drop minimum and maximum.")
-        if any(isinstance(b, bool) or not isinstance(b, int | float) or b != b for b in bounds):
-            raise DefinitionError(f"field {self.name!r}: minimum and maximum are numbers, not {bounds!r}.")
+        if not all(_is_number(bound) for bound in bounds):
+            raise DefinitionError(f"field {self.name!r}: minimum and maximum are finite numbers, not {bounds!r}.")
         if len(bounds) == 2 and bounds[0] > bounds[1]:
             raise DefinitionError(f"field {self.name!r}: minimum {bounds[0]} exceeds maximum {bounds[1]}.")
 
@@ -59,7 +71,7 @@ class Field:
         return self.dtype
 
 
-@dataclass(frozen=True, eq=True)
+@dataclass(frozen=True, eq=False)
 class FeatureView(Definition):
     """Fields of one entity (or several: a composite key) that come from one source.
 
@@ -101,13 +113,14 @@ class FeatureView(Definition):
         what = f"view {self.name!r}"
         check_name(self.name, "view", joinable=True)
         check_version(self.version, what)
+        self._check_documentation(what)
+        check_flag(what, online=self.online)
         freeze(
             self,
             entity=_entities(self.entity, what),
             fields=_fields(self.fields, what),
             lag=parse_duration(self.lag, f"{what}: lag"),
             ttl=None if self.ttl is None else parse_duration(self.ttl, f"{what}: ttl"),
-            tags=freeze_tags(self.tags, what),
         )
         if self.ttl == timedelta(0):
             raise DefinitionError(f"{what}: with ttl='0s' every row is expired at once. Use None for no expiry.")
@@ -124,14 +137,15 @@ class FeatureView(Definition):
         return self.entity  # type: ignore[return-value]  # frozen into a tuple above
 
     @cached_property
-    def keys(self) -> dict[str, pa.DataType]:
+    def keys(self) -> Mapping[str, pa.DataType]:
         """The key columns, in order: name to Arrow type."""
-        return {key: dtypes.resolve(dtype) for entity in self.entities for key, dtype in entity.keys.items()}
+        found = {key: dtypes.resolve(dtype) for entity in self.entities for key, dtype in entity.keys.items()}
+        return MappingProxyType(found)
 
     @cached_property
-    def features(self) -> dict[str, pa.DataType]:
+    def features(self) -> Mapping[str, pa.DataType]:
         """The feature columns, in order: name to Arrow type."""
-        return {f.name: f.type for f in self.fields}
+        return MappingProxyType({f.name: f.type for f in self.fields})
 
     @property
     def lag_micros(self) -> int:
@@ -169,13 +183,12 @@ class FeatureView(Definition):
         fields = {f.name: f.description for f in self.fields}
         return {**super().documentation(), "fields": fields, "online": self.online}
 
-    __hash__ = Definition.__hash__
-
 
 def _entities(entity: Entity | Sequence[Entity], what: str) -> tuple[Entity, ...]:
     entities = (entity,) if isinstance(entity, Entity) else tuple(entity) if isinstance(entity, list | tuple) else ()
     if not entities or not all(isinstance(e, Entity) for e in entities):
         raise DefinitionError(f"{what}: entity is {entity!r}; pass an Entity or a list of them.")
+    check_unique((e.name for e in entities), f"{what}: its entities")
     check_unique((key for e in entities for key in e.keys), f"{what}: keys of its entities")
     return entities
 
@@ -197,6 +210,20 @@ def _source_content(source: SQL | Source | None) -> dict[str, str] | None:
     if source is None:
         return None
     return {"sql": source.query} if isinstance(source, SQL) else {"source": source.name}
+
+
+def _is_number(bound: object) -> bool:
+    """Tell whether a bound bounds anything; infinity is what None stands for."""
+    if isinstance(bound, float):
+        return math.isfinite(bound)
+    return isinstance(bound, int) and not isinstance(bound, bool)
+
+
+def _plain_number(bound: float | None) -> float | None:
+    """Return a whole number as an `int`, so that 0 and 0.0 are one bound and have one digest."""
+    if isinstance(bound, float) and abs(bound) <= 2**53 and bound.is_integer():
+        return int(bound)
+    return float(bound) if isinstance(bound, float) else bound
 
 
 def _has_order(dtype: pa.DataType) -> bool:

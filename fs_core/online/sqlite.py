@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import ORDER, OnlineWrite
+from fs_core.permissions import may_write
 
 _BUSY_SECONDS = 10.0
 _KEYS_A_QUERY = 500
@@ -138,6 +140,8 @@ class SQLiteOnlineStore:
         )
 
     def _open(self) -> sqlite3.Connection:
+        if self._path.exists() and not may_write(self._path.parent):
+            return self._open_to_read()
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             # Processes that make the file at once collide in the change to WAL, where SQLite doesn't wait.
@@ -155,6 +159,22 @@ class SQLiteOnlineStore:
             connection.close()
             raise
         return connection
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        """Open a file in a directory that can't be written, such as a container's image.
+
+        `immutable` where even the helper files of WAL can't be made: then nobody else writes either.
+        """
+        for option in ("mode=ro", "mode=ro&immutable=1"):
+            place = f"file:{quote(str(self._path))}?{option}"
+            connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
+            try:
+                connection.execute("SELECT 1 FROM online_rows")
+            except sqlite3.OperationalError:
+                connection.close()
+                continue
+            return connection
+        raise sqlite3.OperationalError("it can't be read")
 
 
 def _last(idle: deque[sqlite3.Connection]) -> sqlite3.Connection | None:

@@ -1,0 +1,81 @@
+"""Who may import whom: the core loads fast because it loads little."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fs_core
+
+CORE = Path(fs_core.__file__).parent
+HEAVY = {
+    "torch",
+    "tensorflow",
+    "sklearn",
+    "mlflow",
+    "pandas",
+    "polars",
+    "redis",
+    "duckdb",
+    "deltalake",
+    "click",
+    "rich",
+}
+ADAPTERS = {"fs_torch", "fs_tf", "fs_sklearn", "fs_mlflow"}
+
+
+def imports_of(file: Path) -> set[str]:
+    """Return the top-level packages that a file imports anywhere, for types alone included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(str(node.module).partition(".")[0])
+    return found
+
+
+def core_files_that_import(package: str) -> set[str]:
+    """Return the core's files that import a package."""
+    return {str(f.relative_to(CORE)) for f in CORE.rglob("*.py") if package in imports_of(f)}
+
+
+def test_importing_the_core_loads_no_framework() -> None:
+    """No framework, no pandas, no Polars, and none of the drivers that a call may never need."""
+    program = "import sys, fs_core; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "fs_core" in loaded
+    assert not loaded & (HEAVY | ADAPTERS)
+
+
+@pytest.mark.parametrize("package", ["torch", "tensorflow", "sklearn", "mlflow", *sorted(ADAPTERS)])
+def test_the_core_knows_no_framework(package: str) -> None:
+    """Adapters import the core, never the reverse, not even for types."""
+    assert core_files_that_import(package) == set()
+
+
+def test_drivers_stay_in_their_rooms() -> None:
+    """DuckDB is history's and the as-of engine's, redis the Redis file's, click the command line's."""
+    assert {file.partition("/")[0] for file in core_files_that_import("duckdb")} == {"offline"}
+    assert core_files_that_import("redis") == {"online/redis.py"}
+    assert core_files_that_import("deltalake") == {"offline/delta.py"}
+    assert {file.partition("/")[0] for file in core_files_that_import("click")} == {"cli"}
+    assert {file.partition("/")[0] for file in core_files_that_import("sqlalchemy")} == {"registry"}
+    assert {file.partition("/")[0] for file in core_files_that_import("hypothesis")} == {"testing"}
+
+
+def test_the_core_never_prints() -> None:
+    """Library code logs; what is for people's eyes goes through the command line's output."""
+    for file in CORE.rglob("*.py"):
+        calls = [n.func for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Call)]
+        assert "print" not in {f.id for f in calls if isinstance(f, ast.Name)}, file
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    """A type checker of the user's reads our annotations."""
+    assert (CORE / "py.typed").exists()
