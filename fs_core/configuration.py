@@ -12,8 +12,7 @@ from fs_core.errors import ConfigurationError, redact_url
 
 FILE = "feature_store.toml"
 REGISTRY = "registry.db"
-_SETTINGS = ("online", "registry")
-_DEFAULTS = {"online": "sqlite", "registry": "sqlite"}
+_DEFAULTS = {"online": "sqlite", "offline": "delta", "registry": "sqlite"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,34 +22,39 @@ class Configuration:
     Attributes:
         directory: history and, by default, everything else.
         online: `sqlite` (in the directory) or a URL such as `redis://host:6379/0`.
+        offline: `delta` (in the directory) or a plugin's URL.
         registry: `sqlite` (in the directory) or any SQLAlchemy URL.
     """
 
     directory: Path
     online: str
+    offline: str
     registry: str
 
     def __repr__(self) -> str:
-        return f"{str(self.directory)!r}, online={redact_url(self.online)!r}, registry={redact_url(self.registry)!r}"
+        places = {name: redact_url(url) for name, url in self.urls.items() if url != _DEFAULTS[name]}
+        return ", ".join([repr(str(self.directory)), *(f"{name}={url!r}" for name, url in places.items())])
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where the parts are, by setting."""
+        return {"online": self.online, "offline": self.offline, "registry": self.registry}
 
     @property
     def registry_url(self) -> str:
         """The SQLAlchemy URL of the registry."""
         return f"sqlite:///{self.directory / REGISTRY}" if self.registry == "sqlite" else self.registry
 
-    @property
-    def history(self) -> Path:
-        """The directory of the history tables."""
-        return self.directory / "history"
 
-
-def load(
-    directory: str | os.PathLike[str] | None, *, online: str | None = None, registry: str | None = None
-) -> Configuration:
+def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Configuration:
     """Work out a store's configuration.
 
     What the caller passes wins, then the environment (`FS_STORE` for the directory, `FS_ONLINE`,
-    `FS_REGISTRY`), then `feature_store.toml` in the directory, then the embedded defaults.
+    `FS_OFFLINE`, `FS_REGISTRY`), then `feature_store.toml` in the directory, then the embedded defaults.
+
+    Args:
+        directory: the store's directory.
+        said: settings by name: `online`, `offline`, `registry`; None or nothing where the caller is silent.
 
     Raises:
         ConfigurationError: no directory is known, or the file can't be understood.
@@ -60,26 +64,31 @@ def load(
         raise ConfigurationError("no store is named. Pass a directory, or set FS_STORE to one.")
     path = Path(place).expanduser().absolute()
     settings = _DEFAULTS | _read(path / FILE)
-    said = {"online": online or os.environ.get("FS_ONLINE"), "registry": registry or os.environ.get("FS_REGISTRY")}
-    settings |= {name: value for name, value in said.items() if value}
-    return Configuration(path, settings["online"], settings["registry"])
+    loud = {name: said.get(name) or os.environ.get(f"FS_{name.upper()}") for name in _DEFAULTS}
+    settings |= {name: url for name, url in loud.items() if url}
+    return Configuration(path, **settings)
 
 
-def save(directory: Path, *, online: str | None = None, registry: str | None = None) -> None:
+def save(directory: Path, **said: str | None) -> None:
     """Write `feature_store.toml`, so that the directory alone opens the store.
+
+    Args:
+        directory: the store's directory; made if absent.
+        said: settings as in `load`.
 
     Raises:
         ConfigurationError: a URL carries a password. The file is made to be shared; the environment
-            (`FS_ONLINE`, `FS_REGISTRY`) is where secrets go.
+            (`FS_ONLINE`, `FS_OFFLINE`, `FS_REGISTRY`) is where secrets go.
     """
-    lines = ["# Where this feature store keeps its parts. FS_ONLINE and FS_REGISTRY override it.\n"]
-    for name, url in (("online", online), ("registry", registry)):
-        if url and has_password(url):
+    lines = ["# Where this feature store keeps its parts. FS_ONLINE, FS_OFFLINE and FS_REGISTRY override it.\n"]
+    for name, default in _DEFAULTS.items():
+        url = said.get(name) or default
+        if has_password(url):
             raise ConfigurationError(
                 f"{name} URL {redact_url(url)} carries a password, which is not written to a file. "
                 f"Leave it out here and set FS_{name.upper()} where the store is used."
             )
-        lines.append(f"{name} = {_quoted(url or _DEFAULTS[name])}\n")
+        lines.append(f"{name} = {_quoted(url)}\n")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / FILE).write_text("".join(lines))
@@ -113,8 +122,8 @@ def _read(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"can't read {path}: {error}") from error
     for name, value in settings.items():
-        if name not in _SETTINGS or not isinstance(value, str):
-            raise ConfigurationError(f"{path}: {name} = {value!r} is not understood. Settings: {', '.join(_SETTINGS)}.")
+        if name not in _DEFAULTS or not isinstance(value, str):
+            raise ConfigurationError(f"{path}: {name} = {value!r} is not understood. Settings: {', '.join(_DEFAULTS)}.")
     return settings
 
 

@@ -49,14 +49,16 @@ class FeatureStore:
     """Definitions, history and latest values of features, behind one rule.
 
     An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may
-    be shared by threads, forked, pickled and copied (a copy is the store itself). A pickle carries
-    configuration without credentials: where a URL has a password, the process that unpickles it reads
-    `FS_ONLINE` and `FS_REGISTRY`.
+    be shared by threads, pickled and copied (a copy is the store itself), and forked, with one exception:
+    a process forked from one that has used history can't use history itself, and is told so. A pickle
+    carries configuration without credentials: where a URL has a password, the process that unpickles it
+    reads `FS_ONLINE`, `FS_OFFLINE` and `FS_REGISTRY`.
 
     Args:
         directory: where history lives and, by default, everything else; made if absent. None means
             the environment's `FS_STORE`.
         online: `"sqlite"` (embedded, the default) or a URL such as `"redis://localhost:6379/0"`.
+        offline: `"delta"` (Delta tables in the directory, the default) or the URL of a plugin.
         registry: `"sqlite"` (embedded, the default) or any SQLAlchemy URL.
         clock: what tells the moment of a push or read; for tests.
 
@@ -69,17 +71,23 @@ class FeatureStore:
         directory: str | os.PathLike[str] | None = None,
         *,
         online: str | None = None,
+        offline: str | None = None,
         registry: str | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._configuration = configuration.load(directory, online=online, registry=registry)
+        self._configuration = configuration.load(directory, online=online, offline=offline, registry=registry)
         self._clock = clock or Clock()
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
         _make(self._configuration.directory)
 
     @classmethod
     def create(
-        cls, directory: str | os.PathLike[str], *, online: str | None = None, registry: str | None = None
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        online: str | None = None,
+        offline: str | None = None,
+        registry: str | None = None,
     ) -> FeatureStore:
         """Make a store whose directory remembers its settings, so that the directory alone opens it again.
 
@@ -88,7 +96,7 @@ class FeatureStore:
         """
         from pathlib import Path
 
-        configuration.save(Path(directory).expanduser(), online=online, registry=registry)
+        configuration.save(Path(directory).expanduser(), online=online, offline=offline, registry=registry)
         store = cls(directory)
         _ = store.registry.project
         return store
@@ -110,9 +118,9 @@ class FeatureStore:
     @cached_property
     def offline(self) -> OfflineStore:
         """History."""
-        from fs_core.offline.delta import DeltaOfflineStore
+        from fs_core.offline.open import open_offline_store
 
-        return DeltaOfflineStore(self._configuration.history)
+        return open_offline_store(self._configuration.offline, directory=self._configuration.directory)
 
     @cached_property
     def online(self) -> OnlineStore:
@@ -407,17 +415,14 @@ class FeatureStore:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        place = self._configuration
-        urls = {"online": place.online, "registry": place.registry}
+        urls = self._configuration.urls
         secret = [name for name, url in urls.items() if configuration.has_password(url)]
         kept = {n: configuration.without_password(url) if n in secret else url for n, url in urls.items()}
-        return {"directory": os.fspath(place.directory), **kept, "secret": secret}
+        return {"directory": os.fspath(self._configuration.directory), "urls": kept, "secret": secret}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        urls = {
-            name: os.environ.get(f"FS_{name.upper()}") or state[name] if name in state["secret"] else state[name]
-            for name in ("online", "registry")
-        }
+        known = {name: os.environ.get(f"FS_{name.upper()}") for name in state["secret"]}
+        urls = {name: known.get(name) or url for name, url in state["urls"].items()}
         self.__init__(state["directory"], **urls)  # type: ignore[misc]
 
 

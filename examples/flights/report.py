@@ -91,15 +91,14 @@ class Report:
         return table
 
     def _serving_table(self) -> Table:
-        table = _table("Serving one flight", "p50", "p99", "")
+        table = _table("Serving one flight", "p50", "p99")
         for name, taken in (("features", self.read), ("features and prediction", self.predict)):
             p50, p99 = np.percentile(taken, [50, 99])
-            table.add_row(name, f"{p50:.2f} ms", f"{p99:.2f} ms", "")
+            table.add_row(name, f"{p50:.2f} ms", f"{p99:.2f} ms")
         table.add_section()
         colour = "green" if self.differing == 0 else "red"
-        table.add_row(
-            "Served rows that differ from the as-of rows", f"[bold {colour}]{self.differing}", "of", f"{self.served:,}"
-        )
+        differing = f"[bold {colour}]{self.differing}[/] of"
+        table.add_row("Served rows that differ from the as-of rows", differing, f"{self.served:,}")
         return table
 
 

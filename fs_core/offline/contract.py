@@ -40,7 +40,8 @@ class OfflineStore(Protocol):
     Determinism: the same snapshot gives the same bits for ever, on any thread count.
     Atomicity: an append is seen whole or not at all, by every process, and never blocks readers.
     Thread-safety: one instance serves any number of threads. Pickling and forking: an instance holds
-    configuration only and opens what it needs in the process that uses it.
+    configuration only and opens what it needs in the process that uses it; a library that doesn't survive
+    a fork is no crash but an `OfflineStoreError`.
     Rows arrive validated: in `history_schema(view)`, keys and times without nulls.
     Errors: `OfflineStoreError`, naming the view.
     """

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 
-from fs_core.errors import ConfigurationError, redact_url
+from fs_core.errors import ConfigurationError
 from fs_core.online.contract import OnlineStore
+from fs_core.plugins import load_backend
 
 GROUP = "fs_core.online"
 """Entry points of this group add back-ends: the name is the URL's scheme, the value is called with
@@ -33,7 +32,8 @@ def open_online_store(url: str, *, project: str, directory: Path) -> OnlineStore
         from fs_core.online.redis import RedisOnlineStore
 
         return RedisOnlineStore(url, project=project)
-    return _plugin(scheme, url)(url, project=project, directory=directory)
+    opened: OnlineStore = load_backend(GROUP, url, ["sqlite", *_REDIS])(url, project=project, directory=directory)
+    return opened
 
 
 def _sqlite_path(url: str, directory: Path) -> Path:
@@ -46,16 +46,3 @@ def _sqlite_path(url: str, directory: Path) -> Path:
             "or 'sqlite:////absolute/path'; memory can't be shared between threads and processes."
         )
     return Path(path)
-
-
-def _plugin(scheme: str, url: str) -> Callable[..., OnlineStore]:
-    plugins = {plugin.name: plugin for plugin in entry_points(group=GROUP)}
-    what = f"online store {redact_url(url)!r}"
-    if scheme not in plugins:
-        known = ", ".join(sorted(["sqlite", *_REDIS, *plugins]))
-        raise ConfigurationError(f"{what}: unknown scheme {scheme!r}. Known: {known}.")
-    try:
-        opener: Callable[..., OnlineStore] = plugins[scheme].load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"{what}: its back-end {plugins[scheme].value!r} doesn't load: {error}") from error
-    return opener

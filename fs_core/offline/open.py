@@ -1,0 +1,26 @@
+"""Opening the history that a URL names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fs_core.offline.contract import OfflineStore
+from fs_core.plugins import load_backend
+
+GROUP = "fs_core.offline"
+"""Entry points of this group add back-ends: the name is the URL's scheme, the value is called with
+`(url, directory=...)` and returns an `OfflineStore`."""
+
+
+def open_offline_store(url: str, *, directory: Path) -> OfflineStore:
+    """Return the history for `delta` (Delta tables in `directory`) or a plugin's scheme.
+
+    Raises:
+        ConfigurationError: nobody knows the scheme, or the directory can't be used.
+    """
+    if url == "delta":
+        from fs_core.offline.delta import DeltaOfflineStore
+
+        return DeltaOfflineStore(directory / "history")
+    opened: OfflineStore = load_backend(GROUP, url, ["delta"])(url, directory=directory)
+    return opened
