@@ -69,8 +69,8 @@ def test_served_flights_have_not_left(raw: tuple[RawData, Path], store: FeatureS
     served, differing = compare(store, flights)
     assert len(flights) == len(served) == 200
     assert differing == 0
-    filled = [column.null_count < len(column) for column in served.columns]
-    assert all(filled)
+    empty = {name for name in served.column_names if served[name].null_count == len(served)}
+    assert empty <= {"wind_gust"}  # a calm hour at three airports is nothing unusual
 
 
 def test_the_comparison_sees_a_single_bit() -> None:
@@ -103,14 +103,14 @@ def test_no_fact_is_known_before_it_happened(raw: tuple[RawData, Path], store: F
     """A plane's history counts from its landing, a weather observation a quarter of an hour after its hour."""
     weather = store.history("origin_weather")
     delay = pc.subtract(weather["__available_at"], weather["__event_time"])
-    assert pc.min(delay).as_py() >= timedelta(minutes=15)
+    assert min(delay.to_pylist()) >= timedelta(minutes=15)
     with duckdb.connect() as con:
         con.register("planes", store.history("plane_history"))
         con.execute("SET TimeZone = 'UTC'")
         early = con.execute(
             f"""SELECT count(*) FROM planes WHERE NOT EXISTS (
                 SELECT 1 FROM '{raw[1] / "data" / "flights.parquet"}' f
-                WHERE f.tailnum = planes.tailnum AND f.arrived_at <= planes.__available_at)"""
+                WHERE f.tailnum = planes.tailnum AND f.arrived_at = planes.__available_at)"""
         ).fetchall()
     assert early == [(0,)]
 
