@@ -1,37 +1,90 @@
 """The README's code runs as written."""
 
+from __future__ import annotations
+
+import importlib
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+DEFINITIONS = """
+from fs_core import Entity, FeatureView, Field
+user = Entity("user", keys={"user_id": "int64"}, description="A customer.")
+fields = [Field("amount", "float64", "Last order, EUR.")]
+spending = FeatureView("spending", entity=user, fields=fields, description="What a user bought lately.")
+"""
 
 
-def snippets() -> list[str]:
-    """The Python blocks, in order."""
-    return re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+def snippets(language: str) -> list[str]:
+    """The blocks of a language, in order."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_the_quickstart_runs_and_shows_what_it_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The first block, typed by a newcomer, prints an expired row offline and all three statuses online."""
-    monkeypatch.chdir(tmp_path)
-    code = snippets()[0]
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What a newcomer has after typing the quickstart in an empty directory: every name, and what was printed."""
     names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
-    printed = capsys.readouterr().out
-    assert "{'spending': ['present', 'expired', 'missing']}" in printed
-    training = names["training"]
+    printed: list[str] = []
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("newcomer"))
+    try:
+        names["print"] = lambda *words: printed.append(" ".join(map(str, words)))
+        exec(compile(snippets("python")[0], "README.md", "exec"), names)
+    finally:
+        os.chdir(before)
+    return {**names, "printed": printed}
+
+
+def test_the_quickstart_shows_what_it_says(typed: dict[str, object]) -> None:
+    """The first block prints an expired row offline and all three statuses online, in at most 25 lines."""
+    assert "{'spending': ['present', 'expired', 'missing']}" in typed["printed"][-1]  # type: ignore[index]
+    training = typed["training"]
     assert training.table["amount"].to_pylist() == [9.5, 20.0, None]  # type: ignore[attr-defined]
-    assert len(code.splitlines()) <= 25
+    assert len(snippets("python")[0].splitlines()) <= 25
+
+
+def test_the_pipeline_runs_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The scikit-learn block fits on the quickstart's training set and predicts from its online rows."""
+    pytest.importorskip("sklearn")
+    printed: list[object] = []
+    exec(compile(snippets("python")[1], "README.md", "exec"), {**typed, "print": printed.append})
+    assert printed[0].shape == (3, 2)  # type: ignore[attr-defined]
+
+
+def test_the_command_line_runs_as_written(tmp_path: Path) -> None:
+    """Each line of the shell block succeeds where the two files that it names are."""
+    (tmp_path / "definitions.py").write_text(DEFINITIONS)
+    (tmp_path / "purchases.csv").write_text("user_id,event_timestamp,amount\n1,2024-01-01,9.5\n1,2024-01-02,20\n")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("FS_STORE", None)
+    (script,) = (block for block in snippets("sh"))
+    done = subprocess.run(
+        ["sh", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "missing" in done.stdout
+    assert "materialized until" in done.stdout
+
+
+def test_the_suite_certifies_as_shown() -> None:
+    """The block on back-ends names the suite and its one fixture as they are."""
+    names: dict[str, object] = {}
+    exec(compile(snippets("python")[2], "README.md", "exec"), names)
+    assert "store" in vars(names["TestShelf"])
 
 
 def test_every_module_the_readme_names_exists() -> None:
-    """Dotted names in the README lead somewhere."""
-    import importlib
-
-    for name in set(re.findall(r"`(fs_core(?:\.[a-z_]+)+)(?:\.[A-Z]\w+)?`", README.read_text())):
-        assert importlib.import_module(name), sys.path
+    """Dotted names in the README lead somewhere, and so do its pictures and examples."""
+    for name in set(re.findall(r"`(fs_core(?:\.[a-z_]+)+)(?:\.[A-Z]\w+)?`", README)):
+        assert importlib.import_module(name)
+    for place in re.findall(r"\]\(([^):]+)\)", README):
+        assert (ROOT / place).exists()
+    for module in re.findall(r"`python -m (examples\.\w+)`", README):
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists()
