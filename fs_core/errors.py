@@ -142,11 +142,13 @@ def redact_url(url: str) -> str:
     """Return `url` with its password replaced by `***` and its query dropped, safe to print.
 
     An unescaped `/`, `?`, `#` or `@` in a password makes a URL that parsers read in another way than it
-    was meant. So all between the first `:` and the last `@` counts as password: rather too much.
+    was meant. So all between the first `:` and the last `@` counts as password, and what follows an `@`
+    that may be the query's is dropped: rather too much than too little.
     """
     scheme = _SCHEME.match(url)
     start = scheme.end() if scheme else 0
-    credentials, at, rest = url[start:].rpartition("@")
+    credentials, at, place = url[start:].rpartition("@")
     user, colon, _ = credentials.partition(":")
     hidden = f"{user}:***" if colon else user
-    return (url[:start] + hidden + at + rest).partition("?")[0]
+    shown = hidden + at + ("..." if "?" in credentials else place)
+    return url[:start] + shown.partition("?")[0]

@@ -13,21 +13,23 @@ from fs_core.definitions.view import FeatureView, Field
 from fs_core.errors import DefinitionError
 
 SourceLookup = Callable[[str], Source]
+EntityLookup = Callable[[Entity], Entity]
 
 
-def from_dict(data: Mapping[str, Any], source: SourceLookup) -> Definition:
+def from_dict(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup = lambda bare: bare) -> Definition:
     """Return the definition that `Definition.to_dict` described, equal to the original.
 
     Args:
         data: what `to_dict` returned, perhaps through JSON.
         source: gives the `Source` of a name, for views that read one directly.
+        entity: gives a view's entity with its version and documentation, which a view doesn't hold.
 
     Raises:
         DefinitionError: the kind is unknown: a newer program wrote it.
     """
     readers: dict[str, Callable[..., Definition]] = {"entity": _entity, "service": _service, "source": _source}
     if data["kind"] == "view":
-        return _view(data, source)
+        return _view(data, source, entity)
     if data["kind"] not in readers:
         raise DefinitionError(f"unknown kind of definition {data['kind']!r}: a newer fs_core wrote it. Upgrade.")
     return readers[data["kind"]](data)
@@ -56,11 +58,11 @@ def _service(data: Mapping[str, Any]) -> FeatureService:
     return FeatureService(features=list(data["content"]["features"]), **_common(data))
 
 
-def _view(data: Mapping[str, Any], source: SourceLookup) -> FeatureView:
+def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -> FeatureView:
     content, docs = data["content"], data["documentation"]
     origin = content["source"] or {}
     return FeatureView(
-        entity=[Entity(e["name"], keys=dict(e["keys"])) for e in content["entities"]],
+        entity=[entity(Entity(e["name"], keys=dict(e["keys"]))) for e in content["entities"]],
         fields=[Field(description=docs["fields"][f["name"]], **{k: f[k] for k in f}) for f in content["fields"]],
         source=SQL(origin["sql"]) if "sql" in origin else source(origin["source"]) if "source" in origin else None,
         event_timestamp=content["event_timestamp"],

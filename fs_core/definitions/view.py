@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -61,7 +60,7 @@ class Field:
         if bounds and not _has_order(dtype):
             raise DefinitionError(f"field {self.name!r}: {dtype} has no range; drop minimum and maximum.")
         if not all(_is_number(bound) for bound in bounds):
-            raise DefinitionError(f"field {self.name!r}: minimum and maximum are finite numbers, not {bounds!r}.")
+            raise DefinitionError(f"field {self.name!r}: minimum and maximum are numbers, not {bounds!r}.")
         if len(bounds) == 2 and bounds[0] > bounds[1]:
             raise DefinitionError(f"field {self.name!r}: minimum {bounds[0]} exceeds maximum {bounds[1]}.")
 
@@ -213,10 +212,8 @@ def _source_content(source: SQL | Source | None) -> dict[str, str] | None:
 
 
 def _is_number(bound: object) -> bool:
-    """Tell whether a bound bounds anything; infinity is what None stands for."""
-    if isinstance(bound, float):
-        return math.isfinite(bound)
-    return isinstance(bound, int) and not isinstance(bound, bool)
+    """Tell whether a bound has a place among numbers; unlike None, an infinite one still refuses NaN."""
+    return isinstance(bound, int | float) and not isinstance(bound, bool) and bound == bound
 
 
 def _plain_number(bound: float | None) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,15 +50,24 @@ class ApplyResult(tuple[Change, ...]):
         return "\n".join(str(change) for change in self) or "nothing to apply"
 
 
-def refuse_other(old: Definition, new: Definition) -> None:
-    """Raise `VersionConflictError` if two definitions of one version differ in anything at all."""
-    if old.to_dict() == new.to_dict():
+def refuse_other(old: Definition, new: Definition, versions: Collection[str] = ()) -> None:
+    """Raise `VersionConflictError` if two definitions of one version differ in anything at all.
+
+    Args:
+        old: what is registered.
+        new: what is to be.
+        versions: the versions that are registered already, for the error to offer another.
+    """
+    if old == new:
         return
     bump = required_bump(old, new)
+    free = bumped(old.version, bump)
+    while free in versions:
+        free = bumped(free, bump)
     lines = "\n".join(f"  {line}" for line in differences(old, new))
     raise VersionConflictError(
         f"{new.kind} {new.ref!r} is registered with other content:\n{lines}\n"
-        f"A registered version never changes. This is a {bump} change: give it version {bumped(old.version, bump)!r}."
+        f"A registered version never changes. This is a {bump} change: give it version {free!r}."
     )
 
 
@@ -87,7 +96,8 @@ def _only_adds(old: dict[str, Any], new: dict[str, Any]) -> bool:
     grown = next((part for part in ("fields", "features") if part in old), None)
     if grown is None or {**old, grown: None} != {**new, grown: None}:
         return False
-    return all(item in new[grown] for item in old[grown])
+    later = iter(new[grown])
+    return all(item in later for item in old[grown])  # in the same order: a model knows features by position
 
 
 def _walk(old: Any, new: Any, path: str) -> Iterator[str]:
@@ -95,7 +105,11 @@ def _walk(old: Any, new: Any, path: str) -> Iterator[str]:
         for name in [*old, *(n for n in new if n not in old)]:
             yield from _walk(old.get(name), new.get(name), f"{path}.{name}" if path else name)
     elif _is_named(old) and _is_named(new):
-        yield from _walk({i["name"]: i for i in old}, {i["name"]: i for i in new}, path)
+        before, after = {i["name"]: i for i in old}, {i["name"]: i for i in new}
+        yield from _walk(before, after, path)
+        kept, moved = [n for n in before if n in after], [n for n in after if n in before]
+        if kept != moved:
+            yield f"{path}: order {', '.join(kept)} -> {', '.join(moved)}"
     elif old != new:
         yield f"{path}: {_shown(old)} -> {_shown(new)}"
 

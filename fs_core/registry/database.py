@@ -8,40 +8,56 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from tenacity import (
+    Retrying,
+    retry_if_exception_message,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random,
+)
 
 from fs_core.errors import RegistryError, redact_url
+from fs_core.permissions import may_write
 from fs_core.registry.tables import SCHEMA_VERSION, metadata, settings
 
 _BUSY_SECONDS = 30
 
 
 class Database:
-    """A database by URL. Opens lazily in each process, survives forks, pickles as its URL."""
+    """A database by URL, or a SQLite file by path. Opens lazily in each process, survives forks, pickles as its place.
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
-        self._url = url
+    A SQLite file that lies in a directory without write permission is only read.
+    """
+
+    def __init__(self, place: str | PurePath, *, read_only: bool = False) -> None:
+        self._place = place
         self._read_only = read_only
         self._lock = threading.Lock()
         self._engine: sa.Engine | None = None
         self._pid = 0
 
     def __repr__(self) -> str:
-        return f"Database({redact_url(self._url)!r})"
+        return f"Database({str(self)!r})"
+
+    def __str__(self) -> str:
+        return redact_url(self._place) if isinstance(self._place, str) else str(self._place)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopen, (self._url, self._read_only))
+        return (_reopen, (self._place, self._read_only))
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction that only reads."""
-        with self._said_as_ours(), self._open().connect() as connection:
+        engine = self._open()
+        with self._said_as_ours("failed"), engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -50,9 +66,10 @@ class Database:
 
         Writers go one after the other: SQLite by `BEGIN IMMEDIATE`, others by locking one row.
         """
-        if self._read_only:
-            raise RegistryError(f"the registry {redact_url(self._url)} is read-only here; nothing was written.")
-        with self._said_as_ours(), self._open().execution_options(fs_writes=True).begin() as connection:
+        engine = self._open()
+        if self._is_read_only():
+            raise RegistryError(f"the registry {self} is read-only here; nothing was written.")
+        with self._said_as_ours("failed"), engine.execution_options(fs_writes=True).begin() as connection:
             lock = sa.select(settings.c.value).where(settings.c.name == "generation").with_for_update()
             connection.execute(lock)
             yield connection
@@ -65,13 +82,15 @@ class Database:
             self._engine = None
 
     @contextmanager
-    def _said_as_ours(self) -> Iterator[None]:
+    def _said_as_ours(self, what: str) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
-            # str(error) may quote parameters, never the URL; the driver's own words are enough.
+            # str(error) may quote parameters; the driver's own words are enough, its URL too much.
             reason = str(getattr(error, "orig", None) or error)
-            raise RegistryError(f"the registry {redact_url(self._url)} failed: {reason}") from None
+            password = self._url().password
+            reason = reason.replace(str(password), "***") if password else reason
+            raise RegistryError(f"the registry {self} {what}: {reason}.{_advice(error, reason)}") from None
 
     def _open(self) -> sa.Engine:
         with self._lock:
@@ -82,42 +101,105 @@ class Database:
             return self._engine
 
     def _connect(self) -> sa.Engine:
-        if self._url.startswith("sqlite"):
-            if self._read_only:
-                return self._read_only_sqlite()
-            engine = sa.create_engine(self._url, connect_args={"timeout": _BUSY_SECONDS})
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
-        else:
-            engine = sa.create_engine(self._url, pool_pre_ping=True)
-        if not self._read_only:
-            _create(engine)
-        _refuse_newer(engine, redact_url(self._url))
-        return engine
-
-    def _read_only_sqlite(self) -> sa.Engine:
-        """Open a SQLite file without writing beside it; `immutable` where even WAL's helpers can't be made."""
-        path = Path(self._url.partition("///")[2])
-        if not path.exists():
-            raise RegistryError(f"there is no registry at {path}, and the directory is read-only. Choose another.")
-        for option in ("mode=ro", "mode=ro&immutable=1"):
-            engine = sa.create_engine(f"sqlite:///file:{path}?{option}&uri=true")
-            try:
-                _refuse_newer(engine, str(path))
-            except OperationalError:
-                engine.dispose()
-                continue
+        file = self._file()
+        with self._said_as_ours("can't be opened"):
+            if file is None:
+                engine = self._make_engine(pool_pre_ping=True)
+            elif self._is_read_only():
+                if not file.exists():
+                    raise RegistryError(f"there is no registry at {file}, and none may be made there. Choose another.")
+                engine = self._make_engine(creator=lambda: _open_to_read(file), poolclass=sa.NullPool)
+            else:
+                engine = self._make_engine(connect_args={"timeout": _BUSY_SECONDS})
+                event.listen(engine, "connect", _prepare_sqlite)
+                event.listen(engine, "begin", _begin_sqlite)
+            if not self._is_read_only():
+                _create(engine)
+            self._refuse_newer(engine)
             return engine
-        raise RegistryError(f"the registry {path} can't be read. Check its permissions.")
+
+    def _make_engine(self, **options: Any) -> sa.Engine:
+        try:
+            return sa.create_engine(self._url(), **options)
+        except ImportError as error:
+            raise RegistryError(f"the registry {self} needs a driver that isn't installed: {error}.") from None
+
+    def _url(self) -> sa.URL:
+        if isinstance(self._place, PurePath):
+            return sa.URL.create("sqlite", database=str(self._place))
+        try:
+            return sa.make_url(self._place)
+        except (ArgumentError, ValueError):
+            raise RegistryError(
+                f"the registry {self} is no URL that SQLAlchemy reads, such as 'postgresql://host/database'."
+            ) from None
+
+    def _file(self) -> Path | None:
+        """Return the SQLite file, if it is one."""
+        url = self._url()
+        return Path(url.database or ":memory:") if url.get_backend_name() == "sqlite" else None
+
+    def _is_read_only(self) -> bool:
+        if self._read_only:
+            return True
+        file = self._file()
+        return file is not None and file.exists() and not may_write(file.parent)
+
+    def _refuse_newer(self, engine: sa.Engine) -> None:
+        with engine.connect() as connection:
+            found = connection.execute(sa.select(settings.c.value).where(settings.c.name == "schema")).scalar()
+        if not str(found).isdigit():
+            raise RegistryError(f"{self} is no registry, or a damaged one: its schema is {found!r}.")
+        if int(str(found)) > SCHEMA_VERSION:
+            raise RegistryError(
+                f"the registry {self} has schema {found}; this fs_core reads up to {SCHEMA_VERSION}. "
+                "A newer program wrote it: upgrade fs-core."
+            )
 
 
-def _reopen(url: str, read_only: bool) -> Database:
-    return Database(url, read_only=read_only)
+def _reopen(place: str | PurePath, read_only: bool) -> Database:
+    return Database(place, read_only=read_only)
+
+
+def _advice(error: SQLAlchemyError, reason: str) -> str:
+    if "unable to open" in reason:
+        return " Check that its directory exists and what you may do there."
+    if isinstance(error, OperationalError) and error.connection_invalidated:
+        return " Check that the server runs."
+    return ""
+
+
+def _open_to_read(file: Path) -> sqlite3.Connection:
+    """Open a SQLite file without writing beside it; `immutable` where even WAL's helpers can't be made.
+
+    For one transaction only: an immutable file is never looked at twice, and another user may write it.
+    """
+    for option in ("mode=ro", "mode=ro&immutable=1"):
+        connection = sqlite3.connect(f"file:{quote(str(file))}?{option}", uri=True, check_same_thread=False)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            refusal = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise refusal
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the begin event below says BEGIN itself
-    connection.execute("PRAGMA journal_mode=WAL")
+    # Where the file isn't in WAL mode yet and another process writes, SQLite fails at once instead of waiting.
+    for attempt in Retrying(
+        retry=retry_if_exception_message(match="database is locked"),
+        stop=stop_after_delay(_BUSY_SECONDS),
+        wait=wait_random(0.01, 0.1),
+        reraise=True,
+    ):
+        with attempt:
+            connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
 
 
@@ -139,13 +221,3 @@ def _create(engine: sa.Engine) -> None:
             if connection.execute(sa.select(settings.c.name)).first() is None:
                 first = {"schema": str(SCHEMA_VERSION), "project": secrets.token_hex(8), "generation": "0"}
                 connection.execute(settings.insert(), [{"name": n, "value": v} for n, v in first.items()])
-
-
-def _refuse_newer(engine: sa.Engine, place: str) -> None:
-    with engine.connect() as connection:
-        found = connection.execute(sa.select(settings.c.value).where(settings.c.name == "schema")).scalar_one()
-    if int(found) > SCHEMA_VERSION:
-        raise RegistryError(
-            f"the registry {place} has schema {found}; this fs_core reads up to {SCHEMA_VERSION}. "
-            "A newer program wrote it: upgrade fs-core."
-        )

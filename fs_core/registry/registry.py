@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,11 +23,18 @@ from fs_core.definitions import (
 )
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
-from fs_core.errors import DefinitionError, DocumentationError, UnknownReferenceError, did_you_mean
+from fs_core.errors import (
+    DefinitionError,
+    DocumentationError,
+    FeatureStoreError,
+    RegistryError,
+    UnknownReferenceError,
+    did_you_mean,
+)
 from fs_core.registry.changes import ApplyResult, Change, refuse_other
 from fs_core.registry.database import Database
 from fs_core.registry.tables import currents, definitions, sequences, settings
-from fs_core.times import Clock
+from fs_core.times import Clock, from_micros
 
 _ORDER = ("source", "entity", "view", "service")
 
@@ -52,12 +60,12 @@ class Registry:
     Thread-safe; opens its database lazily in each process; pickles as configuration.
 
     Args:
-        url: an SQLAlchemy URL.
-        read_only: never write; for a SQLite file in a directory that can't be written.
+        place: an SQLAlchemy URL, or the path of a SQLite file.
+        read_only: never write. A SQLite file in a directory that can't be written is never written either way.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
-        self._database = Database(url, read_only=read_only)
+    def __init__(self, place: str | PurePath, *, read_only: bool = False) -> None:
+        self._database = Database(place, read_only=read_only)
         self._clock = Clock()
 
     def __repr__(self) -> str:
@@ -94,19 +102,21 @@ class Registry:
                 `FeatureStore.apply`.
         """
         _require_documentation(given)
-        explicit = list(dict.fromkeys((d.kind, d.name, d.version) for d in given))
+        explicit = {_key(definition) for definition in given}
         whole = sorted([*given, *_embedded(given)], key=lambda d: _ORDER.index(d.kind))
+        changes: dict[tuple[str, str, str], Change] = {}
         with self._database.writing() as connection:
-            changes = [
-                _register(connection, definition, self._clock.now(), given=_key(definition) in explicit)
-                for definition in whole
-            ]
+            for definition in whole:
+                key = _key(definition)
+                change = _register(connection, definition, self._clock.now(), given=key in explicit)
+                changes.setdefault(key, change)
             for definition in whole:
                 if isinstance(definition, FeatureService):
                     _check_features(connection, definition)
-            if any(change.action == "registered" for change in changes):
+            result = ApplyResult(changes.values())
+            if result.changed:
                 _raise_generation(connection)
-        return ApplyResult(dict.fromkeys(changes))
+        return result
 
     def reserve(self, storage_name: str, count: int) -> int:
         """Hand out `count` sequence numbers of a view's history, to nobody else ever; return the first."""
@@ -164,7 +174,7 @@ class Registry:
                 for row in connection.execute(sa.select(currents).order_by(currents.c.since))
             }
             listed = [
-                Registered(_load(connection, row.body), row.created_at, current[row.kind, row.name] == row.version)
+                Registered(_load(connection, row), row.created_at, current[row.kind, row.name] == row.version)
                 for row in rows
             ]
         return sorted(listed, key=_listing_order)
@@ -192,13 +202,13 @@ def _key(definition: Definition) -> tuple[str, str, str]:
 
 
 def _embedded(given: Sequence[Definition]) -> list[Definition]:
-    """Return the entities and sources that views bring along and nobody passed."""
-    passed = {(d.kind, d.name) for d in given}
-    found: dict[tuple[str, str], Definition] = {}
+    """Return the entities and sources that views bring along, but for those passed with the same content."""
+    passed = {(_key(d), d.digest) for d in given}
+    found: dict[object, Definition] = {}
     for view in (d for d in given if isinstance(d, FeatureView)):
         parts = [*view.entities, *([view.source] if isinstance(view.source, Source) else [])]
-        found |= {(p.kind, p.name): p for p in parts if (p.kind, p.name) not in passed}
-    return list(found.values())
+        found |= {(_key(part), part.digest): part for part in parts}
+    return [part for known, part in found.items() if known not in passed]
 
 
 def _require_documentation(given: Sequence[Definition]) -> None:
@@ -218,10 +228,10 @@ def _register(connection: sa.Connection, new: Definition, now: int, *, given: bo
     _refuse_look_alike(connection, new)
     row = connection.execute(_version(kind, name, version)).first()
     if row is not None:
-        old = _load(connection, row.body)
+        old = _load(connection, row)
         # What a view merely brings along may be registered with more documentation than the view knows.
         if given or old.digest != new.digest:
-            refuse_other(old, new)
+            refuse_other(old, new, connection.execute(_versions(kind, name)).scalars().all())
         return Change(kind, name, version, "unchanged", made_current=False)
     body = json.dumps(new.to_dict(), sort_keys=True)
     connection.execute(
@@ -277,7 +287,7 @@ def _get(connection: sa.Connection, kinds: Sequence[str], name: str, selector: V
         known = connection.execute(sa.select(definitions.c.name).where(definitions.c.kind.in_(kinds))).scalars()
         raise UnknownReferenceError(f"there is no {' or '.join(kinds)} {name!r}.{did_you_mean(name, known)}")
     version = _choose(connection, rows, selector)
-    return _load(connection, next(row.body for row in rows if row.version == version))
+    return _load(connection, next(row for row in rows if row.version == version))
 
 
 def _choose(connection: sa.Connection, rows: Sequence[Any], selector: VersionSelector) -> str:
@@ -298,9 +308,17 @@ def _choose(connection: sa.Connection, rows: Sequence[Any], selector: VersionSel
         chosen = [] if row is None else [str(row.version)]
     if not chosen:
         raise UnknownReferenceError(
-            f"{kind} {name!r} has no such version. Known: {', '.join(f'v{v}' for v in versions)}."
+            f"{kind} {name!r} {_lacks(selector)}. Known: {', '.join(f'v{v}' for v in versions)}."
         )
     return str(chosen[-1])
+
+
+def _lacks(selector: VersionSelector) -> str:
+    if selector.version is not None:
+        return f"has no version {selector.version!r}"
+    if selector.digest is not None:
+        return f"has no version with digest {selector.digest!r}"
+    return f"was not registered yet at {from_micros(selector.moment or 0).isoformat()}"
 
 
 def _version(kind: str, name: str, version: str) -> sa.Select[Any]:
@@ -309,10 +327,31 @@ def _version(kind: str, name: str, version: str) -> sa.Select[Any]:
     )
 
 
-def _load(connection: sa.Connection, body: str) -> Definition:
+def _versions(kind: str, name: str) -> sa.Select[Any]:
+    return sa.select(definitions.c.version).where(definitions.c.kind == kind, definitions.c.name == name)
+
+
+def _load(connection: sa.Connection, row: sa.Row[Any]) -> Definition:
     def source(name: str) -> Source:
         found = _get(connection, ["source"], name, CURRENT)
         assert isinstance(found, Source)
         return found
 
-    return from_dict(json.loads(body), source)
+    def entity(bare: Entity) -> Entity:
+        same = definitions.c.digest == bare.digest
+        rows = connection.execute(
+            sa.select(definitions).where(definitions.c.kind == "entity", definitions.c.name == bare.name, same)
+        )
+        latest = max(rows, key=lambda row: version_key(row.version), default=None)
+        found = bare if latest is None else _load(connection, latest)
+        assert isinstance(found, Entity)
+        return found
+
+    try:
+        return from_dict(json.loads(row.body), source, entity)
+    except FeatureStoreError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RegistryError(
+            f"{row.kind} {row.name}:v{row.version} is damaged in the registry ({error!r}). Restore it from a backup."
+        ) from error
