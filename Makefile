@@ -31,7 +31,8 @@ test-wheel: .venv/.installed ## every test on the built wheel, in an environment
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
 	cd $(WHEEL) && .venv/bin/python -m pytest -n 2
 
-bench: .venv/.installed ## as-of and online reads beside peers
+bench: .venv/.installed ## import, as-of and online reads beside peers
+	$(PY) -m tests.benchmarks.bench_import
 	$(PY) -m tests.benchmarks.bench_asof
 	$(PY) -m tests.benchmarks.bench_online
 
