@@ -41,9 +41,9 @@ class Configuration:
         return {"online": self.online, "offline": self.offline, "registry": self.registry}
 
     @property
-    def registry_url(self) -> str:
-        """The SQLAlchemy URL of the registry."""
-        return f"sqlite:///{self.directory / REGISTRY}" if self.registry == "sqlite" else self.registry
+    def registry_place(self) -> Path | str:
+        """The file of the embedded registry, or the SQLAlchemy URL of another."""
+        return self.directory / REGISTRY if self.registry == "sqlite" else self.registry
 
 
 def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Configuration:

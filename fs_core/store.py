@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import pyarrow as pa
 
 from fs_core import configuration
-from fs_core.configuration import Configuration
 from fs_core.definitions import SQL, Definition, FeatureView, Reference, Source
 from fs_core.errors import ConfigurationError, DefinitionError, OnlineStoreError, SourceError, UnknownReferenceError
 from fs_core.interchange import to_table
-from fs_core.permissions import may_write
 from fs_core.selection import Features, Selection, as_list, select
 from fs_core.times import Clock, micros, parse_duration
 from fs_core.training_set import TrainingSet
@@ -113,7 +111,7 @@ class FeatureStore:
         """What is defined, in which versions."""
         from fs_core.registry import Registry
 
-        return Registry(self._configuration.registry_url, read_only=_is_read_only(self._configuration))
+        return Registry(self._configuration.registry_place)
 
     @cached_property
     def offline(self) -> OfflineStore:
@@ -438,8 +436,3 @@ def _make(directory: Any) -> None:
         raise ConfigurationError(
             f"can't make the store's directory {str(directory)!r}: {error.strerror}. Choose one you can write to."
         ) from error
-
-
-def _is_read_only(place: Configuration) -> bool:
-    """Whether the embedded registry lies where this process may only read."""
-    return place.registry == "sqlite" and not may_write(place.directory)
