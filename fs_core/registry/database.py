@@ -29,6 +29,12 @@ from fs_core.permissions import may_write
 from fs_core.registry.tables import SCHEMA_VERSION, metadata, settings
 
 _BUSY_SECONDS = 30
+# What makes several queries see one state. SQLite's transactions do so by themselves.
+_ONE_STATE: dict[str, dict[str, Any]] = {
+    "sqlite": {},
+    "oracle": {"isolation_level": "SERIALIZABLE"},
+    "": {"isolation_level": "REPEATABLE READ"},
+}
 
 
 class Database:
@@ -55,8 +61,9 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Yield a connection in a transaction that only reads."""
+        """Yield a connection in a transaction that only reads, and sees one state of the registry."""
         engine = self._open()
+        engine = engine.execution_options(**_ONE_STATE.get(engine.dialect.name, _ONE_STATE[""]))
         with self._said_as_ours("failed"), engine.connect() as connection:
             yield connection
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import PurePath
 from typing import Any
 
@@ -173,10 +173,8 @@ class Registry:
                 (row.kind, row.name): row.version
                 for row in connection.execute(sa.select(currents).order_by(currents.c.since))
             }
-            listed = [
-                Registered(_load(connection, row), row.created_at, current[row.kind, row.name] == row.version)
-                for row in rows
-            ]
+            load = _loader(connection)
+            listed = [Registered(load(row), row.created_at, current[row.kind, row.name] == row.version) for row in rows]
         return sorted(listed, key=_listing_order)
 
     def _get(self, kind: str, name: str, selector: VersionSelector) -> Definition:
@@ -332,26 +330,38 @@ def _versions(kind: str, name: str) -> sa.Select[Any]:
 
 
 def _load(connection: sa.Connection, row: sa.Row[Any]) -> Definition:
+    return _loader(connection)(row)
+
+
+def _loader(connection: sa.Connection) -> Callable[[sa.Row[Any]], Definition]:
+    """Return what turns rows into definitions; it looks up each source and entity once."""
+
+    @cache
     def source(name: str) -> Source:
         found = _get(connection, ["source"], name, CURRENT)
         assert isinstance(found, Source)
         return found
 
+    @cache
     def entity(bare: Entity) -> Entity:
         same = definitions.c.digest == bare.digest
         rows = connection.execute(
             sa.select(definitions).where(definitions.c.kind == "entity", definitions.c.name == bare.name, same)
         )
         latest = max(rows, key=lambda row: version_key(row.version), default=None)
-        found = bare if latest is None else _load(connection, latest)
+        found = bare if latest is None else load(latest)
         assert isinstance(found, Entity)
         return found
 
-    try:
-        return from_dict(json.loads(row.body), source, entity)
-    except FeatureStoreError:
-        raise
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RegistryError(
-            f"{row.kind} {row.name}:v{row.version} is damaged in the registry ({error!r}). Restore it from a backup."
-        ) from error
+    def load(row: sa.Row[Any]) -> Definition:
+        try:
+            return from_dict(json.loads(row.body), source, entity)
+        except FeatureStoreError:
+            raise
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise RegistryError(
+                f"{row.kind} {row.name}:v{row.version} is damaged in the registry ({error!r}). "
+                "Restore it from a backup."
+            ) from error
+
+    return load
