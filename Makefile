@@ -29,7 +29,7 @@ test-wheel: .venv/.installed ## every test on the built wheel, in an environment
 	$(WHEEL)/.venv/bin/python -m pip install -q --disable-pip-version-check \
 		"$$(ls $(WHEEL)/*.whl)[redis,sklearn]" -r tests/requirements.txt -c tests/constraints.txt
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
-	cd $(WHEEL) && .venv/bin/python -m pytest -n 2
+	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2
 
 bench: .venv/.installed ## import, as-of and online reads beside peers
 	$(PY) -m tests.benchmarks.bench_import

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +81,12 @@ def test_the_core_never_prints() -> None:
 def test_the_package_says_that_it_is_typed() -> None:
     """A type checker of the user's reads our annotations."""
     assert (CORE / "py.typed").exists()
+
+
+@pytest.mark.skipif(os.environ.get("FS_TESTED") != "wheel", reason="for the run on the built wheel: make test-wheel")
+def test_the_wheel_is_what_is_tested() -> None:
+    """The run that says it tests the wheel doesn't import the source tree, and the wheel brings every file."""
+    assert "site-packages" in CORE.parts
+    assert (CORE / "online" / "compare_and_set.lua").exists()
+    for adapter in ("fs_sklearn",):
+        assert "site-packages" in Path(str(importlib.import_module(adapter).__file__)).parts
