@@ -21,7 +21,7 @@ def check_name(name: object, what: str, *, joinable: bool = False) -> str:
 
     A name is a letter or underscore, then up to 62 letters, digits or underscores: the common ground
     of SQL, Parquet, Delta, file systems and Python keywords arguments. A leading `__` is the store's
-    own. A `joinable` name (a view's) holds no `__` at all, since `view__feature` must split again.
+    own. A `joinable` name (a view's) holds no `__` and ends in no `_`, since `view__feature` must split again.
 
     Raises:
         DefinitionError: the name breaks the rule.
@@ -31,8 +31,10 @@ def check_name(name: object, what: str, *, joinable: bool = False) -> str:
             f"{what} name {name!r} is not usable. Start with a letter, then letters, digits or "
             "underscores, 63 at most; a leading '__' is reserved."
         )
-    if joinable and "__" in name:
-        raise DefinitionError(f"{what} name {name!r} holds '__', which separates view from feature in full names.")
+    if joinable and "__" in f"{name}_":
+        raise DefinitionError(
+            f"{what} name {name!r} holds '__' or ends in '_', and '__' separates view from feature in full names."
+        )
     return name
 
 

@@ -75,7 +75,7 @@ class FeatureView(Definition):
     """Fields of one entity (or several: a composite key) that come from one source.
 
     Args:
-        name: how references name it; no `__` inside.
+        name: how references name it; no `__` inside and no `_` at its end.
         entity: the entity, or a list of entities whose keys together are the key.
         version: `major.minor.patch`; a registered version never changes.
         fields: the features.
