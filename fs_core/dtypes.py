@@ -2,7 +2,8 @@
 
 A dtype is declared as a pyarrow type or as text: `int64`, `float32`, `string`, `bool`, `binary`,
 `date`, `timestamp` (UTC microseconds), `decimal(10, 2)`, `list<float32>` or, for embeddings,
-`list<float32>[384]`. `canonical` gives the one text that definitions are stored and compared by.
+`list<float32>[384]`. Every alias that pyarrow knows means what it means there. `canonical` gives the
+one text that definitions are stored and compared by.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _ALIASES: dict[str, pa.DataType] = {
     "uint16": pa.uint16(),
     "uint32": pa.uint32(),
     "uint64": pa.uint64(),
-    "float": pa.float64(),
+    "float": pa.float32(),  # as in pyarrow; 64 bits are "double"
     "float16": pa.float16(),
     "halffloat": pa.float16(),
     "float32": pa.float32(),
@@ -146,7 +147,10 @@ def _parse(text: str) -> pa.DataType | None:
         return pa.decimal128(precision, scale) if 1 <= precision <= 38 else None
     if match := _TIMESTAMP.fullmatch(text):
         return pa.timestamp(match[1], tz=match[2])
-    return None
+    try:
+        return pa.type_for_alias(text)
+    except ValueError:
+        return None
 
 
 def _scalar_of(dtype: pa.DataType) -> pa.DataType:

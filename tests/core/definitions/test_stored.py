@@ -73,6 +73,13 @@ known = FeatureView(
     tags={"tier": "1"},
 )
 
+PINNED = [
+    "18dfe65f0b947ef7ad5a7ce232ca484b304d62417dcde8548113156d8aaecbb7",
+    "4928d73aa283a04d21f9e1b6be0bb524538db0b7ce4ddc9b7a169421af7be879",
+    "80c8075d59d39083f22802cbc145b4313caa0d382872c3ef645451df0361ab07",
+    "366f1445f6c7b2dc995beaf685dfa24a19122c5d57fd8c7bf82cee5aff5d68b8",
+]
+
 
 def look_up(name: str) -> Source:
     """Return the drawn sources by name, as a registry would."""
@@ -168,14 +175,6 @@ def test_digests_never_change() -> None:
     kinds = [known, plane, Source("flights", "flights.parquet"), FeatureService("delay_model", ["plane_history.*"])]
     assert [definition.digest for definition in kinds] == PINNED
     assert known.storage_name == f"plane_history-{PINNED[0][:16]}"
-
-
-PINNED = [
-    "18dfe65f0b947ef7ad5a7ce232ca484b304d62417dcde8548113156d8aaecbb7",
-    "4928d73aa283a04d21f9e1b6be0bb524538db0b7ce4ddc9b7a169421af7be879",
-    "80c8075d59d39083f22802cbc145b4313caa0d382872c3ef645451df0361ab07",
-    "366f1445f6c7b2dc995beaf685dfa24a19122c5d57fd8c7bf82cee5aff5d68b8",
-]
 
 
 def test_a_digest_is_the_same_in_every_process() -> None:
