@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +20,13 @@ from fs_core.times import from_micros, micros
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class Moment(click.ParamType[datetime]):
+if TYPE_CHECKING:
+    _ToMoment = click.ParamType[datetime]
+else:
+    _ToMoment = click.ParamType  # older releases take no parameter
+
+
+class Moment(_ToMoment):
     """A moment in ISO 8601; without a zone it is UTC."""
 
     name = "moment"

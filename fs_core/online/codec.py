@@ -187,10 +187,10 @@ def _layout(view: FeatureView) -> _Layout:
     start = [
         ("__checksum", "<u4"),
         ("__tag", "<u4"),
-        ("__order", ">u8", 3),
-        ("__flags", "u1", (len(view.features) + 7) // 8),
+        ("__order", ">u8", (3,)),
+        ("__flags", "u1", ((len(view.features) + 7) // 8,)),
     ]
-    head = np.dtype([*start, *cells, ("__sizes", "<u4", streams)])
+    head = np.dtype([*start, *cells, ("__sizes", "<u4", (streams,))])
     return _Layout(int.from_bytes(digest[:4], "little"), head, pa.schema(list(view.features.items())), streams > 0)
 
 
