@@ -73,7 +73,8 @@ def refuse_other(old: Definition, new: Definition, versions: Collection[str] = (
 
 def differences(old: Definition, new: Definition) -> list[str]:
     """Return one line for each attribute that differs, old value first."""
-    return [*_walk(old.content(), new.content(), ""), *_walk(old.documentation(), new.documentation(), "")]
+    before, after = _texts(old.documentation(), new.documentation())
+    return [*_walk(old.content(), new.content(), ""), *_walk(before, after, "")]
 
 
 def required_bump(old: Definition, new: Definition) -> Bump:
@@ -98,6 +99,14 @@ def _only_adds(old: dict[str, Any], new: dict[str, Any]) -> bool:
         return False
     later = iter(new[grown])
     return all(item in later for item in old[grown])  # in the same order: a model knows features by position
+
+
+def _texts(*documentations: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what people read of two definitions, but for fields that only one has: their content says more."""
+    common = set.intersection(*(set(docs.get("fields", ())) for docs in documentations))
+    for docs in documentations:
+        described = {name: {"description": docs["fields"][name]} for name in docs.get("fields", ()) if name in common}
+        yield {**docs, "fields": described}
 
 
 def _walk(old: Any, new: Any, path: str) -> Iterator[str]:

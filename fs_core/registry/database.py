@@ -120,9 +120,13 @@ class Database:
                 engine = self._make_engine(connect_args={"timeout": _BUSY_SECONDS})
                 event.listen(engine, "connect", _prepare_sqlite)
                 event.listen(engine, "begin", _begin_sqlite)
-            if not self._is_read_only():
-                _create(engine)
-            self._refuse_newer(engine)
+            try:
+                if not self._is_read_only():
+                    _create(engine)
+                self._refuse_newer(engine)
+            except BaseException:
+                engine.dispose()
+                raise
             return engine
 
     def _make_engine(self, **options: Any) -> sa.Engine:
