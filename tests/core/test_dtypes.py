@@ -186,7 +186,7 @@ def test_the_way_out_suits_the_type(dtype: pa.DataType | str, way_out: str) -> N
         *("timestamp[us", "timestamp[ps]", "timestamp[]", "list<" * 3000 + "int64" + ">" * 3000, "int64\x00", "object"),
         *(None, 5, int, float, "numpy.float32", pa.int64, b"int64", ["int64"]),
     ],
-    ids=lambda dtype: repr(dtype)[:30],
+    ids=lambda dtype: getattr(dtype, "__name__", repr(dtype)[:30]),
 )
 def test_names_that_are_none(dtype: Any) -> None:
     """What names no dtype is refused with those that exist, whatever it is."""
