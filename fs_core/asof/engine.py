@@ -1,53 +1,60 @@
-"""The plain engine: the as-of rule as DuckDB SQL over history files. The reference for any faster one.
-
-Why one as-of join is enough, although the rule has two clocks: order the rows of one entity by
-`(a, event_time, seq)` and keep a row only if no earlier one has a greater `(event_time, a, seq)`. What is
-left, the effective timeline, increases in both clocks, so the winner at `t` is its last row with `a <= t`.
-"""
+"""What an as-of engine is, and what surrounds every one: null keys, expiry, statuses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.asof.rule import AVAILABLE_AT, EVENT_TIME, SEQ, STATUS, TIME, Status, is_expired
+from fs_core.asof.rule import EVENT_TIME, STATUS, TIME, Status, is_expired
 from fs_core.definitions import FeatureView
-from fs_core.offline.connection import connect, literal, quoted
 from fs_core.times import MICROSECONDS
+
+Micros = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+_STATUSES = (Status.MISSING, Status.EXPIRED, Status.PRESENT)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an engine found for the rows of a narrowed spine, in its order.
+
+    Attributes:
+        features: the columns asked for in their declared types, null unless the winner is alive.
+        event_time: each winner's, microseconds; anything where there is none.
+        wins: whether there is a winner.
+        alive: whether there is one that hasn't expired.
+    """
+
+    features: pa.Table
+    event_time: Micros
+    wins: Flags
+    alive: Flags
 
 
 class AsOfEngine(Protocol):
-    """Finds winners in history files; deterministic, thread-safe, without state."""
+    """Finds winners in history files. Deterministic, thread-safe, picklable."""
 
-    def search(self, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> pa.Table:
-        """Return the winner of each row of a narrowed spine, in its order, ttl not applied.
+    def search(self, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
+        """Apply the rule to each row of a narrowed spine.
 
         Args:
             view: whose history.
-            files: Parquet files that together hold the candidates.
-            spine: the view's keys and `TIME`, no nulls.
+            files: Parquet files that together hold the candidates, at least one.
+            spine: the view's keys and `TIME`, no nulls, at least one row.
             columns: the features wanted.
-
-        Returns:
-            One row for each spine row: the columns as stored, and `EVENT_TIME`; all null without a winner.
         """
         ...
 
 
-class DuckDBEngine:
-    """The rule, word by word, in SQL."""
-
-    def search(self, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> pa.Table:
-        """See `AsOfEngine.search`."""
-        keys = [f"k{i}" for i in range(len(view.keys))]
-        narrow = spine.rename_columns([*keys, "t"]).append_column("row", pa.array(np.arange(spine.num_rows)))
-        with connect() as connection:
-            connection.register("spine", narrow)
-            return connection.execute(_search_sql(view, files, columns)).to_arrow_table()
+def alive(view: FeatureView, wins: Flags, event_time: Micros, moments: Micros) -> Flags:
+    """Tell which winners step 3 of the rule leaves."""
+    return wins & ~is_expired(event_time, moments, view.ttl_micros)
 
 
 def apply_rule(
@@ -58,54 +65,37 @@ def apply_rule(
     Rows whose key or time is null never reach the engine: nothing equals a null.
     """
     spine = spine.select([*view.keys, TIME])
+    if not any(column.null_count for column in spine.columns):
+        return _as_table(_search(engine, view, files, spine, columns))
     usable = np.ones(spine.num_rows, dtype=bool)
     for column in spine.columns:
         usable &= column.is_valid().to_numpy()
-    asked = spine.filter(pa.array(usable))
-    found = engine.search(view, files, asked, columns) if files and asked.num_rows else _nothing(view, columns, asked)
-    place = np.where(usable, np.cumsum(usable) - 1, 0)
-    wins = found[EVENT_TIME].is_valid().to_numpy()
-    event_time = _numbers(found[EVENT_TIME])
-    expired = wins & is_expired(event_time, _numbers(asked[TIME]), view.ttl_micros)
-    status = np.where(expired, Status.EXPIRED, np.where(wins, Status.PRESENT, Status.MISSING))
-    spread = np.full(spine.num_rows, Status.MISSING.value, dtype=object)
-    spread[usable] = status.astype(object)
-    present = spread == Status.PRESENT
-    features = found.select(list(columns)).take(pa.array(place, mask=~present))
-    times = found[EVENT_TIME].take(pa.array(place, mask=~usable))
-    return features.append_column(EVENT_TIME, times).append_column(STATUS, pa.array(spread, pa.string()))
+    found = _as_table(_search(engine, view, files, spine.filter(pa.array(usable)), columns))
+    place = pa.array(np.where(usable, np.cumsum(usable) - 1, 0), mask=~usable)
+    spread = found.take(place)
+    status = spread[STATUS].fill_null(Status.MISSING.value)
+    return spread.set_column(spread.schema.get_field_index(STATUS), STATUS, status)
 
 
-def _search_sql(view: FeatureView, files: Sequence[str], columns: Sequence[str]) -> str:
-    keys = [f"k{i}" for i in range(len(view.keys))]
-    named = ", ".join(f"{quoted(name)} AS {k}" for name, k in zip(view.keys, keys, strict=True))
-    same = " AND ".join(f"spine.{k} = timeline.{k}" for k in keys)
-    payload = "".join(f", history.{quoted(name)} AS {quoted(name)}" for name in columns)
-    history = f"read_parquet([{', '.join(literal(f) for f in files)}], hive_partitioning = false)"
-    by = ", ".join(keys)
-    return f"""
-    WITH facts AS (
-        SELECT {named}, {EVENT_TIME} AS et, {AVAILABLE_AT} AS a, {SEQ} AS seq FROM {history}
-    ),
-    timeline AS (
-        SELECT {by}, a, seq FROM facts
-        WINDOW known AS (PARTITION BY {by} ORDER BY a, et, seq)
-        QUALIFY lead(a) OVER known IS DISTINCT FROM a
-            AND coalesce(et >= max(et) OVER (known ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), true)
-    ),
-    winners AS (
-        SELECT spine.row, timeline.seq FROM spine ASOF LEFT JOIN timeline ON {same} AND spine.t >= timeline.a
-    )
-    SELECT history.{EVENT_TIME} AS {EVENT_TIME}{payload}
-    FROM winners LEFT JOIN {history} AS history ON winners.seq = history.{SEQ}
-    ORDER BY winners.row
-    """
+def _search(
+    engine: AsOfEngine, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]
+) -> Found:
+    rows = spine.num_rows
+    if files and rows:
+        return engine.search(view, files, spine, columns)
+    nothing = pa.table({name: pa.nulls(rows, view.features[name]) for name in columns})
+    none = np.zeros(rows, dtype=bool)
+    return Found(nothing, np.zeros(rows, dtype=np.int64), none, none)
 
 
-def _nothing(view: FeatureView, columns: Sequence[str], asked: pa.Table) -> pa.Table:
-    schema = pa.schema([(EVENT_TIME, MICROSECONDS), *((name, view.features[name]) for name in columns)])
-    return pa.table([pa.nulls(asked.num_rows, field.type) for field in schema], schema=schema)
+def _as_table(found: Found) -> pa.Table:
+    codes = pa.array(found.wins.astype(np.int8) + found.alive)
+    status = pa.DictionaryArray.from_arrays(codes, pa.array([str(s) for s in _STATUSES])).cast(pa.string())
+    times = pa.array(found.event_time, mask=~found.wins).cast(MICROSECONDS)
+    columns = dict(zip(found.features.column_names, found.features.columns, strict=True))
+    return pa.table({**columns, EVENT_TIME: times, STATUS: status})
 
 
-def _numbers(times: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def numbers(times: pa.ChunkedArray) -> Micros:
+    """Return moments as microseconds, a null as 0."""
     return np.asarray(pc.fill_null(times.cast(MICROSECONDS).cast(pa.int64()), 0).to_numpy(), dtype=np.int64)

@@ -21,7 +21,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, TIME, history_schema
-from fs_core.asof.engine import AsOfEngine, DuckDBEngine, apply_rule
+from fs_core.asof.engine import AsOfEngine, apply_rule
+from fs_core.asof.plain import PlainEngine
 from fs_core.definitions import FeatureView
 from fs_core.dtypes import storage_type
 from fs_core.errors import ConfigurationError, OfflineStoreError
@@ -59,7 +60,7 @@ class DeltaOfflineStore:
 
     def __init__(self, directory: str | Path, engine: AsOfEngine | None = None) -> None:
         self._directory = Path(directory).absolute()
-        self._engine = engine or DuckDBEngine()
+        self._engine = engine or PlainEngine()
         unusable = "".join(sorted(_UNUSABLE & set(str(self._directory))))
         if unusable:
             raise ConfigurationError(

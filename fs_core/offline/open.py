@@ -19,8 +19,9 @@ def open_offline_store(url: str, *, directory: Path) -> OfflineStore:
         ConfigurationError: nobody knows the scheme, or the directory can't be used.
     """
     if url == "delta":
+        from fs_core.asof.index.engine import IndexEngine
         from fs_core.offline.delta import DeltaOfflineStore
 
-        return DeltaOfflineStore(directory / "history")
+        return DeltaOfflineStore(directory / "history", IndexEngine(directory / "index"))
     opened: OfflineStore = load_backend(GROUP, url, ["delta"])(url, directory=directory)
     return opened

@@ -1,4 +1,4 @@
-"""Delta tables under the conformance suite."""
+"""Delta tables under the conformance suite, searched by each engine."""
 
 from __future__ import annotations
 
@@ -6,15 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from fs_core.asof.index.engine import IndexEngine
+from fs_core.asof.plain import PlainEngine
 from fs_core.offline.contract import OfflineStore
 from fs_core.offline.delta import DeltaOfflineStore
 from fs_core.testing import OfflineStoreSuite
 
 
-class TestDelta(OfflineStoreSuite):
-    """History in Delta tables keeps every promise of `OfflineStore`."""
+class TestPlain(OfflineStoreSuite):
+    """History in Delta tables keeps every promise of `OfflineStore`, searched in SQL."""
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> OfflineStore:
         """An empty store below a directory whose name holds a blank and an accent."""
-        return DeltaOfflineStore(tmp_path / "my störe")
+        return DeltaOfflineStore(tmp_path / "my störe", PlainEngine())
+
+
+class TestIndexed(OfflineStoreSuite):
+    """The same, searched in an index."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> OfflineStore:
+        """An empty store and its index, below such a directory too."""
+        return DeltaOfflineStore(tmp_path / "my störe" / "history", IndexEngine(tmp_path / "my störe" / "index"))

@@ -1,0 +1,244 @@
+"""A run on disk: one directory, written once, mapped into memory by every process that searches it.
+
+run.json            format, the data files it covers, rows, entities
+keys.arrow          the distinct values of each key column, one file each: keys-0.arrow, keys-1.arrow, ...
+table-0.npy, ...    codes of dense whole-number keys
+pair-1.npy, ...     pairs of codes of composite keys
+offsets.npy, times.npy, event_time.npy, seq.npy
+column-NAME.arrow   a feature's values, in the order of the timelines, uncompressed; one file for each
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fs_core.asof.index.keys import KeyColumn, KeyDictionary
+from fs_core.asof.index.timeline import NOWHERE, Micros, Places, Timeline, order_rows
+from fs_core.asof.index.workers import workers
+from fs_core.asof.rule import AVAILABLE_AT, EVENT_TIME, SEQ
+from fs_core.definitions import FeatureView
+
+FORMAT = 1
+_META = "run.json"
+_ROWS_A_CHUNK = 1 << 20  # of a column while it is written
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What one run found for the rows of a spine, all arrays as long as the spine.
+
+    Attributes:
+        places: rows of the run, `NOWHERE` where it has no candidate.
+        event_time: microseconds, of the row found; anything where none was.
+        available_at: likewise.
+        seq: likewise.
+    """
+
+    places: Places
+    event_time: Micros
+    available_at: Micros
+    seq: Places
+
+
+class Run:
+    """A run, opened. Immutable, thread-safe; what it holds is mapped when it is first needed.
+
+    Args:
+        directory: where it lies.
+
+    Raises:
+        OSError, ValueError, KeyError: it isn't whole, or of another format.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        meta = json.loads((directory / _META).read_text())
+        if meta["format"] != FORMAT:
+            raise ValueError(f"{directory} has format {meta['format']}, not {FORMAT}")
+        self.files: frozenset[str] = frozenset(meta["files"])
+        self.written: int = meta["written"]  # rows of the files; fewer may be left of them
+        self._meta = meta
+        self._columns: dict[str, pa.ChunkedArray] = {}
+
+    def find(self, keys: pa.Table, moments: Micros) -> Hits:
+        """Return each row's winner among the rows of this run.
+
+        Args:
+            keys: the view's keys in their declared types, no nulls.
+            moments: microseconds.
+        """
+        places = self._timeline.last_by(self._keys.codes(keys), moments)
+        safe = np.where(places == NOWHERE, 0, places)
+        return Hits(places, self._event_time[safe], self._timeline.available_at(safe), self._seq[safe])
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return a feature's values in the order of the run; text and lists in Arrow's large layouts."""
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns.setdefault(name, _read_array(self.directory / f"column-{name}.arrow"))
+        return column
+
+    @cached_property
+    def _keys(self) -> KeyDictionary:
+        count = self._meta["keys"]
+        columns = [
+            KeyColumn(
+                _read_array(self.directory / f"keys-{i}.arrow").combine_chunks(), self._array(f"table-{i}", np.int32)
+            )
+            for i in range(count)
+        ]
+        return KeyDictionary(columns, [self._array(f"pair-{i}", np.int64) for i in range(1, count)])
+
+    @cached_property
+    def _timeline(self) -> Timeline:
+        offsets, times = self._array("offsets", np.int64), self._array("times", np.int64)
+        return Timeline(offsets, times, self._meta["shift"], self._meta["origin"])
+
+    @cached_property
+    def _event_time(self) -> Micros:
+        return self._array("event_time", np.int64)
+
+    @cached_property
+    def _seq(self) -> Places:
+        return self._array("seq", np.int64)
+
+    def _array(self, name: str, kind: Any) -> np.ndarray[Any, Any]:
+        path = self.directory / f"{name}.npy"
+        found = (
+            np.load(path, mmap_mode="r", allow_pickle=False) if path.stat().st_size > _EMPTY_NPY else np.zeros(0, kind)
+        )
+        return np.asarray(found)
+
+
+_EMPTY_NPY = 128  # bytes of an array file without elements; there is nothing to map then
+
+
+def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: Iterable[str]) -> None:
+    """Lay the rows of data files out as a run, in a directory that nobody reads yet.
+
+    Memory: the keys and clocks of every row, and two columns at a time.
+
+    Args:
+        directory: empty.
+        view: whose history.
+        files: Parquet files.
+        names: what the catalogue calls them.
+    """
+    clocks = _read(files, {name: pa.timestamp("us", "UTC") for name in (EVENT_TIME, AVAILABLE_AT)} | {SEQ: pa.int64()})
+    event_time, available_at, seq = (_int64(clocks[name]) for name in (EVENT_TIME, AVAILABLE_AT, SEQ))
+    dictionary, codes = KeyDictionary.of(_read(files, view.keys))
+    rows = order_rows(codes, available_at, event_time, seq)
+    written = len(seq)
+    timeline = Timeline.of(codes[rows], available_at[rows], dictionary.size)
+    _save(directory, "offsets", timeline.offsets)
+    _save(directory, "times", timeline.times)
+    _save(directory, "event_time", event_time[rows])
+    _save(directory, "seq", seq[rows])
+    for i, column in enumerate(dictionary.columns):
+        _write_array(directory / f"keys-{i}.arrow", pa.chunked_array([column.values]))
+        _save(directory, f"table-{i}", column.table)
+    for i, pair in enumerate(dictionary.pairs, start=1):
+        _save(directory, f"pair-{i}", pair)
+    taken = pa.array(rows)
+    del clocks, codes, event_time, available_at, seq
+
+    def lay_out(name: str) -> None:
+        whole = _roomy(_read(files, {name: view.features[name]})[name])
+        _write_array(directory / f"column-{name}.arrow", whole.take(taken))
+
+    list(workers().map(lay_out, view.features))
+    meta = {
+        "format": FORMAT,
+        "files": sorted(names),
+        "written": written,
+        "keys": len(view.keys),
+        "shift": timeline.shift,
+        "origin": timeline.origin,
+    }
+    (directory / _META).write_text(json.dumps(meta))
+
+
+def _read(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
+    """Return columns of data files in their declared types, file after file."""
+    parts = [pq.ParquetFile(file).read(columns=list(types)) for file in files]
+    columns = {
+        name: pa.chunked_array([chunk for part in parts for chunk in part[name].cast(dtype).chunks], dtype)
+        for name, dtype in types.items()
+    }
+    return pa.table(columns)
+
+
+def _int64(column: pa.ChunkedArray) -> Micros:
+    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
+
+
+def _save(directory: Path, name: str, array: np.ndarray[Any, Any]) -> None:
+    np.save(directory / f"{name}.npy", array, allow_pickle=False)
+
+
+def _roomy(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array; text, bytes and lists with 64-bit offsets, since 32 hold two gigabytes."""
+    dtype = column.type
+    if pa.types.is_string(dtype):
+        column = column.cast(pa.large_string())
+    elif pa.types.is_binary(dtype):
+        column = column.cast(pa.large_binary())
+    elif pa.types.is_list(dtype):
+        column = column.cast(pa.large_list(dtype.value_type))
+    return pa.chunked_array(column.chunks, column.type).combine_chunks()
+
+
+def _write_array(path: Path, array: pa.Array | pa.ChunkedArray) -> None:
+    table = pa.table({"values": array})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _read_array(path: Path) -> pa.ChunkedArray:
+    """Map a column into memory: nothing is copied, and processes share the pages."""
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()["values"]
+
+
+def gather(runs: Sequence[Run], which: Places, places: Places, name: str, dtype: pa.DataType) -> pa.ChunkedArray:
+    """Return a feature of rows that lie in several runs.
+
+    Args:
+        runs: the runs.
+        which: for each row, its run.
+        places: for each row, its place there, `NOWHERE` for a null.
+        name: the feature.
+        dtype: its declared type.
+    """
+    if len(runs) == 1:
+        return _taken(runs[0], name, places, dtype)
+    parts, rows = [], []
+    for number, run in enumerate(runs):
+        mine = np.flatnonzero(which == number)
+        if len(mine):
+            parts += _taken(run, name, places[mine], dtype).chunks
+            rows.append(mine)
+    if not rows:
+        return pa.chunked_array([], dtype)
+    back = np.empty(len(which), np.int64)
+    back[np.concatenate(rows)] = np.arange(len(which))
+    return pa.chunked_array(parts, dtype).take(pa.array(back))
+
+
+def _taken(run: Run, name: str, places: Places, dtype: pa.DataType) -> pa.ChunkedArray:
+    absent = places == NOWHERE
+    # The rows of a mapped column are one chunk unless it was written in several.
+    column = run.column(name)
+    wanted = pa.array(places, mask=absent) if absent.any() else pa.array(places)
+    found = pc.take(column, wanted)
+    return found if found.type == dtype else found.cast(dtype)
