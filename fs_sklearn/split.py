@@ -16,6 +16,8 @@ from fs_core.times import duration_micros, parse_duration, to_utc_micros
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
+_BEFORE_ALL = np.iinfo(np.int64).min
+
 
 class PointInTimeSplit(BaseCrossValidator):  # type: ignore[misc]
     """Folds in order of time, each learning from all that came before it, with a gap between.
@@ -45,7 +47,7 @@ class PointInTimeSplit(BaseCrossValidator):  # type: ignore[misc]
     def __init__(
         self, n_splits: int = 5, *, timestamp: str = "event_timestamp", embargo: timedelta | str = "0s"
     ) -> None:
-        if isinstance(n_splits, bool) or not isinstance(n_splits, int) or n_splits < 1:
+        if isinstance(n_splits, bool) or not isinstance(n_splits, int | np.integer) or n_splits < 1:
             raise DataError(f"n_splits={n_splits!r} is not a number of folds; pass 1 or more.")
         self.n_splits = n_splits
         self.timestamp = timestamp
@@ -60,7 +62,7 @@ class PointInTimeSplit(BaseCrossValidator):  # type: ignore[misc]
         """Yield row positions to train on and to test on, int64 arrays in the order of `X`.
 
         Args:
-            X: a frame with the timestamp column, or a one-dimensional array or series of times.
+            X: a frame or mapping with the timestamp column, or a one-dimensional array or series of times.
             y: ignored.
             groups: ignored.
 
@@ -73,7 +75,8 @@ class PointInTimeSplit(BaseCrossValidator):  # type: ignore[misc]
         gap = duration_micros(parse_duration(self.embargo))
         for fold, start in enumerate(starts):
             end = starts[fold + 1] if fold + 1 < len(starts) else None
-            train = np.flatnonzero(times + gap < start)
+            # In Python's whole numbers: a long gap would overflow 64 bits, and future rows would pass for past ones.
+            train = np.flatnonzero(times < max(int(start) - gap, _BEFORE_ALL))
             if not len(train):
                 raise DataError(
                     f"fold {fold + 1} has nothing to learn from: no row is more than {self.embargo} before its "
@@ -82,16 +85,19 @@ class PointInTimeSplit(BaseCrossValidator):  # type: ignore[misc]
             yield train, np.flatnonzero((times >= start) & (times < end if end is not None else True))
 
     def _starts(self, times: Indices) -> Indices:
-        """Return each test fold's first time: at equal shares of the rows, all distinct."""
-        ordered = np.sort(times)
-        shares = [fold * len(ordered) // (self.n_splits + 1) for fold in range(1, self.n_splits + 1)]
-        starts = np.unique(ordered[shares]) if len(ordered) else ordered
-        if len(starts) < self.n_splits or starts[0] == ordered[0]:
+        """Return each test fold's first time: at equal shares of the rows, as far as ties allow."""
+        distinct = np.unique(times)
+        if len(distinct) <= self.n_splits:
             raise DataError(
-                f"{len(np.unique(ordered))} distinct times among {len(ordered)} rows are too few for "
-                f"{self.n_splits} folds. Use fewer splits."
+                f"{len(distinct)} distinct times among {len(times)} rows are too few for {self.n_splits} folds. "
+                "Use fewer splits."
             )
-        return starts
+        folds = np.arange(self.n_splits)
+        shares = np.sort(times)[(folds + 1) * len(times) // (self.n_splits + 1)]
+        # Shares that fall into one time move apart: later first, then back from the end.
+        places = np.maximum(np.searchsorted(distinct, shares), 1)
+        places = np.maximum.accumulate(places - folds) + folds
+        return np.asarray(distinct[np.minimum(places, len(distinct) - self.n_splits + folds)])
 
     def _times(self, X: Any) -> Indices:  # noqa: N803
         column = self._column(X)
@@ -101,11 +107,11 @@ class PointInTimeSplit(BaseCrossValidator):  # type: ignore[misc]
         return np.asarray(times.cast(pa.int64()).to_numpy(), dtype=np.int64)
 
     def _column(self, X: Any) -> pa.ChunkedArray:  # noqa: N803
-        if isinstance(X, np.ndarray) or getattr(X, "ndim", 2) == 1:
-            values = np.asarray(X)
-            if values.ndim != 1:
-                raise SchemaError(f"X is a matrix without a column {self.timestamp!r}. Pass a frame, or the times.")
-            return pa.chunked_array([pa.array(values)])
+        if isinstance(X, pa.Array | pa.ChunkedArray) or len(getattr(X, "shape", ())) == 1:
+            # pyarrow reads the index of a pandas frame through a conversion that pandas deprecates.
+            X = {self.timestamp: X.to_series() if hasattr(X, "to_series") else X}  # noqa: N806
+        elif isinstance(X, np.ndarray):
+            raise SchemaError(f"X is a matrix without a column {self.timestamp!r}. Pass a frame, or the times.")
         table = to_table(X, "X")
         if self.timestamp not in table.column_names:
             raise SchemaError(f"X has no column {self.timestamp!r}.{did_you_mean(self.timestamp, table.column_names)}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from scipy.sparse import issparse  # type: ignore[import-untyped]
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -16,7 +18,7 @@ from fs_core import FeatureStore
 from fs_core.errors import SchemaError, UnknownReferenceError
 from fs_core.interchange import to_pandas, to_table
 from fs_core.matrix import to_matrix
-from fs_core.selection import Selection, require_columns
+from fs_core.selection import Features, Selection, require_columns
 from fs_core.store import open_store
 
 
@@ -31,7 +33,8 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
     returns, and a store in which a pinned version means something else is refused.
 
     Args:
-        store: a `FeatureStore`, the directory of one, or None for the environment's `FS_STORE`.
+        store: a `FeatureStore`, the directory of one, or None for the environment's `FS_STORE`. A directory
+            is opened and closed by each call; a `FeatureStore` keeps its connections, which is faster.
         features: a service, a reference, or a list of references.
         timestamp: the column of `X` that holds times.
 
@@ -56,7 +59,7 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
     def __init__(
         self,
         store: FeatureStore | str | os.PathLike[str] | None = None,
-        features: str | Sequence[str] | None = None,
+        features: Features | None = None,
         *,
         timestamp: str = "event_timestamp",
     ) -> None:
@@ -78,7 +81,8 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         table = _frame(X)
         if self.features is None:
             raise UnknownReferenceError("no features are named. Pass features='my_service' or ['my_view.*'].")
-        selection = self._open().select(_as_request(self.features))
+        with self._opened() as store:
+            selection = store.select(self.features)
         require_columns(selection.keys, table.column_names, "X")
         self.spec_ = [[f"{f.view.name}.{f.name}:v{f.view.version}", f.view.digest] for f in selection.features]
         self.feature_names_in_ = np.array(table.column_names, dtype=object)
@@ -97,20 +101,8 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         """
         check_is_fitted(self)
         table = _frame(X)
-        store = self._open()
-        pinned = [reference for reference, _ in self.spec_]
-        selection = store.select(pinned)
-        self._refuse_other_meaning(selection)
-        require_columns(selection.keys, table.column_names, "X")
-        keys = table.select(list(selection.keys))
-        if self.timestamp in table.column_names:
-            spine = keys.append_column(self.timestamp, table[self.timestamp])
-            found = store.get_historical_features(spine, pinned, timestamp=self.timestamp).table.select(
-                self.feature_names_out_
-            )
-        else:
-            found = store.get_online_features(pinned, keys).table
-        return self._as_output(found, X)
+        with self._opened() as store:
+            return self._as_output(self._look_up(store, table), X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:  # noqa: ARG002
         """Return the features' names, in order, array of str objects."""
@@ -131,11 +123,29 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []  # what comes out has the features' types, not the keys'
         tags.non_deterministic = True  # an online row may change between two calls
         return tags
 
-    def _open(self) -> FeatureStore:
-        return open_store(self.store)
+    @contextmanager
+    def _opened(self) -> Iterator[FeatureStore]:
+        """Yield the store; one that was opened for this alone is closed again."""
+        if isinstance(self.store, FeatureStore):
+            yield self.store
+        else:
+            with open_store(self.store) as store:
+                yield store
+
+    def _look_up(self, store: FeatureStore, table: pa.Table) -> pa.Table:
+        pinned = [reference for reference, _ in self.spec_]
+        selection = store.select(pinned)
+        self._refuse_other_meaning(selection)
+        require_columns(selection.keys, table.column_names, "X")
+        keys = table.select(list(selection.keys))
+        if self.timestamp not in table.column_names:
+            return store.get_online_features(pinned, keys).table
+        spine = keys.append_column(self.timestamp, table[self.timestamp])
+        return store.get_historical_features(spine, pinned, timestamp=self.timestamp).table.select(selection.columns)
 
     def _refuse_other_meaning(self, selection: Selection) -> None:
         for (reference, digest), feature in zip(self.spec_, selection.features, strict=True):
@@ -158,13 +168,10 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
 
 
 def _frame(X: Any) -> pa.Table:  # noqa: N803
-    if isinstance(X, np.ndarray):
+    if isinstance(X, np.ndarray) or issparse(X):
+        kind = "sparse matrix" if issparse(X) else "NumPy array"
         raise SchemaError(
-            "X is a NumPy array, which has no column names, so its keys can't be told apart. "
+            f"X is a {kind}, which has no column names, so its keys can't be told apart. "
             "Pass a data frame, an Arrow table or a mapping of key columns."
         )
     return to_table(X, "X")
-
-
-def _as_request(features: str | Sequence[str]) -> str | list[str]:
-    return features if isinstance(features, str) else list(features)
