@@ -16,6 +16,7 @@ from fs_core.asof.engine import Found, alive, numbers
 from fs_core.asof.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME
 from fs_core.definitions import FeatureView
 from fs_core.offline.connection import connect, literal, quoted
+from fs_core.offline.layout import prune
 
 
 class PlainEngine:
@@ -23,6 +24,7 @@ class PlainEngine:
 
     def search(self, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
         """See `AsOfEngine.search`."""
+        files = prune(files, spine[TIME]) or files[:1]
         keys = [f"k{i}" for i in range(len(view.keys))]
         narrow = spine.rename_columns([*keys, "t"]).append_column("row", pa.array(np.arange(spine.num_rows)))
         with connect() as connection:

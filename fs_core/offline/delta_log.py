@@ -1,0 +1,91 @@
+"""What states a Delta table has and which files make each, asked of the library once a state.
+
+Opening a table takes milliseconds; seeing that its log has no further entry takes microseconds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from fs_core.offline.contract import EMPTY, Snapshot
+
+_REMEMBERED = 32  # states whose files a process remembers
+
+_Identity = tuple[int, int]
+
+
+class _State(NamedTuple):
+    """A state, and what tells its log entry from that of a table made anew in the same place."""
+
+    version: Snapshot
+    identity: _Identity
+
+
+class DeltaLog:
+    """The log of one table. Thread-safe.
+
+    Args:
+        place: the table's directory; it may not exist yet.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._newest: _State | None = None
+        self._files: OrderedDict[_State, list[str]] = OrderedDict()
+
+    def newest(self) -> Snapshot:
+        """Return the newest state, `EMPTY` without a table."""
+        known = self._newest
+        if known is None or self._identity(known.version) != known.identity:
+            return self._ask()
+        version = known.version
+        while (identity := self._identity(version + 1)) is not None:
+            version += 1
+            known = _State(version, identity)
+        self._newest = known
+        return version
+
+    def files(self, version: Snapshot) -> list[str]:
+        """Return a state's files, sorted.
+
+        Raises:
+            DeltaError: there is no such state.
+        """
+        identity = self._identity(version)
+        key = None if identity is None else _State(version, identity)
+        known = None if key is None else self._files.get(key)
+        if known is not None:
+            return known
+        # The library gives URLs, in which a space of the directory's name is %20.
+        uris = DeltaTable(str(self._place), version=version).file_uris()
+        marker = f"/{self._place.name}/"
+        found = sorted(f"{self._place}/{unquote(uri.rpartition(marker)[2])}" for uri in uris)
+        if key is not None:
+            self._files[key] = found
+            while len(self._files) > _REMEMBERED:
+                self._files.popitem(last=False)
+        return found
+
+    def _ask(self) -> Snapshot:
+        if not self._place.exists():
+            return EMPTY
+        try:
+            version = int(DeltaTable(str(self._place)).version())
+        except TableNotFoundError:
+            return EMPTY
+        identity = self._identity(version)
+        self._newest = None if identity is None else _State(version, identity)
+        return version
+
+    def _identity(self, version: Snapshot) -> _Identity | None:
+        try:
+            found = (self._place / "_delta_log" / f"{version:020}.json").stat()
+        except FileNotFoundError:
+            return None  # not written yet, or left to a checkpoint by another program
+        return found.st_ino, found.st_mtime_ns
