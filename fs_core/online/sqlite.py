@@ -119,7 +119,10 @@ class SQLiteOnlineStore:
             if isinstance(error, sqlite3.Error):
                 raise self._said_as_ours(error) from error
             raise
-        self._idle.setdefault(os.getpid(), deque()).append(connection)
+        if self._only_readable():
+            connection.close()  # an immutable file is never looked at twice, and another user may write it
+        else:
+            self._idle.setdefault(os.getpid(), deque()).append(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -140,7 +143,7 @@ class SQLiteOnlineStore:
         )
 
     def _open(self) -> sqlite3.Connection:
-        if self._path.exists() and not may_write(self._path.parent):
+        if self._only_readable():
             return self._open_to_read()
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
@@ -159,6 +162,9 @@ class SQLiteOnlineStore:
             connection.close()
             raise
         return connection
+
+    def _only_readable(self) -> bool:
+        return not may_write(self._path.parent) and self._path.exists()
 
     def _open_to_read(self) -> sqlite3.Connection:
         """Open a file in a directory that can't be written, such as a container's image.

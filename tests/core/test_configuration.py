@@ -1,5 +1,6 @@
 """Where a store's parts are, and what is never written down."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,30 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match=r"file/store.*Choose"):
         FeatureStore(tmp_path / "file" / "store")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://:hunter2@host:1/0", "redis://user:hun/ter2@host/0", "redis://u:hunter2[w@h", "u:hunter2@h"),
+        *("mysql+pymysql://h/db?passwd=hunter2", "redis://h/0?db=1&PASSWORD=hunter2", "redis://u:a://hunter2@b@h/0"),
+    ],
+)
+def test_no_password_hides_in_an_odd_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """However it is written, it reaches neither file, error, repr nor pickle."""
+    monkeypatch.delenv("FS_ONLINE", raising=False)
+    with pytest.raises(ConfigurationError, match="FS_ONLINE") as caught:
+        FeatureStore.create(tmp_path / "made", online=url)
+    store = FeatureStore(tmp_path / "opened", online=url)
+    for text in (str(caught.value), repr(store), str(pickle.dumps(store))):
+        assert "hunter2" not in text
+        assert "ter2" not in text
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("url", ["redis://user@host:1/0", "rediss://host/0?ssl_keyfile=/etc/key", "sqlite:///a/b.db"])
+def test_a_url_without_a_password_is_kept(tmp_path: Path, url: str) -> None:
+    """What is no secret may be remembered, whole."""
+    FeatureStore.create(tmp_path / "made", online=url)
+    assert FeatureStore(tmp_path / "made")._configuration.online == url
+    assert pickle.loads(pickle.dumps(FeatureStore(tmp_path / "x", online=url)))._configuration.online == url

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -124,3 +127,40 @@ def test_the_file_is_all_there_is(online: SQLiteOnlineStore) -> None:
     online.write("v-1", row(1))
     online.close()
     assert [path.name for path in online._path.parent.iterdir()] == ["online.db"]
+
+
+_reader: list[SQLiteOnlineStore] = []  # of the process that may only read
+
+
+def _read_without_permission(path: Path) -> list[list[bytes | None]]:
+    if os.geteuid() == 0:
+        os.setegid(65534)
+        os.seteuid(65534)
+    if not _reader:
+        _reader.append(SQLiteOnlineStore(path, project="p"))
+    return _reader[0].read([("v", [b"e"])])
+
+
+def test_a_reader_without_permission_sees_later_writes() -> None:
+    """Where it may only read, a process that stays open still sees what another user writes."""
+    directory = Path(tempfile.mkdtemp())
+    path = directory / "online.db"
+    try:
+        SQLiteOnlineStore(path, project="p").write("v", row(0))
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            for number in (1, 2):
+                _allow(directory, write=True)
+                writer = SQLiteOnlineStore(path, project="p")
+                writer.write("v", row(number))
+                writer.close()
+                _allow(directory, write=False)
+                assert process.apply(_read_without_permission, (path,)) == [[packed((number, 0, 0))]]
+    finally:
+        _allow(directory, write=True)
+        shutil.rmtree(directory)
+
+
+def _allow(directory: Path, *, write: bool) -> None:
+    for path in directory.iterdir():
+        path.chmod(0o644 if write else 0o444)
+    directory.chmod(0o755 if write else 0o555)
