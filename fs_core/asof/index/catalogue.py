@@ -12,7 +12,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from fs_core.asof.index.durability import boot, make_durable
 from fs_core.asof.index.run import Run, write_run
+from fs_core.asof.index.workers import workers
 from fs_core.definitions import FeatureView
 from fs_core.permissions import may_write
 
@@ -82,6 +84,13 @@ class Catalogue:
             self._make_missing(view, files)
             return self.runs(view, files)
 
+    def discard(self, directory: Path) -> None:
+        """Remove a run that can't be read."""
+        self._opened.pop(directory, None)
+        with self._guard:
+            self._remembered.clear()
+        shutil.rmtree(directory, ignore_errors=True)
+
     def _make_missing(self, view: FeatureView, files: Sequence[str]) -> None:
         named = {_name(file): file for file in files}
         fitting = self._fitting(view, set(named))
@@ -105,13 +114,19 @@ class Catalogue:
         place = self._place(view)
         unfinished = place / f"{_UNFINISHED}{uuid.uuid4().hex}"
         unfinished.mkdir()
+        names = sorted(named)
+        whole = place / _run_name(names)
         try:
-            names = sorted(named)
             write_run(unfinished, view, [named[name] for name in names], names)
-            unfinished.rename(place / _run_name(names))
+            if boot() is None:
+                make_durable(unfinished)
+            if whole.exists():
+                shutil.rmtree(whole)  # not trusted or of another format, or nothing would be missing
+            unfinished.rename(whole)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+        workers().submit(make_durable, whole)
 
     def _place(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
@@ -144,7 +159,7 @@ class Catalogue:
         try:
             run = Run(directory)
         except (OSError, ValueError, KeyError):
-            return None  # just replaced by another, or made by another version
+            return None  # just replaced by another, not trusted, or made by another version
         self._opened[directory] = run
         return run
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fs_core.asof.engine import Found, alive, numbers
 from fs_core.asof.index.catalogue import Catalogue
-from fs_core.asof.index.run import Hits, Run, gather
+from fs_core.asof.index.run import DamagedRunError, Hits, Run, gather
 from fs_core.asof.index.timeline import NOWHERE
 from fs_core.asof.index.workers import workers
 from fs_core.asof.plain import PlainEngine
@@ -49,8 +49,8 @@ class IndexEngine:
                 break
             try:
                 return _search(view, runs, spine, columns)
-            except FileNotFoundError:  # somebody merged or deleted runs just now
-                continue
+            except DamagedRunError as damage:  # or somebody merged or deleted runs just now
+                self._catalogue.discard(damage.args[0])
         return self._plain.search(view, files, spine, columns)
 
     def _runs(self, view: FeatureView, files: Sequence[str], rows: int) -> tuple[Run, ...] | None:

@@ -11,7 +11,8 @@ column-NAME.arrow   a feature's values, in the order of the timelines, uncompres
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fs_core.asof.index.durability import boot, is_trusted
 from fs_core.asof.index.keys import KeyColumn, KeyDictionary
 from fs_core.asof.index.timeline import NOWHERE, Micros, Places, Timeline, order_rows
 from fs_core.asof.index.workers import workers
@@ -31,6 +33,10 @@ from fs_core.definitions import FeatureView
 FORMAT = 1
 _META = "run.json"
 _ROWS_A_CHUNK = 1 << 20  # of a column while it is written
+
+
+class DamagedRunError(Exception):
+    """A run's files are gone or cut short; its argument is the directory. It is made again."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ class Run:
         meta = json.loads((directory / _META).read_text())
         if meta["format"] != FORMAT:
             raise ValueError(f"{directory} has format {meta['format']}, not {FORMAT}")
+        if not is_trusted(directory, meta["boot"]):
+            raise ValueError(f"{directory} may not have reached the disk before the machine went down")
         self.files: frozenset[str] = frozenset(meta["files"])
         self.written: int = meta["written"]  # rows of the files; fewer may be left of them
         self._meta = meta
@@ -77,6 +85,9 @@ class Run:
             keys: the view's keys in their declared types, no nulls.
             moments: microseconds.
         """
+        if not self.written:
+            nothing = np.zeros(len(moments), np.int64)
+            return Hits(nothing + NOWHERE, nothing, nothing, nothing)
         places = self._timeline.last_by(self._keys.codes(keys), moments)
         safe = np.where(places == NOWHERE, 0, places)
         return Hits(places, self._event_time[safe], self._timeline.available_at(safe), self._seq[safe])
@@ -159,6 +170,7 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
     list(workers().map(lay_out, view.features))
     meta = {
         "format": FORMAT,
+        "boot": boot(),
         "files": sorted(names),
         "written": written,
         "keys": len(view.keys),
@@ -206,8 +218,16 @@ def _write_array(path: Path, array: pa.Array | pa.ChunkedArray) -> None:
 
 def _read_array(path: Path) -> pa.ChunkedArray:
     """Map a column into memory: nothing is copied, and processes share the pages."""
-    with pa.memory_map(str(path)) as source:
+    with _damage_named(path.parent), pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()["values"]
+
+
+@contextmanager
+def _damage_named(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowInvalid) as error:
+        raise DamagedRunError(directory) from error
 
 
 def gather(runs: Sequence[Run], which: Places, places: Places, name: str, dtype: pa.DataType) -> pa.ChunkedArray:
