@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -120,7 +121,7 @@ class Definition:
             "documentation": self.documentation(),
         }
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 (64 hex digits) of kind, name and content: equal exactly when the meaning is."""
         text = json.dumps([self.kind, self.name, self.content()], sort_keys=True, separators=(",", ":"))
