@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
     from fs_core.online.contract import OnlineStore
     from fs_core.registry import ApplyResult, Registry
+    from fs_core.retrieval import Query
     from fs_core.serving import Fallback, FeatureVectors
+    from fs_core.streaming import AsOfReader
 
 log = logging.getLogger("fs_core")
 
@@ -286,12 +288,71 @@ class FeatureStore:
             SchemaError: the spine lacks a column or one has the wrong type.
             NameClashError: two columns of the result would share a name.
         """
-        from fs_core.retrieval import Query, historical_features
+        from fs_core.retrieval import historical_features
+
+        return historical_features(self.offline, spine, self._query(features, timestamp, label, lag, full_names))
+
+    def stream_historical_features(
+        self,
+        spine: Any,
+        features: Features,
+        *,
+        batch_size: int = 65_536,
+        timestamp: str = "event_timestamp",
+        label: str | None = None,
+        lag: timedelta | str | None = None,
+        full_names: bool = False,
+    ) -> pa.RecordBatchReader:
+        """Return the table of `get_historical_features` as a stream: same rows, order and bits, in bounded memory.
+
+        Args:
+            spine: as there; a `pyarrow.RecordBatchReader` is read as the stream is.
+            features: as there.
+            batch_size: rows of each batch but the last.
+            timestamp: as there.
+            label: as there.
+            lag: as there.
+            full_names: as there.
+
+        Raises:
+            DataError: `batch_size` isn't 1 or more.
+            UnknownReferenceError, SchemaError, NameClashError: as there; what only rows can show comes
+                with their batch.
+        """
+        from fs_core.streaming import stream
+
+        query = self._query(features, timestamp, label, lag, full_names)
+        return stream(self.offline, spine, query, batch_size)
+
+    def as_of_reader(
+        self,
+        features: Features,
+        *,
+        timestamp: str = "event_timestamp",
+        lag: timedelta | str | None = None,
+        full_names: bool = False,
+    ) -> AsOfReader:
+        """Return a reader that looks features up as of given moments, batch by batch, without a training set.
+
+        It reads the state that history has now, whatever is written later.
+
+        Raises:
+            UnknownReferenceError, NameClashError: as in `get_historical_features`.
+        """
+        from fs_core.streaming import AsOfReader
+
+        return AsOfReader(self, self._query(features, timestamp, None, lag, full_names))
+
+    def _query(
+        self, features: Features, timestamp: str, label: str | None, lag: timedelta | str | None, full_names: bool
+    ) -> Query:
+        """Pin what is asked: versions of definitions, states of history."""
+        from fs_core.retrieval import Query
 
         selection = self.select(features, full_names=full_names)
         shift = parse_duration(lag if lag is not None else "0s", "lag")
         snapshots = {view.name: self.offline.snapshot(view) for view in selection.views}
-        return historical_features(self.offline, spine, Query(selection, timestamp, label, shift, snapshots))
+        return Query(selection, timestamp, label, shift, snapshots)
 
     def recreate(self, spec: Mapping[str, Any], spine: Any) -> TrainingSet:
         """Return the training set that `spec` describes, from the states of history it was made from.
