@@ -1,0 +1,379 @@
+"""The step of a pipeline: what fit sees, what predict sees, in which form, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import doctest
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import scipy.sparse
+import sklearn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import make_column_transformer
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline, make_union
+
+import fs_sklearn.transformer
+from fs_core import FeatureStore, FeatureView, Field
+from fs_core.errors import NotOnlineError, SchemaError, UnknownReferenceError
+from fs_core.testing.histories import TICKS, Scenario, boundaries, moments, scenarios
+from fs_core.testing.oracle import bits
+from fs_core.times import Clock
+from fs_sklearn import FeatureStoreTransformer
+from tests.sklearn_adapter.conftest import MODEL_IN, NOW, SPENDING, USER, ago, fill
+
+Frame = Callable[[dict[str, Any]], Any]
+NUMBERS = ["spending.amount", "spending.orders", "spending.subscribed"]
+
+
+class Recorder(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A model that keeps what it is fitted on, and predicts by giving back what it is asked."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Keep X."""
+        self.fitted_on_ = X
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Give X back."""
+        return X
+
+
+class StandingClock(Clock):
+    """A clock that always shows one moment, so that a question to history and a read online share it."""
+
+    def __init__(self, micros: int) -> None:
+        super().__init__()
+        self.micros = micros
+
+    def now(self) -> int:
+        """Return the moment."""
+        return self.micros
+
+
+class TestParity:
+    def test_fit_sees_the_past_and_predict_the_present(self, shop: FeatureStore, frame: Frame) -> None:
+        """One pipeline: with times fit sees the rows as of then, on keys alone predict sees the rows of now."""
+        model = make_pipeline(FeatureStoreTransformer(shop, NUMBERS), Recorder())
+        model.fit(frame({"user_id": [1, 1, 2, 1], "event_timestamp": ago(5, 2, 8.5, 10)}), [0, 1, 0, 1])
+        nothing = [np.nan] * 3
+        np.testing.assert_array_equal(model[-1].fitted_on_, [[10, 1, 0], [30.5, 2, 1], nothing, nothing])
+        found = model.predict(frame({"user_id": [2, 1, 3, 4, 1]}))
+        np.testing.assert_array_equal(found, [[20.25, 7, 1], [30.5, 2, 1], nothing, nothing, [30.5, 2, 1]])
+
+    @pytest.mark.parametrize(
+        ("features", "dtype"),
+        [(NUMBERS, np.float64), (["spending.subscribed"], np.float32), ("model_in", object), ("visits", object)],
+    )
+    def test_the_rows_of_now_are_the_same_bits_in_both(
+        self, shop: FeatureStore, frame: Frame, features: str | list[str], dtype: type
+    ) -> None:
+        """Asked with the present as time or without a time, the matrix is the same: dtype, nulls as NaN, and text."""
+        users = [1, 2, 3, 4, None, 1]
+        model = make_pipeline(FeatureStoreTransformer(shop, features), Recorder())
+        model.fit(frame({"user_id": users, "event_timestamp": [datetime.now(UTC)] * 6}), [0, 1] * 3)
+        fitted, found = model[-1].fitted_on_, model.predict(frame({"user_id": users}))
+        assert fitted.dtype == found.dtype == dtype
+        assert bits(fitted.tolist()) == bits(found.tolist())
+        assert dtype is object or fitted.tobytes() == found.tobytes()
+
+    @settings(max_examples=30)
+    @given(data=st.data())
+    def test_whatever_was_written_both_see_the_same_bits(
+        self, fresh_directory: Callable[[], Path], data: st.DataObject
+    ) -> None:
+        """Late, tied, expired, of any type: at one moment the rows of history are the rows served."""
+        scenario = data.draw(scenarios().filter(lambda drawn: len(drawn.history) > 4))
+        view = dataclasses.replace(scenario.view, available_at="known_at")
+        at = data.draw(moments_of_interest(scenario))
+        asked = data.draw(questions(scenario))
+        with FeatureStore(fresh_directory(), clock=StandingClock(at)) as store:
+            store.apply(view)
+            store.write(view, as_written(view, scenario.history.sort_by("__seq")))
+            store.materialize()
+            step = FeatureStoreTransformer(store, view.name, timestamp="the moment")
+            fitted = step.fit_transform(asked.append_column("the moment", moments([at] * len(asked))))
+            found = step.transform(asked)
+        assert fitted.dtype == found.dtype
+        assert fitted.shape == found.shape == (len(asked), len(view.features))
+        assert bits(fitted.tolist()) == bits(found.tolist())
+
+    def test_rows_without_an_answer_stay_in_place(self, shop: FeatureStore) -> None:
+        """A null time gives nulls as a null key does, and no row is lost; no rows at all give an empty matrix."""
+        step = FeatureStoreTransformer(shop, NUMBERS)
+        X = pd.DataFrame({"user_id": pd.array([2, None, 2], "Int64"), "event_timestamp": [pd.NaT, NOW, NOW]})
+        np.testing.assert_array_equal(step.fit_transform(X)[:, 0], [np.nan, np.nan, 20.25])
+        assert step.transform(X[:0]).shape == step.transform(X[["user_id"]][:0]).shape == (0, 3)
+
+    @pytest.mark.parametrize("timed", [True, False])
+    def test_keys_come_in_any_form(self, shop: FeatureStore, timed: bool) -> None:
+        """A frame, a table, a mapping and a list of rows ask the same, with columns that nobody needs or without."""
+        step = FeatureStoreTransformer(shop, NUMBERS)
+        columns: dict[str, list[Any]] = {"user_id": [1, 4], "colour": ["red", "blue"]}
+        if timed:
+            columns["event_timestamp"] = [datetime.now(UTC)] * 2
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        for X in (columns, pa.table(columns), pl.DataFrame(columns), pd.DataFrame(columns), rows):
+            np.testing.assert_array_equal(step.fit(X).transform(X), [[30.5, 2, 1], [np.nan] * 3])
+
+
+def moments_of_interest(scenario: Scenario) -> st.SearchStrategy[int]:
+    """Return a strategy for the moments at which a row comes, others at which an answer may change, and any others."""
+    come = scenario.history["__available_at"].cast(pa.int64()).to_pylist()
+    first, last = scenario.scale.micros(0), scenario.scale.micros(3 * TICKS)
+    changes = [at + step for _, at in boundaries(scenario) for step in (-1, 0, 1) if first < at < last]
+    ticks = st.integers(0, 3 * TICKS).map(scenario.scale.micros)
+    return st.one_of(ticks, *(st.sampled_from(near) for near in (come, come, changes) if near))
+
+
+@st.composite
+def questions(draw: st.DrawFn, scenario: Scenario) -> pa.Table:
+    """Draw whom to ask for: each entity that occurs, one that doesn't, some twice, some with a null in the key."""
+    asked = [*scenario.keys, *draw(st.lists(st.sampled_from(list(scenario.keys)), max_size=3))]
+    blank = [draw(st.integers(-5, len(scenario.view.keys) - 1)) for _ in asked]
+    columns = {
+        key: pa.array([None if gap == i else entity[i] for entity, gap in zip(asked, blank, strict=True)], dtype)
+        for i, (key, dtype) in enumerate(scenario.view.keys.items())
+    }
+    return pa.table(columns)
+
+
+def as_written(view: FeatureView, history: pa.Table) -> pa.Table:
+    """Return rows of history as somebody would write them."""
+    names = {"__event_time": view.event_timestamp, "__available_at": view.available_at}
+    rows = history.drop_columns(["__seq"])
+    return rows.rename_columns([names.get(name, name) for name in rows.column_names])
+
+
+class TestPins:
+    def later(self, store: FeatureStore) -> None:
+        """Give `spending` a second version, in which an order's amount is in cents."""
+        fields = [Field("amount", "int64", "Last order, cents."), *SPENDING.fields[1:]]
+        store.apply(dataclasses.replace(SPENDING, version="2.0.0", fields=fields))
+        rows = {"amount": [3050], "orders": [2], "subscribed": [True]}
+        store.write("spending", {"user_id": [1], "event_timestamp": ago(2), **rows})
+        store.materialize()
+
+    def test_a_later_version_changes_nothing_for_a_fitted_step(self, shop: FeatureStore, frame: Frame) -> None:
+        """What was fitted keeps its versions, in history and online; what is fitted anew gets the current ones."""
+        keys, timed = frame({"user_id": [1]}), frame({"user_id": [1], "event_timestamp": [datetime.now(UTC)]})
+        step = FeatureStoreTransformer(shop, "spending.amount").fit(timed)
+        self.later(shop)
+        assert step.transform(keys).tolist() == step.transform(timed).tolist() == [[30.5]]
+        assert step.spec_ == [["spending.amount:v1.0.0", shop.view("spending:v1.0.0").digest]]
+        step.fit(timed)
+        assert step.transform(keys).tolist() == step.transform(timed).tolist() == [[3050]]
+
+    def test_a_service_means_what_it_meant_when_fitted(self, shop: FeatureStore) -> None:
+        """A fitted step keeps the features that its service named then, in their order."""
+        step = FeatureStoreTransformer(shop, "model_in").fit({"user_id": [1]})
+        shop.apply(dataclasses.replace(MODEL_IN, version="2.0.0", features=("visits.page",)))
+        assert list(step.get_feature_names_out()) == ["amount", "orders", "subscribed", "page"]
+        assert step.transform({"user_id": [1]}).tolist() == [[30.5, 2, True, "cart"]]
+        assert list(step.fit({"user_id": [1]}).get_feature_names_out()) == ["page"]
+
+    def test_a_store_in_which_a_version_means_something_else_is_refused(
+        self, shop: FeatureStore, tmp_path: Path
+    ) -> None:
+        """The same name and version with other content would serve other numbers, so nothing is served."""
+        step = FeatureStoreTransformer(shop, "spending.amount").fit({"user_id": [1]})
+        with FeatureStore(tmp_path / "other") as other:
+            other.apply(dataclasses.replace(SPENDING, ttl="1d"))
+            step.set_params(store=other)
+            for X in ({"user_id": [1]}, {"user_id": [1], "event_timestamp": [NOW]}):
+                with pytest.raises(UnknownReferenceError, match=r"spending.amount:v1.0.0 was fitted with digest .*"):
+                    step.transform(X)
+
+    def test_a_store_without_the_version_is_refused(self, shop: FeatureStore, tmp_path: Path) -> None:
+        """The error names what is missing."""
+        step = FeatureStoreTransformer(shop, "spending.amount").fit({"user_id": [1]})
+        with FeatureStore(tmp_path / "empty") as empty, pytest.raises(UnknownReferenceError, match="spending"):
+            step.set_params(store=empty).transform({"user_id": [1]})
+
+    def test_features_can_be_named_by_definitions_too(self, shop: FeatureStore) -> None:
+        """A view or a service stands for its reference, alone or in a list."""
+        for features in (SPENDING, "spending", [SPENDING], ("spending.*",), np.array(["spending.*"])):
+            step = FeatureStoreTransformer(shop, features).fit({"user_id": [1]})
+            assert step.transform({"user_id": [1]}).tolist() == [[30.5, 2, 1]]
+        assert FeatureStoreTransformer(shop, MODEL_IN).fit({"user_id": [1]}).transform({"user_id": [1]}).shape == (1, 4)
+
+
+class TestOutput:
+    features = ("model_in", "visits.member_number")
+    names = ("amount", "orders", "subscribed", "page", "member_number")
+
+    @pytest.mark.parametrize("timed", [True, False])
+    def test_pandas_keeps_types_and_index(self, shop: FeatureStore, frame: Frame, timed: bool) -> None:
+        """Whole numbers and booleans with nulls stay such, exact beyond what floats hold; a pandas index is kept."""
+        X = frame({"user_id": [3, 1, 2], "event_timestamp": [datetime.now(UTC)] * 3})
+        index = pd.RangeIndex(3)
+        if isinstance(X, pd.DataFrame):
+            index = pd.Index(["c", "a", "b"])
+            X = X.set_axis(index, axis=0)
+        X = X if timed else X[["user_id"]]
+        found = FeatureStoreTransformer(shop, self.features).set_output(transform="pandas").fit_transform(X)
+        assert isinstance(found, pd.DataFrame)
+        pd.testing.assert_index_equal(found.index, index)
+        assert tuple(found.columns) == self.names
+        assert [str(t) for t in found.dtypes[["amount", "orders", "subscribed", "member_number"]]] == [
+            "float64",
+            "Int32",
+            "boolean",
+            "Int64",
+        ]
+        assert found["member_number"].tolist() == [pd.NA, 2**53 + 1, pd.NA]
+        assert found["subscribed"].tolist() == [pd.NA, True, True]
+        assert found["page"].tolist()[:2] == ["home", "cart"]
+        assert found["page"].isna().tolist() == [False, False, True]
+
+    @pytest.mark.parametrize("timed", [True, False])
+    def test_polars_keeps_types(self, shop: FeatureStore, frame: Frame, timed: bool) -> None:
+        """The declared types, nulls as nulls."""
+        X = frame({"user_id": [3, 1, 2], "event_timestamp": [datetime.now(UTC)] * 3})
+        step = FeatureStoreTransformer(shop, self.features).set_output(transform="polars")
+        found = step.fit_transform(X if timed else X[["user_id"]])
+        assert isinstance(found, pl.DataFrame)
+        types = [pl.Float64, pl.Int32, pl.Boolean, pl.String, pl.Int64]
+        assert dict(found.schema) == dict(zip(self.names, types, strict=True))
+        assert found["member_number"].to_list() == [None, 2**53 + 1, None]
+        assert found["page"].to_list() == ["home", "cart", None]
+
+    @pytest.mark.parametrize(("kind", "made"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)])
+    def test_scikit_learns_configuration_decides_unless_the_step_does(
+        self, shop: FeatureStore, frame: Frame, kind: str, made: type
+    ) -> None:
+        """`set_config` holds for steps that say nothing; a step's own choice, "default" too, is stronger."""
+        X = frame({"user_id": [1]})
+        silent = FeatureStoreTransformer(shop, NUMBERS).fit(X)
+        loud = FeatureStoreTransformer(shop, NUMBERS).fit(X).set_output(transform="default")
+        with sklearn.config_context(transform_output=kind):
+            assert isinstance(silent.transform(X), made)
+            assert isinstance(loud.transform(X), np.ndarray)
+            assert isinstance(loud.set_output(transform=None).transform(X), np.ndarray)
+        assert isinstance(silent.transform(X), np.ndarray)
+        assert isinstance(silent.set_output(transform=kind).transform(X), made)
+
+    def test_an_unknown_form_is_refused(self, shop: FeatureStore) -> None:
+        """At once, with the choices."""
+        with pytest.raises(ValueError, match="choose 'default', 'pandas' or 'polars'"):
+            FeatureStoreTransformer(shop, NUMBERS).set_output(transform="arrow")
+
+    @pytest.mark.parametrize("kind", ["default", "pandas", "polars"])
+    def test_it_stands_beside_other_steps(self, shop: FeatureStore, frame: Frame, kind: str) -> None:
+        """In a union, which passes all columns on, keys alone are still enough; names tell where columns are from."""
+        looked_up, rest = FeatureStoreTransformer(shop, NUMBERS), make_column_transformer(("passthrough", ["price"]))
+        union = make_union(looked_up, rest, verbose_feature_names_out=False).set_output(transform=kind)
+        X = frame({"user_id": [1, 2], "price": [5.0, 6.0], "event_timestamp": ago(5, 5)})
+        expected = [[10, 1, 0, 5], [20.25, 7, 1, 6]]
+        np.testing.assert_array_equal(np.asarray(union.fit_transform(X), dtype=float), expected)
+        found = union.transform(X[["user_id", "price"]])
+        np.testing.assert_array_equal(np.asarray(found, dtype=float)[0], [30.5, 2, 1, 5])
+        names = [*(text.partition(".")[2] for text in NUMBERS), "price"]
+        assert [name.rpartition("__")[2] for name in union.get_feature_names_out()] == names
+        assert kind == "default" or [name.rpartition("__")[2] for name in found.columns] == names
+
+    @pytest.mark.parametrize("kind", ["default", "pandas", "polars"])
+    def test_it_takes_the_columns_it_is_given(self, shop: FeatureStore, frame: Frame, kind: str) -> None:
+        """In a column transformer, which picks columns once for all, it answers for those it was given at fit."""
+        X = frame({"user_id": [1, 2], "price": [5.0, 6.0], "event_timestamp": ago(5, 5)})
+        for columns, amounts in ((["user_id", "event_timestamp"], [10, 20.25]), (["user_id"], [30.5, 20.25])):
+            step = (FeatureStoreTransformer(shop, "spending.amount"), columns)
+            both = make_column_transformer(step, ("passthrough", ["price"])).set_output(transform=kind)
+            expected = np.column_stack([amounts, [5, 6]])
+            np.testing.assert_array_equal(np.asarray(both.fit_transform(X)), expected)
+            np.testing.assert_array_equal(np.asarray(both.transform(X)), expected)
+            assert list(both.get_feature_names_out()) == ["featurestoretransformer__amount", "passthrough__price"]
+
+    def test_names_and_numbers_of_columns(self, shop: FeatureStore, frame: Frame) -> None:
+        """What went in and what comes out is told in scikit-learn's words."""
+        step = FeatureStoreTransformer(shop, self.features).fit(frame({"user_id": [1], "event_timestamp": ago(1)}))
+        assert step.get_feature_names_out().dtype == object
+        assert tuple(step.get_feature_names_out()) == self.names
+        assert list(step.feature_names_in_) == ["user_id", "event_timestamp"]
+        assert step.n_features_in_ == 2
+        assert tuple(make_pipeline(step, "passthrough").get_feature_names_out()) == self.names
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("method", ["transform", "get_feature_names_out"])
+    def test_what_was_not_fitted_says_so(self, shop: FeatureStore, method: str) -> None:
+        """By scikit-learn's own error."""
+        with pytest.raises(NotFittedError, match="is not fitted yet"):
+            getattr(FeatureStoreTransformer(shop, NUMBERS), method)({"user_id": [1]})
+
+    @pytest.mark.parametrize(
+        ("X", "message"),
+        [
+            (np.ones((2, 1)), "X is a NumPy array, which has no column names.*Pass a data frame"),
+            (scipy.sparse.eye_array(2), "X is a sparse matrix, which has no column names.*Pass a data frame"),
+            ([[1], [2]], "X is a list. Pass an Arrow table, a data frame, a mapping or a list of dicts"),
+            (pl.Series([1, 2]), "X can't be read as Arrow"),
+            (None, "X is a NoneType"),
+            ({"user": [1, 2]}, "X has no column 'user_id'. Did you mean 'user'"),
+            ({"event_timestamp": ago(1)}, "X has no column 'user_id'"),
+        ],
+    )
+    def test_x_without_the_keys_is_refused(self, shop: FeatureStore, X: Any, message: str) -> None:
+        """By fit and by transform, with what to do."""
+        fitted = FeatureStoreTransformer(shop, NUMBERS).fit({"user_id": [1]})
+        for call in (FeatureStoreTransformer(shop, NUMBERS).fit, fitted.transform):
+            with pytest.raises(SchemaError, match=message):
+                call(X)
+
+    @pytest.mark.parametrize("timed", [True, False])
+    def test_keys_and_times_of_other_types_are_refused(self, shop: FeatureStore, frame: Frame, timed: bool) -> None:
+        """Text for a number, or a number for a time: the error names the column."""
+        step = FeatureStoreTransformer(shop, NUMBERS).fit(frame({"user_id": [1]}))
+        with pytest.raises(SchemaError, match="column 'user_id', a key of view 'spending'"):
+            step.transform(frame({"user_id": ["one"], **({"event_timestamp": ago(1)} if timed else {})}))
+        with pytest.raises(SchemaError, match="'event_timestamp' is int64, not a timestamp"):
+            step.transform(frame({"user_id": [1], "event_timestamp": [1]}))
+
+    @pytest.mark.parametrize(
+        ("features", "message"),
+        [
+            (None, "no features are named. Pass features="),
+            ("spendings", "Did you mean 'spending'"),
+            ("spending.amont", "view 'spending:v1.0.0' has no feature 'amont'. Did you mean 'amount'"),
+        ],
+    )
+    def test_features_that_nobody_defined_are_refused(self, shop: FeatureStore, features: Any, message: str) -> None:
+        """When fitted, with what was meant."""
+        with pytest.raises(UnknownReferenceError, match=message):
+            FeatureStoreTransformer(shop, features).fit({"user_id": [1]})
+
+    def test_a_view_that_is_not_online_has_a_past_only(self, shop: FeatureStore) -> None:
+        """It can be learned from; asked on keys alone, the error says why there is no answer."""
+        fields = [Field("age", "int8", "Years.")]
+        shop.apply(FeatureView("profile", entity=USER, fields=fields, online=False, description="Who a user is."))
+        shop.write("profile", {"user_id": [1], "event_timestamp": ago(2), "age": [44]})
+        step = FeatureStoreTransformer(shop, "profile")
+        assert step.fit_transform({"user_id": [1], "event_timestamp": ago(1)}).tolist() == [[44]]
+        with pytest.raises(NotOnlineError, match="online=False"):
+            step.transform({"user_id": [1]})
+
+
+def test_a_second_store_answers_for_the_first(shop: FeatureStore, tmp_path: Path) -> None:
+    """A fitted step takes any store with the same definitions: what is fitted in one place serves in another."""
+    step = FeatureStoreTransformer(shop, NUMBERS).fit({"user_id": [1]})
+    with fill(FeatureStore(tmp_path / "copy")) as copy:
+        rows = {"amount": [1.0], "orders": [3], "subscribed": [False]}
+        copy.push("spending", {"user_id": [1], "event_timestamp": [NOW], **rows})
+        assert step.set_params(store=copy).transform({"user_id": [1]}).tolist() == [[1, 3, 0]]
+
+
+def test_the_docstrings_example_runs() -> None:
+    """It makes a pipeline."""
+    results = doctest.testmod(fs_sklearn.transformer)
+    assert results.attempted > 0
+    assert results.failed == 0
