@@ -51,6 +51,10 @@ class AsOfEngine(Protocol):
         """
         ...
 
+    def prepare(self, view: FeatureView, files: Sequence[str]) -> None:
+        """Make the search of these files, the newest state of a history, as fast as it gets."""
+        ...
+
 
 def alive(view: FeatureView, wins: Flags, event_time: Micros, moments: Micros) -> Flags:
     """Tell which winners step 3 of the rule leaves."""

@@ -36,6 +36,9 @@ class PlainEngine:
         features = {name: kept[name].cast(view.features[name]) for name in columns}
         return Found(pa.table(features), event_time, wins, present)
 
+    def prepare(self, view: FeatureView, files: Sequence[str]) -> None:
+        """See `AsOfEngine.prepare`: there is nothing to do."""
+
 
 def _search_sql(view: FeatureView, files: Sequence[str], columns: Sequence[str]) -> str:
     keys = [f"k{i}" for i in range(len(view.keys))]

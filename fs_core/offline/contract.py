@@ -87,3 +87,10 @@ class OfflineStore(Protocol):
             The rows in `history_schema(view)`, one for each entity concerned, and the watermark to pass next time.
         """
         ...
+
+    def compact(self, view: FeatureView) -> Snapshot:
+        """Lay history out afresh for fast search, every row and every state kept; return the new state.
+
+        Others may append and read meanwhile. Where there is nothing to gain, the state is the old one.
+        """
+        ...

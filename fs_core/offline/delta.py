@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from deltalake import PostCommitHookProperties, write_deltalake
+from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
@@ -37,6 +37,8 @@ _TABLE = {
     # Opening replays the log from the last checkpoint: with one every 100 states, an append takes 2.5 times as long.
     "delta.checkpointInterval": "10",
 }
+_HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
+_FILE_BYTES = 256 << 20  # of a compacted file, about
 _UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
 _delta_processes: set[int] = set()  # the process in which the Delta library runs, once it does
 
@@ -77,12 +79,7 @@ class DeltaOfflineStore:
         place = self._place(view)
         with _as_store_error(view, f"can't append to its history at {place}"):
             laid_out = lay_out(view, rows)
-            for attempt in Retrying(
-                retry=retry_if_exception(_lost_a_race),
-                wait=wait_random_exponential(multiplier=0.02, max=1.0),
-                stop=stop_after_delay(_COMMIT_SECONDS),
-                reraise=True,
-            ):
+            for attempt in _attempts():
                 with attempt:
                     _write(place, laid_out)
         return self.snapshot(view)
@@ -121,6 +118,19 @@ class DeltaOfflineStore:
         union = " UNION ALL ".join(candidates)
         sql = f"SELECT * FROM ({union}) QUALIFY row_number() OVER (PARTITION BY {keys} {best}) = 1 ORDER BY {SEQ}"
         return self._run(view, sql if candidates else None), Watermark(snapshot, until)
+
+    def compact(self, view: FeatureView) -> Snapshot:
+        """See `OfflineStore.compact`. Files of earlier states stay, so training sets can be made again."""
+        place = self._place(view)
+        if self.snapshot(view) == EMPTY:
+            return EMPTY
+        with _as_store_error(view, f"can't compact its history at {place}"):
+            for attempt in _attempts():
+                with attempt:
+                    DeltaTable(str(place)).optimize.compact(target_size=_FILE_BYTES, post_commithook_properties=_HOOKS)
+            state = self.snapshot(view)
+            self._engine.prepare(view, self._files(view, state))
+        return state
 
     def _place(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
@@ -176,6 +186,16 @@ def _refuse_fork(view: FeatureView) -> None:
         )
 
 
+def _attempts() -> Retrying:
+    """Return attempts at a commit that other writers may win, for a minute, at random distances."""
+    return Retrying(
+        retry=retry_if_exception(_lost_a_race),
+        wait=wait_random_exponential(multiplier=0.02, max=1.0),
+        stop=stop_after_delay(_COMMIT_SECONDS),
+        reraise=True,
+    )
+
+
 def _write(place: Path, rows: pa.Table) -> None:
     place.mkdir(parents=True, exist_ok=True)
     write_deltalake(
@@ -184,7 +204,7 @@ def _write(place: Path, rows: pa.Table) -> None:
         mode="append",
         partition_by=[MONTH],
         configuration=_TABLE,
-        post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+        post_commithook_properties=_HOOKS,
     )
 
 

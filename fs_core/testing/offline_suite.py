@@ -60,6 +60,27 @@ class OfflineStoreSuite:
         expected = oracle_as_of(view, scenario.history.to_pylist(), spine.to_pylist(), columns)
         assert_rows(store.as_of(view, spine, columns), expected, as_of_types(view, columns))
 
+    @_examples(30)
+    @given(data=st.data())
+    def test_compaction_keeps_everything(self, store: OfflineStore, data: st.DataObject) -> None:
+        """Before and after, and for every earlier state: the same rows in the same order, the same answers."""
+        scenario = _drawn(data)
+        view = scenario.view
+        states = [store.snapshot(view), *(store.append(view, batch) for batch in _batches(data, scenario.history))]
+        before = [[bits(row) for row in store.read(view, snapshot=state).to_pylist()] for state in states]
+        spine, columns = data.draw(spines(scenario)), list(view.features)
+        answers = [store.as_of(view, spine, columns, snapshot=state) for state in states]
+        compacted = store.compact(view)
+        assert store.snapshot(view) == compacted >= states[-1]
+        for state, rows, answer in zip(
+            [*states, compacted], [*before, before[-1]], [*answers, answers[-1]], strict=True
+        ):
+            assert [bits(row) for row in store.read(view, snapshot=state).to_pylist()] == rows
+            found = store.as_of(view, spine, columns, snapshot=state)
+            assert found.schema == answer.schema
+            assert [bits(row) for row in found.to_pylist()] == [bits(row) for row in answer.to_pylist()]
+        assert store.compact(view) == compacted
+
     @_examples(40)
     @given(data=st.data())
     def test_history_comes_back_as_it_was_written(self, store: OfflineStore, data: st.DataObject) -> None:
@@ -211,6 +232,17 @@ class OfflineStoreSuite:
         assert store.read(counter)[SEQ].to_pylist() == list(range(4 * _BATCHES * _BATCH))
         assert store.snapshot(counter) == max(states)
 
+    def test_compaction_beside_writers(self, store: OfflineStore) -> None:
+        """What two processes append while a third compacts is there in the end, once."""
+        store.append(counter, counted(range(-_BATCH, 0)))
+        with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+            writers = [pool.submit(append_batches, store, writer) for writer in range(2)]
+            compactor = pool.submit(compact_often, store)
+            for done in (*writers, compactor):
+                done.result()
+        store.compact(counter)
+        assert store.read(counter)[SEQ].to_pylist() == list(range(-_BATCH, 2 * _BATCHES * _BATCH))
+
 
 _MOMENTS = st.tuples(st.integers(0, 3 * TICKS), st.sampled_from([0, 0, -1, 1]))
 
@@ -220,6 +252,12 @@ def append_batches(store: OfflineStore, writer: int) -> list[int]:
     first = writer * _BATCHES * _BATCH
     starts = range(first, first + _BATCHES * _BATCH, _BATCH)
     return [store.append(counter, counted(range(start, start + _BATCH))) for start in starts]
+
+
+def compact_often(store: OfflineStore) -> None:
+    """Compact as often as a writer appends; runs in a process of its own."""
+    for _ in range(_BATCHES):
+        store.compact(counter)
 
 
 def counted(numbers: Sequence[int]) -> pa.Table:

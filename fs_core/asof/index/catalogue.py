@@ -7,7 +7,8 @@ import shutil
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -76,13 +77,33 @@ class Catalogue:
         Raises:
             OSError: the directory can't be written, or a data file can't be read.
         """
+        with self._making(view):
+            self._make_missing(view, files)
+            return self.runs(view, files)
+
+    def make_anew(self, view: FeatureView, files: Sequence[str]) -> None:
+        """Make as few runs as possible that cover exactly these files, and remove every other."""
+        named = {_name(file): file for file in files}
+        with self._making(view):
+            groups = _groups({name: _count_rows(file) for name, file in named.items()}, _LARGEST)
+            kept = {_run_name(sorted(group)) for group in groups}
+            present = {run.directory.name for run in self._list(view)}
+            for group in groups:
+                if _run_name(sorted(group)) not in present:
+                    self._publish(view, {name: named[name] for name in group})
+            for run in self._list(view):
+                if run.directory.name not in kept:
+                    shutil.rmtree(run.directory, ignore_errors=True)
+
+    @contextmanager
+    def _making(self, view: FeatureView) -> Iterator[None]:
+        """Be the only one who makes runs of a view, after removing what a killed one left unfinished."""
         place = self._place(view)
         place.mkdir(parents=True, exist_ok=True)
         with FileLock(place / ".lock"):
             for left in place.glob(_UNFINISHED + "*"):
                 shutil.rmtree(left, ignore_errors=True)  # whoever made it held this lock, and is gone
-            self._make_missing(view, files)
-            return self.runs(view, files)
+            yield
 
     def discard(self, directory: Path) -> None:
         """Remove a run that can't be read."""

@@ -53,6 +53,11 @@ class IndexEngine:
                 self._catalogue.discard(damage.args[0])
         return self._plain.search(view, files, spine, columns)
 
+    def prepare(self, view: FeatureView, files: Sequence[str]) -> None:
+        """See `AsOfEngine.prepare`: one run of everything, or as few as memory allows; others are removed."""
+        if files and self._catalogue.writable():
+            self._catalogue.make_anew(view, files)
+
     def _runs(self, view: FeatureView, files: Sequence[str], rows: int) -> tuple[Run, ...] | None:
         runs = self._catalogue.runs(view, files)
         if runs is not None:

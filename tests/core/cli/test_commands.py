@@ -129,6 +129,14 @@ class TestTheTour:
         assert answer(shop("history", "spending", "--last", "1", "--json"))[0]["user_id"] == "8"
         assert "1 of 3 rows" in shop("history", "spending", "--last", 1).stdout
 
+    def test_compact_loses_nothing(self, shop: Fs) -> None:
+        """Many small writes are laid out afresh; every row is still there."""
+        for _ in range(3):
+            shop("write", "spending", "rows.csv")
+        assert shop("compact", "spending").stdout == "compacted spending\n"
+        assert answer(shop("compact", "--json")) == {"views": []}
+        assert len(answer(shop("history", "spending", "--json"))) == 9
+
     def test_list_shows_what_is_registered(self, shop: Fs) -> None:
         """All kinds or one, current versions or all of them."""
         assert [row["name"] for row in answer(shop("list", "--json"))] == [

@@ -127,6 +127,20 @@ def test_few_runs_however_many_appends(tmp_path: Path) -> None:
     assert large not in runs_of(tmp_path)
 
 
+def test_compaction_leaves_one_run_and_every_state(tmp_path: Path) -> None:
+    """Many files and runs become one of each; earlier states answer as before."""
+    store = store_in(tmp_path)
+    states = {store.append(counter, rows(10 * n, 10)): 10 * n + 10 for n in range(10)}
+    for state, written in states.items():
+        assert ask(store, snapshot=state) == expected(written)
+    assert store.compact(counter) == 10
+    assert len(runs_of(tmp_path)) == 1
+    assert ask(store) == ask(store_in(tmp_path)) == expected(100)
+    assert len(runs_of(tmp_path)) == 1
+    for state, written in states.items():
+        assert ask(store, snapshot=state) == expected(written)
+
+
 def test_an_old_state_leaves_the_index_of_the_new_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is searched without an index if none fits; the newest state's isn't made again afterwards."""
     store = store_in(tmp_path)
