@@ -30,7 +30,7 @@ from fs_core.testing.histories import TICKS, Scenario, boundaries, moments, scen
 from fs_core.testing.oracle import bits
 from fs_core.times import Clock
 from fs_sklearn import FeatureStoreTransformer
-from tests.sklearn_adapter.conftest import MODEL_IN, NOW, SPENDING, USER, ago, fill
+from tests.sklearn_adapter.shop import MODEL_IN, NOW, SPENDING, USER, ago, fill
 
 Frame = Callable[[dict[str, Any]], Any]
 NUMBERS = ["spending.amount", "spending.orders", "spending.subscribed"]
