@@ -26,19 +26,30 @@ class Timing:
         return statistics.median(self.seconds)
 
 
-def race(ways: Mapping[str, Callable[[], object]], *, runs: int = RUNS) -> list[Timing]:
+def race(
+    ways: Mapping[str, Callable[[], object]],
+    *,
+    runs: int = RUNS,
+    before: Mapping[str, Callable[[], object]] | None = None,
+) -> list[Timing]:
     """Run every way in turn, `runs` times over, after one round that isn't counted.
 
-    Taking turns spreads a noisy moment of the machine over all of them.
+    Taking turns spreads a noisy moment of the machine over all of them. What a way needs `before` each
+    run isn't timed.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(runs + 1):
         for name, way in ways.items():
+            (before or {}).get(name, _nothing)()
             start = time.perf_counter()
             way()
             if turn:
                 seconds[name].append(time.perf_counter() - start)
     return [Timing(name, tuple(runs)) for name, runs in seconds.items()]
+
+
+def _nothing() -> None:
+    pass
 
 
 def show(title: str, timings: list[Timing], *, rows: int, ours: str) -> None:
