@@ -272,7 +272,7 @@ class TestOutput:
     def test_it_stands_beside_other_steps(self, shop: FeatureStore, frame: Frame, kind: str) -> None:
         """In a union, which passes all columns on, keys alone are still enough; names tell where columns are from."""
         looked_up, rest = FeatureStoreTransformer(shop, NUMBERS), make_column_transformer(("passthrough", ["price"]))
-        union = make_union(looked_up, rest, verbose_feature_names_out=False).set_output(transform=kind)
+        union = make_union(looked_up, rest).set_output(transform=kind)
         X = frame({"user_id": [1, 2], "price": [5.0, 6.0], "event_timestamp": ago(5, 5)})
         expected = [[10, 1, 0, 5], [20.25, 7, 1, 6]]
         np.testing.assert_array_equal(np.asarray(union.fit_transform(X), dtype=float), expected)
