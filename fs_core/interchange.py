@@ -55,6 +55,8 @@ def _read(data: Any, what: str) -> pa.Table:
 
 
 def _column(values: Any) -> pa.Array | pa.ChunkedArray:
+    if hasattr(values, "to_series"):  # a pandas index, which Arrow reads in a way that pandas deprecates
+        values = values.to_series()
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
     if hasattr(values, "__arrow_c_array__"):

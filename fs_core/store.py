@@ -392,7 +392,8 @@ class FeatureStore:
         """Bring the online store up to date with history; return what was done for each view.
 
         Args:
-            views: references; none means the current version of every online view.
+            views: references; none means every registered version of every online view, since models may be
+                pinned to older ones.
             until: stand at this moment; by default now.
             rebuild: drop the online rows first, damaged ones too, and fill them again from all of history;
                 until that is done, entities are missing online.
@@ -413,8 +414,10 @@ class FeatureStore:
         return [materialize(view, self.offline, self.online, until=moment, rebuild=rebuild) for view in targets]
 
     def _online_views(self) -> list[FeatureView]:
-        current = [r.definition for r in self.registry.listing("view") if r.current]
-        return [view for view in current if isinstance(view, FeatureView) and view.online]
+        """Return every online version, since a model may be pinned to an old one; one for each meaning."""
+        registered = [r.definition for r in self.registry.listing("view")]
+        latest = {view.storage_name: view for view in registered if isinstance(view, FeatureView)}
+        return [view for view in latest.values() if view.online]
 
     def get_online_features(
         self,

@@ -61,3 +61,9 @@ def test_pandas_keeps_whole_numbers_beside_nulls() -> None:
     frame = to_pandas(pa.table({"n": [2**53 + 1, None], "m": [1, 2], "b": [True, None]}))
     assert frame["n"][0] == 2**53 + 1
     assert [str(dtype) for dtype in frame.dtypes] == ["Int64", "int64", "boolean"]
+
+
+def test_a_pandas_index_is_a_column() -> None:
+    """Times made by `date_range` are an index; its zone and values are kept."""
+    index = pd.date_range("2024-01-01", periods=2, tz="UTC")
+    assert to_table({"t": index}, "data")["t"].to_pylist() == list(index)

@@ -374,6 +374,15 @@ class TestFilling:
         assert [d.rows for d in online.materialize("facts")] == [2]
         assert values(online, 1, 2) == [1, 3]
 
+    def test_every_version_is_filled(self, online: FeatureStore, clock: SetClock) -> None:
+        """A model pinned to an old version is served what was written to it, whatever is current now."""
+        fields = [Field("w", "int64", "W.")]
+        online.apply(FeatureView("facts", entity=USER, fields=fields, version="2.0.0", description="New facts."))
+        online.write("facts:v1.0.0", {"user_id": [1], "event_timestamp": [clock.ago(days=1)], "x": [7]})
+        assert {d.view for d in online.materialize()} == {"facts:v1.0.0", "facts:v2.0.0", "pairs:v1.0.0"}
+        found = online.get_online_features("facts:v1.0.0", {"user_id": [1]})
+        assert found.table["x"].to_pylist() == [7]
+
     def test_until_is_a_moment_of_the_past(self, online: FeatureStore, clock: SetClock) -> None:
         """Only what was available by then goes online; the future is refused."""
         rows = {"user_id": [1, 1], "event_timestamp": [clock.ago(days=3), clock.ago(days=1)], "x": [1, 2]}
