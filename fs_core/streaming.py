@@ -12,7 +12,7 @@ from fs_core.interchange import to_table
 from fs_core.retrieval import Query, historical_features
 
 if TYPE_CHECKING:
-    from fs_core.store import FeatureStore
+    from fs_core.store.parts import Parts
 
 
 def stream(offline: Any, spine: Any, query: Query, batch_size: int) -> pa.RecordBatchReader:
@@ -76,7 +76,7 @@ class AsOfReader:
         query: what is asked; pins versions and states of history.
     """
 
-    def __init__(self, store: FeatureStore, query: Query) -> None:
+    def __init__(self, store: Parts, query: Query) -> None:
         self._store = store
         self._query = query
 

@@ -25,6 +25,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 Rounding = Literal["up", "down"]
+Moment = datetime | date | str
+"""A moment as callers give it: aware, or naive and then UTC, or ISO 8601 text."""
 
 
 def parse_duration(value: timedelta | str, what: str = "duration") -> timedelta:

@@ -68,4 +68,4 @@ def naive_rows(data: Path, study_end: datetime, *, own_flight: bool) -> pa.Table
         query = query.replace(f"'{name}.parquet'", f"'{data / name}.parquet'")
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
-        return con.execute(query, {"end": study_end}).to_arrow_table()
+        return con.sql(query, params={"end": study_end}).to_arrow_table()

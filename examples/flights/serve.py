@@ -25,7 +25,7 @@ def upcoming(data: Path, now: Any, count: int = SERVED) -> pa.Table:
         ORDER BY scheduled_at, carrier, flight_number, origin LIMIT {count}"""
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
-        return con.execute(query, {"now": now}).to_arrow_table()
+        return con.sql(query, params={"now": now}).to_arrow_table()
 
 
 def compare(store: FeatureStore, flights: pa.Table) -> tuple[pa.Table, int]:

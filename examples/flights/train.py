@@ -45,7 +45,7 @@ def spine(data: Path, study_end: datetime) -> pa.Table:
         ORDER BY scheduled_at, carrier, flight_number, origin"""
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
-        return con.execute(query, {"end": study_end}).to_arrow_table()
+        return con.sql(query, params={"end": study_end}).to_arrow_table()
 
 
 def cutoff(flights: pa.Table) -> datetime:

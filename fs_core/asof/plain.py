@@ -29,7 +29,7 @@ class PlainEngine:
         narrow = spine.rename_columns([*keys, "t"]).append_column("row", pa.array(np.arange(spine.num_rows)))
         with connect() as connection:
             connection.register("spine", narrow)
-            rows = connection.execute(_search_sql(view, files, columns)).to_arrow_table()
+            rows = connection.sql(_search_sql(view, files, columns)).to_arrow_table()
         wins, event_time = rows[EVENT_TIME].is_valid().to_numpy(), numbers(rows[EVENT_TIME])
         present = alive(view, wins, event_time, numbers(spine[TIME]))
         kept = rows.select(list(columns)).take(pa.array(np.arange(len(wins)), mask=~present))

@@ -161,7 +161,7 @@ class DeltaOfflineStore:
         if sql is None:
             return schema.empty_table()
         with _as_store_error(view, "can't read its history"), connect() as connection:
-            found = connection.execute(sql).to_arrow_table()
+            found = connection.sql(sql).to_arrow_table()
         return as_declared(found, {f.name: f.type for f in schema}).cast(schema)
 
 

@@ -16,6 +16,7 @@ from fs_core.errors import SourceError, did_you_mean
 from fs_core.offline.connection import connect, literal, moment, quoted
 
 _READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
+_QUERY = "__query"  # a name that no source can have
 
 
 def referenced_tables(sql: str) -> set[str]:
@@ -116,7 +117,9 @@ def _relation(
         if source is None:
             raise SourceError(f"view {view.name!r} reads {name!r}, no registered source.{did_you_mean(name, sources)}")
         connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS SELECT * FROM {_reader(source, directory)}")
-    return connection.sql(view.source.query)
+    # As a view's body, a query may end in a semicolon and a comment; some releases of sql() take neither.
+    connection.execute(f"CREATE TEMP VIEW {_QUERY} AS {view.source.query}")
+    return connection.table(_QUERY)
 
 
 def _tables(view: FeatureView, sql: SQL) -> set[str]:

@@ -216,7 +216,7 @@ def test_identifiers_and_texts_are_quoted() -> None:
     """Whatever a name or text holds, SQL reads back the same."""
     name, text = 'a"b; DROP', "it's '' x"
     with connect() as connection:
-        found = connection.execute(f"SELECT {literal(text)} AS {quoted(name)}").to_arrow_table()
+        found = connection.sql(f"SELECT {literal(text)} AS {quoted(name)}").to_arrow_table()
     assert found.to_pydict() == {name: [text]}
 
 

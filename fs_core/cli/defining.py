@@ -1,0 +1,79 @@
+"""Commands that define: `init`, `apply`, `list`, `show`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from fs_core.cli.arguments import FILE
+from fs_core.cli.group import cli
+from fs_core.cli.output import Report
+from fs_core.cli.session import answers, in_store
+from fs_core.store import FeatureStore
+from fs_core.times import from_micros
+
+
+@cli.command()
+@click.argument("directory", default=".")
+@click.option("--online", metavar="URL", help="Where latest rows live, such as redis://host:6379/0. [default: SQLite]")
+@click.option("--registry", metavar="URL", help="Where definitions live: an SQLAlchemy URL. [default: SQLite]")
+@answers
+def init(directory: str, online: str | None, registry: str | None) -> Report:
+    """Make a feature store in DIRECTORY (default: here).
+
+    The directory remembers its URLs. A password doesn't belong there: set FS_ONLINE or FS_REGISTRY
+    where the store is used.
+    """
+    with FeatureStore.create(directory, online=online, registry=registry) as store:
+        place = str(store.directory)
+        return Report(heading=f"feature store in {place}", data={"directory": place})
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@in_store
+def apply(store: FeatureStore, file: Path) -> Report:
+    """Register what a Python FILE defines, all or nothing.
+
+    Every entity, view, service or source that a global name of the file holds counts. Applying again
+    changes nothing; other content under a registered version is refused, with the version to give it.
+    """
+    from fs_core.cli.definitions_file import definitions_in
+
+    changes = store.apply(*definitions_in(file))
+    rows = [dataclasses.asdict(change) for change in changes]
+    return Report(rows, heading="" if changes.changed else "nothing new")
+
+
+@cli.command(name="list")
+@click.argument("kind", required=False, type=click.Choice(["source", "entity", "view", "service"]))
+@click.option("--all", "everything", is_flag=True, help="Older versions too.")
+@in_store
+def list_definitions(store: FeatureStore, kind: str | None, everything: bool) -> Report:
+    """List what is registered."""
+    rows = [
+        {
+            "kind": r.definition.kind,
+            "name": r.definition.name,
+            "version": r.definition.version,
+            **({"current": r.current} if everything else {}),
+            "digest": r.definition.digest[:12],
+            "registered": from_micros(r.created_at).replace(microsecond=0),
+            "description": r.definition.description,
+        }
+        for r in store.registry.listing(kind)
+        if everything or r.current
+    ]
+    return Report(rows, heading="" if rows else "nothing is registered; see fs apply --help")
+
+
+@cli.command()
+@click.argument("ref")
+@in_store
+def show(store: FeatureStore, ref: str) -> Report:
+    """Show the definition that REF names, its versions, and how far its view is written and online."""
+    from fs_core.cli.description import describe
+
+    return describe(store, ref)

@@ -1,0 +1,69 @@
+"""Commands that write and look after history: `write`, `backfill`, `compact`, `history`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from fs_core.cli.arguments import FILE, Moment
+from fs_core.cli.group import cli
+from fs_core.cli.output import Report
+from fs_core.cli.session import in_store
+from fs_core.store import FeatureStore
+
+
+@cli.command()
+@click.argument("view")
+@click.argument("file", type=FILE)
+@in_store
+def write(store: FeatureStore, view: str, file: Path) -> Report:
+    """Append the rows of a Parquet, CSV or JSON FILE to a VIEW's history, all or nothing."""
+    from fs_core.offline.sources import read_file
+
+    return _wrote(store.write(view, read_file(store.view(view), file)), view)
+
+
+@cli.command()
+@click.argument("view")
+@click.option("--start", type=Moment(), help="Leave out earlier event times.")
+@click.option("--end", type=Moment(), help="Leave out this event time and later ones.")
+@in_store
+def backfill(store: FeatureStore, view: str, start: datetime | None, end: datetime | None) -> Report:
+    """Run a VIEW's source and append what it yields to history."""
+    return _wrote(store.backfill(view, start=start, end=end), view)
+
+
+def _wrote(rows: int, view: str) -> Report:
+    return Report(heading=f"{rows:,} rows into the history of {view}", data={"view": view, "rows": rows})
+
+
+@cli.command()
+@click.argument("views", nargs=-1)
+@in_store
+def compact(store: FeatureStore, views: Sequence[str]) -> Report:
+    """Lay the history of VIEWS (default: every view) out afresh for fast search; nothing is lost."""
+    store.compact(*views)
+    return Report(heading=f"compacted {', '.join(views) or 'every view'}", data={"views": list(views)})
+
+
+@cli.command()
+@click.argument("view")
+@click.option("-e", "--entity", "entities", multiple=True, metavar="KEY=VALUE,...", help="Only of this entity.")
+@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many rows.")
+@in_store
+def history(store: FeatureStore, view: str, entities: Sequence[str], last: int) -> Report:
+    """Show the rows last written to a VIEW's history, with both clocks of the as-of rule."""
+    from fs_core.cli.entities import entity_table
+
+    target = store.view(view)
+    rows = store.history(target)
+    if entities:
+        wanted = entity_table(entities, [target])
+        rows = rows.join(wanted, list(target.keys), join_type="left semi").sort_by("__seq")
+    kept = rows.slice(max(0, rows.num_rows - last))
+    names = {"__event_time": "event_time", "__available_at": "available_at", "__seq": "seq"}
+    shown = kept.rename_columns([names.get(name, name) for name in kept.column_names]).to_pylist()
+    return Report(shown, notes=[f"{kept.num_rows:,} of {rows.num_rows:,} rows"], data=shown)

@@ -1,0 +1,59 @@
+"""The feature store: one object that defines, writes, retrieves and serves."""
+
+from __future__ import annotations
+
+import os
+
+from fs_core import configuration
+from fs_core.store.defining import Defining
+from fs_core.store.retrieving import Retrieving
+from fs_core.store.serving import Serving
+from fs_core.store.writing import Writing
+
+
+class FeatureStore(Defining, Writing, Retrieving, Serving):
+    """Definitions, history and latest values of features, behind one rule.
+
+    An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may
+    be shared by threads, pickled and copied (a copy is the store itself), and forked, with one exception:
+    a process forked from one that has used history can't use history itself, and is told so. A pickle
+    carries configuration without credentials: where a URL has a password, the process that unpickles it
+    reads `FS_ONLINE`, `FS_OFFLINE` and `FS_REGISTRY`.
+
+    Args:
+        directory: where history lives and, by default, everything else; made if absent. None means
+            the environment's `FS_STORE`.
+        online: `"sqlite"` (embedded, the default) or a URL such as `"redis://localhost:6379/0"`.
+        offline: `"delta"` (Delta tables in the directory, the default) or the URL of a plugin.
+        registry: `"sqlite"` (embedded, the default) or any SQLAlchemy URL.
+        clock: what tells the moment of a push or read; for tests.
+
+    Raises:
+        ConfigurationError: no directory is known, it can't be made, or a setting can't be understood.
+    """
+
+    @classmethod
+    def create(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        online: str | None = None,
+        offline: str | None = None,
+        registry: str | None = None,
+    ) -> FeatureStore:
+        """Make a store whose directory remembers its settings, so that the directory alone opens it again.
+
+        Raises:
+            ConfigurationError: a URL carries a password, or the directory can't be written.
+        """
+        from pathlib import Path
+
+        configuration.save(Path(directory).expanduser(), online=online, offline=offline, registry=registry)
+        store = cls(directory)
+        _ = store.registry.project
+        return store
+
+
+def open_store(store: FeatureStore | str | os.PathLike[str] | None) -> FeatureStore:
+    """Return a store as adapters take it: a `FeatureStore`, the directory of one, or None for `FS_STORE`."""
+    return store if isinstance(store, FeatureStore) else FeatureStore(store)

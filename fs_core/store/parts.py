@@ -1,0 +1,141 @@
+"""What every part of a store stands on: its configuration, its back-ends, and how a request is resolved."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from fs_core import configuration
+from fs_core.definitions import FeatureView, Reference
+from fs_core.errors import ConfigurationError
+from fs_core.selection import Features, Selection, as_list, select
+from fs_core.times import Clock
+
+if TYPE_CHECKING:
+    from fs_core.offline.contract import OfflineStore
+    from fs_core.online.contract import OnlineStore
+    from fs_core.registry import Registry
+
+_PLAN_SECONDS = 1.0  # how long a resolved request is used before the registry is asked whether it changed
+
+
+class _Plan(NamedTuple):
+    """A resolved request: for which state of the registry, and when that was last checked."""
+
+    selection: Selection
+    generation: int
+    checked: float
+
+
+class Parts:
+    """Opens registry, history and online store when they are needed, in the process that needs them."""
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        online: str | None = None,
+        offline: str | None = None,
+        registry: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._configuration = configuration.load(directory, online=online, offline=offline, registry=registry)
+        self._clock = clock or Clock()
+        self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
+        _make(self._configuration.directory)
+
+    @property
+    def directory(self) -> os.PathLike[str]:
+        """The store's directory."""
+        return self._configuration.directory
+
+    @cached_property
+    def registry(self) -> Registry:
+        """What is defined, in which versions."""
+        from fs_core.registry import Registry
+
+        return Registry(self._configuration.registry_place)
+
+    @cached_property
+    def offline(self) -> OfflineStore:
+        """History."""
+        from fs_core.offline.open import open_offline_store
+
+        return open_offline_store(self._configuration.offline, directory=self._configuration.directory)
+
+    @cached_property
+    def online(self) -> OnlineStore:
+        """The latest rows."""
+        from fs_core.online.open import open_online_store
+
+        place = self._configuration
+        return open_online_store(place.online, project=self.registry.project, directory=place.directory)
+
+    def view(self, ref: str | FeatureView) -> FeatureView:
+        """Return the view a reference names, the current version unless it names another.
+
+        Raises:
+            UnknownReferenceError: there is no such view or version.
+        """
+        reference = Reference.parse(ref if isinstance(ref, str) else ref.ref)
+        return self.registry.view(reference.name, reference.selector)
+
+    def select(self, features: Features, *, full_names: bool = False) -> Selection:
+        """Resolve what a caller asks for; the last resolution is reused while the registry hasn't changed.
+
+        Raises:
+            UnknownReferenceError: no such view, service, version or feature.
+            NameClashError: two features would carry one name.
+        """
+        asked = (as_list(features), full_names)
+        plan, moment = self._plans.get(asked), time.monotonic()
+        if plan and moment - plan.checked < _PLAN_SECONDS:
+            return plan.selection
+        generation = self.registry.generation()
+        fresh = plan is not None and plan.generation == generation
+        selection = plan.selection if plan and fresh else select(self.registry, features, full_names=full_names)
+        self._plans[asked] = _Plan(selection, generation, moment)
+        return selection
+
+    def close(self) -> None:
+        """Release connections; the next call opens new ones."""
+        for part in ("registry", "online"):
+            if part in self.__dict__:
+                self.__dict__.pop(part).close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"FeatureStore({self._configuration!r})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        urls = self._configuration.urls
+        secret = [name for name, url in urls.items() if configuration.has_password(url)]
+        kept = {n: configuration.without_password(url) if n in secret else url for n, url in urls.items()}
+        return {"directory": os.fspath(self._configuration.directory), "urls": kept, "secret": secret}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        known = {name: os.environ.get(f"FS_{name.upper()}") for name in state["secret"]}
+        urls = {name: known.get(name) or url for name, url in state["urls"].items()}
+        self.__init__(state["directory"], **urls)  # type: ignore[misc]
+
+
+def _make(directory: Any) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't make the store's directory {str(directory)!r}: {error.strerror}. Choose one you can write to."
+        ) from error

@@ -1,0 +1,131 @@
+"""Retrieving rows as of given moments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+from fs_core.selection import Features
+from fs_core.store.parts import Parts
+from fs_core.times import parse_duration
+from fs_core.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    from fs_core.retrieval import Query
+    from fs_core.streaming import AsOfReader
+
+
+class Retrieving(Parts):
+    """Training sets, streams and look-ups, by the as-of rule."""
+
+    def get_historical_features(
+        self,
+        spine: Any,
+        features: Features,
+        *,
+        timestamp: str = "event_timestamp",
+        label: str | None = None,
+        lag: timedelta | str | None = None,
+        full_names: bool = False,
+    ) -> TrainingSet:
+        """Return the spine with each row's features as the as-of rule gives them at the row's moment.
+
+        Args:
+            spine: key columns, a time, perhaps a label and anything else; rows and order are kept.
+            features: a service, a reference, or a list of references.
+            timestamp: the spine's time column; naive is UTC, finer than microseconds rounds down.
+            label: the spine's label column.
+            lag: look this long before each moment; the result can't be served online then.
+            full_names: name columns `view__feature`.
+
+        Raises:
+            UnknownReferenceError: no such view, service, version or feature.
+            SchemaError: the spine lacks a column or one has the wrong type.
+            NameClashError: two columns of the result would share a name.
+        """
+        from fs_core.retrieval import historical_features
+
+        return historical_features(self.offline, spine, self._query(features, timestamp, label, lag, full_names))
+
+    def stream_historical_features(
+        self,
+        spine: Any,
+        features: Features,
+        *,
+        batch_size: int = 65_536,
+        timestamp: str = "event_timestamp",
+        label: str | None = None,
+        lag: timedelta | str | None = None,
+        full_names: bool = False,
+    ) -> pa.RecordBatchReader:
+        """Return the table of `get_historical_features` as a stream: same rows, order and bits, in bounded memory.
+
+        Args:
+            spine: as there; a `pyarrow.RecordBatchReader` is read as the stream is.
+            features: as there.
+            batch_size: rows of each batch but the last.
+            timestamp: as there.
+            label: as there.
+            lag: as there.
+            full_names: as there.
+
+        Raises:
+            DataError: `batch_size` isn't 1 or more.
+            UnknownReferenceError, SchemaError, NameClashError: as there; what only rows can show comes
+                with their batch.
+        """
+        from fs_core.streaming import stream
+
+        query = self._query(features, timestamp, label, lag, full_names)
+        return stream(self.offline, spine, query, batch_size)
+
+    def as_of_reader(
+        self,
+        features: Features,
+        *,
+        timestamp: str = "event_timestamp",
+        lag: timedelta | str | None = None,
+        full_names: bool = False,
+    ) -> AsOfReader:
+        """Return a reader that looks features up as of given moments, batch by batch, without a training set.
+
+        It reads the state that history has now, whatever is written later.
+
+        Raises:
+            UnknownReferenceError, NameClashError: as in `get_historical_features`.
+        """
+        from fs_core.streaming import AsOfReader
+
+        return AsOfReader(self, self._query(features, timestamp, None, lag, full_names))
+
+    def _query(
+        self, features: Features, timestamp: str, label: str | None, lag: timedelta | str | None, full_names: bool
+    ) -> Query:
+        """Pin what is asked: versions of definitions, states of history."""
+        from fs_core.retrieval import Query
+
+        selection = self.select(features, full_names=full_names)
+        shift = parse_duration(lag if lag is not None else "0s", "lag")
+        snapshots = {view.name: self.offline.snapshot(view) for view in selection.views}
+        return Query(selection, timestamp, label, shift, snapshots)
+
+    def recreate(self, spec: Mapping[str, Any], spine: Any) -> TrainingSet:
+        """Return the training set that `spec` describes, from the states of history it was made from.
+
+        With the spine it was made from, the result has the same fingerprint, whatever was written since.
+
+        Raises:
+            UnknownReferenceError: a pinned version is gone or means something else here.
+            OfflineStoreError: a state of history is no longer kept.
+        """
+        from fs_core.retrieval import historical_features, query_from_spec
+
+        return historical_features(self.offline, spine, query_from_spec(self.registry, spec))
+
+    def history(self, view: str | FeatureView) -> pa.Table:
+        """Return every row of a view's history, in the order written: keys, clocks, seq, features."""
+        return self.offline.read(self.view(view))

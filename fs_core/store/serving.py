@@ -1,0 +1,82 @@
+"""Serving the latest rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import ConfigurationError
+from fs_core.selection import Features
+from fs_core.store.parts import Parts
+from fs_core.times import Moment, micros
+
+if TYPE_CHECKING:
+    from fs_core.materialization import Materialized
+    from fs_core.serving import Fallback, FeatureVectors
+
+
+class Serving(Parts):
+    """Filling the online store, and reading it."""
+
+    def materialize(
+        self, *views: str | FeatureView, until: Moment | None = None, rebuild: bool = False
+    ) -> list[Materialized]:
+        """Bring the online store up to date with history; return what was done for each view.
+
+        Args:
+            views: references; none means every registered version of every online view, since models may be
+                pinned to older ones.
+            until: stand at this moment; by default now.
+            rebuild: drop the online rows first, damaged ones too, and fill them again from all of history;
+                until that is done, entities are missing online.
+
+        Raises:
+            NotOnlineError: a named view is not declared online.
+            OnlineStoreError: the store can't take the rows; repeat when it can.
+        """
+        from fs_core.materialization import materialize, refuse_offline
+
+        targets = [self.view(view) for view in views] or self._online_views()
+        for view in targets:
+            refuse_offline(view)
+        now = self._clock.now()
+        moment = now if until is None else micros(until)
+        if moment > now:
+            raise ConfigurationError(f"until={until} is in the future; only rows available by now may go online.")
+        return [materialize(view, self.offline, self.online, until=moment, rebuild=rebuild) for view in targets]
+
+    def _online_views(self) -> list[FeatureView]:
+        """Return every online version, since a model may be pinned to an old one; one for each meaning."""
+        registered = [r.definition for r in self.registry.listing("view")]
+        latest = {view.storage_name: view for view in registered if isinstance(view, FeatureView)}
+        return [view for view in latest.values() if view.online]
+
+    def get_online_features(
+        self,
+        features: Features,
+        entities: Any,
+        *,
+        at: Moment | None = None,
+        fallback: Fallback = None,
+        full_names: bool = False,
+    ) -> FeatureVectors:
+        """Return the features of entities as the as-of rule gives them now, or at `at`.
+
+        Args:
+            features: a service, a reference, or a list of references.
+            entities: key columns: a mapping of names to sequences, an Arrow table, a data frame, or a
+                list of dicts.
+            at: the moment of the read. The online store answers if what it holds was available then.
+            fallback: `"offline"` lets history answer what the online store can't.
+            full_names: name columns `view__feature`.
+
+        Raises:
+            NotOnlineError, OnlineUnavailableError, MomentNotOnlineError, CorruptRowError: the online
+                store can't answer, and no fallback is allowed.
+            SchemaError: a key column is missing or of another type.
+        """
+        from fs_core.serving import OnlineReader
+
+        selection = self.select(features, full_names=full_names)
+        reader = OnlineReader(self.online, self.offline, selection, fallback)
+        return reader.read(entities, at=None if at is None else micros(at), now=self._clock.now())

@@ -1,0 +1,114 @@
+"""Writing history."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView, Source
+from fs_core.errors import OnlineStoreError, SourceError
+from fs_core.interchange import to_table
+from fs_core.store.parts import Parts
+from fs_core.times import Moment, micros
+
+log = logging.getLogger("fs_core")
+
+
+class Writing(Parts):
+    """Rows into history, and how they lie there."""
+
+    def write(self, view: str | FeatureView, data: Any) -> int:
+        """Append rows to a view's history, all or none; return how many.
+
+        Args:
+            view: its reference.
+            data: key columns, the event time, the availability if the view names its column, and the
+                features; anything `fs_core.interchange.to_table` reads.
+
+        Raises:
+            SchemaError: a column is missing, unexpected or of the wrong type.
+            ValidationError: a null key or time, or a value outside its declared range.
+        """
+        target = self.view(view)
+        return len(self._append(target, to_table(data, f"data for view {target.name!r}")))
+
+    def backfill(self, view: str | FeatureView, *, start: Moment | None = None, end: Moment | None = None) -> int:
+        """Run a view's source and append what it yields to history; return the number of rows.
+
+        Args:
+            view: its reference.
+            start: leave out facts whose event time is earlier.
+            end: leave out facts whose event time is this or later.
+
+        Raises:
+            SourceError: the view has no source, a file is missing, the SQL fails or yields other columns.
+            SchemaError, ValidationError: as in `write`.
+        """
+        from fs_core.offline.sources import run_source
+
+        target = self.view(view)
+        if target.source is None:
+            raise SourceError(f"view {target.ref!r} has no source to run. Use write or push, or declare one.")
+        sources = {r.definition.name: r.definition for r in self.registry.listing("source") if r.current}
+        rows = run_source(
+            target,
+            {name: source for name, source in sources.items() if isinstance(source, Source)},
+            self._configuration.directory,
+            start=None if start is None else micros(start),
+            end=None if end is None else micros(end),
+        )
+        return len(self._append(target, rows))
+
+    def push(self, view: str | FeatureView, rows: Any) -> int:
+        """Take live rows: into history first, then online; return how many.
+
+        Their availability is the moment of the push, whatever a column says. Rows that a declared lag
+        keeps back wait in history for a later `materialize`.
+
+        Raises:
+            SchemaError, ValidationError: as in `write`; nothing was written.
+            OnlineStoreError: the rows are safe in history, but not online; `materialize` brings them.
+        """
+        import pyarrow.compute as pc
+
+        from fs_core.asof import AVAILABLE_AT
+        from fs_core.materialization import send
+
+        target = self.view(view)
+        now = self._clock.now()
+        written = self._append(target, to_table(rows, f"rows for view {target.name!r}"), pushed_at=now)
+        if target.online:
+            ready = written.filter(pc.less_equal(written[AVAILABLE_AT].cast(pa.int64()), now))
+            try:
+                send(target, self.online, ready)
+            except OnlineStoreError as error:
+                error.add_note("The pushed rows are safe in history; materialize brings them online.")
+                raise
+        return len(written)
+
+    def _append(self, view: FeatureView, data: pa.Table, *, pushed_at: int | None = None) -> pa.Table:
+        """Check, number and append rows; return them as history has them."""
+        from fs_core.offline.validation import validate_rows, with_sequence
+
+        checked = validate_rows(view, data, pushed_at=pushed_at)
+        if checked.num_rows == 0:
+            return with_sequence(view, checked, 0)
+        rows = with_sequence(view, checked, self.registry.reserve(view.storage_name, checked.num_rows))
+        self.offline.append(view, rows)
+        log.info("wrote %d rows to %s", rows.num_rows, view.ref)
+        return rows
+
+    def compact(self, *views: str | FeatureView) -> None:
+        """Lay the history of views out afresh for fast search, by default of every current view.
+
+        Many small writes leave many small files. Nothing is lost: rows, states and fingerprints stay.
+
+        Raises:
+            OfflineStoreError: history can't be written.
+        """
+        listed = [r.definition for r in self.registry.listing("view") if r.current]
+        for target in [self.view(view) for view in views] or [v for v in listed if isinstance(v, FeatureView)]:
+            self.offline.compact(target)
+            log.info("compacted %s", target.ref)
