@@ -1,5 +1,6 @@
 PY := .venv/bin/python
-SOURCES := fs_core fs_sklearn examples tests
+SOURCES := fs_core fs_mlflow fs_sklearn fs_tf fs_torch examples tests
+EXTRAS := redis,sklearn,torch,tf,mlflow,openlineage
 WHEEL := build/wheel
 
 help: ## what there is to do
@@ -7,7 +8,7 @@ help: ## what there is to do
 
 .venv/.installed: pyproject.toml tests/requirements.txt tests/constraints.txt
 	python3 -m venv .venv
-	$(PY) -m pip install -q --disable-pip-version-check -e '.[redis,sklearn]' -r tests/requirements.txt -c tests/constraints.txt
+	$(PY) -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS)]' -r tests/requirements.txt -c tests/constraints.txt
 	touch $@
 
 demo: .venv/.installed ## flights, from raw rows to a served prediction
@@ -27,7 +28,7 @@ test-wheel: .venv/.installed ## every test on the built wheel, in an environment
 	$(PY) -m pip wheel -q --disable-pip-version-check --no-deps -w $(WHEEL) .
 	python3 -m venv $(WHEEL)/.venv
 	$(WHEEL)/.venv/bin/python -m pip install -q --disable-pip-version-check \
-		"$$(ls $(WHEEL)/*.whl)[redis,sklearn]" -r tests/requirements.txt -c tests/constraints.txt
+		"$$(ls $(WHEEL)/*.whl)[$(EXTRAS)]" -r tests/requirements.txt -c tests/constraints.txt
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
 	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2
 

@@ -22,9 +22,10 @@ spending = FeatureView("spending", entity=user, fields=fields, description="What
 """
 
 
-def snippets(language: str) -> list[str]:
-    """The blocks of a language, in order."""
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def snippets(section: str, language: str = "python") -> list[str]:
+    """The blocks of a language in a section, in order."""
+    (text,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", README, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     os.chdir(tmp_path_factory.mktemp("newcomer"))
     try:
         names["print"] = lambda *words: printed.append(" ".join(map(str, words)))
-        exec(compile(snippets("python")[0], "README.md", "exec"), names)
+        exec(compile(snippets("Quickstart")[0], "README.md", "exec"), names)
     finally:
         os.chdir(before)
     return {**names, "printed": printed}
@@ -47,14 +48,14 @@ def test_the_quickstart_shows_what_it_says(typed: dict[str, object]) -> None:
     assert "{'spending': ['present', 'expired', 'missing']}" in typed["printed"][-1]  # type: ignore[index]
     training = typed["training"]
     assert training.table["amount"].to_pylist() == [9.5, 20.0, None]  # type: ignore[attr-defined]
-    assert len(snippets("python")[0].splitlines()) <= 25
+    assert len(snippets("Quickstart")[0].splitlines()) <= 25
 
 
 def test_the_pipeline_runs_after_the_quickstart(typed: dict[str, object]) -> None:
     """The scikit-learn block fits on the quickstart's training set and predicts from its online rows."""
     pytest.importorskip("sklearn")
     printed: list[object] = []
-    exec(compile(snippets("python")[1], "README.md", "exec"), {**typed, "print": printed.append})
+    exec(compile(snippets("scikit-learn")[0], "README.md", "exec"), {**typed, "print": printed.append})
     assert printed[0].shape == (3, 2)  # type: ignore[attr-defined]
 
 
@@ -64,7 +65,7 @@ def test_the_command_line_runs_as_written(tmp_path: Path) -> None:
     (tmp_path / "purchases.csv").write_text("user_id,event_timestamp,amount\n1,2024-01-01,9.5\n1,2024-01-02,20\n")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     environment.pop("FS_STORE", None)
-    (script,) = (block for block in snippets("sh"))
+    (script,) = (block for block in snippets("Command line", "sh"))
     done = subprocess.run(
         ["sh", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
@@ -76,7 +77,7 @@ def test_the_command_line_runs_as_written(tmp_path: Path) -> None:
 def test_the_suite_certifies_as_shown() -> None:
     """The block on back-ends names the suite and its one fixture as they are."""
     names: dict[str, object] = {}
-    exec(compile(snippets("python")[2], "README.md", "exec"), names)
+    exec(compile(snippets("Writing a back-end")[0], "README.md", "exec"), names)
     assert "store" in vars(names["TestShelf"])
 
 

@@ -1,0 +1,1 @@
+"""PyTorch datasets over training sets and streams, and the same tensors when serving."""
