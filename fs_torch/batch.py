@@ -51,9 +51,11 @@ class Rows(Sequence[Row]):
         return (self[place] for place in range(self._count))
 
 
-def each(part: Part, place: Any) -> Part:
-    """Return rows of a tensor, or of each tensor of a dict."""
-    return {name: column[place] for name, column in part.items()} if isinstance(part, dict) else part[place]
+def each(part: Part, place: Any, *, copied: bool = False) -> Part:
+    """Return rows of a tensor, or of each tensor of a dict: a view, or a copy that keeps no other row alive."""
+    if isinstance(part, dict):
+        return {name: each(column, place, copied=copied) for name, column in part.items()}
+    return part[place].clone() if copied else part[place]
 
 
 def given(parts: Row | Batch) -> Any:

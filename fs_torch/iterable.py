@@ -15,10 +15,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 from fs_core import Encoding, TrainingSet
 from fs_core.errors import ConfigurationError
 from fs_core.selection import Features
+from fs_torch.batch import Batch
 from fs_torch.blocks import Blocks, OneBlock, Stream, StreamedBlocks
 from fs_torch.label import Label
 from fs_torch.position import Position, Start
-from fs_torch.source import of_spine, of_stream, of_training_set
+from fs_torch.source import RowSource, of_spine, of_stream, of_training_set
 from fs_torch.steps import Steps
 from fs_torch.tensors import Form, Layout, Transform
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fs_core import FeatureStore
 
 BLOCK_ROWS = 1 << 18
+GATHERED_ROWS = 8192  # at a time: many enough to pay, few enough for the cache
 
 
 class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
@@ -203,12 +205,20 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
             first = max(start.step - before, 0)
             mine = [s for s in range(first, len(steps)) if (before + s - start.base) % workers == worker]
             order = self._order(start.epoch, number, len(block)) if self._shuffle and mine else None
-            for step in mine:
-                rows = steps.batch(step, rank)
-                batch = block.batch(rows if order is None else order[rows])
+            for step, batch in zip(mine, self._taken(block, order, [steps.batch(s, rank) for s in mine]), strict=True):
                 self._position.gave(before + step)
                 yield batch if len(batch) > 1 else batch[0]
             before += len(steps)
+
+    def _taken(self, block: RowSource, order: np.ndarray[Any, Any] | None, batches: Sequence[slice]) -> Iterator[Batch]:
+        """Yield batches of a block, several gathered at a time where they lie scattered."""
+        if order is None:
+            yield from map(block.batch, batches)
+            return
+        together = max(GATHERED_ROWS // self._batch_size, 1)
+        for first in range(0, len(batches), together):
+            rows = [order[batch] for batch in batches[first : first + together]]
+            yield from block.batches(np.concatenate(rows), [len(part) for part in rows])
 
     def _order(self, epoch: int, block: int, rows: int) -> np.ndarray[Any, Any]:
         """Return a block's rows in the order of an epoch, the same on every rank and worker."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fs_core import Encoding, TrainingSet
-from fs_core.encoding import EncodedReader
+from fs_core.encoding import BoundTable, EncodedReader
 from fs_core.times import Moment
 from fs_torch.tensors import Form, Layout, Transform
 
@@ -69,8 +69,11 @@ class OnlineFeatures:
             SchemaError, OnlineStoreError: as there.
             ValidationError: a missing feature has no number to become.
         """
-        return self._form.features(self._reader.read(entities, at=at, fallback=fallback))
+        return self._tensors(self._reader.read(entities, at=at, fallback=fallback))
 
     async def async_(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> Any:
         """Do the same without holding up the event loop, as in a FastAPI handler."""
-        return self._form.features(await self._reader.read_async(entities, at=at, fallback=fallback))
+        return self._tensors(await self._reader.read_async(entities, at=at, fallback=fallback))
+
+    def _tensors(self, rows: BoundTable) -> Any:
+        return self._form.transformed(self._form.features(rows))

@@ -54,12 +54,14 @@ class Form:
         return Form(getattr(torch, encoding.dtype.name), self.layout, self.transform)
 
     def features(self, bound: BoundTable, rows: Any = slice(None)) -> Any:
-        """Return rows of a table: a matrix [rows, width] or a dict of columns, of memory of their own."""
+        """Return rows of a table, not yet transformed: a matrix [rows, width] or a dict of columns, fresh."""
         if self.layout == "matrix":
-            made: Any = self.tensor(bound.matrix(rows))
-        else:
-            made = {name: self.tensor(array) for name, array in bound.columns(rows).items()}
-        return made if self.transform is None else self.transform(made)
+            return self.tensor(bound.matrix(rows))
+        return {name: self.tensor(array) for name, array in bound.columns(rows).items()}
+
+    def transformed(self, features: Any) -> Any:
+        """Return what the caller wants made of a batch's features."""
+        return features if self.transform is None else self.transform(features)
 
     def tensor(self, array: np.ndarray[Any, Any]) -> torch.Tensor:
         """Return an array that is nobody else's as a tensor."""
