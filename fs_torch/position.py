@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ class Position:
         # on from epoch to epoch see it change.
         self._shared = torch.zeros(2, dtype=torch.int64).share_memory_()
         self._resumed: Start | None = None
-        self._resumed_here = True
+        self._in_worker = False
         self._now = Start(0)
 
     @property
@@ -63,9 +63,12 @@ class Position:
     def begin(self) -> Start:
         """Return where the pass that begins now starts: where it was resumed, once, else at the front."""
         resumed, self._resumed = self._resumed, None
-        start = resumed if resumed is not None and self._is_first(resumed) else Start(self.epoch)
-        self._now = start
-        return start
+        if resumed is None or not self._is_first(resumed):
+            self._now = Start(self.epoch)
+        else:
+            # A worker's own state goes on as it was; workers that take up another's share the steps from there.
+            self._now = resumed if self._in_worker else replace(resumed, base=resumed.step)
+        return self._now
 
     def gave(self, step: int) -> None:
         """Note that a step was given."""
@@ -96,14 +99,10 @@ class Position:
                     f"the state was taken with {name}={state['settings'].get(name)!r}, this dataset has {value!r}. "
                     "The same settings give the same rows; make the dataset as it was."
                 )
-        here = get_worker_info() is not None
-        # Taken up by a loader's workers, steps count from here; a worker's own state goes on as it was.
-        base = state["base"] if here else state["step"]
-        self._resumed = Start(state["epoch"], state["step"], base)
-        self._resumed_here = here
-        self._now = self._resumed
+        self._resumed = self._now = Start(state["epoch"], state["step"], state["base"])
+        self._in_worker = get_worker_info() is not None
         self._shared[0] = state["epoch"]
-        if not here:
+        if not self._in_worker:
             self._shared[1] = 0
 
     def _is_first(self, resumed: Start) -> bool:
@@ -115,7 +114,7 @@ class Position:
         if info is None:
             self._shared[1] = -1
             return True
-        if self._resumed_here:
+        if self._in_worker:
             return True
         generation = info.seed - info.id or 1
         taken = int(self._shared[1])
@@ -125,4 +124,4 @@ class Position:
         return True
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_resumed_here": False}
+        return {**self.__dict__, "_in_worker": False}
