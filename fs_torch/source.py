@@ -123,9 +123,9 @@ class SpineRows(RowSource):
         """
         asked = self._spine[rows] if isinstance(rows, slice) else self._spine.take(pa.array(rows))
         found = self._look_up(asked)
-        for name, column in zip(found.schema.names, found.columns, strict=True):
-            asked = asked.append_column(name, column)
-        features = self._form.features(self.encoding.bind(asked))
+        names = [*asked.column_names, *found.schema.names]
+        table = pa.Table.from_arrays([*asked.columns, *found.columns], names)
+        features = self._form.features(self.encoding.bind(table))
         if self._label is None:
             return Batch((features,))
         return Batch((features, self._form.tensor(self._label.take(rows))))
