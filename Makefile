@@ -32,9 +32,15 @@ test-wheel: .venv/.installed ## every test on the built wheel, in an environment
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
 	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2
 
-bench: .venv/.installed ## import, as-of and online reads beside peers
+.venv-feast/.installed:
+	python3 -m venv .venv-feast
+	.venv-feast/bin/python -m pip install -q --disable-pip-version-check 'feast[duckdb,redis]==0.67.0'
+	touch $@
+
+bench: .venv/.installed ## import, as-of and online reads beside peers; Feast where it can be installed
+	-$(MAKE) .venv-feast/.installed
 	$(PY) -m tests.benchmarks.bench_import
-	$(PY) -m tests.benchmarks.bench_asof
+	$(PY) -m tests.benchmarks.asof
 	$(PY) -m tests.benchmarks.bench_online
 
 .PHONY: help demo lint test test-wheel bench
