@@ -148,8 +148,7 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
         files: Parquet files.
         names: what the catalogue calls them.
     """
-    clocks = _read(files, {name: pa.timestamp("us", "UTC") for name in (EVENT_TIME, AVAILABLE_AT)} | {SEQ: pa.int64()})
-    event_time, available_at, seq = (_int64(clocks[name]) for name in (EVENT_TIME, AVAILABLE_AT, SEQ))
+    event_time, available_at, seq = (_int64(files, name) for name in (EVENT_TIME, AVAILABLE_AT, SEQ))
     dictionary, codes = KeyDictionary.of(_read(files, view.keys))
     rows = order_rows(codes, available_at, event_time, seq)
     written = len(seq)
@@ -163,8 +162,9 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
         _save(directory, f"table-{i}", column.table)
     for i, pair in enumerate(dictionary.pairs, start=1):
         _save(directory, f"pair-{i}", pair)
+    packing = {"shift": timeline.shift, "origin": timeline.origin}
     taken = pa.array(rows)
-    del clocks, codes, event_time, available_at, seq
+    del codes, event_time, available_at, seq, timeline
 
     def lay_out(name: str) -> None:
         whole = _roomy(_read(files, {name: view.features[name]})[name])
@@ -177,8 +177,7 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
         "files": sorted(names),
         "written": written,
         "keys": len(view.keys),
-        "shift": timeline.shift,
-        "origin": timeline.origin,
+        **packing,
         "sizes": {path.name: path.stat().st_size for path in sorted(directory.iterdir())},
     }
     (directory / _META).write_text(json.dumps(meta))
@@ -194,8 +193,16 @@ def _read(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
     return pa.table(columns)
 
 
-def _int64(column: pa.ChunkedArray) -> Micros:
-    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
+def _int64(files: Sequence[str], name: str) -> Micros:
+    """Return a column of times or whole numbers, file after file, in memory once."""
+    opened = [pq.ParquetFile(file) for file in files]
+    whole = np.empty(sum(file.metadata.num_rows for file in opened), np.int64)
+    place = 0
+    for file in opened:
+        for chunk in file.read(columns=[name])[name].chunks:
+            whole[place : place + len(chunk)] = chunk.cast(pa.int64()).to_numpy(zero_copy_only=False)
+            place += len(chunk)
+    return whole
 
 
 def _save(directory: Path, name: str, array: np.ndarray[Any, Any]) -> None:
