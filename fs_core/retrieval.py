@@ -74,7 +74,7 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     table = to_table(spine, "the spine")
     require_columns([query.timestamp, *([query.label] if query.label else [])], table.column_names, "the spine")
     query.selection.refuse_clash(table.column_names, "the spine")
-    times = _moments(table, query)
+    times = moments(table, query)
     found: dict[str, pa.ChunkedArray] = {}
     for view, features in query.selection.views.items():
         rows = _as_of(offline, view, features, table, times, query.snapshots[view.name])
@@ -106,8 +106,8 @@ def query_from_spec(registry: Registry, spec: Mapping[str, Any]) -> Query:
     return Query(selection, spec["timestamp"], spec["label"], lag, dict(spec["snapshots"]))
 
 
-def _moments(table: pa.Table, query: Query) -> pa.ChunkedArray:
-    """Return each row's moment, shifted back by the lag."""
+def moments(table: pa.Table, query: Query) -> pa.ChunkedArray:
+    """Return the moment at which each row is looked up, `timestamp[us, UTC]`: its own, shifted back by the lag."""
     import pyarrow.compute as pc
 
     times = to_utc_micros(table[query.timestamp], query.timestamp, "down")
