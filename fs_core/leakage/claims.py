@@ -53,18 +53,21 @@ def _check_feature(
     later: pa.ChunkedArray,
     label: pa.ChunkedArray | None,
 ) -> Iterator[Finding]:
-    known = subject.answers(view)[feature.name]
+    known, times = (subject.answers(view)[name] for name in (feature.name, EVENT_TIME))
     other = _other(claimed, known)
     rows = np.flatnonzero(other)
     if not len(rows):
         return
     ahead = np.flatnonzero(other & claimed.is_valid().to_numpy() & ~_other(claimed, later))
     told = _told(claimed, known, label)
-    wiser = len(told) == 2 and told[0].strength - told[1].strength > CERTAIN * told[0].strength / told[0].deviations
-    proven = wiser or len(ahead) >= _MOSTLY * len(rows)
+    proven = len(ahead) >= _MOSTLY * len(rows) or (bool(told) and _is_wiser(*told))
     first = ahead if len(ahead) else rows
-    more = f" It tells the label with {told[0].statistic} {told[0].value:.3f}, what was known with " if told else ""
-    more += f"{told[1].value:.3f}." if told else ""
+    measured = {"differ": len(rows), "rows": len(known), "hold what came next": len(ahead)}
+    more = ""
+    if told:
+        measured |= {"claimed": told[0].value, "known": told[1].value}
+        more = f" It tells the label with {told[0].statistic} {told[0].value:.3f}, what was known with "
+        more += f"{told[1].statistic} {told[1].value:.3f}."
     yield Finding(
         Severity.LEAK if proven else Severity.WARNING,
         "claims",
@@ -72,11 +75,8 @@ def _check_feature(
         feature.column,
         f"the spine's own column differs from what was known in {len(rows):,} of {len(known):,} rows; in "
         f"{len(ahead):,} of them it holds what became known next.{more} Drop the column and let the store join it.",
-        {"differ": len(rows), "rows": len(known), "hold what came next": len(ahead)}
-        | ({"claimed": told[0].value, "known": told[1].value} if told else {}),
-        subject.evidence(
-            view, first, {"the claim": claimed, "known then": known, "event time": subject.answers(view)[EVENT_TIME]}
-        ),
+        measured,
+        subject.evidence(view, first, {"the claim": claimed, "known then": known, "event time": times}),
     )
 
 
@@ -88,6 +88,12 @@ def _told(claimed: pa.ChunkedArray, known: pa.ChunkedArray, label: pa.ChunkedArr
     asked = targets(label.take(rows))
     found = [strongest(column.take(rows), asked) for column in (claimed, known)]
     return [strength for strength in found if strength is not None] if all(found) else []
+
+
+def _is_wiser(claimed: Strength, known: Strength) -> bool:
+    """Tell whether a claim knows more of the label than was known, and not by chance."""
+    deviation = claimed.strength / claimed.deviations if claimed.deviations else 0.0
+    return claimed.strength - known.strength > CERTAIN * deviation
 
 
 def _later_answers(subject: Subject, view: FeatureView) -> pa.Table:

@@ -257,6 +257,27 @@ class TestWhatGoesWrong:
         assert not (tmp_path / "new").exists()
 
 
+class TestLeaks:
+    def test_training_rows_that_know_too_much(self, shop: Fs) -> None:
+        """Found or not is the exit code; keys such as 007 stay text; a notice counts only if asked."""
+        shop("write", "spending", "rows.csv")
+        Path("labels.csv").write_text("user_id,event_timestamp,bought\n007,2024-01-03,1\n8,2024-01-02,0\n")
+        clean = shop("check-leakage", "spending", "--spine", "labels.csv", "--label", "bought")
+        assert clean.exit_code == 0, clean.output
+        assert "nobody said so" in clean.stdout
+        assert "user_id 007" in clean.stdout
+        assert shop("check-leakage", "model", "--spine", "labels.csv", "--fail-on", "notice").exit_code == 1
+        Path("naive.csv").write_text("user_id,event_timestamp,amount\n007,2024-01-01T12:00,2.5\n8,2024-01-02,0.25\n")
+        found = shop("check-leakage", "spending", "--spine", "naive.csv", "--json")
+        assert found.exit_code == 1
+        assert not found.stderr
+        told = json.loads(found.stdout)
+        assert [(f["severity"], f["feature"]) for f in told["findings"]] == [("leak", "amount"), ("notice", None)]
+        assert told["findings"][0]["evidence"][0]["known then"] == 1.5
+        words = ("check-leakage", "spending", "--spine", "labels.csv", "--label", "bougt")
+        assert "Did you mean 'bought'" in refusal(shop(*words))
+
+
 class TestForPrograms:
     def test_json_holds_every_type(self, fs: Fs) -> None:
         """Times are ISO 8601, bytes base64, decimals and NaN text: json.loads reads it all."""

@@ -1,0 +1,91 @@
+"""Commands about training rows: `check-leakage`, `training-sets`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from fs_core.cli.arguments import FILE
+from fs_core.cli.group import cli
+from fs_core.cli.output import Report, shown
+from fs_core.cli.session import in_store
+from fs_core.leakage import Finding, Severity
+from fs_core.store import FeatureStore
+
+
+@cli.command(name="check-leakage")
+@click.argument("features", nargs=-1, required=True)
+@click.option("--spine", type=FILE, required=True, help="Keys, times and label: a Parquet, CSV or JSON file.")
+@click.option("--label", metavar="COLUMN", help="The spine's label; without it only the clocks are checked.")
+@click.option("--timestamp", metavar="COLUMN", default="event_timestamp", show_default=True, help="The spine's times.")
+@click.option("--lag", metavar="DURATION", help="Look this long before each time, such as 1d.")
+@click.option("--full-names", is_flag=True, help="Name columns view__feature.")
+@click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="Moments to delete after.")
+@click.option("--rows", type=click.IntRange(min=1), default=100_000, show_default=True, help="Rows looked at, at most.")
+@click.option("--seed", type=int, default=0, show_default=True, help="What the draws depend on.")
+@click.option(
+    "--fail-on",
+    type=click.Choice([str(s) for s in Severity]),
+    default=str(Severity.WARNING),
+    show_default=True,
+    help="Exit with 1 from this severity on.",
+)
+@in_store
+def check_leakage(
+    store: FeatureStore,
+    features: Sequence[str],
+    spine: Path,
+    label: str | None,
+    timestamp: str,
+    lag: str | None,
+    full_names: bool,
+    samples: int,
+    rows: int,
+    seed: int,
+    fail_on: str,
+) -> Report:
+    """Look for training rows that know more than could be known at their times.
+
+    Views are held against their measured delays, answers against those of a history without the future,
+    features and fact times against the label, and columns of the spine that carry a feature's name against
+    what was known. Exits with 1 if something is found, notices set aside.
+
+    \b
+      fs check-leakage spending --spine labels.parquet --label bought
+      fs check-leakage delay_model --spine flights.csv --label late --fail-on leak --json
+    """  # noqa: D301
+    from fs_core.offline.sources import read_file
+
+    table = read_file(store.select(features, full_names=full_names).views, spine)
+    found = store.check_leakage(
+        features,
+        table,
+        label,
+        timestamp=timestamp,
+        lag=lag,
+        full_names=full_names,
+        samples=samples,
+        rows=rows,
+        seed=seed,
+    )
+    note = f"{found.checked['rows']:,} rows, {len(found.checked['moments'])} moments, seed {seed}"
+    return Report(
+        [_line(finding) for finding in found.findings],
+        heading="" if found.findings else "nothing found",
+        data=found.to_dict(),
+        notes=[note],
+        code=1 if found.at_least(fail_on) else 0,
+    )
+
+
+def _line(finding: Finding) -> dict[str, str]:
+    first = finding.evidence.slice(0, 1).to_pylist()
+    return {
+        "severity": str(finding.severity),
+        "check": finding.check,
+        "where": finding.subject,
+        "reason": finding.reason,
+        "for example": ", ".join(f"{name} {shown(value)}" for row in first for name, value in row.items()),
+    }
