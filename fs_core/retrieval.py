@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fs_core.asof import TIME
 from fs_core.definitions import FeatureView
-from fs_core.errors import UnknownReferenceError
+from fs_core.errors import DataError, UnknownReferenceError
 from fs_core.interchange import to_table
 from fs_core.keys import key_table
 from fs_core.selection import SelectedFeature, Selection, require_columns
@@ -83,6 +83,49 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
         table = table.append_column(column, found[column])
     selection = query.selection
     return TrainingSet(table, selection.columns, selection.keys, query.timestamp, query.label, query.spec())
+
+
+def recreate(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any], spine: Any) -> TrainingSet:
+    """Return the training set that a spec describes; each part of a refreshed one from its own states.
+
+    Raises:
+        DataError: the parts don't add up to the spine.
+        UnknownReferenceError: as in `query_from_spec`.
+    """
+    query = query_from_spec(registry, spec)
+    parts = spec.get("parts")
+    if not parts:
+        return historical_features(offline, spine, query)
+    table = to_table(spine, "the spine")
+    rows = sum(part["rows"] for part in parts)
+    if len(table) != rows:
+        raise DataError(f"the spine has {len(table):,} rows, the training set {rows:,}. Pass those it was made from.")
+    pieces, start = [], 0
+    for part in parts:
+        pinned = replace(query, snapshots=dict(part["snapshots"]))
+        pieces.append(historical_features(offline, table.slice(start, part["rows"]), pinned))
+        start += part["rows"]
+    whole = pa.concat_tables([piece.table for piece in pieces])
+    return replace(pieces[-1], table=whole, spec={**query.spec(), "parts": [dict(part) for part in parts]})
+
+
+def parts_of(training_set: TrainingSet) -> list[TrainingSet]:
+    """Return the rows that read the same states of history, each with the spec of their own.
+
+    Raises:
+        DataError: the spec's parts don't add up to the rows.
+    """
+    spec = {name: part for name, part in training_set.spec.items() if name != "parts"}
+    parts = training_set.spec.get("parts", [{"rows": len(training_set), "snapshots": spec["snapshots"]}])
+    rows = sum(part["rows"] for part in parts)
+    if rows != len(training_set):
+        raise DataError(f"the training set has {len(training_set):,} rows, the parts of its spec {rows:,}.")
+    found, start = [], 0
+    for part in parts:
+        table = training_set.table.slice(start, part["rows"])
+        found.append(replace(training_set, table=table, spec={**spec, "snapshots": dict(part["snapshots"])}))
+        start += part["rows"]
+    return found
 
 
 def query_from_spec(registry: Registry, spec: Mapping[str, Any]) -> Query:

@@ -62,7 +62,7 @@ def _check_feature(
     told = _told(claimed, known, label)
     proven = len(ahead) >= _MOSTLY * len(rows) or (bool(told) and _is_wiser(*told))
     first = ahead if len(ahead) else rows
-    measured = {"differ": len(rows), "rows": len(known), "hold what came next": len(ahead)}
+    measured: dict[str, float] = {"differ": len(rows), "rows": len(known), "hold what came next": len(ahead)}
     more = ""
     if told:
         measured |= {"claimed": told[0].value, "known": told[1].value}

@@ -165,12 +165,13 @@ class Retrieving(Parts):
         With the spine it was made from, the result has the same fingerprint, whatever was written since.
 
         Raises:
+            DataError: a saved set's spec says which rows read which states, and the spine has another number.
             UnknownReferenceError: a pinned version is gone or means something else here.
             OfflineStoreError: a state of history is no longer kept.
         """
-        from fs_core.retrieval import historical_features, query_from_spec
+        from fs_core.retrieval import recreate
 
-        return historical_features(self.offline, spine, query_from_spec(self.registry, spec))
+        return recreate(self.offline, self.registry, spec, spine)
 
     def history(self, view: str | FeatureView) -> pa.Table:
         """Return every row of a view's history, in the order written: keys, clocks, seq, features."""
