@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +14,7 @@ from fs_core.cli.group import cli
 from fs_core.cli.output import Report, shown
 from fs_core.cli.session import in_store
 from fs_core.leakage import Finding, Severity
+from fs_core.saved import SavedTrainingSet
 from fs_core.store import FeatureStore
 
 
@@ -78,6 +81,53 @@ def check_leakage(
         notes=[note],
         code=1 if found.at_least(fail_on) else 0,
     )
+
+
+@cli.command(name="training-sets")
+@click.argument("name", required=False)
+@click.option("--drop", is_flag=True, help="Remove the training set NAME, damaged or not.")
+@in_store
+def training_sets(store: FeatureStore, name: str | None, drop: bool) -> Report:
+    """List the training sets that the store keeps, or show how NAME was made, part by part.
+
+    \b
+      fs training-sets
+      fs training-sets features_1d_as_of
+      fs training-sets features_1d_as_of --drop
+
+    Showing one reads it whole and proves that it is what was saved.
+    """  # noqa: D301
+    if name is None and drop:
+        raise click.UsageError("Which one? Write fs training-sets NAME --drop.")
+    if name is None:
+        rows = [_kept(saved) for saved in store.list_training_sets()]
+        return Report(rows, heading="" if rows else "no training set is saved")
+    if drop:
+        store.drop_training_set(name)
+        return Report(heading=f"dropped {name}", data={"dropped": name})
+    whole = store.load_training_set(name)
+    (saved,) = (s for s in store.list_training_sets() if s.name == name)
+    parts = [
+        {"rows": part.rows, "fingerprint": part.fingerprint[:12], "snapshots": json.dumps(part.spec["snapshots"])}
+        for part in saved.parts
+    ]
+    lines = [f"{label:12} {value}" for label, value in _kept(saved).items()]
+    lines += [f"{'features':12} {', '.join(whole.features)}", f"{'fingerprint':12} {whole.fingerprint}", ""]
+    data = {**_kept(saved), "features": list(whole.features), "fingerprint": whole.fingerprint, "spec": saved.spec}
+    return Report(parts, heading="\n".join(lines), data=data)
+
+
+def _kept(saved: SavedTrainingSet) -> dict[str, Any]:
+    spec = saved.spec
+    return {
+        "name": saved.name,
+        "rows": saved.rows,
+        "columns": len(saved.features),
+        "label": spec["label"],
+        "lag": spec["lag"],
+        "parts": len(saved.parts),
+        "saved": saved.saved_at.replace(microsecond=0),
+    }
 
 
 def _line(finding: Finding) -> dict[str, str]:

@@ -105,10 +105,10 @@ class SavedTrainingSets:
             UnknownReferenceError: there is none.
         """
         place = self._place(name)
+        if name not in self._names():
+            self.find(name)  # says what there is
         with self.writing(name):
-            if not (place / _MANIFEST).exists():
-                self.find(name)
-            (place / _MANIFEST).unlink()
+            (place / _MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(place, ignore_errors=True)
 
     @contextmanager

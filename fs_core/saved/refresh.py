@@ -32,6 +32,7 @@ def refresh(saved_sets: SavedTrainingSets, registry: Registry, offline: OfflineS
         SchemaError: the spine's columns aren't those it was saved with.
     """
     table = to_table(spine, "the spine")
+    saved_sets.find(name)  # or a mistyped name would make a directory
     with saved_sets.writing(name):
         saved, have = saved_sets.find(name), saved_sets.load(name)
         fitting = _fitted(table, have.table.drop_columns(list(have.features)), name)

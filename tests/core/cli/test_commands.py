@@ -278,6 +278,28 @@ class TestLeaks:
         assert "Did you mean 'bought'" in refusal(shop(*words))
 
 
+class TestTrainingSets:
+    def test_what_is_kept_is_listed_shown_and_dropped(self, shop: Fs) -> None:
+        """Name, rows, parts and how each was made; a damaged one is refused, and can be dropped."""
+        assert "no training set is saved" in shop("training-sets").stdout
+        shop("write", "spending", "rows.csv")
+        with FeatureStore(".") as store:
+            spine = {"user_id": ["007"], "event_timestamp": [datetime(2024, 1, 3, tzinfo=UTC)]}
+            store.save_training_set(store.get_historical_features(spine, "spending", lag="1d"), "lagged")
+            fingerprint = store.load_training_set("lagged").fingerprint
+        (row,) = answer(shop("training-sets", "--json"))
+        assert (row["name"], row["rows"], row["columns"], row["lag"], row["parts"]) == ("lagged", 1, 2, "1d", 1)
+        shown = answer(shop("training-sets", "lagged", "--json"))
+        assert (shown["fingerprint"], shown["spec"]["snapshots"]) == (fingerprint, {"spending": 0})
+        assert fingerprint in shop("training-sets", "lagged").stdout
+        assert "Did you mean 'lagged'" in refusal(shop("training-sets", "laged"))
+        assert "Which one?" in refusal(shop("training-sets", "--drop"), 2)
+        next(Path("training_sets/lagged").glob("*.parquet")).write_bytes(b"")
+        assert "is damaged" in refusal(shop("training-sets", "lagged"))
+        assert "dropped lagged" in shop("training-sets", "lagged", "--drop").stdout
+        assert answer(shop("training-sets", "--json")) == []
+
+
 class TestForPrograms:
     def test_json_holds_every_type(self, fs: Fs) -> None:
         """Times are ISO 8601, bytes base64, decimals and NaN text: json.loads reads it all."""
