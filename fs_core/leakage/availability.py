@@ -23,18 +23,17 @@ _ENOUGH = 5
 """Measured delays from which a typical one can be told."""
 
 
-def check_availability(subject: Subject) -> Iterator[Finding]:
-    """Yield the views that don't say when their facts are known, or say it too early."""
-    for view, _ in subject.views:
-        if view.available_at is not None:
-            continue
-        history = subject.history(view)
-        delay = numbers(history[AVAILABLE_AT]) - numbers(history[EVENT_TIME])
-        measured = delay > view.lag_micros
-        contradicted = list(_contradicted(subject, view, history, delay, measured))
-        yield from contradicted
-        if not contradicted and view.lag_micros == 0 and not measured.all():
-            yield _undeclared(subject, view, int((~measured).sum()), len(history))
+def check_availability(subject: Subject, view: FeatureView) -> Iterator[Finding]:
+    """Yield a finding if a view doesn't say when its facts are known, or says it too early."""
+    if view.available_at is not None:
+        return
+    history = subject.history(view)
+    delay = numbers(history[AVAILABLE_AT]) - numbers(history[EVENT_TIME])
+    measured = delay > view.lag_micros
+    contradicted = list(_contradicted(subject, view, history, delay, measured))
+    yield from contradicted
+    if not contradicted and view.lag_micros == 0 and not measured.all():
+        yield _undeclared(subject, view, int((~measured).sum()), len(history))
 
 
 def _undeclared(subject: Subject, view: FeatureView, assumed: int, written: int) -> Finding:

@@ -53,13 +53,14 @@ def check_leakage(
 
 def _findings(subject: Subject, moments: Any, claims: Mapping[str, pa.ChunkedArray]) -> Iterator[Finding]:
     label = subject.spine[subject.query.label] if subject.query.label else None
-    yield from check_availability(subject)
-    yield from check_truncation(subject, moments)
-    if label is not None:
-        yield from check_label(subject, label)
-        yield from check_crowding(subject, label)
-    if claims:
-        yield from check_claims(subject, claims, label)
+    for view in subject.views:
+        yield from check_availability(subject, view)
+        yield from check_truncation(subject, view, moments)
+        if label is not None:
+            yield from check_label(subject, view, label)
+            yield from check_crowding(subject, view, label)
+        yield from check_claims(subject, view, claims, label)
+        subject.forget(view)
 
 
 def _drawn(table: pa.Table, rows: int, seed: int) -> pa.Table:

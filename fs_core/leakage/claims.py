@@ -28,21 +28,21 @@ _MOSTLY = 0.5
 
 
 def check_claims(
-    subject: Subject, claims: Mapping[str, pa.ChunkedArray], label: pa.ChunkedArray | None
+    subject: Subject, view: FeatureView, claims: Mapping[str, pa.ChunkedArray], label: pa.ChunkedArray | None
 ) -> Iterator[Finding]:
     """Yield columns that aren't what the as-of rule gives.
 
     Args:
         subject: what is examined.
+        view: whose features.
         claims: columns made elsewhere, by the feature's column in a result; as long as the spine.
         label: the label of every row, if there is one.
     """
-    for view, features in subject.views:
-        claimed = {f: _as_declared(claims[f.column], view, f) for f in features if f.column in claims}
-        if claimed:
-            later = _later_answers(subject, view)
-            for feature, column in claimed.items():
-                yield from _check_feature(subject, view, feature, column, later[feature.name], label)
+    claimed = {f: _as_declared(claims[f.column], view, f) for f in subject.features(view) if f.column in claims}
+    if claimed:
+        later = _later_answers(subject, view)
+        for feature, column in claimed.items():
+            yield from _check_feature(subject, view, feature, column, later[feature.name], label)
 
 
 def _check_feature(

@@ -29,23 +29,22 @@ _SHARE = 0.05
 """Of the spine's rows, how many a fact must follow right away for it to matter."""
 
 
-def check_label(subject: Subject, label: pa.ChunkedArray) -> Iterator[Finding]:
-    """Yield features that predict the label suspiciously well.
+def check_label(subject: Subject, view: FeatureView, label: pa.ChunkedArray) -> Iterator[Finding]:
+    """Yield a view's features that predict the label suspiciously well.
 
     Args:
         subject: what is examined.
+        view: whose features.
         label: the label of every row; rows without one don't count.
     """
-    labelled = np.flatnonzero(label.is_valid().to_numpy())
-    asked = targets(label.take(pa.array(labelled)))
-    for view, features in subject.views:
-        answers = subject.answers(view)
-        for feature in features:
-            if not can_be_ranked(view.features[feature.name]):
-                continue
-            found = strongest(answers[feature.name].take(pa.array(labelled)), asked)
-            if found is not None and is_suspicious(found):
-                yield _too_good(subject, view, feature, found, label)
+    labelled = pa.array(np.flatnonzero(label.is_valid().to_numpy()))
+    asked = targets(label.take(labelled))
+    for feature in subject.features(view):
+        if not can_be_ranked(view.features[feature.name]):
+            continue
+        found = strongest(subject.answers(view)[feature.name].take(labelled), asked)
+        if found is not None and is_suspicious(found):
+            yield _too_good(subject, view, feature, found, label)
 
 
 def is_suspicious(found: Strength) -> bool:
@@ -71,31 +70,28 @@ def _too_good(
     )
 
 
-def check_crowding(subject: Subject, label: pa.ChunkedArray) -> Iterator[Finding]:
-    """Yield views whose facts happen right after the labelled moments, as consequences do.
+def check_crowding(subject: Subject, view: FeatureView, label: pa.ChunkedArray) -> Iterator[Finding]:
+    """Yield a finding if a view's facts happen right after the labelled moments, as consequences do.
 
     Where facts don't know of the labels, an entity's next fact is as likely to come within a given time after a
     moment as its last one is to lie within it before. The rule keeps such facts out of these very rows; but a
     moment recorded a little late, or a clock a little off, lets them in.
     """
     labelled = label.is_valid().to_numpy()
-    for view, _ in subject.views:
-        clock = EntityClock(view, subject.history(view), EVENT_TIME)
-        near = max(1, clock.spacing() // _NEAR or clock.span() // _NEAR // 10)
-        before, after = clock.around(subject.narrow(view), subject.micros)
-        rows = np.flatnonzero(labelled & (after <= near))
-        measured = {
-            "after": len(rows),
-            "before": int((labelled & (before <= near)).sum()),
-            "labelled": int(labelled.sum()),
-            "within, seconds": near / 10**6,
-        }
-        either = max(1, measured["after"] + measured["before"])
-        if (
-            measured["after"] - measured["before"] >= CERTAIN * np.sqrt(either)
-            and len(rows) >= _SHARE * measured["labelled"]
-        ):
-            yield _crowded(subject, view, rows, after[rows], measured)
+    clock = EntityClock(view, subject.history(view), EVENT_TIME)
+    near = max(1, clock.spacing() // _NEAR or clock.span() // _NEAR // 10)
+    before, after = clock.around(subject.narrow(view), subject.micros)
+    rows = np.flatnonzero(labelled & (after <= near))
+    earlier = int((labelled & (before <= near)).sum())
+    measured = {
+        "after": len(rows),
+        "before": earlier,
+        "labelled": int(labelled.sum()),
+        "within, seconds": near / 10**6,
+    }
+    by_chance = CERTAIN * np.sqrt(max(1, len(rows) + earlier))
+    if len(rows) - earlier >= by_chance and len(rows) >= _SHARE * measured["labelled"]:
+        yield _crowded(subject, view, rows, after[rows], measured)
 
 
 def _crowded(subject: Subject, view: FeatureView, rows: Rows, after: Micros, measured: dict[str, Any]) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,9 +42,18 @@ class Subject:
         self._histories: dict[FeatureView, pa.Table] = {}
 
     @property
-    def views(self) -> Iterator[tuple[FeatureView, list[SelectedFeature]]]:
-        """The views, each with the features asked for."""
-        yield from self.query.selection.views.items()
+    def views(self) -> list[FeatureView]:
+        """The views asked for."""
+        return list(self.query.selection.views)
+
+    def features(self, view: FeatureView) -> list[SelectedFeature]:
+        """Return the features asked for of a view."""
+        return self.query.selection.views[view]
+
+    def forget(self, view: FeatureView) -> None:
+        """Give up what was read of a view: histories may be large."""
+        for kept in (self._narrow, self._answers, self._histories):
+            kept.pop(view, None)
 
     def narrow(self, view: FeatureView) -> pa.Table:
         """Return the view's keys of every row, and `TIME`, the moment looked up."""
@@ -71,7 +80,7 @@ class Subject:
 
     def names(self, view: FeatureView) -> list[str]:
         """Return the names, in the view, of the features asked for."""
-        return [feature.name for feature in self.query.selection.views[view]]
+        return [feature.name for feature in self.features(view)]
 
     def evidence(self, view: FeatureView, rows: Sequence[int] | Rows, columns: Mapping[str, Any]) -> pa.Table:
         """Return keys and moment of the first of some rows, beside other columns.

@@ -35,18 +35,9 @@ def draw_moments(subject: Subject, samples: int, seed: int) -> Micros:
     return np.sort(np.random.default_rng(seed).choice(own, samples, replace=False))
 
 
-def check_truncation(subject: Subject, moments: Micros) -> Iterator[Finding]:
-    """Yield the features whose answers change once the future is deleted."""
-    order = np.argsort(subject.micros, kind="stable")
-    asked = []
-    for moment in moments.tolist():
-        end = int(np.searchsorted(subject.micros[order], moment, side="right"))
-        asked.append((moment, order[max(0, end - _ROWS_A_MOMENT) : end]))
-    for view, _ in subject.views:
-        yield from _check_view(subject, view, asked)
-
-
-def _check_view(subject: Subject, view: FeatureView, asked: list[tuple[int, Rows]]) -> Iterator[Finding]:
+def check_truncation(subject: Subject, view: FeatureView, moments: Micros) -> Iterator[Finding]:
+    """Yield a view's features whose answers change once the future is deleted."""
+    asked = _last_rows(subject, moments)
     rows = np.concatenate([places for _, places in asked]) if asked else np.zeros(0, np.int64)
     if not len(rows):
         return
@@ -62,6 +53,13 @@ def _check_view(subject: Subject, view: FeatureView, asked: list[tuple[int, Rows
     rest = np.union1d(where[EVENT_TIME], where[STATUS])
     if len(rest) and not any(len(where[name]) for name in columns):
         yield _finding(subject, view, None, rows, rest, found[EVENT_TIME], without[EVENT_TIME])
+
+
+def _last_rows(subject: Subject, moments: Micros) -> list[tuple[int, Rows]]:
+    """Return each moment with the rows of the spine to ask for: the last ones up to it."""
+    order = np.argsort(subject.micros, kind="stable")
+    ends = np.searchsorted(subject.micros[order], moments, side="right").tolist()
+    return [(m, order[max(0, end - _ROWS_A_MOMENT) : end]) for m, end in zip(moments.tolist(), ends, strict=True)]
 
 
 def _finding(

@@ -27,6 +27,7 @@ from fs_core.offline.connection import connect, literal, moment, quoted
 from fs_core.offline.contract import EMPTY, Snapshot, Watermark
 from fs_core.offline.delta_log import DeltaLog
 from fs_core.offline.layout import MONTH, as_declared, lay_out
+from fs_core.offline.leftovers import remove_leftovers
 from fs_core.times import MICROSECONDS
 
 _COMMIT_SECONDS = 60.0  # how long an append tries again after other writers won the race
@@ -126,7 +127,7 @@ class DeltaOfflineStore:
         return self._run(view, sql if candidates else None, history_schema(view)), Watermark(snapshot, until)
 
     def compact(self, view: FeatureView) -> Snapshot:
-        """See `OfflineStore.compact`. Files of earlier states stay, so training sets can be made again."""
+        """See `OfflineStore.compact`. Files of earlier states stay; those that no state ever had are removed."""
         place = self._place(view)
         if self.snapshot(view) == EMPTY:
             return EMPTY
@@ -134,6 +135,7 @@ class DeltaOfflineStore:
             for attempt in _attempts():
                 with attempt:
                     DeltaTable(str(place)).optimize.compact(target_size=_FILE_BYTES, post_commithook_properties=_HOOKS)
+            remove_leftovers(place)
             state = self.snapshot(view)
             self._engine.prepare(view, self._files(view, state))
         return state

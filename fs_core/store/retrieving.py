@@ -126,7 +126,7 @@ class Retrieving(Parts):
           was known.
 
         What a source's own SQL looked up ahead, before its rows were written, only the label can show. Reads
-        the clocks and the features asked for of each view's whole history into memory.
+        the clocks and the features asked for of one view's whole history after another into memory.
 
         Args:
             features: as in `get_historical_features`.
