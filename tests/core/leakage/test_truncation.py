@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,11 +18,12 @@ from fs_core.asof import AVAILABLE_AT, EVENT_TIME, TIME, history_schema
 from fs_core.asof.engine import AsOfEngine, Found
 from fs_core.asof.index.engine import IndexEngine
 from fs_core.asof.plain import PlainEngine
+from fs_core.cli.output import plain
 from fs_core.definitions import Entity, FeatureView, Field
 from fs_core.leakage import Finding, LeakageReport, Severity
 from fs_core.leakage.check import check_leakage
 from fs_core.offline.delta import DeltaOfflineStore
-from fs_core.retrieval import Query
+from fs_core.retrieval import Query, historical_features
 from fs_core.selection import SelectedFeature, Selection
 from fs_core.testing.histories import moments, scenarios, spines
 from fs_core.testing.oracle import bits, oracle_as_of
@@ -77,6 +79,25 @@ def test_our_engines_see_nothing_of_the_future(fresh_directory: Callable[[], Pat
     directory = fresh_directory()
     engine = data.draw(st.sampled_from([PlainEngine(), IndexEngine(directory / "index")]))
     assert leaks(check(directory, scenario.view, engine, scenario.history, spine)) == []
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_any_history_passes_the_whole_check(fresh_directory: Callable[[], Path], data: st.DataObject) -> None:
+    """Whatever the types, with labels and with columns that the store itself joined: no leak, and a report to read."""
+    scenario = data.draw(scenarios())
+    view = scenario.view
+    spine = data.draw(spines(scenario, max_rows=12))
+    label = data.draw(st.lists(st.none() | st.booleans(), min_size=len(spine), max_size=len(spine)))
+    offline = DeltaOfflineStore(fresh_directory())
+    history = scenario.history.select(history_schema(view).names).cast(history_schema(view))
+    query = query_of(view, offline.append(view, history), "the label")
+    joined = historical_features(offline, spine.append_column("the label", pa.array(label, pa.bool_())), query).table
+    report = check_leakage(offline, joined, query, samples=5, rows=10**6, seed=0)
+    assert report.checked["claims"] == list(view.features)
+    assert [f for f in report.findings if f.check in ("truncation", "claims")] == []
+    assert len(str(report).splitlines()) > len(report.findings)
+    assert json.dumps(plain(report.to_dict()))
 
 
 @settings(max_examples=25)

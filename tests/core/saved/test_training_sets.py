@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,59 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fs_core import Entity, FeatureStore, FeatureView, Field, TrainingSet
-from fs_core.errors import DataError, DefinitionError, SavedTrainingSetError, SchemaError, UnknownReferenceError
+from fs_core import FeatureStore
+from fs_core.errors import DefinitionError, SavedTrainingSetError, UnknownReferenceError
 from fs_core.saved import directory
-from fs_core.saved.refresh import new_rows
 from fs_core.testing.histories import scenarios, spines
-from fs_core.testing.oracle import bits
+from tests.core.saved.sets import ask, files, labels, same
 
 SPAWN = multiprocessing.get_context("spawn")
-T0 = datetime(2024, 1, 1, tzinfo=UTC)
-THING = Entity("thing", keys={"thing": "int64"}, description="A thing.")
-
-
-def labels(*numbers: int, **columns: Any) -> pa.Table:
-    """One labelled moment for each number, an hour apart; things are four."""
-    rows = {
-        "thing": [n % 4 for n in numbers],
-        "event_timestamp": pa.array([T0 + timedelta(hours=n, minutes=30) for n in numbers], pa.timestamp("us", "UTC")),
-        "late": pa.array([n % 3 == 0 for n in numbers], pa.bool_()),
-    }
-    return pa.table({**rows, **columns})
-
-
-def facts(*numbers: int) -> dict[str, Any]:
-    """One fact for each number, an hour apart."""
-    times = [T0 + timedelta(hours=n) for n in numbers]
-    return {"thing": [n % 4 for n in numbers], "event_timestamp": times, "x": list(numbers)}
-
-
-@pytest.fixture
-def filled(store: FeatureStore) -> FeatureStore:
-    """A store with forty facts of four things."""
-    store.apply(FeatureView("facts", entity=THING, fields=[Field("x", "int64", "X.")], description="Facts."))
-    store.write("facts", facts(*range(40)))
-    return store
-
-
-def ask(store: FeatureStore, spine: Any, **settings: Any) -> TrainingSet:
-    """Return the training set of a spine."""
-    return store.get_historical_features(spine, "facts", label="late", **settings)
-
-
-def files(store: FeatureStore, name: str = "") -> list[str]:
-    """Return the names of the files that the store keeps for training sets."""
-    place = Path(store.directory) / "training_sets" / name
-    return sorted(path.name for path in place.rglob("*") if path.is_file() and path.name != ".lock")
-
-
-def same(left: TrainingSet, right: TrainingSet) -> bool:
-    """Whether two training sets are equal in every bit, type and name."""
-    assert left.table.schema.equals(right.table.schema, check_metadata=True)
-    assert [bits(row) for row in left.table.to_pylist()] == [bits(row) for row in right.table.to_pylist()]
-    names = ("features", "keys", "timestamp", "label", "spec", "fingerprint")
-    return all(getattr(left, name) == getattr(right, name) for name in names)
 
 
 class TestSavingAndLoading:
@@ -244,126 +196,6 @@ class TestDamage:
         (Path(filled.directory) / "training_sets").write_text("a file where the directory should be")
         with pytest.raises(SavedTrainingSetError, match="can't be written"):
             filled.save_training_set(ask(filled, labels(1)), "kept")
-
-
-class TestRefreshing:
-    def test_only_new_rows_are_looked_up(self, filled: FeatureStore) -> None:
-        """Rows there before keep their bits, though history says otherwise now; the whole can be made again."""
-        made = ask(filled, labels(*range(20)))
-        filled.save_training_set(made, "kept")
-        filled.write("facts", {**facts(8), "x": [-8]})
-        filled.write("facts", facts(*range(40, 60)))
-        assert filled.refresh_training_set("kept", labels(*range(50))) == 30
-        loaded = filled.load_training_set("kept")
-        assert loaded.table.slice(0, 20).equals(made.table)
-        assert loaded.table.slice(20).equals(ask(filled, labels(*range(20, 50))).table)
-        assert loaded.spec["parts"] == [
-            {"rows": 20, "snapshots": {"facts": 0}},
-            {"rows": 30, "snapshots": {"facts": 2}},
-        ]
-        again = filled.recreate(json.loads(json.dumps(loaded.spec)), labels(*range(50)))
-        assert same(again, loaded)
-        assert ask(filled, labels(*range(50))).fingerprint != loaded.fingerprint
-        for part in filled.list_training_sets()[0].parts:
-            rows = labels(*range(20)) if part.rows == 20 else labels(*range(20, 50))
-            assert filled.recreate(part.spec, rows).fingerprint == part.fingerprint
-
-    def test_where_history_agrees_it_is_the_one_shot_set(self, filled: FeatureStore) -> None:
-        """Added bit by bit or made at once: one fingerprint."""
-        filled.save_training_set(ask(filled, labels(*range(5))), "kept")
-        for end in (9, 9, 30):
-            filled.refresh_training_set("kept", labels(*range(end)))
-        assert filled.load_training_set("kept").fingerprint == ask(filled, labels(*range(30))).fingerprint
-        assert filled.list_training_sets()[0].rows == 30
-
-    def test_nothing_new_writes_nothing(self, filled: FeatureStore) -> None:
-        """The same spine in another order adds no row and no part."""
-        filled.save_training_set(ask(filled, labels(*range(20))), "kept")
-        before = files(filled, "kept")
-        assert filled.refresh_training_set("kept", labels(*reversed(range(20)))) == 0
-        assert filled.refresh_training_set("kept", labels(3, 4)) == 0
-        assert files(filled, "kept") == before
-
-    def test_duplicates_are_counted(self, filled: FeatureStore) -> None:
-        """Of three equal rows one was there: two are new. Another label is another row."""
-        filled.save_training_set(ask(filled, labels(1, 2)), "kept")
-        assert filled.refresh_training_set("kept", labels(1, 1, 1, 2)) == 2
-        assert filled.refresh_training_set("kept", labels(1, 1, 1, 2)) == 0
-        assert filled.refresh_training_set("kept", labels(1, late=[None])) == 1
-        assert filled.load_training_set("kept").table["thing"].to_pylist() == [1, 2, 1, 1, 1]
-
-    def test_versions_stay_pinned(self, filled: FeatureStore) -> None:
-        """A new current version of a view doesn't change what is added."""
-        filled.save_training_set(ask(filled, labels(1)), "kept")
-        fields = [Field("x", "int32", "X.")]
-        filled.apply(FeatureView("facts", entity=THING, fields=fields, version="2.0.0", description="Others."))
-        assert filled.refresh_training_set("kept", labels(1, 9)) == 1
-        assert filled.load_training_set("kept").table["x"] == pa.chunked_array([[1, 9]], pa.int64())
-
-    def test_lagged_sets_look_back_as_before(self, filled: FeatureStore) -> None:
-        """The lag is part of what is refreshed."""
-        filled.save_training_set(ask(filled, labels(1, 2), lag="4h"), "kept")
-        filled.refresh_training_set("kept", labels(1, 2, 30))
-        assert filled.load_training_set("kept").table["x"].to_pylist() == [None, None, 26]
-
-    def test_spines_that_do_not_fit(self, filled: FeatureStore) -> None:
-        """Missing, further or other columns are named; columns in another order or a narrower type fit."""
-        filled.save_training_set(ask(filled, labels(1, 2)), "kept")
-        with pytest.raises(SchemaError, match="no column 'thing'"):
-            filled.refresh_training_set("kept", labels(3).drop_columns(["thing"]))
-        with pytest.raises(SchemaError, match="'weight', which was not saved"):
-            filled.refresh_training_set("kept", labels(3, weight=[1.0]))
-        with pytest.raises(SchemaError, match="'thing' is string, declared as int64"):
-            filled.refresh_training_set("kept", labels(3, thing=["x"]))
-        narrow = labels(2, 3, thing=pa.array([2, 3], pa.int8())).select(["late", "event_timestamp", "thing"])
-        assert filled.refresh_training_set("kept", narrow) == 1
-
-    def test_a_split_set_is_made_again_too(self, filled: FeatureStore) -> None:
-        """Past and future of a refreshed set know which of their rows read which states."""
-        filled.save_training_set(ask(filled, labels(*range(20))), "kept")
-        filled.write("facts", {**facts(8), "x": [-8]})
-        filled.refresh_training_set("kept", labels(*range(30)))
-        loaded = filled.load_training_set("kept")
-        past, future = loaded.split_by_time(T0 + timedelta(hours=10))
-        assert [part["rows"] for part in past.spec["parts"]] == [10, 0]
-        assert [part["rows"] for part in future.spec["parts"]] == [10, 10]
-        assert same(filled.recreate(past.spec, labels(*range(10))), past)
-        assert same(filled.recreate(future.spec, labels(*range(10, 30))), future)
-        filled.save_training_set(future, "future")
-        assert same(filled.load_training_set("future"), future)
-        with pytest.raises(DataError, match="30 rows, the training set 20"):
-            filled.recreate(future.spec, labels(*range(30)))
-        with pytest.raises(DataError, match="the parts of its spec 20"):
-            filled.save_training_set(replace(future, table=loaded.table), "wrong")
-
-    @given(data=st.data())
-    def test_new_rows_are_what_counting_says(self, data: st.DataObject) -> None:
-        """Nulls, NaN, text and lists identify rows; a multiset difference in plain Python agrees."""
-        kinds = data.draw(
-            st.sampled_from([("int64", "string"), ("float64", "bool"), ("list", "timestamp"), ("int64",)])
-        )
-        pools: dict[str, Any] = {
-            "int64": (pa.int64(), [None, 0, -1, 2**62]),
-            "string": (pa.string(), [None, "", "a"]),
-            "float64": (pa.float64(), [None, 0.5, float("nan")]),
-            "bool": (pa.bool_(), [None, True, False]),
-            "list": (pa.list_(pa.int8()), [None, [], [1], [None]]),
-            "timestamp": (pa.timestamp("us", "UTC"), [None, T0]),
-        }
-        row = st.tuples(*(st.sampled_from(pools[kind][1]) for kind in kinds))
-        have, asked = data.draw(st.lists(row, max_size=12)), data.draw(st.lists(row, max_size=12))
-
-        def table(rows: list[Any]) -> pa.Table:
-            return pa.table({kind: pa.array([r[i] for r in rows], pools[kind][0]) for i, kind in enumerate(kinds)})
-
-        left = [repr(r) for r in have]
-        expected = []
-        for place, r in enumerate(asked):
-            if repr(r) in left:
-                left.remove(repr(r))
-            else:
-                expected.append(place)
-        assert new_rows(table(have), table(asked)).tolist() == expected
 
 
 def _save_and_be_killed(place: str, name: str, step: str) -> None:
