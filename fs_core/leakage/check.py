@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.errors import DataError
+from fs_core.errors import DataError, SchemaError
 from fs_core.interchange import to_table
 from fs_core.leakage.availability import check_availability
 from fs_core.leakage.claims import check_claims
@@ -34,6 +34,10 @@ def check_leakage(
             raise DataError(f"{name}={value!r} is not a number; pass 1 or more.")
     table = to_table(spine, "the spine")
     require_columns([query.timestamp, *([query.label] if query.label else [])], table.column_names, "the spine")
+    if query.label and not can_be_ranked(table[query.label].type):
+        raise SchemaError(
+            f"label {query.label!r} is {table[query.label].type}. A label is a number, a class or a flag."
+        )
     table = _drawn(table.filter(table[query.timestamp].is_valid()), rows, seed)
     claims = {name: table[name] for name in query.selection.columns if name in table.column_names}
     subject = Subject(offline, query, table.drop_columns(list(claims)))

@@ -291,3 +291,8 @@ class TestTheReport:
             honest.check_leakage("visit", labels())
         with pytest.raises(SchemaError, match="Did you mean 'bought'"):
             honest.check_leakage("visits", labels(), "bougt")
+
+    def test_a_list_is_no_label(self, honest: FeatureStore) -> None:
+        """It is named with its type."""
+        with pytest.raises(SchemaError, match="label 'pair' is list<item: int64>"):
+            honest.check_leakage("visits", labels(pair=[[1]] * 560), "pair")
