@@ -13,6 +13,7 @@
     ├── SourceError                   a source that is missing, or SQL that fails
     ├── RegistryError                 the registry can't be read or written
     ├── OfflineStoreError             history can't be read or written
+    ├── SavedTrainingSetError         a saved training set that is damaged, or in the way of another
     └── OnlineStoreError              the online store can't answer
         ├── NotOnlineError            ... because the view was not declared online
         ├── OnlineUnavailableError    ... because the server doesn't
@@ -43,6 +44,7 @@ __all__ = [
     "OnlineStoreError",
     "OnlineUnavailableError",
     "RegistryError",
+    "SavedTrainingSetError",
     "SchemaError",
     "SourceError",
     "UnknownReferenceError",
@@ -101,6 +103,10 @@ class RegistryError(FeatureStoreError):
 
 class OfflineStoreError(FeatureStoreError):
     """History can't be read or written."""
+
+
+class SavedTrainingSetError(FeatureStoreError):
+    """A saved training set is damaged, can't be written, or is there already."""
 
 
 class OnlineStoreError(FeatureStoreError):
