@@ -130,6 +130,11 @@ class CorruptRowError(OnlineStoreError):
 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_WITH_USERS = frozenset(
+    {"redis", "rediss", "valkey", "valkeys", "unix", "sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle"}
+)
+"""Schemes of URLs in which what stands alone before the `@` is a user. In any other it may be a password
+that begins with `//`, behind a user taken for a scheme."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -155,6 +160,9 @@ def redact_url(url: str) -> str:
     start = scheme.end() if scheme else 0
     credentials, at, place = url[start:].rpartition("@")
     user, colon, _ = credentials.partition(":")
-    hidden = f"{user}:***" if colon else user
+    lone = (
+        user if not at or not scheme or scheme[0].partition(":")[0].partition("+")[0].lower() in _WITH_USERS else "***"
+    )
+    hidden = f"{user}:***" if colon else lone
     shown = hidden + at + ("..." if "?" in credentials else place)
     return url[:start] + shown.partition("?")[0]
