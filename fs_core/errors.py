@@ -160,9 +160,8 @@ def redact_url(url: str) -> str:
     start = scheme.end() if scheme else 0
     credentials, at, place = url[start:].rpartition("@")
     user, colon, _ = credentials.partition(":")
-    lone = (
-        user if not at or not scheme or scheme[0].partition(":")[0].partition("+")[0].lower() in _WITH_USERS else "***"
-    )
+    kind = url[:start].partition(":")[0].partition("+")[0].lower()
+    lone = "***" if at and scheme and kind not in _WITH_USERS else user
     hidden = f"{user}:***" if colon else lone
     shown = hidden + at + ("..." if "?" in credentials else place)
     return url[:start] + shown.partition("?")[0]
