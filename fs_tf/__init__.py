@@ -1,5 +1,6 @@
 """tf.data sources over training sets and streams, and the same tensors when serving."""
 
 from fs_tf.dataset import feature_dataset
+from fs_tf.stream import stream_dataset
 
-__all__ = ["feature_dataset"]
+__all__ = ["feature_dataset", "stream_dataset"]

@@ -33,13 +33,13 @@ class Inputs:
 
     Attributes:
         layout: `"columns"`, x is a dict of tensors by name; or `"matrix"`, x is one tensor.
-        encoding: the features that become numbers; None if none does.
+        encoding: the features that become numbers; perhaps none.
         loose: the features that stay texts and lists.
         label: what y is made of; None for elements of x alone.
     """
 
     layout: Layout
-    encoding: Encoding | None
+    encoding: Encoding
     loose: tuple[LooseColumn, ...]
     label: Label | None
 
@@ -71,8 +71,9 @@ class Inputs:
         encoded = encoding.features if encoding else [n for n in names if not LooseColumn.takes(types[n])]
         loose = tuple(LooseColumn(name, types[name], floats) for name in names if name not in encoded)
         _refuse_loose(loose, layout, encoding)
-        if encoding is None and encoded:
-            encoding = Encoding.fit(training_set, features=encoded)
+        if encoding is None:
+            nothing = Encoding((), floats, training_set.timestamp)
+            encoding = Encoding.fit(training_set, features=encoded) if encoded else nothing
         _refuse_clash(encoding, loose)
         return cls(layout, encoding, loose, None if label is None else Label.of(training_set.table, label, floats))
 
@@ -80,9 +81,9 @@ class Inputs:
     def flat(self) -> list[Flat]:
         """Dtype and shape of the arrays that rows are moved as: those of x, then y."""
         found: list[Flat] = []
-        if self.encoding and self.layout == "matrix":
+        if self.layout == "matrix":
             found.append((tf.as_dtype(self.encoding.dtype), (None, self.encoding.width)))
-        elif self.encoding:
+        else:
             found += [(tf.as_dtype(t), (None, *shape)) for t, shape in self.encoding.signature.values()]
         for column in self.loose:
             found += column.flat
@@ -104,9 +105,9 @@ class Inputs:
             SchemaError: a column is missing or has another type.
             ValidationError: a null has nothing to become.
         """
-        numbers = self.encoding.bind(table, moments=moments) if self.encoding else None
         loose = [column.bind(table) for column in self.loose]
-        return BoundInputs(self, numbers, loose, self.label.bind(table) if self.label else None)
+        label = self.label.bind(table) if self.label else None
+        return BoundInputs(self, self.encoding.bind(table, moments=moments), loose, label)
 
     def without_label(self) -> Inputs:
         """Return the same inputs, of x alone."""
@@ -118,7 +119,7 @@ class Inputs:
         y = waiting.pop() if self.label else None
         if self.layout == "matrix":
             return (waiting[0], y) if self.label else waiting[0]
-        x = {name: waiting.pop(0) for name in (self.encoding.signature if self.encoding else ())}
+        x = {name: waiting.pop(0) for name in self.encoding.signature}
         for column in self.loose:
             x[column.name] = column.assemble([waiting.pop(0) for _ in column.flat])
         return (x, y) if self.label else x
@@ -129,16 +130,16 @@ class BoundInputs:
     """A table under its inputs. Immutable, thread-safe."""
 
     inputs: Inputs
-    _numbers: BoundTable | None
+    _numbers: BoundTable
     _loose: list[pa.ChunkedArray]
     _label: Raw | None
 
     def arrays(self, rows: Rows) -> list[Array]:
         """Return rows as the arrays of `Inputs.flat`; fresh."""
         found: list[Array] = []
-        if self._numbers and self.inputs.layout == "matrix":
+        if self.inputs.layout == "matrix":
             found.append(self._numbers.matrix(rows))
-        elif self._numbers:
+        else:
             found += self._numbers.columns(rows).values()
         for column, values in zip(self.inputs.loose, self._loose, strict=True):
             found += column.arrays(values, rows)
@@ -180,7 +181,7 @@ def _refuse_loose(loose: Sequence[LooseColumn], layout: Layout, encoding: Encodi
             )
 
 
-def _refuse_clash(encoding: Encoding | None, loose: Sequence[LooseColumn]) -> None:
+def _refuse_clash(encoding: Encoding, loose: Sequence[LooseColumn]) -> None:
     for column in loose:
-        if encoding and column.name in encoding.signature:
+        if column.name in encoding.signature:
             raise DefinitionError(f"feature {column.name!r} would be named like a mask of the encoding. Rename it.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from fs_core.encoding.raw import Array, Rows
 from fs_core.errors import DataError
-from fs_tf.inputs import Inputs
+from fs_tf.inputs import Flat, Inputs
 from fs_tf.order import IN_ORDER, EpochOrder, Shard
 
 CHUNK_BYTES = 2**21  # enough that a call to Python costs little, little enough to wait for
@@ -71,6 +71,7 @@ def by_position(
     """
     order, chunk = EpochOrder(rows, shard), batching.chunk(inputs.row_bytes)
     taken = shard.size(rows, equal=batching.drop_remainder)
+    elements = batching.elements(taken)
 
     def read_chunk(epoch: Array, number: Array) -> list[Array]:
         start = int(number) * chunk
@@ -78,9 +79,9 @@ def by_position(
 
     def one_epoch(epoch: Any) -> tf.data.Dataset:
         numbers = tf.data.Dataset.range(-(-taken // chunk))
-        return batching.cut(chunks(numbers, inputs, read_chunk, epoch))
+        chunks = numbers.map(plainly(lambda number: inputs.assemble(_call(read_chunk, inputs.flat, epoch, number))))
+        return batching.cut(chunks.prefetch(AHEAD))
 
-    elements = batching.elements(taken)
     if shuffle:
         # The source never ends, and `take` stays outside: an iterator's state then holds which epoch it is in.
         epochs = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
@@ -90,18 +91,29 @@ def by_position(
     return finished(dataset.apply(tf.data.experimental.assert_cardinality(elements)), shard)
 
 
-def chunks(numbers: tf.data.Dataset, inputs: Inputs, read: Callable[..., list[Array]], *given: Any) -> tf.data.Dataset:
-    """Return the chunks that `read(*given, number)` returns, as elements of many rows, a few read ahead."""
+def until_empty(
+    read: Callable[[Array], list[Array]], inputs: Inputs, batching: Batching, shard: Shard
+) -> tf.data.Dataset:
+    """Return the dataset of chunks 0, 1, ... up to the first without rows; its iterators can be saved at any step.
 
-    def one_chunk(number: Any) -> Any:
-        # Not stateful: the same numbers give the same rows, so iterators over it may be saved.
-        types = [dtype for dtype, _ in inputs.flat]
-        tensors = tf.numpy_function(read, [*given, number], types, stateful=False)
-        for tensor, (_, shape) in zip(tensors, inputs.flat, strict=True):
-            tensor.set_shape(shape)
-        return inputs.assemble(tensors)
+    Args:
+        read: returns a chunk's number of rows, int64, then the arrays of `Inputs.flat`.
+        inputs: what a row becomes.
+        batching: how rows are put together.
+        shard: which part of the rows `read` gives.
+    """
+    flat = [(tf.int64, ()), *inputs.flat]
+    numbered = tf.data.Dataset.counter().map(plainly(lambda number: tuple(_call(read, flat, number))))
+    some = numbered.take_while(plainly(lambda rows, *_: rows > 0))
+    return finished(batching.cut(some.map(plainly(lambda _, *moved: inputs.assemble(moved))).prefetch(AHEAD)), shard)
 
-    return numbers.map(plainly(one_chunk)).prefetch(AHEAD)
+
+def _call(read: Callable[..., list[Array]], flat: Sequence[Flat], *given: Any) -> list[Any]:
+    """Return the tensors of what `read` returns; not stateful: the same numbers give the same rows."""
+    tensors: list[Any] = tf.numpy_function(read, given, [dtype for dtype, _ in flat], stateful=False)
+    for tensor, (_, shape) in zip(tensors, flat, strict=True):
+        tensor.set_shape(shape)
+    return tensors
 
 
 def finished(dataset: tf.data.Dataset, shard: Shard) -> tf.data.Dataset:
