@@ -72,8 +72,7 @@ class Inputs:
         loose = tuple(LooseColumn(name, types[name], floats) for name in names if name not in encoded)
         _refuse_loose(loose, layout, encoding)
         if encoding is None:
-            nothing = Encoding((), floats, training_set.timestamp)
-            encoding = Encoding.fit(training_set, features=encoded) if encoded else nothing
+            encoding = Encoding.fit(training_set, features=encoded) if encoded else no_numbers()
         _refuse_clash(encoding, loose)
         return cls(layout, encoding, loose, None if label is None else Label.of(training_set.table, label, floats))
 
@@ -146,6 +145,11 @@ class BoundInputs:
         if self.inputs.label and self._label:
             found.append(self.inputs.label.array(self._label, rows))
         return found
+
+
+def no_numbers() -> Encoding:
+    """Return the encoding of no feature at all."""
+    return Encoding((), _FLOAT32, "")
 
 
 def _names(training_set: TrainingSet, encoding: Encoding | None, features: Sequence[str] | None) -> list[str]:

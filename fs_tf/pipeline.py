@@ -121,6 +121,8 @@ def finished(dataset: tf.data.Dataset, shard: Shard) -> tf.data.Dataset:
     options = tf.data.Options()
     # A prefetch put in behind our back would reach an epoch's end early, and saved iterators forget the epoch.
     options.experimental_optimization.inject_prefetch = False
+    # Chunks out of turn would make a stream be opened again and again.
+    options.experimental_optimization.map_parallelization = False
     policy = tf.data.experimental.AutoShardPolicy
     options.experimental_distribute.auto_shard_policy = policy.DATA if shard.count == 1 else policy.OFF
     return dataset.with_options(options)
