@@ -43,9 +43,9 @@ def feature_dataset(
     training split for vocabularies, fills, masks and ages, and keep it with the model.
 
     Iterators can be saved and restored at any step (`tf.train.Checkpoint(iterator=iterator)`): what is left
-    equals the uninterrupted run, on the same training set, arguments and NumPy release. An iterator that is
-    used up remembers no epoch: to stop between epochs, save an iterator over `dataset.repeat()`. Reading
-    calls Python, so the dataset can't be handed to another process: make it there.
+    equals the uninterrupted run, with the same training set and arguments, on the same releases of this package
+    and NumPy. An iterator that is used up remembers no epoch: to stop between epochs, save an iterator over
+    `dataset.repeat()`. Reading calls Python, so the dataset can't be handed to another process: make it there.
 
     Args:
         training_set: the rows.
@@ -69,7 +69,7 @@ def feature_dataset(
 
     Example:
         >>> dataset = feature_dataset(training, batch_size=1024, shuffle=True, seed=7)   # doctest: +SKIP
-        >>> model.fit(dataset, epochs=3)                                                 # doctest: +SKIP
+        >>> model.fit(dataset, epochs=3, shuffle=False)                                  # doctest: +SKIP
     """
     inputs = Inputs.of(training_set, encoding=encoding, layout=layout, features=features, label=label)
     batching, part = Batching(batch_size, drop_remainder), Shard.of(shard)

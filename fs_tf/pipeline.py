@@ -16,6 +16,7 @@ from fs_tf.order import IN_ORDER, EpochOrder, Shard
 
 CHUNK_BYTES = 2**21  # enough that a call to Python costs little, little enough to wait for
 AHEAD = 2  # chunks read while another is being cut
+_SECOND_SEED = 87654321  # any number but 0: to TensorFlow, two zeros are no seed
 
 Read = Callable[[Rows], list[Array]]
 """Returns rows, by position, as the arrays of `Inputs.flat`."""
@@ -84,8 +85,7 @@ def by_position(
 
     if shuffle:
         # The source never ends, and `take` stays outside: an iterator's state then holds which epoch it is in.
-        epochs = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-        dataset = epochs.flat_map(plainly(one_epoch)).take(elements)
+        dataset = _epochs(seed).flat_map(plainly(one_epoch)).take(elements)
     else:
         dataset = one_epoch(tf.constant(IN_ORDER, tf.int64))
     return finished(dataset.apply(tf.data.experimental.assert_cardinality(elements)), shard)
@@ -106,6 +106,22 @@ def until_empty(
     numbered = tf.data.Dataset.counter().map(plainly(lambda number: tuple(_call(read, flat, number))))
     some = numbered.take_while(plainly(lambda rows, *_: rows > 0))
     return finished(batching.cut(some.map(plainly(lambda _, *moved: inputs.assemble(moved))).prefetch(AHEAD)), shard)
+
+
+def _epochs(seed: int | None) -> tf.data.Dataset:
+    """Return a dataset without end whose first element, an int64, is another one in each iteration."""
+    if seed is None:
+        return tf.data.Dataset.random(rerandomize_each_iteration=True)
+    # By name, Dataset.random would mix `tf.random.set_seed` in, so that the seed alone wouldn't repeat an order.
+    variant = tf.raw_ops.RandomDatasetV2(
+        seed=tf.constant(seed, tf.int64),
+        seed2=tf.constant(_SECOND_SEED, tf.int64),
+        seed_generator=tf.raw_ops.DummySeedGenerator(),
+        rerandomize_each_iteration=True,
+        output_types=[tf.int64],
+        output_shapes=[tf.TensorShape([])],
+    )
+    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.int64))
 
 
 def _call(read: Callable[..., list[Array]], flat: Sequence[Flat], *given: Any) -> list[Any]:
