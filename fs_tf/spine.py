@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from fs_core.errors import DataError
-from fs_core.streaming import in_parts
+from fs_core.streaming import tables_of
 
 _STREAMS = 8  # kept open for iterators that may go on
 
@@ -35,7 +35,7 @@ class SpineStream:
         with self._lock:
             parts = self._waiting.pop((number, size), None)
         if parts is None:
-            parts = in_parts(self._opened(), size)
+            parts = tables_of(self._opened(), size)
             for _ in range(number):
                 next(parts, None)
         found = next(parts, None)
