@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from fs_core import Encoding, TrainingSet
+from fs_core.encoding.label import Label
 from fs_core.errors import DataError
 from fs_tf.inputs import Inputs, Layout
 from fs_tf.order import Shard
@@ -22,12 +23,12 @@ def feature_dataset(
     seed: int | None = None,
     layout: Layout = "columns",
     features: Sequence[str] | None = None,
-    label: str | None = None,
+    label: Label = None,
     encoding: Encoding | None = None,
     drop_remainder: bool = False,
     shard: tuple[int, int] | tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Return a training set's rows as a dataset of `(x, y)`, or of `x` where there is no label.
+    """Return a training set's rows as a dataset of `(x, y)`, or of x alone.
 
     Each epoch holds every row once. Its cardinality is known. Rows are read from the training set's own
     memory, a few MiB at a time; the graph holds none of them.
@@ -54,7 +55,7 @@ def feature_dataset(
         seed: makes the orders repeat, epoch by epoch, as in `tf.data.Dataset.shuffle`.
         layout: `"columns"` or `"matrix"`.
         features: the columns, by default all of the encoding, or else all features.
-        label: the column of y; by default the training set's label.
+        label: the column of y; by default the training set's label; False for x alone.
         encoding: how features become numbers.
         drop_remainder: leave out the rows that fill no batch. The batch size is static then, and every shard
             has the same number of batches.
@@ -65,7 +66,7 @@ def feature_dataset(
         SchemaError: no such column, or one of a type that the layout or encoding doesn't take.
         ValidationError: a null has nothing to become, or a row has no label.
         DefinitionError: arguments contradict each other.
-        DataError: an argument is out of its range, or shards shuffle without a seed.
+        ConfigurationError, DataError: an argument isn't understood, or shards shuffle without a seed.
 
     Example:
         >>> dataset = feature_dataset(training, batch_size=1024, shuffle=True, seed=7)   # doctest: +SKIP

@@ -14,11 +14,11 @@ import tensorflow as tf
 from fs_core import Encoding, TrainingSet
 from fs_core.dtypes import plain_type
 from fs_core.encoding import BoundTable
+from fs_core.encoding.label import Label, LabelColumn, label_name
 from fs_core.encoding.moments import Moments
 from fs_core.encoding.raw import Array, Raw, Rows
-from fs_core.errors import DataError, DefinitionError, SchemaError
+from fs_core.errors import ConfigurationError, DefinitionError, SchemaError
 from fs_core.selection import require_columns
-from fs_tf.labels import Label
 from fs_tf.loose import LooseColumn
 
 Layout = Literal["columns", "matrix"]
@@ -41,7 +41,7 @@ class Inputs:
     layout: Layout
     encoding: Encoding
     loose: tuple[LooseColumn, ...]
-    label: Label | None
+    label: LabelColumn | None
 
     @classmethod
     def of(
@@ -51,7 +51,7 @@ class Inputs:
         encoding: Encoding | None,
         layout: Layout,
         features: Sequence[str] | None,
-        label: str | None,
+        label: Label,
     ) -> Inputs:
         """Return the inputs that a caller asks for; only types count, nothing is learnt from rows.
 
@@ -61,12 +61,12 @@ class Inputs:
             ValidationError: a null has nothing to become.
         """
         if layout not in ("columns", "matrix"):
-            raise DataError(f"layout={layout!r} is none. Pass 'columns' or 'matrix'.")
+            raise ConfigurationError(f"layout={layout!r} is none. Pass 'columns' or 'matrix'.")
         names = _names(training_set, encoding, features)
         floats = encoding.dtype if encoding else _FLOAT32
-        label = training_set.label if label is None else label
-        if label in names:
-            raise DefinitionError(f"column {label!r} is the label. Leave it out of features.")
+        y = label_name(label, training_set.label, "the training set")
+        if y in names:
+            raise DefinitionError(f"column {y!r} is the label. Leave it out of features.")
         types = {name: plain_type(training_set.table.schema.field(name).type) for name in names}
         encoded = encoding.features if encoding else [n for n in names if not LooseColumn.takes(types[n])]
         loose = tuple(LooseColumn(name, types[name], floats) for name in names if name not in encoded)
@@ -74,7 +74,7 @@ class Inputs:
         if encoding is None:
             encoding = Encoding.fit(training_set, features=encoded) if encoded else no_numbers()
         _refuse_clash(encoding, loose)
-        return cls(layout, encoding, loose, None if label is None else Label.of(training_set.table, label, floats))
+        return cls(layout, encoding, loose, None if y is None else LabelColumn.of(training_set.table, y, floats))
 
     @cached_property
     def flat(self) -> list[Flat]:
@@ -86,7 +86,9 @@ class Inputs:
             found += [(tf.as_dtype(t), (None, *shape)) for t, shape in self.encoding.signature.values()]
         for column in self.loose:
             found += column.flat
-        return found + ([self.label.flat] if self.label else [])
+        if self.label:
+            found.append((tf.as_dtype(self.label.part.dtype), (None, *self.label.part.shape)))
+        return found
 
     @property
     def row_bytes(self) -> int:
@@ -107,10 +109,6 @@ class Inputs:
         loose = [column.bind(table) for column in self.loose]
         label = self.label.bind(table) if self.label else None
         return BoundInputs(self, self.encoding.bind(table, moments=moments), loose, label)
-
-    def without_label(self) -> Inputs:
-        """Return the same inputs, of x alone."""
-        return Inputs(self.layout, self.encoding, self.loose, None)
 
     def assemble(self, tensors: Sequence[Any]) -> Any:
         """Return one element from the tensors of `flat`."""

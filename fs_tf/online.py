@@ -57,7 +57,7 @@ class OnlineFeatures:
         columns = tuple(part["column"] for part in spec["features"])
         timestamp = spec["timestamp"]
         shape = TrainingSet(pinned.schema.empty_table(), columns, tuple(spec["keys"]), timestamp, None, spec)
-        self._inputs = Inputs.of(shape, encoding=encoding, layout=layout, features=features, label=None)
+        self._inputs = Inputs.of(shape, encoding=encoding, layout=layout, features=features, label=False)
         self._reader = pinned
 
     @property
@@ -83,7 +83,7 @@ class OnlineFeatures:
         tensors = [tf.constant(array, dtype) for array, (dtype, _) in zip(arrays, self._inputs.flat, strict=True)]
         return self._inputs.assemble(tensors)
 
-    async def call_async(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> Any:
+    async def async_(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> Any:
         """Do what a call does without holding up the event loop."""
         import asyncio
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from fs_core import Encoding, FeatureStore
+from fs_core.encoding.label import Label
 from fs_core.encoding.raw import Array, Rows
 from fs_core.errors import DataError
 from fs_core.interchange import to_table
@@ -37,7 +38,7 @@ def stream_dataset(
     seed: int | None = None,
     layout: Layout = "columns",
     timestamp: str = "event_timestamp",
-    label: str | None = None,
+    label: Label = None,
     lag: timedelta | str | None = None,
     full_names: bool = False,
     encoding: Encoding | None = None,
@@ -64,7 +65,7 @@ def stream_dataset(
         seed: makes the orders repeat.
         layout: `"columns"` or `"matrix"`; see `feature_dataset`.
         timestamp: the spine's time column.
-        label: the spine's label column.
+        label: the spine's label column, False for x alone.
         lag: look this long before each moment.
         full_names: name columns `view__feature`.
         encoding: how features become numbers; fitted on a sample, say. Without one, as in `feature_dataset`.

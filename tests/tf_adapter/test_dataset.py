@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import Encoding
-from fs_core.errors import DataError, DefinitionError, SchemaError, ValidationError
+from fs_core.errors import ConfigurationError, DataError, DefinitionError, SchemaError, ValidationError
 from fs_tf import feature_dataset, pipeline
 from tests.tf_adapter.rows import flat, numbered, read
 
@@ -184,8 +184,8 @@ class TestSpecs:
         assert flat(read(dataset.ragged_batch(4))) == list(range(9))
 
     def test_without_a_label(self) -> None:
-        """A training set without a label gives x alone; a label can be named."""
-        assert set(feature_dataset(numbered(9, label=False)).element_spec) == {"number", "half", "text", "list"}
+        """False gives x alone; a label can be named, and has to be where the training set names none."""
+        assert set(feature_dataset(numbered(9), label=False).element_spec) == {"number", "half", "text", "list"}
         _, y = feature_dataset(numbered(9, label=False), label="half", features=EVERY).element_spec
         assert y == tf.TensorSpec([], tf.float32)
 
@@ -210,9 +210,10 @@ def test_what_is_wrong_is_named() -> None:
             dataclasses.replace(nulls, table=nulls.table.set_column(4, "list", hollow)),
             {},
         ),
-        (ValidationError, "label 'y': 2 of 4 rows have none. Drop those rows", unlabelled, {}),
+        (ValidationError, r"the label 'y' is missing in 2 rows \(the first is row 1\). Drop them", unlabelled, {}),
+        (SchemaError, r"names no label. Pass label='\.\.\.', or label=False", numbered(4, label=False), {}),
         (SchemaError, "no column 'z'. Did you mean 'y'|no column 'z'", training, {"label": "z"}),
-        (SchemaError, "label 'text' is string, which is no number", training, {"label": "text", "features": EVERY}),
+        (SchemaError, "the label 'text' is string, which is no number", training, {"label": "text", "features": EVERY}),
         (DefinitionError, "'number' is the label", training, {"label": "number"}),
         (SchemaError, "no column 'numbr'. Did you mean 'number'", training, {"features": ["numbr"]}),
         (DefinitionError, "names 'half' twice", training, {"features": ["half", "half"]}),
@@ -226,7 +227,7 @@ def test_what_is_wrong_is_named() -> None:
         ),
         (DataError, "batch_size=0 is not a number of rows", training, {"batch_size": 0}),
         (DataError, "batch_size=True is not", training, {"batch_size": True}),
-        (DataError, "layout='rows' is none", training, {"layout": "rows"}),
+        (ConfigurationError, "layout='rows' is none", training, {"layout": "rows"}),
         (DataError, r"shard=\(3, 3\) is no part", training, {"shard": (3, 3)}),
         (DataError, "Pass the same seed", training, {"shard": (0, 3), "shuffle": True}),
         (DataError, "seed='x' is no seed", training, {"shuffle": True, "seed": "x"}),

@@ -106,7 +106,7 @@ def test_numbers_served_are_numbers_trained_on(everything: FeatureStore) -> None
     """Every dtype under an encoding, nulls, unseen words and unknown users among them, in both layouts."""
     training, encoding = trained(everything), fitted(everything)
     for layout in ("columns", "matrix"):
-        (wanted,) = feature_dataset(training, batch_size=10, encoding=encoding, layout=layout)
+        (wanted,) = feature_dataset(training, batch_size=10, label=False, encoding=encoding, layout=layout)
         served = OnlineFeatures(everything, training, encoding, layout=layout)(ASKED, at=NOW)
         assert bits(served) == bits(wanted)
     codes = OnlineFeatures(everything, training, encoding)(ASKED, at=NOW)[COLUMNS["string"]]
@@ -120,7 +120,7 @@ def test_texts_and_lists_served_are_those_trained_on(everything: FeatureStore) -
     loose += ["list<string>[2]", "list<binary>[2]"]
     names = [COLUMNS[dtype] for dtype in loose]
     training = trained(everything)
-    (wanted,) = feature_dataset(training, batch_size=10, features=names)
+    (wanted,) = feature_dataset(training, batch_size=10, label=False, features=names)
     served = OnlineFeatures(everything, training.spec, features=names)(ASKED, at=NOW)
     assert bits(served) == bits(wanted)
     assert served[COLUMNS["string"]].numpy().tolist() == [b"", "ä".encode(), b"", b"unseen", "ä".encode(), b""]
@@ -132,7 +132,7 @@ def test_an_encoding_may_leave_texts_as_they_are(everything: FeatureStore) -> No
     training = trained(everything)
     encoding = Encoding.fit(training, features=[COLUMNS["int32"]], fill=-1)
     asked = [COLUMNS["string"], COLUMNS["int32"]]
-    (wanted,) = feature_dataset(training, batch_size=10, encoding=encoding, features=asked)
+    (wanted,) = feature_dataset(training, batch_size=10, label=False, encoding=encoding, features=asked)
     online = OnlineFeatures(everything, training, encoding, features=asked)
     assert bits(online(ASKED, at=NOW)) == bits(wanted)
     assert set(wanted) == set(asked)
@@ -144,7 +144,7 @@ def test_it_works_elsewhere(everything: FeatureStore) -> None:
     training, encoding = trained(everything), fitted(everything)
     online = OnlineFeatures(everything, training.spec, Encoding.from_json(encoding.to_json()), layout="matrix")
     wanted = bits(online(ASKED, at=NOW))
-    assert bits(asyncio.run(online.call_async(ASKED, at=NOW))) == wanted
+    assert bits(asyncio.run(online.async_(ASKED, at=NOW))) == wanted
     assert bits(pickle.loads(pickle.dumps(online))(ASKED, at=NOW)) == wanted
 
 
@@ -175,7 +175,7 @@ def test_what_cant_be_served_is_refused(everything: FeatureStore) -> None:
 def test_a_dataset_gives_what_the_encoding_gives(everything: FeatureStore) -> None:
     """Every dtype, encoded or not, comes out of a dataset as the encoding says."""
     training, encoding = trained(everything), fitted(everything)
-    (x,) = feature_dataset(training, batch_size=10, encoding=encoding)
+    (x,) = feature_dataset(training, batch_size=10, label=False, encoding=encoding)
     for name, array in encoding.encode(training.table).items():
         assert x[name].dtype == tf.as_dtype(array.dtype)
         np.testing.assert_array_equal(x[name].numpy(), array)

@@ -1,13 +1,12 @@
-"""The label of a dataset: numbers that every row has."""
+"""The label: numbers that every row has."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from fs_core.dtypes import is_supported, plain_type
 from fs_core.encoding.column import ColumnEncoding
@@ -15,10 +14,27 @@ from fs_core.encoding.raw import Array, Raw, Rows
 from fs_core.errors import SchemaError, ValidationError
 from fs_core.selection import require_columns
 
+Label: TypeAlias = str | Literal[False] | None
+"""A column; None for the one that the training set names; False for none at all."""
+
+
+def label_name(label: Label, named: str | None, what: str) -> str | None:
+    """Return the label's column, None if features alone are wanted.
+
+    Raises:
+        SchemaError: there is none.
+    """
+    if label is False:
+        return None
+    name = named if label is None else label
+    if name is None:
+        raise SchemaError(f"{what} names no label. Pass label='...', or label=False for features alone.")
+    return name
+
 
 @dataclass(frozen=True)
-class Label:
-    """How the label becomes a tensor, by the dtypes of `Encoding`; no null has a number to become.
+class LabelColumn:
+    """How the label becomes numbers, by the dtypes of `Encoding`; a null has none to become.
 
     Attributes:
         part: its encoding.
@@ -27,7 +43,7 @@ class Label:
     part: ColumnEncoding
 
     @classmethod
-    def of(cls, table: pa.Table, name: str, floats: np.dtype[Any]) -> Label:
+    def of(cls, table: pa.Table, name: str, floats: np.dtype[Any]) -> LabelColumn:
         """Return the label that a column makes.
 
         Raises:
@@ -36,31 +52,26 @@ class Label:
         require_columns([name], table.column_names, "the training set")
         dtype = plain_type(table.schema.field(name).type)
         length = dtype.list_size if pa.types.is_fixed_size_list(dtype) else None
-        element = dtype if length is None else dtype.value_type
-        if not is_supported(dtype) or not _is_number(element):
+        if not is_supported(dtype) or not _is_number(dtype if length is None else dtype.value_type):
             raise SchemaError(
-                f"label {name!r} is {dtype}, which is no number. Map it to one in the spine, such as a class's place."
+                f"the label {name!r} is {dtype}, which is no number. Make it one, for classes a whole number from 0."
             )
         return cls(ColumnEncoding(name, dtype, floats, length=length))
 
-    @property
-    def flat(self) -> tuple[tf.DType, tuple[int | None, ...]]:
-        """Dtype and shape of the array."""
-        return tf.as_dtype(self.part.dtype), (None, *self.part.shape)
-
     def bind(self, table: pa.Table) -> Raw:
-        """Return the column as `array` takes it.
+        """Return a table's labels as `array` takes them.
 
         Raises:
             SchemaError: the table has no such column, or it has another type.
             ValidationError: a row has no label.
         """
         require_columns([self.part.name], table.column_names, "the table")
-        missing = table[self.part.name].null_count
-        if missing:
+        column = table[self.part.name]
+        if column.null_count:
+            first = int(np.flatnonzero(column.is_null().to_numpy())[0])
             raise ValidationError(
-                f"label {self.part.name!r}: {missing} of {table.num_rows} rows have none. Drop those rows from the "
-                "spine before asking for their features."
+                f"the label {self.part.name!r} is missing in {column.null_count} rows (the first is row {first}). "
+                "Drop them first."
             )
         return self.part.raw(table)
 
