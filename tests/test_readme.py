@@ -75,6 +75,14 @@ def test_training_sets_are_kept_after_the_quickstart(typed: dict[str, object]) -
     assert len(names["kept"]) == 3  # type: ignore[arg-type]
 
 
+def test_keras_learns_and_serves_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The TensorFlow block fits on the quickstart's training set and predicts from its online rows."""
+    pytest.importorskip("tensorflow")
+    printed: list[object] = []
+    exec(compile(snippets("TensorFlow")[0], "README.md", "exec"), {**typed, "print": printed.append})
+    assert printed[0].shape == (3, 1)  # type: ignore[attr-defined]
+
+
 def test_the_command_line_runs_as_written(tmp_path: Path) -> None:
     """Each line of the shell block succeeds where the two files that it names are."""
     (tmp_path / "definitions.py").write_text(DEFINITIONS)
