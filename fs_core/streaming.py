@@ -13,6 +13,7 @@ from fs_core.retrieval import Query, historical_features
 
 if TYPE_CHECKING:
     from fs_core.store.parts import Parts
+    from fs_core.training_set import TrainingSet
 
 
 def stream(offline: Any, spine: Any, query: Query, batch_size: int) -> pa.RecordBatchReader:
@@ -99,6 +100,14 @@ class AsOfReader:
     def spec(self) -> dict[str, Any]:
         """What is read, as in `TrainingSet.spec`."""
         return self._query.spec()
+
+    def rows(self, spine: Any) -> TrainingSet:
+        """Return a spine's rows with their features, as `get_historical_features` does, from the reader's state.
+
+        Raises:
+            SchemaError, NameClashError: as there.
+        """
+        return historical_features(self._store.offline, spine, self._query)
 
     def lookup(self, keys_and_times: Any) -> pa.RecordBatch:
         """Return the features of each row, in the rows' order; other columns don't matter.

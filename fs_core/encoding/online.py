@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from fs_core.encoding.bound import BoundTable
 from fs_core.encoding.encoding import Encoding
 from fs_core.errors import DataError, NotOnlineError, SchemaError, UnknownReferenceError, did_you_mean
@@ -50,9 +52,9 @@ class EncodedReader:
         self.encoding = encoding
         self._pinned = [part["ref"] for part in spec["features"]]
         self._full_names = bool(spec["full_names"])
-        selection = self.store.select(self._pinned, full_names=self._full_names)
-        _refuse_other_meaning(spec, selection)
-        _refuse_unserved(encoding, selection)
+        self._selection = self.store.select(self._pinned, full_names=self._full_names)
+        _refuse_other_meaning(spec, self._selection)
+        _refuse_unserved(encoding, self._selection)
 
     def read(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> BoundTable:
         """Return the entities' rows, ready to encode; ages count to the moment of the read.
@@ -66,10 +68,23 @@ class EncodedReader:
             SchemaError, OnlineStoreError: as there.
             ValidationError: a missing feature has no number to become.
         """
-        found = self.store.get_online_features(
+        return self._bound(self.vectors(entities, at=at, fallback=fallback))
+
+    def vectors(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> FeatureVectors:
+        """Return the entities' rows as they are, the pinned features in the training set's order.
+
+        Raises:
+            SchemaError, OnlineStoreError: as in `FeatureStore.get_online_features`.
+        """
+        return self.store.get_online_features(
             self._pinned, entities, at=at, fallback=fallback, full_names=self._full_names
         )
-        return self._bound(found)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the rows: keys, then features, as `FeatureVectors.to_arrow` returns them."""
+        keys = {key: view.keys[key] for view in self._selection.views for key in view.keys}
+        return pa.schema([*keys.items(), *((f.column, f.view.features[f.name]) for f in self._selection.features)])
 
     async def read_async(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> BoundTable:
         """Do what `read` does without holding up the event loop."""

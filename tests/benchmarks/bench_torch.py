@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from fs_core import FeatureStore, TrainingSet
 from fs_torch import FeatureDataset, FeatureIterableDataset
-from tests.benchmarks.bench_asof import FEATURES, STAMP, fill, history, spine_of
+from tests.benchmarks.asof.workloads import FEATURES, STAMP, declare, history, spine_of
 from tests.benchmarks.timing import Timing, race, show
 
 BATCH = 1024
@@ -133,7 +133,8 @@ def compare_spine(rows: int, history_rows: int, entities: int, runs: int, sketch
     rng = np.random.default_rng(7)
     spine = spine_of(rows, entities, rng).append_column("y", pa.array(np.arange(rows) % 2**20, pa.float32()))
     with tempfile.TemporaryDirectory() as folder, FeatureStore(Path(folder, "store")) as store:
-        fill(store, history(history_rows, entities, rng))
+        declare(store, "numbers")
+        store.write("numbers", history(history_rows, entities, rng))
         store.compact("numbers")
         training = FeatureDataset(store.get_historical_features(spine, "numbers", label="y"))
         dataset = FeatureDataset.from_spine(store, spine, "numbers", label="y")
