@@ -58,7 +58,7 @@ class FeatureDataset(Dataset[Any]):  # type: ignore[misc]
 
     Example:
         >>> from torch.utils.data import DataLoader
-        >>> loader = DataLoader(FeatureDataset(training), batch_size=1024, shuffle=True)  # doctest: +SKIP
+        >>> loader = DataLoader(FeatureDataset(training), batch_size=1024, shuffle=True)
     """
 
     def __init__(

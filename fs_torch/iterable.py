@@ -73,8 +73,8 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         ConfigurationError: an argument isn't understood.
 
     Example:
-        >>> batches = FeatureIterableDataset(training, batch_size=1024, shuffle=True)  # doctest: +SKIP
-        >>> for epoch in range(3):                                                     # doctest: +SKIP
+        >>> batches = FeatureIterableDataset(training, batch_size=1024, shuffle=True)
+        >>> for epoch in range(3):
         ...     batches.set_epoch(epoch)
         ...     for X, y in batches: ...
     """

@@ -39,9 +39,9 @@ class OnlineFeatures:
         SchemaError: the encoding takes a column that no read returns.
 
     Example:
-        >>> online = OnlineFeatures(store, training.spec, encoding)  # doctest: +SKIP
-        >>> model(online({"user_id": [1, 2, 3]}))                    # doctest: +SKIP
-        >>> model(await online.async_({"user_id": [1, 2, 3]}))       # doctest: +SKIP
+        >>> online = OnlineFeatures(store, training.spec, encoding)
+        >>> model(online({"user_id": [1, 2, 3]}))
+        >>> model(await online.async_({"user_id": [1, 2, 3]}))
     """
 
     def __init__(

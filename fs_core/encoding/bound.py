@@ -68,9 +68,9 @@ class BoundTable:
 
     @cached_property
     def _plain(self) -> bool:
-        """Whether every column is a number for each row already, in the matrix's dtype."""
+        """Whether every column is one number for each row, without nulls, masks or ages."""
         return all(
-            raw.valid is None and raw.values.dtype == self.encoding.dtype and part.length is None and not part.masked
+            raw.valid is None and part.length is None and not part.masked and not part.is_age
             for part, raw in self._pairs
         )
 
@@ -79,6 +79,9 @@ class BoundTable:
         if rows.min() < 0 or rows.max() >= self._rows:
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {self._rows}")
         block = np.empty((len(self._pairs), len(rows)), out.dtype)
-        for column, (_, raw) in zip(block, self._pairs, strict=True):
-            raw.values.take(rows, out=column, mode="clip")  # "raise" would go through a buffer
+        for column, (part, raw) in zip(block, self._pairs, strict=True):
+            if raw.values.dtype == out.dtype:
+                raw.values.take(rows, out=column, mode="clip")  # "raise" would go through a buffer
+            else:
+                part.write(raw.take(rows), None, column)
         np.copyto(out, block.T)

@@ -50,9 +50,9 @@ class Encoding:
     Example:
         >>> from fs_core import FeatureStore
         >>> training = FeatureStore("my_features").get_historical_features(
-        ...     labels, "spending", label="bought")                             # doctest: +SKIP
-        >>> encoding = Encoding.fit(training, fill={"orders_7d": 0})            # doctest: +SKIP
-        >>> encoding.matrix(training.table).shape                               # doctest: +SKIP
+        ...     labels, "spending", label="bought")
+        >>> encoding = Encoding.fit(training, fill={"orders_7d": 0})
+        >>> encoding.matrix(training.table).shape
         (3, 2)
     """
 

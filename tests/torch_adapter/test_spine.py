@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -93,6 +95,19 @@ def test_spawned_workers_look_up_too(store: FeatureStore, spine: pa.Table, encod
             assert X.numpy().tobytes() == whole[y].numpy().tobytes()
             seen += y.tolist()
         assert sorted(seen) == list(range(100))
+
+
+def test_a_stream_of_history_is_the_training_set(store: FeatureStore, spine: pa.Table, encoding: Encoding) -> None:
+    """What streams from history gives the training set's batches, in every epoch again, pickled too."""
+    opened = functools.partial(store.stream_historical_features, spine, "visits", batch_size=7, label="y")
+    streamed = FeatureIterableDataset(opened, batch_size=9, label="y", encoding=encoding, block_rows=20)
+    whole = FeatureIterableDataset(
+        store.get_historical_features(spine, "visits", label="y"), batch_size=9, encoding=encoding
+    )
+    expected = [X.numpy().tobytes() for X, _ in whole]
+    assert len(expected) == 12
+    for dataset in (streamed, streamed, pickle.loads(pickle.dumps(streamed))):
+        assert [X.numpy().tobytes() for X, _ in dataset] == expected
 
 
 def test_later_writes_change_nothing(tmp_path: Path, spine: pa.Table) -> None:
