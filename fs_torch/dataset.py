@@ -58,7 +58,9 @@ class FeatureDataset(Dataset[Any]):  # type: ignore[misc]
 
     Example:
         >>> from torch.utils.data import DataLoader
-        >>> loader = DataLoader(FeatureDataset(training), batch_size=1024, shuffle=True)
+        >>> for X, y in DataLoader(FeatureDataset(training), batch_size=1024, shuffle=True):
+        ...     print(X.shape, X.dtype, y.shape, y.dtype)
+        torch.Size([9, 2]) torch.float32 torch.Size([9]) torch.int64
     """
 
     def __init__(

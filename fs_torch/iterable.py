@@ -73,10 +73,12 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         ConfigurationError: an argument isn't understood.
 
     Example:
-        >>> batches = FeatureIterableDataset(training, batch_size=1024, shuffle=True)
-        >>> for epoch in range(3):
+        >>> batches = FeatureIterableDataset(training, batch_size=4, shuffle=True)
+        >>> for epoch in range(2):
         ...     batches.set_epoch(epoch)
-        ...     for X, y in batches: ...
+        ...     print([len(y) for X, y in batches])
+        [4, 4, 1]
+        [4, 4, 1]
     """
 
     def __init__(

@@ -40,8 +40,10 @@ class OnlineFeatures:
 
     Example:
         >>> online = OnlineFeatures(store, training.spec, encoding)
-        >>> model(online({"user_id": [1, 2, 3]}))
-        >>> model(await online.async_({"user_id": [1, 2, 3]}))
+        >>> online({"user_id": [1, 2, 3]})
+        tensor([[1., 2.],
+                [3., 4.],
+                [0., 0.]])
     """
 
     def __init__(

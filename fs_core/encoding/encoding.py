@@ -48,12 +48,15 @@ class Encoding:
         timestamp: the column of each row's moment, for ages.
 
     Example:
-        >>> from fs_core import FeatureStore
-        >>> training = FeatureStore("my_features").get_historical_features(
-        ...     labels, "spending", label="bought")
-        >>> encoding = Encoding.fit(training, fill={"orders_7d": 0})
-        >>> encoding.matrix(training.table).shape
-        (3, 2)
+        >>> past, future = training.split_by_time("2024-03-01")
+        >>> encoding = Encoding.fit(past, fill={"orders": 0}, mask=["orders"])
+        >>> encoding.columns
+        ('orders', 'orders__mask', 'page')
+        >>> encoding.matrix(future.table)  # one more word than the past had
+        array([[3., 0., 0.],
+               [0., 1., 1.]], dtype=float32)
+        >>> Encoding.from_json(encoding.to_json()) == encoding
+        True
     """
 
     parts: tuple[ColumnEncoding, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import pickle
 from datetime import UTC, date, datetime, timedelta
@@ -144,6 +145,15 @@ def test_json_keeps_everything(case: tuple[Encoding, pa.Table]) -> None:
     assert back.digest == encoding.digest
     assert same_bits(back.matrix(table), encoding.matrix(table))
     assert pickle.loads(pickle.dumps(encoding)) == encoding
+
+
+def test_the_docstring_tells_the_truth() -> None:
+    """Its example gives what it says on rows of two months."""
+    months = pa.array([datetime(2024, month, 9, tzinfo=UTC) for month in (1, 1, 3, 3)])
+    rows = {"orders": pa.array([1, None, 3, None]), "page": ["home", "cart", "new", "cart"]}
+    names = {"training": training_set_of(rows, timestamp=months), "Encoding": Encoding}
+    (example,) = doctest.DocTestFinder(recurse=False).find(Encoding, "Encoding", globs=names)
+    assert doctest.DocTestRunner().run(example) == (0, 5)
 
 
 def test_layouts_of_one_type_are_one_type() -> None:
