@@ -59,6 +59,7 @@ class Writing(Parts):
             start=None if start is None else micros(start),
             end=None if end is None else micros(end),
         )
+        self.lineage.refresh_unresolved(target)
         return len(self._append(target, rows))
 
     def push(self, view: str | FeatureView, rows: Any) -> int:

@@ -1,6 +1,4 @@
-"""Which source columns the columns of a query come from, read off its text."""
+"""Which source columns the columns of a query come from, read off its text.
 
-from fs_core.lineage.sql.flow import SOME, Flow, Origin, Relation
-from fs_core.lineage.sql.queries import QueryReader
-
-__all__ = ["SOME", "Flow", "Origin", "QueryReader", "Relation"]
+`flow` holds what is found; `queries`, `expressions` and `scope` find it, and need the SQL parser.
+"""
