@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,10 @@ from fs_core.cli.group import cli
 from fs_core.cli.output import Report
 from fs_core.cli.session import in_store
 from fs_core.errors import DataError
-from fs_core.lineage import Graph, Node
 from fs_core.store import FeatureStore
 
-_PEOPLE = ("table", "tree")
+if TYPE_CHECKING:
+    from fs_core.lineage import Graph, Node
 
 
 @cli.group()
@@ -104,7 +104,7 @@ def export_manifest(store: FeatureStore, file: Path | None) -> Report:
     document = store.lineage.manifest()
     text = json.dumps(document, indent=2, ensure_ascii=False)
     if file is None:
-        return Report(heading=text, data=document)
+        return Report(text=text, data=document)
     file.write_text(text + "\n", encoding="utf-8")
     told = {"nodes": len(document["nodes"]), "edges": len(document["edges"]), "file": str(file)}
     return Report(heading=f"{told['nodes']:,} nodes and {told['edges']:,} edges in {file}", data=told)
@@ -140,5 +140,5 @@ def _report(graph: Graph, form: str, rows: Sequence[dict[str, Any]] = (), none: 
         nodes = (*graph.roots, *graph.found)
         records = [Record(node.id, node.kind, node.body, 0) for node in nodes if node.body]
         document = manifest.written(graph.edges, records)
-        return Report(heading=json.dumps(document, indent=2, ensure_ascii=False), data=document)
-    return Report(heading=FORMATS[form](graph), data=graph.to_dict())
+        return Report(text=json.dumps(document, indent=2, ensure_ascii=False), data=document)
+    return Report(text=FORMATS[form](graph), data=graph.to_dict())
