@@ -20,6 +20,7 @@ from fs_core.lineage.search import Search
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fs_core.lineage.activities import Activity
     from fs_core.registry import Registry
     from fs_core.registry.records import Analysis, Edge, Record
     from fs_core.training_set import TrainingSet
@@ -170,6 +171,18 @@ class Lineage:
 
         sources = cache(self._sources)
         return columns
+
+    def backfill_of(self, view: FeatureView) -> Activity:
+        """Return what a backfill of a view reads and writes, column by column."""
+        from fs_core.lineage import activities
+
+        mine = {nodes.view(view.name, view.version)}
+        mine |= {nodes.feature(view.name, name, view.version) for name in view.features}
+        with self._open() as search:
+            edges = search.edges(mine, upstream=True)
+        known = self._sources()
+        read = sorted({nodes.name_of(edge.upstream) for edge in edges if edge.kind == "reads"} & set(known))
+        return activities.backfill(self._registry.project, view, [known[name] for name in read], self._directory, edges)
 
     # --- recording -------------------------------------------------------------------------------
 

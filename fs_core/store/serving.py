@@ -34,6 +34,8 @@ class Serving(Parts):
             NotOnlineError: a named view is not declared online.
             OnlineStoreError: the store can't take the rows; repeat when it can.
         """
+        from fs_core.lineage import activities
+        from fs_core.lineage.events import reported
         from fs_core.materialization import materialize, refuse_offline
 
         targets = [self.view(view) for view in views] or self._online_views()
@@ -43,7 +45,13 @@ class Serving(Parts):
         moment = now if until is None else micros(until)
         if moment > now:
             raise ConfigurationError(f"until={until} is in the future; only rows available by now may go online.")
-        return [materialize(view, self.offline, self.online, until=moment, rebuild=rebuild) for view in targets]
+        done = []
+        for view in targets:
+            with reported(lambda: activities.materialize(self.registry.project, view)) as told:  # noqa: B023  # called at once
+                done.append(materialize(view, self.offline, self.online, until=moment, rebuild=rebuild))
+                if told:
+                    told.written = done[-1].applied
+        return done
 
     def _online_views(self) -> list[FeatureView]:
         """Return every online version but retired ones, since a model may be pinned to any; one for each meaning."""
