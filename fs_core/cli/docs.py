@@ -18,14 +18,14 @@ def docs() -> None:
 
 
 @docs.command()
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIRECTORY", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--title", default="", help="What the store is called. [default: its directory's name]")
 @in_store
-def build(store: FeatureStore, directory: Path, title: str) -> Report:
+def build(store: FeatureStore, folder: Path, title: str) -> Report:
     """Write a static site to DIRECTORY: every source, entity, view, service and model, with lineage and freshness.
 
     It opens from the file system, works without a server, and fetches nothing from elsewhere.
     """
-    built = store.build_docs(directory, title=title)
+    built = store.build_docs(folder, title=title)
     told = {"index": str(built.index), "pages": built.pages}
     return Report(heading=f"{built.pages:,} pages; open {built.index}", data=told)
