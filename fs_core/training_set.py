@@ -10,6 +10,7 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import DataError
@@ -29,7 +30,8 @@ class TrainingSet:
         timestamp: the name of the column that holds each row's moment.
         label: the name of the label column, if one was named.
         spec: JSON-serialisable provenance: pinned references and digests, the rule's parameters, and
-            the snapshot that was read of every view. `FeatureStore.recreate` takes it.
+            the snapshot that was read of every view; of a saved set that was refreshed, also how many rows
+            after one another read which snapshots (`parts`). `FeatureStore.recreate` takes it.
     """
 
     table: pa.Table
@@ -44,11 +46,12 @@ class TrainingSet:
         """SHA-256 (64 hex digits) of spec and content.
 
         Equal fingerprints mean the same features by the same rule with the same bits. Where the rows
-        lay (the snapshot numbers) doesn't count: compaction changes those and nothing else.
+        lay (the snapshot numbers, and which rows read which) doesn't count: compaction changes those and
+        nothing else.
         """
         from fs_core.fingerprint import hash_table
 
-        spec = {name: part for name, part in self.spec.items() if name != "snapshots"}
+        spec = {name: part for name, part in self.spec.items() if name not in ("snapshots", "parts")}
         text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(f"{text}\n{hash_table(self.table)}".encode()).hexdigest()
 
@@ -92,4 +95,9 @@ class TrainingSet:
         return self._where(past), self._where(pc.invert(past))
 
     def _where(self, mask: pa.ChunkedArray) -> TrainingSet:
-        return replace(self, table=self.table.filter(mask))
+        spec = dict(self.spec)
+        if "parts" in spec:
+            ends = np.cumsum([0, *(part["rows"] for part in spec["parts"])])
+            kept = np.diff(np.cumsum([0, *mask.to_numpy()])[ends])
+            spec["parts"] = [{**part, "rows": int(n)} for part, n in zip(spec["parts"], kept, strict=True)]
+        return replace(self, table=self.table.filter(mask), spec=spec)

@@ -59,6 +59,30 @@ def test_the_pipeline_runs_after_the_quickstart(typed: dict[str, object]) -> Non
     assert printed[0].shape == (3, 2)  # type: ignore[attr-defined]
 
 
+def test_the_leak_check_runs_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The block on leaks finds a notice and nothing worse."""
+    printed: list[object] = []
+    exec(compile(snippets("Looking for leaks")[0], "README.md", "exec"), {**typed, "print": printed.append})
+    assert "NOTICE availability: spending:v1.0.0" in str(printed[0])
+
+
+def test_training_sets_are_kept_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The block on keeping them saves three, loads one and looks up one new row."""
+    printed: list[object] = []
+    names = {**typed, "print": printed.append}
+    exec(compile(snippets("Keeping training sets")[0], "README.md", "exec"), names)
+    assert printed == [1]
+    assert len(names["kept"]) == 3  # type: ignore[arg-type]
+
+
+def test_keras_learns_and_serves_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The TensorFlow block fits on the quickstart's training set and predicts from its online rows."""
+    pytest.importorskip("tensorflow")
+    printed: list[object] = []
+    exec(compile(snippets("TensorFlow")[0], "README.md", "exec"), {**typed, "print": printed.append})
+    assert printed[0].shape == (3, 1)  # type: ignore[attr-defined]
+
+
 def test_the_command_line_runs_as_written(tmp_path: Path) -> None:
     """Each line of the shell block succeeds where the two files that it names are."""
     (tmp_path / "definitions.py").write_text(DEFINITIONS)

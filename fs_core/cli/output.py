@@ -25,6 +25,7 @@ class Report:
         data: for programs; None means the rows.
         notes: for people: what is printed below.
         text: for people: a document, printed as it is and alone.
+        code: what the command exits with.
     """
 
     rows: Sequence[Mapping[str, Any]] = ()
@@ -32,6 +33,7 @@ class Report:
     data: Any = None
     notes: Sequence[str] = field(default=())
     text: str | None = None
+    code: int = 0
 
     def print_json(self) -> None:
         """Print one JSON document: times in ISO 8601, bytes in base64, NaN and infinities as text."""

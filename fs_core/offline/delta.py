@@ -28,6 +28,7 @@ from fs_core.offline.contract import EMPTY, Snapshot, Watermark
 from fs_core.offline.delta_log import DeltaLog
 from fs_core.offline.last_write import LastWrite, last_write
 from fs_core.offline.layout import MONTH, as_declared, lay_out
+from fs_core.offline.leftovers import remove_leftovers
 from fs_core.times import MICROSECONDS
 
 _COMMIT_SECONDS = 60.0  # how long an append tries again after other writers won the race
@@ -90,9 +91,15 @@ class DeltaOfflineStore:
         with _as_store_error(view, f"can't open its history at {self._place(view)}"):
             return self._log(view).newest()
 
-    def read(self, view: FeatureView, *, snapshot: Snapshot | None = None) -> pa.Table:
+    def read(
+        self, view: FeatureView, *, snapshot: Snapshot | None = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
         """See `OfflineStore.read`."""
-        return self._select(view, self._files(view, snapshot), f"ORDER BY {SEQ}")
+        left_out = set() if columns is None else set(view.features).difference(columns)
+        schema = pa.schema([field for field in history_schema(view) if field.name not in left_out])
+        files = self._files(view, snapshot)
+        sql = f"SELECT {', '.join(map(quoted, schema.names))} FROM {_history_sql(view, files, 'true')} ORDER BY {SEQ}"
+        return self._run(view, sql if files else None, schema)
 
     def as_of(
         self, view: FeatureView, spine: pa.Table, columns: Sequence[str], *, snapshot: Snapshot | None = None
@@ -118,10 +125,10 @@ class DeltaOfflineStore:
         best = f"ORDER BY {EVENT_TIME} DESC, {AVAILABLE_AT} DESC, {SEQ} DESC"
         union = " UNION ALL ".join(candidates)
         sql = f"SELECT * FROM ({union}) QUALIFY row_number() OVER (PARTITION BY {keys} {best}) = 1 ORDER BY {SEQ}"
-        return self._run(view, sql if candidates else None), Watermark(snapshot, until)
+        return self._run(view, sql if candidates else None, history_schema(view)), Watermark(snapshot, until)
 
     def compact(self, view: FeatureView) -> Snapshot:
-        """See `OfflineStore.compact`. Files of earlier states stay, so training sets can be made again."""
+        """See `OfflineStore.compact`. Files of earlier states stay; those that no state ever had are removed."""
         place = self._place(view)
         if self.snapshot(view) == EMPTY:
             return EMPTY
@@ -129,6 +136,7 @@ class DeltaOfflineStore:
             for attempt in _attempts():
                 with attempt:
                     DeltaTable(str(place)).optimize.compact(target_size=_FILE_BYTES, post_commithook_properties=_HOOKS)
+            remove_leftovers(place)
             state = self.snapshot(view)
             self._engine.prepare(view, self._files(view, state))
         return state
@@ -158,11 +166,7 @@ class DeltaOfflineStore:
         except OfflineStoreError:
             return []
 
-    def _select(self, view: FeatureView, files: Sequence[str], order: str) -> pa.Table:
-        return self._run(view, f"{_history_sql(view, files, 'true')} {order}" if files else None)
-
-    def _run(self, view: FeatureView, sql: str | None) -> pa.Table:
-        schema = history_schema(view)
+    def _run(self, view: FeatureView, sql: str | None, schema: pa.Schema) -> pa.Table:
         if sql is None:
             return schema.empty_table()
         with _as_store_error(view, "can't read its history"), connect() as connection:

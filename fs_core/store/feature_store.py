@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fs_core import configuration
 from fs_core.store.documenting import Documenting
+from fs_core.store.keeping import Keeping
 from fs_core.store.retrieving import Retrieving
 from fs_core.store.serving import Serving
 from fs_core.store.versioning import Versioning
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from fs_core.catalogue import Built
 
 
-class FeatureStore(Documenting, Versioning, Writing, Retrieving, Serving):
+class FeatureStore(Documenting, Versioning, Writing, Retrieving, Keeping, Serving):
     """Definitions, history and latest values of features, behind one rule.
 
     An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may
