@@ -224,7 +224,8 @@ class Lineage:
         Args:
             name: its name in the model registry, or the name it was logged by.
             version: its version there.
-            model_id: the tracker's identity of it; tells models without a version apart.
+            model_id: the tracker's identity of it. Tells models without a version apart; a version of the same
+                identity takes the place of what was recorded without one, and knows its features.
             run_id: the run that logged it.
             tracking_uri: where the tracker is; what may be secret in it is left out.
             stage: its stage.
@@ -255,10 +256,7 @@ class Lineage:
             "flavor": flavor,
         }
         node = nodes.model(name, str(version if version is not None else model_id or ""))
-        with self._registry.graph() as reader:
-            before = next((r.body for r in reader.records([node])), {})
-        given, made = model_record(node, before, said, features, fingerprint)
-        self._registry.save_records(given, made)
+        self._registry.revise_records("model", lambda known: model_record(node, known, said, features, fingerprint))
         return node
 
     # --- manifests -------------------------------------------------------------------------------

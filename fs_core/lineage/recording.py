@@ -9,7 +9,7 @@ from fs_core.configuration import without_password
 from fs_core.definitions import Reference
 from fs_core.errors import DefinitionError
 from fs_core.lineage import nodes
-from fs_core.registry.records import Edge
+from fs_core.registry.records import Edge, Record, Revision
 
 if TYPE_CHECKING:
     from fs_core.training_set import TrainingSet
@@ -41,19 +41,31 @@ def training_set_record(
 
 def model_record(
     node: str,
-    before: Mapping[str, Any],
+    known: Sequence[Record],
     said: Mapping[str, Any],
     features: Sequence[Mapping[str, Any] | str],
     fingerprint: str | None,
-) -> tuple[Given, list[Edge]]:
-    """Return the nodes and edges of a model, what was known before included."""
+) -> Revision:
+    """Return the nodes and edges of a model, and the record without a version that it takes the place of.
+
+    Args:
+        node: the model's.
+        known: the models that are recorded.
+        said: what is told now, None where nothing is.
+        features: more features.
+        fingerprint: of the training set, if it is told now.
+    """
+    before = next((record.body for record in known if record.id == node), {})
+    same = [r for r in known if said["model_id"] and r.body.get("model_id") == said["model_id"] and r.id != node]
     body: dict[str, Any] = {**before, **{name: value for name, value in said.items() if value is not None}}
     if said["tracking_uri"]:
         body["tracking_uri"] = without_password(said["tracking_uri"])
-    known = {part["ref"]: part for part in before.get("features", [])}
-    known |= {part["ref"]: part for part in map(_feature, features)}
-    body["features"] = [known[ref] for ref in sorted(known)]
+    parts = [part for record in same for part in record.body.get("features", [])] + before.get("features", [])
+    taken = {part["ref"]: part for part in [*parts, *map(_feature, features)]}
+    body["features"] = [taken[ref] for ref in sorted(taken)]
     made = [Edge(node, feature_node(part), "uses") for part in body["features"]]
+    sets = [record.body["training_set"] for record in same if record.body.get("training_set")]
+    fingerprint = fingerprint or next(iter(sets), None)
     given: Given = [(node, "model", body)]
     if fingerprint:
         body["training_set"] = fingerprint
@@ -61,7 +73,8 @@ def model_record(
     if said["run_id"]:
         given.append(_run(said["run_id"], said["tracking_uri"]))
         made.append(Edge(node, nodes.run(said["run_id"]), "logged"))
-    return given, made
+    gone = [record.id for record in same if said["version"] and not record.body.get("version")]
+    return given, made, gone
 
 
 def feature_node(part: Mapping[str, Any] | str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -74,6 +74,9 @@ class Record:
     recorded_at: int
 
 
+Revision = tuple[Sequence[tuple[str, str, Mapping[str, Any]]], Sequence[Edge], Collection[str]]
+
+
 class Described(NamedTuple):
     """A definition without its content."""
 
@@ -112,7 +115,22 @@ class Records:
 
     def save_records(self, given: Sequence[tuple[str, str, Mapping[str, Any]]], made: Sequence[Edge]) -> None:
         """Keep nodes (id, kind, body) and edges; a node that is known gets the new body, and keeps its edges."""
+        self.revise_records("", lambda _: (given, made, ()))
+
+    def revise_records(self, kind: str, revise: Callable[[list[Record]], Revision]) -> None:
+        """Keep what follows from what is known of a kind, with nobody writing in between.
+
+        Args:
+            kind: of the records that `revise` is given.
+            revise: returns nodes (id, kind, body) and edges to keep, and nodes to forget with their edges.
+        """
         with self._database.writing() as connection:
+            query = sa.select(records).where(records.c.kind == kind)
+            known = [Record(r.id, r.kind, json.loads(r.body), r.recorded_at) for r in connection.execute(query)]
+            given, made, gone = revise(known)
+            for some in _parts(sorted(gone)):
+                connection.execute(records.delete().where(records.c.id.in_(some)))
+            _delete_edges(connection, sorted(gone))
             for node, kind, body in given:
                 connection.execute(records.delete().where(records.c.id == node))
                 text = json.dumps(body, sort_keys=True)

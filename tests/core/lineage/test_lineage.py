@@ -278,6 +278,27 @@ def test_a_model_that_moves(shop: FeatureStore, train: Train) -> None:
     }
 
 
+def test_a_model_that_gets_a_version(shop: FeatureStore, train: Train) -> None:
+    """A version of a model that was logged without one takes its place, by identity; a second one stands beside."""
+    made = train("value.country")
+    shop.lineage.record_model("logged", model_id="m-1", run_id="r", training_set=made)
+    assert [m.name for m in shop.lineage.models_using("country")] == ["logged/m-1"]
+    shop.lineage.record_model("churn", version=1, model_id="m-1", stage="Staging")
+    shop.lineage.record_model("churn", version=2, model_id="m-1")
+    found = shop.lineage.models_using("value.country")
+    assert [(m.name, m.body["training_set"], m.body.get("stage")) for m in found] == [
+        ("churn/1", made.fingerprint, "Staging"),
+        ("churn/2", made.fingerprint, None),
+    ]
+
+
+def test_saving_a_training_set_records_it(shop: FeatureStore, train: Train) -> None:
+    """A training set that is saved by name is known to the lineage."""
+    made = train("value.country")
+    shop.save_training_set(made, "mine")
+    assert shop.lineage.downstream("value.country").training_sets == [made.fingerprint]
+
+
 @pytest.mark.parametrize("feature", ["value.country", "value:v1.0.0", "not a reference", {"digest": "x"}])
 def test_features_of_a_model_have_versions(shop: FeatureStore, feature: object) -> None:
     """A model's feature without a version is refused and nothing is recorded: who knows what it would mean later."""
