@@ -118,10 +118,10 @@ class Asking:
         if not named:
             return []
         node = nodes.column(named[0].name, column)
-        known = self._columns(named[0].name)
+        if self._search.edges([node], upstream=False):
+            return [node]
+        known = self._columns(named[0].name)  # nobody reads it; does it exist?
         if known is not None and column.lower() not in {name.lower() for name in known}:
-            if self._search.edges([node], upstream=False):  # the file changed since
-                return [node]
             raise UnknownReferenceError(f"source {source!r} has no column {column!r}.{did_you_mean(column, known)}")
         return [node]
 

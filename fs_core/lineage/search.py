@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from fs_core.lineage import nodes
@@ -30,9 +30,27 @@ class Search:
         wanted = set(of)
         found = set(self.reader.edges(wanted, upstream=upstream))
         found |= {e for e in self.more if (e.downstream if upstream else e.upstream) in wanted}
-        if any(nodes.kind_of(node) == ("service" if upstream else "feature") for node in wanted):
-            found |= {e for e in self.service_edges if (e.downstream if upstream else e.upstream) in wanted}
+        if upstream and any(nodes.kind_of(node) == "service" for node in wanted):
+            found |= {edge for edge in self.service_edges if edge.downstream in wanted}
+        if not upstream:
+            features = (node for node in wanted if nodes.kind_of(node) == "feature")
+            found |= {Edge(service, f, "uses") for f in features for service in self._services_of(f)}
         return sorted(found)
+
+    def _services_of(self, feature: str) -> set[str]:
+        """Return the services that take a feature now."""
+        name, _, version = nodes.name_of(feature).rpartition(":v")
+        view, _, field = name.partition(".")
+        return {service for service, wanted in self._takers.get((view, version), ()) if wanted in (None, field)}
+
+    @cached_property
+    def _takers(self) -> Mapping[tuple[str, str], list[tuple[str, str | None]]]:
+        """By view and version, the services that take a feature of it, or all."""
+        found: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
+        for (name, version), taken in self.reader.services().items():
+            for view, feature in taken:
+                found.setdefault((view.name, view.version), []).append((nodes.service(name, version), feature))
+        return found
 
     @cached_property
     def service_edges(self) -> list[Edge]:

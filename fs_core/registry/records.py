@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -175,6 +176,10 @@ class GraphReader:
 
     def described(self) -> list[Described]:
         """Return every definition, without its content, by kind, name and version."""
+        return self._described
+
+    @cached_property
+    def _described(self) -> list[Described]:
         columns = (definitions.c.kind, definitions.c.name, definitions.c.version, definitions.c.digest)
         found = [Described(*row) for row in self._connection.execute(sa.select(*columns))]
         return sorted(found, key=lambda d: (d.kind, d.name, version_key(d.version)))
