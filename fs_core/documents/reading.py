@@ -8,7 +8,7 @@ from typing import Any
 
 from fs_core.definitions import Definition, Entity, Field, Source, from_dict
 from fs_core.definitions.base import version_key
-from fs_core.documents.writing import KINDS, VIEW_DEFAULTS, Tables
+from fs_core.documents.writing import KINDS, SERVED, VIEW_DEFAULTS, Tables
 from fs_core.errors import DefinitionError, FeatureStoreError, did_you_mean
 
 _COMMON = {"version": str, "description": str, "created_at": object, "author": str, "tags": dict}
@@ -177,7 +177,6 @@ def _view(entry: _Entry) -> Contents:
         raise entry.error("a view has either transformation_code or a source.", "source")
     origin = {"sql": values.get("transformation_code"), "source": values.get("source")}
     fields = [_field(part) for part in _parts(entry, "fields")]
-    online = values.get("online", True)
     content = {
         "entities": [
             {"name": part.values["name"], "keys": _pairs(part, "keys")}
@@ -185,9 +184,10 @@ def _view(entry: _Entry) -> Contents:
         ],
         "fields": [{name: value for name, value in f.items() if name != "description"} for f in fields],
         "source": {name: value for name, value in origin.items() if value is not None} or None,
-        **{name: values.get(name, default) for name, default in VIEW_DEFAULTS.items() if name != "online"},
+        **{name: values.get(name, default) for name, default in VIEW_DEFAULTS.items() if name not in SERVED},
     }
-    return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, "online": online}
+    served = {name: values.get(name, default) for name, default in SERVED.items()}
+    return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, **served}
 
 
 _CONTENTS: Mapping[str, Callable[[_Entry], Contents]] = {

@@ -26,21 +26,25 @@ what the SQL reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
-from fs_core.definitions import Definition
+from fs_core.definitions import Definition, FeatureView
 from fs_core.definitions.base import version_key
 from fs_core.times import from_micros
 
 KINDS = {"source": "source", "entity": "entity", "view": "feature_view", "service": "feature_service"}
 """The entry that names a definition, by its kind."""
 
+SERVED: Mapping[str, Any] = {f.name: f.default for f in fields(FeatureView) if f.name.startswith("online")}
+"""Whether and how a view is served, with the defaults; it is told with the documentation, for it changes no value."""
+
 VIEW_DEFAULTS: Mapping[str, Any] = {
     "event_timestamp": "event_timestamp",
     "available_at": None,
     "lag": "0s",
     "ttl": None,
-    "online": True,
+    **SERVED,
 }
 """What a view's document may leave out."""
 
@@ -116,7 +120,7 @@ def _service(content: Mapping[str, Any], _docs: Mapping[str, Any], _tables: Tabl
 def _view(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
     source = content["source"] or {}
     read = sorted(tables(source["sql"])) if "sql" in source else []
-    values = {**{name: content[name] for name in VIEW_DEFAULTS if name in content}, "online": docs["online"]}
+    values = {name: (docs if name in SERVED else content).get(name, default) for name, default in VIEW_DEFAULTS.items()}
     return {
         **({"dependencies": read} if read else {}),
         "entities": [{"name": e["name"], "keys": _keys(e["keys"])} for e in content["entities"]],

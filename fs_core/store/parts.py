@@ -98,9 +98,9 @@ class Parts:
             UnknownReferenceError: no such view, service, version or feature.
             NameClashError: two features would carry one name.
         """
-        return self._plan(features, full_names=full_names).selection
+        return self._plan(features, full_names).selection
 
-    def _plan(self, features: Features, *, full_names: bool) -> _Plan:
+    def _plan(self, features: Features, full_names: bool) -> _Plan:
         asked = (as_list(features), full_names)
         plan, moment = self._plans.get(asked), time.monotonic()
         if plan and moment - plan.checked < _PLAN_SECONDS:

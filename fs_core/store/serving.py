@@ -94,7 +94,7 @@ class Serving(Parts):
 
     def _served(self, features: Features, *, full_names: bool) -> Selection:
         """Resolve what is to be served; refuse what is retired, for it would be served ever older rows."""
-        plan = self._plan(features, full_names=full_names)
+        plan = self._plan(features, full_names)
         if plan.retired:
             raise NotOnlineError(
                 f"{', '.join(map(repr, plan.retired))} is retired and not served. Ask for another version, or take it "
