@@ -20,7 +20,7 @@ from fs_core.lineage.activities import Activity, Column, Dataset
 
 log = logging.getLogger("fs_core")
 
-PRODUCER = "https://openlineage.io/integration/fs-core"
+PRODUCER = "urn:fs-core"
 _PAUSE_SECONDS = 60.0  # after a failure: a receiver that is down would hold up each job with its retries
 _quiet_until = 0.0
 _lock = threading.Lock()

@@ -96,6 +96,7 @@ def test_the_wheel_is_what_is_tested() -> None:
     """The run that says it tests the wheel doesn't import the source tree, and the wheel brings every file."""
     assert "site-packages" in CORE.parts
     assert (CORE / "online" / "compare_and_set.lua").exists()
+    assert all((CORE / "catalogue" / name).exists() for name in ("style.css", "catalogue.js"))
     for adapter in sorted(ADAPTERS):
         place = importlib.util.find_spec(adapter)
         assert place is not None

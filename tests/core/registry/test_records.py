@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from fs_core.definitions import Entity, FeatureService, FeatureView, Field
+from fs_core.definitions import SQL, Entity, FeatureService, FeatureView, Field, Source
+from fs_core.lineage import Lineage
 from fs_core.registry import Registry
 from fs_core.registry.records import Analysis, Edge, Revision
 
@@ -61,6 +64,20 @@ def test_what_services_mean(registry: Registry) -> None:
         ]
         assert reader.current()["view", "stats"] == "2.0.0"
         assert {(d.kind, d.name, d.version) for d in reader.described()} >= {("view", "stats", "1.0.0")}
+
+
+def test_lineage_on_every_database(registry: Registry, tmp_path: Path) -> None:
+    """The whole way, from a source's column to a model and back, is kept and found on each database."""
+    orders = Source("orders", "orders.csv")
+    view = dataclasses.replace(stats, source=SQL("SELECT id, seen AS event_timestamp, amount AS x FROM orders"))
+    registry.apply([orders, user, view, FeatureService("model_in", ["stats.*"])])
+    lineage = Lineage(registry, tmp_path)
+    lineage.record_model("churn é/%_", version=1, stage="Production", run_id="r", features=["stats.x:v1.0.0"])
+    found = lineage.impact("Orders.AMOUNT")
+    assert (found.features, found.services) == (["stats.x:v1.0.0"], ["model_in:v1.0.0"])
+    assert [(m.name, m.how, m.body["stage"]) for m in found.models] == [("churn é/%_/1", "derives", "Production")]
+    assert lineage.upstream("model:churn é/%_").columns == ["orders.amount", "orders.id", "orders.seen"]
+    assert [m.name for m in lineage.models_using("x")] == ["churn é/%_/1"]
 
 
 def test_revisions_follow_each_other(registry: Registry, new_url: Callable[[], str]) -> None:
