@@ -67,6 +67,8 @@ def test_torch_learns_and_is_served_after_the_quickstart(typed: dict[str, object
     exec(compile(snippets("PyTorch")[0], "README.md", "exec"), names)
     assert printed[0].shape == (3, 1)  # type: ignore[attr-defined]
     assert names["online"]({"user_id": [3]}).tolist() == [[0, 0]]  # type: ignore[operator]
+
+
 def test_the_leak_check_runs_after_the_quickstart(typed: dict[str, object]) -> None:
     """The block on leaks finds a notice and nothing worse."""
     printed: list[object] = []
