@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from fs_core.errors import DataError
 from fs_core.interchange import to_pandas
 from fs_core.times import from_micros, micros, to_utc_micros
+
+if TYPE_CHECKING:
+    from fs_core.definitions import FeatureView
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class TrainingSet:
         label: the name of the label column, if one was named.
         spec: JSON-serialisable provenance: pinned references and digests, the rule's parameters, and
             the snapshot that was read of every view. `FeatureStore.recreate` takes it.
+        views: the definitions whose digests the spec pins, where they are at hand; no part of the fingerprint.
     """
 
     table: pa.Table
@@ -38,6 +42,7 @@ class TrainingSet:
     timestamp: str
     label: str | None
     spec: Mapping[str, Any]
+    views: tuple[FeatureView, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,0 +1,101 @@
+"""Which MLflow flavour saves a model, how the model takes its inputs, and how it is called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fs_core.errors import ConfigurationError
+from fs_mlflow.packaged import Layout
+
+_FLAVORS = {
+    "catboost": "catboost",
+    "keras": "keras",
+    "lightgbm": "lightgbm",
+    "mlflow": "pyfunc",
+    "onnx": "onnx",
+    "sklearn": "sklearn",
+    "statsmodels": "statsmodels",
+    "tensorflow": "tensorflow",
+    "torch": "pytorch",
+    "xgboost": "xgboost",
+}
+"""The flavour for a model, by the package that its class, or a class it derives from, comes from."""
+ENCODED = ("keras", "pytorch", "tensorflow")
+"""Flavours that take tensors: without an encoding of their own, models get the default one."""
+
+
+def flavor_name(model: Any, flavor: str | ModuleType | None) -> str:
+    """Return the name of the flavour to save a model with: the one named, or the model's own.
+
+    Raises:
+        ConfigurationError: the model is of none that we know.
+    """
+    if flavor is not None:
+        return flavor if isinstance(flavor, str) else flavor.__name__.rpartition(".")[2]
+    for kind in type(model).__mro__:
+        package = kind.__module__.partition(".")[0]
+        if package in _FLAVORS:
+            return _FLAVORS[package]
+    raise ConfigurationError(
+        f"can't tell which MLflow flavour saves a {type(model).__name__}. Pass flavor='sklearn' or another "
+        "of mlflow's, a module with save_model, or wrap the model as an mlflow.pyfunc.PythonModel."
+    )
+
+
+def input_names(model: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns that a model was fitted on, if it remembers them."""
+    names = getattr(model, "feature_names_in_", None)
+    return None if names is None else tuple(str(name) for name in names)
+
+
+def input_layout(model: Any, name: str) -> Layout:
+    """Return how a model takes its inputs: by name if it knows their names, or is a pyfunc; else as a matrix."""
+    if name == "keras" or (name == "tensorflow" and hasattr(model, "inputs")):
+        return "columns" if isinstance(getattr(model, "input", None), dict) else "matrix"
+    return "columns" if name in ("pyfunc", "tensorflow") or input_names(model) is not None else "matrix"
+
+
+def save(model: Any, name: str, flavor: str | ModuleType | None, path: Path, settings: dict[str, Any]) -> None:
+    """Save a model by its flavour.
+
+    Raises:
+        ConfigurationError: MLflow has no such flavour.
+    """
+    module = flavor if isinstance(flavor, ModuleType) else _module(name)
+    if name == "pyfunc":
+        module.save_model(path=str(path), python_model=model, **settings)
+    else:
+        module.save_model(model, path=str(path), **settings)
+
+
+def predictor(path: Path) -> Callable[[Any], Any]:
+    """Return what a saved model predicts with: MLflow's wrapper of its flavour, without the check of its input.
+
+    What is passed is made by the look-up, in the types of training, so there is nothing to check.
+    """
+    import mlflow
+
+    loaded = mlflow.pyfunc.load_model(str(path), suppress_warnings=True)
+    name = loaded.metadata.flavors[mlflow.pyfunc.FLAVOR_NAME].get("predict_fn", "predict")
+    predict: Callable[[Any], Any] = getattr(loaded._model_impl, name)
+    return predict
+
+
+def requirements(path: Path) -> Sequence[str]:
+    """Return the pip requirements of a saved model, its constraints aside."""
+    file = path / "requirements.txt"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [line for line in lines if line.strip() and not line.startswith(("#", "-c"))]
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(f"mlflow.{name}")
+    except ImportError as error:
+        raise ConfigurationError(
+            f"flavor={name!r} can't be used: {error}. Name one of mlflow's flavours, such as 'sklearn'."
+        ) from error
