@@ -82,8 +82,10 @@ def to_pandas(table: pa.Table, *, nullable: Collection[str] = ()) -> Any:
 
 
 def _to_series(column: pa.ChunkedArray, pd: Any, as_nullable: bool) -> Any:
+    if pa.types.is_floating(column.type) and not pa.types.is_float16(column.type):
+        return column.to_numpy()  # a null is NaN; an array costs a request of one row much less than a series
     if column.null_count == 0 and not as_nullable:
-        return column.to_pandas()
+        return column.to_numpy() if pa.types.is_integer(column.type) else column.to_pandas()
     nullable = {pa.bool_(): pd.BooleanDtype()}
     for bits in (8, 16, 32, 64):
         nullable[getattr(pa, f"int{bits}")()] = getattr(pd, f"Int{bits}Dtype")()

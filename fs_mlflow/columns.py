@@ -74,7 +74,7 @@ def request_table(data: Any, dtypes: Mapping[str, pa.DataType]) -> pa.Table:
         SchemaError: a column mixes types or holds a value that its type doesn't.
     """
     if hasattr(data, "iloc"):  # column by column: a whole frame costs more than a row's look-up
-        present = {name: _from_pandas(data[name], name) for name in dtypes if name in data.columns}
+        present = {name: _from_pandas(series, name) for name, series in data.items() if name in dtypes}
     else:
         table = to_table(data, INPUT)
         present = {name: table[name] for name in dtypes if name in table.column_names}

@@ -26,6 +26,7 @@ _FLAVORS = {
 """The flavour for a model, by the package that its class, or a class it derives from, comes from."""
 ENCODED = ("keras", "pytorch", "tensorflow")
 """Flavours that take tensors: without an encoding of their own, models get the default one."""
+_SKLEARN_LOSSES = "_loss.Cy"  # how scikit-learn's compiled losses call themselves
 
 
 def flavor_name(model: Any, flavor: str | ModuleType | None) -> str:
@@ -66,10 +67,25 @@ def save(model: Any, name: str, flavor: str | ModuleType | None, path: Path, set
         ConfigurationError: MLflow has no such flavour.
     """
     module = flavor if isinstance(flavor, ModuleType) else _module(name)
+    if name == "sklearn" and settings.get("serialization_format") in (None, "skops"):
+        settings.setdefault("skops_trusted_types", sklearn_types(model))
     if name == "pyfunc":
         module.save_model(path=str(path), python_model=model, **settings)
     else:
         module.save_model(model, path=str(path), **settings)
+
+
+def sklearn_types(model: Any) -> list[str]:
+    """Return those types of scikit-learn itself that a model is made of and skops asks about.
+
+    skops asks before it makes anything but the plainest estimators. The list becomes part of the model's
+    description, so a file that somebody swaps can't bring other types in. Types of other packages are for
+    the caller to trust.
+    """
+    import skops.io
+
+    asked = skops.io.get_untrusted_types(data=skops.io.dumps(model))
+    return [name for name in asked if name.startswith(("sklearn.", "numpy.", _SKLEARN_LOSSES))]
 
 
 def predictor(path: Path) -> Callable[[Any], Any]:

@@ -71,7 +71,8 @@ def log_model(
         tags: further tags of the logged model.
         params: further parameters of the logged model.
         flavor_kwargs: passed on to the flavour's `save_model`, such as `pyfunc_predict_fn="predict_proba"`,
-            `skops_trusted_types=[...]`, `pip_requirements=[...]`.
+            `pip_requirements=[...]` or, for an estimator with types of other packages than scikit-learn,
+            `skops_trusted_types=[...]`.
 
     Returns:
         `mlflow.models.model.ModelInfo`; `.model_uri` loads it.

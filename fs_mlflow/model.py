@@ -15,6 +15,7 @@ from fs_core.interchange import to_pandas
 from fs_core.matrix import to_matrix
 from fs_core.selection import require_columns
 from fs_core.store import open_store
+from fs_core.times import MICROSECONDS
 from fs_mlflow import inner, packaged, pins
 from fs_mlflow.columns import INPUT, request_table
 from fs_mlflow.packaged import PackagedFeatures
@@ -68,7 +69,7 @@ class FeatureModel:
         self.store = store
         self._references = references
         self._layout = InputLayout(features, encoding)
-        self._columns = features.columns()
+        self._columns = {features.timestamp: MICROSECONDS, **features.columns()}
         self._predict_arranged = predict
 
     def predict(self, model_input: Any) -> Any:
@@ -83,10 +84,9 @@ class FeatureModel:
             OnlineStoreError: the online store can't answer.
         """
         asked = request_table(model_input, self._columns)
-        times = self._times(model_input)
         references = self.references_beside(asked.column_names)
-        if times is not None:
-            return self._predict(*self._as_of(asked, times, references))
+        if self.features.timestamp in asked.column_names:
+            return self._predict(*self._as_of(asked, references))
         return self._predict(*self._online(asked, references))
 
     def references_beside(self, brought: Collection[str]) -> dict[str, str]:
@@ -97,16 +97,11 @@ class FeatureModel:
         """Return what the model predicts for rows that have been looked up already, times among them."""
         asked = request_table(table, self._columns)
         looked_up = self.references_beside(asked.column_names)
-        return self._predict(_beside(asked, table, looked_up), table[self.features.timestamp])
+        return self._predict(_beside(asked, table, looked_up), asked[self.features.timestamp])
 
     def _predict(self, table: pa.Table, moments: Any) -> Any:
         require_columns(self.features.inputs, table.column_names, INPUT)
         return self._predict_arranged(self._layout.arrange(table, moments))
-
-    def _times(self, model_input: Any) -> pa.ChunkedArray | None:
-        name = self.features.timestamp
-        found = request_table(model_input, {name: pa.timestamp("us", tz="UTC")})
-        return found[name] if name in found.column_names else None
 
     def _online(self, asked: pa.Table, references: Mapping[str, str]) -> tuple[pa.Table, Any]:
         """Return the rows with their features of now, and the moment of the read."""
@@ -117,24 +112,21 @@ class FeatureModel:
         found = self.store.get_online_features(list(references.values()), keys, full_names=full_names)
         return _beside(asked, found.table, references), found.at
 
-    def _as_of(
-        self, asked: pa.Table, times: pa.ChunkedArray, references: Mapping[str, str]
-    ) -> tuple[pa.Table, pa.ChunkedArray]:
+    def _as_of(self, asked: pa.Table, references: Mapping[str, str]) -> tuple[pa.Table, pa.ChunkedArray]:
         """Return the rows with their features of the moments they name, and the moments."""
-        if not references:
-            return asked, times
         name, full_names = self.features.timestamp, self.features.full_names
-        keys = asked.select([key for key in self.features.keys if key in asked.column_names])
+        if not references:
+            return asked, asked[name]
+        spine = asked.select([column for column in (*self.features.keys, name) if column in asked.column_names])
         found = self.store.get_historical_features(
-            keys.append_column(name, times), list(references.values()), timestamp=name, full_names=full_names
+            spine, list(references.values()), timestamp=name, full_names=full_names
         )
-        return _beside(asked, found.table, references), times
+        return _beside(asked, found.table, references), asked[name]
 
 
 def _beside(asked: pa.Table, found: pa.Table, columns: Collection[str]) -> pa.Table:
-    for column in columns:
-        asked = asked.append_column(column, found[column])
-    return asked
+    beside = {name: asked[name] for name in asked.column_names}
+    return pa.table(beside | {name: found[name] for name in columns})
 
 
 def load(folder: Path, settings: Mapping[str, Any]) -> FeatureModel:
