@@ -106,7 +106,7 @@ def log_model(
             flavor=flavor,
             features=features,
             encoding=encoding,
-            rows=training_set.table.slice(0, EXAMPLE_ROWS),
+            rows=_example_rows(training_set.table, names),
             settings=flavor_kwargs,
             code_paths=code_paths,
         ),
@@ -172,6 +172,17 @@ def _describe(
         fingerprint=training_set.fingerprint,
         encoding_digest=None if encoding is None else encoding.digest,
     )
+
+
+def _example_rows(table: pa.Table, inputs: Sequence[str]) -> pa.Table:
+    """Return the first rows that have every input, if there are any: not every model takes a null."""
+    import pyarrow.compute as pc
+
+    whole = pa.chunked_array([pa.repeat(True, table.num_rows)])
+    for name in inputs:
+        whole = pc.and_(whole, pc.is_valid(table[name]))
+    rows = table.filter(whole).slice(0, EXAMPLE_ROWS)
+    return rows if len(rows) else table.slice(0, EXAMPLE_ROWS)
 
 
 def _text(table: pa.Table, name: str) -> str:

@@ -23,6 +23,7 @@ REQUIREMENTS = {"pip_requirements": ["scikit-learn"]}  # else MLflow works them 
 KNOWN = [
     "ignore:The ``noload`` loader strategy is deprecated",
     "ignore:Operation with range is deprecated",
+    "ignore:.*Any type hint is inferred as AnyType",
 ]
 
 
