@@ -61,8 +61,9 @@ def save_model(path: str, *, package: Package, mlflow_model: Any, **_: Any) -> N
         folder.mkdir()
         packaged.save(package.features, package.encoding, folder)
         saved = folder / packaged.MODEL
-        inner.save(package.model, package.kind, package.flavor, saved, dict(package.settings))
-        signature = _signature(saved, package)
+        example = _arranged(package)
+        inner.save(package.model, package.kind, package.flavor, saved, package.settings, example)
+        signature = _signature(inner.predictor(saved)(example), package)
         for cache in folder.rglob("__pycache__"):
             shutil.rmtree(cache, ignore_errors=True)
         mlflow.pyfunc.save_model(
@@ -78,15 +79,18 @@ def save_model(path: str, *, package: Package, mlflow_model: Any, **_: Any) -> N
         )
 
 
-def _signature(saved: Path, package: Package) -> Any:
+def _arranged(package: Package) -> Any:
+    moments = package.rows[package.features.timestamp]
+    return InputLayout(package.features, package.encoding).arrange(package.rows, moments)
+
+
+def _signature(predicted: Any, package: Package) -> Any:
     """Return the columns that callers send, and what the saved model predicts for rows of the training set."""
     from mlflow.models import ModelSignature
     from mlflow.models.signature import infer_signature
     from mlflow.types import Schema
 
     features, rows = package.features, package.rows
-    arranged = InputLayout(features, package.encoding).arrange(rows, rows[features.timestamp])
-    predicted = inner.predictor(saved)(arranged)
     columns = features.columns()
     specs = [
         input_spec(name, columns[name], nullable=name in features.nullable, required=name not in features.overrides)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,19 +60,39 @@ def input_layout(model: Any, name: str) -> Layout:
     return "columns" if name in ("pyfunc", "tensorflow") or input_names(model) is not None else "matrix"
 
 
-def save(model: Any, name: str, flavor: str | ModuleType | None, path: Path, settings: dict[str, Any]) -> None:
-    """Save a model by its flavour.
+def save(
+    model: Any, name: str, flavor: str | ModuleType | None, path: Path, settings: Mapping[str, Any], example: Any
+) -> None:
+    """Save a model by its flavour, without pickling where the flavour can.
+
+    Args:
+        model: what to save.
+        name: the flavour's name.
+        flavor: the flavour as the caller named it.
+        path: the folder to write.
+        settings: the caller's, for the flavour's `save_model`.
+        example: a few rows of what the model takes.
 
     Raises:
         ConfigurationError: MLflow has no such flavour.
     """
     module = flavor if isinstance(flavor, ModuleType) else _module(name)
-    if name == "sklearn" and settings.get("serialization_format") in (None, "skops"):
-        settings.setdefault("skops_trusted_types", sklearn_types(model))
+    settings = {**_safely(model, name, settings, example), **settings}
     if name == "pyfunc":
         module.save_model(path=str(path), python_model=model, **settings)
     else:
         module.save_model(model, path=str(path), **settings)
+
+
+def _safely(model: Any, name: str, settings: Mapping[str, Any], example: Any) -> dict[str, Any]:
+    """Return what a flavour's own way without pickle asks for, if that is the way."""
+    wished = settings.get("serialization_format")
+    if name == "sklearn" and wished in (None, "skops") and "skops_trusted_types" not in settings:
+        return {"skops_trusted_types": sklearn_types(model)}
+    if name == "pytorch" and wished in (None, "pt2"):
+        # A batch of one row would be exported as the only size there is.
+        return {"input_example": example if len(example) > 1 else example.repeat(2, axis=0)}
+    return {}
 
 
 def sklearn_types(model: Any) -> list[str]:
