@@ -109,7 +109,7 @@ def test_a_frame_of_predictions_gives_a_column_for_each(
     """Any pyfunc will do, and names say which is which."""
 
     class Several(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-        def predict(self, context, model_input, params=None):  # noqa: ANN  # hints would be MLflow's to check
+        def predict(self, context, model_input, params=None):  # hints would be for MLflow to check
             return pd.DataFrame({"low": model_input["basket"], "high": model_input["basket"] * 2})
 
     info = fs_mlflow.log_model(
