@@ -23,12 +23,14 @@ class Report:
         heading: for people: what is printed above the table.
         data: for programs; None means the rows.
         notes: for people: what is printed below.
+        text: for people: a document, printed as it is and alone.
     """
 
     rows: Sequence[Mapping[str, Any]] = ()
     heading: str = ""
     data: Any = None
     notes: Sequence[str] = field(default=())
+    text: str | None = None
 
     def print_json(self) -> None:
         """Print one JSON document: times in ISO 8601, bytes in base64, NaN and infinities as text."""
@@ -38,6 +40,11 @@ class Report:
 
     def print_table(self) -> None:
         """Print heading, table and notes; coloured and folded to the window only on a terminal."""
+        if self.text is not None:
+            import click
+
+            click.echo(self.text, nl=not self.text.endswith("\n"))
+            return
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text

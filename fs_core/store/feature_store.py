@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 
 from fs_core import configuration
-from fs_core.store.defining import Defining
+from fs_core.store.documenting import Documenting
 from fs_core.store.retrieving import Retrieving
 from fs_core.store.serving import Serving
+from fs_core.store.versioning import Versioning
 from fs_core.store.writing import Writing
 
 
-class FeatureStore(Defining, Writing, Retrieving, Serving):
+class FeatureStore(Documenting, Versioning, Writing, Retrieving, Serving):
     """Definitions, history and latest values of features, behind one rule.
 
     An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may

@@ -47,9 +47,14 @@ class Retrieving(Parts):
             SchemaError: the spine lacks a column or one has the wrong type.
             NameClashError: two columns of the result would share a name.
         """
+        from fs_core.lineage import activities
+        from fs_core.lineage.events import reported
         from fs_core.retrieval import historical_features
 
-        return historical_features(self.offline, spine, self._query(features, timestamp, label, lag, full_names))
+        query = self._query(features, timestamp, label, lag, full_names)
+        made = historical_features(self.offline, spine, query)
+        with reported(lambda: activities.training_set(self.registry.project, made, query.selection.views)):
+            return made
 
     def stream_historical_features(
         self,
