@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ class TrainingSet:
         spec: JSON-serialisable provenance: pinned references and digests, the rule's parameters, and
             the snapshot that was read of every view. `FeatureStore.recreate` takes it.
         views: the definitions whose digests the spec pins, where they are at hand; no part of the fingerprint.
+        store: the store that made it, in the process that did; None elsewhere.
     """
 
     table: pa.Table
@@ -43,6 +44,7 @@ class TrainingSet:
     label: str | None
     spec: Mapping[str, Any]
     views: tuple[FeatureView, ...] = ()
+    store: Any = field(default=None, repr=False, compare=False)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -61,6 +63,9 @@ class TrainingSet:
     def offline_only(self) -> bool:
         """Whether these rows can't be served online, because the query shifted their moments by a lag."""
         return bool(self.spec["lag"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "store": None}  # rows travel without a place
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -17,6 +17,7 @@ from fs_mlflow import flavor as packaging
 from fs_mlflow import inner
 from fs_mlflow.naming import FINGERPRINT, feature_tags
 from fs_mlflow.packaged import Layout, PackagedFeatures
+from fs_mlflow.recording import record_model, store_at_hand
 
 if TYPE_CHECKING:
     from fs_core import FeatureStore
@@ -47,7 +48,7 @@ def log_model(
     What is logged is a pyfunc that takes keys and request-time columns. On keys alone it predicts from
     what is online now; with the training set's time column, from features as of those times. It finds the
     store by `FS_STORE`, `FS_ONLINE` and `FS_REGISTRY`, or by `model_config={"fs_store": ...}`, and refuses
-    to load where a feature means something else than in training.
+    to load where a feature means something else than in training. The store's lineage knows it, too.
 
     Args:
         model: fitted on `training_set`: of scikit-learn, PyTorch, Keras, XGBoost and others that MLflow
@@ -64,7 +65,8 @@ def log_model(
             Keras and none for others.
         layout: `"matrix"` if the model takes one array, `"columns"` if a data frame (with an encoding: a
             dict of arrays); by default what suits the model.
-        store: where the views' definitions are, for a training set that doesn't bring them along.
+        store: the store that the features are from, by default the one that made the training set. Its lineage
+            is told of the model; and it has the views' definitions, if the training set doesn't bring them along.
         registered_model_name: also register the model under this name.
         code_paths: files or folders that the model's class comes from.
         metadata: kept with the model.
@@ -90,7 +92,7 @@ def log_model(
         encoding = Encoding.fit(training_set, features=inputs)
     names = _inputs(model, training_set, inputs, encoding)
     features = _describe(training_set, names, overrides, layout or inner.input_layout(model, kind), encoding, store)
-    return Model.log(
+    info = Model.log(
         artifact_path=None,
         name=name,
         flavor=packaging,
@@ -111,6 +113,10 @@ def log_model(
             code_paths=code_paths,
         ),
     )
+    place = store_at_hand(training_set, store)
+    if place is not None:
+        record_model(info, registered_model_name or name, kind, features, place)
+    return info
 
 
 def _refuse_offline(training_set: TrainingSet) -> None:

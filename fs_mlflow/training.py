@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fs_core import TrainingSet
 from fs_mlflow.naming import FINGERPRINT, TRAINING_SET, dataset_digest, feature_tags
+from fs_mlflow.recording import record_training_set
 
 if TYPE_CHECKING:
     from fs_mlflow.dataset import TrainingSetDataset
@@ -23,7 +24,8 @@ def log_training_set(
 
     The run gets an input dataset whose source makes the same bits again
     (`mlflow.data.get_source(...).load()`), the spec and the spine as artifacts, and tags: each feature's
-    version and digest, the state of each view's history that was read, the rule and its lag.
+    version and digest, the state of each view's history that was read, the rule and its lag. The store's
+    lineage is told of it, if the store is at hand.
 
     Args:
         training_set: the rows and what they were made from.
@@ -47,6 +49,7 @@ def log_training_set(
     source = TrainingSetSource(training_set.fingerprint, run.info.run_id, path)
     dataset = TrainingSetDataset(training_set, source, name)
     mlflow.log_input(dataset, context=context, tags={FINGERPRINT: training_set.fingerprint})
+    record_training_set(training_set, run.info.run_id)
     return dataset
 
 

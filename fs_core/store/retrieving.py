@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ class Retrieving(Parts):
         from fs_core.retrieval import historical_features
 
         query = self._query(features, timestamp, label, lag, full_names)
-        made = historical_features(self.offline, spine, query)
+        made = replace(historical_features(self.offline, spine, query), store=self)
         with reported(lambda: activities.training_set(self.registry.project, made, query.selection.views)):
             return made
 
@@ -129,7 +130,8 @@ class Retrieving(Parts):
         """
         from fs_core.retrieval import historical_features, query_from_spec
 
-        return historical_features(self.offline, spine, query_from_spec(self.registry, spec))
+        made = historical_features(self.offline, spine, query_from_spec(self.registry, spec))
+        return replace(made, store=self)
 
     def history(self, view: str | FeatureView) -> pa.Table:
         """Return every row of a view's history, in the order written: keys, clocks, seq, features."""

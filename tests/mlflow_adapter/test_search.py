@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -16,26 +17,40 @@ from tests.mlflow_adapter.conftest import REQUIREMENTS, Logged
 
 
 @pytest.fixture(scope="module")
-def models(tracking: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureStore]:
+    """A market with two versions of spending."""
+    with FeatureStore(tmp_path_factory.mktemp("versions")) as made:
+        market.fill(made)
+        made.apply(market.spending(version="2.0.0", source=None))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def models(tracking: Path, store: FeatureStore) -> dict[str, str]:
     """Three models, in two experiments: of two versions of spending, and of footfall; ids by name."""
-    with FeatureStore(tmp_path_factory.mktemp("versions")) as store:
-        market.fill(store)
-        store.apply(market.spending(version="2.0.0", source=None))
-        found, aside = {}, "aside"
-        mlflow.create_experiment(aside, artifact_location=str(tracking / aside))
-        for name, refs in {
-            "first": ["spending.amount:v1.0.0", "footfall.visitors"],
-            "second": ["spending.amount:v2.0.0", "spending.orders:v2.0.0"],
-            "third": ["footfall.visitors", "footfall.weather"],
-        }.items():
-            made = store.get_historical_features(market.spine(), refs, label="bought")
-            numbers = [column for column in made.features if column != "weather"]
-            model = DummyRegressor().fit(made.to_pandas()[numbers], made.table["bought"].to_numpy())
-            mlflow.set_experiment(aside if name == "third" else "market")
-            info = fs_mlflow.log_model(model, name=name, training_set=made, inputs=numbers, **REQUIREMENTS)
-            found[info.model_id] = name
+    found, aside = {}, "aside"
+    mlflow.create_experiment(aside, artifact_location=str(tracking / aside))
+    for name, refs in {
+        "first": ["spending.amount:v1.0.0", "footfall.visitors"],
+        "second": ["spending.amount:v2.0.0", "spending.orders:v2.0.0"],
+        "third": ["footfall.visitors", "footfall.weather"],
+    }.items():
+        made = store.get_historical_features(market.spine(), refs, label="bought")
+        numbers = [column for column in made.features if column != "weather"]
+        model = DummyRegressor().fit(made.to_pandas()[numbers], made.table["bought"].to_numpy())
+        mlflow.set_experiment(aside if name == "third" else "market")
+        info = fs_mlflow.log_model(model, name=name, training_set=made, inputs=numbers, **REQUIREMENTS)
+        found[info.model_id] = name
     mlflow.set_experiment("market")
     return found
+
+
+@pytest.mark.parametrize("feature", ["spending.amount", "spending.orders", "footfall.visitors", "footfall.weather"])
+def test_the_registry_says_the_same(models: dict[str, str], store: FeatureStore, feature: str) -> None:
+    """The store's own lineage, asked without MLflow, names the same models."""
+    known = {node.body["model_id"] for node in store.lineage.models_using(feature)}
+    assert known == {model.model_id for model in fs_mlflow.models_using(feature) if model.model_id in models}
+    assert {models[model_id] for model_id in known} == using(feature, models)
 
 
 def using(reference: str, models: dict[str, str]) -> set[str]:
