@@ -32,9 +32,10 @@ test-wheel: .venv/.installed ## every test on the built wheel, in an environment
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
 	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2
 
-bench: .venv/.installed ## import, as-of and online reads beside peers
+bench: .venv/.installed ## import, as-of, online reads and packaged models beside peers
 	$(PY) -m tests.benchmarks.bench_import
 	$(PY) -m tests.benchmarks.bench_asof
 	$(PY) -m tests.benchmarks.bench_online
+	$(PY) -m tests.benchmarks.bench_mlflow
 
 .PHONY: help demo lint test test-wheel bench
