@@ -82,6 +82,20 @@ def save(
         module.save_model(path=str(path), python_model=model, **settings)
     else:
         module.save_model(model, path=str(path), **settings)
+    _forget_places(path)
+
+
+def _forget_places(path: Path) -> None:
+    """Keep the name alone of the file that a model from code came from: MLflow looks for no more when it loads it."""
+    from mlflow.models import Model
+    from mlflow.models.model import MLMODEL_FILE_NAME, MODEL_CODE_PATH
+
+    saved = Model.load(str(path))
+    placed = [conf for conf in saved.flavors.values() if conf.get(MODEL_CODE_PATH)]
+    for conf in placed:
+        conf[MODEL_CODE_PATH] = Path(conf[MODEL_CODE_PATH]).name
+    if placed:
+        saved.save(str(path / MLMODEL_FILE_NAME))
 
 
 def _safely(model: Any, name: str, settings: Mapping[str, Any], example: Any) -> dict[str, Any]:

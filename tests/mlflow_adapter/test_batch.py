@@ -8,7 +8,6 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.dummy import DummyRegressor
@@ -102,18 +101,17 @@ def test_another_store_or_another_model_is_refused(boosted: Logged, tracking: Pa
 PLAIN = {"skops_trusted_types": ["sklearn.dummy.DummyRegressor"], "input_example": [[1]]}
 
 
-@pytest.mark.filterwarnings("ignore:.*[Tt]ype hint")  # MLflow's advice on how to write a PythonModel
 def test_a_frame_of_predictions_gives_a_column_for_each(
     tracking: Path, learned: TrainingSet, store: FeatureStore
 ) -> None:
-    """Any pyfunc will do, and names say which is which."""
-
-    class Several(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-        def predict(self, context, model_input, params=None):  # hints would be for MLflow to check
-            return pd.DataFrame({"low": model_input["basket"], "high": model_input["basket"] * 2})
-
+    """Any pyfunc will do, one from code as well, and names say which is which."""
+    code = {"flavor": "pyfunc", "pip_requirements": ["pandas"]}
     info = fs_mlflow.log_model(
-        Several(), name="several", training_set=learned, inputs=["basket", "orders"], pip_requirements=["pandas"]
+        str(Path(__file__).with_name("several.py")),
+        name="several",
+        training_set=learned,
+        inputs=["basket", "orders"],
+        **code,
     )
     found = fs_mlflow.score_batch(info.model_uri, market.spine(), store=store, batch_size=30)
     assert found.column_names[-2:] == ["prediction_low", "prediction_high"]
