@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fs_mlflow.dataset import TrainingSetDataset, TrainingSetSource, from_training_set
     from fs_mlflow.log import log_model
     from fs_mlflow.naming import models_using
+    from fs_mlflow.recording import refresh_lineage
     from fs_mlflow.training import log_training_set
 
 _ROOMS = {
@@ -22,6 +23,7 @@ _ROOMS = {
     "log_model": "log",
     "log_training_set": "training",
     "models_using": "naming",
+    "refresh_lineage": "recording",
     "score_batch": "batch",
 }
 
@@ -32,6 +34,7 @@ __all__ = [
     "log_model",
     "log_training_set",
     "models_using",
+    "refresh_lineage",
     "score_batch",
 ]
 

@@ -59,6 +59,21 @@ def models_using(reference: str, *, client: Any = None) -> list[Any]:
     return list(_search(client or mlflow.MlflowClient(), filter_string))
 
 
+def pinned_references(tags: Mapping[str, str]) -> list[str]:
+    """Return the features that a model's tags name, `view.feature:v1.2.3` each."""
+    pins = {key.removeprefix(FEATURE): meaning for key, meaning in tags.items() if key.startswith(FEATURE)}
+    return [f"{feature}:{meaning.partition('@')[0]}" for feature, meaning in sorted(pins.items())]
+
+
+def registered_models(client: Any) -> list[Any]:
+    """Return the versions in MLflow's model registry that are ours, with their aliases."""
+    versions = list(_pages(client.search_model_versions, {"filter_string": f"tags.`{FINGERPRINT}` LIKE '%'"}))
+    aliases = {name: client.get_registered_model(name).aliases for name in {version.name for version in versions}}
+    for version in versions:
+        version.aliases = sorted(alias for alias, at in aliases[version.name].items() if at == version.version)
+    return versions
+
+
 def _pattern(selector: VersionSelector, reference: str) -> str:
     if selector.moment is not None:
         raise DefinitionError(f"{reference!r} names a version by time, which MLflow doesn't know. Name the version.")

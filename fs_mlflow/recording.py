@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fs_core import FeatureStore, TrainingSet
 from fs_core.errors import FeatureStoreError
 from fs_core.store import open_store
+from fs_mlflow.naming import FINGERPRINT, pinned_references, registered_models
 
 if TYPE_CHECKING:
     from fs_mlflow.packaged import PackagedFeatures
@@ -62,6 +63,39 @@ def record_model(
         )
     except FeatureStoreError as error:
         log.warning("the store's lineage doesn't know of model %s: %s", name, error)
+
+
+def refresh_lineage(store: FeatureStore | str) -> list[str]:
+    """Bring a store's lineage up to date with MLflow's model registry: versions, stages and aliases, which move.
+
+    Args:
+        store: the store, or the directory of one.
+
+    Returns:
+        The model versions found that `log_model` made, as `name/version`, in that order.
+
+    Raises:
+        RegistryError: the store's registry can't be written.
+    """
+    import mlflow
+
+    opened, client = open_store(store), mlflow.MlflowClient()
+    models = (record.body for record in opened.lineage.everything()[1] if record.kind == "model")
+    known = {(body.get("name"), body.get("version")) for body in models}
+    found = sorted(registered_models(client), key=lambda version: (version.name, int(version.version)))
+    for version in found:
+        opened.lineage.record_model(
+            version.name,
+            version=version.version,
+            model_id=version.model_id,
+            run_id=version.run_id or None,
+            tracking_uri=mlflow.get_tracking_uri(),
+            stage=version.current_stage,
+            aliases=version.aliases,
+            features=() if (version.name, str(version.version)) in known else pinned_references(version.tags),
+            training_set=version.tags.get(FINGERPRINT),
+        )
+    return [f"{version.name}/{version.version}" for version in found]
 
 
 def store_at_hand(

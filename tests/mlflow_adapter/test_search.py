@@ -102,3 +102,23 @@ def test_a_registered_model_has_the_tags_too(boosted: Logged) -> None:
         search_all_experiments=True, filter_string=f"tags.`{key}` = 'training'", output_format="list"
     )
     assert logged.source_run_id in {run.info.run_id for run in runs}
+
+
+def test_stages_and_aliases_reach_the_lineage(boosted: Logged, market_directory: Path, tmp_path: Path) -> None:
+    """They move in MLflow's registry; a store that never heard of a model learns of it too."""
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("bought", "production", "1")
+    with FeatureStore(market_directory) as store:
+        assert "bought/1" in fs_mlflow.refresh_lineage(store)
+        (model,) = [node for node in store.lineage.models_using("spending.amount") if node.name == "bought/1"]
+        assert (model.body["aliases"], model.body["model_id"]) == (["production"], boosted.model_id)
+        pins = {pin["ref"]: pin["digest"] for pin in model.body["features"]}
+        assert pins["spending.amount:v1.0.0"] == market.spending().digest
+        client.delete_registered_model_alias("bought", "production")
+        fs_mlflow.refresh_lineage(store)
+        (model,) = [node for node in store.lineage.models_using("spending.amount") if node.name == "bought/1"]
+        assert model.body["aliases"] == []
+    with FeatureStore(tmp_path) as other:
+        other.apply(market.orders, market.spending(), market.FOOTFALL)
+        fs_mlflow.refresh_lineage(other)
+        assert "bought/1" in [node.name for node in other.lineage.models_using("spending.orders")]
