@@ -39,7 +39,7 @@ def _batches(
     offline: Any, reader: pa.RecordBatchReader, query: Query, batch_size: int, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     start = 0
-    for part in _parts(reader, batch_size):
+    for part in tables_of(reader, batch_size):
         try:
             rows = historical_features(offline, part, query).table.cast(schema)
         except FeatureStoreError as error:
@@ -49,7 +49,7 @@ def _batches(
         start += part.num_rows
 
 
-def _parts(reader: pa.RecordBatchReader, batch_size: int) -> Iterator[pa.Table]:
+def tables_of(reader: pa.RecordBatchReader, batch_size: int) -> Iterator[pa.Table]:
     """Yield a reader's rows in tables of one size, whatever the size of its own batches."""
     waiting: list[pa.RecordBatch] = []
     rows = 0

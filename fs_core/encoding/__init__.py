@@ -2,5 +2,6 @@
 
 from fs_core.encoding.bound import BoundTable
 from fs_core.encoding.encoding import Encoding
+from fs_core.encoding.online import EncodedReader
 
-__all__ = ["BoundTable", "Encoding"]
+__all__ = ["BoundTable", "EncodedReader", "Encoding"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +38,7 @@ class BoundTable:
         """Return rows as one array for each feature, as `Encoding.encode` does.
 
         Args:
-            rows: positions from 0, whole numbers of shape [n], or a slice.
+            rows: positions, whole numbers from 0 of shape [n], or a slice.
         """
         moments = take(self._moments, rows)
         return {name: array for part, raw in self._pairs for name, array in part.arrays(raw.take(rows), moments)}
@@ -46,10 +47,15 @@ class BoundTable:
         """Return rows as a matrix, as `Encoding.matrix` does.
 
         Args:
-            rows: positions from 0, whole numbers of shape [n], or a slice.
+            rows: positions, whole numbers from 0 of shape [n], or a slice.
         """
-        count = len(range(*rows.indices(self._rows))) if isinstance(rows, slice) else len(rows)
-        out = np.empty((count, self.encoding.width), self.encoding.dtype)
+        if isinstance(rows, slice):
+            out = np.empty((len(range(*rows.indices(self._rows))), self.encoding.width), self.encoding.dtype)
+        else:
+            out = np.empty((len(rows), self.encoding.width), self.encoding.dtype)
+            if len(rows) and self._plain:
+                self._gather(rows, out)
+                return out
         moments, place = take(self._moments, rows), 0
         for part, raw in self._pairs:
             taken, width = raw.take(rows), part.width
@@ -59,3 +65,20 @@ class BoundTable:
                 out[:, place : place + width] = part.mask(taken).reshape(-1, width)
                 place += width
         return out
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether every column is a number for each row already, in the matrix's dtype."""
+        return all(
+            raw.valid is None and raw.values.dtype == self.encoding.dtype and part.length is None and not part.masked
+            for part, raw in self._pairs
+        )
+
+    def _gather(self, rows: Array, out: Array) -> None:
+        """Take rows column by column into a block that stays in the cache, then turn it."""
+        if rows.min() < 0 or rows.max() >= self._rows:
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {self._rows}")
+        block = np.empty((len(self._pairs), len(rows)), out.dtype)
+        for column, (_, raw) in zip(block, self._pairs, strict=True):
+            raw.values.take(rows, out=column, mode="clip")  # "raise" would go through a buffer
+        np.copyto(out, block.T)
