@@ -1,6 +1,6 @@
 """Every command, gathered: importing this module adds them to `fs`."""
 
-from fs_core.cli import defining, lineage, serving, versions, writing
+from fs_core.cli import defining, docs, lineage, serving, versions, writing
 from fs_core.cli.group import cli, main
 
-__all__ = ["cli", "defining", "lineage", "main", "serving", "versions", "writing"]
+__all__ = ["cli", "defining", "docs", "lineage", "main", "serving", "versions", "writing"]

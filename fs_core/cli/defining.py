@@ -74,15 +74,15 @@ def list_definitions(store: FeatureStore, kind: str | None, everything: bool) ->
     """List what is registered."""
     rows = [
         {
-            "kind": r.definition.kind,
-            "name": r.definition.name,
-            "version": r.definition.version,
+            "kind": r.kind,
+            "name": r.name,
+            "version": r.version,
             **({"current": r.current} if everything else {}),
-            "digest": r.definition.digest[:12],
+            "digest": r.digest[:12],
             "registered": from_micros(r.created_at).replace(microsecond=0),
-            "description": r.definition.description,
+            "description": r.description,
         }
-        for r in store.registry.listing(kind)
+        for r in store.registry.summaries(kind)
         if everything or r.current
     ]
     return Report(rows, heading="" if rows else "nothing is registered; see fs apply --help")

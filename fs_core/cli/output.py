@@ -11,6 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+_MANY = 200  # rows
 _PIPE_WIDTH = 100_000  # a program that reads lines wants them whole
 
 
@@ -54,7 +55,9 @@ class Report:
             console = Console(highlight=False, width=_PIPE_WIDTH)
         if self.heading:
             console.print(Text(self.heading))
-        if self.rows:
+        if len(self.rows) > _MANY:
+            console.out(_aligned(self.rows), highlight=False)
+        elif self.rows:
             table = Table(box=None, pad_edge=False, header_style="bold")
             for name, value in self.rows[0].items():
                 number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -64,6 +67,14 @@ class Report:
             console.print(table)
         for note in self.notes:
             console.print(Text(note))
+
+
+def _aligned(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a long table as lines: rich would take a second for each few thousand."""
+    texts = [list(rows[0]), *([" ".join(shown(value).split()) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in texts)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def shown(value: Any) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -132,14 +133,25 @@ def loader(connection: sa.Connection) -> Callable[[sa.Row[Any]], Definition]:
         return found
 
     def load(row: sa.Row[Any]) -> Definition:
-        try:
+        with _named_if_damaged(row):
             return from_dict(json.loads(row.body), source, entity)
-        except FeatureStoreError:
-            raise
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise RegistryError(
-                f"{row.kind} {row.name}:v{row.version} is damaged in the registry ({error!r}). "
-                "Restore it from a backup."
-            ) from error
 
     return load
+
+
+def description_of(row: sa.Row[Any]) -> str:
+    """Return the description in a definition's row."""
+    with _named_if_damaged(row):
+        return str(json.loads(row.body)["documentation"]["description"])
+
+
+@contextmanager
+def _named_if_damaged(row: sa.Row[Any]) -> Iterator[None]:
+    try:
+        yield
+    except FeatureStoreError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RegistryError(
+            f"{row.kind} {row.name}:v{row.version} is damaged in the registry ({error!r}). Restore it from a backup."
+        ) from error

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from fs_core.definitions import Reference
+from fs_core.definitions import Reference, VersionSelector
 from fs_core.definitions.base import version_key
+from fs_core.definitions.references import CURRENT
 from fs_core.errors import DefinitionError, UnknownReferenceError
 from fs_core.registry.database import Database
 from fs_core.registry.lookup import row_of
@@ -170,6 +171,8 @@ class GraphReader:
 
         What no longer means anything, such as an alias that was removed, is left out.
         """
+        views = {(d.name, d.version): d for d in self.described() if d.kind == "view"}
+        current = {name: version for (kind, name), version in self.current().items() if kind == "view"}
         meant: dict[Any, Described | None] = {}
         found: dict[tuple[str, str], list[tuple[Described, str | None]]] = {}
         for row in self._connection.execute(sa.select(definitions).where(definitions.c.kind == "service")):
@@ -177,7 +180,10 @@ class GraphReader:
             for text in json.loads(row.body)["content"]["features"]:
                 reference = Reference.parse(text)
                 key = reference.name, reference.selector
-                if key not in meant:
+                if key not in meant and reference.selector in (CURRENT, VersionSelector(reference.selector.version)):
+                    version = reference.selector.version or current.get(reference.name, "")
+                    meant[key] = views.get((reference.name, version))
+                elif key not in meant:
                     meant[key] = self._version_or_none(reference)
                 view = meant[key]
                 if view is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -27,7 +27,16 @@ from fs_core.registry.changes import ApplyResult, Change, refuse_other
 from fs_core.registry.database import Database
 from fs_core.registry.generation import raise_generation, setting
 from fs_core.registry.lifecycle import Lifecycle
-from fs_core.registry.lookup import find, get, get_anything, load_one, loader, version_query, versions_query
+from fs_core.registry.lookup import (
+    description_of,
+    find,
+    get,
+    get_anything,
+    load_one,
+    loader,
+    version_query,
+    versions_query,
+)
 from fs_core.registry.records import Records
 from fs_core.registry.tables import currents, definitions, sequences
 from fs_core.times import Clock
@@ -48,6 +57,28 @@ class Registered:
     definition: Definition
     created_at: int
     current: bool
+
+
+class Summary(NamedTuple):
+    """A definition as a list shows it.
+
+    Attributes:
+        kind: `source`, `entity`, `view` or `service`.
+        name: its name.
+        version: its version.
+        digest: of its content.
+        created_at: when it was registered, microseconds since 1970-01-01 UTC.
+        current: whether a reference without a version means it.
+        description: what it means.
+    """
+
+    kind: str
+    name: str
+    version: str
+    digest: str
+    created_at: int
+    current: bool
+    description: str
 
 
 class Registry(Lifecycle, Records):
@@ -181,6 +212,33 @@ class Registry(Lifecycle, Records):
             load = loader(connection)
             listed = [Registered(load(row), row.created_at, current[row.kind, row.name] == row.version) for row in rows]
         return sorted(listed, key=_listing_order)
+
+    def summaries(self, kind: str | None = None) -> list[Summary]:
+        """Return what a list shows of everything registered, or of one kind, without reading definitions whole.
+
+        Raises:
+            RegistryError: a definition is damaged.
+        """
+        with self._database.reading() as connection:
+            query = sa.select(definitions)
+            rows = connection.execute(query if kind is None else query.where(definitions.c.kind == kind)).all()
+            current = {
+                (row.kind, row.name): row.version
+                for row in connection.execute(sa.select(currents).order_by(currents.c.since))
+            }
+        listed = [
+            Summary(
+                row.kind,
+                row.name,
+                row.version,
+                row.digest,
+                row.created_at,
+                current[row.kind, row.name] == row.version,
+                description_of(row),
+            )
+            for row in rows
+        ]
+        return sorted(listed, key=lambda s: (_ORDER.index(s.kind), s.name, version_key(s.version)))
 
     def _get(self, kind: str, name: str, selector: VersionSelector) -> Definition:
         with self._database.reading() as connection:
