@@ -49,6 +49,7 @@ def log_model(
     what is online now; with the training set's time column, from features as of those times. It finds the
     store by `FS_STORE`, `FS_ONLINE` and `FS_REGISTRY`, or by `model_config={"fs_store": ...}`, and refuses
     to load where a feature means something else than in training. The store's lineage knows it, too.
+    What it shows as an example of a request is the keys of five rows of the training set.
 
     Args:
         model: fitted on `training_set`: of scikit-learn, PyTorch, Keras, XGBoost and others that MLflow
@@ -171,7 +172,7 @@ def _describe(
         request={name: _text(table, name) for name in inputs if name not in looked_up and name not in keys},
         overrides={name: _text(table, name) for name in overrides},
         inputs=list(inputs),
-        nullable=[name for name in inputs if table[name].null_count],
+        nullable=[name for name in dict.fromkeys([*inputs, *keys]) if table[name].null_count],
         layout=layout,
         timestamp=training_set.timestamp,
         full_names=spec["full_names"],

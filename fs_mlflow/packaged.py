@@ -38,7 +38,7 @@ class PackagedFeatures:
         request: further columns that a request must bring, and their types: Arrow's texts.
         overrides: feature columns that a request may bring, and their types.
         inputs: the model's inputs, in order.
-        nullable: which of them held nulls in training, which decides their pandas types.
+        nullable: which of them, and of the keys, held nulls in training, which decides their pandas types.
         layout: how the model takes them.
         timestamp: the column that, where a request has it, asks for features as of its times.
         full_names: whether columns are named `view__feature`.

@@ -21,6 +21,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+import fs_mlflow
 from fs_core import TrainingSet
 from fs_sklearn import SKOPS_TRUSTED_TYPES, FeatureStoreTransformer
 from tests.mlflow_adapter import market
@@ -55,10 +56,49 @@ def pipeline(tracking: Path, market_directory: Path, learned: TrainingSet) -> Lo
     return Logged(info.model_uri, info.model_id, learned, expected)
 
 
-def test_a_new_process_predicts_the_same_bits(market_directory: Path, boosted: Logged, pipeline: Logged) -> None:
+MODEL_CODE = """
+import mlflow
+import pandas as pd
+from pricing import priced
+
+class Priced(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
+        return priced(model_input["basket"], model_input["visitors"])
+
+mlflow.models.set_model(Priced())
+"""
+
+
+@pytest.fixture(scope="module")
+def from_code(tracking: Path, learned: TrainingSet, tmp_path_factory: pytest.TempPathFactory) -> Logged:
+    """A model from code that needs a module of its own, which nobody can import elsewhere."""
+    folder = tmp_path_factory.mktemp("code")
+    (folder / "pricing.py").write_text("def priced(basket, visitors):\n    return basket / (1 + visitors)\n")
+    (folder / "model.py").write_text(MODEL_CODE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        info = fs_mlflow.log_model(
+            str(folder / "model.py"),
+            name="priced",
+            training_set=learned,
+            inputs=["basket", "visitors"],
+            flavor="pyfunc",
+            code_paths=[str(folder / "pricing.py")],
+            pip_requirements=["pandas"],
+        )
+    sys.modules.pop("pricing")
+    rows = learned.to_pandas().tail(market.CUSTOMERS)
+    expected = (rows["basket"] / (1 + rows["visitors"].astype("Int16"))).to_numpy(dtype="float64")
+    return Logged(info.model_uri, info.model_id, learned, expected)
+
+
+def test_a_new_process_predicts_the_same_bits(
+    market_directory: Path, boosted: Logged, pipeline: Logged, from_code: Logged
+) -> None:
     """With the tracking server and the store's place alone."""
     keys = boosted.request.query("customer != 7")[["customer"]]
     questions = {boosted.uri: as_json(boosted.request), pipeline.uri: as_json(keys)}
+    questions[from_code.uri] = as_json(from_code.request[["shop", "day", "basket"]])
     done = subprocess.run(
         [sys.executable, "-m", "tests.mlflow_adapter.fresh"],
         input=json.dumps(questions),
@@ -70,7 +110,7 @@ def test_a_new_process_predicts_the_same_bits(market_directory: Path, boosted: L
     )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
-    for logged in (boosted, pipeline):
+    for logged in (boosted, pipeline, from_code):
         answer = answers[logged.uri]
         assert answer["shape"] == list(logged.expected.shape)
         assert answer["dtype"] == str(logged.expected.dtype)
