@@ -17,7 +17,7 @@ from fs_mlflow import flavor as packaging
 from fs_mlflow import inner
 from fs_mlflow.naming import FINGERPRINT, feature_tags
 from fs_mlflow.packaged import Layout, PackagedFeatures
-from fs_mlflow.recording import record_model, store_at_hand
+from fs_mlflow.recording import Place, record_model, store_at_hand
 
 if TYPE_CHECKING:
     from fs_core import FeatureStore
@@ -92,7 +92,8 @@ def log_model(
     if encoding is None and kind in inner.ENCODED:
         encoding = Encoding.fit(training_set, features=inputs)
     names = _inputs(model, training_set, inputs, encoding)
-    features = _describe(training_set, names, overrides, layout or inner.input_layout(model, kind), encoding, store)
+    place = store_at_hand(training_set, store)
+    features = _describe(training_set, names, overrides, layout or inner.input_layout(model, kind), encoding, place)
     info = Model.log(
         artifact_path=None,
         name=name,
@@ -114,7 +115,6 @@ def log_model(
             code_paths=code_paths,
         ),
     )
-    place = store_at_hand(training_set, store)
     if place is not None:
         record_model(info, registered_model_name or name, kind, features, place)
     return info
@@ -154,7 +154,7 @@ def _describe(
     overrides: Sequence[str],
     layout: Layout,
     encoding: Encoding | None,
-    store: FeatureStore | str | None,
+    store: Place | None,
 ) -> PackagedFeatures:
     spec, table = training_set.spec, training_set.table
     pinned = [pin for pin in spec["features"] if pin["column"] in inputs]
@@ -196,7 +196,7 @@ def _text(table: pa.Table, name: str) -> str:
     return canonical(resolve(table.schema.field(name).type, f"the model's input {name!r}"))
 
 
-def _views(training_set: TrainingSet, names: set[str], store: FeatureStore | str | None) -> dict[str, FeatureView]:
+def _views(training_set: TrainingSet, names: set[str], store: Place | None) -> dict[str, FeatureView]:
     """Return the definitions of the model's views, from the training set or else the store."""
     found = {view.name: view for view in training_set.views if view.name in names}
     missing = [part for part in training_set.spec["views"] if part["name"] in names - set(found)]
@@ -205,7 +205,7 @@ def _views(training_set: TrainingSet, names: set[str], store: FeatureStore | str
     return found
 
 
-def _from_store(missing: Sequence[Mapping[str, Any]], store: FeatureStore | str | None) -> dict[str, FeatureView]:
+def _from_store(missing: Sequence[Mapping[str, Any]], store: Place | None) -> dict[str, FeatureView]:
     from fs_core.store import open_store
 
     try:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fs_mlflow")
 
+Place = FeatureStore | str | os.PathLike[str]
+"""A store, or the directory of one."""
+
 
 def record_training_set(training_set: TrainingSet, run_id: str, store: FeatureStore | str | None = None) -> None:
     """Keep in the store's lineage which run logged a training set, if a store is at hand that can."""
@@ -32,9 +35,7 @@ def record_training_set(training_set: TrainingSet, run_id: str, store: FeatureSt
         log.warning("the store's lineage doesn't know of the training set that run %s logged: %s", run_id, error)
 
 
-def record_model(
-    info: Any, name: str, kind: str, features: PackagedFeatures, place: FeatureStore | str | os.PathLike[str]
-) -> None:
+def record_model(info: Any, name: str, kind: str, features: PackagedFeatures, place: Place) -> None:
     """Keep in the store's lineage that a model was logged, and of which features.
 
     Args:
@@ -98,8 +99,6 @@ def refresh_lineage(store: FeatureStore | str) -> list[str]:
     return [f"{version.name}/{version.version}" for version in found]
 
 
-def store_at_hand(
-    training_set: TrainingSet, store: FeatureStore | str | None
-) -> FeatureStore | str | os.PathLike[str] | None:
+def store_at_hand(training_set: TrainingSet, store: FeatureStore | str | None) -> Place | None:
     """Return the store that was named, or that made the training set, or that the environment names."""
     return store or training_set.store or os.environ.get("FS_STORE") or None
