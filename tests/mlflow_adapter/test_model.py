@@ -184,7 +184,7 @@ class TestLogging:
         """A training set that was read from elsewhere has none; then the store is asked, or asked for."""
         from dataclasses import replace
 
-        bare = replace(learned, views=())
+        bare = replace(learned, views=(), store=None)
         assert bare.fingerprint == learned.fingerprint
         rows = learned.to_pandas()
         model = HistGradientBoostingClassifier(max_iter=2).fit(rows[["orders"]], rows["bought"])
