@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from rich.console import Console
 from sklearn.linear_model import LinearRegression
 
@@ -40,10 +41,11 @@ def fill(store: FeatureStore, users: int) -> None:
     store.materialize()
 
 
-def spine(users: int, rows: int) -> dict[str, Any]:
+def spine(users: int, rows: int) -> pa.Table:
     """Any users, now."""
     asked = np.random.default_rng(11).integers(0, users, rows)
-    return {"user": asked, "event_timestamp": [datetime.now(UTC)] * rows, "label": asked % 2}
+    now = pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", "UTC")), rows)
+    return pa.table({"user": asked, "event_timestamp": now, "label": asked % 2})
 
 
 def one_row(store: FeatureStore, training: TrainingSet, runs: int) -> None:
