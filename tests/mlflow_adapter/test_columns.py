@@ -16,6 +16,8 @@ from mlflow.types.schema import AnyType
 from fs_core.errors import DataError, SchemaError
 from fs_core.interchange import to_pandas
 from fs_mlflow.columns import input_spec, request_table
+from fs_mlflow.model import InputLayout
+from fs_mlflow.packaged import PackagedFeatures
 
 MOMENT = datetime(2024, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
 COLUMNS: dict[str, tuple[pa.DataType, list[Any]]] = {
@@ -91,3 +93,35 @@ def test_signatures_say_any_only_where_mlflow_has_nothing_better() -> None:
     says_any = {name for name, (dtype, _) in COLUMNS.items() if input_spec("x", dtype).type == AnyType()}
     assert says_any == {"uint64", "date", "timestamp", "naive", "decimal", "list", "embedding"}
     assert input_spec("x", pa.int64(), nullable=True).type == AnyType()
+
+
+@pytest.mark.parametrize("dtype", [pa.float32(), pa.float64()])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_frame_of_floats_is_the_frame_of_training(dtype: pa.DataType, rows: int) -> None:
+    """In values, types, names and the order of memory, which decides the last bit of a product."""
+    values = {name: pa.array([0.1, None, 3.0][:rows], dtype) for name in ("b", "a", "c")}
+    table = pa.table({"c": values["c"], "key": pa.array(range(rows)), **values})
+    arranged = InputLayout(takes(["b", "a"]), None).arrange(table)
+    trained_on = to_pandas(table)[["b", "a"]]
+    pd.testing.assert_frame_equal(arranged, trained_on)
+    assert arranged.to_numpy().flags.f_contiguous == trained_on.to_numpy().flags.f_contiguous
+    assert arranged.to_numpy().tobytes() == trained_on.to_numpy().tobytes()
+
+
+def takes(inputs: list[str]) -> PackagedFeatures:
+    """What a model of named inputs knows."""
+    return PackagedFeatures(
+        rule="as-of/1",
+        features=[],
+        views=[],
+        keys={},
+        request={},
+        overrides={},
+        inputs=inputs,
+        nullable=[],
+        layout="columns",
+        timestamp="event_timestamp",
+        full_names=False,
+        fingerprint="",
+        encoding_digest=None,
+    )
