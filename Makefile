@@ -45,7 +45,9 @@ bench: .venv/.installed ## import, as-of and online reads beside peers; Feast wh
 	$(PY) -m tests.benchmarks.bench_import
 	$(PY) -m tests.benchmarks.asof
 	$(PY) -m tests.benchmarks.bench_online
+	$(PY) -m tests.benchmarks.bench_registry
 	$(PY) -m tests.benchmarks.bench_torch
 	$(PY) -m tests.benchmarks.bench_tf
+	$(PY) -m tests.benchmarks.bench_mlflow
 
 .PHONY: help demo lint test test-wheel bench

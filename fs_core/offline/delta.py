@@ -26,6 +26,7 @@ from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.connection import connect, literal, moment, quoted
 from fs_core.offline.contract import EMPTY, Snapshot, Watermark
 from fs_core.offline.delta_log import DeltaLog
+from fs_core.offline.last_write import LastWrite, last_write
 from fs_core.offline.layout import MONTH, as_declared, lay_out
 from fs_core.offline.leftovers import remove_leftovers
 from fs_core.times import MICROSECONDS
@@ -139,6 +140,10 @@ class DeltaOfflineStore:
             state = self.snapshot(view)
             self._engine.prepare(view, self._files(view, state))
         return state
+
+    def last_write(self, view: FeatureView) -> LastWrite | None:
+        """Return what the last write brought, without reading its rows; None if nothing, or if the log doesn't tell."""
+        return last_write(self._place(view), self.snapshot(view))
 
     def _place(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name

@@ -106,6 +106,15 @@ def read_file(views: Iterable[FeatureView], path: Path) -> pa.Table:
             raise SourceError(f"can't read {str(path)!r} as {source.format}: {error}") from error
 
 
+def columns_of(source: Source, directory: Path) -> list[str] | None:
+    """Return the names of a source's columns; None if its file is missing or can't be read."""
+    with connect() as connection:
+        try:
+            return list(connection.sql(f"FROM {_reader(source, directory)}").columns)
+        except (SourceError, duckdb.Error):
+            return None
+
+
 def _relation(
     connection: duckdb.DuckDBPyConnection, view: FeatureView, sources: Mapping[str, Source], directory: Path
 ) -> duckdb.DuckDBPyRelation:

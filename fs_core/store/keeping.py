@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fs_core.errors import RegistryError
 from fs_core.store.parts import Parts
 from fs_core.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from fs_core.saved import SavedTrainingSet
     from fs_core.saved.directory import SavedTrainingSets
+
+log = logging.getLogger("fs_core")
 
 
 class Keeping(Parts):
@@ -31,7 +35,12 @@ class Keeping(Parts):
             SavedTrainingSetError: there is one of that name, a column's type can't be kept, or the directory
                 can't be written.
         """
-        return self._saved_sets.save(training_set, name, overwrite=overwrite)
+        saved = self._saved_sets.save(training_set, name, overwrite=overwrite)
+        try:
+            self.lineage.record_training_set(training_set)
+        except RegistryError as error:  # it is saved, whatever the lineage knows of it
+            log.warning("the lineage doesn't know of training set %r: %s", name, error)
+        return saved
 
     def load_training_set(self, name: str) -> TrainingSet:
         """Return a saved training set, the same bits, types and fingerprint; none is looked up again.

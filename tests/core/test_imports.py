@@ -26,6 +26,10 @@ HEAVY = {
     "deltalake",
     "click",
     "rich",
+    "sqlalchemy",
+    "sqlglot",
+    "yaml",
+    "openlineage",
 }
 ADAPTERS = {"fs_torch", "fs_tf", "fs_sklearn", "fs_mlflow"}
 
@@ -69,6 +73,9 @@ def test_drivers_stay_in_their_rooms() -> None:
     assert core_files_that_import("filelock") == {"asof/index/catalogue.py", "saved/directory.py"}
     assert {file.partition("/")[0] for file in core_files_that_import("click")} == {"cli"}
     assert {file.partition("/")[0] for file in core_files_that_import("sqlalchemy")} == {"registry"}
+    assert {file.partition("/")[0] for file in core_files_that_import("sqlglot")} == {"lineage"}
+    assert {file.partition("/")[0] for file in core_files_that_import("yaml")} == {"documents"}
+    assert core_files_that_import("openlineage") == {"lineage/events.py"}
     assert {file.partition("/")[0] for file in core_files_that_import("hypothesis")} == {"testing"}
 
 
@@ -89,6 +96,7 @@ def test_the_wheel_is_what_is_tested() -> None:
     """The run that says it tests the wheel doesn't import the source tree, and the wheel brings every file."""
     assert "site-packages" in CORE.parts
     assert (CORE / "online" / "compare_and_set.lua").exists()
+    assert all((CORE / "catalogue" / name).exists() for name in ("style.css", "catalogue.js"))
     for adapter in sorted(ADAPTERS):
         place = importlib.util.find_spec(adapter)
         assert place is not None
