@@ -125,3 +125,8 @@ class Position:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_in_worker": False}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if not self._shared.is_shared():  # a copy of this process's own, which is to be told of epochs by itself
+            self._shared = self._shared.clone().share_memory_()

@@ -177,6 +177,21 @@ def test_workers_that_live_on_learn_of_the_epoch(method: str) -> None:
         assert rows_of(loader) == rows_of(plain)
 
 
+def test_copies_have_epochs_of_their_own() -> None:
+    """A copy and a pickled dataset start where the first one is; then each, and its living workers, is told alone."""
+    first = FeatureIterableDataset(numbered(20), batch_size=3, shuffle=True)
+    first.set_epoch(2)
+    for other in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        assert rows_of(other) == rows_of(first)
+        loader = DataLoader(
+            other, batch_size=None, num_workers=1, multiprocessing_context="fork", persistent_workers=True
+        )
+        before = rows_of(loader)
+        other.set_epoch(5)
+        assert first.epoch == 2
+        assert rows_of(loader) == rows_of(other) != before
+
+
 def test_epochs_differ_and_repeat() -> None:
     """An epoch's order depends on seed and epoch alone; every order is whole."""
     orders = {}
