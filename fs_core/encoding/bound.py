@@ -78,6 +78,7 @@ class BoundTable:
         """Take rows column by column into a block that stays in the cache, then turn it."""
         if rows.min() < 0 or rows.max() >= self._rows:
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {self._rows}")
+        rows = rows.astype(np.intp, copy=False)  # once, not for every column
         block = np.empty((len(self._pairs), len(rows)), out.dtype)
         for column, (part, raw) in zip(block, self._pairs, strict=True):
             if raw.values.dtype == out.dtype:
