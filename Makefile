@@ -48,5 +48,6 @@ bench: .venv/.installed ## import, as-of and online reads beside peers; Feast wh
 	$(PY) -m tests.benchmarks.bench_registry
 	$(PY) -m tests.benchmarks.bench_torch
 	$(PY) -m tests.benchmarks.bench_tf
+	$(PY) -m tests.benchmarks.bench_mlflow
 
 .PHONY: help demo lint test test-wheel bench

@@ -82,7 +82,8 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     for column in query.selection.columns:
         table = table.append_column(column, found[column])
     selection = query.selection
-    return TrainingSet(table, selection.columns, selection.keys, query.timestamp, query.label, query.spec())
+    views = tuple(selection.views)
+    return TrainingSet(table, selection.columns, selection.keys, query.timestamp, query.label, query.spec(), views)
 
 
 def recreate(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any], spine: Any) -> TrainingSet:

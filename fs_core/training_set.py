@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,9 @@ import pyarrow as pa
 from fs_core.errors import DataError
 from fs_core.interchange import to_pandas
 from fs_core.times import from_micros, micros, to_utc_micros
+
+if TYPE_CHECKING:
+    from fs_core.definitions import FeatureView
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class TrainingSet:
         spec: JSON-serialisable provenance: pinned references and digests, the rule's parameters, and
             the snapshot that was read of every view; of a saved set that was refreshed, also how many rows
             after one another read which snapshots (`parts`). `FeatureStore.recreate` takes it.
+        views: the definitions whose digests the spec pins, where they are at hand; no part of the fingerprint.
+        store: the store that made it, in the process that did; None elsewhere.
     """
 
     table: pa.Table
@@ -40,6 +45,8 @@ class TrainingSet:
     timestamp: str
     label: str | None
     spec: Mapping[str, Any]
+    views: tuple[FeatureView, ...] = ()
+    store: Any = field(default=None, repr=False, compare=False)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -59,6 +66,9 @@ class TrainingSet:
     def offline_only(self) -> bool:
         """Whether these rows can't be served online, because the query shifted their moments by a lag."""
         return bool(self.spec["lag"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "store": None}  # rows travel without a place
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from fs_core import Encoding
 from fs_core.errors import DataError
-from fs_core.streaming import tables_of
 from fs_torch.source import RowSource, TableRows
 from fs_torch.tensors import Form
 
@@ -80,6 +79,8 @@ class StreamedBlocks:
         Raises:
             DataError: the stream can be read once, and was.
         """
+        from fs_core.streaming import tables_of
+
         size = max(self._block_rows // step_rows, 1) * step_rows
         waiting: pa.Table | None = None
         for table in tables_of(self._opened(), size):

@@ -35,7 +35,8 @@ class Position:
     def __init__(self) -> None:
         # The epoch, and which generation of workers took up `_resumed`. In shared memory, so that workers which live
         # on from epoch to epoch see it change.
-        self._shared = torch.zeros(2, dtype=torch.int64).share_memory_()
+        with torch.inference_mode(False):  # or it couldn't be written to once that mode is left
+            self._shared = torch.zeros(2, dtype=torch.int64).share_memory_()
         self._resumed: Start | None = None
         self._in_worker = False
         self._now = Start(0)

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core import Encoding, TrainingSet
+from fs_core.encoding.label import Label, LabelColumn, label_name
 from fs_core.errors import ConfigurationError, FeatureStoreError, OfflineStoreError
 from fs_core.interchange import to_table
 from fs_core.selection import Features, require_columns
 from fs_core.store import open_store
-from fs_torch.batch import Batch, each
-from fs_torch.label import Label, LabelColumn, label_name
+from fs_torch.batch import Batch, Part, each
 from fs_torch.tensors import Form, numpy_dtype
 
 if TYPE_CHECKING:
@@ -32,21 +32,25 @@ class RowSource(ABC):
     """Rows by position. Thread-safe, picklable; what it gives is fresh.
 
     Args:
+        table: has the labels.
         encoding: how features become tensors.
         form: what tensors look like.
+        label: the label's column, None for features alone.
     """
 
-    def __init__(self, encoding: Encoding, form: Form) -> None:
+    def __init__(self, table: pa.Table, encoding: Encoding, form: Form, label: str | None) -> None:
         self.encoding = encoding
         self._form = form.fits(encoding)
+        self._label = None if label is None else LabelColumn.of(table, label, encoding.dtype)
+        self._labels = None if self._label is None else self._label.bind(table)
 
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of rows."""
 
     @abstractmethod
-    def _parts(self, rows: Positions | slice) -> Batch:
-        """Return features, not yet transformed, and labels of some rows, in the order asked for."""
+    def _features(self, rows: Positions | slice) -> Part:
+        """Return some rows' features, not yet transformed, in the order asked for."""
 
     def batch(self, rows: Positions | slice) -> Batch:
         """Return features and labels of some rows, in the order asked for."""
@@ -59,6 +63,12 @@ class RowSource(ABC):
             part = Batch(each(part, slice(start, start + size), copied=True) for part in whole)
             yield self._transformed(part)
             start += size
+
+    def _parts(self, rows: Positions | slice) -> Batch:
+        features = self._features(rows)
+        if self._label is None or self._labels is None:
+            return Batch((features,))
+        return Batch((features, self._form.tensor(self._label.array(self._labels, rows))))
 
     def _transformed(self, parts: Batch) -> Batch:
         return Batch((self._form.transformed(parts[0]), *parts[1:]))
@@ -75,20 +85,16 @@ class TableRows(RowSource):
     """
 
     def __init__(self, table: pa.Table, encoding: Encoding, form: Form, label: str | None) -> None:
-        super().__init__(encoding, form)
+        super().__init__(table, encoding, form, label)
         self._bound = encoding.bind(table)
-        self._label = None if label is None else LabelColumn(table, label, encoding.dtype)
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self._bound)
 
-    def _parts(self, rows: Positions | slice) -> Batch:
+    def _features(self, rows: Positions | slice) -> Part:
         """See `RowSource`."""
-        features = self._form.features(self._bound, rows)
-        if self._label is None:
-            return Batch((features,))
-        return Batch((features, self._form.tensor(self._label.take(rows))))
+        return self._form.features(self._bound, rows)
 
 
 class SpineRows(RowSource):
@@ -103,8 +109,7 @@ class SpineRows(RowSource):
     """
 
     def __init__(self, spine: pa.Table, reader: AsOfReader, encoding: Encoding, form: Form, label: str | None) -> None:
-        super().__init__(encoding, form)
-        self._label = None if label is None else LabelColumn(spine, label, encoding.dtype)
+        super().__init__(spine, encoding, form, label)
         wanted = {*reader.keys, reader.timestamp, *encoding.features} - set(reader.schema.names)
         require_columns([*reader.keys, reader.timestamp], spine.column_names, "the spine")
         self._spine = spine.select([name for name in spine.column_names if name in wanted]).combine_chunks()
@@ -115,7 +120,7 @@ class SpineRows(RowSource):
         """Return the number of rows."""
         return int(self._spine.num_rows)
 
-    def _parts(self, rows: Positions | slice) -> Batch:
+    def _features(self, rows: Positions | slice) -> Part:
         """See `RowSource`.
 
         Raises:
@@ -123,12 +128,9 @@ class SpineRows(RowSource):
         """
         asked = self._spine[rows] if isinstance(rows, slice) else self._spine.take(pa.array(rows))
         found = self._look_up(asked)
-        for name, column in zip(found.schema.names, found.columns, strict=True):
-            asked = asked.append_column(name, column)
-        features = self._form.features(self.encoding.bind(asked))
-        if self._label is None:
-            return Batch((features,))
-        return Batch((features, self._form.tensor(self._label.take(rows))))
+        names = [*asked.column_names, *found.schema.names]
+        table = pa.Table.from_arrays([*asked.columns, *found.columns], names)
+        return self._form.features(self.encoding.bind(table))
 
     def _look_up(self, asked: pa.Table) -> pa.RecordBatch:
         try:

@@ -59,6 +59,16 @@ def test_the_pipeline_runs_after_the_quickstart(typed: dict[str, object]) -> Non
     assert printed[0].shape == (3, 2)  # type: ignore[attr-defined]
 
 
+def test_torch_learns_and_is_served_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The PyTorch block trains on the quickstart's rows, and the tensors it serves are training's."""
+    pytest.importorskip("torch")
+    printed: list[object] = []
+    names = {**typed, "print": printed.append}
+    exec(compile(snippets("PyTorch")[0], "README.md", "exec"), names)
+    assert printed[0].shape == (3, 1)  # type: ignore[attr-defined]
+    assert names["online"]({"user_id": [3]}).tolist() == [[0, 0]]  # type: ignore[operator]
+
+
 def test_the_leak_check_runs_after_the_quickstart(typed: dict[str, object]) -> None:
     """The block on leaks finds a notice and nothing worse."""
     printed: list[object] = []

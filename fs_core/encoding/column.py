@@ -88,17 +88,25 @@ class ColumnEncoding:
             SchemaError: the table has no such column, or it has another type.
             ValidationError: a null has no number to become.
         """
-        require_columns([self.name], table.column_names, "the table to encode")
-        column = table[self.name]
+        raw = raw_column(self._column(table), self.length, self.vocabulary)
+        if raw.valid is not None and self.filling is None:
+            self._refuse_null(raw.valid)
+        return raw
+
+    def _column(self, table: pa.Table) -> pa.ChunkedArray:
+        try:
+            column = table.column(self.name)
+        except KeyError:
+            require_columns([self.name], table.column_names, "the table to encode")
+            raise
+        if column.type == self.type:
+            return column
         plain = plain_type(column.type)
         if plain not in (self.type, pa.null()):
             raise SchemaError(
                 f"column {self.name!r} is {plain}, but was fitted as {self.type}. Cast it, or fit the encoding again."
             )
-        raw = raw_column(column if column.type == plain else column.cast(plain), self.length, self.vocabulary)
-        if raw.valid is not None and self.filling is None:
-            self._refuse_null(raw.valid)
-        return raw
+        return column.cast(plain)
 
     def write(self, raw: Raw, moments: Raw | None, out: Array) -> None:
         """Write the numbers into `out`, of the raw values' shape and any numeric dtype."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ class Retrieving(Parts):
         from fs_core.retrieval import historical_features
 
         query = self._query(features, timestamp, label, lag, full_names)
-        made = historical_features(self.offline, spine, query)
+        made = replace(historical_features(self.offline, spine, query), store=self)
         with reported(lambda: activities.training_set(self.registry.project, made, query.selection.views)):
             return made
 
@@ -176,7 +177,7 @@ class Retrieving(Parts):
         """
         from fs_core.retrieval import recreate
 
-        return recreate(self.offline, self.registry, spec, spine)
+        return replace(recreate(self.offline, self.registry, spec, spine), store=self)
 
     def history(self, view: str | FeatureView) -> pa.Table:
         """Return every row of a view's history, in the order written: keys, clocks, seq, features."""

@@ -190,6 +190,16 @@ def test_epochs_differ_and_repeat() -> None:
     assert len({*orders.values(), tuple(range(30))}) == 4
 
 
+def test_a_dataset_made_for_evaluation_is_a_dataset() -> None:
+    """Made in inference mode, it can be told an epoch outside, and its batches are trained on."""
+    with torch.inference_mode():
+        dataset = FeatureIterableDataset(numbered(4), batch_size=2)
+    dataset.set_epoch(1)
+    assert rows_of(dataset) == [0, 1, 2, 3]
+    X, _ = next(iter(dataset))
+    assert X.requires_grad_().sum().backward() is None
+
+
 def test_every_order_is_as_likely() -> None:
     """Over many epochs, each row comes as often at each place: chi-squared, far from its tail."""
     dataset = FeatureIterableDataset(numbered(6), batch_size=6, shuffle=True, seed=1)
