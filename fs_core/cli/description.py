@@ -42,6 +42,11 @@ def describe(store: FeatureStore, ref: str) -> Report:
     data = {**definition.to_dict(), "digest": definition.digest, "versions": _versions(versions), **state}
     lines = [f"{kind} {definition.ref}  {definition.digest[:12]}", definition.description, ""]
     lines += [f"{name:13} {text}" for name, text in _lines(definition, versions, state)]
+    aliases = {a.alias: a.version for a in store.aliases(reference.name) if a.kind == kind}
+    retired = sorted(v for one, name, v in store.registry.retired() if (one, name) == (kind, reference.name))
+    lines += [f"{'aliases':13} {', '.join(f'@{a} ({v})' for a, v in aliases.items())}"] if aliases else []
+    lines += [f"{'retired':13} {', '.join(retired)}"] if retired else []
+    data |= {"aliases": aliases, "retired": retired}
     fields = _fields(definition) if isinstance(definition, FeatureView) else []
     return Report(fields, heading="\n".join(lines) + ("\n" if fields else ""), data=data)
 

@@ -96,9 +96,12 @@ class QueryReader(ExpressionReader):
     def _set_operation(self, node: exp.SetOperation, tables: Mapping[str, Relation], outer: Scope | None) -> Relation:
         left, right = (self.query(side, tables, outer) for side in (node.this, node.expression))
         rows = left.rows | right.rows
+        if node.args.get("distinct"):  # of equal rows one is kept, and every column decides which are equal
+            rows |= left.whole.all | right.whole.all
         if isinstance(node, exp.Union):
             return replace(_united(left, right, by_name=bool(node.args.get("by_name"))), rows=rows)
-        return replace(left, rows=rows | right.whole.all)  # EXCEPT, INTERSECT: the values are the left side's
+        # EXCEPT, INTERSECT: the values are the left side's
+        return replace(left, rows=rows | left.whole.all | right.whole.all)
 
     # --- SELECT ----------------------------------------------------------------------------------
 
@@ -121,6 +124,8 @@ class QueryReader(ExpressionReader):
         for name in ("where", "having", "qualify"):
             if clause := node.args.get(name):
                 yield from self.expression(clause.this, scope).all
+        if node.args.get("distinct") and not node.args["distinct"].args.get("on"):
+            yield from found.whole.all
         distinct, group, order = (node.args.get(name) for name in ("distinct", "group", "order"))
         deciding = list((distinct and distinct.args.get("on") and distinct.args["on"].expressions) or [])
         if deciding or node.args.get("limit") or node.args.get("offset"):

@@ -108,6 +108,8 @@ def test_versions(fs: Fs) -> None:
     assert said(fs("rollback", "value", "1.0.0")) == "view value: v2.0.0 -> v1.0.0\n"
     assert said(fs("alias", "value:v2.0.0", "candidate")) == "view value@candidate: nothing -> v2.0.0\n"
     assert [a["version"] for a in answer(fs("alias", "value", "--json"))] == ["2.0.0"]
+    assert answer(fs("show", "value", "--json"))["aliases"] == {"candidate": "2.0.0"}
+    assert "aliases       @candidate (2.0.0)" in said(fs("show", "value"))
     assert "candidate" in said(fs("alias"))
     assert "-> nothing" in said(fs("alias", "value", "candidate", "--remove"))
     assert said(fs("alias")) == "there are no aliases\n"
@@ -118,8 +120,9 @@ def test_versions(fs: Fs) -> None:
         "view value:v1.0.0 is retired",
         "warning: model churn/3 still uses it",
     ]
-    refused = fs("retire", "value")
-    assert refused.exit_code == 0  # no other version is left that could be current
+    shown = said(fs("show", "value"))
+    assert "retired       1.0.0" in shown
+    assert fs("retire", "value").exit_code == 0  # no other version is left that could be current
     assert said(fs("retire", "value:v1.0.0", "--undo")) == "view value:v1.0.0 is in use again\n"
 
 
@@ -137,3 +140,17 @@ def test_yaml(fs: Fs) -> None:
     refused = fs("apply", "all.yaml")
     assert refused.exit_code == 1
     assert "all.yaml:" in refused.stderr
+
+
+def test_a_long_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of hundreds is a table like any other: a heading, a line for each, columns under each other."""
+    from fs_core import Source
+
+    monkeypatch.chdir(tmp_path)
+    with FeatureStore(tmp_path) as store:
+        store.apply([Source(f"source_{n}", "x.csv", description=f"Two\nlines [bold]{n}") for n in range(300)])
+    head, *lines = said(CliRunner().invoke(cli, ["list"])).splitlines()
+    assert len(lines) == 300
+    assert head.split() == ["kind", "name", "version", "digest", "registered", "description"]
+    place = head.index("description")
+    assert all(line[place:].startswith("Two lines [bold]") for line in lines)

@@ -33,7 +33,7 @@ SQLS = TEXT.filter(str.strip).map(SQL) | st.sampled_from(
     ]
 )
 SOURCES = st.builds(
-    lambda name, path, docs: Source(name, path=f"p{path}.csv", **docs), NAMES, TEXT, DOCUMENTATION
+    lambda name, path, docs: Source(name, path=f"p{path}p.csv", **docs), NAMES, TEXT, DOCUMENTATION
 )  # fmt: skip
 ENTITIES = st.builds(
     lambda name, keys, docs: Entity(name, keys=keys, **docs),

@@ -204,12 +204,17 @@ QUERIES = {
     "except": Hard(
         "SELECT order_id FROM orders EXCEPT SELECT order_id FROM returns",
         {"order_id": ("orders.order_id", "")},
-        "returns.order_id",
+        "orders.order_id returns.order_id",
+    ),
+    "distinct rows": Hard(
+        "SELECT count(*) AS n FROM (SELECT DISTINCT user_id, status FROM orders)",
+        {"n": ("", "")},
+        "orders.user_id orders.status",
     ),
     "a union in a subquery": Hard(
         "SELECT max(v) AS v FROM (SELECT amount AS v FROM orders UNION SELECT born FROM users) t",
         {"v": ("orders.amount users.born", "")},
-        "",
+        "orders.amount users.born",
     ),
     # stars
     "a star": Hard(
@@ -271,7 +276,7 @@ QUERIES = {
     ),
     # what DuckDB adds
     "lambdas": Hard(
-        "SELECT list_transform([amount], lambda x: x + order_id) AS xs, list_filter([seen], y -> y > seen) AS "
+        "SELECT list_transform([amount], lambda x: x + order_id) AS xs, list_filter([seen], lambda y: y > seen) AS "
         "ys FROM orders",
         {"xs": ("orders.amount orders.order_id", ""), "ys": ("orders.seen", "")},
         "",

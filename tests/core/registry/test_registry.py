@@ -365,6 +365,18 @@ def test_listings_are_sorted(registry: Registry) -> None:
     assert [r.definition.kind for r in registry.listing("service")] == ["service"]
 
 
+def test_summaries_say_what_a_listing_says(registry: Registry) -> None:
+    """A summary has the name, version, digest, moment and description of each definition, without reading it whole."""
+    registry.apply([orders, view("a", "1.10.0"), view("a", "1.9.0", ttl="1d"), FeatureService("m", ["a.a"])])
+    for kind in (None, "view", "service"):
+        expected = [
+            (d.kind, d.name, d.version, d.digest, r.created_at, r.current, d.description)
+            for r in registry.listing(kind)
+            for d in [r.definition]
+        ]
+        assert [tuple(summary) for summary in registry.summaries(kind)] == expected
+
+
 def test_the_generation_grows_with_every_change(registry: Registry) -> None:
     """Each call that registers something raises the generation, seen by every other registry object."""
     other = pickle.loads(pickle.dumps(registry))
