@@ -1,0 +1,55 @@
+"""What our keys on a server are called.
+
+A row's key is `fs:` project `{k` entity `}` view (8 bytes of a hash): the braces are a hash tag, so that
+the rows of one entity share a cluster slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from fs_core.errors import ConfigurationError
+
+_PROJECT = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # no brace to end a hash tag, no star to match another's keys
+
+
+class Names:
+    """The names of one project's keys.
+
+    Raises:
+        ConfigurationError: the project's name can't be used.
+    """
+
+    def __init__(self, project: str) -> None:
+        if not _PROJECT.fullmatch(project):
+            raise ConfigurationError(
+                f"project {project!r} can't be part of a Redis key: use letters, digits, '_', '.' and '-', 64 at most."
+            )
+        self.project = project
+        self._prefix = f"fs:{project}".encode()
+        # The 'k' keeps the hash tag from ever being empty; an empty one would not count as a tag.
+        self._row_prefix = self._prefix + b"{k"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Names) and other.project == self.project
+
+    def __hash__(self) -> int:
+        return hash(self.project)
+
+    def row(self, key: bytes, tag: bytes) -> bytes:
+        """Return the name of an entity's row; `tag` is its view's."""
+        return self._row_prefix + key + b"}" + tag
+
+    def rows_pattern(self) -> bytes:
+        """Return the glob that matches every row of the project, of any view."""
+        return self._prefix + b"{*"
+
+    def watermark(self, view: str) -> bytes:
+        """Return the name of a view's watermark."""
+        return self._prefix + b":watermark:" + view.encode()
+
+
+def view_tag(view: str) -> bytes:
+    """Return the 8 bytes with which the names of a view's rows end, after a brace."""
+    return hashlib.sha256(view.encode()).digest()[:8]
