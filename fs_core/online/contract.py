@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, overload, runtime_checkable
 
 ORDER = slice(8, 32)
 """Where a packed row carries `(event_time, a, seq)`: three big-endian 64-bit words with the sign bit
@@ -29,6 +29,46 @@ class OnlineWrite:
     key: bytes
     row: bytes
     collect_at: int | None = None
+
+
+class OnlineRows(Sequence[OnlineWrite]):
+    """Packed rows column by column: a sequence of `OnlineWrite`s that nobody has to make one by one.
+
+    Attributes:
+        keys: each row's key.
+        rows: each packed row.
+        collect_at: each row's moment of collection; None where no row has one.
+    """
+
+    __slots__ = ("collect_at", "keys", "rows")
+
+    def __init__(
+        self, keys: Sequence[bytes], rows: Sequence[bytes], collect_at: Sequence[int | None] | None = None
+    ) -> None:
+        self.keys = keys
+        self.rows = rows
+        self.collect_at = collect_at
+
+    @classmethod
+    def of(cls, writes: Sequence[OnlineWrite]) -> OnlineRows:
+        """Return writes column by column; at no cost where they are already."""
+        if isinstance(writes, OnlineRows):
+            return writes
+        moments = [write.collect_at for write in writes]
+        return cls([write.key for write in writes], [write.row for write in writes], moments if any(moments) else None)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> OnlineWrite: ...
+    @overload
+    def __getitem__(self, index: slice) -> OnlineRows: ...
+    def __getitem__(self, index: int | slice) -> OnlineWrite | OnlineRows:
+        moments = None if self.collect_at is None else self.collect_at[index]
+        if isinstance(index, slice):
+            return OnlineRows(self.keys[index], self.rows[index], moments)  # type: ignore[arg-type]
+        return OnlineWrite(self.keys[index], self.rows[index], moments)  # type: ignore[arg-type]
 
 
 @runtime_checkable
