@@ -47,9 +47,13 @@ class Names:
         start, end = self._row_prefix, b"}" + tag
         return [start + key + end for key in keys]
 
+    def key(self, name: bytes) -> bytes:
+        """Return the entity's key that `row` made a name of."""
+        return name[len(self._row_prefix) : -9]
+
     def rows_pattern(self) -> bytes:
         """Return the glob that matches every row of the project, of any view."""
-        return self._prefix + b"{*"
+        return self._row_prefix + b"*"
 
     def watermark(self, view: str) -> bytes:
         """Return the name of a view's watermark."""

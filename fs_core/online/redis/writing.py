@@ -8,7 +8,7 @@ whatever the row beat, then or later, is past its own moment as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 _ROWS_A_CALL = 500  # bounds how long one script call holds the server
 _SCAN_COUNT = 1000
 
+_SWAP = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+_DELETE = """
+local deleted = 0
+for i, key in ipairs(KEYS) do
+  if redis.call('GET', key) == ARGV[i] then deleted = deleted + redis.call('UNLINK', key) end
+end
+return deleted
+"""
+
 
 class Writing(Connecting):
     """The write half of the store."""
@@ -36,7 +49,9 @@ class Writing(Connecting):
             for start in range(0, len(rows), _ROWS_A_CALL):
                 part = columns[start : start + _ROWS_A_CALL]
                 args = [_lengths(part), b"".join(part.rows)]
-                applied += int(self._script(keys=self._names.rows(part.keys, tag), args=args, client=self._client))
+                applied += int(
+                    self._scripts["write"](keys=self._names.rows(part.keys, tag), args=args, client=self._client)
+                )
         return applied
 
     def watermark(self, view: str) -> str | None:
@@ -45,27 +60,60 @@ class Writing(Connecting):
             found: bytes | None = self._client.get(self._names.watermark(view))  # type: ignore[assignment]
         return None if found is None else found.decode()
 
-    def set_watermark(self, view: str, text: str) -> None:
-        """See `OnlineStore.set_watermark`."""
+    def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
+        """See `OnlineStore.swap_watermark`."""
         with self._said_as_ours():
-            self._client.set(self._names.watermark(view), text)
+            swap = self._scripts["swap"]
+            return bool(swap(keys=[self._names.watermark(view)], args=[held or "", text], client=self._client))
+
+    def scan(self, view: str) -> Iterator[OnlineRows]:
+        """See `OnlineStore.scan`."""
+        for names in self._scanned(view):
+            with self._said_as_ours():
+                found: list[bytes | None] = self._client.mget(names)  # type: ignore[assignment]
+            there = [(self._names.key(name), row) for name, row in zip(names, found, strict=True) if row is not None]
+            yield OnlineRows([key for key, _ in there], [row for _, row in there])
+
+    def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
+        """See `OnlineStore.delete`."""
+        deleted, names = 0, self._names.rows(keys, view_tag(view))
+        with self._said_as_ours():
+            for start in range(0, len(names), _ROWS_A_CALL):
+                part = slice(start, start + _ROWS_A_CALL)
+                if rows is None:
+                    deleted += int(self._client.unlink(*names[part]))
+                else:
+                    delete = self._scripts["delete"]
+                    deleted += int(delete(keys=names[part], args=list(rows[part]), client=self._client))
+        return deleted
 
     def drop(self, view: str) -> int:
-        """See `OnlineStore.drop`."""
-        ending, dropped = b"}" + view_tag(view), 0
+        """See `OnlineStore.drop`.
+
+        The server's keys are walked through, in steps that hold nobody up: a set of each view's keys would
+        take as much memory again as a third of the rows, at every moment, to save a walk now and then.
+        """
         with self._said_as_ours():
             self._client.unlink(self._names.watermark(view))
-            batch: list[bytes] = []
-            for key in self._client.scan_iter(match=self._names.rows_pattern(), count=_SCAN_COUNT):
-                batch += [key] if key.endswith(ending) else []
+            return sum(int(self._client.unlink(*names)) for names in self._scanned(view))
+
+    def _scanned(self, view: str) -> Iterator[list[bytes]]:
+        """Yield the names of a view's rows, up to a thousand at a time or few more."""
+        ending, batch = b"}" + view_tag(view), list[bytes]()
+        with self._said_as_ours():
+            for name in self._client.scan_iter(match=self._names.rows_pattern(), count=_SCAN_COUNT):
+                if name.endswith(ending):
+                    batch.append(name)
                 if len(batch) >= _SCAN_COUNT:
-                    dropped += int(self._client.unlink(*batch))
+                    yield batch
                     batch = []
-            return dropped + (int(self._client.unlink(*batch)) if batch else 0)
+        if batch:
+            yield batch
 
     @cached_property
-    def _script(self) -> Script:
-        return self._client.register_script(_compare_and_set())
+    def _scripts(self) -> dict[str, Script]:
+        sources = {"write": _compare_and_set(), "swap": _SWAP, "delete": _DELETE}
+        return {name: self._client.register_script(source) for name, source in sources.items()}
 
 
 def _lengths(rows: OnlineRows) -> bytes:
