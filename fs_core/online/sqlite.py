@@ -114,7 +114,10 @@ class SQLiteOnlineStore:
             return 0
         query = f"DELETE FROM online_rows WHERE project = ? AND view = ? AND key = ? {same}"
         with self._transaction() as connection:
-            return connection.executemany(query, values).rowcount
+            deleted = connection.executemany(query, values).rowcount
+        with self._connection() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the log holds what was there before
+        return deleted
 
     def drop(self, view: str) -> int:
         """See `OnlineStore.drop`."""
@@ -190,6 +193,7 @@ class SQLiteOnlineStore:
                 with attempt:
                     connection.execute("PRAGMA journal_mode=WAL")
                     connection.execute("PRAGMA synchronous=NORMAL")
+                    connection.execute("PRAGMA secure_delete=ON")  # what must be forgotten is overwritten
                     connection.executescript(_SCHEMA)
         except BaseException:
             connection.close()
