@@ -87,7 +87,11 @@ class RowCodec:
 
         Fixed-width parts are their bytes, big-endian, others carry their length: no two keys share bytes.
         """
-        parts = [_key_part(one_array(table[name])) for name in self._view.keys]
+        return self.pack_keys([one_array(table[name]) for name in self._view.keys])
+
+    def pack_keys(self, columns: Sequence[pa.Array]) -> list[bytes | None]:
+        """Return what `keys` does, of key columns in the view's order and types."""
+        parts = [_key_part(column) for column in columns]
         if len(parts) == 1:
             return parts[0]
         return [None if None in row else b"".join(row) for row in zip(*parts, strict=True)]
