@@ -60,7 +60,8 @@ def materialize(
     start = time.perf_counter()
     if rebuild:
         online.drop(view.storage_name)
-    rows, reached = offline.winners(view, until=until, since=_read_watermark(online, view))
+    run = offline.winners(view, until=until, since=_read_watermark(online, view))
+    rows, reached = run.rows.read_all(), run.watermark
     applied = send(view, online, rows)
     online.set_watermark(view.storage_name, json.dumps(reached.to_dict()))
     done = Materialized(view.ref, rows.num_rows, applied, time.perf_counter() - start)

@@ -33,6 +33,22 @@ class Watermark:
         return {"snapshot": self.snapshot, "until": self.until}
 
 
+@dataclass(frozen=True)
+class Winners:
+    """The rows that bring an online store up to a moment.
+
+    Attributes:
+        rows: a stream of batches in `history_schema(view)`, ordered by seq, one row for each entity
+            concerned; it takes the memory of a few batches.
+        total: how many rows there are.
+        watermark: what an online store that took them all has reached; pass it next time.
+    """
+
+    rows: pa.RecordBatchReader
+    total: int
+    watermark: Watermark
+
+
 @runtime_checkable
 class OfflineStore(Protocol):
     """Append-only history of feature views, with snapshots.
@@ -75,7 +91,15 @@ class OfflineStore(Protocol):
         """
         ...
 
-    def winners(self, view: FeatureView, *, until: int, since: Watermark | None = None) -> tuple[pa.Table, Watermark]:
+    def winners(
+        self,
+        view: FeatureView,
+        *,
+        until: int,
+        since: Watermark | None = None,
+        snapshot: Snapshot | None = None,
+        after: int | None = None,
+    ) -> Winners:
         """Return the rows an online store needs to stand at the moment `until`.
 
         For each entity the winner at `until` among its candidate rows (`a <= until`, ttl not applied)
@@ -83,8 +107,18 @@ class OfflineStore(Protocol):
         in `(since.until, until]`. A row may be returned again; the online store's compare-and-set makes
         that harmless. Without `since`, every candidate counts.
 
-        Returns:
-            The rows in `history_schema(view)`, one for each entity concerned, and the watermark to pass next time.
+        The rows come ordered by seq, the same for the same arguments: who stopped in the middle goes on
+        with the run's `snapshot` and, as `after`, the last seq that was taken.
+
+        Args:
+            view: whose history.
+            until: the moment, microseconds since 1970-01-01 UTC.
+            since: what an earlier run covered.
+            snapshot: the state to read (default: the newest).
+            after: leave out winners whose seq is this or less.
+
+        Raises:
+            OfflineStoreError: the state is no longer kept; while reading too.
         """
         ...
 

@@ -18,15 +18,16 @@ from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
+from fs_core.asof import EVENT_TIME, SEQ, history_schema
 from fs_core.asof.engine import AsOfEngine, apply_rule
 from fs_core.asof.plain import PlainEngine
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
-from fs_core.offline.connection import connect, literal, moment, quoted
-from fs_core.offline.contract import EMPTY, Snapshot, Watermark
+from fs_core.offline.connection import connect
+from fs_core.offline.contract import EMPTY, Snapshot, Watermark, Winners
 from fs_core.offline.delta_log import DeltaLog
 from fs_core.offline.layout import MONTH, as_declared, lay_out
+from fs_core.offline.winners import candidates_sql, find_winners, rows_sql, stream_winners
 from fs_core.times import MICROSECONDS
 
 _COMMIT_SECONDS = 60.0  # how long an append tries again after other writers won the race
@@ -103,21 +104,34 @@ class DeltaOfflineStore:
         wanted = {**{name: view.features[name] for name in columns}, EVENT_TIME: MICROSECONDS}
         return as_declared(found, wanted)
 
-    def winners(self, view: FeatureView, *, until: int, since: Watermark | None = None) -> tuple[pa.Table, Watermark]:
+    def winners(
+        self,
+        view: FeatureView,
+        *,
+        until: int,
+        since: Watermark | None = None,
+        snapshot: Snapshot | None = None,
+        after: int | None = None,
+    ) -> Winners:
         """See `OfflineStore.winners`."""
-        snapshot = self.snapshot(view)
-        files = self._files(view, snapshot)
+        state = self.snapshot(view) if snapshot is None else snapshot
+        files = self._files(view, state)
         old = set(self._files_if_kept(view, since.snapshot)) if since else set()
-        new = [f for f in files if f not in old]
-        candidates = [_history_sql(view, new, f"{AVAILABLE_AT} <= {moment(until)}")] if new else []
-        if since and (seen := [f for f in files if f in old]):
-            became = f"{AVAILABLE_AT} > {moment(since.until)} AND {AVAILABLE_AT} <= {moment(until)}"
-            candidates.append(_history_sql(view, seen, became))
-        keys = ", ".join(quoted(k) for k in view.keys)
-        best = f"ORDER BY {EVENT_TIME} DESC, {AVAILABLE_AT} DESC, {SEQ} DESC"
-        union = " UNION ALL ".join(candidates)
-        sql = f"SELECT * FROM ({union}) QUALIFY row_number() OVER (PARTITION BY {keys} {best}) = 1 ORDER BY {SEQ}"
-        return self._run(view, sql if candidates else None), Watermark(snapshot, until)
+        new, seen = [f for f in files if f not in old], [f for f in files if f in old]
+        candidates = candidates_sql(view, new, seen, since=since.until if since else None, until=until)
+        if candidates is None:
+            return Winners(pa.RecordBatchReader.from_batches(history_schema(view), []), 0, Watermark(state, until))
+        with _as_store_error(view, "can't read its history"):
+            connection = connect()
+            total = find_winners(connection, view, candidates, after)
+        rows = self._streamed(view, connection, candidates)
+        return Winners(pa.RecordBatchReader.from_batches(history_schema(view), rows), total, Watermark(state, until))
+
+    def _streamed(
+        self, view: FeatureView, connection: duckdb.DuckDBPyConnection, candidates: str
+    ) -> Iterator[pa.RecordBatch]:
+        with _as_store_error(view, "can't read its history"), connection:
+            yield from stream_winners(connection, view, candidates)
 
     def compact(self, view: FeatureView) -> Snapshot:
         """See `OfflineStore.compact`. Files of earlier states stay, so training sets can be made again."""
@@ -154,7 +168,7 @@ class DeltaOfflineStore:
             return []
 
     def _select(self, view: FeatureView, files: Sequence[str], order: str) -> pa.Table:
-        return self._run(view, f"{_history_sql(view, files, 'true')} {order}" if files else None)
+        return self._run(view, f"{rows_sql(view, files, 'true')} {order}" if files else None)
 
     def _run(self, view: FeatureView, sql: str | None) -> pa.Table:
         schema = history_schema(view)
@@ -206,12 +220,6 @@ def _write(place: Path, rows: pa.Table) -> None:
         configuration=_TABLE,
         post_commithook_properties=_HOOKS,
     )
-
-
-def _history_sql(view: FeatureView, files: Sequence[str], where: str) -> str:
-    names = ", ".join(quoted(name) for name in history_schema(view).names)
-    listed = ", ".join(literal(f) for f in files)
-    return f"(SELECT {names} FROM read_parquet([{listed}], hive_partitioning = false) WHERE {where})"
 
 
 def _lost_a_race(error: BaseException) -> bool:

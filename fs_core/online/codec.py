@@ -28,7 +28,7 @@ import pyarrow as pa
 from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.definitions import FeatureView
 from fs_core.online.cells import Cells, Flags, Sizes, is_fixed, one_array, to_cells
-from fs_core.online.contract import OnlineWrite
+from fs_core.online.contract import OnlineRows
 from fs_core.online.layout import checksums, layout_of
 from fs_core.online.rows import FeatureRows
 from fs_core.online.variable import Pieces, are_sound, from_streams, stream_count, to_streams
@@ -96,7 +96,7 @@ class RowCodec:
             return parts[0]
         return [None if None in row else b"".join(row) for row in zip(*parts, strict=True)]
 
-    def encode(self, rows: pa.Table) -> list[OnlineWrite]:
+    def encode(self, rows: pa.Table) -> OnlineRows:
         """Return the packed rows of a table in `history_schema(view)`, in its order.
 
         The keys must not be null: history holds no such rows.
@@ -118,8 +118,7 @@ class RowCodec:
         for place, stream in enumerate(streams):
             heads["__sizes"][:, place] = stream.sizes
         sealed = _sealed(heads, [stream.pieces() for stream in streams])
-        writes = zip(self.keys(rows), sealed, self._collect_at(event_time), strict=True)
-        return [OnlineWrite(key, row, collect_at) for key, row, collect_at in writes if key is not None]
+        return OnlineRows(self.keys(rows), sealed, self._collect_at(event_time))  # type: ignore[arg-type]  # no null keys
 
     def decode(self, values: Sequence[bytes | None]) -> DecodedRows:
         """Read packed rows; None stands for no row."""
@@ -151,10 +150,10 @@ class RowCodec:
             sound &= fits
         return columns, sound
 
-    def _collect_at(self, event_time: Micros) -> Sequence[int | None]:
+    def _collect_at(self, event_time: Micros) -> list[int] | None:
         ttl = self._view.ttl_micros
         if ttl is None or ttl > LATEST - EARLIEST:
-            return [None] * len(event_time)
+            return None
         # Rounded up to milliseconds; a store takes no moment before 1970.
         collect_at: list[int] = np.maximum((event_time + (ttl + ONLINE_GRACE_MICROS)) // 1000 + 1, 1).tolist()
         return collect_at
@@ -162,15 +161,17 @@ class RowCodec:
 
 def _sealed(heads: Cells, streams: Sequence[Sequence[bytes]]) -> list[bytes]:
     """Return each head with its pieces of the streams behind it and its checksum in front."""
-    size = heads.dtype.itemsize
     if not streams:
         heads["__checksum"] = checksums(heads)
-        packed = heads.tobytes()
-        return [packed[start : start + size] for start in range(0, len(packed), size)]
-    packed = heads.tobytes()
-    bodies = [packed[end - size + 4 : end] for end in range(size, len(packed) + 1, size)]
-    bodies = [b"".join(parts) for parts in zip(bodies, *streams, strict=True)]
+        return _cut(heads, 0)
+    bodies = [b"".join(parts) for parts in zip(_cut(heads, 4), *streams, strict=True)]
     return [_CHECKSUM.pack(zlib.crc32(body)) + body for body in bodies]
+
+
+def _cut(rows: Cells, start: int) -> list[bytes]:
+    """Return each row's bytes from a place on."""
+    data, size = rows.tobytes(), rows.dtype.itemsize
+    return [data[end - size + start : end] for end in range(size, len(data) + 1, size)]
 
 
 def _taken(rows: Sequence[bytes], heads: Cells) -> list[Pieces]:
@@ -192,8 +193,8 @@ def _key_part(array: pa.Array) -> list[bytes | None]:
     cells, valid = to_cells(array)
     size = cells.dtype.itemsize
     # Big-endian, so that neighbouring numbers are neighbours in a store that sorts its keys.
-    data = cells.view(np.uint8).reshape(-1, size)[:, ::-1].tobytes()
-    pieces: list[bytes | None] = [data[i : i + size] for i in range(0, len(data), size)]
+    flipped = np.ascontiguousarray(cells.view(np.uint8).reshape(-1, size)[:, ::-1])
+    pieces: list[bytes | None] = flipped.view(f"V{size}").ravel().tolist()
     return pieces if valid.all() else [piece if ok else None for piece, ok in zip(pieces, valid, strict=True)]
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
+
+import numpy as np
 
 ORDER = slice(8, 32)
 """Where a packed row carries `(event_time, a, seq)`: three big-endian 64-bit words with the sign bit
@@ -31,6 +33,70 @@ class OnlineWrite:
     collect_at: int | None = None
 
 
+class OnlineRows(Sequence[OnlineWrite]):
+    """Packed rows column by column: a sequence of `OnlineWrite`s that nobody has to make one by one.
+
+    Attributes:
+        keys: each row's key.
+        rows: each packed row.
+        collect_at: each row's moment of collection; None where no row has one.
+    """
+
+    __slots__ = ("collect_at", "keys", "rows")
+
+    def __init__(
+        self, keys: Sequence[bytes], rows: Sequence[bytes], collect_at: Sequence[int | None] | None = None
+    ) -> None:
+        self.keys = keys
+        self.rows = rows
+        self.collect_at = collect_at
+
+    @classmethod
+    def of(cls, writes: Sequence[OnlineWrite]) -> OnlineRows:
+        """Return writes column by column; at no cost where they are already."""
+        if isinstance(writes, OnlineRows):
+            return writes
+        moments = [write.collect_at for write in writes]
+        return cls([write.key for write in writes], [write.row for write in writes], moments if any(moments) else None)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> OnlineWrite: ...
+    @overload
+    def __getitem__(self, index: slice) -> OnlineRows: ...
+    def __getitem__(self, index: int | slice) -> OnlineWrite | OnlineRows:
+        moments = None if self.collect_at is None else self.collect_at[index]
+        if isinstance(index, slice):
+            return OnlineRows(self.keys[index], self.rows[index], moments)  # type: ignore[arg-type]
+        return OnlineWrite(self.keys[index], self.rows[index], moments)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class PartialRead:
+    """What a read could find where a part of the store doesn't answer; `OnlineUnavailableError.partial` carries it.
+
+    Attributes:
+        rows: as `OnlineStore.read` returns them, None where unread.
+        unread: for each request, which of its keys couldn't be read, bool [keys]; None where all could.
+    """
+
+    rows: list[list[bytes | None]]
+    unread: list[np.ndarray[Any, np.dtype[np.bool_]] | None]
+
+
+@runtime_checkable
+class AwaitableReader(Protocol):
+    """An online store that can be read without blocking; others are read in a thread."""
+
+    async def read_async(
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+    ) -> list[list[bytes | None]]:
+        """Return what `OnlineStore.read` does."""
+        ...
+
+
 @runtime_checkable
 class OnlineStore(Protocol):
     """The latest row of each entity of each view.
@@ -48,8 +114,20 @@ class OnlineStore(Protocol):
         """Compare-and-set each row; return how many were applied (the rest had lost to a newer one)."""
         ...
 
-    def read(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> list[list[bytes | None]]:
-        """Return the stored row of each key of each view, None where there is none, in one round trip."""
+    def read(
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+    ) -> list[list[bytes | None]]:
+        """Return the stored row of each key of each view, None where there is none, in one round trip.
+
+        Args:
+            requests: views with the keys wanted of each.
+            ends: when to have given up, by `time.monotonic`; None for the store's own limit. A store that
+                waits for no server may ignore it.
+
+        Raises:
+            DeadlineExceededError: `ends` has come.
+            OnlineUnavailableError: the store, or a part of it, doesn't answer.
+        """
         ...
 
     def watermark(self, view: str) -> str | None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
-from fs_core.online.contract import ORDER, OnlineWrite
+from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite
 from fs_core.permissions import may_write
 
 _BUSY_SECONDS = 10.0
@@ -62,12 +62,16 @@ class SQLiteOnlineStore:
         """See `OnlineStore.write`."""
         if not rows:
             return 0
-        values = [(self._project, view, w.key, w.row[ORDER], w.row) for w in rows]
+        columns, project = OnlineRows.of(rows), self._project
+        values = [(project, view, key, row[ORDER], row) for key, row in zip(columns.keys, columns.rows, strict=True)]
         with self._transaction() as connection:
             return connection.executemany(_COMPARE_AND_SET, values).rowcount
 
-    def read(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> list[list[bytes | None]]:
-        """See `OnlineStore.read`."""
+    def read(
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+    ) -> list[list[bytes | None]]:
+        """See `OnlineStore.read`; there is no server to wait for."""
+        del ends
         with self._connection() as connection:
             return [self._read_view(connection, view, keys) for view, keys in requests]
 

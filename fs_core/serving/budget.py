@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Literal
 
 from fs_core.errors import ConfigurationError
-from fs_core.times import parse_duration
 
 Fallback = Literal["offline"] | None
 """What to do where the online store can't answer: raise, or read history."""
@@ -16,9 +14,6 @@ Fallback = Literal["offline"] | None
 OnDeadline = Literal["error", "missing"]
 """What to do where it doesn't answer in time and no fallback is allowed: raise, or serve nulls whose status is
 `"unavailable"`."""
-
-DEADLINE = timedelta(milliseconds=50)
-"""How long an online read may wait for its server unless the store or the call says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -40,27 +35,10 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.fallback not in (None, "offline"):
-            raise ConfigurationError(
-                f"fallback={self.fallback!r} is not understood. Pass 'offline' or leave it out."
-            )
+            raise ConfigurationError(f"fallback={self.fallback!r} is not understood. Pass 'offline' or leave it out.")
         if self.on_deadline not in ("error", "missing"):
             raise ConfigurationError(f"on_deadline={self.on_deadline!r} is not understood. Pass 'error' or 'missing'.")
 
     def ends(self) -> float:
         """Return the moment at which a read that begins now must have ended, by `time.monotonic`."""
         return time.monotonic() + self.seconds
-
-
-def seconds_of(deadline: timedelta | str | None, default: float) -> float:
-    """Return a deadline in seconds.
-
-    Raises:
-        ConfigurationError: it is zero.
-        DefinitionError: it is no duration.
-    """
-    if deadline is None:
-        return default
-    found = parse_duration(deadline, "deadline").total_seconds()
-    if found <= 0:
-        raise ConfigurationError("deadline='0s' leaves no time to read. Pass a duration such as '50ms'.")
-    return found

@@ -12,7 +12,7 @@ from fs_core.interchange import to_table
 from fs_core.keys import key_table
 from fs_core.online.cells import one_array
 from fs_core.online.codec import RowCodec
-from fs_core.selection import Selection
+from fs_core.selection import SelectedFeature, Selection
 
 _WHAT = "the entities"
 
@@ -65,7 +65,8 @@ class ReadPlan:
         """
         selection.refuse_clash(selection.keys, _WHAT)
         groups: dict[tuple[tuple[str, pa.DataType], ...], int] = {}
-        views, places = [], {}
+        views: list[ViewPlan] = []
+        places: dict[SelectedFeature, tuple[int, int]] = {}
         for view, features in selection.views.items():
             group = groups.setdefault(tuple(view.keys.items()), len(groups))
             places |= {feature: (len(views), place) for place, feature in enumerate(features)}

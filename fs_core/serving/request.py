@@ -10,7 +10,7 @@ It does no input or output of its own, so that waiting and not waiting readers s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -76,8 +76,8 @@ class OnlineRead:
         """Whether history must answer for a view."""
         return len(self._answers) < len(self._plan.views)
 
-    def answer(self, offline: OfflineStore) -> FeatureVectors:
-        """Return the result; history answers for the views that the online store didn't."""
+    def answer(self, offline: OfflineStore | None) -> FeatureVectors:
+        """Return the result; history, which is only then needed, answers for the views that the online store didn't."""
         answers = [self._answers.get(view) or self._from_history(view, offline) for view in self._plan.views]
         return FeatureVectors(self._plan, [keys.columns for keys in self._keys], answers, self._moment)
 
@@ -104,7 +104,8 @@ class OnlineRead:
             elif self._budget.fallback is None:
                 raise problem
 
-    def _from_history(self, view: ViewPlan, offline: OfflineStore) -> TableAnswer:
+    def _from_history(self, view: ViewPlan, offline: OfflineStore | None) -> TableAnswer:
+        assert offline is not None
         keys = self._keys[view.group].columns
         table = pa.Table.from_arrays(list(keys), schema=pa.schema(list(view.view.keys.items())))
         times = pa.chunked_array([pa.repeat(pa.scalar(self._moment, pa.int64()), len(table)).cast(MICROSECONDS)])

@@ -43,9 +43,7 @@ class FeatureVectors:
         at: the moment of the read, aware, UTC: the `t` of the as-of rule.
     """
 
-    def __init__(
-        self, plan: ReadPlan, keys: Sequence[Sequence[pa.Array]], answers: Sequence[Answer], at: int
-    ) -> None:
+    def __init__(self, plan: ReadPlan, keys: Sequence[Sequence[pa.Array]], answers: Sequence[Answer], at: int) -> None:
         self._parts = _Parts(plan, keys, answers, at)
 
     @cached_property

@@ -123,8 +123,10 @@ class OfflineStoreSuite:
             # Any order: a later run may stand at an earlier moment.
             for ticks, offset in data.draw(st.lists(_MOMENTS, max_size=2)) if batch else [(99, 0)]:
                 until = scenario.scale.micros(ticks, offset)
-                found, since = store.winners(view, until=until, since=since)
-                assert since.until == until
+                run = store.winners(view, until=until, since=since)
+                found, total, since = run.rows.read_all(), run.total, run.watermark
+                assert (since.until, total) == (until, found.num_rows)
+                assert found[SEQ].to_pylist() == sorted(found[SEQ].to_pylist())
                 assert found.schema.equals(history_schema(view))
                 _compare_and_set(view, online, _available(found, written, until))
                 _compare_and_set(view, expected, oracle_winners(view, written, until))
@@ -140,10 +142,44 @@ class OfflineStoreSuite:
         scenario = _drawn(data)
         store.append(scenario.view, scenario.history)
         first, later = sorted(scenario.scale.micros(*data.draw(_MOMENTS)) for _ in range(2))
-        _, since = store.winners(scenario.view, until=first)
-        found, _ = store.winners(scenario.view, until=later, since=since)
+        since = store.winners(scenario.view, until=first).watermark
+        found = store.winners(scenario.view, until=later, since=since).rows.read_all()
         became = [row for row in scenario.history.to_pylist() if first < micros_of(row[AVAILABLE_AT]) <= later]
         assert_rows(found, oracle_winners(scenario.view, became, later), history_types(scenario.view))
+
+    @_examples(25)
+    @given(data=st.data())
+    def test_winners_go_on_where_they_stopped(self, store: OfflineStore, data: st.DataObject) -> None:
+        """A run that stopped after some row has the rest to come, whatever was written meanwhile."""
+        scenario = _drawn(data)
+        view, batches = scenario.view, _batches(data, scenario.history)
+        first, until = sorted(scenario.scale.micros(*data.draw(_MOMENTS)) for _ in range(2))
+        since = None
+        for batch in batches[:1]:
+            store.append(view, batch)
+            since = data.draw(st.sampled_from([None, store.winners(view, until=first).watermark]))
+        for batch in batches[1:2]:
+            store.append(view, batch)
+        whole = store.winners(view, until=until, since=since)
+        rows = whole.rows.read_all()
+        for batch in batches[2:]:
+            store.append(view, batch)
+        for taken in range(rows.num_rows + 1):
+            after = rows[SEQ][taken - 1].as_py() if taken else None
+            rest = store.winners(view, until=until, since=since, snapshot=whole.watermark.snapshot, after=after)
+            assert (rest.total, rest.watermark) == (rows.num_rows - taken, whole.watermark)
+            assert [bits(row) for row in rest.rows.read_all().to_pylist()] == [
+                bits(r) for r in rows.to_pylist()[taken:]
+            ]
+
+    def test_many_winners_come_in_batches(self, store: OfflineStore) -> None:
+        """The rows of many entities come as several batches, none of them large; a reader may stop early."""
+        store.append(counter, counted(range(50_000)))
+        run = store.winners(counter, until=10**6)
+        sizes = [batch.num_rows for batch in run.rows]
+        assert (sum(sizes), run.total) == (50_000, 50_000)
+        assert max(sizes) <= 20_000
+        assert store.winners(counter, until=10**6).rows.read_next_batch().num_rows > 0
 
     def test_nothing_written(self, store: OfflineStore) -> None:
         """Before the first write there is an empty state, in which everything is missing."""
@@ -153,15 +189,16 @@ class OfflineStoreSuite:
         found = store.as_of(counter, spine, ["value"])
         assert found[STATUS].to_pylist() == ["missing", "missing"]
         assert found.schema.types == [pa.int64(), MICROSECONDS, pa.string()]
-        rows, watermark = store.winners(counter, until=9)
-        assert (rows.num_rows, watermark) == (0, Watermark(EMPTY, 9))
+        nothing = store.winners(counter, until=9)
+        assert nothing.rows.schema.equals(history_schema(counter))
+        assert (nothing.rows.read_all().num_rows, nothing.total, nothing.watermark) == (0, 0, Watermark(EMPTY, 9))
 
     def test_what_was_empty_stays_empty(self, store: OfflineStore) -> None:
         """The empty state can be asked for after writes, and a watermark on it covers nothing."""
         store.append(counter, counted(range(2)))
         spine = pa.table({"thing": [1], TIME: moments([5])})
         assert store.as_of(counter, spine, ["value"], snapshot=EMPTY)[STATUS].to_pylist() == ["missing"]
-        assert store.winners(counter, until=9, since=Watermark(EMPTY, 9))[0].num_rows == 2
+        assert store.winners(counter, until=9, since=Watermark(EMPTY, 9)).total == 2
 
     def test_an_empty_spine(self, store: OfflineStore) -> None:
         """A spine without rows gives no rows, in the right types."""

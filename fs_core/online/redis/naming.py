@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 from fs_core.errors import ConfigurationError
 
@@ -40,6 +41,11 @@ class Names:
     def row(self, key: bytes, tag: bytes) -> bytes:
         """Return the name of an entity's row; `tag` is its view's."""
         return self._row_prefix + key + b"}" + tag
+
+    def rows(self, keys: Sequence[bytes], tag: bytes) -> list[bytes]:
+        """Return the names of many entities' rows."""
+        start, end = self._row_prefix, b"}" + tag
+        return [start + key + end for key in keys]
 
     def rows_pattern(self) -> bytes:
         """Return the glob that matches every row of the project, of any view."""

@@ -13,7 +13,9 @@ from functools import cache, cached_property
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from fs_core.online.contract import OnlineWrite
+import numpy as np
+
+from fs_core.online.contract import OnlineRows, OnlineWrite
 from fs_core.online.redis.connection import Connecting
 from fs_core.online.redis.naming import view_tag
 
@@ -29,13 +31,12 @@ class Writing(Connecting):
 
     def write(self, view: str, rows: Sequence[OnlineWrite]) -> int:
         """See `OnlineStore.write`."""
-        tag, applied = view_tag(view), 0
+        tag, applied, columns = view_tag(view), 0, OnlineRows.of(rows)
         with self._said_as_ours():
             for start in range(0, len(rows), _ROWS_A_CALL):
-                part = rows[start : start + _ROWS_A_CALL]
-                keys = [self._names.row(w.key, tag) for w in part]
-                args = [arg for w in part for arg in (w.row, "" if w.collect_at is None else w.collect_at)]
-                applied += int(self._script(keys=keys, args=args, client=self._client))
+                part = columns[start : start + _ROWS_A_CALL]
+                args = [_lengths(part), b"".join(part.rows)]
+                applied += int(self._script(keys=self._names.rows(part.keys, tag), args=args, client=self._client))
         return applied
 
     def watermark(self, view: str) -> str | None:
@@ -65,6 +66,15 @@ class Writing(Connecting):
     @cached_property
     def _script(self) -> Script:
         return self._client.register_script(_compare_and_set())
+
+
+def _lengths(rows: OnlineRows) -> bytes:
+    """Return each row's length and moment of collection, as the script reads them."""
+    table = np.zeros(len(rows), [("length", ">u4"), ("collect_at", ">u8")])
+    table["length"] = np.fromiter(map(len, rows.rows), np.int64, len(rows))
+    if rows.collect_at is not None:
+        table["collect_at"] = [moment or 0 for moment in rows.collect_at]
+    return table.tobytes()
 
 
 @cache
