@@ -16,7 +16,7 @@
     └── OnlineStoreError              the online store can't answer
         ├── NotOnlineError            ... because the view was not declared online
         ├── OnlineUnavailableError    ... because the server doesn't
-        │   └── DeadlineExceededError ... in the time allowed
+        │   └── DeadlineExceededError  ... in the time allowed
         ├── MomentNotOnlineError      ... for that moment; history can
         └── CorruptRowError           ... because the stored bytes are damaged
 
