@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
+
+import numpy as np
 
 ORDER = slice(8, 32)
 """Where a packed row carries `(event_time, a, seq)`: three big-endian 64-bit words with the sign bit
@@ -71,6 +73,30 @@ class OnlineRows(Sequence[OnlineWrite]):
         return OnlineWrite(self.keys[index], self.rows[index], moments)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class PartialRead:
+    """What a read could find where a part of the store doesn't answer; `OnlineUnavailableError.partial` carries it.
+
+    Attributes:
+        rows: as `OnlineStore.read` returns them, None where unread.
+        unread: for each request, which of its keys couldn't be read, bool [keys]; None where all could.
+    """
+
+    rows: list[list[bytes | None]]
+    unread: list[np.ndarray[Any, np.dtype[np.bool_]] | None]
+
+
+@runtime_checkable
+class AwaitableReader(Protocol):
+    """An online store that can be read without blocking; others are read in a thread."""
+
+    async def read_async(
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+    ) -> list[list[bytes | None]]:
+        """Return what `OnlineStore.read` does."""
+        ...
+
+
 @runtime_checkable
 class OnlineStore(Protocol):
     """The latest row of each entity of each view.
@@ -88,8 +114,20 @@ class OnlineStore(Protocol):
         """Compare-and-set each row; return how many were applied (the rest had lost to a newer one)."""
         ...
 
-    def read(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> list[list[bytes | None]]:
-        """Return the stored row of each key of each view, None where there is none, in one round trip."""
+    def read(
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+    ) -> list[list[bytes | None]]:
+        """Return the stored row of each key of each view, None where there is none, in one round trip.
+
+        Args:
+            requests: views with the keys wanted of each.
+            ends: when to have given up, by `time.monotonic`; None for the store's own limit. A store that
+                waits for no server may ignore it.
+
+        Raises:
+            DeadlineExceededError: `ends` has come.
+            OnlineUnavailableError: the store, or a part of it, doesn't answer.
+        """
         ...
 
     def scan(self, view: str) -> Iterator[OnlineRows]:

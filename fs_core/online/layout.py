@@ -98,7 +98,7 @@ def checksums(heads: Cells) -> _Checksums:
     cells = window(heads, _START, _WORD, words).astype(np.uint64)
     last = window(heads, size - 4, _WORD, 1)[:, 0].astype(np.uint64)
     mixed = cells @ numbers[2:] + last * numbers[1] + numbers[0]
-    return (mixed >> np.uint64(32)).astype(np.uint32)
+    return np.asarray(mixed >> np.uint64(32), dtype=np.uint32)
 
 
 @lru_cache(maxsize=1024)

@@ -14,7 +14,7 @@ from fs_core.online.cells import Cells, Flags, Sizes, cell_type, from_cells, is_
 from fs_core.online.layout import Layout
 
 _ALIGNMENT = 64  # what frameworks that share Arrow's memory insist on
-_FLOATS = {pa.float32(): np.dtype("<f4"), pa.float64(): np.dtype("<f8")}
+_FLOATS: dict[pa.DataType, np.dtype[Any]] = {pa.float32(): np.dtype("<f4"), pa.float64(): np.dtype("<f8")}
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,12 @@ class FeatureRows:
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
         """Return columns as one matrix, NaN for null, if they lie side by side as floats of one size; else None."""
         runs = _runs(self.layout, names)
-        if len(runs) != 1 or runs[0].floats is None:
+        kind = runs[0].floats if len(runs) == 1 else None
+        if kind is None:
             return None
         run = runs[0]
-        cells = np.empty((len(self), run.count), run.floats)
-        cells[...] = self._view(run, run.floats)
+        cells = np.empty((len(self), run.count), kind)
+        cells[...] = self._view(run, kind)
         if self._valid is not None:
             cells[~self._valid[:, run.places]] = np.nan
         return cells
@@ -124,7 +125,7 @@ class _Run:
 
     @cached_property
     def floats(self) -> np.dtype[Any] | None:
-        return _FLOATS.get(self.types[0]) if self.count and len(set(self.types)) == 1 else None
+        return _FLOATS.get(self.types[0]) if self.count and set(self.types) == {self.types[0]} else None
 
 
 @lru_cache(maxsize=1024)

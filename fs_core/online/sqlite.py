@@ -70,8 +70,11 @@ class SQLiteOnlineStore:
         with self._transaction() as connection:
             return connection.executemany(_COMPARE_AND_SET, values).rowcount
 
-    def read(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> list[list[bytes | None]]:
-        """See `OnlineStore.read`."""
+    def read(
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+    ) -> list[list[bytes | None]]:
+        """See `OnlineStore.read`; there is no server to wait for."""
+        del ends
         with self._connection() as connection:
             return [self._read_view(connection, view, keys) for view, keys in requests]
 

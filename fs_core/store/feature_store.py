@@ -7,12 +7,13 @@ import os
 from fs_core import configuration
 from fs_core.store.defining import Defining
 from fs_core.store.maintaining import Maintaining
+from fs_core.store.reading import Reading
 from fs_core.store.retrieving import Retrieving
 from fs_core.store.serving import Serving
 from fs_core.store.writing import Writing
 
 
-class FeatureStore(Defining, Writing, Retrieving, Serving, Maintaining):
+class FeatureStore(Defining, Writing, Retrieving, Serving, Reading, Maintaining):
     """Definitions, history and latest values of features, behind one rule.
 
     An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may
@@ -27,6 +28,7 @@ class FeatureStore(Defining, Writing, Retrieving, Serving, Maintaining):
         online: `"sqlite"` (embedded, the default) or a URL such as `"redis://localhost:6379/0"`.
         offline: `"delta"` (Delta tables in the directory, the default) or the URL of a plugin.
         registry: `"sqlite"` (embedded, the default) or any SQLAlchemy URL.
+        deadline: how long an online read may take, such as `"20ms"`; 50 ms by default.
         clock: what tells the moment of a push or read; for tests.
 
     Raises:
@@ -41,6 +43,7 @@ class FeatureStore(Defining, Writing, Retrieving, Serving, Maintaining):
         online: str | None = None,
         offline: str | None = None,
         registry: str | None = None,
+        deadline: str | None = None,
     ) -> FeatureStore:
         """Make a store whose directory remembers its settings, so that the directory alone opens it again.
 
@@ -49,7 +52,8 @@ class FeatureStore(Defining, Writing, Retrieving, Serving, Maintaining):
         """
         from pathlib import Path
 
-        configuration.save(Path(directory).expanduser(), online=online, offline=offline, registry=registry)
+        settings = {"online": online, "offline": offline, "registry": registry, "deadline": deadline}
+        configuration.save(Path(directory).expanduser(), **settings)
         store = cls(directory)
         _ = store.registry.project
         return store

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from fs_core.errors import ConfigurationError
 
@@ -51,6 +52,15 @@ class Names:
         """Return the entity's key that `row` made a name of."""
         return name[len(self._row_prefix) : -9]
 
+    def arguments(self, keys: Sequence[bytes], tag: bytes) -> bytes:
+        """Return the names of many entities' rows as the protocol's arguments: lengths in front, ends behind."""
+        start, end, size = self._row_prefix, b"}" + tag + b"\r\n", len(keys[0])
+        around = len(start) + len(end) - 2
+        if set(map(len, keys)) == {size}:
+            front = b"$%d\r\n%b" % (size + around, start)
+            return front + (end + front).join(keys) + end
+        return b"".join([b"$%d\r\n%b%b%b" % (len(key) + around, start, key, end) for key in keys])
+
     def rows_pattern(self) -> bytes:
         """Return the glob that matches every row of the project, of any view."""
         return self._row_prefix + b"*"
@@ -60,6 +70,7 @@ class Names:
         return self._prefix + b":watermark:" + view.encode()
 
 
+@lru_cache(maxsize=4096)
 def view_tag(view: str) -> bytes:
     """Return the 8 bytes with which the names of a view's rows end, after a brace."""
     return hashlib.sha256(view.encode()).digest()[:8]

@@ -253,7 +253,7 @@ def test_every_driver_error_is_ours(kind: type[Exception], monkeypatch: pytest.M
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(redis.Redis, "execute_command", fail)
+    monkeypatch.setattr(redis.Connection, "connect", fail)
     with pytest.raises(OnlineStoreError, match="somewhere") as caught:
         store.read([("v-1", [b"e"])])
     assert caught.value.__cause__ is error

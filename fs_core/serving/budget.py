@@ -1,0 +1,44 @@
+"""What an online read may cost, and what happens where the online store doesn't answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from fs_core.errors import ConfigurationError
+
+Fallback = Literal["offline"] | None
+"""What to do where the online store can't answer: raise, or read history."""
+
+OnDeadline = Literal["error", "missing"]
+"""What to do where it doesn't answer in time and no fallback is allowed: raise, or serve nulls whose status is
+`"unavailable"`."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one read may cost and what it does beyond that.
+
+    Attributes:
+        seconds: how long to wait for the server at most, connecting and trying again included.
+        on_deadline: see `OnDeadline`.
+        fallback: see `Fallback`.
+
+    Raises:
+        ConfigurationError: one of them isn't understood.
+    """
+
+    seconds: float
+    on_deadline: OnDeadline = "error"
+    fallback: Fallback = None
+
+    def __post_init__(self) -> None:
+        if self.fallback not in (None, "offline"):
+            raise ConfigurationError(f"fallback={self.fallback!r} is not understood. Pass 'offline' or leave it out.")
+        if self.on_deadline not in ("error", "missing"):
+            raise ConfigurationError(f"on_deadline={self.on_deadline!r} is not understood. Pass 'error' or 'missing'.")
+
+    def ends(self) -> float:
+        """Return the moment at which a read that begins now must have ended, by `time.monotonic`."""
+        return time.monotonic() + self.seconds

@@ -1,0 +1,113 @@
+"""One online read on its way: what it wants from the online store, and what follows from what came back.
+
+It does no input or output of its own, so that waiting and not waiting readers share every step:
+
+    read = OnlineRead(plan, entities, ...)
+    read.take(rows)                 # the online store's answer to `read.wanted`, or ...
+    read.fail(error)                # ... that there was none
+    read.answer(offline)            # reads history where `read.needs_history`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fs_core.asof import EVENT_TIME, STATUS, TIME
+from fs_core.errors import NotOnlineError, OnlineUnavailableError
+from fs_core.online.contract import PartialRead
+from fs_core.serving.answers import Answer, TableAnswer
+from fs_core.serving.budget import Budget
+from fs_core.serving.held import AskedKeys, Held
+from fs_core.serving.plan import ReadPlan, ViewPlan
+from fs_core.serving.vectors import FeatureVectors
+from fs_core.times import MICROSECONDS
+
+if TYPE_CHECKING:
+    from fs_core.offline.contract import OfflineStore
+
+
+class OnlineRead:
+    """The features of entities at the moment `at` (microseconds), by default `now`.
+
+    Raises:
+        SchemaError: a key is missing or of another type.
+        NotOnlineError: a view isn't online and no fallback is allowed.
+    """
+
+    def __init__(self, plan: ReadPlan, entities: Any, budget: Budget, *, at: int | None, now: int) -> None:
+        self._plan, self._budget, self._at, self._now = plan, budget, at, now
+        self._keys = [AskedKeys.of(*pair) for pair in zip(plan.groups, plan.keys(entities), strict=True)]
+        self._online = [view for view in plan.views if self._is_online(view)]
+        self._answers: dict[ViewPlan, Answer] = {}
+        self._moment = now if at is None else at
+
+    @property
+    def wanted(self) -> list[tuple[str, Sequence[bytes]]]:
+        """What to ask the online store for, each entity once."""
+        return [(view.view.storage_name, self._keys[view.group].distinct) for view in self._online]
+
+    def take(self, rows: Sequence[Sequence[bytes | None]]) -> None:
+        """Take the online store's answer to `wanted`.
+
+        Raises:
+            MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
+        """
+        self._settle([self._held(view, values) for view, values in zip(self._online, rows, strict=True)])
+
+    def fail(self, error: OnlineUnavailableError) -> None:
+        """Take it that the online store gave no answer, or only a part of it; raise `error` unless that is allowed."""
+        if self._budget.fallback == "offline":
+            return
+        if self._budget.on_deadline == "error":
+            raise error
+        part: PartialRead | None = error.partial
+        if part is None:
+            for view in self._online:
+                self._answers[view] = TableAnswer.unavailable(dict(view.view.features), len(self._keys[view.group]))
+            return
+        parts = zip(self._online, part.rows, part.unread, strict=True)
+        self._settle([self._held(view, values, unread) for view, values, unread in parts])
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether history must answer for a view."""
+        return len(self._answers) < len(self._plan.views)
+
+    def answer(self, offline: OfflineStore | None) -> FeatureVectors:
+        """Return the result; history, which is only then needed, answers for the views that the online store didn't."""
+        answers = [self._answers.get(view) or self._from_history(view, offline) for view in self._plan.views]
+        return FeatureVectors(self._plan, [keys.columns for keys in self._keys], answers, self._moment)
+
+    def _is_online(self, view: ViewPlan) -> bool:
+        if not view.view.online and self._budget.fallback is None:
+            raise NotOnlineError(
+                f"view {view.view.ref!r} is not served online: it was declared with online=False. "
+                "Declare online=True in a new version, or pass fallback='offline' to read it from history."
+            )
+        return view.view.online
+
+    def _held(self, view: ViewPlan, values: Sequence[bytes | None], unread: Any = None) -> Held:
+        return Held(view, self._keys[view.group], view.codec.decode(values), unread)
+
+    def _settle(self, held: Sequence[Held]) -> None:
+        if self._at is None:
+            # Now, or later if a row shows that later has come: another machine's clock may be ahead, and
+            # a row that is there was available.
+            self._moment = max([self._now, *(h.latest() for h in held)])
+        for view in held:
+            problem = view.problem(self._moment, None if self._at is None else self._now)
+            if problem is None:
+                self._answers[view.plan] = view.answer(self._moment)
+            elif self._budget.fallback is None:
+                raise problem
+
+    def _from_history(self, view: ViewPlan, offline: OfflineStore | None) -> TableAnswer:
+        assert offline is not None
+        keys = self._keys[view.group].columns
+        table = pa.Table.from_arrays(list(keys), schema=pa.schema(list(view.view.keys.items())))
+        times = pa.chunked_array([pa.repeat(pa.scalar(self._moment, pa.int64()), len(table)).cast(MICROSECONDS)])
+        rows = offline.as_of(view.view, table.append_column(TIME, times), list(view.names))
+        return TableAnswer(rows.drop_columns([EVENT_TIME, STATUS]), rows[STATUS].to_pylist())

@@ -1,0 +1,108 @@
+"""Reading the latest rows, with and without blocking."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from fs_core.configuration import deadline_seconds
+from fs_core.errors import OnlineUnavailableError
+from fs_core.selection import Features
+from fs_core.store.parts import Parts
+from fs_core.times import Moment, micros
+
+if TYPE_CHECKING:
+    from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead
+
+
+class Reading(Parts):
+    """Online reads."""
+
+    def get_online_features(
+        self,
+        features: Features,
+        entities: Any,
+        *,
+        at: Moment | None = None,
+        deadline: timedelta | str | None = None,
+        on_deadline: OnDeadline = "error",
+        fallback: Fallback = None,
+        full_names: bool = False,
+    ) -> FeatureVectors:
+        """Return the features of entities as the as-of rule gives them now, or at `at`.
+
+        Args:
+            features: a service, a reference, or a list of references.
+            entities: key columns: a mapping of names to sequences, an Arrow table, a data frame, or a
+                list of dicts.
+            at: the moment of the read. The online store answers if what it holds was available then.
+            deadline: how long to wait for the online store's server, connecting and trying again included,
+                such as `"20ms"`; by default the store's. The embedded store has no server to wait for.
+            on_deadline: what to do where the server doesn't answer by then: `"error"`, or `"missing"`, which
+                serves nulls whose status is `"unavailable"`.
+            fallback: `"offline"` lets history answer what the online store can't, however long that takes.
+            full_names: name columns `view__feature`.
+
+        Raises:
+            NotOnlineError, OnlineUnavailableError, MomentNotOnlineError, CorruptRowError: the online
+                store can't answer, and no fallback is allowed.
+            DeadlineExceededError: an `OnlineUnavailableError`: it didn't answer in time.
+            SchemaError: a key column is missing or of another type.
+            ConfigurationError: an option isn't understood.
+        """
+        budget = self._budget(deadline, on_deadline, fallback)
+        read, store = self._read(features, full_names, entities, at, budget), self.online
+        try:
+            read.take(store.read(read.wanted, ends=budget.ends()))
+        except OnlineUnavailableError as error:
+            read.fail(error)
+        return read.answer(self.offline if read.needs_history else None)
+
+    async def get_online_features_async(
+        self,
+        features: Features,
+        entities: Any,
+        *,
+        at: Moment | None = None,
+        deadline: timedelta | str | None = None,
+        on_deadline: OnDeadline = "error",
+        fallback: Fallback = None,
+        full_names: bool = False,
+    ) -> FeatureVectors:
+        """Return what `get_online_features` does, while the event loop goes on.
+
+        Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
+        (where a request is resolved for the first time, or it may have changed) are read in a thread.
+        """
+        from fs_core.online.contract import AwaitableReader
+
+        budget = self._budget(deadline, on_deadline, fallback)
+        if not self._is_planned(features, full_names):
+            await asyncio.to_thread(self.select, features, full_names=full_names)
+        read, store = self._read(features, full_names, entities, at, budget), self.online
+        try:
+            if isinstance(store, AwaitableReader):
+                read.take(await store.read_async(read.wanted, ends=budget.ends()))
+            else:
+                read.take(await asyncio.to_thread(store.read, read.wanted, ends=budget.ends()))
+        except OnlineUnavailableError as error:
+            read.fail(error)
+        if not read.needs_history:
+            return read.answer(None)
+        return await asyncio.to_thread(lambda: read.answer(self.offline))
+
+    def _budget(self, deadline: timedelta | str | None, on_deadline: OnDeadline, fallback: Fallback) -> Budget:
+        from fs_core.serving import Budget
+
+        seconds = self._deadline if deadline is None else deadline_seconds(deadline)
+        return Budget(seconds, on_deadline, fallback)
+
+    def _read(
+        self, features: Features, full_names: bool, entities: Any, at: Moment | None, budget: Budget
+    ) -> OnlineRead:
+        from fs_core.serving import OnlineRead, ReadPlan
+
+        plan = self._compiled(features, full_names, ReadPlan.of)
+        moment = None if at is None else micros(at)
+        return OnlineRead(plan, entities, budget, at=moment, now=self._clock.now())
