@@ -51,7 +51,7 @@ def forget(store: FeatureStore, entity: str, keys: Sequence[str], yes: bool) -> 
     """
     from fs_core.cli.entities import table_of
 
-    wanted = table_of(keys, store.registry.entity(entity).keys)
+    wanted = table_of(keys, store.registry.entity(entity).keys, "Forget whom?")
     if not yes:
         click.confirm(f"Erase {wanted.num_rows:,} of entity {entity} for good?", abort=True, err=True)
     done = [dataclasses.asdict(view) for view in store.forget(entity, wanted)]

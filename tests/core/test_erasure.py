@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,11 +56,8 @@ def told(online_url: str, tmp_path: Path) -> Iterator[FeatureStore]:
 
 def files_that_hold(store: FeatureStore, text: str) -> list[str]:
     """Return the files of a store that hold a text: as bytes, or as a value of a Parquet column."""
-    found = []
-    for path in Path(store.directory).rglob("*"):
-        if path.is_file() and (text.encode() in path.read_bytes() or _parquet_holds(path, text)):
-            found.append(str(path))
-    return found
+    files = [path for path in Path(store.directory).rglob("*") if path.is_file()]
+    return [str(path) for path in files if text.encode() in path.read_bytes() or _parquet_holds(path, text)]
 
 
 def _parquet_holds(path: Path, text: str) -> bool:
@@ -147,8 +145,6 @@ def test_a_crash_in_between_is_made_good(store: FeatureStore, monkeypatch: pytes
     left = next(Path(store.directory).rglob("*.parquet"))
     orphan = left.with_name("part-00000-left-by-a-writer-that-died.parquet")
     orphan.write_bytes(left.read_bytes())
-    import os
-
     os.utime(orphan, (0, 0))
 
     def crash(*_: Any) -> Any:
