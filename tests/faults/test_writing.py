@@ -24,7 +24,7 @@ USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
 VIEW = FeatureView(
     "counter", entity=USER, fields=[Field("x", "int64", "X."), Field("note", "string", "N.")], description="Counts."
 )
-COUNT = 20_000
+COUNT = 6_000
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -49,7 +49,7 @@ def durable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def written(durable: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeatureStore]:
     """A store with history that isn't online yet, which sends a thousand rows at a time."""
-    monkeypatch.setattr(materialization, "BATCH_ROWS", 1000)
+    monkeypatch.setattr(materialization, "BATCH_ROWS", 300)
     with FeatureStore(tmp_path / "store", online=durable.url) as store:
         store.apply(VIEW)
         store.write(VIEW, users())
@@ -80,7 +80,7 @@ def test_a_server_killed_during_materialize(
     durable.start()
     left = Progress.from_text(written.online.watermark(VIEW.storage_name) or "")
     assert left.reached is None
-    assert (left.after or 0) >= 4999
+    assert (left.after or 0) >= 1499
     done = written.materialize()[0]
     assert 0 < done.rows < COUNT
     found = written.verify_online(VIEW)
@@ -89,7 +89,7 @@ def test_a_server_killed_during_materialize(
 
 def test_a_server_killed_that_remembers_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server without a file comes back empty: what was sent before it died isn't taken to be there."""
-    monkeypatch.setattr(materialization, "BATCH_ROWS", 1000)
+    monkeypatch.setattr(materialization, "BATCH_ROWS", 300)
     with server("Redis 6.2", tmp_path) as forgetful, FeatureStore(tmp_path / "s", online=forgetful.url) as store:
         store.apply(VIEW)
         store.write(VIEW, users())
@@ -129,7 +129,7 @@ def test_a_process_killed_during_materialize(written: FeatureStore, durable: Ser
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         text = written.online.watermark(VIEW.storage_name)
-        if text and (Progress.from_text(text).after or 0) > 2000:
+        if text and (Progress.from_text(text).after or 0) > 1000:
             break
     process.kill()
     process.wait()
@@ -141,7 +141,7 @@ def test_a_process_killed_during_materialize(written: FeatureStore, durable: Ser
 
 def test_two_processes_materialize_at_once(written: FeatureStore, durable: Server) -> None:
     """Both succeed, and the result is that of one."""
-    processes = [start_materialize(written, durable, 500) for _ in range(2)]
+    processes = [start_materialize(written, durable, 200) for _ in range(2)]
     assert [process.wait(60) for process in processes] == [0, 0]
     assert written.materialize()[0].rows == 0
     assert written.verify_online(VIEW).total == 0
@@ -151,7 +151,7 @@ def test_a_server_out_of_memory(durable: Server, written: FeatureStore) -> None:
     """The error says so; what is visible is right, the moment isn't reached; with more memory the rest comes."""
     admin = redis.Redis(port=durable.port)
     admin.config_set("maxmemory-policy", "noeviction")
-    admin.config_set("maxmemory", int(admin.info("memory")["used_memory"]) + (2 << 20))
+    admin.config_set("maxmemory", int(admin.info("memory")["used_memory"]) + (1 << 19))
     with pytest.raises(OnlineStoreError, match=r"out of memory and took no more rows.*Raise its maxmemory"):
         written.materialize()
     partly = written.verify_online(VIEW)
@@ -179,9 +179,9 @@ if sys.argv[3] == "before":
     materialization.send = die
 store = FeatureStore(sys.argv[1], online=sys.argv[2])
 if sys.argv[3] == "within":
-    write, materialization.BATCH_ROWS = store.online.write, 1000
-    store.online.write = lambda view, rows: die() if rows.keys[0] == (3000).to_bytes(8, "big") else write(view, rows)
-rows = {"user_id": list(range(5000)), "event_timestamp": ["2024-02-01"] * 5000, "x": [7] * 5000, "note": [""] * 5000}
+    write, materialization.BATCH_ROWS = store.online.write, 300
+    store.online.write = lambda view, rows: die() if rows.keys[0] == (900).to_bytes(8, "big") else write(view, rows)
+rows = {"user_id": list(range(2000)), "event_timestamp": ["2024-02-01"] * 2000, "x": [7] * 2000, "note": [""] * 2000}
 import pyarrow as pa
 rows["event_timestamp"] = pa.array(rows["event_timestamp"]).cast(pa.timestamp("us"))
 store.push("counter", rows)
@@ -194,10 +194,10 @@ def test_a_process_killed_during_a_push(written: FeatureStore, durable: Server, 
     written.materialize()
     words = [sys.executable, "-c", PUSH, str(written.directory), durable.url, moment]
     assert subprocess.run(words, check=False, timeout=60).returncode == -9
-    assert written.history(VIEW).num_rows == COUNT + 5000
+    assert written.history(VIEW).num_rows == COUNT + 2000
     behind = written.verify_online(VIEW)
     assert set(behind.differences) == {"stale"}
-    assert behind.total == 5000 if moment == "before" else 0 < behind.total < 5000
+    assert behind.total == 2000 if moment == "before" else 0 < behind.total < 2000
     written.materialize()
     assert written.verify_online(VIEW).total == 0
 
