@@ -38,6 +38,7 @@ from fs_core.times import EARLIEST, LATEST
 ONLINE_GRACE_MICROS = 86_400_000_000
 """How long past its expiry a row is kept at least: reads at a moment this recent are still answered."""
 
+_FEW = 32
 _SIGN = np.uint64(1 << 63)
 _CHECKSUM = struct.Struct("<I")
 Micros = np.ndarray[Any, np.dtype[np.int64]]
@@ -49,19 +50,35 @@ class DecodedRows:
 
     Attributes:
         features: the features, null where `found` is false; n rows.
-        event_time: int64 microseconds [n], 0 where not found.
-        available_at: int64 microseconds [n], 0 where not found.
-        seq: int64 [n], 0 where not found.
-        found: bool [n], whether there was a sound row.
+        order: event_time and a in microseconds, and seq: int64 [n, 3], 0 where not found.
+        sound: bool [n], whether there was a sound row; None where there always was.
         corrupt: places of rows that were there but not sound.
     """
 
     features: FeatureRows
-    event_time: Micros
-    available_at: Micros
-    seq: Micros
-    found: Flags
+    order: Micros
+    sound: Flags | None
     corrupt: list[int]
+
+    @property
+    def event_time(self) -> Micros:
+        """Microseconds, int64 [n], 0 where not found."""
+        return self.order[:, 0]
+
+    @property
+    def available_at(self) -> Micros:
+        """Microseconds, int64 [n], 0 where not found."""
+        return self.order[:, 1]
+
+    @property
+    def seq(self) -> Micros:
+        """Int64 [n], 0 where not found."""
+        return self.order[:, 2]
+
+    @property
+    def found(self) -> Flags:
+        """Whether there was a sound row, bool [n]."""
+        return np.ones(len(self.order), dtype=bool) if self.sound is None else self.sound
 
     @cached_property
     def table(self) -> pa.Table:
@@ -129,11 +146,10 @@ class RowCodec:
             return self.decode([value if ok else b"" for value, ok in zip(values, sound, strict=True)])
         order = (heads["__order"].astype(np.uint64) ^ _SIGN).view(np.int64)
         corrupt: list[int] = []
-        if not found.all():
+        if found is not None:
             order[~found] = 0
             corrupt = [i for i in np.flatnonzero(~found).tolist() if values[i] is not None]
-        features = FeatureRows(self._layout, heads, variable)
-        return DecodedRows(features, order[:, 0], order[:, 1], order[:, 2], found, corrupt)
+        return DecodedRows(FeatureRows(self._layout, heads, variable), order, found, corrupt)
 
     def _variable(self, rows: Sequence[bytes], heads: Cells) -> tuple[dict[str, pa.Array], Flags]:
         """Return features of varying size, and which rows' streams fit their types; where one doesn't, no column."""

@@ -15,6 +15,7 @@ import pyarrow as pa
 from fs_core.online.cells import Flags, cell_type, from_cells, is_fixed, to_cells
 
 _LENGTH = 4
+_FEW = 8
 
 
 def pack_part(array: pa.Array) -> list[bytes | None]:
@@ -22,11 +23,20 @@ def pack_part(array: pa.Array) -> list[bytes | None]:
     if not is_fixed(array.type):
         values = array.cast(pa.binary()).to_pylist()
         return [None if v is None else len(v).to_bytes(_LENGTH, "big") + v for v in values]
+    if len(array) <= _FEW and not array.null_count and array.type.bit_width >= 8:
+        return _few_parts(array)
     cells, valid = to_cells(array)
     size = cells.dtype.itemsize
     flipped = np.ascontiguousarray(cells.view(np.uint8).reshape(-1, size)[:, ::-1])
     pieces: list[bytes | None] = flipped.view(f"V{size}").ravel().tolist()
     return pieces if valid.all() else [piece if ok else None for piece, ok in zip(pieces, valid, strict=True)]
+
+
+def _few_parts(array: pa.Array) -> list[bytes | None]:
+    """Do what `pack_part` does for few values without a null: NumPy takes longer for them."""
+    size = array.type.bit_width // 8
+    data = memoryview(array.buffers()[1])[array.offset * size : (array.offset + len(array)) * size].tobytes()
+    return [data[start : start + size][::-1] for start in range(0, len(data), size)]
 
 
 def unpack_keys(types: Mapping[str, pa.DataType], keys: Sequence[bytes]) -> tuple[pa.Table, Flags]:

@@ -36,13 +36,15 @@ class FeatureRows:
 
     def take(self, position: Sizes | None, present: Flags | None) -> FeatureRows:
         """Return the rows at `position` (None: these), blanked where not `present` (None: nowhere)."""
+        if position is None and present is None:
+            return self
         heads, variable = self.heads, self.variable
         if position is not None:
             heads = heads[position] if len(heads) else np.zeros(len(position), heads.dtype)
         if present is not None:
             heads = heads.copy()
             heads[~present] = np.zeros((), heads.dtype)
-        if variable and not (position is None and present is None):
+        if variable:
             places = np.arange(len(heads)) if position is None else position
             at = pa.array(places, mask=None if present is None else ~present)
             variable = {name: column.take(at) for name, column in variable.items()}
@@ -51,8 +53,9 @@ class FeatureRows:
     def arrays(self, names: tuple[str, ...]) -> list[pa.Array]:
         """Return columns, in the order asked, in their declared types; values lie at multiples of 64 bytes."""
         found: list[pa.Array] = []
+        valid = self._valid()
         for run in _runs(self.layout, names):
-            found += self._block(run) if run.count else [self._single(name) for name in run.names]
+            found += self._block(run, valid) if run.count else [self._single(run.names[0], run.places[0], valid)]
         return found
 
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
@@ -64,39 +67,39 @@ class FeatureRows:
         run = runs[0]
         cells = np.empty((len(self), run.count), kind)
         cells[...] = self._view(run, kind)
-        if self._valid is not None:
-            cells[~self._valid[:, run.places]] = np.nan
+        valid = self._valid()
+        if valid is not None:
+            cells[~valid[:, run.places]] = np.nan
         return cells
 
-    @cached_property
     def _valid(self) -> Flags | None:
         """Which values aren't null, bool [n, 8 or more]; None where none is."""
         flags = self.heads["__flags"]
-        if (flags == _all_set(len(self.layout.features))).all():
+        if flags.tobytes() == _all_set(len(self.layout.features)) * len(flags):
             return None
         return np.unpackbits(flags, axis=1, bitorder="little").view(bool)
 
     def _view(self, run: _Run, kind: np.dtype[Any]) -> Cells:
         return window(self.heads, run.offset, kind, run.count)
 
-    def _block(self, run: _Run) -> list[pa.Array]:
+    def _block(self, run: _Run, valid: Flags | None) -> list[pa.Array]:
         count, width = len(self), run.cell.itemsize
         pitch = -(-count * width // _ALIGNMENT) * _ALIGNMENT
         data = pa.allocate_buffer(pitch * run.count)
         np.ndarray((run.count, count), run.cell, data, 0, (pitch, width))[...] = self._view(run, run.cell).T
+        if valid is None:  # a slice is made more quickly than an array
+            whole = {kind: pa.Array.from_buffers(kind, data.size // width, [None, data], 0) for kind in run.kinds}
+            return [whole[kind].slice(place * pitch // width, count) for place, kind in enumerate(run.types)]
         made = []
         for place, dtype in enumerate(run.types):
-            bitmap = None if self._valid is None else validity_bitmap(self._valid[:, run.places[place]])
-            column = data.slice(place * pitch, count * width)
-            made.append(pa.Array.from_buffers(dtype, count, [bitmap, column]))
+            bitmap = validity_bitmap(valid[:, run.places[place]])
+            made.append(pa.Array.from_buffers(dtype, count, [bitmap, data.slice(place * pitch, count * width)]))
         return made
 
-    def _single(self, name: str) -> pa.Array:
+    def _single(self, name: str, place: int, valid: Flags | None) -> pa.Array:
         if name in self.variable:
             return self.variable[name]
-        place = list(self.layout.features).index(name)
-        valid = None if self._valid is None else self._valid[:, place]
-        return from_cells(self.layout.features[name], self.heads[name], valid)
+        return from_cells(self.layout.features[name], self.heads[name], None if valid is None else valid[:, place])
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,11 @@ class _Run:
         return _Run(names, types, places, self.cell, self.offset, self.count + other.count)
 
     @cached_property
+    def kinds(self) -> frozenset[pa.DataType]:
+        """The types."""
+        return frozenset(self.types)
+
+    @cached_property
     def floats(self) -> np.dtype[Any] | None:
         return _FLOATS.get(self.types[0]) if self.count and set(self.types) == {self.types[0]} else None
 
@@ -146,5 +154,5 @@ def _runs(layout: Layout, names: tuple[str, ...]) -> list[_Run]:
 
 
 @lru_cache(maxsize=64)
-def _all_set(features: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return np.packbits(np.ones(features, bool), bitorder="little")
+def _all_set(features: int) -> bytes:
+    return np.packbits(np.ones(features, bool), bitorder="little").tobytes()

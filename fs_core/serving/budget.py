@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from fs_core.errors import ConfigurationError
@@ -42,3 +43,9 @@ class Budget:
     def ends(self) -> float:
         """Return the moment at which a read that begins now must have ended, by `time.monotonic`."""
         return time.monotonic() + self.seconds
+
+
+@lru_cache(maxsize=256)
+def budget(seconds: float, on_deadline: OnDeadline, fallback: Fallback) -> Budget:
+    """Return a budget; the same for the same arguments."""
+    return Budget(seconds, on_deadline, fallback)

@@ -72,18 +72,23 @@ class Held:
     rows: DecodedRows
     unread: Flags | None = None
 
+    @property
     def latest(self) -> int:
-        """Return the latest availability of a row that is there, microseconds; 0 if none is."""
-        return int(self.rows.available_at.max(initial=0))
+        """The latest availability of a row that is there, microseconds; 0 if none is."""
+        return max(self.rows.available_at.tolist(), default=0)
 
     def problem(self, moment: int, now: int | None) -> OnlineStoreError | None:
         """Return why these rows don't answer for `moment`, or None if they do. `now` is None if moment is now."""
-        return self._damage() or self._too_new(moment) or (None if now is None else self._collected(moment, now))
+        if now is None:  # then no row is too new, and what was collected is expired
+            return self._damage()
+        return self._damage() or self._too_new(moment) or self._collected(moment, now)
 
     def answer(self, moment: int) -> OnlineAnswer:
         """Spread the distinct rows over the rows asked for. A null key has position -1: the place after the last."""
-        position, rows = self.keys.position, self.rows
-        expired = is_expired(rows.event_time, moment, self.plan.view.ttl_micros)
+        position, rows, ttl = self.keys.position, self.rows, self.plan.ttl
+        if ttl is None and rows.sound is None and position is None and self.unread is None:
+            return OnlineAnswer(rows.features, np.full(len(rows.order), _PRESENT))
+        expired = is_expired(rows.event_time, moment, ttl)
         status = np.where(rows.found, np.where(expired, _EXPIRED, _PRESENT), _MISSING)
         if self.unread is not None:
             status[self.unread] = _UNAVAILABLE
@@ -103,8 +108,6 @@ class Held:
         )
 
     def _too_new(self, moment: int) -> OnlineStoreError | None:
-        if self.latest() <= moment:
-            return None
         newer = np.flatnonzero(self.rows.found & (self.rows.available_at > moment))
         if not len(newer):
             return None
@@ -116,7 +119,7 @@ class Held:
 
     def _collected(self, moment: int, now: int) -> OnlineStoreError | None:
         absent = np.flatnonzero(~self.rows.found if self.unread is None else ~(self.rows.found | self.unread))
-        if self.plan.view.ttl_micros is None or moment >= now - ONLINE_GRACE_MICROS or not len(absent):
+        if self.plan.ttl is None or moment >= now - ONLINE_GRACE_MICROS or not len(absent):
             return None
         return MomentNotOnlineError(
             f"view {self.plan.view.ref!r}: nothing is held for {self.keys.entity(self.plan, int(absent[0]))}, and what "

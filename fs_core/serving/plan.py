@@ -26,12 +26,14 @@ class ViewPlan:
         codec: packs its keys and reads its rows.
         names: its features that are asked for, in the order asked.
         group: its place among the groups of views that have the same keys.
+        ttl: the view's, microseconds.
     """
 
     view: FeatureView
     codec: RowCodec
     names: tuple[str, ...]
     group: int
+    ttl: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,8 @@ class ReadPlan:
         schema: the features' columns.
         key_schema: the key columns, then.
         whole: the key columns, then the features.
+        struct: the same as a type.
+        key_names: the key columns' names.
         in_order: whether the features come view by view.
     """
 
@@ -54,6 +58,8 @@ class ReadPlan:
     schema: pa.Schema
     key_schema: pa.Schema
     whole: pa.Schema
+    struct: pa.DataType
+    key_names: tuple[str, ...]
     in_order: bool
 
     @classmethod
@@ -70,7 +76,7 @@ class ReadPlan:
         for view, features in selection.views.items():
             group = groups.setdefault(tuple(view.keys.items()), len(groups))
             places |= {feature: (len(views), place) for place, feature in enumerate(features)}
-            views.append(ViewPlan(view, RowCodec(view), tuple(f.name for f in features), group))
+            views.append(ViewPlan(view, RowCodec(view), tuple(f.name for f in features), group, view.ttl_micros))
         firsts = [next(view for view in views if view.group == group) for group in range(len(groups))]
         columns = tuple(places[feature] for feature in selection.features)
         schema = pa.schema([pa.field(f.column, f.view.features[f.name]) for f in selection.features])
@@ -79,7 +85,18 @@ class ReadPlan:
             keys = {**first.view.keys, **keys}
         key_schema = pa.schema([(name, keys[name]) for name in selection.keys])
         whole = pa.schema([*key_schema, *schema])
-        return cls(tuple(views), tuple(firsts), columns, schema, key_schema, whole, list(columns) == sorted(columns))
+        in_order = list(columns) == sorted(columns)
+        return cls(
+            tuple(views),
+            tuple(firsts),
+            columns,
+            schema,
+            key_schema,
+            whole,
+            pa.struct(list(whole)),
+            selection.keys,
+            in_order,
+        )
 
     def keys(self, entities: Any) -> list[list[pa.Array]]:
         """Return each group's key columns, in their declared types.
@@ -87,12 +104,20 @@ class ReadPlan:
         Raises:
             SchemaError: a key is missing or of another type.
         """
+        straight = self._straight(entities) if type(entities) is dict else None
+        if straight is not None:
+            return straight
         table = to_table(entities, _WHAT)
-        return [_declared(table, first.view) for first in self.groups]
+        return [[one_array(column) for column in key_table(table, first.view, _WHAT).columns] for first in self.groups]
 
-
-def _declared(table: pa.Table, view: FeatureView) -> list[pa.Array]:
-    names = table.schema.names
-    if all(name in names and table.schema.field(name).type == dtype for name, dtype in view.keys.items()):
-        return [one_array(table[name]) for name in view.keys]
-    return [one_array(column) for column in key_table(table, view, _WHAT).columns]
+    def _straight(self, entities: dict[Any, Any]) -> list[list[pa.Array]] | None:
+        """Return what `keys` does if they are Arrow arrays of the declared types, and nothing else is passed."""
+        columns = list(entities.values())
+        if len(columns) != len(self.key_names) or not all(isinstance(column, pa.Array) for column in columns):
+            return None
+        if len(set(map(len, columns))) > 1:
+            return None
+        found = [[(entities.get(name), dtype) for name, dtype in first.view.keys.items()] for first in self.groups]
+        if any(column is None or column.type != dtype for group in found for column, dtype in group):
+            return None
+        return [[column for column, _ in group] for group in found]

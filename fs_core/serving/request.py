@@ -96,7 +96,7 @@ class OnlineRead:
         if self._at is None:
             # Now, or later if a row shows that later has come: another machine's clock may be ahead, and
             # a row that is there was available.
-            self._moment = max([self._now, *(h.latest() for h in held)])
+            self._moment = max([self._now, *(h.latest for h in held)])
         for view in held:
             problem = view.problem(self._moment, None if self._at is None else self._now)
             if problem is None:

@@ -93,10 +93,9 @@ class Reading(Parts):
         return await asyncio.to_thread(lambda: read.answer(self.offline))
 
     def _budget(self, deadline: timedelta | str | None, on_deadline: OnDeadline, fallback: Fallback) -> Budget:
-        from fs_core.serving import Budget
+        from fs_core.serving import budget
 
-        seconds = self._deadline if deadline is None else deadline_seconds(deadline)
-        return Budget(seconds, on_deadline, fallback)
+        return budget(self._deadline if deadline is None else deadline_seconds(deadline), on_deadline, fallback)
 
     def _read(
         self, features: Features, full_names: bool, entities: Any, at: Moment | None, budget: Budget

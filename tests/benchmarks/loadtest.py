@@ -220,11 +220,8 @@ def main() -> None:
     )
     report(results, title)
     print(f"materialized {args.entities / seconds:,.0f} rows/s")
-    print(
-        f"{entity:.0f} bytes of memory an entity; a million cost {entity * 1e6 / 2**30 * args.price:.2f} a month",
-        end="",
-    )
-    print(f" at {args.price:g} for a GiB")
+    cost = entity * 1e6 / 2**30 * args.price
+    print(f"{entity:.0f} bytes of server memory an entity: a million cost {cost:.2f} a month at {args.price:g} a GiB")
     draw_picture(results, title, args.picture)
     print(f"picture: {args.picture}")
 

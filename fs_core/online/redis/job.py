@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,33 +52,27 @@ class Exchange:
     on_idle: bool = False
 
 
-@dataclass
 class ReadJob:
     """See the module.
 
-    Attributes:
+    Args:
         names: the project's names.
         requests: what is read.
         topology: who has it.
         ends: when to have given up, by `time.monotonic`.
     """
 
-    names: Names
-    requests: Requests
-    topology: OneServer
-    ends: float
-    goes_on: bool = True
-    pause: float = 0.0
-    failures: dict[Address | None, Exception] = field(default_factory=dict)
-    _tries: int = 0
-    _sent: list[Exchange] = field(default_factory=list)
-    _rows: list[Any] = field(default_factory=list)
-    _all: list[bytes] = field(default_factory=list)
-    _open: Sequence[int] | None = None
-
-    def __post_init__(self) -> None:
-        self._count = sum(len(keys) for _, keys in self.requests)
+    def __init__(self, names: Names, requests: Requests, topology: OneServer, ends: float) -> None:
+        self.names, self.requests, self.topology, self.ends = names, requests, topology, ends
+        self.failures: dict[Address | None, Exception] = {}
+        self.pause = 0.0
+        self._count = sum(len(keys) for _, keys in requests)
         self.goes_on = self._count > 0
+        self._tries = 0
+        self._sent: list[Exchange] = []
+        self._rows: list[Any] = []
+        self._all: list[bytes] = []
+        self._open: Sequence[int] | None = None
 
     def exchanges(self) -> list[Exchange]:
         """Return what to send now, to different servers."""

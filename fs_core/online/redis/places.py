@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from fs_core.errors import ConfigurationError, redact_url
 from fs_core.online.redis.driver import driver
@@ -83,7 +83,7 @@ def _parse(url: str, defaults: dict[str, Any]) -> Place:
     parts = urlsplit(f"{scheme}://{rest}")
     login, at, hosts = parts.netloc.rpartition("@")
     named = hosts.split(",")
-    first = urlunsplit(parts._replace(netloc=login + at + named[0]))
+    first = f"{scheme}://{login}{at}{named[0]}{parts.path}?{parts.query}"
     options = {"connection_class": driver().Connection, **defaults, **driver().connection.parse_url(first)}
     options |= {"decode_responses": False, "protocol": 2}  # rows are bytes and no server speaks first, whatever is said
     for name in (*_POOL_OPTIONS, "host", "port"):

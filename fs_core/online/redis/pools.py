@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from fs_core.online.redis.driver import driver
@@ -18,7 +18,9 @@ class Pool:
     def __init__(self, make: Callable[[], Any], limit: int) -> None:
         self._make = make
         self._limit = limit
-        self._free = threading.Semaphore(limit)
+        self._free: SimpleQueue[None] = SimpleQueue()  # one token for each connection that may be lent
+        for _ in range(limit):
+            self._free.put(None)
         self._idle: deque[Any] = deque()
 
     def take(self, ends: float) -> Any:
@@ -27,8 +29,10 @@ class Pool:
         Raises:
             redis.TimeoutError: all of them are lent until `ends`.
         """
-        if not self._free.acquire(blocking=False) and not self._free.acquire(timeout=max(ends - time.monotonic(), 0)):
-            raise driver().TimeoutError(_all_lent(self._limit))
+        try:
+            self._free.get(timeout=max(ends - time.monotonic(), 0))
+        except Empty:
+            raise driver().TimeoutError(_all_lent(self._limit)) from None
         try:
             return self._idle.pop()
         except IndexError:
@@ -37,7 +41,7 @@ class Pool:
     def give(self, link: Any) -> None:
         """Take a connection back."""
         self._idle.append(link)
-        self._free.release()
+        self._free.put(None)
 
     def clear(self) -> None:
         """Close what is idle."""
