@@ -16,11 +16,12 @@ from fs_core.definitions import FeatureView
 from fs_core.errors import NotOnlineError, OfflineStoreError
 from fs_core.online.codec import RowCodec
 from fs_core.online.progress import Filling, Progress
+from fs_core.online.timeline import recent_of
 from fs_core.progress import progress
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore, Winners
-    from fs_core.online.contract import OnlineRows, OnlineStore
+    from fs_core.online.contract import OnlineRows, OnlineStore, Recent
 
 log = logging.getLogger("fs_core")
 
@@ -79,7 +80,12 @@ def _runs(view: FeatureView, offline: OfflineStore, filling: Filling, until: int
     if left.run is not None:
         try:
             winners = offline.winners(
-                view, until=left.run.until, since=left.reached, snapshot=left.run.snapshot, after=left.after
+                view,
+                until=left.run.until,
+                since=left.reached,
+                snapshot=left.run.snapshot,
+                after=left.after,
+                recent=_horizon(view, left.run.until),
             )
         except OfflineStoreError as error:  # its state of history is no longer kept: the next run does it all
             log.warning("materialize %s: can't go on where it was cut off, starts again: %s", view.ref, error)
@@ -87,7 +93,7 @@ def _runs(view: FeatureView, offline: OfflineStore, filling: Filling, until: int
             log.info("materialize %s: %d rows are left of a run that was cut off", view.ref, winners.total)
             yield winners, left
     reached = filling.progress.reached
-    winners = offline.winners(view, until=until, since=reached)
+    winners = offline.winners(view, until=until, since=reached, recent=_horizon(view, until))
     yield winners, Progress(filling.progress.life, reached, winners.watermark)
 
 
@@ -97,7 +103,8 @@ def _fill(
     """Send a run's rows, keeping how far it came; return how many were sent and taken."""
     rows = applied = 0
     with progress(f"materialize {view.name}", winners.total) as advance:
-        for last, taken, count in _sent(view, online, winners.rows):
+        recent = recent_of(view, winners.watermark.until, complete=True)
+        for last, taken, count in _sent(view, online, winners.rows, recent):
             rows, applied = rows + count, applied + taken
             if rows < winners.total:
                 filling.keep(covered.taken(last))
@@ -106,14 +113,38 @@ def _fill(
     return rows, applied
 
 
-def send(view: FeatureView, online: OnlineStore, rows: pa.Table) -> int:
-    """Pack rows and offer them to the online store, which keeps the newest; return how many it took."""
+def _horizon(view: FeatureView, until: int) -> int | None:
+    """Return the moment from which on a view's online rows answer at `until`; None where only the latest are kept."""
+    recent = recent_of(view, until, complete=True)
+    return None if recent is None else recent.horizon
+
+
+def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) -> int:
+    """Pack rows and offer them to the online store, which keeps the newest; return how many it took.
+
+    Args:
+        view: whose rows.
+        online: the online store.
+        rows: in `history_schema(view)`.
+        now: the present moment, microseconds, from which the view's `online_history` counts.
+    """
+    recent = recent_of(view, now, complete=False)
     if rows.num_rows <= BATCH_ROWS:
-        return online.write(view.storage_name, RowCodec(view).encode(rows)) if rows.num_rows else 0
-    return sum(taken for _, taken, _ in _sent(view, online, rows.to_batches(BATCH_ROWS)))
+        return _write(view, online, RowCodec(view).encode(rows), recent) if rows.num_rows else 0
+    return sum(taken for _, taken, _ in _sent(view, online, rows.to_batches(BATCH_ROWS), recent))
 
 
-def _sent(view: FeatureView, online: OnlineStore, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, int, int]]:
+def _write(view: FeatureView, online: OnlineStore, rows: OnlineRows, recent: Recent | None) -> int:
+    return (
+        online.write(view.storage_name, rows)
+        if recent is None
+        else online.write(view.storage_name, rows, recent=recent)
+    )
+
+
+def _sent(
+    view: FeatureView, online: OnlineStore, batches: Iterable[pa.RecordBatch], recent: Recent | None
+) -> Iterator[tuple[int, int, int]]:
     """Send batches; yield for each its last seq, how many rows the store took, and how many there were.
 
     The next batch is read and packed while the store works on one.
@@ -130,7 +161,7 @@ def _sent(view: FeatureView, online: OnlineStore, batches: Iterable[pa.RecordBat
     with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
         before = None
         for last, rows in packed():
-            write = sender.submit(online.write, view.storage_name, rows)
+            write = sender.submit(_write, view, online, rows, recent)
             if before is not None:
                 yield before[0], before[1].result(), before[2]
             before = (last, write, len(rows))

@@ -39,7 +39,7 @@ class Winners:
 
     Attributes:
         rows: a stream of batches in `history_schema(view)`, ordered by seq, one row for each entity
-            concerned; it takes the memory of a few batches.
+            concerned, more with `recent`; it takes the memory of a few batches.
         total: how many rows there are.
         watermark: what an online store that took them all has reached; pass it next time.
     """
@@ -113,6 +113,7 @@ class OfflineStore(Protocol):
         snapshot: Snapshot | None = None,
         after: int | None = None,
         entities: pa.Table | None = None,
+        recent: int | None = None,
     ) -> Winners:
         """Return the rows an online store needs to stand at the moment `until`.
 
@@ -130,6 +131,8 @@ class OfflineStore(Protocol):
             since: what an earlier run covered.
             snapshot: the state to read (default: the newest).
             after: leave out winners whose seq is this or less.
+            recent: beside the winners at `until`, return the candidates that became available after this
+                moment, and the winners at it: all that any moment from it on may want.
             entities: only of these: the view's key columns, in its types, without nulls.
 
         Raises:

@@ -116,6 +116,7 @@ class DeltaOfflineStore:
         snapshot: Snapshot | None = None,
         after: int | None = None,
         entities: pa.Table | None = None,
+        recent: int | None = None,
     ) -> Winners:
         """See `OfflineStore.winners`."""
         state = self.snapshot(view) if snapshot is None else snapshot
@@ -128,7 +129,7 @@ class DeltaOfflineStore:
         with _as_store_error(view, "can't read its history"):
             connection = connect()
             candidates = only_of(connection, view, candidates, entities)
-            total = find_winners(connection, view, candidates, after)
+            total = find_winners(connection, view, candidates, after, recent)
         rows = self._streamed(view, connection, candidates)
         return Winners(pa.RecordBatchReader.from_batches(history_schema(view), rows), total, Watermark(state, until))
 

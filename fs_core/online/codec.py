@@ -38,7 +38,6 @@ from fs_core.times import EARLIEST, LATEST
 ONLINE_GRACE_MICROS = 86_400_000_000
 """How long past its expiry a row is kept at least: reads at a moment this recent are still answered."""
 
-_FEW = 32
 _SIGN = np.uint64(1 << 63)
 _CHECKSUM = struct.Struct("<I")
 Micros = np.ndarray[Any, np.dtype[np.int64]]

@@ -16,6 +16,9 @@ ORDER = slice(8, 32)
 """Where a packed row carries `(event_time, a, seq)`: three big-endian 64-bit words with the sign bit
 flipped, so that comparing the 24 bytes from left to right compares the three numbers."""
 
+AVAILABLE = slice(16, 24)
+"""The second of those words: from when the row is available."""
+
 
 @dataclass(frozen=True)
 class OnlineWrite:
@@ -31,6 +34,26 @@ class OnlineWrite:
     key: bytes
     row: bytes
     collect_at: int | None = None
+
+
+@dataclass(frozen=True)
+class Recent:
+    """How a writer keeps recent rows beside the latest ones.
+
+    Attributes:
+        horizon: microseconds; rows that were available by then are kept only as far as one of them still wins.
+        keep: microseconds; how long after the last row became available nobody asks for the others any more.
+        complete: whether the writer brings every row that any moment from the horizon on may want.
+    """
+
+    horizon: int
+    keep: int
+    complete: bool
+
+
+def timeline_name(view: str) -> str:
+    """Return the name under which a store keeps a view's timelines, as if they were rows of another view."""
+    return f"{view}:recent"
 
 
 class OnlineRows(Sequence[OnlineWrite]):
@@ -110,8 +133,13 @@ class OnlineStore(Protocol):
     `OnlineStoreError` otherwise; both say which store and why.
     """
 
-    def write(self, view: str, rows: Sequence[OnlineWrite]) -> int:
-        """Compare-and-set each row; return how many were applied (the rest had lost to a newer one)."""
+    def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
+        """Compare-and-set each row; return how many were applied (the rest had lost to a newer one).
+
+        With `recent`, each row, applied or not, is merged into its entity's timeline as well
+        (`fs_core.online.timeline.merged`), in the same step, kept under `timeline_name(view)`, where
+        `read` finds it by the same key.
+        """
         ...
 
     def read(
@@ -139,7 +167,7 @@ class OnlineStore(Protocol):
         ...
 
     def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
-        """Delete the rows of these keys; return how many there were.
+        """Delete the rows of these keys, and their timelines; return how many rows there were.
 
         Args:
             view: whose rows.
@@ -164,7 +192,7 @@ class OnlineStore(Protocol):
         ...
 
     def drop(self, view: str) -> int:
-        """Delete the view's rows and watermark; return how many rows there were.
+        """Delete the view's rows, timelines and watermark; return how many rows there were.
 
         Never blocks other clients for long.
         """

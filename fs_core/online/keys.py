@@ -15,7 +15,7 @@ import pyarrow as pa
 from fs_core.online.cells import Flags, cell_type, from_cells, is_fixed, to_cells
 
 _LENGTH = 4
-_FEW = 8
+_FEW = 32  # values that take Python less time than NumPy
 
 
 def pack_part(array: pa.Array) -> list[bytes | None]:

@@ -13,7 +13,8 @@ from urllib.parse import quote
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
-from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite
+from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite, Recent, timeline_name
+from fs_core.online.timeline import merged
 from fs_core.permissions import may_write
 
 _BUSY_SECONDS = 10.0
@@ -61,14 +62,26 @@ class SQLiteOnlineStore:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(str(state["path"]), project=str(state["project"]))  # type: ignore[misc]
 
-    def write(self, view: str, rows: Sequence[OnlineWrite]) -> int:
+    def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
         """See `OnlineStore.write`."""
         if not rows:
             return 0
         columns, project = OnlineRows.of(rows), self._project
         values = [(project, view, key, row[ORDER], row) for key, row in zip(columns.keys, columns.rows, strict=True)]
         with self._transaction() as connection:
+            if recent is not None:
+                self._merge(connection, view, columns, recent)
             return connection.executemany(_COMPARE_AND_SET, values).rowcount
+
+    def _merge(self, connection: sqlite3.Connection, view: str, rows: OnlineRows, recent: Recent) -> None:
+        """Merge rows into timelines, before they become the latest ones."""
+        name, keys = timeline_name(view), list(dict.fromkeys(rows.keys))
+        timelines = dict(zip(keys, self._read_view(connection, name, keys), strict=True))
+        latest = dict(zip(keys, self._read_view(connection, view, keys), strict=True))
+        for key, row in zip(rows.keys, rows.rows, strict=True):
+            timelines[key] = merged(timelines[key], latest[key], row, recent)
+        values = [(self._project, name, key, b"", timeline) for key, timeline in timelines.items()]
+        connection.executemany("INSERT OR REPLACE INTO online_rows VALUES (?, ?, ?, ?, ?)", values)
 
     def read(
         self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
@@ -118,6 +131,8 @@ class SQLiteOnlineStore:
         query = f"DELETE FROM online_rows WHERE project = ? AND view = ? AND key = ? {same}"
         with self._transaction() as connection:
             deleted = connection.executemany(query, values).rowcount
+            timelines = [(self._project, timeline_name(view), key) for key in keys]
+            connection.executemany("DELETE FROM online_rows WHERE project = ? AND view = ? AND key = ?", timelines)
         with self._connection() as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the log holds what was there before
         return deleted
@@ -127,7 +142,9 @@ class SQLiteOnlineStore:
         mine = (self._project, view)
         with self._transaction() as connection:
             connection.execute("DELETE FROM online_watermarks WHERE project = ? AND view = ?", mine)
-            return connection.execute("DELETE FROM online_rows WHERE project = ? AND view = ?", mine).rowcount
+            delete = "DELETE FROM online_rows WHERE project = ? AND view = ?"
+            connection.execute(delete, (self._project, timeline_name(view)))
+            return connection.execute(delete, mine).rowcount
 
     def close(self) -> None:
         """See `OnlineStore.close`."""

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from fs_core.asof import EVENT_TIME, STATUS, TIME
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
-from fs_core.online.contract import PartialRead
+from fs_core.online.contract import PartialRead, timeline_name
+from fs_core.online.timeline import resolve
 from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.budget import Budget
 from fs_core.serving.held import AskedKeys, Held
@@ -47,7 +48,14 @@ class OnlineRead:
     @property
     def wanted(self) -> list[tuple[str, Sequence[bytes]]]:
         """What to ask the online store for, each entity once."""
-        return [(view.view.storage_name, self._keys[view.group].distinct) for view in self._online]
+        named = [(view.view.storage_name, view.group) for view in self._online]
+        named += [(timeline_name(view.view.storage_name), view.group) for view in self._looking_back]
+        return [(name, self._keys[group].distinct) for name, group in named]
+
+    @property
+    def _looking_back(self) -> list[ViewPlan]:
+        """The views whose recent rows may tell of the moment asked for."""
+        return [] if self._at is None else [view for view in self._online if view.view.online_history is not None]
 
     def take(self, rows: Sequence[Sequence[bytes | None]]) -> None:
         """Take the online store's answer to `wanted`.
@@ -55,7 +63,8 @@ class OnlineRead:
         Raises:
             MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
         """
-        self._settle([self._held(view, values) for view, values in zip(self._online, rows, strict=True)])
+        latest = self._looked_back(rows)
+        self._settle([self._held(view, values) for view, values in zip(self._online, latest, strict=True)])
 
     def fail(self, error: OnlineUnavailableError) -> None:
         """Take it that the online store gave no answer, or only a part of it; raise `error` unless that is allowed."""
@@ -68,7 +77,7 @@ class OnlineRead:
             for view in self._online:
                 self._answers[view] = TableAnswer.unavailable(dict(view.view.features), len(self._keys[view.group]))
             return
-        parts = zip(self._online, part.rows, part.unread, strict=True)
+        parts = zip(self._online, self._looked_back(part.rows), part.unread[: len(self._online)], strict=True)
         self._settle([self._held(view, values, unread) for view, values, unread in parts])
 
     @property
@@ -91,6 +100,14 @@ class OnlineRead:
 
     def _held(self, view: ViewPlan, values: Sequence[bytes | None], unread: Any = None) -> Held:
         return Held(view, self._keys[view.group], view.codec.decode(values), unread)
+
+    def _looked_back(self, rows: Sequence[Sequence[bytes | None]]) -> list[Sequence[bytes | None]]:
+        """Return each online view's rows at the moment asked for, as far as recent rows tell."""
+        latest = list(rows[: len(self._online)])
+        for view, timelines in zip(self._looking_back, rows[len(self._online) :], strict=True):
+            place = self._online.index(view)
+            latest[place] = resolve(view.codec, latest[place], timelines, self._moment)
+        return latest
 
     def _settle(self, held: Sequence[Held]) -> None:
         if self._at is None:

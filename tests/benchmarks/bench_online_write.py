@@ -75,7 +75,7 @@ def bytes_an_entity(url: str, store: Any, rows: pa.Table) -> float:
     client = redis.Redis.from_url(url)
     client.flushall()
     before = client.info("memory")["used_memory"]
-    send(VIEW, store, rows)
+    send(VIEW, store, rows, now=0)
     return (client.info("memory")["used_memory"] - before) / rows.num_rows
 
 
@@ -92,7 +92,7 @@ def main() -> None:
             store = RedisOnlineStore(url, project="bench")
             flush = redis.Redis.from_url(url).flushall
             ways: dict[str, Callable[[], object]] = {
-                "fs_core, from Arrow": lambda store=store: send(VIEW, store, rows),
+                "fs_core, from Arrow": lambda store=store: send(VIEW, store, rows, now=0),
                 "raw script, packed rows": raw_writer(url, packed),
             }
             for title, before in (("an empty server", dict.fromkeys(ways, flush)), ("the same rows", None)):

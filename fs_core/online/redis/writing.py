@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from fs_core.online.contract import OnlineRows, OnlineWrite
+from fs_core.online.contract import OnlineRows, OnlineWrite, Recent, timeline_name
 from fs_core.online.redis.naming import view_tag
 from fs_core.online.redis.reading import Reading
 from fs_core.online.redis.scripts import Call, is_cluster, run
+from fs_core.online.timeline import moment_word
 
 _ROWS_A_CALL = 500  # bounds how long one script call holds the server
 _SCAN_COUNT = 1000
@@ -25,12 +26,16 @@ _SCAN_COUNT = 1000
 class Writing(Reading):
     """The write half of the store."""
 
-    def write(self, view: str, rows: Sequence[OnlineWrite]) -> int:
+    def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
         """See `OnlineStore.write`."""
         columns = OnlineRows.of(rows)
-        names = self._names.rows(columns.keys, view_tag(view))
+        keep = [] if recent is None else [_keeping(recent)]
+        names = [
+            self._names.rows(columns.keys, view_tag(name)) for name in (view, timeline_name(view))[: 1 + len(keep)]
+        ]
         with self._said_as_ours():
-            return run(self._client, "write", self._calls(names, lambda part: _arguments(columns[part])))
+            calls = self._calls(names, lambda part: [*_arguments(columns[part]), *keep])
+            return run(self._client, "write", calls)
 
     def watermark(self, view: str) -> str | None:
         """See `OnlineStore.watermark`."""
@@ -54,10 +59,14 @@ class Writing(Reading):
         """See `OnlineStore.delete`."""
         names = self._names.rows(keys, view_tag(view))
         with self._said_as_ours():
+            self._unlink(self._names.rows(keys, view_tag(timeline_name(view))))
             if rows is not None:
-                return run(self._client, "delete", self._calls(names, lambda part: list(rows[part])))
-            parts = range(0, len(names), _ROWS_A_CALL)
-            return sum(int(self._client.unlink(*names[start : start + _ROWS_A_CALL])) for start in parts)
+                return run(self._client, "delete", self._calls([names], lambda part: list(rows[part])))
+            return self._unlink(names)
+
+    def _unlink(self, names: Sequence[bytes]) -> int:
+        parts = range(0, len(names), _ROWS_A_CALL)
+        return sum(int(self._client.unlink(*names[start : start + _ROWS_A_CALL])) for start in parts)
 
     def drop(self, view: str) -> int:
         """See `OnlineStore.drop`.
@@ -67,6 +76,8 @@ class Writing(Reading):
         """
         with self._said_as_ours():
             self._client.unlink(self._names.watermark(view))
+            for names in self._scanned(timeline_name(view)):
+                self._client.unlink(*names)
             return sum(int(self._client.unlink(*names)) for names in self._scanned(view))
 
     def _scanned(self, view: str) -> Iterator[list[bytes]]:
@@ -82,17 +93,22 @@ class Writing(Reading):
         if batch:
             yield batch
 
-    def _calls(self, names: Sequence[bytes], arguments: Callable[[slice], Sequence[Any]]) -> Iterator[Call]:
-        """Yield calls for the rows of these names, up to five hundred each; on a cluster those of one name."""
+    def _calls(self, names: Sequence[Sequence[bytes]], arguments: Callable[[slice], Sequence[Any]]) -> Iterator[Call]:
+        """Yield calls for rows by their names of one or more kinds, five hundred rows each; on a cluster one."""
         size = 1 if is_cluster(self._client) else _ROWS_A_CALL
-        for start in range(0, len(names), size):
+        for start in range(0, len(names[0]), size):
             part = slice(start, start + size)
-            yield names[part], arguments(part)
+            yield [name for kind in names for name in kind[part]], arguments(part)
 
 
 def _arguments(rows: OnlineRows) -> list[bytes]:
     """Return what the script takes beside the names: lengths and moments of collection, then the rows."""
     return [_lengths(rows), b"".join(rows.rows)]
+
+
+def _keeping(recent: Recent) -> bytes:
+    """Return how timelines are kept, as the script reads it."""
+    return moment_word(recent.horizon) + recent.keep.to_bytes(8, "big") + bytes([recent.complete])
 
 
 def _lengths(rows: OnlineRows) -> bytes:
