@@ -36,5 +36,9 @@ bench: .venv/.installed ## import, as-of and online reads beside peers
 	$(PY) -m tests.benchmarks.bench_import
 	$(PY) -m tests.benchmarks.bench_asof
 	$(PY) -m tests.benchmarks.bench_online
+	$(PY) -m tests.benchmarks.bench_online_write
 
-.PHONY: help demo lint test test-wheel bench
+loadtest: .venv/.installed ## serve a million entities under load; table, and picture in .out/
+	$(PY) -m tests.benchmarks.loadtest
+
+.PHONY: help demo lint test test-wheel bench loadtest

@@ -23,12 +23,14 @@ class Report:
         heading: for people: what is printed above the table.
         data: for programs; None means the rows.
         notes: for people: what is printed below.
+        failed: whether the answer is bad news: then the command exits with 1.
     """
 
     rows: Sequence[Mapping[str, Any]] = ()
     heading: str = ""
     data: Any = None
     notes: Sequence[str] = field(default=())
+    failed: bool = False
 
     def print_json(self) -> None:
         """Print one JSON document: times in ISO 8601, bytes in base64, NaN and infinities as text."""

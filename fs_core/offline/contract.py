@@ -49,6 +49,19 @@ class Winners:
     watermark: Watermark
 
 
+@dataclass(frozen=True)
+class Erased:
+    """What was removed from a view's history.
+
+    Attributes:
+        rows: rows that the newest state held.
+        files: files of older states, or of none, that held such rows and are deleted.
+    """
+
+    rows: int
+    files: int
+
+
 @runtime_checkable
 class OfflineStore(Protocol):
     """Append-only history of feature views, with snapshots.
@@ -99,6 +112,7 @@ class OfflineStore(Protocol):
         since: Watermark | None = None,
         snapshot: Snapshot | None = None,
         after: int | None = None,
+        entities: pa.Table | None = None,
     ) -> Winners:
         """Return the rows an online store needs to stand at the moment `until`.
 
@@ -116,6 +130,7 @@ class OfflineStore(Protocol):
             since: what an earlier run covered.
             snapshot: the state to read (default: the newest).
             after: leave out winners whose seq is this or less.
+            entities: only of these: the view's key columns, in its types, without nulls.
 
         Raises:
             OfflineStoreError: the state is no longer kept; while reading too.
@@ -127,4 +142,22 @@ class OfflineStore(Protocol):
 
         Others may append and read meanwhile. Where there is nothing to gain, the state is the old one.
         """
+        ...
+
+    def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
+        """Remove every row of some entities from every state, for good.
+
+        States that held such rows can't be read any more: asking for one is an `OfflineStoreError` that
+        says so. Others, and the order and seq of what stays, are as before. What was interrupted is
+        finished by repeating it.
+
+        Args:
+            view: whose history.
+            entities: some of the view's key columns, in its types, without nulls; a row goes if these
+                columns match.
+        """
+        ...
+
+    def traces(self, view: FeatureView, entities: pa.Table) -> int:
+        """Return how many rows of entities any file still holds, whatever state it belongs to, read back from disk."""
         ...

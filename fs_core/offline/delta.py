@@ -24,10 +24,11 @@ from fs_core.asof.plain import PlainEngine
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.connection import connect
-from fs_core.offline.contract import EMPTY, Snapshot, Watermark, Winners
+from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
 from fs_core.offline.delta_log import DeltaLog
+from fs_core.offline.erasure import delete_rows, holders, is_abandoned, present_files, seqs_of
 from fs_core.offline.layout import MONTH, as_declared, lay_out
-from fs_core.offline.winners import candidates_sql, find_winners, rows_sql, stream_winners
+from fs_core.offline.winners import candidates_sql, find_winners, only_of, rows_sql, stream_winners
 from fs_core.times import MICROSECONDS
 
 _COMMIT_SECONDS = 60.0  # how long an append tries again after other writers won the race
@@ -37,6 +38,8 @@ _TABLE = {
     "delta.logRetentionDuration": "interval 36500 days",
     # Opening replays the log from the last checkpoint: with one every 100 states, an append takes 2.5 times as long.
     "delta.checkpointInterval": "10",
+    # The log outlives every row, so it may hold nobody's values; nothing here searches by its statistics.
+    "delta.dataSkippingNumIndexedCols": "0",
 }
 _HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
 _FILE_BYTES = 256 << 20  # of a compacted file, about
@@ -112,6 +115,7 @@ class DeltaOfflineStore:
         since: Watermark | None = None,
         snapshot: Snapshot | None = None,
         after: int | None = None,
+        entities: pa.Table | None = None,
     ) -> Winners:
         """See `OfflineStore.winners`."""
         state = self.snapshot(view) if snapshot is None else snapshot
@@ -123,6 +127,7 @@ class DeltaOfflineStore:
             return Winners(pa.RecordBatchReader.from_batches(history_schema(view), []), 0, Watermark(state, until))
         with _as_store_error(view, "can't read its history"):
             connection = connect()
+            candidates = only_of(connection, view, candidates, entities)
             total = find_winners(connection, view, candidates, after)
         rows = self._streamed(view, connection, candidates)
         return Winners(pa.RecordBatchReader.from_batches(history_schema(view), rows), total, Watermark(state, until))
@@ -146,6 +151,35 @@ class DeltaOfflineStore:
             self._engine.prepare(view, self._files(view, state))
         return state
 
+    def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
+        """See `OfflineStore.erase`."""
+        place, rows = self._place(view), 0
+        if self.snapshot(view) == EMPTY:
+            return Erased(0, 0)
+        with _as_store_error(view, f"can't erase from its history at {place}"):
+            while seqs := seqs_of(self._files(view, None), entities):  # again, where one was appended meanwhile
+                for attempt in _attempts():
+                    with attempt:
+                        delete_rows(place, seqs, _HOOKS)
+                rows += len(seqs)
+            kept = set(self._files(view, None))
+            named, others = present_files(place)
+            doomed = [f for f in holders(named, entities) if f not in kept]
+            doomed += [f for f in holders(others, entities) if is_abandoned(f)]
+            for file in doomed:
+                Path(file).unlink(missing_ok=True)
+            self._engine.forget(view)
+        return Erased(rows, len(doomed))
+
+    def traces(self, view: FeatureView, entities: pa.Table) -> int:
+        """See `OfflineStore.traces`."""
+        place = self._place(view)
+        if not place.exists():
+            return 0
+        with _as_store_error(view, f"can't read its history at {place}"):
+            named, others = present_files(place)
+            return len(seqs_of([*named, *others], entities))
+
     def _place(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
 
@@ -157,8 +191,16 @@ class DeltaOfflineStore:
         """Return the data files of a state, by default the newest."""
         at = "" if snapshot is None else f" at state {snapshot}"
         with _as_store_error(view, f"can't open its history at {self._place(view)}{at}"):
-            state = self._log(view).newest() if snapshot is None else snapshot
-            return [] if state == EMPTY else self._log(view).files(state)
+            newest = self._log(view).newest()
+            state = newest if snapshot is None else snapshot
+            files = [] if state == EMPTY else self._log(view).files(state)
+        if state != newest and not all(os.path.exists(file) for file in files):  # noqa: PTH110  # a tenth of the time
+            raise OfflineStoreError(
+                f"view {view.ref!r}: state {state} of its history can't be read any more: files that it needs are "
+                "deleted, as they are when they held rows that had to be forgotten. What was made from that state "
+                "can't be made again; make it anew from the state of today."
+            )
+        return files
 
     def _files_if_kept(self, view: FeatureView, snapshot: Snapshot) -> list[str]:
         """Return a state's files, none if it is no longer kept: then everything counts as new, which is safe."""

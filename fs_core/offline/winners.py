@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.definitions import FeatureView
+from fs_core.dtypes import storage_type
 from fs_core.offline.connection import literal, moment, quoted
 from fs_core.offline.layout import as_declared
 
@@ -40,6 +41,18 @@ def rows_sql(view: FeatureView, files: Sequence[str], where: str) -> str:
     names = ", ".join(quoted(name) for name in history_schema(view).names)
     listed = ", ".join(literal(f) for f in files)
     return f"(SELECT {names} FROM read_parquet([{listed}], hive_partitioning = false) WHERE {where})"
+
+
+def only_of(
+    connection: duckdb.DuckDBPyConnection, view: FeatureView, candidates: str, entities: pa.Table | None
+) -> str:
+    """Return the query for those candidates that belong to some entities; None means all."""
+    if entities is None:
+        return candidates
+    wanted = pa.table({name: entities[name].cast(storage_type(dtype)) for name, dtype in view.keys.items()})
+    connection.register("fs_wanted", wanted)
+    same = " AND ".join(f"every.{quoted(name)} = fs_wanted.{quoted(name)}" for name in view.keys)
+    return f"SELECT every.* FROM ({candidates}) AS every SEMI JOIN fs_wanted ON {same}"
 
 
 def find_winners(connection: duckdb.DuckDBPyConnection, view: FeatureView, candidates: str, after: int | None) -> int:

@@ -29,6 +29,7 @@ from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.definitions import FeatureView
 from fs_core.online.cells import Cells, Flags, Sizes, is_fixed, one_array, to_cells
 from fs_core.online.contract import OnlineRows
+from fs_core.online.keys import pack_part
 from fs_core.online.layout import checksums, layout_of
 from fs_core.online.rows import FeatureRows
 from fs_core.online.variable import Pieces, are_sound, from_streams, stream_count, to_streams
@@ -37,7 +38,6 @@ from fs_core.times import EARLIEST, LATEST
 ONLINE_GRACE_MICROS = 86_400_000_000
 """How long past its expiry a row is kept at least: reads at a moment this recent are still answered."""
 
-_FEW = 32
 _SIGN = np.uint64(1 << 63)
 _CHECKSUM = struct.Struct("<I")
 Micros = np.ndarray[Any, np.dtype[np.int64]]
@@ -102,13 +102,13 @@ class RowCodec:
         Args:
             table: holds the view's key columns, in the view's types.
 
-        Fixed-width parts are their bytes, big-endian, others carry their length: no two keys share bytes.
+        See `fs_core.online.keys` for the form.
         """
         return self.pack_keys([one_array(table[name]) for name in self._view.keys])
 
     def pack_keys(self, columns: Sequence[pa.Array]) -> list[bytes | None]:
         """Return what `keys` does, of key columns in the view's order and types."""
-        parts = [_key_part(column) for column in columns]
+        parts = [pack_part(column) for column in columns]
         if len(parts) == 1:
             return parts[0]
         return [None if None in row else b"".join(row) for row in zip(*parts, strict=True)]
@@ -200,27 +200,6 @@ def _taken(rows: Sequence[bytes], heads: Cells) -> list[Pieces]:
         cuts = zip(rows, (stop - sizes[:, place]).tolist(), stop.tolist(), strict=True)
         taken.append(Pieces(b"".join([row[a:b] for row, a, b in cuts]), sizes[:, place]))
     return taken
-
-
-def _key_part(array: pa.Array) -> list[bytes | None]:
-    if not is_fixed(array.type):
-        values = array.cast(pa.binary()).to_pylist()
-        return [None if v is None else len(v).to_bytes(4, "big") + v for v in values]
-    if len(array) <= _FEW and not array.null_count and array.type.bit_width >= 8:
-        return _few_keys(array)
-    cells, valid = to_cells(array)
-    size = cells.dtype.itemsize
-    # Big-endian, so that neighbouring numbers are neighbours in a store that sorts its keys.
-    flipped = np.ascontiguousarray(cells.view(np.uint8).reshape(-1, size)[:, ::-1])
-    pieces: list[bytes | None] = flipped.view(f"V{size}").ravel().tolist()
-    return pieces if valid.all() else [piece if ok else None for piece, ok in zip(pieces, valid, strict=True)]
-
-
-def _few_keys(array: pa.Array) -> list[bytes | None]:
-    """Do what `_key_part` does for few keys without a null: NumPy takes longer for them."""
-    size = array.type.bit_width // 8
-    data = memoryview(array.buffers()[1])[array.offset * size : (array.offset + len(array)) * size].tobytes()
-    return [data[start : start + size][::-1] for start in range(0, len(data), size)]
 
 
 def _numbers(column: pa.ChunkedArray) -> Sizes:

@@ -6,7 +6,7 @@ puts at a fixed place so that a store's own script can compare it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, overload, runtime_checkable
 
@@ -130,12 +130,37 @@ class OnlineStore(Protocol):
         """
         ...
 
-    def watermark(self, view: str) -> str | None:
-        """Return what `set_watermark` kept for the view, None if nothing or if the rows are gone."""
+    def scan(self, view: str) -> Iterator[OnlineRows]:
+        """Yield every row of the view in batches, with its key and without its moment of collection.
+
+        A row that is written or deleted meanwhile comes or doesn't; one may come twice.
+        Never blocks other clients for long.
+        """
         ...
 
-    def set_watermark(self, view: str, text: str) -> None:
-        """Keep a short text beside the view's rows, lost exactly when they are."""
+    def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
+        """Delete the rows of these keys; return how many there were.
+
+        Args:
+            view: whose rows.
+            keys: which.
+            rows: delete only what is still these bytes, compared in the store; by default whatever is there.
+        """
+        ...
+
+    def watermark(self, view: str) -> str | None:
+        """Return what `swap_watermark` kept for the view, None if nothing or if the rows are gone."""
+        ...
+
+    def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
+        """Keep a short text beside the view's rows, lost exactly when they are, and tell whether that was done.
+
+        Args:
+            view: whose.
+            held: what must be kept still, None for nothing; compared in the store, so of several that
+                swap the same text one succeeds.
+            text: what to keep, not empty.
+        """
         ...
 
     def drop(self, view: str) -> int:

@@ -18,6 +18,7 @@ from fs_core.permissions import may_write
 
 _BUSY_SECONDS = 10.0
 _KEYS_A_QUERY = 500
+_ROWS_A_SCAN = 5_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS online_rows (
@@ -34,6 +35,8 @@ _COMPARE_AND_SET = """
 INSERT INTO online_rows (project, view, key, ord, row) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (project, view, key) DO UPDATE SET ord = excluded.ord, row = excluded.row WHERE excluded.ord >= ord
 """
+
+_WATERMARK = "SELECT watermark FROM online_watermarks WHERE project = ? AND view = ?"
 
 
 class SQLiteOnlineStore:
@@ -77,15 +80,47 @@ class SQLiteOnlineStore:
 
     def watermark(self, view: str) -> str | None:
         """See `OnlineStore.watermark`."""
-        query = "SELECT watermark FROM online_watermarks WHERE project = ? AND view = ?"
         with self._connection() as connection:
-            found = connection.execute(query, (self._project, view)).fetchone()
+            found = connection.execute(_WATERMARK, (self._project, view)).fetchone()
         return None if found is None else str(found[0])
 
-    def set_watermark(self, view: str, text: str) -> None:
-        """See `OnlineStore.set_watermark`."""
+    def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
+        """See `OnlineStore.swap_watermark`."""
+        mine = (self._project, view)
         with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO online_watermarks VALUES (?, ?, ?)", (self._project, view, text))
+            found = connection.execute(_WATERMARK, mine).fetchone()
+            if (found[0] if found else None) != held:
+                return False
+            connection.execute("INSERT OR REPLACE INTO online_watermarks VALUES (?, ?, ?)", (*mine, text))
+            return True
+
+    def scan(self, view: str) -> Iterator[OnlineRows]:
+        """See `OnlineStore.scan`."""
+        last: bytes | None = None
+        while True:
+            beyond = "" if last is None else "AND key > ?"
+            query = f"SELECT key, row FROM online_rows WHERE project = ? AND view = ? {beyond} ORDER BY key LIMIT ?"
+            bounds = [] if last is None else [last]
+            with self._connection() as connection:
+                found = connection.execute(query, (self._project, view, *bounds, _ROWS_A_SCAN)).fetchall()
+            if not found:
+                return
+            last = found[-1][0]
+            yield OnlineRows([key for key, _ in found], [row for _, row in found])
+
+    def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
+        """See `OnlineStore.delete`."""
+        same = "" if rows is None else "AND row = ?"
+        doomed = [(key,) for key in keys] if rows is None else zip(keys, rows, strict=True)
+        values = [(self._project, view, *parts) for parts in doomed]
+        if not values:
+            return 0
+        query = f"DELETE FROM online_rows WHERE project = ? AND view = ? AND key = ? {same}"
+        with self._transaction() as connection:
+            deleted = connection.executemany(query, values).rowcount
+        with self._connection() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the log holds what was there before
+        return deleted
 
     def drop(self, view: str) -> int:
         """See `OnlineStore.drop`."""
@@ -161,6 +196,7 @@ class SQLiteOnlineStore:
                 with attempt:
                     connection.execute("PRAGMA journal_mode=WAL")
                     connection.execute("PRAGMA synchronous=NORMAL")
+                    connection.execute("PRAGMA secure_delete=ON")  # what must be forgotten is overwritten
                     connection.executescript(_SCHEMA)
         except BaseException:
             connection.close()

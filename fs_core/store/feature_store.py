@@ -6,13 +6,14 @@ import os
 
 from fs_core import configuration
 from fs_core.store.defining import Defining
+from fs_core.store.maintaining import Maintaining
 from fs_core.store.reading import Reading
 from fs_core.store.retrieving import Retrieving
 from fs_core.store.serving import Serving
 from fs_core.store.writing import Writing
 
 
-class FeatureStore(Defining, Writing, Retrieving, Serving, Reading):
+class FeatureStore(Defining, Writing, Retrieving, Serving, Reading, Maintaining):
     """Definitions, history and latest values of features, behind one rule.
 
     An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may

@@ -181,6 +181,63 @@ class OfflineStoreSuite:
         assert max(sizes) <= 20_000
         assert store.winners(counter, until=10**6).rows.read_next_batch().num_rows > 0
 
+    @_examples(30)
+    @given(data=st.data())
+    def test_erasing_takes_an_entity_and_nothing_else(self, store: OfflineStore, data: st.DataObject) -> None:
+        """Its rows are gone from every file; the others', states without it and winners of others are as before."""
+        scenario = _drawn(data)
+        view = scenario.view
+        states = [store.snapshot(view), *(store.append(view, batch) for batch in _batches(data, scenario.history))]
+        before = [store.read(view, snapshot=state).to_pylist() for state in states]
+        doomed = data.draw(st.sampled_from(scenario.keys))
+        some = data.draw(st.integers(1, len(view.keys)))  # a view of several entities may lose rows by one of them
+        names = list(view.keys)[:some]
+        keys = pa.table({n: pa.array([v], view.keys[n]) for n, v in zip(names, doomed, strict=False)})
+
+        def is_doomed(row: Any) -> bool:
+            return all(bits(row[n]) == bits(v) for n, v in zip(names, keys.to_pylist()[0].values(), strict=True))
+
+        gone = [row for row in before[-1] if is_doomed(row)]
+        assert store.traces(view, keys) >= len(gone)
+        assert store.erase(view, keys).rows == len(gone)
+        assert store.traces(view, keys) == 0
+        stay = [bits(row) for row in before[-1] if not is_doomed(row)]
+        assert [bits(row) for row in store.read(view).to_pylist()] == stay
+        for state, rows in zip(states, before, strict=True):
+            if not any(map(is_doomed, rows)):
+                assert [bits(row) for row in store.read(view, snapshot=state).to_pylist()] == [bits(r) for r in rows]
+            elif state != store.snapshot(view):
+                with pytest.raises(OfflineStoreError, match="can't be made again"):
+                    store.read(view, snapshot=state)
+        until = scenario.scale.micros(99)
+        found = store.winners(view, until=until).rows.read_all()
+        rest = [row for row in before[-1] if not is_doomed(row)]
+        assert_rows(found, oracle_winners(view, rest, until), history_types(view))
+        spine = data.draw(spines(scenario, max_rows=12))
+        expected = oracle_as_of(view, rest, spine.to_pylist(), list(view.features))
+        assert_rows(store.as_of(view, spine, list(view.features)), expected, as_of_types(view, list(view.features)))
+        assert store.erase(view, keys).rows == 0
+
+    @_examples(20)
+    @given(data=st.data())
+    def test_winners_of_some_entities(self, store: OfflineStore, data: st.DataObject) -> None:
+        """Asked for some entities only, the winners are theirs."""
+        scenario = _drawn(data)
+        view = scenario.view
+        store.append(view, scenario.history)
+        until = scenario.scale.micros(*data.draw(_MOMENTS))
+        chosen = data.draw(st.lists(st.sampled_from(scenario.keys), unique_by=repr, max_size=2))
+        columns = {n: pa.array([key[i] for key in chosen], t) for i, (n, t) in enumerate(view.keys.items())}
+        wanted = {bits(list(row.values())) for row in pa.table(columns).to_pylist()}
+        found = store.winners(view, until=until, entities=pa.table(columns))
+        expected = [
+            row
+            for row in oracle_winners(view, scenario.history.to_pylist(), until)
+            if bits([row[key] for key in view.keys]) in wanted
+        ]
+        assert found.total == len(expected)
+        assert_rows(found.rows.read_all(), expected, history_types(view))
+
     def test_nothing_written(self, store: OfflineStore) -> None:
         """Before the first write there is an empty state, in which everything is missing."""
         spine = pa.table({"thing": [1, None], TIME: moments([5, 5])})

@@ -48,6 +48,10 @@ class Names:
         start, end = self._row_prefix, b"}" + tag
         return [start + key + end for key in keys]
 
+    def key(self, name: bytes) -> bytes:
+        """Return the entity's key that `row` made a name of."""
+        return name[len(self._row_prefix) : -9]
+
     def arguments(self, keys: Sequence[bytes], tag: bytes) -> bytes:
         """Return the names of many entities' rows as the protocol's arguments: lengths in front, ends behind."""
         start, end, size = self._row_prefix, b"}" + tag + b"\r\n", len(keys[0])
@@ -59,7 +63,7 @@ class Names:
 
     def rows_pattern(self) -> bytes:
         """Return the glob that matches every row of the project, of any view."""
-        return self._prefix + b"{*"
+        return self._row_prefix + b"*"
 
     def watermark(self, view: str) -> bytes:
         """Return the name of a view's watermark."""

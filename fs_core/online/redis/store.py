@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fs_core.online.redis.reading import Reading
 from fs_core.online.redis.writing import Writing
 
 
-class RedisOnlineStore(Reading, Writing):
+class RedisOnlineStore(Writing):
     """Latest rows on a Redis or Valkey server, 6.2 or newer. See `OnlineStore` for what is promised.
 
     The server should run with `maxmemory-policy noeviction`: one that evicts rows may keep the

@@ -8,36 +8,29 @@ whatever the row beat, then or later, is past its own moment as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache, cached_property
-from importlib import resources
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from fs_core.online.contract import OnlineRows, OnlineWrite
-from fs_core.online.redis.connection import Connecting
 from fs_core.online.redis.naming import view_tag
-
-if TYPE_CHECKING:
-    from redis.commands.core import Script
+from fs_core.online.redis.reading import Reading
+from fs_core.online.redis.scripts import Call, is_cluster, run
 
 _ROWS_A_CALL = 500  # bounds how long one script call holds the server
 _SCAN_COUNT = 1000
 
 
-class Writing(Connecting):
+class Writing(Reading):
     """The write half of the store."""
 
     def write(self, view: str, rows: Sequence[OnlineWrite]) -> int:
         """See `OnlineStore.write`."""
-        tag, applied, columns = view_tag(view), 0, OnlineRows.of(rows)
+        columns = OnlineRows.of(rows)
+        names = self._names.rows(columns.keys, view_tag(view))
         with self._said_as_ours():
-            for start in range(0, len(rows), _ROWS_A_CALL):
-                part = columns[start : start + _ROWS_A_CALL]
-                args = [_lengths(part), b"".join(part.rows)]
-                applied += int(self._script(keys=self._names.rows(part.keys, tag), args=args, client=self._client))
-        return applied
+            return run(self._client, "write", self._calls(names, lambda part: _arguments(columns[part])))
 
     def watermark(self, view: str) -> str | None:
         """See `OnlineStore.watermark`."""
@@ -45,27 +38,61 @@ class Writing(Connecting):
             found: bytes | None = self._client.get(self._names.watermark(view))  # type: ignore[assignment]
         return None if found is None else found.decode()
 
-    def set_watermark(self, view: str, text: str) -> None:
-        """See `OnlineStore.set_watermark`."""
+    def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
+        """See `OnlineStore.swap_watermark`."""
         with self._said_as_ours():
-            self._client.set(self._names.watermark(view), text)
+            return bool(run(self._client, "swap", [([self._names.watermark(view)], [held or "", text])]))
+
+    def scan(self, view: str) -> Iterator[OnlineRows]:
+        """See `OnlineStore.scan`."""
+        for names in self._scanned(view):
+            keys = [self._names.key(name) for name in names]
+            there = [(key, row) for key, row in zip(keys, self.read([(view, keys)])[0], strict=True) if row is not None]
+            yield OnlineRows([key for key, _ in there], [row for _, row in there])
+
+    def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
+        """See `OnlineStore.delete`."""
+        names = self._names.rows(keys, view_tag(view))
+        with self._said_as_ours():
+            if rows is not None:
+                return run(self._client, "delete", self._calls(names, lambda part: list(rows[part])))
+            parts = range(0, len(names), _ROWS_A_CALL)
+            return sum(int(self._client.unlink(*names[start : start + _ROWS_A_CALL])) for start in parts)
 
     def drop(self, view: str) -> int:
-        """See `OnlineStore.drop`."""
-        ending, dropped = b"}" + view_tag(view), 0
+        """See `OnlineStore.drop`.
+
+        The server's keys are walked through, in steps that hold nobody up: a set of each view's keys would
+        take as much memory again as a third of the rows, at every moment, to save a walk now and then.
+        """
         with self._said_as_ours():
             self._client.unlink(self._names.watermark(view))
-            batch: list[bytes] = []
-            for key in self._client.scan_iter(match=self._names.rows_pattern(), count=_SCAN_COUNT):
-                batch += [key] if key.endswith(ending) else []
-                if len(batch) >= _SCAN_COUNT:
-                    dropped += int(self._client.unlink(*batch))
-                    batch = []
-            return dropped + (int(self._client.unlink(*batch)) if batch else 0)
+            return sum(int(self._client.unlink(*names)) for names in self._scanned(view))
 
-    @cached_property
-    def _script(self) -> Script:
-        return self._client.register_script(_compare_and_set())
+    def _scanned(self, view: str) -> Iterator[list[bytes]]:
+        """Yield the names of a view's rows, up to a thousand at a time or few more."""
+        ending, batch = b"}" + view_tag(view), list[bytes]()
+        with self._said_as_ours():
+            for name in self._client.scan_iter(match=self._names.rows_pattern(), count=_SCAN_COUNT):
+                if name.endswith(ending):
+                    batch.append(name)
+                if len(batch) >= _SCAN_COUNT:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
+
+    def _calls(self, names: Sequence[bytes], arguments: Callable[[slice], Sequence[Any]]) -> Iterator[Call]:
+        """Yield calls for the rows of these names, up to five hundred each; on a cluster those of one name."""
+        size = 1 if is_cluster(self._client) else _ROWS_A_CALL
+        for start in range(0, len(names), size):
+            part = slice(start, start + size)
+            yield names[part], arguments(part)
+
+
+def _arguments(rows: OnlineRows) -> list[bytes]:
+    """Return what the script takes beside the names: lengths and moments of collection, then the rows."""
+    return [_lengths(rows), b"".join(rows.rows)]
 
 
 def _lengths(rows: OnlineRows) -> bytes:
@@ -75,8 +102,3 @@ def _lengths(rows: OnlineRows) -> bytes:
     if rows.collect_at is not None:
         table["collect_at"] = [moment or 0 for moment in rows.collect_at]
     return table.tobytes()
-
-
-@cache
-def _compare_and_set() -> str:
-    return resources.files("fs_core.online.redis").joinpath("compare_and_set.lua").read_text()
