@@ -114,7 +114,7 @@ class AwaitableReader(Protocol):
     """An online store that can be read without blocking; others are read in a thread."""
 
     async def read_async(
-        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None
     ) -> list[list[bytes | None]]:
         """Return what `OnlineStore.read` does."""
         ...
@@ -143,17 +143,17 @@ class OnlineStore(Protocol):
         ...
 
     def read(
-        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None
     ) -> list[list[bytes | None]]:
         """Return the stored row of each key of each view, None where there is none, in one round trip.
 
         Args:
             requests: views with the keys wanted of each.
-            ends: when to have given up, by `time.monotonic`; None for the store's own limit. A store that
-                waits for no server may ignore it.
+            within: how many seconds to wait for the server at most, connecting and trying again included; None
+                for the store's own limit. A store that waits for no server may ignore it.
 
         Raises:
-            DeadlineExceededError: `ends` has come.
+            DeadlineExceededError: it took longer than `within`.
             OnlineUnavailableError: the store, or a part of it, doesn't answer.
         """
         ...

@@ -23,7 +23,7 @@ def pack_part(array: pa.Array) -> list[bytes | None]:
     if not is_fixed(array.type):
         values = array.cast(pa.binary()).to_pylist()
         return [None if v is None else len(v).to_bytes(_LENGTH, "big") + v for v in values]
-    if len(array) <= _FEW and not array.null_count and array.type.bit_width >= 8:
+    if 0 < len(array) <= _FEW and not array.null_count and array.type.bit_width >= 8:
         return _few_parts(array)
     cells, valid = to_cells(array)
     size = cells.dtype.itemsize

@@ -84,10 +84,10 @@ class SQLiteOnlineStore:
         connection.executemany("INSERT OR REPLACE INTO online_rows VALUES (?, ?, ?, ?, ?)", values)
 
     def read(
-        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None
     ) -> list[list[bytes | None]]:
         """See `OnlineStore.read`; there is no server to wait for."""
-        del ends
+        del within
         with self._connection() as connection:
             return [self._read_view(connection, view, keys) for view, keys in requests]
 

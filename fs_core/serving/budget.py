@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -39,10 +38,6 @@ class Budget:
             raise ConfigurationError(f"fallback={self.fallback!r} is not understood. Pass 'offline' or leave it out.")
         if self.on_deadline not in ("error", "missing"):
             raise ConfigurationError(f"on_deadline={self.on_deadline!r} is not understood. Pass 'error' or 'missing'.")
-
-    def ends(self) -> float:
-        """Return the moment at which a read that begins now must have ended, by `time.monotonic`."""
-        return time.monotonic() + self.seconds
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from fs_core.configuration import deadline_seconds
 from fs_core.errors import OnlineUnavailableError
@@ -54,7 +54,7 @@ class Reading(Parts):
         budget = self._budget(deadline, on_deadline, fallback)
         read, store = self._read(features, full_names, entities, at, budget), self.online
         try:
-            read.take(store.read(read.wanted, ends=budget.ends()))
+            read.take(store.read(read.wanted, within=budget.seconds))
         except OnlineUnavailableError as error:
             read.fail(error)
         return read.answer(self.offline if read.needs_history else None)
@@ -83,14 +83,27 @@ class Reading(Parts):
         read, store = self._read(features, full_names, entities, at, budget), self.online
         try:
             if isinstance(store, AwaitableReader):
-                read.take(await store.read_async(read.wanted, ends=budget.ends()))
+                read.take(await store.read_async(read.wanted, within=budget.seconds))
             else:
-                read.take(await asyncio.to_thread(store.read, read.wanted, ends=budget.ends()))
+                read.take(await asyncio.to_thread(store.read, read.wanted, within=budget.seconds))
         except OnlineUnavailableError as error:
             read.fail(error)
         if not read.needs_history:
             return read.answer(None)
         return await asyncio.to_thread(lambda: read.answer(self.offline))
+
+    async def aclose(self) -> None:
+        """Release the connections of the running event loop, and then all others, as `close` does."""
+        closing = getattr(self.__dict__.get("online"), "aclose", None)
+        if closing is not None:
+            await closing()
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     def _budget(self, deadline: timedelta | str | None, on_deadline: OnDeadline, fallback: Fallback) -> Budget:
         from fs_core.serving import budget

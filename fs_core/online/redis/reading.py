@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
-from fs_core.errors import OnlineStoreError
+from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.redis.complaints import said_as_ours
 from fs_core.online.redis.connection import Connecting
 from fs_core.online.redis.driver import driver_errors
@@ -25,26 +25,26 @@ class Reading(Connecting):
         self._async_transports: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncTransport] = WeakKeyDictionary()
 
     def read(
-        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None
     ) -> list[list[bytes | None]]:
         """See `OnlineStore.read`."""
         transport = self._transport
-        job = self._job(requests, transport, ends)
+        job = self._job(requests, transport, within)
         try:
             return transport.run(job)
         except driver_errors() as error:
-            raise self._complaint(job, error, ends) from error
+            raise self._complaint(job, error, within) from error
 
     async def read_async(
-        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, ends: float | None = None
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None
     ) -> list[list[bytes | None]]:
         """See `AwaitableReader.read_async`."""
         transport = self._async_transport
-        job = self._job(requests, transport, ends)
+        job = self._job(requests, transport, within)
         try:
             return await transport.run(job)
         except driver_errors() as error:
-            raise self._complaint(job, error, ends) from error
+            raise self._complaint(job, error, within) from error
 
     def close(self) -> None:
         """See `OnlineStore.close`; connections of event loops are closed by `aclose`, in their loops."""
@@ -80,15 +80,14 @@ class Reading(Connecting):
         self,
         requests: Sequence[tuple[str, Sequence[bytes]]],
         transport: Transport | AsyncTransport,
-        ends: float | None,
+        within: float | None,
     ) -> ReadJob:
-        return ReadJob(
-            self._names, requests, transport.topology, time.monotonic() + self._timeout if ends is None else ends
-        )
+        ends = time.monotonic() + (self._timeout if within is None else within)
+        return ReadJob(self._names, requests, transport.topology, ends)
 
-    def _complaint(self, job: ReadJob, error: Exception, ends: float | None) -> OnlineStoreError:
-        late = ends is not None and time.monotonic() >= ends
+    def _complaint(self, job: ReadJob, error: Exception, within: float | None) -> OnlineStoreError:
+        late = within is not None and time.monotonic() >= job.ends
         ours = said_as_ours(error, self._name, part=job.part(error), late=late)
-        if hasattr(ours, "partial"):
+        if isinstance(ours, OnlineUnavailableError):
             ours.partial = job.partial()
         return ours

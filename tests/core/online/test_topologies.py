@@ -108,7 +108,7 @@ def test_a_lost_node(how: str, tmp_path: Path) -> None:
         assert store.read([("v-1", kept)]) == [[ROWS[key] for key in kept]]
         start = time.monotonic()
         with pytest.raises(OnlineUnavailableError, match=f"node 127.0.0.1:{nodes[2].port}") as caught:
-            store.read([("v-1", KEYS)], ends=start + 0.5)
+            store.read([("v-1", KEYS)], within=0.5)
         assert time.monotonic() - start < 2.5
         part = caught.value.partial
         assert part.rows == [[None if key in lost else ROWS[key] for key in KEYS]]
