@@ -127,12 +127,15 @@ def layout_of(view: FeatureView) -> Layout:
 
 def checksums(heads: Cells) -> _Checksums:
     """Return the checksum of each row, uint32 [n], of what follows its first four bytes."""
+    return np.asarray(_sums(heads) >> np.uint64(32), dtype=np.uint32)
+
+
+def _sums(heads: Cells) -> np.ndarray[Any, np.dtype[np.uint64]]:
     size = heads.dtype.itemsize
     numbers = _multipliers(words := (size - _START) // 4)
     cells = window(heads, _START, _WORD, words).astype(np.uint64)
     last = window(heads, size - 4, _WORD, 1)[:, 0].astype(np.uint64)
-    mixed = cells @ numbers[2:] + last * numbers[1] + numbers[0]
-    return np.asarray(mixed >> np.uint64(32), dtype=np.uint32)
+    return np.asarray(cells @ numbers[2:] + last * numbers[1] + numbers[0], dtype=np.uint64)
 
 
 @lru_cache(maxsize=1024)

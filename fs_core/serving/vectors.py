@@ -14,7 +14,7 @@ import pyarrow as pa
 from fs_core.interchange import to_pandas
 from fs_core.matrix import to_matrix
 from fs_core.online.cells import one_array
-from fs_core.serving.answers import Answer
+from fs_core.serving.answers import Answer, OnlineAnswer
 from fs_core.serving.plan import ReadPlan
 from fs_core.times import from_micros
 
@@ -82,7 +82,7 @@ class FeatureVectors:
     def to_arrow(self) -> pa.Table:
         """Return keys, then features."""
         plan, columns = self._parts.plan, [*self._key_columns(), *self._columns()]
-        if any(isinstance(column, pa.ChunkedArray) for column in columns):
+        if not all(isinstance(answer, OnlineAnswer) for answer in self._parts.answers):  # history's come in chunks
             return pa.Table.from_arrays(columns, schema=plan.whole)
         # By way of a struct Arrow checks less, which is half the time for few rows.
         struct = pa.Array.from_buffers(plan.struct, len(self), [None], children=columns)
@@ -121,6 +121,8 @@ class FeatureVectors:
         plan = self._parts.plan
         named = zip(plan.views, self._parts.answers, strict=True)
         found = [answer.arrays(view.names) for view, answer in named]
+        if len(found) == 1 and plan.in_order:
+            return found[0]
         return [found[view][place] for view, place in plan.columns]
 
 
