@@ -218,6 +218,21 @@ class OfflineStoreSuite:
         assert_rows(store.as_of(view, spine, list(view.features)), expected, as_of_types(view, list(view.features)))
         assert store.erase(view, keys).rows == 0
 
+    @_examples(25)
+    @given(data=st.data())
+    def test_winners_and_what_came_recently(self, store: OfflineStore, data: st.DataObject) -> None:
+        """With a recent moment, its winners and all that became available since come too, each row once."""
+        scenario = _drawn(data)
+        view = scenario.view
+        _append_all(store, view, _batches(data, scenario.history))
+        recent, until = sorted(scenario.scale.micros(*data.draw(_MOMENTS)) for _ in range(2))
+        rows = scenario.history.to_pylist()
+        wanted = {row[SEQ]: row for moment in (recent, until) for row in oracle_winners(view, rows, moment)}
+        wanted |= {row[SEQ]: row for row in rows if recent < micros_of(row[AVAILABLE_AT]) <= until}
+        found = store.winners(view, until=until, recent=recent)
+        assert found.total == len(wanted)
+        assert_rows(found.rows.read_all(), [wanted[seq] for seq in sorted(wanted)], history_types(view))
+
     @_examples(20)
     @given(data=st.data())
     def test_winners_of_some_entities(self, store: OfflineStore, data: st.DataObject) -> None:

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fs_core.online.contract import ORDER, OnlineStore, OnlineWrite
+from fs_core.online.contract import ORDER, OnlineStore, OnlineWrite, Recent, timeline_name
+from fs_core.online.timeline import merged
 
 Order = tuple[int, int, int]
 
@@ -211,6 +212,34 @@ class OnlineStoreSuite:
         with ThreadPoolExecutor(4) as pool:
             assert sum(pool.map(climb, range(4))) == 20
 
+    @_examples(60)
+    @given(
+        orders=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=8),
+        data=st.data(),
+    )
+    def test_timelines(self, store: OnlineStore, orders: list[Order], data: st.DataObject) -> None:
+        """However rows arrive and horizons move, a timeline is what merging them one by one gives."""
+        view, key = new_view(), b"e"
+        kept: bytes | None = None
+        latest: bytes | None = None
+        later = time.time_ns() // 1000 + 3_600_000_000  # or a server may collect it at once
+        if data.draw(st.booleans()):  # a row from before timelines were kept
+            latest = packed((later, later + 1, 9), b"old")
+            store.write(view, [OnlineWrite(key, latest)])
+        for event_time, available_at, seq in orders:
+            row = packed((later + event_time, later + available_at, seq), bytes([event_time, available_at, seq]))
+            recent = Recent(later + data.draw(st.integers(-1, 9)), 10, data.draw(st.booleans()))
+            kept = merged(kept, latest, row, recent)
+            latest = max(latest or row, row, key=lambda held: held[ORDER])
+            store.write(view, [OnlineWrite(key, row)], recent=recent)
+            assert store.read([(view, [key])]) == [[latest]]
+            (found,) = store.read([(timeline_name(view), [key])])[0]
+            assert found is not None
+            assert _entries_of(found) == _entries_of(kept)
+        assert [part.keys for part in store.scan(view)] == [[key]]
+        assert store.delete(view, [key]) == 1
+        assert store.read([(timeline_name(view), [key])]) == [[None]]
+
     @pytest.mark.parametrize("count", [0, 1, 12_345])
     def test_scan(self, store: OnlineStore, count: int) -> None:
         """A scan yields every row of its view with its key, however many there are, and no other view's."""
@@ -328,6 +357,12 @@ def packed(order: Order, payload: bytes = b"") -> bytes:
     row = b"\x80" * ORDER.start + words + payload
     assert row[ORDER] == words
     return row
+
+
+def _entries_of(timeline: bytes) -> tuple[bytes, list[bytes]]:
+    """Return a timeline's head and its entries, whose order says nothing; they are equally long here."""
+    size = 4 + 32 + 3
+    return timeline[:20], sorted(timeline[start : start + size] for start in range(20, len(timeline), size))
 
 
 def versioned(number: int) -> bytes:
