@@ -74,6 +74,17 @@ def test_the_command_line_runs_as_written(tmp_path: Path) -> None:
     assert "materialized until" in done.stdout
 
 
+def test_what_is_online_is_looked_after_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the quickstart nothing differs, a past moment is answered online, and a forgotten user is gone."""
+    monkeypatch.chdir(tmp_path)
+    printed: list[tuple[object, ...]] = []
+    names: dict[str, object] = {"print": lambda *words: printed.append(words)}
+    for section in ("Quickstart", "Looking after what is online"):
+        exec(compile(snippets(section)[0], "README.md", "exec"), names)
+    assert printed[-2:] == [({}, 0), (2, 1)]
+    assert names["past"].status == {"spending": ["present"]}  # type: ignore[attr-defined]
+
+
 def test_the_suite_certifies_as_shown() -> None:
     """The block on back-ends names the suite and its one fixture as they are."""
     names: dict[str, object] = {}
