@@ -24,6 +24,7 @@ class Budget:
         seconds: how long to wait for the server at most, connecting and trying again included.
         on_deadline: see `OnDeadline`.
         fallback: see `Fallback`.
+        max_age: how many seconds ago a row may have been fetched; 0 for just now.
 
     Raises:
         ConfigurationError: one of them isn't understood.
@@ -32,6 +33,7 @@ class Budget:
     seconds: float
     on_deadline: OnDeadline = "error"
     fallback: Fallback = None
+    max_age: float = 0.0
 
     def __post_init__(self) -> None:
         if self.fallback not in (None, "offline"):
@@ -41,6 +43,6 @@ class Budget:
 
 
 @lru_cache(maxsize=256)
-def budget(seconds: float, on_deadline: OnDeadline, fallback: Fallback) -> Budget:
+def budget(seconds: float, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
     """Return a budget; the same for the same arguments."""
-    return Budget(seconds, on_deadline, fallback)
+    return Budget(seconds, on_deadline, fallback, max_age)

@@ -21,6 +21,7 @@ from fs_core.online.contract import PartialRead, timeline_name
 from fs_core.online.timeline import resolve
 from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.budget import Budget
+from fs_core.serving.cache import RowCache
 from fs_core.serving.held import AskedKeys, Held
 from fs_core.serving.plan import ReadPlan, ViewPlan
 from fs_core.serving.vectors import FeatureVectors
@@ -33,21 +34,35 @@ if TYPE_CHECKING:
 class OnlineRead:
     """The features of entities at the moment `at` (microseconds), by default `now`.
 
+    Args:
+        plan: what is asked of each.
+        entities: whom.
+        budget: what it may cost.
+        at: the moment; None for now.
+        now: what the clock shows.
+        cache: where rows fetched at most `budget.max_age` seconds ago are; None where only fresh ones will do.
+
     Raises:
         SchemaError: a key is missing or of another type.
         NotOnlineError: a view isn't online and no fallback is allowed.
     """
 
-    def __init__(self, plan: ReadPlan, entities: Any, budget: Budget, *, at: int | None, now: int) -> None:
+    def __init__(
+        self, plan: ReadPlan, entities: Any, budget: Budget, *, at: int | None, now: int, cache: RowCache | None = None
+    ) -> None:
         self._plan, self._budget, self._at, self._now = plan, budget, at, now
         self._keys = [AskedKeys.of(*pair) for pair in zip(plan.groups, plan.keys(entities), strict=True)]
         self._online = [view for view in plan.views if self._is_online(view)]
         self._answers: dict[ViewPlan, Answer] = {}
         self._moment = now if at is None else at
+        self._cached = cache.ask(self._requests(), budget.max_age) if cache is not None else None
 
     @property
     def wanted(self) -> list[tuple[str, Sequence[bytes]]]:
         """What to ask the online store for, each entity once."""
+        return self._requests() if self._cached is None else self._cached.rest
+
+    def _requests(self) -> list[tuple[str, Sequence[bytes]]]:
         named = [(view.view.storage_name, view.group) for view in self._online]
         named += [(timeline_name(view.view.storage_name), view.group) for view in self._looking_back]
         return [(name, self._keys[group].distinct) for name, group in named]
@@ -63,7 +78,7 @@ class OnlineRead:
         Raises:
             MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
         """
-        latest = self._looked_back(rows)
+        latest = self._looked_back(rows if self._cached is None else self._cached.whole(rows))
         self._settle([self._held(view, values) for view, values in zip(self._online, latest, strict=True)])
 
     def fail(self, error: OnlineUnavailableError) -> None:
@@ -72,7 +87,7 @@ class OnlineRead:
             return
         if self._budget.on_deadline == "error":
             raise error
-        part: PartialRead | None = error.partial
+        part: PartialRead | None = error.partial if self._cached is None else self._cached.partial(error.partial)
         if part is None:
             for view in self._online:
                 self._answers[view] = TableAnswer.unavailable(dict(view.view.features), len(self._keys[view.group]))

@@ -51,6 +51,7 @@ class Parts:
         )
         self._clock = clock or Clock()
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
+        self._caches: dict[int, Any] = {}
         _make(self._configuration.directory)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,10 +11,10 @@ from fs_core.configuration import deadline_seconds
 from fs_core.errors import OnlineUnavailableError
 from fs_core.selection import Features
 from fs_core.store.parts import Parts
-from fs_core.times import Moment, micros
+from fs_core.times import Moment, micros, parse_duration
 
 if TYPE_CHECKING:
-    from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead
+    from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead, RowCache
 
 
 class Reading(Parts):
@@ -28,6 +29,7 @@ class Reading(Parts):
         deadline: timedelta | str | None = None,
         on_deadline: OnDeadline = "error",
         fallback: Fallback = None,
+        max_age: timedelta | str | None = None,
         full_names: bool = False,
     ) -> FeatureVectors:
         """Return the features of entities as the as-of rule gives them now, or at `at`.
@@ -42,6 +44,8 @@ class Reading(Parts):
             on_deadline: what to do where the server doesn't answer by then: `"error"`, or `"missing"`, which
                 serves nulls whose status is `"unavailable"`.
             fallback: `"offline"` lets history answer what the online store can't, however long that takes.
+            max_age: how long ago a row may have been fetched by this process, such as `"500ms"`; then it isn't fetched
+                again. By default every row is fetched. Expiry is decided anew in any case.
             full_names: name columns `view__feature`.
 
         Raises:
@@ -51,7 +55,7 @@ class Reading(Parts):
             SchemaError: a key column is missing or of another type.
             ConfigurationError: an option isn't understood.
         """
-        budget = self._budget(deadline, on_deadline, fallback)
+        budget = self._budget(deadline, on_deadline, fallback, max_age)
         read, store = self._read(features, full_names, entities, at, budget), self.online
         try:
             read.take(store.read(read.wanted, within=budget.seconds))
@@ -68,6 +72,7 @@ class Reading(Parts):
         deadline: timedelta | str | None = None,
         on_deadline: OnDeadline = "error",
         fallback: Fallback = None,
+        max_age: timedelta | str | None = None,
         full_names: bool = False,
     ) -> FeatureVectors:
         """Return what `get_online_features` does, while the event loop goes on.
@@ -77,7 +82,7 @@ class Reading(Parts):
         """
         from fs_core.online.contract import AwaitableReader
 
-        budget = self._budget(deadline, on_deadline, fallback)
+        budget = self._budget(deadline, on_deadline, fallback, max_age)
         if not self._is_planned(features, full_names):
             await asyncio.to_thread(self.select, features, full_names=full_names)
         read, store = self._read(features, full_names, entities, at, budget), self.online
@@ -105,10 +110,18 @@ class Reading(Parts):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _budget(self, deadline: timedelta | str | None, on_deadline: OnDeadline, fallback: Fallback) -> Budget:
+    def _budget(
+        self,
+        deadline: timedelta | str | None,
+        on_deadline: OnDeadline,
+        fallback: Fallback,
+        max_age: timedelta | str | None,
+    ) -> Budget:
         from fs_core.serving import budget
 
-        return budget(self._deadline if deadline is None else deadline_seconds(deadline), on_deadline, fallback)
+        seconds = self._deadline if deadline is None else deadline_seconds(deadline)
+        oldest = 0.0 if max_age is None else parse_duration(max_age, "max_age").total_seconds()
+        return budget(seconds, on_deadline, fallback, oldest)
 
     def _read(
         self, features: Features, full_names: bool, entities: Any, at: Moment | None, budget: Budget
@@ -117,4 +130,13 @@ class Reading(Parts):
 
         plan = self._compiled(features, full_names, ReadPlan.of)
         moment = None if at is None else micros(at)
-        return OnlineRead(plan, entities, budget, at=moment, now=self._clock.now())
+        cache = self._cache if budget.max_age else None
+        return OnlineRead(plan, entities, budget, at=moment, now=self._clock.now(), cache=cache)
+
+    @property
+    def _cache(self) -> RowCache:
+        """This process's rows of a moment ago; a forked child begins anew, whatever its parent's threads were doing."""
+        from fs_core.serving import RowCache
+
+        found: RowCache = self._caches.setdefault(os.getpid(), RowCache())
+        return found
