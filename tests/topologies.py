@@ -180,22 +180,23 @@ def certified(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def cut_off(port: int, after: int) -> Iterator[int]:
+def cut_off(port: int, after: int | None = None, *, late: float = 0.0) -> Iterator[int]:
     """Listen for as long as the context lasts, pass all on to a server, and break off after that many bytes of replies.
 
-    It yields the port where it listens. Every connection is cut off anew.
+    It yields the port where it listens. Every connection is cut off anew, and begins so many seconds late.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_accept, args=(listener, port, after), daemon=True).start()
+        threading.Thread(target=_accept, args=(listener, port, after, late), daemon=True).start()
         yield int(listener.getsockname()[1])
 
 
-def _accept(listener: socket.socket, port: int, after: int) -> None:
+def _accept(listener: socket.socket, port: int, after: int | None, late: float) -> None:
     while True:
         try:
             client, _ = listener.accept()
         except OSError:
             return
+        time.sleep(late)
         server = socket.create_connection(("127.0.0.1", port))
         threading.Thread(target=_pass_on, args=(client, server, None), daemon=True).start()
         threading.Thread(target=_pass_on, args=(server, client, after), daemon=True).start()

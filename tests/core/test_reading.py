@@ -18,6 +18,7 @@ import pytest
 from fs_core import Entity, FeatureService, FeatureStore, FeatureView, Field
 from fs_core.errors import ConfigurationError, DeadlineExceededError, OnlineUnavailableError
 from fs_core.online.redis import RedisOnlineStore
+from fs_core.serving import FeatureVectors
 from tests.servers import free_port
 from tests.topologies import Node, cluster, cut_off, node
 
@@ -193,6 +194,39 @@ def test_a_connection_cut_in_mid_reply(store: FeatureStore, server: Node, tmp_pa
         assert set(found.status["facts"]) == {"unavailable"}
         found = store.get_online_features("model", {"user_id": USERS}, fallback="offline")
         assert found.to_dicts() == expected(USERS)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_connecting_takes_longer_than_a_read_may(store: FeatureStore, server: Node, asynchronous: bool) -> None:
+    """Connecting goes on when the read has given up, so that reads soon find a connection, rather than never."""
+
+    async def read() -> FeatureVectors:
+        return await store.get_online_features_async("facts", {"user_id": [1]}, deadline="50ms", on_deadline="missing")
+
+    async def statuses() -> list[str]:
+        found = [(await read()).status["facts"][0]]
+        deadline = time.monotonic() + 20
+        while found[-1] != "present" and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+            found.append((await read()).status["facts"][0])
+        await store.aclose()
+        return found
+
+    with cut_off(server.port, late=0.3) as port:
+        slow = RedisOnlineStore(f"redis://127.0.0.1:{port}/0", project=store.registry.project, timeout=5.0)
+        store.__dict__["online"] = slow
+        if asynchronous:
+            found = asyncio.run(statuses())
+        else:
+            found = []
+            deadline = time.monotonic() + 20
+            while (not found or found[-1] != "present") and time.monotonic() < deadline:
+                options: Any = {"deadline": "50ms", "on_deadline": "missing"}
+                found += store.get_online_features("facts", {"user_id": [1]}, **options).status["facts"]
+                time.sleep(0.05)
+        slow.close()
+    assert found[0] == "unavailable"
+    assert found[-1] == "present"
 
 
 def test_more_threads_than_connections(store: FeatureStore, server: Node) -> None:

@@ -21,19 +21,22 @@ class Link:
     """Mixed into a class of `redis.connection`. Every step ends at the moment `ends`, by `time.monotonic`."""
 
     _ends = 0.0
-    is_new = True
-    """Whether it was connected for this exchange: one that was idle may have been closed by the server."""
 
     def open(self: Any, ends: float) -> None:
         """Connect if need be."""
-        self._ends, self.is_new = ends, self._sock is None
-        if self.is_new:
+        self._ends = ends
+        if self._sock is None:
             self.socket_timeout = self.socket_connect_timeout = _left(ends)
             self.connect()
 
+    @property
+    def is_open(self: Any) -> bool:
+        """Whether it is connected."""
+        return self._sock is not None
+
     def send(self: Any, command: bytes, ends: float) -> None:
-        """Connect if need be, and send a packed command."""
-        self.open(ends)
+        """Send a packed command; it must be open."""
+        self._ends = ends
         self._sock.settimeout(_left(ends))
         self.send_packed_command((command,), check_health=False)
 
@@ -68,14 +71,27 @@ class Link:
 class AsyncLink:
     """Mixed into a class of `redis.asyncio.connection`; as `Link`, without blocking."""
 
-    is_new = True
+    @property
+    def is_open(self: Any) -> bool:
+        """Whether it is connected."""
+        return bool(self.is_connected)
 
-    async def exchange(self: Any, command: bytes, replies: Replies, ends: float) -> None:
-        """Connect if need be, send a packed command and read until the replies are complete."""
+    async def open(self: Any, ends: float) -> None:
+        """Connect if need be."""
         try:
             async with _until(ends):
-                self.is_new = not self.is_connected
                 await self.connect()
+        except TimeoutError:
+            await self.disconnect(nowait=True)
+            raise driver().TimeoutError("no connection in time") from None
+        except BaseException:
+            await self.disconnect(nowait=True)
+            raise
+
+    async def exchange(self: Any, command: bytes, replies: Replies, ends: float) -> None:
+        """Send a packed command and read until the replies are complete; it must be open."""
+        try:
+            async with _until(ends):
                 await self.send_packed_command((command,), check_health=False)
                 while not replies.done:
                     replies.feed(_some(await self._reader.read(replies.wanted)))
@@ -88,9 +104,9 @@ class AsyncLink:
 
     async def ask(self: Any, question: tuple[str, ...], ends: float) -> Any:
         """Return the reply to a command of another kind."""
+        await self.open(ends)
         try:
             async with _until(ends):
-                await self.connect()
                 await self.send_command(*question, check_health=False)
                 return await self.read_response()
         except TimeoutError:

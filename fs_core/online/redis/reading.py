@@ -64,7 +64,7 @@ class Reading(Connecting):
         """This process's connections; a forked child opens its own."""
         found = self._transports.get(os.getpid())
         if found is None:
-            found = self._transports.setdefault(os.getpid(), Transport(self._place, self._connections))
+            found = self._transports.setdefault(os.getpid(), Transport(self._place, self._connections, self._timeout))
         return found
 
     @property
@@ -73,7 +73,7 @@ class Reading(Connecting):
         loop = asyncio.get_running_loop()
         found = self._async_transports.get(loop)
         if found is None:
-            found = self._async_transports[loop] = AsyncTransport(self._place, self._connections)
+            found = self._async_transports[loop] = AsyncTransport(self._place, self._connections, self._timeout)
         return found
 
     def _job(

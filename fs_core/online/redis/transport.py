@@ -19,9 +19,9 @@ from fs_core.online.redis.topology import topology_of
 class _Routes:
     """What both transports know: the servers, and a pool for each."""
 
-    def __init__(self, place: Place, connections: int) -> None:
+    def __init__(self, place: Place, connections: int, patience: float) -> None:
         self.topology = topology_of(place)
-        self._place, self._connections = place, connections
+        self._place, self._connections, self._patience = place, connections, patience
         self._pools: dict[tuple[Address, bool], Any] = {}
         self._answered: Address | None = None
 
@@ -110,6 +110,9 @@ class Transport(_Routes):
         pool = self._pool(exchange.address, Pool)
         try:
             link = pool.take(ends)
+            exchange.on_idle = link.is_open
+            if not exchange.on_idle:
+                pool.open(link, ends, self._patience)
         except driver_errors() as error:
             _fail(exchange, error)
             return
@@ -124,7 +127,6 @@ class Transport(_Routes):
             link.disconnect()
             pool.give(link)
             raise
-        exchange.on_idle = not link.is_new
 
 
 class AsyncTransport(_Routes):
@@ -143,7 +145,7 @@ class AsyncTransport(_Routes):
     async def close(self) -> None:
         """Close what is idle."""
         for pool in self._pools.values():
-            await pool.clear()
+            await pool.close()
 
     async def _find_out(self, job: ReadJob) -> bool:
         error: Exception = driver().ConnectionError("no server knows who has the rows")
@@ -167,6 +169,9 @@ class AsyncTransport(_Routes):
         pool = self._pool(exchange.address, AsyncPool)
         try:
             link = await pool.take(ends)
+            exchange.on_idle = link.is_open
+            if not exchange.on_idle:
+                await pool.open(link, ends, self._patience)
         except driver_errors() as error:
             _fail(exchange, error)
             return
@@ -176,7 +181,6 @@ class AsyncTransport(_Routes):
             _fail(exchange, error)
             await pool.clear()
         finally:
-            exchange.on_idle = not link.is_new
             pool.give(link)
 
 
