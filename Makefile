@@ -37,6 +37,7 @@ bench: .venv/.installed ## import, as-of and online reads beside peers
 	$(PY) -m tests.benchmarks.bench_asof
 	$(PY) -m tests.benchmarks.bench_online
 	$(PY) -m tests.benchmarks.bench_online_write
+	$(PY) -m tests.benchmarks.bench_materialize
 
 loadtest: .venv/.installed ## serve a million entities under load; table, and picture in .out/
 	$(PY) -m tests.benchmarks.loadtest

@@ -25,8 +25,8 @@ from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.connection import connect
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
+from fs_core.offline.delta_erasure import delete_rows, holders, is_abandoned, present_files, seqs_of
 from fs_core.offline.delta_log import DeltaLog
-from fs_core.offline.erasure import delete_rows, holders, is_abandoned, present_files, seqs_of
 from fs_core.offline.layout import MONTH, as_declared, lay_out
 from fs_core.offline.winners import candidates_sql, find_winners, only_of, rows_sql, stream_winners
 from fs_core.times import MICROSECONDS

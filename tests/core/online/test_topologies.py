@@ -197,7 +197,7 @@ def test_users_and_their_rights(name: str) -> None:
         reader = RedisOnlineStore(url.replace("//", "//reader:s3same@"), project="p")
         assert read_both_ways(reader, "v-1", KEYS) == list(ROWS.values())
         with pytest.raises(OnlineStoreError, match=r"reader|permissions"):
-            reader.set_watermark("v-1", "x")
+            reader.swap_watermark("v-1", None, "x")
         stranger = RedisOnlineStore(url.replace("//", "//reader:wr0ng@"), project="p")
         with pytest.raises(OnlineUnavailableError, match="refuses the credentials") as caught:
             stranger.read([("v-1", KEYS)])
