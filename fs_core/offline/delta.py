@@ -25,7 +25,7 @@ from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.connection import connect, quoted
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
-from fs_core.offline.delta_erasure import delete_rows, holders, is_abandoned, present_files, seqs_of
+from fs_core.offline.delta_erasure import delete_rows, holders, is_abandoned, present_files, scrub_log, seqs_of
 from fs_core.offline.delta_log import DeltaLog
 from fs_core.offline.last_write import LastWrite, last_write
 from fs_core.offline.layout import MONTH, as_declared, lay_out
@@ -40,8 +40,6 @@ _TABLE = {
     "delta.logRetentionDuration": "interval 36500 days",
     # Opening replays the log from the last checkpoint: with one every 100 states, an append takes 2.5 times as long.
     "delta.checkpointInterval": "10",
-    # The log outlives every row, so it may hold nobody's values; nothing here searches by its statistics.
-    "delta.dataSkippingNumIndexedCols": "0",
 }
 _HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
 _FILE_BYTES = 256 << 20  # of a compacted file, about
@@ -180,6 +178,7 @@ class DeltaOfflineStore:
             named, others = present_files(place)
             doomed = [f for f in holders(named, entities) if f not in kept]
             doomed += [f for f in holders(others, entities) if is_abandoned(f)]
+            scrub_log(place, doomed)
             for file in doomed:
                 Path(file).unlink(missing_ok=True)
             self._engine.forget(view)

@@ -152,7 +152,21 @@ def test_training_sets_that_need_them_say_so(store: FeatureStore) -> None:
     assert store.get_historical_features(spine, "archive").table == having.table
 
 
-@pytest.mark.parametrize("step", ["delete_rows", "present_files", "is_abandoned", "holders"])
+def test_the_log_tells_nothing(store: FeatureStore) -> None:
+    """Neither the entries of Delta's log nor its checkpoints keep a person's values, however many writes there were."""
+    store.apply(NOTES)
+    for month in range(1, 13):
+        store.write(NOTES, notes(ALICE, BOB, month=month))
+    checkpoints = list(Path(store.directory).rglob("*.checkpoint*.parquet"))
+    assert any(_parquet_holds(path, ALICE) for path in checkpoints)
+    store.forget("user", {"user": [ALICE]})
+    assert files_that_hold(store, ALICE) == []
+    assert store.history(NOTES)["user"].to_pylist() == [BOB] * 12
+    store.write(NOTES, notes(BOB, month=1))
+    assert store.history(NOTES).num_rows == 13
+
+
+@pytest.mark.parametrize("step", ["delete_rows", "scrub_log", "present_files", "is_abandoned", "holders"])
 def test_a_crash_in_between_is_made_good(store: FeatureStore, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Wherever it stopped, repeating it finishes the job."""
     store.apply(NOTES)
