@@ -106,7 +106,8 @@ class Catalogue:
             return
         with self._making(view):
             for directory in [path for path in place.iterdir() if path.is_dir()]:
-                shutil.rmtree(directory)
+                doomed = directory.rename(place / f"{_UNFINISHED}{uuid.uuid4().hex}")
+                shutil.rmtree(doomed)  # under a name by which no worker marks it as durable meanwhile
                 self._opened.pop(directory, None)
         with self._guard:
             self._remembered.clear()
