@@ -45,9 +45,14 @@ bench: .venv/.installed ## import, as-of and online reads beside peers; Feast wh
 	$(PY) -m tests.benchmarks.bench_import
 	$(PY) -m tests.benchmarks.asof
 	$(PY) -m tests.benchmarks.bench_online
+	$(PY) -m tests.benchmarks.bench_online_write
+	$(PY) -m tests.benchmarks.bench_materialize
 	$(PY) -m tests.benchmarks.bench_registry
 	$(PY) -m tests.benchmarks.bench_torch
 	$(PY) -m tests.benchmarks.bench_tf
 	$(PY) -m tests.benchmarks.bench_mlflow
 
-.PHONY: help demo lint test test-wheel bench
+loadtest: .venv/.installed ## serve a million entities under load; table, and picture in .out/
+	$(PY) -m tests.benchmarks.loadtest
+
+.PHONY: help demo lint test test-wheel bench loadtest

@@ -6,15 +6,18 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
-from fs_core.errors import ConfigurationError, redact_url
+from fs_core.errors import ConfigurationError, DefinitionError, redact_url
+from fs_core.times import parse_duration
 
 FILE = "feature_store.toml"
 REGISTRY = "registry.db"
 _SCHEME = re.compile(r"[^:/?#@]*://")
 _SECRET = re.compile(r"(^|&)[^=&]*(pass|pwd|secret|token|api_?key)[^=&]*=", re.IGNORECASE)
 _DEFAULTS = {"online": "sqlite", "offline": "delta", "registry": "sqlite"}
+_SETTINGS = (*_DEFAULTS, "deadline")
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,12 +29,14 @@ class Configuration:
         online: `sqlite` (in the directory) or a URL such as `redis://host:6379/0`.
         offline: `delta` (in the directory) or a plugin's URL.
         registry: `sqlite` (in the directory) or any SQLAlchemy URL.
+        deadline: how long an online read may take, such as `50ms`.
     """
 
     directory: Path
     online: str
     offline: str
     registry: str
+    deadline: str = "50ms"
 
     def __repr__(self) -> str:
         places = {name: redact_url(url) for name, url in self.urls.items() if url != _DEFAULTS[name]}
@@ -52,11 +57,12 @@ def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Config
     """Work out a store's configuration.
 
     What the caller passes wins, then the environment (`FS_STORE` for the directory, `FS_ONLINE`,
-    `FS_OFFLINE`, `FS_REGISTRY`), then `feature_store.toml` in the directory, then the embedded defaults.
+    `FS_OFFLINE`, `FS_REGISTRY`, `FS_DEADLINE`), then `feature_store.toml` in the directory, then the embedded defaults.
 
     Args:
         directory: the store's directory.
-        said: settings by name: `online`, `offline`, `registry`; None or nothing where the caller is silent.
+        said: settings by name: `online`, `offline`, `registry`, `deadline`; None or nothing where the caller is
+            silent.
 
     Raises:
         ConfigurationError: no directory is known, or the file can't be understood.
@@ -66,9 +72,26 @@ def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Config
         raise ConfigurationError("no store is named. Pass a directory, or set FS_STORE to one.")
     path = Path(place).expanduser().absolute()
     settings = _DEFAULTS | _read(path / FILE)
-    loud = {name: said.get(name) or os.environ.get(f"FS_{name.upper()}") for name in _DEFAULTS}
-    settings |= {name: url for name, url in loud.items() if url}
-    return Configuration(path, **settings)
+    loud = {name: said.get(name) or os.environ.get(f"FS_{name.upper()}") for name in _SETTINGS}
+    settings |= {name: said for name, said in loud.items() if said}
+    made = Configuration(path, **settings)
+    deadline_seconds(made.deadline)
+    return made
+
+
+def deadline_seconds(deadline: timedelta | str) -> float:
+    """Return an online read's deadline in seconds.
+
+    Raises:
+        ConfigurationError: it is no duration, or leaves no time.
+    """
+    try:
+        seconds = parse_duration(deadline, "deadline").total_seconds()
+    except DefinitionError as error:
+        raise ConfigurationError(str(error)) from None
+    if not seconds:
+        raise ConfigurationError(f"deadline {deadline!r} leaves no time to read. Pass a duration such as '50ms'.")
+    return seconds
 
 
 def save(directory: Path, **said: str | None) -> None:
@@ -91,6 +114,7 @@ def save(directory: Path, **said: str | None) -> None:
                 f"Leave it out here and set FS_{name.upper()} where the store is used."
             )
         lines.append(f"{name} = {_quoted(url)}\n")
+    lines += [f"deadline = {_quoted(deadline)}\n"] if (deadline := said.get("deadline")) else []
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / FILE).write_text("".join(lines))
@@ -123,8 +147,8 @@ def _read(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"can't read {path}: {error}") from error
     for name, value in settings.items():
-        if name not in _DEFAULTS or not isinstance(value, str):
-            raise ConfigurationError(f"{path}: {name} = {value!r} is not understood. Settings: {', '.join(_DEFAULTS)}.")
+        if name not in _SETTINGS or not isinstance(value, str):
+            raise ConfigurationError(f"{path}: {name} = {value!r} is not understood. Settings: {', '.join(_SETTINGS)}.")
     return settings
 
 

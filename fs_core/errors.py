@@ -17,6 +17,7 @@
     └── OnlineStoreError              the online store can't answer
         ├── NotOnlineError            ... because the view was not declared online
         ├── OnlineUnavailableError    ... because the server doesn't
+        │   └── DeadlineExceededError  ... in the time allowed
         ├── MomentNotOnlineError      ... for that moment; history can
         └── CorruptRowError           ... because the stored bytes are damaged
 
@@ -29,11 +30,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "ConfigurationError",
     "CorruptRowError",
     "DataError",
+    "DeadlineExceededError",
     "DefinitionError",
     "DocumentationError",
     "FeatureStoreError",
@@ -118,7 +121,17 @@ class NotOnlineError(OnlineStoreError):
 
 
 class OnlineUnavailableError(OnlineStoreError):
-    """The online store's server can't be reached or doesn't answer."""
+    """The online store's server, or a part of it, can't be reached or doesn't answer.
+
+    Attributes:
+        partial: what the other parts of the store answered, a `fs_core.online.contract.PartialRead`; None for nothing.
+    """
+
+    partial: Any = None
+
+
+class DeadlineExceededError(OnlineUnavailableError):
+    """The online store didn't answer within the read's deadline."""
 
 
 class MomentNotOnlineError(OnlineStoreError):

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from fs_core.asof import SEQ
 from fs_core.definitions import FeatureView
-from fs_core.errors import NotOnlineError
-from fs_core.offline.contract import Watermark
+from fs_core.errors import NotOnlineError, OfflineStoreError
 from fs_core.online.codec import RowCodec
+from fs_core.online.progress import Filling, Progress
+from fs_core.online.timeline import recent_of
 from fs_core.progress import progress
 
 if TYPE_CHECKING:
-    from fs_core.offline.contract import OfflineStore
-    from fs_core.online.contract import OnlineStore
+    from fs_core.offline.contract import OfflineStore, Winners
+    from fs_core.online.contract import OnlineRows, OnlineStore, Recent
 
 log = logging.getLogger("fs_core")
 
 BATCH_ROWS = 10_000
-"""Rows packed and sent at a time: bounds memory, and how long a store's script runs."""
+"""Rows packed and sent at a time: bounds memory, and what a run that is cut off does again."""
 
 
 @dataclass(frozen=True)
@@ -50,33 +53,120 @@ def materialize(
 
     What to send follows from what was *written* and what *became available* since the last time, which
     the online store itself remembers: when it is emptied, it forgets, and everything is sent again.
-    Repeating is harmless, and a run that was cut off is simply repeated.
+    How far a run has come is kept there too, so one that was cut off is finished before the next begins.
+    Repeating is harmless, and so are several runs at once.
 
     Raises:
         NotOnlineError: the view is not declared online.
-        OnlineStoreError: the store can't take the rows; nothing is marked as done.
+        OnlineStoreError: the store can't take the rows; nothing is marked as done but what it took.
     """
     refuse_offline(view)
     start = time.perf_counter()
     if rebuild:
         online.drop(view.storage_name)
-    rows, reached = offline.winners(view, until=until, since=_read_watermark(online, view))
-    applied = send(view, online, rows)
-    online.set_watermark(view.storage_name, json.dumps(reached.to_dict()))
-    done = Materialized(view.ref, rows.num_rows, applied, time.perf_counter() - start)
+    filling = Filling(view, online)
+    rows = applied = 0
+    for run, covered in _runs(view, offline, filling, until):
+        sent, took = _fill(view, online, filling, run, covered)
+        rows, applied = rows + sent, applied + took
+    done = Materialized(view.ref, rows, applied, time.perf_counter() - start)
     log.info("materialized %s: %d rows, %d applied, %.2f s", done.view, done.rows, done.applied, done.seconds)
     return done
 
 
-def send(view: FeatureView, online: OnlineStore, rows: pa.Table) -> int:
-    """Pack rows and offer them to the online store, which keeps the newest; return how many it took."""
-    codec, applied = RowCodec(view), 0
-    with progress(f"materialize {view.name}", rows.num_rows) as advance:
-        for start in range(0, rows.num_rows, BATCH_ROWS):
-            batch = rows.slice(start, BATCH_ROWS)
-            applied += online.write(view.storage_name, codec.encode(batch))
-            advance(batch.num_rows)
-    return applied
+def _runs(view: FeatureView, offline: OfflineStore, filling: Filling, until: int) -> Iterator[tuple[Winners, Progress]]:
+    """Yield what is left of a run that was cut off, if there is one, then the run to `until`."""
+    left = filling.progress
+    if left.run is not None:
+        try:
+            winners = offline.winners(
+                view,
+                until=left.run.until,
+                since=left.reached,
+                snapshot=left.run.snapshot,
+                after=left.after,
+                recent=_horizon(view, left.run.until),
+            )
+        except OfflineStoreError as error:  # its state of history is no longer kept: the next run does it all
+            log.warning("materialize %s: can't go on where it was cut off, starts again: %s", view.ref, error)
+        else:
+            log.info("materialize %s: %d rows are left of a run that was cut off", view.ref, winners.total)
+            yield winners, left
+    reached = filling.progress.reached
+    winners = offline.winners(view, until=until, since=reached, recent=_horizon(view, until))
+    yield winners, Progress(filling.progress.life, reached, winners.watermark)
+
+
+def _fill(
+    view: FeatureView, online: OnlineStore, filling: Filling, winners: Winners, covered: Progress
+) -> tuple[int, int]:
+    """Send a run's rows, keeping how far it came; return how many were sent and taken."""
+    rows = applied = 0
+    with progress(f"materialize {view.name}", winners.total) as advance:
+        recent = recent_of(view, winners.watermark.until, complete=True)
+        for last, taken, count in _sent(view, online, winners.rows, recent):
+            rows, applied = rows + count, applied + taken
+            if rows < winners.total:
+                filling.keep(covered.taken(last))
+            advance(count)
+    filling.keep(covered.finished())
+    return rows, applied
+
+
+def _horizon(view: FeatureView, until: int) -> int | None:
+    """Return the moment from which on a view's online rows answer at `until`; None where only the latest are kept."""
+    recent = recent_of(view, until, complete=True)
+    return None if recent is None else recent.horizon
+
+
+def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) -> int:
+    """Pack rows and offer them to the online store, which keeps the newest; return how many it took.
+
+    Args:
+        view: whose rows.
+        online: the online store.
+        rows: in `history_schema(view)`.
+        now: the present moment, microseconds, from which the view's `online_history` counts.
+    """
+    recent = recent_of(view, now, complete=False)
+    if rows.num_rows <= BATCH_ROWS:
+        return _write(view, online, RowCodec(view).encode(rows), recent) if rows.num_rows else 0
+    return sum(taken for _, taken, _ in _sent(view, online, rows.to_batches(BATCH_ROWS), recent))
+
+
+def _write(view: FeatureView, online: OnlineStore, rows: OnlineRows, recent: Recent | None) -> int:
+    return (
+        online.write(view.storage_name, rows)
+        if recent is None
+        else online.write(view.storage_name, rows, recent=recent)
+    )
+
+
+def _sent(
+    view: FeatureView, online: OnlineStore, batches: Iterable[pa.RecordBatch], recent: Recent | None
+) -> Iterator[tuple[int, int, int]]:
+    """Send batches; yield for each its last seq, how many rows the store took, and how many there were.
+
+    The next batch is read and packed while the store works on one.
+    """
+    codec = RowCodec(view)
+
+    def packed() -> Iterator[tuple[int, OnlineRows]]:
+        for batch in batches:
+            table = pa.Table.from_batches([batch])
+            for start in range(0, table.num_rows, BATCH_ROWS):
+                part = table.slice(start, BATCH_ROWS)
+                yield part[SEQ][-1].as_py(), codec.encode(part)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
+        before = None
+        for last, rows in packed():
+            write = sender.submit(_write, view, online, rows, recent)
+            if before is not None:
+                yield before[0], before[1].result(), before[2]
+            before = (last, write, len(rows))
+        if before is not None:
+            yield before[0], before[1].result(), before[2]
 
 
 def refuse_offline(view: FeatureView) -> None:
@@ -85,11 +175,3 @@ def refuse_offline(view: FeatureView) -> None:
         raise NotOnlineError(
             f"view {view.ref!r} is declared with online=False. Declare online=True in a new version to serve it."
         )
-
-
-def _read_watermark(online: OnlineStore, view: FeatureView) -> Watermark | None:
-    text = online.watermark(view.storage_name)
-    if text is None:
-        return None
-    kept = json.loads(text)
-    return Watermark(kept["snapshot"], kept["until"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from hypothesis import HealthCheck, settings
 from fs_core import FeatureStore
 from tests.servers import SERVERS, running_server
 
-# Machines are noisy: how long one example takes says nothing about the code.
+# Machines are noisy: how long one example, or one read on the same machine as its server, takes says nothing
+# about the code. Tests of the deadline itself say their own.
+os.environ.setdefault("FS_DEADLINE", "20s")
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 

@@ -51,6 +51,17 @@ def test_the_quickstart_shows_what_it_says(typed: dict[str, object]) -> None:
     assert len(snippets("Quickstart")[0].splitlines()) <= 25
 
 
+def test_serving_runs_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The serving block gives a matrix, a table and dicts within its deadline, and the same rows without blocking."""
+    printed: list[object] = []
+    names = {**typed, "print": printed.append}
+    exec(compile(snippets("Serving")[0], "README.md", "exec"), names)
+    found = [(row["user_id"], row["orders_7d"], row["amount"]) for row in printed[0]]  # type: ignore[attr-defined]
+    assert found == [(1, 3, 20.0), (2, None, None), (3, None, None)]
+    assert names["matrix"].shape == (2, 1)  # type: ignore[attr-defined]
+    assert names["rows"] == names["table"].to_pylist()  # type: ignore[attr-defined]
+
+
 def test_the_pipeline_runs_after_the_quickstart(typed: dict[str, object]) -> None:
     """The scikit-learn block fits on the quickstart's training set and predicts from its online rows."""
     pytest.importorskip("sklearn")
@@ -123,6 +134,17 @@ def test_the_command_line_runs_as_written(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "missing" in done.stdout
     assert "materialized until" in done.stdout
+
+
+def test_what_is_online_is_looked_after_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the quickstart nothing differs, a past moment is answered online, and a forgotten user is gone."""
+    monkeypatch.chdir(tmp_path)
+    printed: list[tuple[object, ...]] = []
+    names: dict[str, object] = {"print": lambda *words: printed.append(words)}
+    for section in ("Quickstart", "Looking after what is online"):
+        exec(compile(snippets(section)[0], "README.md", "exec"), names)
+    assert printed[-2:] == [({}, 0), (2, 1)]
+    assert names["past"].status == {"spending": ["present"]}  # type: ignore[attr-defined]
 
 
 def test_the_suite_certifies_as_shown() -> None:

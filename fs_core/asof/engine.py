@@ -55,6 +55,10 @@ class AsOfEngine(Protocol):
         """Make the search of these files, the newest state of a history, as fast as it gets."""
         ...
 
+    def forget(self, view: FeatureView) -> None:
+        """Delete everything derived from a view's history; what is asked for is derived anew."""
+        ...
+
 
 def alive(view: FeatureView, wins: Flags, event_time: Micros, moments: Micros) -> Flags:
     """Tell which winners step 3 of the rule leaves."""

@@ -39,6 +39,9 @@ class PlainEngine:
     def prepare(self, view: FeatureView, files: Sequence[str]) -> None:
         """See `AsOfEngine.prepare`: there is nothing to do."""
 
+    def forget(self, view: FeatureView) -> None:
+        """See `AsOfEngine.forget`: nothing is kept."""
+
 
 def _search_sql(view: FeatureView, files: Sequence[str], columns: Sequence[str]) -> str:
     keys = [f"k{i}" for i in range(len(view.keys))]

@@ -10,6 +10,7 @@ from fs_core.cli.output import Report
 from fs_core.definitions import Definition, FeatureView, Reference
 from fs_core.errors import OnlineStoreError, UnknownReferenceError, did_you_mean
 from fs_core.offline.contract import EMPTY
+from fs_core.online.progress import reached
 from fs_core.registry.registry import Registered
 from fs_core.store import FeatureStore
 from fs_core.times import from_micros
@@ -69,10 +70,10 @@ def _state(store: FeatureStore, view: FeatureView) -> dict[str, Any]:
     if not view.online:
         return {**state, "online_until": None}
     try:
-        text = store.online.watermark(view.storage_name)
+        mark = reached(store.online, view)
     except OnlineStoreError as error:  # a store that is down is no reason not to show a definition
         return {**state, "online_until": None, "online_error": str(error)}
-    return {**state, "online_until": None if text is None else from_micros(json.loads(text)["until"])}
+    return {**state, "online_until": None if mark is None else from_micros(mark.until)}
 
 
 def _lines(definition: Definition, versions: list[Registered], state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -86,6 +87,8 @@ def _lines(definition: Definition, versions: list[Registered], state: Mapping[st
         snapshot = state["history_snapshot"]
         yield "history", "nothing written yet" if snapshot == EMPTY else f"at state {snapshot}"
         yield "online", _online(definition, state)
+        if "online_history" in definition.documentation():
+            yield "kept online", f"the rows of the last {definition.documentation()['online_history']}"
     else:
         yield from ((name, json.dumps(value)) for name, value in content.items())
         if "path" in definition.documentation():

@@ -19,10 +19,18 @@ def entity_table(given: Sequence[str], views: Iterable[FeatureView]) -> pa.Table
     Raises:
         click.UsageError: an entity doesn't parse, lacks a key, has one too many, or of another type.
     """
-    types = {name: dtype for view in views for name, dtype in view.keys.items()}
+    return table_of(given, {name: dtype for view in views for name, dtype in view.keys.items()}, "Whose features?")
+
+
+def table_of(given: Sequence[str], types: Mapping[str, pa.DataType], question: str) -> pa.Table:
+    """Return one row for each entity typed, its columns in these types.
+
+    Raises:
+        click.UsageError: as in `entity_table`.
+    """
     example = ",".join(f"{name}=..." for name in types)
     if not given:
-        raise click.UsageError(f"Whose features? Pass -e {example}, once for each entity.")
+        raise click.UsageError(f"{question} Pass -e {example}, once for each entity.")
     rows = [_parsed(text) for text in given]
     for text, row in zip(given, rows, strict=True):
         for name in row:

@@ -70,5 +70,6 @@ def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -
         lag=content["lag"],
         ttl=content["ttl"],
         online=docs["online"],
+        online_history=docs.get("online_history"),
         **_common(data),
     )

@@ -87,6 +87,8 @@ class FeatureView(Definition):
         lag: how long after its event time a fact is available at the earliest.
         ttl: how long a fact stays usable; None for ever.
         online: whether the view is served online; offline-only views cost no online memory.
+        online_history: how far back online reads `at` a moment are answered without history; the rows of
+            that time are kept online as well. None keeps the latest row alone.
 
     Raises:
         DefinitionError: names clash, an entity or field is missing, a duration doesn't parse.
@@ -104,6 +106,7 @@ class FeatureView(Definition):
     lag: timedelta | str = timedelta(0)
     ttl: timedelta | str | None = None
     online: bool = True
+    online_history: timedelta | str | None = None
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -123,12 +126,25 @@ class FeatureView(Definition):
         )
         if self.ttl == timedelta(0):
             raise DefinitionError(f"{what}: with ttl='0s' every row is expired at once. Use None for no expiry.")
+        self._check_online_history(what)
         if self.source is not None and not isinstance(self.source, SQL | Source):
             raise DefinitionError(f"{what}: source is {self.source!r}; pass SQL('SELECT ...'), a Source or None.")
         times = [check_name(self.event_timestamp, f"{what}: event_timestamp")]
         if self.available_at is not None and self.available_at != self.event_timestamp:
             times.append(check_name(self.available_at, f"{what}: available_at"))
         check_unique([*self.keys, *times, *(f.name for f in self.fields)], what)
+
+    def _check_online_history(self, what: str) -> None:
+        if self.online_history is None:
+            return
+        kept = parse_duration(self.online_history, f"{what}: online_history")
+        freeze(self, online_history=kept)
+        if not self.online or kept == timedelta(0):
+            raise DefinitionError(f"{what}: online_history={self.online_history!r} keeps nothing; leave it out.")
+        if self.ttl is not None and kept > timedelta(days=1):
+            raise DefinitionError(
+                f"{what}: with a ttl, online_history is one day at most: rows that expired longer ago are collected."
+            )
 
     @property
     def entities(self) -> tuple[Entity, ...]:
@@ -156,6 +172,11 @@ class FeatureView(Definition):
         """The ttl in microseconds, or None for ever."""
         return None if self.ttl is None else duration_micros(parse_duration(self.ttl))
 
+    @property
+    def online_history_micros(self) -> int | None:
+        """How long recent rows are kept online, in microseconds; None where only the latest is."""
+        return None if self.online_history is None else duration_micros(parse_duration(self.online_history))
+
     @cached_property
     def storage_name(self) -> str:
         """The name under which back-ends keep this view's rows: one for each meaning.
@@ -178,9 +199,11 @@ class FeatureView(Definition):
         }
 
     def documentation(self) -> dict[str, Any]:
-        """Return what people read, and whether the view is served online: neither changes a value."""
+        """Return what people read, and whether and how the view is served online: neither changes a value."""
         fields = {f.name: f.description for f in self.fields}
-        return {**super().documentation(), "fields": fields, "online": self.online}
+        kept = None if self.online_history is None else format_duration(parse_duration(self.online_history))
+        recent = {} if kept is None else {"online_history": kept}
+        return {**super().documentation(), "fields": fields, "online": self.online, **recent}
 
 
 def _entities(entity: Entity | Sequence[Entity], what: str) -> tuple[Entity, ...]:

@@ -33,6 +33,35 @@ class Watermark:
         return {"snapshot": self.snapshot, "until": self.until}
 
 
+@dataclass(frozen=True)
+class Winners:
+    """The rows that bring an online store up to a moment.
+
+    Attributes:
+        rows: a stream of batches in `history_schema(view)`, ordered by seq, one row for each entity
+            concerned, more with `recent`; it takes the memory of a few batches.
+        total: how many rows there are.
+        watermark: what an online store that took them all has reached; pass it next time.
+    """
+
+    rows: pa.RecordBatchReader
+    total: int
+    watermark: Watermark
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What was removed from a view's history.
+
+    Attributes:
+        rows: rows that the newest state held.
+        files: files of older states, or of none, that held such rows and are deleted.
+    """
+
+    rows: int
+    files: int
+
+
 @runtime_checkable
 class OfflineStore(Protocol):
     """Append-only history of feature views, with snapshots.
@@ -84,7 +113,17 @@ class OfflineStore(Protocol):
         """
         ...
 
-    def winners(self, view: FeatureView, *, until: int, since: Watermark | None = None) -> tuple[pa.Table, Watermark]:
+    def winners(
+        self,
+        view: FeatureView,
+        *,
+        until: int,
+        since: Watermark | None = None,
+        snapshot: Snapshot | None = None,
+        after: int | None = None,
+        entities: pa.Table | None = None,
+        recent: int | None = None,
+    ) -> Winners:
         """Return the rows an online store needs to stand at the moment `until`.
 
         For each entity the winner at `until` among its candidate rows (`a <= until`, ttl not applied)
@@ -92,8 +131,21 @@ class OfflineStore(Protocol):
         in `(since.until, until]`. A row may be returned again; the online store's compare-and-set makes
         that harmless. Without `since`, every candidate counts.
 
-        Returns:
-            The rows in `history_schema(view)`, one for each entity concerned, and the watermark to pass next time.
+        The rows come ordered by seq, the same for the same arguments: who stopped in the middle goes on
+        with the run's `snapshot` and, as `after`, the last seq that was taken.
+
+        Args:
+            view: whose history.
+            until: the moment, microseconds since 1970-01-01 UTC.
+            since: what an earlier run covered.
+            snapshot: the state to read (default: the newest).
+            after: leave out winners whose seq is this or less.
+            recent: beside the winners at `until`, return the candidates that became available after this
+                moment, and the winners at it: all that any moment from it on may want.
+            entities: only of these: the view's key columns, in its types, without nulls.
+
+        Raises:
+            OfflineStoreError: the state is no longer kept; while reading too.
         """
         ...
 
@@ -102,4 +154,22 @@ class OfflineStore(Protocol):
 
         Others may append and read meanwhile. Where there is nothing to gain, the state is the old one.
         """
+        ...
+
+    def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
+        """Remove every row of some entities from every state, for good.
+
+        States that held such rows can't be read any more: asking for one is an `OfflineStoreError` that
+        says so. Others, and the order and seq of what stays, are as before. What was interrupted is
+        finished by repeating it.
+
+        Args:
+            view: whose history.
+            entities: some of the view's key columns, in its types, without nulls; a row goes if these
+                columns match.
+        """
+        ...
+
+    def traces(self, view: FeatureView, entities: pa.Table) -> int:
+        """Return how many rows of entities any file still holds, whatever state it belongs to, read back from disk."""
         ...

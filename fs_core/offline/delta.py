@@ -18,17 +18,19 @@ from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
+from fs_core.asof import EVENT_TIME, SEQ, history_schema
 from fs_core.asof.engine import AsOfEngine, apply_rule
 from fs_core.asof.plain import PlainEngine
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
-from fs_core.offline.connection import connect, literal, moment, quoted
-from fs_core.offline.contract import EMPTY, Snapshot, Watermark
+from fs_core.offline.connection import connect, quoted
+from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
+from fs_core.offline.delta_erasure import delete_rows, holders, is_abandoned, present_files, scrub_log, seqs_of
 from fs_core.offline.delta_log import DeltaLog
 from fs_core.offline.last_write import LastWrite, last_write
 from fs_core.offline.layout import MONTH, as_declared, lay_out
 from fs_core.offline.leftovers import remove_leftovers
+from fs_core.offline.winners import candidates_sql, find_winners, only_of, rows_sql, stream_winners
 from fs_core.times import MICROSECONDS
 
 _COMMIT_SECONDS = 60.0  # how long an append tries again after other writers won the race
@@ -98,7 +100,7 @@ class DeltaOfflineStore:
         left_out = set() if columns is None else set(view.features).difference(columns)
         schema = pa.schema([field for field in history_schema(view) if field.name not in left_out])
         files = self._files(view, snapshot)
-        sql = f"SELECT {', '.join(map(quoted, schema.names))} FROM {_history_sql(view, files, 'true')} ORDER BY {SEQ}"
+        sql = f"SELECT {', '.join(map(quoted, schema.names))} FROM {rows_sql(view, files, 'true')} ORDER BY {SEQ}"
         return self._run(view, sql if files else None, schema)
 
     def as_of(
@@ -111,21 +113,37 @@ class DeltaOfflineStore:
         wanted = {**{name: view.features[name] for name in columns}, EVENT_TIME: MICROSECONDS}
         return as_declared(found, wanted)
 
-    def winners(self, view: FeatureView, *, until: int, since: Watermark | None = None) -> tuple[pa.Table, Watermark]:
+    def winners(
+        self,
+        view: FeatureView,
+        *,
+        until: int,
+        since: Watermark | None = None,
+        snapshot: Snapshot | None = None,
+        after: int | None = None,
+        entities: pa.Table | None = None,
+        recent: int | None = None,
+    ) -> Winners:
         """See `OfflineStore.winners`."""
-        snapshot = self.snapshot(view)
-        files = self._files(view, snapshot)
+        state = self.snapshot(view) if snapshot is None else snapshot
+        files = self._files(view, state)
         old = set(self._files_if_kept(view, since.snapshot)) if since else set()
-        new = [f for f in files if f not in old]
-        candidates = [_history_sql(view, new, f"{AVAILABLE_AT} <= {moment(until)}")] if new else []
-        if since and (seen := [f for f in files if f in old]):
-            became = f"{AVAILABLE_AT} > {moment(since.until)} AND {AVAILABLE_AT} <= {moment(until)}"
-            candidates.append(_history_sql(view, seen, became))
-        keys = ", ".join(quoted(k) for k in view.keys)
-        best = f"ORDER BY {EVENT_TIME} DESC, {AVAILABLE_AT} DESC, {SEQ} DESC"
-        union = " UNION ALL ".join(candidates)
-        sql = f"SELECT * FROM ({union}) QUALIFY row_number() OVER (PARTITION BY {keys} {best}) = 1 ORDER BY {SEQ}"
-        return self._run(view, sql if candidates else None, history_schema(view)), Watermark(snapshot, until)
+        new, seen = [f for f in files if f not in old], [f for f in files if f in old]
+        candidates = candidates_sql(view, new, seen, since=since.until if since else None, until=until)
+        if candidates is None:
+            return Winners(pa.RecordBatchReader.from_batches(history_schema(view), []), 0, Watermark(state, until))
+        with _as_store_error(view, "can't read its history"):
+            connection = connect()
+            candidates = only_of(connection, view, candidates, entities)
+            total = find_winners(connection, view, candidates, after, recent)
+        rows = self._streamed(view, connection, candidates)
+        return Winners(pa.RecordBatchReader.from_batches(history_schema(view), rows), total, Watermark(state, until))
+
+    def _streamed(
+        self, view: FeatureView, connection: duckdb.DuckDBPyConnection, candidates: str
+    ) -> Iterator[pa.RecordBatch]:
+        with _as_store_error(view, "can't read its history"), connection:
+            yield from stream_winners(connection, view, candidates)
 
     def compact(self, view: FeatureView) -> Snapshot:
         """See `OfflineStore.compact`. Files of earlier states stay; those that no state ever had are removed."""
@@ -145,6 +163,36 @@ class DeltaOfflineStore:
         """Return what the last write brought, without reading its rows; None if nothing, or if the log doesn't tell."""
         return last_write(self._place(view), self.snapshot(view))
 
+    def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
+        """See `OfflineStore.erase`."""
+        place, rows = self._place(view), 0
+        if self.snapshot(view) == EMPTY:
+            return Erased(0, 0)
+        with _as_store_error(view, f"can't erase from its history at {place}"):
+            while seqs := seqs_of(self._files(view, None), entities):  # again, where one was appended meanwhile
+                for attempt in _attempts():
+                    with attempt:
+                        delete_rows(place, seqs, _HOOKS)
+                rows += len(seqs)
+            kept = set(self._files(view, None))
+            named, others = present_files(place)
+            doomed = [f for f in holders(named, entities) if f not in kept]
+            doomed += [f for f in holders(others, entities) if is_abandoned(f)]
+            scrub_log(place, doomed)
+            for file in doomed:
+                Path(file).unlink(missing_ok=True)
+            self._engine.forget(view)
+        return Erased(rows, len(doomed))
+
+    def traces(self, view: FeatureView, entities: pa.Table) -> int:
+        """See `OfflineStore.traces`."""
+        place = self._place(view)
+        if not place.exists():
+            return 0
+        with _as_store_error(view, f"can't read its history at {place}"):
+            named, others = present_files(place)
+            return len(seqs_of([*named, *others], entities))
+
     def _place(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
 
@@ -156,8 +204,16 @@ class DeltaOfflineStore:
         """Return the data files of a state, by default the newest."""
         at = "" if snapshot is None else f" at state {snapshot}"
         with _as_store_error(view, f"can't open its history at {self._place(view)}{at}"):
-            state = self._log(view).newest() if snapshot is None else snapshot
-            return [] if state == EMPTY else self._log(view).files(state)
+            newest = self._log(view).newest()
+            state = newest if snapshot is None else snapshot
+            files = [] if state == EMPTY else self._log(view).files(state)
+        if state != newest and not all(os.path.exists(file) for file in files):  # noqa: PTH110  # a tenth of the time
+            raise OfflineStoreError(
+                f"view {view.ref!r}: state {state} of its history can't be read any more: files that it needs are "
+                "deleted, as they are when they held rows that had to be forgotten. What was made from that state "
+                "can't be made again; make it anew from the state of today."
+            )
+        return files
 
     def _files_if_kept(self, view: FeatureView, snapshot: Snapshot) -> list[str]:
         """Return a state's files, none if it is no longer kept: then everything counts as new, which is safe."""
@@ -215,12 +271,6 @@ def _write(place: Path, rows: pa.Table) -> None:
         configuration=_TABLE,
         post_commithook_properties=_HOOKS,
     )
-
-
-def _history_sql(view: FeatureView, files: Sequence[str], where: str) -> str:
-    names = ", ".join(quoted(name) for name in history_schema(view).names)
-    listed = ", ".join(literal(f) for f in files)
-    return f"(SELECT {names} FROM read_parquet([{listed}], hive_partitioning = false) WHERE {where})"
 
 
 def _lost_a_race(error: BaseException) -> bool:

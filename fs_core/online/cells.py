@@ -43,6 +43,12 @@ def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
 
 
+def window(rows: Cells, offset: int, kind: np.dtype[Any], count: int) -> Cells:
+    """Return `count` cells side by side in each row, from a byte on, as a view [n, count] into structured rows [n]."""
+    flat = rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
+    return flat[:, offset : offset + count * kind.itemsize].view(kind)
+
+
 def validity(array: pa.Array) -> Flags:
     """Return which values aren't null, bool [n]."""
     if array.null_count == 0:

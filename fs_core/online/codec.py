@@ -1,6 +1,6 @@
 """The packed row: what an online store keeps of one entity of one view.
 
-    bytes 0-4     CRC-32 of all that follows, little-endian
+    bytes 0-4     checksum of all that follows, little-endian (`fs_core.online.layout`); CRC-32 if there are streams
     bytes 4-8     tag: the first bytes of SHA-256 over the view's digest and this format's number
     bytes 8-32    order: event_time, a, seq, each 64 bits, big-endian, sign bit flipped
     then          one bit for each feature, set where it isn't null, least significant first
@@ -9,18 +9,17 @@
     then          those streams (`fs_core.online.variable` says which a type has), one after the other
 
 Up to the streams all rows of a view are equally long, so a batch of them is read as one NumPy array.
-A row that is truncated, damaged or of another view's meaning fails the checksum, the tag or the
-length, and is reported, never read.
+A row that is truncated, damaged, of another format or of another view's meaning fails the checksum, the
+tag or the length, and is reported, never read.
 """
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,12 +27,14 @@ import pyarrow as pa
 
 from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.definitions import FeatureView
-from fs_core.online.cells import Cells, Flags, Sizes, cell_type, from_cells, is_fixed, one_array, to_cells
-from fs_core.online.contract import OnlineWrite
+from fs_core.online.cells import Cells, Flags, Sizes, is_fixed, one_array, to_cells
+from fs_core.online.contract import OnlineRows
+from fs_core.online.keys import pack_part
+from fs_core.online.layout import checksums, layout_of
+from fs_core.online.rows import FeatureRows
 from fs_core.online.variable import Pieces, are_sound, from_streams, stream_count, to_streams
 from fs_core.times import EARLIEST, LATEST
 
-FORMAT = 1
 ONLINE_GRACE_MICROS = 86_400_000_000
 """How long past its expiry a row is kept at least: reads at a moment this recent are still answered."""
 
@@ -47,20 +48,42 @@ class DecodedRows:
     """Packed rows, read.
 
     Attributes:
-        table: the features in their declared types, null where `found` is false; n rows.
-        event_time: int64 microseconds [n], 0 where not found.
-        available_at: int64 microseconds [n], 0 where not found.
-        seq: int64 [n], 0 where not found.
-        found: bool [n], whether there was a sound row.
+        features: the features, null where `found` is false; n rows.
+        order: event_time and a in microseconds, and seq: int64 [n, 3], 0 where not found.
+        sound: bool [n], whether there was a sound row; None where there always was.
         corrupt: places of rows that were there but not sound.
     """
 
-    table: pa.Table
-    event_time: Micros
-    available_at: Micros
-    seq: Micros
-    found: Flags
+    features: FeatureRows
+    order: Micros
+    sound: Flags | None
     corrupt: list[int]
+
+    @property
+    def event_time(self) -> Micros:
+        """Microseconds, int64 [n], 0 where not found."""
+        return self.order[:, 0]
+
+    @property
+    def available_at(self) -> Micros:
+        """Microseconds, int64 [n], 0 where not found."""
+        return self.order[:, 1]
+
+    @property
+    def seq(self) -> Micros:
+        """Int64 [n], 0 where not found."""
+        return self.order[:, 2]
+
+    @property
+    def found(self) -> Flags:
+        """Whether there was a sound row, bool [n]."""
+        return np.ones(len(self.order), dtype=bool) if self.sound is None else self.sound
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The features in their declared types."""
+        types = self.features.layout.features
+        return pa.Table.from_arrays(self.features.arrays(tuple(types)), schema=pa.schema(list(types.items())))
 
 
 class RowCodec:
@@ -68,7 +91,7 @@ class RowCodec:
 
     def __init__(self, view: FeatureView) -> None:
         self._view = view
-        self._layout = _layout(view)
+        self._layout = layout_of(view)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RowCodec, (self._view,)
@@ -79,14 +102,18 @@ class RowCodec:
         Args:
             table: holds the view's key columns, in the view's types.
 
-        Fixed-width parts are their bytes, big-endian, others carry their length: no two keys share bytes.
+        See `fs_core.online.keys` for the form.
         """
-        parts = [_key_part(one_array(table[name])) for name in self._view.keys]
+        return self.pack_keys([one_array(table[name]) for name in self._view.keys])
+
+    def pack_keys(self, columns: Sequence[pa.Array]) -> list[bytes | None]:
+        """Return what `keys` does, of key columns in the view's order and types."""
+        parts = [pack_part(column) for column in columns]
         if len(parts) == 1:
             return parts[0]
         return [None if None in row else b"".join(row) for row in zip(*parts, strict=True)]
 
-    def encode(self, rows: pa.Table) -> list[OnlineWrite]:
+    def encode(self, rows: pa.Table) -> OnlineRows:
         """Return the packed rows of a table in `history_schema(view)`, in its order.
 
         The keys must not be null: history holds no such rows.
@@ -108,99 +135,59 @@ class RowCodec:
         for place, stream in enumerate(streams):
             heads["__sizes"][:, place] = stream.sizes
         sealed = _sealed(heads, [stream.pieces() for stream in streams])
-        writes = zip(self.keys(rows), sealed, self._collect_at(event_time), strict=True)
-        return [OnlineWrite(key, row, collect_at) for key, row, collect_at in writes if key is not None]
+        return OnlineRows(self.keys(rows), sealed, self._collect_at(event_time))  # type: ignore[arg-type]  # no null keys
 
     def decode(self, values: Sequence[bytes | None]) -> DecodedRows:
         """Read packed rows; None stands for no row."""
         rows, heads, found = self._layout.read(values)
-        columns, sound = self._columns(rows, heads)
-        if not sound.all():  # a right checksum on wrong lengths: nothing we wrote, nothing to read
+        variable, sound = self._variable(rows, heads) if self._layout.has_streams else ({}, None)
+        if sound is not None and not sound.all():  # a right checksum on wrong lengths: nothing we wrote
             return self.decode([value if ok else b"" for value, ok in zip(values, sound, strict=True)])
         order = (heads["__order"].astype(np.uint64) ^ _SIGN).view(np.int64)
-        order[~found] = 0
-        corrupt = [i for i in np.flatnonzero(~found).tolist() if values[i] is not None]
-        table = pa.Table.from_arrays(columns, schema=self._layout.schema)
-        return DecodedRows(table, order[:, 0], order[:, 1], order[:, 2], found, corrupt)
+        corrupt: list[int] = []
+        if found is not None:
+            order[~found] = 0
+            corrupt = [i for i in np.flatnonzero(~found).tolist() if values[i] is not None]
+        return DecodedRows(FeatureRows(self._layout, heads, variable), order, found, corrupt)
 
-    def _columns(self, rows: Sequence[bytes], heads: Cells) -> tuple[list[pa.Array], Flags]:
-        """Return the features, and which rows' streams fit their types; where one doesn't, read no column of it."""
+    def _variable(self, rows: Sequence[bytes], heads: Cells) -> tuple[dict[str, pa.Array], Flags]:
+        """Return features of varying size, and which rows' streams fit their types; where one doesn't, no column."""
         valid: Flags = np.unpackbits(heads["__flags"], axis=1, bitorder="little").view(bool)
-        whole = np.all(valid, axis=0).tolist()
-        streams = _taken(rows, heads) if self._layout.has_streams else []
-        columns: list[pa.Array] = []
+        streams = _taken(rows, heads)
+        columns: dict[str, pa.Array] = {}
         sound = np.ones(len(rows), dtype=bool)
         for place, (name, dtype) in enumerate(self._view.features.items()):
             if is_fixed(dtype):
-                columns.append(from_cells(dtype, heads[name], None if whole[place] else valid[:, place]))
                 continue
             mine, streams = streams[: stream_count(dtype)], streams[stream_count(dtype) :]
             fits = are_sound(dtype, valid[:, place], mine)
-            columns += [from_streams(dtype, valid[:, place], mine)] if fits.all() else []
+            if fits.all():
+                columns[name] = from_streams(dtype, valid[:, place], mine)
             sound &= fits
         return columns, sound
 
-    def _collect_at(self, event_time: Micros) -> Sequence[int | None]:
+    def _collect_at(self, event_time: Micros) -> list[int] | None:
         ttl = self._view.ttl_micros
         if ttl is None or ttl > LATEST - EARLIEST:
-            return [None] * len(event_time)
+            return None
         # Rounded up to milliseconds; a store takes no moment before 1970.
         collect_at: list[int] = np.maximum((event_time + (ttl + ONLINE_GRACE_MICROS)) // 1000 + 1, 1).tolist()
         return collect_at
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """What follows from a view alone: its tag, the types of its columns and of a row's equally long part."""
-
-    tag: int
-    head: np.dtype[Any]
-    schema: pa.Schema
-    has_streams: bool
-
-    def read(self, values: Sequence[bytes | None]) -> tuple[list[bytes], Cells, Flags]:
-        """Return the rows, their heads and which are sound; what isn't there or sound is all zeros."""
-        least, blank = self.head.itemsize, bytes(self.head.itemsize)
-        if self.has_streams:
-            rows = [blank if v is None or len(v) < least else v for v in values]
-            heads = np.frombuffer(b"".join([row[:least] for row in rows]), self.head)
-        else:
-            rows = [blank if v is None or len(v) != least else v for v in values]
-            heads = np.frombuffer(b"".join(rows), self.head)
-        checksums = np.fromiter((zlib.crc32(row[4:]) for row in rows), np.uint32, len(rows))
-        sound = (checksums == heads["__checksum"]) & (heads["__tag"] == self.tag)
-        if self.has_streams:
-            sizes = np.fromiter(map(len, rows), np.int64, len(rows))
-            sound &= heads["__sizes"].sum(axis=1, dtype=np.int64) + least == sizes
-        if not sound.all():
-            heads = heads.copy()
-            heads[~sound] = np.zeros((), self.head)
-        return rows, heads, sound
-
-
-@lru_cache(maxsize=1024)
-def _layout(view: FeatureView) -> _Layout:
-    digest = hashlib.sha256(f"{FORMAT}:{view.digest}".encode()).digest()
-    cells = [(name, cell_type(dtype)) for name, dtype in view.features.items() if is_fixed(dtype)]
-    streams = sum(stream_count(dtype) for dtype in view.features.values() if not is_fixed(dtype))
-    # Names with two underscores in front are reserved: no feature's name is one of ours.
-    start = [
-        ("__checksum", "<u4"),
-        ("__tag", "<u4"),
-        ("__order", ">u8", (3,)),
-        ("__flags", "u1", ((len(view.features) + 7) // 8,)),
-    ]
-    head = np.dtype([*start, *cells, ("__sizes", "<u4", (streams,))])
-    return _Layout(int.from_bytes(digest[:4], "little"), head, pa.schema(list(view.features.items())), streams > 0)
-
-
 def _sealed(heads: Cells, streams: Sequence[Sequence[bytes]]) -> list[bytes]:
     """Return each head with its pieces of the streams behind it and its checksum in front."""
-    packed, size = heads.tobytes(), heads.dtype.itemsize
-    bodies = [packed[end - size + 4 : end] for end in range(size, len(packed) + 1, size)]
-    if streams:
-        bodies = [b"".join(parts) for parts in zip(bodies, *streams, strict=True)]
+    if not streams:
+        heads["__checksum"] = checksums(heads)
+        return _cut(heads, 0)
+    bodies = [b"".join(parts) for parts in zip(_cut(heads, 4), *streams, strict=True)]
     return [_CHECKSUM.pack(zlib.crc32(body)) + body for body in bodies]
+
+
+def _cut(rows: Cells, start: int) -> list[bytes]:
+    """Return each row's bytes from a place on."""
+    data, size = rows.tobytes(), rows.dtype.itemsize
+    return [data[end - size + start : end] for end in range(size, len(data) + 1, size)]
 
 
 def _taken(rows: Sequence[bytes], heads: Cells) -> list[Pieces]:
@@ -213,18 +200,6 @@ def _taken(rows: Sequence[bytes], heads: Cells) -> list[Pieces]:
         cuts = zip(rows, (stop - sizes[:, place]).tolist(), stop.tolist(), strict=True)
         taken.append(Pieces(b"".join([row[a:b] for row, a, b in cuts]), sizes[:, place]))
     return taken
-
-
-def _key_part(array: pa.Array) -> list[bytes | None]:
-    if not is_fixed(array.type):
-        values = array.cast(pa.binary()).to_pylist()
-        return [None if v is None else len(v).to_bytes(4, "big") + v for v in values]
-    cells, valid = to_cells(array)
-    size = cells.dtype.itemsize
-    # Big-endian, so that neighbouring numbers are neighbours in a store that sorts its keys.
-    data = cells.view(np.uint8).reshape(-1, size)[:, ::-1].tobytes()
-    pieces: list[bytes | None] = [data[i : i + size] for i in range(0, len(data), size)]
-    return pieces if valid.all() else [piece if ok else None for piece, ok in zip(pieces, valid, strict=True)]
 
 
 def _numbers(column: pa.ChunkedArray) -> Sizes:

@@ -6,13 +6,18 @@ puts at a fixed place so that a store's own script can compare it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
+
+import numpy as np
 
 ORDER = slice(8, 32)
 """Where a packed row carries `(event_time, a, seq)`: three big-endian 64-bit words with the sign bit
 flipped, so that comparing the 24 bytes from left to right compares the three numbers."""
+
+AVAILABLE = slice(16, 24)
+"""The second of those words: from when the row is available."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,90 @@ class OnlineWrite:
     collect_at: int | None = None
 
 
+@dataclass(frozen=True)
+class Recent:
+    """How a writer keeps recent rows beside the latest ones.
+
+    Attributes:
+        horizon: microseconds; rows that were available by then are kept only as far as one of them still wins.
+        keep: microseconds; how long after the last row became available nobody asks for the others any more.
+        complete: whether the writer brings every row that any moment from the horizon on may want.
+    """
+
+    horizon: int
+    keep: int
+    complete: bool
+
+
+def timeline_name(view: str) -> str:
+    """Return the name under which a store keeps a view's timelines, as if they were rows of another view."""
+    return f"{view}:recent"
+
+
+class OnlineRows(Sequence[OnlineWrite]):
+    """Packed rows column by column: a sequence of `OnlineWrite`s that nobody has to make one by one.
+
+    Attributes:
+        keys: each row's key.
+        rows: each packed row.
+        collect_at: each row's moment of collection; None where no row has one.
+    """
+
+    __slots__ = ("collect_at", "keys", "rows")
+
+    def __init__(
+        self, keys: Sequence[bytes], rows: Sequence[bytes], collect_at: Sequence[int | None] | None = None
+    ) -> None:
+        self.keys = keys
+        self.rows = rows
+        self.collect_at = collect_at
+
+    @classmethod
+    def of(cls, writes: Sequence[OnlineWrite]) -> OnlineRows:
+        """Return writes column by column; at no cost where they are already."""
+        if isinstance(writes, OnlineRows):
+            return writes
+        moments = [write.collect_at for write in writes]
+        return cls([write.key for write in writes], [write.row for write in writes], moments if any(moments) else None)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> OnlineWrite: ...
+    @overload
+    def __getitem__(self, index: slice) -> OnlineRows: ...
+    def __getitem__(self, index: int | slice) -> OnlineWrite | OnlineRows:
+        moments = None if self.collect_at is None else self.collect_at[index]
+        if isinstance(index, slice):
+            return OnlineRows(self.keys[index], self.rows[index], moments)  # type: ignore[arg-type]
+        return OnlineWrite(self.keys[index], self.rows[index], moments)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class PartialRead:
+    """What a read could find where a part of the store doesn't answer; `OnlineUnavailableError.partial` carries it.
+
+    Attributes:
+        rows: as `OnlineStore.read` returns them, None where unread.
+        unread: for each request, which of its keys couldn't be read, bool [keys]; None where all could.
+    """
+
+    rows: list[list[bytes | None]]
+    unread: list[np.ndarray[Any, np.dtype[np.bool_]] | None]
+
+
+@runtime_checkable
+class AwaitableReader(Protocol):
+    """An online store that can be read without blocking; others are read in a thread."""
+
+    async def read_async(
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None
+    ) -> list[list[bytes | None]]:
+        """Return what `OnlineStore.read` does."""
+        ...
+
+
 @runtime_checkable
 class OnlineStore(Protocol):
     """The latest row of each entity of each view.
@@ -44,24 +133,66 @@ class OnlineStore(Protocol):
     `OnlineStoreError` otherwise; both say which store and why.
     """
 
-    def write(self, view: str, rows: Sequence[OnlineWrite]) -> int:
-        """Compare-and-set each row; return how many were applied (the rest had lost to a newer one)."""
+    def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
+        """Compare-and-set each row; return how many were applied (the rest had lost to a newer one).
+
+        With `recent`, each row, applied or not, is merged into its entity's timeline as well
+        (`fs_core.online.timeline.merged`), in the same step, kept under `timeline_name(view)`, where
+        `read` finds it by the same key.
+        """
         ...
 
-    def read(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> list[list[bytes | None]]:
-        """Return the stored row of each key of each view, None where there is none, in one round trip."""
+    def read(
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None
+    ) -> list[list[bytes | None]]:
+        """Return the stored row of each key of each view, None where there is none, in one round trip.
+
+        Args:
+            requests: views with the keys wanted of each.
+            within: how many seconds to wait for the server at most, connecting and trying again included; None
+                for the store's own limit. A store that waits for no server may ignore it.
+
+        Raises:
+            DeadlineExceededError: it took longer than `within`.
+            OnlineUnavailableError: the store, or a part of it, doesn't answer.
+        """
+        ...
+
+    def scan(self, view: str) -> Iterator[OnlineRows]:
+        """Yield every row of the view in batches, with its key and without its moment of collection.
+
+        A row that is written or deleted meanwhile comes or doesn't; one may come twice.
+        Never blocks other clients for long.
+        """
+        ...
+
+    def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
+        """Delete the rows of these keys, and their timelines; return how many rows there were.
+
+        Args:
+            view: whose rows.
+            keys: which.
+            rows: delete only what is still these bytes, compared in the store; by default whatever is there.
+        """
         ...
 
     def watermark(self, view: str) -> str | None:
-        """Return what `set_watermark` kept for the view, None if nothing or if the rows are gone."""
+        """Return what `swap_watermark` kept for the view, None if nothing or if the rows are gone."""
         ...
 
-    def set_watermark(self, view: str, text: str) -> None:
-        """Keep a short text beside the view's rows, lost exactly when they are."""
+    def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
+        """Keep a short text beside the view's rows, lost exactly when they are, and tell whether that was done.
+
+        Args:
+            view: whose.
+            held: what must be kept still, None for nothing; compared in the store, so of several that
+                swap the same text one succeeds.
+            text: what to keep, not empty.
+        """
         ...
 
     def drop(self, view: str) -> int:
-        """Delete the view's rows and watermark; return how many rows there were.
+        """Delete the view's rows, timelines and watermark; return how many rows there were.
 
         Never blocks other clients for long.
         """

@@ -12,6 +12,7 @@ GROUP = "fs_core.online"
 """Entry points of this group add back-ends: the name is the URL's scheme, the value is called with
 `(url, project=..., directory=...)` and returns an `OnlineStore`."""
 
+# Each but `unix` with `+cluster` behind it too: see `fs_core.online.redis.places`.
 _REDIS = ("redis", "rediss", "unix", "valkey", "valkeys")
 
 
@@ -28,7 +29,7 @@ def open_online_store(url: str, *, project: str, directory: Path) -> OnlineStore
         from fs_core.online.sqlite import SQLiteOnlineStore
 
         return SQLiteOnlineStore(_sqlite_path(url, directory), project=project)
-    if scheme in _REDIS:
+    if scheme.removesuffix("+cluster") in _REDIS:
         from fs_core.online.redis import RedisOnlineStore
 
         return RedisOnlineStore(url, project=project)

@@ -13,11 +13,13 @@ from urllib.parse import quote
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
-from fs_core.online.contract import ORDER, OnlineWrite
+from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite, Recent, timeline_name
+from fs_core.online.timeline import merged
 from fs_core.permissions import may_write
 
 _BUSY_SECONDS = 10.0
 _KEYS_A_QUERY = 500
+_ROWS_A_SCAN = 5_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS online_rows (
@@ -34,6 +36,8 @@ _COMPARE_AND_SET = """
 INSERT INTO online_rows (project, view, key, ord, row) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (project, view, key) DO UPDATE SET ord = excluded.ord, row = excluded.row WHERE excluded.ord >= ord
 """
+
+_WATERMARK = "SELECT watermark FROM online_watermarks WHERE project = ? AND view = ?"
 
 
 class SQLiteOnlineStore:
@@ -58,37 +62,89 @@ class SQLiteOnlineStore:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(str(state["path"]), project=str(state["project"]))  # type: ignore[misc]
 
-    def write(self, view: str, rows: Sequence[OnlineWrite]) -> int:
+    def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
         """See `OnlineStore.write`."""
         if not rows:
             return 0
-        values = [(self._project, view, w.key, w.row[ORDER], w.row) for w in rows]
+        columns, project = OnlineRows.of(rows), self._project
+        values = [(project, view, key, row[ORDER], row) for key, row in zip(columns.keys, columns.rows, strict=True)]
         with self._transaction() as connection:
+            if recent is not None:
+                self._merge(connection, view, columns, recent)
             return connection.executemany(_COMPARE_AND_SET, values).rowcount
 
-    def read(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> list[list[bytes | None]]:
-        """See `OnlineStore.read`."""
+    def _merge(self, connection: sqlite3.Connection, view: str, rows: OnlineRows, recent: Recent) -> None:
+        """Merge rows into timelines, before they become the latest ones."""
+        name, keys = timeline_name(view), list(dict.fromkeys(rows.keys))
+        timelines = dict(zip(keys, self._read_view(connection, name, keys), strict=True))
+        latest = dict(zip(keys, self._read_view(connection, view, keys), strict=True))
+        for key, row in zip(rows.keys, rows.rows, strict=True):
+            timelines[key] = merged(timelines[key], latest[key], row, recent)
+        values = [(self._project, name, key, b"", timeline) for key, timeline in timelines.items()]
+        connection.executemany("INSERT OR REPLACE INTO online_rows VALUES (?, ?, ?, ?, ?)", values)
+
+    def read(
+        self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None
+    ) -> list[list[bytes | None]]:
+        """See `OnlineStore.read`; there is no server to wait for."""
+        del within
         with self._connection() as connection:
             return [self._read_view(connection, view, keys) for view, keys in requests]
 
     def watermark(self, view: str) -> str | None:
         """See `OnlineStore.watermark`."""
-        query = "SELECT watermark FROM online_watermarks WHERE project = ? AND view = ?"
         with self._connection() as connection:
-            found = connection.execute(query, (self._project, view)).fetchone()
+            found = connection.execute(_WATERMARK, (self._project, view)).fetchone()
         return None if found is None else str(found[0])
 
-    def set_watermark(self, view: str, text: str) -> None:
-        """See `OnlineStore.set_watermark`."""
+    def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
+        """See `OnlineStore.swap_watermark`."""
+        mine = (self._project, view)
         with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO online_watermarks VALUES (?, ?, ?)", (self._project, view, text))
+            found = connection.execute(_WATERMARK, mine).fetchone()
+            if (found[0] if found else None) != held:
+                return False
+            connection.execute("INSERT OR REPLACE INTO online_watermarks VALUES (?, ?, ?)", (*mine, text))
+            return True
+
+    def scan(self, view: str) -> Iterator[OnlineRows]:
+        """See `OnlineStore.scan`."""
+        last: bytes | None = None
+        while True:
+            beyond = "" if last is None else "AND key > ?"
+            query = f"SELECT key, row FROM online_rows WHERE project = ? AND view = ? {beyond} ORDER BY key LIMIT ?"
+            bounds = [] if last is None else [last]
+            with self._connection() as connection:
+                found = connection.execute(query, (self._project, view, *bounds, _ROWS_A_SCAN)).fetchall()
+            if not found:
+                return
+            last = found[-1][0]
+            yield OnlineRows([key for key, _ in found], [row for _, row in found])
+
+    def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
+        """See `OnlineStore.delete`."""
+        same = "" if rows is None else "AND row = ?"
+        doomed = [(key,) for key in keys] if rows is None else zip(keys, rows, strict=True)
+        values = [(self._project, view, *parts) for parts in doomed]
+        if not values:
+            return 0
+        query = f"DELETE FROM online_rows WHERE project = ? AND view = ? AND key = ? {same}"
+        with self._transaction() as connection:
+            deleted = connection.executemany(query, values).rowcount
+            timelines = [(self._project, timeline_name(view), key) for key in keys]
+            connection.executemany("DELETE FROM online_rows WHERE project = ? AND view = ? AND key = ?", timelines)
+        with self._connection() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the log holds what was there before
+        return deleted
 
     def drop(self, view: str) -> int:
         """See `OnlineStore.drop`."""
         mine = (self._project, view)
         with self._transaction() as connection:
             connection.execute("DELETE FROM online_watermarks WHERE project = ? AND view = ?", mine)
-            return connection.execute("DELETE FROM online_rows WHERE project = ? AND view = ?", mine).rowcount
+            delete = "DELETE FROM online_rows WHERE project = ? AND view = ?"
+            connection.execute(delete, (self._project, timeline_name(view)))
+            return connection.execute(delete, mine).rowcount
 
     def close(self) -> None:
         """See `OnlineStore.close`."""
@@ -157,6 +213,7 @@ class SQLiteOnlineStore:
                 with attempt:
                     connection.execute("PRAGMA journal_mode=WAL")
                     connection.execute("PRAGMA synchronous=NORMAL")
+                    connection.execute("PRAGMA secure_delete=ON")  # what must be forgotten is overwritten
                     connection.executescript(_SCHEMA)
         except BaseException:
             connection.close()

@@ -260,5 +260,8 @@ def _create(engine: sa.Engine) -> None:
         with attempt, engine.execution_options(fs_writes=True).begin() as connection:
             metadata.create_all(connection)
             if connection.execute(sa.select(settings.c.name)).first() is None:
-                first = {"schema": str(SCHEMA_VERSION), "project": secrets.token_hex(8), "generation": "0"}
+                # Short, since it is a part of every key of an online store: two of a thousand projects meet by chance
+                # once in five hundred million.
+                project = secrets.token_urlsafe(6)
+                first = {"schema": str(SCHEMA_VERSION), "project": project, "generation": "0"}
                 connection.execute(settings.insert(), [{"name": n, "value": v} for n, v in first.items()])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from fs_core import configuration
 from fs_core.store.documenting import Documenting
 from fs_core.store.keeping import Keeping
+from fs_core.store.maintaining import Maintaining
+from fs_core.store.reading import Reading
 from fs_core.store.retrieving import Retrieving
 from fs_core.store.serving import Serving
 from fs_core.store.versioning import Versioning
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from fs_core.catalogue import Built
 
 
-class FeatureStore(Documenting, Versioning, Writing, Retrieving, Keeping, Serving):
+class FeatureStore(Documenting, Versioning, Writing, Retrieving, Keeping, Serving, Reading, Maintaining):
     """Definitions, history and latest values of features, behind one rule.
 
     An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may
@@ -32,6 +34,7 @@ class FeatureStore(Documenting, Versioning, Writing, Retrieving, Keeping, Servin
         online: `"sqlite"` (embedded, the default) or a URL such as `"redis://localhost:6379/0"`.
         offline: `"delta"` (Delta tables in the directory, the default) or the URL of a plugin.
         registry: `"sqlite"` (embedded, the default) or any SQLAlchemy URL.
+        deadline: how long an online read may take, such as `"20ms"`; 50 ms by default.
         clock: what tells the moment of a push or read; for tests.
 
     Raises:
@@ -46,6 +49,7 @@ class FeatureStore(Documenting, Versioning, Writing, Retrieving, Keeping, Servin
         online: str | None = None,
         offline: str | None = None,
         registry: str | None = None,
+        deadline: str | None = None,
     ) -> FeatureStore:
         """Make a store whose directory remembers its settings, so that the directory alone opens it again.
 
@@ -54,7 +58,8 @@ class FeatureStore(Documenting, Versioning, Writing, Retrieving, Keeping, Servin
         """
         from pathlib import Path
 
-        configuration.save(Path(directory).expanduser(), online=online, offline=offline, registry=registry)
+        settings = {"online": online, "offline": offline, "registry": registry, "deadline": deadline}
+        configuration.save(Path(directory).expanduser(), **settings)
         store = cls(directory)
         _ = store.registry.project
         return store

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
@@ -19,16 +20,19 @@ if TYPE_CHECKING:
     from fs_core.online.contract import OnlineStore
     from fs_core.registry import Registry
 
+T = TypeVar("T")
+
 _PLAN_SECONDS = 1.0  # how long a resolved request is used before the registry is asked whether it changed
 
 
 class _Plan(NamedTuple):
-    """A resolved request: for which state of the registry, when that was last checked, and what of it is retired."""
+    """A resolved request: for which state of the registry, when that was last checked, and what follows from it."""
 
     selection: Selection
     generation: int
     checked: float
     retired: tuple[str, ...]
+    compiled: dict[str, Any]
 
 
 class Parts:
@@ -41,11 +45,15 @@ class Parts:
         online: str | None = None,
         offline: str | None = None,
         registry: str | None = None,
+        deadline: str | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._configuration = configuration.load(directory, online=online, offline=offline, registry=registry)
+        self._configuration = configuration.load(
+            directory, online=online, offline=offline, registry=registry, deadline=deadline
+        )
         self._clock = clock or Clock()
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
+        self._caches: dict[int, Any] = {}
         _make(self._configuration.directory)
 
     @property
@@ -91,6 +99,11 @@ class Parts:
         reference = Reference.parse(ref if isinstance(ref, str) else ref.ref)
         return self.registry.view(reference.name, reference.selector)
 
+    @cached_property
+    def _deadline(self) -> float:
+        """How long an online read may take unless the call says otherwise, seconds."""
+        return configuration.deadline_seconds(self._configuration.deadline)
+
     def select(self, features: Features, *, full_names: bool = False) -> Selection:
         """Resolve what a caller asks for; the last resolution is reused while the registry hasn't changed.
 
@@ -99,6 +112,19 @@ class Parts:
             NameClashError: two features would carry one name.
         """
         return self._plan(features, full_names).selection
+
+    def _compiled(self, features: Features, full_names: bool, what: Callable[[Selection], T]) -> T:
+        """Return what `what` makes of a resolved request, made anew when the registry has changed."""
+        plan = self._plan(features, full_names)
+        made: T | None = plan.compiled.get(what.__qualname__)
+        if made is None:
+            made = plan.compiled[what.__qualname__] = what(plan.selection)
+        return made
+
+    def _is_planned(self, features: Features, full_names: bool) -> bool:
+        """Tell whether a request is resolved without asking the registry."""
+        plan = self._plans.get((as_list(features), full_names))
+        return plan is not None and time.monotonic() - plan.checked < _PLAN_SECONDS
 
     def _plan(self, features: Features, full_names: bool) -> _Plan:
         asked = (as_list(features), full_names)
@@ -110,7 +136,7 @@ class Parts:
             plan = plan._replace(checked=moment)
         else:
             selection = select(self.registry, features, full_names=full_names)
-            plan = _Plan(selection, generation, moment, self._retired_of(features, selection))
+            plan = _Plan(selection, generation, moment, self._retired_of(features, selection), {})
         self._plans[asked] = plan
         return plan
 
@@ -150,12 +176,17 @@ class Parts:
         urls = self._configuration.urls
         secret = [name for name, url in urls.items() if configuration.has_password(url)]
         kept = {n: configuration.without_password(url) if n in secret else url for n, url in urls.items()}
-        return {"directory": os.fspath(self._configuration.directory), "urls": kept, "secret": secret}
+        return {
+            "directory": os.fspath(self._configuration.directory),
+            "urls": kept,
+            "secret": secret,
+            "deadline": self._configuration.deadline,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         known = {name: os.environ.get(f"FS_{name.upper()}") for name in state["secret"]}
         urls = {name: known.get(name) or url for name, url in state["urls"].items()}
-        self.__init__(state["directory"], **urls)  # type: ignore[misc]
+        self.__init__(state["directory"], **urls, deadline=state["deadline"])  # type: ignore[misc]
 
 
 def _make(directory: Any) -> None:

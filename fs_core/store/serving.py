@@ -1,22 +1,20 @@
-"""Serving the latest rows."""
+"""Filling the online store."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import ConfigurationError, NotOnlineError
-from fs_core.selection import Features, Selection
+from fs_core.errors import ConfigurationError
 from fs_core.store.parts import Parts
 from fs_core.times import Moment, micros
 
 if TYPE_CHECKING:
     from fs_core.materialization import Materialized
-    from fs_core.serving import Fallback, FeatureVectors
 
 
 class Serving(Parts):
-    """Filling the online store, and reading it."""
+    """Filling the online store."""
 
     def materialize(
         self, *views: str | FeatureView, until: Moment | None = None, rebuild: bool = False
@@ -60,44 +58,3 @@ class Serving(Parts):
         kept = [view for view in registered if (view.name, view.version) not in retired]
         latest = {view.storage_name: view for view in kept if isinstance(view, FeatureView)}
         return [view for view in latest.values() if view.online]
-
-    def get_online_features(
-        self,
-        features: Features,
-        entities: Any,
-        *,
-        at: Moment | None = None,
-        fallback: Fallback = None,
-        full_names: bool = False,
-    ) -> FeatureVectors:
-        """Return the features of entities as the as-of rule gives them now, or at `at`.
-
-        Args:
-            features: a service, a reference, or a list of references.
-            entities: key columns: a mapping of names to sequences, an Arrow table, a data frame, or a
-                list of dicts.
-            at: the moment of the read. The online store answers if what it holds was available then.
-            fallback: `"offline"` lets history answer what the online store can't.
-            full_names: name columns `view__feature`.
-
-        Raises:
-            NotOnlineError, OnlineUnavailableError, MomentNotOnlineError, CorruptRowError: the online
-                store can't answer, and no fallback is allowed.
-            NotOnlineError: a view or service is retired; its online rows are no longer kept up to date.
-            SchemaError: a key column is missing or of another type.
-        """
-        from fs_core.serving import OnlineReader
-
-        selection = self._served(features, full_names=full_names)
-        reader = OnlineReader(self.online, self.offline, selection, fallback)
-        return reader.read(entities, at=None if at is None else micros(at), now=self._clock.now())
-
-    def _served(self, features: Features, *, full_names: bool) -> Selection:
-        """Resolve what is to be served; refuse what is retired, for it would be served ever older rows."""
-        plan = self._plan(features, full_names)
-        if plan.retired:
-            raise NotOnlineError(
-                f"{', '.join(map(repr, plan.retired))} is retired and not served. Ask for another version, or take it "
-                "back: store.retire(ref, undo=True), then materialize."
-            )
-        return plan.selection

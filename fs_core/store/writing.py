@@ -88,7 +88,7 @@ class Writing(Parts):
         if target.online:
             ready = written.filter(pc.less_equal(written[AVAILABLE_AT].cast(pa.int64()), now))
             try:
-                send(target, self.online, ready)
+                send(target, self.online, ready, now=now)
             except OnlineStoreError as error:
                 error.add_note("The pushed rows are safe in history; materialize brings them online.")
                 raise

@@ -128,8 +128,10 @@ class OfflineStoreSuite:
             # Any order: a later run may stand at an earlier moment.
             for ticks, offset in data.draw(st.lists(_MOMENTS, max_size=2)) if batch else [(99, 0)]:
                 until = scenario.scale.micros(ticks, offset)
-                found, since = store.winners(view, until=until, since=since)
-                assert since.until == until
+                run = store.winners(view, until=until, since=since)
+                found, total, since = run.rows.read_all(), run.total, run.watermark
+                assert (since.until, total) == (until, found.num_rows)
+                assert found[SEQ].to_pylist() == sorted(found[SEQ].to_pylist())
                 assert found.schema.equals(history_schema(view))
                 _compare_and_set(view, online, _available(found, written, until))
                 _compare_and_set(view, expected, oracle_winners(view, written, until))
@@ -145,10 +147,116 @@ class OfflineStoreSuite:
         scenario = _drawn(data)
         store.append(scenario.view, scenario.history)
         first, later = sorted(scenario.scale.micros(*data.draw(_MOMENTS)) for _ in range(2))
-        _, since = store.winners(scenario.view, until=first)
-        found, _ = store.winners(scenario.view, until=later, since=since)
+        since = store.winners(scenario.view, until=first).watermark
+        found = store.winners(scenario.view, until=later, since=since).rows.read_all()
         became = [row for row in scenario.history.to_pylist() if first < micros_of(row[AVAILABLE_AT]) <= later]
         assert_rows(found, oracle_winners(scenario.view, became, later), history_types(scenario.view))
+
+    @_examples(25)
+    @given(data=st.data())
+    def test_winners_go_on_where_they_stopped(self, store: OfflineStore, data: st.DataObject) -> None:
+        """A run that stopped after some row has the rest to come, whatever was written meanwhile."""
+        scenario = _drawn(data)
+        view, batches = scenario.view, _batches(data, scenario.history)
+        first, until = sorted(scenario.scale.micros(*data.draw(_MOMENTS)) for _ in range(2))
+        since = None
+        for batch in batches[:1]:
+            store.append(view, batch)
+            since = data.draw(st.sampled_from([None, store.winners(view, until=first).watermark]))
+        for batch in batches[1:2]:
+            store.append(view, batch)
+        whole = store.winners(view, until=until, since=since)
+        rows = whole.rows.read_all()
+        for batch in batches[2:]:
+            store.append(view, batch)
+        for taken in range(rows.num_rows + 1):
+            after = rows[SEQ][taken - 1].as_py() if taken else None
+            rest = store.winners(view, until=until, since=since, snapshot=whole.watermark.snapshot, after=after)
+            assert (rest.total, rest.watermark) == (rows.num_rows - taken, whole.watermark)
+            assert [bits(row) for row in rest.rows.read_all().to_pylist()] == [
+                bits(r) for r in rows.to_pylist()[taken:]
+            ]
+
+    def test_many_winners_come_in_batches(self, store: OfflineStore) -> None:
+        """The rows of many entities come as several batches, none of them large; a reader may stop early."""
+        store.append(counter, counted(range(50_000)))
+        run = store.winners(counter, until=10**6)
+        sizes = [batch.num_rows for batch in run.rows]
+        assert (sum(sizes), run.total) == (50_000, 50_000)
+        assert max(sizes) <= 20_000
+        assert store.winners(counter, until=10**6).rows.read_next_batch().num_rows > 0
+
+    @_examples(30)
+    @given(data=st.data())
+    def test_erasing_takes_an_entity_and_nothing_else(self, store: OfflineStore, data: st.DataObject) -> None:
+        """Its rows are gone from every file; the others', states without it and winners of others are as before."""
+        scenario = _drawn(data)
+        view = scenario.view
+        states = [store.snapshot(view), *(store.append(view, batch) for batch in _batches(data, scenario.history))]
+        before = [store.read(view, snapshot=state).to_pylist() for state in states]
+        doomed = data.draw(st.sampled_from(scenario.keys))
+        some = data.draw(st.integers(1, len(view.keys)))  # a view of several entities may lose rows by one of them
+        names = list(view.keys)[:some]
+        keys = pa.table({n: pa.array([v], view.keys[n]) for n, v in zip(names, doomed, strict=False)})
+
+        def is_doomed(row: Any) -> bool:
+            return all(bits(row[n]) == bits(v) for n, v in zip(names, keys.to_pylist()[0].values(), strict=True))
+
+        gone = [row for row in before[-1] if is_doomed(row)]
+        assert store.traces(view, keys) >= len(gone)
+        assert store.erase(view, keys).rows == len(gone)
+        assert store.traces(view, keys) == 0
+        stay = [bits(row) for row in before[-1] if not is_doomed(row)]
+        assert [bits(row) for row in store.read(view).to_pylist()] == stay
+        for state, rows in zip(states, before, strict=True):
+            if not any(map(is_doomed, rows)):
+                assert [bits(row) for row in store.read(view, snapshot=state).to_pylist()] == [bits(r) for r in rows]
+            elif state != store.snapshot(view):
+                with pytest.raises(OfflineStoreError, match="can't be made again"):
+                    store.read(view, snapshot=state)
+        until = scenario.scale.micros(99)
+        found = store.winners(view, until=until).rows.read_all()
+        rest = [row for row in before[-1] if not is_doomed(row)]
+        assert_rows(found, oracle_winners(view, rest, until), history_types(view))
+        spine = data.draw(spines(scenario, max_rows=12))
+        expected = oracle_as_of(view, rest, spine.to_pylist(), list(view.features))
+        assert_rows(store.as_of(view, spine, list(view.features)), expected, as_of_types(view, list(view.features)))
+        assert store.erase(view, keys).rows == 0
+
+    @_examples(25)
+    @given(data=st.data())
+    def test_winners_and_what_came_recently(self, store: OfflineStore, data: st.DataObject) -> None:
+        """With a recent moment, its winners and all that became available since come too, each row once."""
+        scenario = _drawn(data)
+        view = scenario.view
+        _append_all(store, view, _batches(data, scenario.history))
+        recent, until = sorted(scenario.scale.micros(*data.draw(_MOMENTS)) for _ in range(2))
+        rows = scenario.history.to_pylist()
+        wanted = {row[SEQ]: row for moment in (recent, until) for row in oracle_winners(view, rows, moment)}
+        wanted |= {row[SEQ]: row for row in rows if recent < micros_of(row[AVAILABLE_AT]) <= until}
+        found = store.winners(view, until=until, recent=recent)
+        assert found.total == len(wanted)
+        assert_rows(found.rows.read_all(), [wanted[seq] for seq in sorted(wanted)], history_types(view))
+
+    @_examples(20)
+    @given(data=st.data())
+    def test_winners_of_some_entities(self, store: OfflineStore, data: st.DataObject) -> None:
+        """Asked for some entities only, the winners are theirs."""
+        scenario = _drawn(data)
+        view = scenario.view
+        store.append(view, scenario.history)
+        until = scenario.scale.micros(*data.draw(_MOMENTS))
+        chosen = data.draw(st.lists(st.sampled_from(scenario.keys), unique_by=repr, max_size=2))
+        columns = {n: pa.array([key[i] for key in chosen], t) for i, (n, t) in enumerate(view.keys.items())}
+        wanted = {bits(list(row.values())) for row in pa.table(columns).to_pylist()}
+        found = store.winners(view, until=until, entities=pa.table(columns))
+        expected = [
+            row
+            for row in oracle_winners(view, scenario.history.to_pylist(), until)
+            if bits([row[key] for key in view.keys]) in wanted
+        ]
+        assert found.total == len(expected)
+        assert_rows(found.rows.read_all(), expected, history_types(view))
 
     def test_nothing_written(self, store: OfflineStore) -> None:
         """Before the first write there is an empty state, in which everything is missing."""
@@ -158,15 +266,16 @@ class OfflineStoreSuite:
         found = store.as_of(counter, spine, ["value"])
         assert found[STATUS].to_pylist() == ["missing", "missing"]
         assert found.schema.types == [pa.int64(), MICROSECONDS, pa.string()]
-        rows, watermark = store.winners(counter, until=9)
-        assert (rows.num_rows, watermark) == (0, Watermark(EMPTY, 9))
+        nothing = store.winners(counter, until=9)
+        assert nothing.rows.schema.equals(history_schema(counter))
+        assert (nothing.rows.read_all().num_rows, nothing.total, nothing.watermark) == (0, 0, Watermark(EMPTY, 9))
 
     def test_what_was_empty_stays_empty(self, store: OfflineStore) -> None:
         """The empty state can be asked for after writes, and a watermark on it covers nothing."""
         store.append(counter, counted(range(2)))
         spine = pa.table({"thing": [1], TIME: moments([5])})
         assert store.as_of(counter, spine, ["value"], snapshot=EMPTY)[STATUS].to_pylist() == ["missing"]
-        assert store.winners(counter, until=9, since=Watermark(EMPTY, 9))[0].num_rows == 2
+        assert store.winners(counter, until=9, since=Watermark(EMPTY, 9)).total == 2
 
     def test_an_empty_spine(self, store: OfflineStore) -> None:
         """A spine without rows gives no rows, in the right types."""

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fs_core.online.contract import ORDER, OnlineStore, OnlineWrite
+from fs_core.online.contract import ORDER, OnlineStore, OnlineWrite, Recent, timeline_name
+from fs_core.online.timeline import merged
 
 Order = tuple[int, int, int]
 
@@ -174,14 +175,92 @@ class OnlineStoreSuite:
         """A watermark is kept for its view, replaced, left alone by rows, and lost with them."""
         view, other = new_view(), new_view()
         assert store.watermark(view) is None
+        held = None
         for text in ("first", '{"snapshot": 7, "wörd": "日本"}'):
-            store.set_watermark(view, text)
+            assert store.swap_watermark(view, held, text)
             assert store.watermark(view) == text
+            held = text
         store.write(view, [OnlineWrite(b"e", packed((1, 1, 1)))])
         assert store.watermark(view) is not None
         assert store.watermark(other) is None
         assert store.drop(view) == 1
         assert store.watermark(view) is None
+
+    def test_a_watermark_is_swapped_for_what_it_was(self, store: OnlineStore) -> None:
+        """A swap whose held text isn't what is kept changes nothing and says so."""
+        view = new_view()
+        assert not store.swap_watermark(view, "anything", "new")
+        assert store.watermark(view) is None
+        assert store.swap_watermark(view, None, "new")
+        for wrong in (None, "old", "ne", "new "):
+            assert not store.swap_watermark(view, wrong, "newer")
+        assert store.watermark(view) == "new"
+
+    def test_of_many_swaps_one_succeeds(self, store: OnlineStore) -> None:
+        """Threads that swap the same text: each step is made by one of them."""
+        view = new_view()
+
+        def climb(_: int) -> int:
+            steps = 0
+            for number in range(20):
+                held = None if number == 0 else str(number - 1)
+                steps += store.swap_watermark(view, held, str(number))
+                while int(store.watermark(view) or -1) < number:
+                    pass
+            return steps
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(climb, range(4))) == 20
+
+    @_examples(60)
+    @given(
+        orders=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=8),
+        data=st.data(),
+    )
+    def test_timelines(self, store: OnlineStore, orders: list[Order], data: st.DataObject) -> None:
+        """However rows arrive and horizons move, a timeline is what merging them one by one gives."""
+        view, key = new_view(), b"e"
+        kept: bytes | None = None
+        latest: bytes | None = None
+        later = time.time_ns() // 1000 + 3_600_000_000  # or a server may collect it at once
+        if data.draw(st.booleans()):  # a row from before timelines were kept
+            latest = packed((later, later + 1, 9), b"old")
+            store.write(view, [OnlineWrite(key, latest)])
+        for event_time, available_at, seq in orders:
+            row = packed((later + event_time, later + available_at, seq), bytes([event_time, available_at, seq]))
+            recent = Recent(later + data.draw(st.integers(-1, 9)), 10, data.draw(st.booleans()))
+            kept = merged(kept, latest, row, recent)
+            latest = max(latest or row, row, key=lambda held: held[ORDER])
+            store.write(view, [OnlineWrite(key, row)], recent=recent)
+            assert store.read([(view, [key])]) == [[latest]]
+            (found,) = store.read([(timeline_name(view), [key])])[0]
+            assert found is not None
+            assert _entries_of(found) == _entries_of(kept)
+        assert [part.keys for part in store.scan(view)] == [[key]]
+        assert store.delete(view, [key]) == 1
+        assert store.read([(timeline_name(view), [key])]) == [[None]]
+
+    @pytest.mark.parametrize("count", [0, 1, 12_345])
+    def test_scan(self, store: OnlineStore, count: int) -> None:
+        """A scan yields every row of its view with its key, however many there are, and no other view's."""
+        view, other = new_view(), new_view()
+        keys = [*_AWKWARD, *(number.to_bytes(3, "big") for number in range(count))][:count]
+        store.write(view, [OnlineWrite(key, packed((1, 1, 1), key)) for key in keys])
+        store.write(other, [OnlineWrite(b"other", packed((1, 1, 1)))])
+        found = [(key, row) for part in store.scan(view) for key, row in zip(part.keys, part.rows, strict=True)]
+        assert dict(found) == {key: packed((1, 1, 1), key) for key in keys}
+
+    def test_delete(self, store: OnlineStore) -> None:
+        """Rows go by key, or only where they are still what the caller saw; others stay."""
+        view, keys = new_view(), _AWKWARD
+        store.write(view, [OnlineWrite(key, packed((1, 1, 1), key)) for key in keys])
+        assert store.delete(view, [keys[0], b"never written"]) == 1
+        seen = [packed((1, 1, 1), keys[1]), packed((1, 1, 1), b"something else")]
+        assert store.delete(view, keys[1:3], seen) == 1
+        assert store.read([(view, keys)])[0][:3] == [None, None, packed((1, 1, 1), keys[2])]
+        assert store.delete(view, []) == 0
+        assert store.delete(view, keys) == len(keys) - 2
+        assert store.write(view, [OnlineWrite(keys[0], packed((0, 0, 0)))]) == 1
 
     def test_drop(self, store: OnlineStore) -> None:
         """Dropping a view takes its rows and order with them, counts them, and touches no other view."""
@@ -190,7 +269,7 @@ class OnlineStoreSuite:
         keys = [*_AWKWARD, *(number.to_bytes(3, "big") for number in range(3000))]
         for name in (view, other):
             store.write(name, [OnlineWrite(key, packed((9, 9, 9))) for key in keys])
-        store.set_watermark(other, "kept")
+        store.swap_watermark(other, None, "kept")
         assert store.drop(view) == len(keys)
         assert store.drop(view) == 0
         assert store.read([(view, keys), (other, keys)]) == [[None] * len(keys), [packed((9, 9, 9))] * len(keys)]
@@ -278,6 +357,12 @@ def packed(order: Order, payload: bytes = b"") -> bytes:
     row = b"\x80" * ORDER.start + words + payload
     assert row[ORDER] == words
     return row
+
+
+def _entries_of(timeline: bytes) -> tuple[bytes, list[bytes]]:
+    """Return a timeline's head and its entries, whose order says nothing; they are equally long here."""
+    size = 4 + 32 + 3
+    return timeline[:20], sorted(timeline[start : start + size] for start in range(20, len(timeline), size))
 
 
 def versioned(number: int) -> bytes:

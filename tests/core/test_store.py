@@ -195,7 +195,7 @@ def _use_without_permission(place: Path) -> tuple[list[Any], list[type]]:
     attempts = [
         lambda: store.apply(counter(version="2.0.0", ttl="1d")),
         lambda: store.write("counter", rows(3)),
-        lambda: store.online.set_watermark("v", "x"),
+        lambda: store.online.swap_watermark("v", None, "x"),
         lambda: FeatureStore(place / "another"),
     ]
     refusals = [_refused(attempt) for attempt in attempts]

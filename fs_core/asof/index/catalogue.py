@@ -95,6 +95,23 @@ class Catalogue:
                 if run.directory.name not in kept:
                     shutil.rmtree(run.directory, ignore_errors=True)
 
+    def clear(self, view: FeatureView) -> None:
+        """Remove every run of a view, after whoever is making one is done; any that can't be read too.
+
+        Raises:
+            OSError: the directory can't be written.
+        """
+        place = self._place(view)
+        if not place.exists():
+            return
+        with self._making(view):
+            for directory in [path for path in place.iterdir() if path.is_dir()]:
+                doomed = directory.rename(place / f"{_UNFINISHED}{uuid.uuid4().hex}")
+                shutil.rmtree(doomed)  # under a name by which no worker marks it as durable meanwhile
+                self._opened.pop(directory, None)
+        with self._guard:
+            self._remembered.clear()
+
     @contextmanager
     def _making(self, view: FeatureView) -> Iterator[None]:
         """Be the only one who makes runs of a view, after removing what a killed one left unfinished."""

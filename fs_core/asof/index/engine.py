@@ -59,6 +59,10 @@ class IndexEngine:
         if files and self._catalogue.writable():
             self._catalogue.make_anew(view, files)
 
+    def forget(self, view: FeatureView) -> None:
+        """See `AsOfEngine.forget`."""
+        self._catalogue.clear(view)
+
     def _runs(self, view: FeatureView, files: Sequence[str], rows: int) -> tuple[Run, ...] | None:
         runs = self._catalogue.runs(view, files)
         if runs is not None:

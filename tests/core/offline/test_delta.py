@@ -158,7 +158,7 @@ def test_a_lost_file(damaged: tuple[DeltaOfflineStore, Path]) -> None:
     with pytest.raises(OfflineStoreError, match=r"view 'counter:v1.0.0': can't search"):
         store.as_of(counter, SPINE, ["value"])
     with pytest.raises(OfflineStoreError, match=r"view 'counter:v1.0.0': can't read"):
-        store.winners(counter, until=5)
+        store.winners(counter, until=5).rows.read_all()
 
 
 def test_a_truncated_file(damaged: tuple[DeltaOfflineStore, Path]) -> None:
@@ -245,9 +245,9 @@ def test_winners_when_the_old_state_is_gone(tmp_path: Path) -> None:
     """A watermark on a state that isn't kept covers nothing: rather too many rows than too few."""
     store = DeltaOfflineStore(tmp_path)
     store.append(counter, counted([1, 2]))
-    found, watermark = store.winners(counter, until=9, since=Watermark(77, 9))
-    assert found["value"].to_pylist() == [1, 2]
-    assert watermark == Watermark(0, 9)
+    run = store.winners(counter, until=9, since=Watermark(77, 9))
+    assert run.rows.read_all()["value"].to_pylist() == [1, 2]
+    assert run.watermark == Watermark(0, 9)
 
 
 FORKED = """

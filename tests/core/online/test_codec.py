@@ -193,7 +193,7 @@ def test_no_rows(rows: list[None]) -> None:
     found.table.validate(full=True)
     assert (found.table.num_rows, found.found.tolist()) == (len(rows), [False] * len(rows))
     assert dict(zip(found.table.schema.names, found.table.schema.types, strict=True)) == view.features
-    assert RowCodec(view).encode(history_schema(view).empty_table()) == []
+    assert list(RowCodec(view).encode(history_schema(view).empty_table())) == []
 
 
 @given(scenario=scenarios(max_rows=6), data=st.data())

@@ -12,6 +12,7 @@ from fs_core.online.redis import RedisOnlineStore
 from fs_core.online.sqlite import SQLiteOnlineStore
 from fs_core.testing import OnlineStoreSuite
 from tests.servers import SERVERS, running_server
+from tests.topologies import cluster
 
 SECRET = "open sesame/&@"  # a test server's
 
@@ -46,5 +47,23 @@ class TestRedis(OnlineStoreSuite):
     def store(self, locked_url: str) -> Iterator[OnlineStore]:
         """A store on a server that asks for a password."""
         made = RedisOnlineStore(locked_url, project="p")
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a cluster of three nodes, of which it names one."""
+    with cluster("Valkey 9.1", tmp_path_factory.mktemp("cluster")) as nodes:
+        yield f"redis+cluster://127.0.0.1:{nodes[0].port}"
+
+
+class TestCluster(OnlineStoreSuite):
+    """Rows on a cluster keep every promise of `OnlineStore`."""
+
+    @pytest.fixture
+    def store(self, cluster_url: str) -> Iterator[OnlineStore]:
+        """A store that knows one node."""
+        made = RedisOnlineStore(cluster_url, project="p", timeout=5.0)
         yield made
         made.close()

@@ -48,7 +48,9 @@ def test_sqlite_urls_that_mean_nothing(url: str) -> None:
         opened(url)
 
 
-@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "valkeys", "unix", "Redis"])
+@pytest.mark.parametrize(
+    "scheme", ["redis", "rediss", "valkey", "valkeys", "unix", "Redis", "redis+cluster", "valkeys+cluster"]
+)
 def test_redis(scheme: str) -> None:
     """Every scheme of Redis and Valkey opens the Redis store, which shows no password."""
     store = opened(f"{scheme}://user:hunter2@host/0")

@@ -70,7 +70,7 @@ def test_projects_share_a_server(redis_url: str, server: redis.Redis) -> None:
     first, second = (RedisOnlineStore(redis_url, project=name) for name in ("p", "p.2"))
     for number, store in enumerate((first, second)):
         store.write("v-1", [OnlineWrite(b"e", packed((number, 0, 0)))])
-        store.set_watermark("v-1", str(number))
+        store.swap_watermark("v-1", store.watermark("v-1"), str(number))
     assert first.read([("v-1", [b"e"])]) == [[packed((0, 0, 0))]]
     assert first.drop("v-1") == 1
     assert second.read([("v-1", [b"e"])]) == [[packed((1, 0, 0))]]
@@ -119,7 +119,7 @@ def test_collection_is_the_server_s(online: RedisOnlineStore, server: redis.Redi
 def test_a_flush_takes_rows_and_watermarks(online: RedisOnlineStore, server: redis.Redis) -> None:
     """An emptied database has forgotten how far it was filled."""
     online.write("v-1", rows(1))
-    online.set_watermark("v-1", "here")
+    online.swap_watermark("v-1", None, "here")
     server.flushdb()
     assert online.watermark("v-1") is None
     assert online.read([("v-1", [b"e1"])]) == [[None]]
@@ -183,12 +183,12 @@ def calls(store: RedisOnlineStore) -> dict[str, Callable[[], Any]]:
         "read": lambda: store.read([("v-1", [b"e"])]),
         "write": lambda: store.write("v-1", rows(1)),
         "watermark": lambda: store.watermark("v-1"),
-        "set_watermark": lambda: store.set_watermark("v-1", "x"),
+        "swap_watermark": lambda: store.swap_watermark("v-1", None, "x"),
         "drop": lambda: store.drop("v-1"),
     }
 
 
-@pytest.mark.parametrize("method", ["read", "write", "watermark", "set_watermark", "drop"])
+@pytest.mark.parametrize("method", ["read", "write", "watermark", "swap_watermark", "drop"])
 def test_a_dead_server(method: str) -> None:
     """Where nobody listens, every call says so within a fraction of a second, naming the server and the way out."""
     store = RedisOnlineStore(f"redis://user:hunter2@127.0.0.1:{free_port()}/0", project="p")
@@ -229,7 +229,7 @@ def test_a_full_server(name: str) -> None:
         store = RedisOnlineStore(url, project="p")
         store.write("v-1", rows(1))
         client.config_set("maxmemory", 1000)
-        for call in (lambda: store.write("v-1", rows(2)), lambda: store.set_watermark("v-1", "x")):
+        for call in (lambda: store.write("v-1", rows(2)), lambda: store.swap_watermark("v-1", None, "x")):
             with pytest.raises(OnlineStoreError, match=r"out of memory.*maxmemory") as caught:
                 call()
             assert not isinstance(caught.value, OnlineUnavailableError)
@@ -253,7 +253,7 @@ def test_every_driver_error_is_ours(kind: type[Exception], monkeypatch: pytest.M
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(redis.Redis, "execute_command", fail)
+    monkeypatch.setattr(redis.Connection, "connect", fail)
     with pytest.raises(OnlineStoreError, match="somewhere") as caught:
         store.read([("v-1", [b"e"])])
     assert caught.value.__cause__ is error

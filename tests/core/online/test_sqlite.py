@@ -52,7 +52,7 @@ def test_projects_share_a_file(tmp_path: Path) -> None:
     first, second = (SQLiteOnlineStore(tmp_path / "online.db", project=name) for name in ("p", "q"))
     for number, store in enumerate((first, second)):
         store.write("v-1", row(number))
-        store.set_watermark("v-1", str(number))
+        store.swap_watermark("v-1", store.watermark("v-1"), str(number))
     assert first.drop("v-1") == 1
     assert (second.read([("v-1", [b"e"])]), second.watermark("v-1")) == ([[packed((1, 0, 0))]], "1")
     first.close()

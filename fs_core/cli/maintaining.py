@@ -1,0 +1,58 @@
+"""Commands that look after the online store, and forget: `verify`, `drop-online`, `forget`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import click
+
+from fs_core.cli.group import cli
+from fs_core.cli.output import Report
+from fs_core.cli.session import in_store
+from fs_core.store import FeatureStore
+
+
+@cli.command()
+@click.argument("view")
+@click.option("--repair", is_flag=True, help="Mend what differs.")
+@click.option("--evidence", type=click.IntRange(min=0), default=20, show_default=True, help="Show so many differences.")
+@in_store
+def verify(store: FeatureStore, view: str, repair: bool, evidence: int) -> Report:
+    """Compare every online row of VIEW with history; exit with 1 if any differs, mended or not."""
+    found = store.verify_online(view, repair=repair, evidence=evidence)
+    kinds = ", ".join(f"{count:,} {problem}" for problem, count in found.differences.items())
+    mended = f", {found.repaired:,} repaired" if found.repaired else ""
+    heading = f"{found.view}: {found.entities:,} entities, {found.online:,} rows online, "
+    heading += f"{found.total:,} differ ({kinds}){mended}" if found.total else "none differs"
+    rows = found.evidence.to_pylist()
+    data = {**dataclasses.asdict(dataclasses.replace(found, evidence=None)), "evidence": rows}
+    return Report(rows, heading=heading, data=data, code=int(found.total > 0))
+
+
+@cli.command("drop-online")
+@click.argument("view")
+@in_store
+def drop_online(store: FeatureStore, view: str) -> Report:
+    """Delete the online rows of a VIEW's version that is no longer served; history stays."""
+    rows = store.drop_online(view)
+    return Report(heading=f"{rows:,} online rows of {view} dropped", data={"view": view, "rows": rows})
+
+
+@cli.command()
+@click.argument("entity")
+@click.option("-e", "--entity", "keys", multiple=True, metavar="KEY=VALUE,...", help="Whom; once for each.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@in_store
+def forget(store: FeatureStore, entity: str, keys: Sequence[str], yes: bool) -> Report:
+    """Erase every row of some ENTITY's keys, from history with all its states, the index and the online store.
+
+    Training sets that were made from states with such rows can't be recreated afterwards.
+    """
+    from fs_core.cli.entities import table_of
+
+    wanted = table_of(keys, store.registry.entity(entity).keys, "Forget whom?")
+    if not yes:
+        click.confirm(f"Erase {wanted.num_rows:,} of entity {entity} for good?", abort=True, err=True)
+    done = [dataclasses.asdict(view) for view in store.forget(entity, wanted)]
+    return Report(done, heading="" if done else f"no view describes {entity}", data=done)

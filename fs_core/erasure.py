@@ -1,0 +1,115 @@
+"""Forgetting entities: out of history and all its states, the index, and the online store, with proof."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from fs_core.casting import cast_lossless
+from fs_core.definitions import Entity, FeatureView
+from fs_core.errors import FeatureStoreError, SchemaError, ValidationError, did_you_mean
+from fs_core.online.codec import RowCodec
+from fs_core.online.contract import timeline_name
+from fs_core.online.keys import unpack_keys
+from fs_core.online.progress import Filling
+
+if TYPE_CHECKING:
+    from fs_core.offline.contract import OfflineStore
+    from fs_core.online.contract import OnlineStore
+
+log = logging.getLogger("fs_core")
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was erased of one view, and read back to be gone.
+
+    Attributes:
+        view: the reference of one version of that meaning.
+        rows: rows erased from the newest state of history.
+        files: older files deleted because they held such rows; states that need them can't be read again.
+        online: rows deleted from the online store.
+    """
+
+    view: str
+    rows: int
+    files: int
+    online: int
+
+
+def keys_of(entity: Entity, table: pa.Table) -> pa.Table:
+    """Return an entity's key columns in its types.
+
+    Raises:
+        SchemaError: a column is missing or of another type.
+        ValidationError: a key is null.
+    """
+    columns = {}
+    for name, dtype in entity.keys.items():
+        if name not in table.column_names:
+            raise SchemaError(
+                f"the keys to forget have no column {name!r}, a key of entity {entity.ref!r}. Nothing was erased."
+                f"{did_you_mean(name, table.column_names)}"
+            )
+        columns[name] = cast_lossless(table[name], dtype, f"the keys to forget: column {name!r}")
+        if columns[name].null_count:
+            raise ValidationError(f"the keys to forget: column {name!r} holds a null. Nothing was erased.")
+    return pa.table(columns)
+
+
+def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: OnlineStore | None) -> Forgotten:
+    """Erase every row of some entities from one view, then read back that none is left.
+
+    History first: what is no longer there can't be brought online again. A run that fills the online store
+    meanwhile is told to start again. What was interrupted is finished by repeating it.
+
+    Args:
+        view: a view of these entities, perhaps among others.
+        keys: their key columns, in the view's types, without nulls.
+        offline: history.
+        online: the online store; None where the view isn't online.
+
+    Raises:
+        FeatureStoreError: rows were written again meanwhile.
+    """
+    erased = offline.erase(view, keys)
+    deleted = 0
+    if online is not None:
+        if online.watermark(view.storage_name) is not None:
+            Filling(view, online).renew()
+        for found in _online_keys(view, keys, online):
+            deleted += online.delete(view.storage_name, found)
+    left = offline.traces(view, keys)
+    left += 0 if online is None else sum(map(len, _online_keys(view, keys, online)))
+    if left:
+        raise FeatureStoreError(
+            f"view {view.ref!r}: {left} rows of what was to be forgotten are there still or again. "
+            "Stop what writes them, and repeat."
+        )
+    log.info("forgot %d rows and %d files of %s, %d online", erased.rows, erased.files, view.ref, deleted)
+    return Forgotten(view.ref, erased.rows, erased.files, deleted)
+
+
+def _online_keys(view: FeatureView, keys: pa.Table, online: OnlineStore) -> Iterator[Sequence[bytes]]:
+    """Yield the keys of these entities that have a row online, or a timeline: a row may be collected before it."""
+    codec = RowCodec(view)
+    doomed = set(zip(*(keys[column].to_pylist() for column in keys.column_names), strict=True))
+    for name in (view.storage_name, timeline_name(view.storage_name)):
+        if set(keys.column_names) == set(view.keys):
+            asked = [key for key in codec.keys(keys) if key is not None]
+            yield [key for key, row in zip(asked, online.read([(name, asked)])[0], strict=True) if row is not None]
+            continue
+        for part in online.scan(name):
+            there = unpack_keys(view.keys, part.keys)[0].select(keys.column_names)
+            rows = zip(*(there[column].to_pylist() for column in keys.column_names), strict=True)
+            yield [key for key, row in zip(part.keys, rows, strict=True) if row in doomed]
+
+
+def views_of(entity: str, views: Sequence[FeatureView]) -> Mapping[FeatureView, Entity]:
+    """Return one view of each meaning that describes an entity, alone or among others, and the entity as it has it."""
+    latest = {view.storage_name: view for view in views}
+    return {view: mine for view in latest.values() for mine in view.entities if mine.name == entity}

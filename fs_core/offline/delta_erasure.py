@@ -1,0 +1,122 @@
+"""Erasing entities from a Delta table: their rows from the newest state, and every older file that holds one.
+
+A file of an older state goes only if it holds such a row, so every state that doesn't need it can still be read.
+Rows are named by seq: what Delta's log says of a deletion stays for ever, and seqs are nobody's data.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable, PostCommitHookProperties
+
+from fs_core.asof import SEQ
+from fs_core.dtypes import storage_type
+from fs_core.offline.connection import connect, literal, quoted
+
+_SEQS_A_COMMIT = 5_000
+_FILES_A_QUERY = 500
+_UNFINISHED_SECONDS = 3600.0  # a file that no state names and that is older was left by a writer that died
+
+
+def seqs_of(files: Sequence[str], entities: pa.Table) -> list[int]:
+    """Return the seqs of entities' rows in some files, in order."""
+    found = [row[0] for rows in _search(files, entities, SEQ) for row in rows]
+    return sorted(int(seq) for seq in found)
+
+
+def holders(files: Sequence[str], entities: pa.Table) -> list[str]:
+    """Return which files hold a row of an entity."""
+    return sorted(str(row[0]) for rows in _search(files, entities, "DISTINCT filename") for row in rows)
+
+
+def delete_rows(place: Path, seqs: Sequence[int], hooks: PostCommitHookProperties) -> None:
+    """Commit states without these rows; files of earlier states stay."""
+    for start in range(0, len(seqs), _SEQS_A_COMMIT):
+        listed = ", ".join(str(seq) for seq in seqs[start : start + _SEQS_A_COMMIT])
+        DeltaTable(str(place)).delete(f"{SEQ} IN ({listed})", post_commithook_properties=hooks)
+
+
+def known_files(place: Path) -> set[str]:
+    """Return every file that any state ever named."""
+    named = set()
+    for entry in (place / "_delta_log").glob("*.json"):
+        for line in entry.read_text().splitlines():
+            added = json.loads(line).get("add")
+            if added:
+                named.add(f"{place}/{unquote(added['path'])}")
+    return named
+
+
+def present_files(place: Path) -> tuple[list[str], list[str]]:
+    """Return the files on disk that a state named, and the others that a writer left unfinished and whole."""
+    known = known_files(place)
+    present = sorted(str(path) for path in place.rglob("*.parquet") if "_delta_log" not in path.parts)
+    return [f for f in present if f in known], [f for f in present if f not in known and _is_whole(f)]
+
+
+def scrub_log(place: Path, files: Sequence[str]) -> None:
+    """Take the statistics of files that are to be erased out of the log: least and greatest values are values, too.
+
+    The states stay as they are: statistics are optional in the protocol, and nothing here searches by them.
+    Checkpoints repeat what entries say; since every entry is kept, they are made anew.
+    """
+    log, paths = place / "_delta_log", {Path(file).relative_to(place).as_posix() for file in files}
+    if not paths:
+        return
+    for entry in log.glob("*.json"):
+        lines = entry.read_text().splitlines()
+        scrubbed = [_without_statistics(line, paths) for line in lines]
+        if scrubbed != lines:
+            unfinished = entry.with_suffix(".scrubbed")
+            unfinished.write_text("\n".join(scrubbed) + "\n")
+            unfinished.replace(entry)
+    checkpoints = [*log.glob("*.checkpoint*.parquet"), *log.glob("_last_checkpoint")]
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)
+    if checkpoints:
+        DeltaTable(str(place)).create_checkpoint()
+
+
+def _without_statistics(line: str, paths: set[str]) -> str:
+    action = json.loads(line)
+    for kind in ("add", "remove"):
+        about = action.get(kind)
+        if about and about.get("stats") and unquote(about["path"]) in paths:
+            del about["stats"]
+            line = json.dumps(action, separators=(",", ":"))
+    return line
+
+
+def is_abandoned(file: str) -> bool:
+    """Tell whether no writer can be about to commit a file that no state names."""
+    return time.time() - Path(file).stat().st_mtime > _UNFINISHED_SECONDS
+
+
+def _search(files: Sequence[str], entities: pa.Table, wanted: str) -> Iterator[list[tuple[Any, ...]]]:
+    if not files or entities.num_rows == 0:
+        return
+    same = " AND ".join(f"history.{quoted(name)} = doomed.{quoted(name)}" for name in entities.column_names)
+    stored = pa.table({name: entities[name].cast(storage_type(entities[name].type)) for name in entities.column_names})
+    with connect() as connection:
+        connection.register("doomed", stored)
+        for start in range(0, len(files), _FILES_A_QUERY):
+            listed = ", ".join(literal(f) for f in files[start : start + _FILES_A_QUERY])
+            read = f"read_parquet([{listed}], hive_partitioning = false, filename = true)"
+            yield connection.sql(f"SELECT {wanted} FROM {read} AS history SEMI JOIN doomed ON {same}").fetchall()
+
+
+def _is_whole(file: str) -> bool:
+    with connect() as connection:
+        try:
+            connection.sql(f"SELECT count(*) FROM parquet_file_metadata({literal(file)})").fetchall()
+        except duckdb.Error:
+            return False  # still being written, or never finished: nobody reads it
+    return True

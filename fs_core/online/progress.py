@@ -1,0 +1,119 @@
+"""How far an online store has been filled, kept beside its rows and lost with them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import OnlineStoreError
+from fs_core.offline.contract import Watermark
+
+if TYPE_CHECKING:
+    from fs_core.online.contract import OnlineStore
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A true statement about a view's online rows.
+
+    Attributes:
+        life: names the rows' life from one emptying to the next; what is said of one isn't true of another.
+        reached: the state and moment that the rows stand at; None where no run was finished.
+        run: where a run stands that wasn't finished; None where there is none.
+        after: the last seq that the run has sent; None where it has sent nothing.
+    """
+
+    life: str
+    reached: Watermark | None
+    run: Watermark | None = None
+    after: int | None = None
+
+    def taken(self, last: int) -> Progress:
+        """Return the statement after the store took the run's rows up to a seq."""
+        return replace(self, after=last)
+
+    def finished(self) -> Progress:
+        """Return the statement after the store took all of the run's rows."""
+        return Progress(self.life, self.run)
+
+    def covers(self, other: Progress) -> bool:
+        """Tell whether this says of the same rows all that the other says."""
+        if self.reached is None or self.life != other.life:
+            return False
+        said = [mark for mark in (other.reached, other.run) if mark is not None]
+        return all(self.reached.snapshot >= mark.snapshot and self.reached.until >= mark.until for mark in said)
+
+    def to_text(self) -> str:
+        """Return the form in which an online store keeps it."""
+        kept = {"life": self.life, **(self.reached.to_dict() if self.reached else {})}
+        if self.run is not None:
+            kept |= {"run": self.run.to_dict(), "after": self.after}
+        return json.dumps(kept)
+
+    @classmethod
+    def from_text(cls, text: str) -> Progress:
+        """Return what `to_text` wrote."""
+        kept = json.loads(text)
+        reached = Watermark(kept["snapshot"], kept["until"]) if "until" in kept else None
+        run = Watermark(kept["run"]["snapshot"], kept["run"]["until"]) if "run" in kept else None
+        return cls(kept["life"], reached, run, kept.get("after"))
+
+
+def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
+    """Return the state and moment that a view's online rows stand at, None where no run was finished."""
+    text = online.watermark(view.storage_name)
+    return None if text is None else Progress.from_text(text).reached
+
+
+class Filling:
+    """One run's say about a view's online rows, beside that of others.
+
+    Every statement that is kept is true, whoever made it, as long as the rows live. So another run's may
+    be replaced, but never one of another life: who emptied the store meanwhile took our rows with it.
+    """
+
+    def __init__(self, view: FeatureView, online: OnlineStore) -> None:
+        self._view = view
+        self._online = online
+        text = online.watermark(view.storage_name)
+        while text is None:
+            born = Progress(secrets.token_hex(8), None).to_text()
+            done = online.swap_watermark(view.storage_name, None, born)
+            text = born if done else online.watermark(view.storage_name)
+        self._text = text
+
+    @property
+    def progress(self) -> Progress:
+        """What was said last."""
+        return Progress.from_text(self._text)
+
+    def keep(self, progress: Progress) -> None:
+        """Keep a statement, unless another run's says more.
+
+        Raises:
+            OnlineStoreError: the rows were emptied meanwhile, or lost by the server.
+        """
+        name, new = self._view.storage_name, progress.to_text()
+        while not self._online.swap_watermark(name, self._text, new):
+            text = self._online.watermark(name)
+            if text is None or Progress.from_text(text).life != progress.life:
+                raise OnlineStoreError(
+                    f"view {self._view.ref!r}: its online rows were dropped or lost while it was materialized. "
+                    "Materialize it again."
+                )
+            self._text = text
+            if Progress.from_text(text).covers(progress):
+                return
+        self._text = new
+
+    def renew(self) -> None:
+        """Begin another life with the same rows, so that runs which began before stop and start again."""
+        while True:
+            renewed = Progress(secrets.token_hex(8), self.progress.reached)
+            if self._online.swap_watermark(self._view.storage_name, self._text, renewed.to_text()):
+                self._text = renewed.to_text()
+                return
+            self._text = Filling(self._view, self._online)._text

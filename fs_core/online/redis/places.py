@@ -1,0 +1,109 @@
+"""Where servers are: what a URL says of hosts, credentials, TLS, and how the servers share the work.
+
+    redis://user:password@host:6379/0                one server; rediss:// with TLS
+    unix://user:password@/path/to/socket?db=0        ... behind a socket
+    redis://h1:26379,h2:26379/0?sentinel=name        the master that these Sentinels watch under a name
+    redis+cluster://h1:6379,h2:6379                  a cluster, of which these nodes know the others
+
+`valkey` may stand for `redis`. What follows the `?` are the driver's options, such as `ssl_ca_certs`.
+`sentinel_username` and `sentinel_password` are for the Sentinels themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from fs_core.errors import ConfigurationError, redact_url
+from fs_core.online.redis.driver import driver
+
+Address = tuple[str, int]
+"""Host and port; for a socket, its path and 0."""
+
+_PORTS = {"single": 6379, "sentinel": 26379, "cluster": 6379}
+_POOL_OPTIONS = ("max_connections", "timeout")
+
+
+@dataclass(frozen=True, repr=False)
+class Place:
+    """What a URL says.
+
+    Attributes:
+        kind: how the servers share the work.
+        seeds: the servers named: the one, the Sentinels, or some nodes of the cluster.
+        options: what the driver's connections take, credentials included; no host and port.
+        service: the name under which Sentinels watch the master.
+        sentinel_options: `options` for the Sentinels.
+    """
+
+    kind: Literal["single", "sentinel", "cluster"]
+    seeds: tuple[Address, ...]
+    options: dict[str, Any]
+    service: str = ""
+    sentinel_options: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Place({self.kind}, {self.seeds})"  # options hold passwords
+
+
+def parse(url: str, **defaults: Any) -> Place:
+    """Read a URL.
+
+    Args:
+        url: one of the forms above.
+        defaults: options that count where the URL doesn't say otherwise.
+
+    Raises:
+        ConfigurationError: the URL makes no sense, or contradicts itself.
+    """
+    try:
+        place = _parse(url, defaults)
+        place.options["connection_class"](**_options(place.options))  # connects to nothing, but reads the options
+    except (ValueError, TypeError, AttributeError, driver().RedisError) as error:
+        raise ConfigurationError(f"online URL {redact_url(url)} is not understood: {error}.") from None
+    return place
+
+
+def arguments(address: Address, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what a connection to a server is made with."""
+    given = _options(options)
+    return given if "path" in given else {**given, "host": address[0], "port": address[1]}
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: option for name, option in options.items() if name != "connection_class"}
+
+
+def _parse(url: str, defaults: dict[str, Any]) -> Place:
+    plain = re.sub("^valkey", "redis", url, flags=re.IGNORECASE)
+    scheme, _, rest = plain.partition("://")
+    scheme, _, sharing = scheme.lower().partition("+")
+    parts = urlsplit(f"{scheme}://{rest}")
+    login, at, hosts = parts.netloc.rpartition("@")
+    named = hosts.split(",")
+    first = f"{scheme}://{login}{at}{named[0]}{parts.path}?{parts.query}"
+    options = {"connection_class": driver().Connection, **defaults, **driver().connection.parse_url(first)}
+    options |= {"decode_responses": False, "protocol": 2}  # rows are bytes and no server speaks first, whatever is said
+    for name in (*_POOL_OPTIONS, "host", "port"):
+        options.pop(name, None)
+    service, login_options = options.pop("sentinel", ""), _sentinel_login(options)
+    kind: Literal["single", "sentinel", "cluster"] = "sentinel" if service else "cluster" if sharing else "single"
+    if sharing not in ("", "cluster") or (sharing and service):
+        raise ValueError("a URL names a cluster (redis+cluster://) or Sentinels (?sentinel=name), not both")
+    if kind == "single" and len(named) > 1:
+        raise ValueError("it names several servers; say redis+cluster://, or ?sentinel= and the master's name")
+    if kind == "cluster" and options.get("db"):
+        raise ValueError("a cluster has no databases but 0")
+    seeds = tuple(_address(host, _PORTS[kind]) for host in named) if scheme != "unix" else ((options["path"], 0),)
+    return Place(kind, seeds, options, service, {**options, **login_options, "db": 0} if service else None)
+
+
+def _sentinel_login(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
+
+
+def _address(host: str, port: int) -> Address:
+    parts = urlsplit(f"//{host}")
+    return parts.hostname or "localhost", parts.port or port

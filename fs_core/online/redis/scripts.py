@@ -1,0 +1,92 @@
+"""Running our scripts: on one server call by call, on a cluster many calls to each node at once."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from fs_core.online.redis.driver import driver
+
+if TYPE_CHECKING:
+    import redis
+
+Call = tuple[Sequence[bytes], Sequence[Any]]
+"""A call's keys, which share a slot, and its other arguments."""
+
+_TRIES = 4
+_PAUSE_SECONDS = 0.05  # while a cluster changes; doubled each time
+
+_SWAP = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+_DELETE = """
+local deleted = 0
+for i, key in ipairs(KEYS) do
+  if redis.call('GET', key) == ARGV[i] then deleted = deleted + redis.call('UNLINK', key) end
+end
+return deleted
+"""
+
+
+def run(client: redis.Redis, name: str, calls: Iterable[Call]) -> int:
+    """Call a script, `write`, `swap` or `delete`; return the sum of the replies."""
+    if is_cluster(client):
+        return _run_on_nodes(client, name, list(calls))
+    script = client.register_script(source(name))
+    return sum(int(script(keys=keys, args=args, client=client)) for keys, args in calls)
+
+
+def is_cluster(client: Any) -> bool:
+    """Tell whether keys of one call must share a slot."""
+    return isinstance(client, driver().RedisCluster)
+
+
+@cache
+def source(name: str) -> str:
+    """Return a script's text."""
+    if name == "write":
+        return resources.files("fs_core.online.redis").joinpath("compare_and_set.lua").read_text()
+    return {"swap": _SWAP, "delete": _DELETE}[name]
+
+
+def _run_on_nodes(client: Any, name: str, calls: list[Call]) -> int:
+    """Send each node its calls at once; where slots have moved, learn where to and send those again."""
+    total = 0
+    for attempt in range(_TRIES):
+        calls, replies = _send(client, name, calls)
+        total += sum(replies)
+        if not calls:
+            return total
+        time.sleep(_PAUSE_SECONDS * 2**attempt)
+        client.nodes_manager.initialize()
+    raise driver().TryAgainError(f"{len(calls)} calls found no node that serves their slots")
+
+
+def _send(client: Any, name: str, calls: list[Call]) -> tuple[list[Call], list[int]]:
+    """Return the calls that came to a wrong node, and the replies to the others."""
+    errors = driver().exceptions
+    passing = errors.MovedError, errors.AskError, errors.TryAgainError, errors.ClusterDownError, errors.NoScriptError
+    nodes: dict[str, tuple[Any, list[Call]]] = {}
+    for call in calls:
+        node = client.get_node_from_key(call[0][0])
+        nodes.setdefault(node.name, (node, []))[1].append(call)
+    digest, left, replies = hashlib.sha1(source(name).encode()).hexdigest(), list[Call](), list[int]()  # noqa: S324
+    for node, mine in nodes.values():
+        pipeline = client.get_redis_connection(node).pipeline(transaction=False)
+        pipeline.script_load(source(name))
+        for keys, args in mine:
+            pipeline.evalsha(digest, len(keys), *keys, *args)
+        for call, reply in zip(mine, pipeline.execute(raise_on_error=False)[1:], strict=True):
+            if isinstance(reply, passing):
+                left.append(call)
+            elif isinstance(reply, Exception):
+                raise reply
+            else:
+                replies.append(int(reply))
+    return left, replies

@@ -1,0 +1,23 @@
+"""The store: reading and writing on one set of connections."""
+
+from __future__ import annotations
+
+from fs_core.online.redis.writing import Writing
+
+
+class RedisOnlineStore(Writing):
+    """Latest rows on a Redis or Valkey server, 6.2 or newer. See `OnlineStore` for what is promised.
+
+    The server should run with `maxmemory-policy noeviction`: one that evicts rows may keep the
+    watermark, and then nobody knows that they are gone.
+
+    Args:
+        url: `redis://`, `rediss://`, `unix://`, `valkey://` or `valkeys://`, with the options that
+            redis-py reads from it.
+        project: whose rows these are: letters, digits, `_`, `.` and `-`, 64 at most.
+        timeout: seconds to wait for a connection, and for each reply. A command is tried twice.
+        connections: how many connections at most; further callers wait for one.
+
+    Raises:
+        ConfigurationError: the project's name can't be used.
+    """

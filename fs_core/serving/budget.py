@@ -1,0 +1,48 @@
+"""What an online read may cost, and what happens where the online store doesn't answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from fs_core.errors import ConfigurationError
+
+Fallback = Literal["offline"] | None
+"""What to do where the online store can't answer: raise, or read history."""
+
+OnDeadline = Literal["error", "missing"]
+"""What to do where it doesn't answer in time and no fallback is allowed: raise, or serve nulls whose status is
+`"unavailable"`."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one read may cost and what it does beyond that.
+
+    Attributes:
+        seconds: how long to wait for the server at most, connecting and trying again included.
+        on_deadline: see `OnDeadline`.
+        fallback: see `Fallback`.
+        max_age: how many seconds ago a row may have been fetched; 0 for just now.
+
+    Raises:
+        ConfigurationError: one of them isn't understood.
+    """
+
+    seconds: float
+    on_deadline: OnDeadline = "error"
+    fallback: Fallback = None
+    max_age: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.fallback not in (None, "offline"):
+            raise ConfigurationError(f"fallback={self.fallback!r} is not understood. Pass 'offline' or leave it out.")
+        if self.on_deadline not in ("error", "missing"):
+            raise ConfigurationError(f"on_deadline={self.on_deadline!r} is not understood. Pass 'error' or 'missing'.")
+
+
+@lru_cache(maxsize=256)
+def budget(seconds: float, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
+    """Return a budget; the same for the same arguments."""
+    return Budget(seconds, on_deadline, fallback, max_age)

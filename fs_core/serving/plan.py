@@ -1,0 +1,123 @@
+"""A request compiled: which keys it needs, how they are packed, what is read, which columns come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+from fs_core.interchange import to_table
+from fs_core.keys import key_table
+from fs_core.online.cells import one_array
+from fs_core.online.codec import RowCodec
+from fs_core.selection import SelectedFeature, Selection
+
+_WHAT = "the entities"
+
+
+@dataclass(frozen=True, eq=False)
+class ViewPlan:
+    """One view of a request.
+
+    Attributes:
+        view: the view.
+        codec: packs its keys and reads its rows.
+        names: its features that are asked for, in the order asked.
+        group: its place among the groups of views that have the same keys.
+        ttl: the view's, microseconds.
+    """
+
+    view: FeatureView
+    codec: RowCodec
+    names: tuple[str, ...]
+    group: int
+    ttl: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class ReadPlan:
+    """What follows from the features asked for, whatever the entities.
+
+    Attributes:
+        views: the views, in order of first mention.
+        groups: for each group of views with the same keys, one of them.
+        columns: for each feature, its view's place and its own place in that view's `names`.
+        schema: the features' columns.
+        key_schema: the key columns, then.
+        whole: the key columns, then the features.
+        struct: the same as a type.
+        key_names: the key columns' names.
+        in_order: whether the features come view by view.
+    """
+
+    views: tuple[ViewPlan, ...]
+    groups: tuple[ViewPlan, ...]
+    columns: tuple[tuple[int, int], ...]
+    schema: pa.Schema
+    key_schema: pa.Schema
+    whole: pa.Schema
+    struct: pa.DataType
+    key_names: tuple[str, ...]
+    in_order: bool
+
+    @classmethod
+    def of(cls, selection: Selection) -> ReadPlan:
+        """Compile a selection.
+
+        Raises:
+            NameClashError: a feature would carry a key's name.
+        """
+        selection.refuse_clash(selection.keys, _WHAT)
+        groups: dict[tuple[tuple[str, pa.DataType], ...], int] = {}
+        views: list[ViewPlan] = []
+        places: dict[SelectedFeature, tuple[int, int]] = {}
+        for view, features in selection.views.items():
+            group = groups.setdefault(tuple(view.keys.items()), len(groups))
+            places |= {feature: (len(views), place) for place, feature in enumerate(features)}
+            views.append(ViewPlan(view, RowCodec(view), tuple(f.name for f in features), group, view.ttl_micros))
+        firsts = [next(view for view in views if view.group == group) for group in range(len(groups))]
+        columns = tuple(places[feature] for feature in selection.features)
+        schema = pa.schema([pa.field(f.column, f.view.features[f.name]) for f in selection.features])
+        keys: dict[str, pa.DataType] = {}
+        for first in firsts:
+            keys = {**first.view.keys, **keys}
+        key_schema = pa.schema([(name, keys[name]) for name in selection.keys])
+        whole = pa.schema([*key_schema, *schema])
+        in_order = list(columns) == sorted(columns)
+        return cls(
+            tuple(views),
+            tuple(firsts),
+            columns,
+            schema,
+            key_schema,
+            whole,
+            pa.struct(list(whole)),
+            selection.keys,
+            in_order,
+        )
+
+    def keys(self, entities: Any) -> list[list[pa.Array]]:
+        """Return each group's key columns, in their declared types.
+
+        Raises:
+            SchemaError: a key is missing or of another type.
+        """
+        straight = self._straight(entities) if type(entities) is dict else None
+        if straight is not None:
+            return straight
+        table = to_table(entities, _WHAT)
+        return [[one_array(column) for column in key_table(table, first.view, _WHAT).columns] for first in self.groups]
+
+    def _straight(self, entities: dict[Any, Any]) -> list[list[pa.Array]] | None:
+        """Return what `keys` does if they are Arrow arrays of the declared types, and nothing else is passed."""
+        columns = list(entities.values())
+        if len(columns) != len(self.key_names) or not all(isinstance(column, pa.Array) for column in columns):
+            return None
+        if len(set(map(len, columns))) > 1:
+            return None
+        found = [[(entities.get(name), dtype) for name, dtype in first.view.keys.items()] for first in self.groups]
+        if any(column is None or column.type != dtype for group in found for column, dtype in group):
+            return None
+        return [[column for column, _ in group] for group in found]

@@ -1,0 +1,152 @@
+"""Reading the latest rows, with and without blocking."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from fs_core.configuration import deadline_seconds
+from fs_core.errors import NotOnlineError, OnlineUnavailableError
+from fs_core.selection import Features
+from fs_core.store.parts import Parts
+from fs_core.times import Moment, micros, parse_duration
+
+if TYPE_CHECKING:
+    from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead, RowCache
+
+
+class Reading(Parts):
+    """Online reads."""
+
+    def get_online_features(
+        self,
+        features: Features,
+        entities: Any,
+        *,
+        at: Moment | None = None,
+        deadline: timedelta | str | None = None,
+        on_deadline: OnDeadline = "error",
+        fallback: Fallback = None,
+        max_age: timedelta | str | None = None,
+        full_names: bool = False,
+    ) -> FeatureVectors:
+        """Return the features of entities as the as-of rule gives them now, or at `at`.
+
+        Args:
+            features: a service, a reference, or a list of references.
+            entities: key columns: a mapping of names to sequences, an Arrow table, a data frame, or a
+                list of dicts.
+            at: the moment of the read. The online store answers if what it holds was available then.
+            deadline: how long to wait for the online store's server, connecting and trying again included,
+                such as `"20ms"`; by default the store's. The embedded store has no server to wait for.
+            on_deadline: what to do where the server doesn't answer by then: `"error"`, or `"missing"`, which
+                serves nulls whose status is `"unavailable"`.
+            fallback: `"offline"` lets history answer what the online store can't, however long that takes.
+            max_age: how long ago a row may have been fetched by this process, such as `"500ms"`; then it isn't fetched
+                again. By default every row is fetched. Expiry is decided anew in any case.
+            full_names: name columns `view__feature`.
+
+        Raises:
+            NotOnlineError, OnlineUnavailableError, MomentNotOnlineError, CorruptRowError: the online
+                store can't answer, and no fallback is allowed.
+            DeadlineExceededError: an `OnlineUnavailableError`: it didn't answer in time.
+            SchemaError: a key column is missing or of another type.
+            ConfigurationError: an option isn't understood.
+        """
+        budget = self._budget(deadline, on_deadline, fallback, max_age)
+        read, store = self._read(features, full_names, entities, at, budget), self.online
+        try:
+            read.take(store.read(read.wanted, within=budget.seconds))
+        except OnlineUnavailableError as error:
+            read.fail(error)
+        return read.answer(self.offline if read.needs_history else None)
+
+    async def get_online_features_async(
+        self,
+        features: Features,
+        entities: Any,
+        *,
+        at: Moment | None = None,
+        deadline: timedelta | str | None = None,
+        on_deadline: OnDeadline = "error",
+        fallback: Fallback = None,
+        max_age: timedelta | str | None = None,
+        full_names: bool = False,
+    ) -> FeatureVectors:
+        """Return what `get_online_features` does, while the event loop goes on.
+
+        Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
+        (where a request is resolved for the first time, or it may have changed) are read in a thread.
+        """
+        from fs_core.online.contract import AwaitableReader
+
+        budget = self._budget(deadline, on_deadline, fallback, max_age)
+        if not self._is_planned(features, full_names):
+            await asyncio.to_thread(self.select, features, full_names=full_names)
+        read, store = self._read(features, full_names, entities, at, budget), self.online
+        try:
+            if isinstance(store, AwaitableReader):
+                read.take(await store.read_async(read.wanted, within=budget.seconds))
+            else:
+                read.take(await asyncio.to_thread(store.read, read.wanted, within=budget.seconds))
+        except OnlineUnavailableError as error:
+            read.fail(error)
+        if not read.needs_history:
+            return read.answer(None)
+        return await asyncio.to_thread(lambda: read.answer(self.offline))
+
+    async def aclose(self) -> None:
+        """Release the connections of the running event loop, and then all others, as `close` does."""
+        closing = getattr(self.__dict__.get("online"), "aclose", None)
+        if closing is not None:
+            await closing()
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _budget(
+        self,
+        deadline: timedelta | str | None,
+        on_deadline: OnDeadline,
+        fallback: Fallback,
+        max_age: timedelta | str | None,
+    ) -> Budget:
+        from fs_core.serving import budget
+
+        seconds = self._deadline if deadline is None else deadline_seconds(deadline)
+        oldest = 0.0 if max_age is None else parse_duration(max_age, "max_age").total_seconds()
+        return budget(seconds, on_deadline, fallback, oldest)
+
+    def _read(
+        self, features: Features, full_names: bool, entities: Any, at: Moment | None, budget: Budget
+    ) -> OnlineRead:
+        from fs_core.serving import OnlineRead, ReadPlan
+
+        self._refuse_retired(features, full_names)
+        plan = self._compiled(features, full_names, ReadPlan.of)
+        moment = None if at is None else micros(at)
+        cache = self._cache if budget.max_age else None
+        return OnlineRead(plan, entities, budget, at=moment, now=self._clock.now(), cache=cache)
+
+    def _refuse_retired(self, features: Features, full_names: bool) -> None:
+        """Refuse what is retired, for it would be served ever older rows."""
+        plan = self._plan(features, full_names)
+        if plan.retired:
+            raise NotOnlineError(
+                f"{', '.join(map(repr, plan.retired))} is retired and not served. Ask for another version, or take it "
+                "back: store.retire(ref, undo=True), then materialize."
+            )
+
+    @property
+    def _cache(self) -> RowCache:
+        """This process's rows of a moment ago; a forked child begins anew, whatever its parent's threads were doing."""
+        from fs_core.serving import RowCache
+
+        found: RowCache = self._caches.setdefault(os.getpid(), RowCache())
+        return found

@@ -1,0 +1,88 @@
+"""`fs verify`, `fs drop-online` and `fs forget`, as a person and as a script use them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fs_core import FeatureStore
+from fs_core.cli.commands import cli
+
+DEFINITIONS = """
+from fs_core import Entity, FeatureView, Field
+
+user = Entity("user", keys={"user_id": "string"}, description="A customer.")
+spending = FeatureView(
+    "spending", entity=user, description="What a user bought lately.", fields=[Field("amount", "float64", "EUR.")],
+)
+"""
+
+Fs = Callable[..., Result]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fs:
+    """A function that runs `fs` beside a store with three users online."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FS_STORE", raising=False)
+    (tmp_path / "definitions.py").write_text(DEFINITIONS)
+    (tmp_path / "rows.csv").write_text(
+        "user_id,event_timestamp,amount\na,2024-01-01,1.5\nb,2024-01-02,2.5\nc,2024-01-03,3\n"
+    )
+
+    def fs(*words: object) -> Result:
+        return CliRunner().invoke(cli, [str(word) for word in words])
+
+    for words in (("init",), ("apply", "definitions.py"), ("write", "spending", "rows.csv"), ("materialize",)):
+        assert fs(*words).exit_code == 0
+    return fs
+
+
+def spoil() -> None:
+    """Take one user's online row away."""
+    with FeatureStore(".") as store:
+        name = store.view("spending").storage_name
+        (part,) = store.online.scan(name)
+        store.online.delete(name, part.keys[:1])
+
+
+def test_verify_tells_a_script_by_its_exit_code(shop: Fs) -> None:
+    """0 where nothing differs, 1 where something does, mended or not; the rows say whose."""
+    said = shop("verify", "spending")
+    assert (said.exit_code, said.stdout) == (0, "spending:v1.0.0: 3 entities, 3 rows online, none differs\n")
+    spoil()
+    said = shop("verify", "spending")
+    assert said.exit_code == 1
+    assert "1 differ (1 missing)" in said.stdout
+    mended = shop("verify", "spending", "--repair", "--json")
+    assert mended.exit_code == 1
+    found = json.loads(mended.stdout)
+    assert (found["differences"], found["repaired"]) == ({"missing": 1}, 1)
+    assert [row["user_id"] for row in found["evidence"]] == ["a"]
+    assert shop("verify", "spending").exit_code == 0
+
+
+def test_drop_online(shop: Fs) -> None:
+    """The rows go, and are counted; materialize brings them back."""
+    assert shop("drop-online", "spending").stdout == "3 online rows of spending dropped\n"
+    assert json.loads(shop("drop-online", "spending", "--json").stdout) == {"view": "spending", "rows": 0}
+    assert shop("materialize").exit_code == 0
+    assert shop("verify", "spending").exit_code == 0
+
+
+def test_forget_asks_first(shop: Fs) -> None:
+    """Without a yes nothing is erased; with one the report says what was; wrong keys are a wrong command line."""
+    declined = CliRunner().invoke(cli, ["forget", "user", "-e", "user_id=a"], input="n\n")
+    assert declined.exit_code == 1
+    assert "1 of entity user for good" in declined.stderr
+    assert len(json.loads(shop("history", "spending", "--json").stdout)) == 3
+    done = shop("forget", "user", "-e", "user_id=a", "--yes", "--json")
+    assert json.loads(done.stdout) == [{"view": "spending:v1.0.0", "rows": 1, "files": 1, "online": 1}]
+    assert len(json.loads(shop("history", "spending", "--json").stdout)) == 2
+    assert shop("forget", "user", "-e", "usr=a", "--yes").exit_code == 2
+    assert shop("forget", "user", "--yes").exit_code == 2
+    assert "no entity 'usr'" in shop("forget", "usr", "-e", "user_id=a", "--yes").stderr

@@ -1,0 +1,89 @@
+"""The checksum of packed rows: what it finds, and that few rows are checked as many are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fs_core import Entity, FeatureView, Field
+from fs_core.online.layout import Layout, checksums, layout_of
+
+
+def layout(features: int, dtype: str = "float64") -> Layout:
+    """Return the layout of rows with so many features of one type."""
+    fields = [Field(f"f{i}", dtype) for i in range(features)]
+    return layout_of(FeatureView("v", entity=Entity("e", keys={"k": "int64"}), fields=fields))
+
+
+def sealed(made: Layout, body: bytes) -> bytes:
+    """Return a row of a layout with these bytes behind checksum and tag."""
+    heads = np.frombuffer(bytearray(4) + made.tag.to_bytes(4, "little") + body, made.head).copy()
+    heads["__checksum"] = checksums(heads)
+    return heads.tobytes()
+
+
+@settings(max_examples=60)
+@given(data=st.data(), features=st.integers(1, 20), dtype=st.sampled_from(["int8", "int16", "float32", "float64"]))
+def test_few_rows_are_checked_as_many_are(data: st.DataObject, features: int, dtype: str) -> None:
+    """A row is sound or not whichever way it is looked at: alone, or among many."""
+    made = layout(features, dtype)
+    size = made.size - 8
+    rows = [sealed(made, data.draw(st.binary(min_size=size, max_size=size))) for _ in range(12)]
+    for place in data.draw(st.sets(st.integers(0, 11))):
+        bit = data.draw(st.integers(0, made.size * 8 - 1))
+        flipped = bytearray(rows[place])
+        flipped[bit // 8] ^= 1 << bit % 8
+        rows[place] = bytes(flipped)
+    _, _, together = made.read(rows)
+    apart = [made.read([row])[2] for row in rows]
+    assert [sound is None for sound in apart] == ([True] * 12 if together is None else together.tolist())
+
+
+@pytest.mark.parametrize(("features", "dtype"), [(10, "float64"), (1, "int8"), (3, "int8"), (20, "float64")])
+def test_every_flip_of_one_or_two_bits_is_found(features: int, dtype: str) -> None:
+    """No one bit, and no two, can change in a row of this length without changing its checksum.
+
+    A flip adds or takes away a multiple of a multiplier, whatever else is in the row; it goes unseen only if the sum
+    stays within the lower half of 64 bits. So sums are looked at, not rows.
+    """
+    made = layout(features, dtype)
+    size = made.size
+    zero = np.frombuffer(bytes(size), made.head)
+    base = _sums(zero)
+    changes = []
+    for bit in range(32, size * 8):
+        flipped = bytearray(size)
+        flipped[bit // 8] |= 1 << bit % 8
+        changes.append((_sums(np.frombuffer(bytes(flipped), made.head)) - base)[0])
+    one = np.array(changes, np.uint64)
+    assert (_distance(one) >= 1 << 32).all()
+    signed = np.concatenate([one, -one])
+    first, second = np.triu_indices(len(signed), 1)
+    apart = first % len(one) != second % len(one)
+    step = 4_000_000
+    for start in range(0, len(first), step):
+        part = slice(start, start + step)
+        both = signed[first[part]] + signed[second[part]]
+        assert (_distance(both)[apart[part]] >= 1 << 32).all()
+
+
+def _sums(heads: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """Return the sums of which checksums are the upper half."""
+    from fs_core.online import layout as module
+
+    return module._sums(heads)
+
+
+def _distance(sums: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """Return how far sums modulo 2**64 are from nothing."""
+    return np.minimum(sums, -sums)
+
+
+def test_zeros_are_no_row() -> None:
+    """A row of zeros, as a broken disk leaves it, is not sound."""
+    for features in (1, 10):
+        made = layout(features)
+        assert made.read([bytes(made.size)])[2] is not None
+        assert made.read([bytes(made.size)] * 20)[2] is not None

@@ -1,0 +1,238 @@
+"""Redis in every shape it comes in: cluster, Sentinels, TLS, users, sockets; and what is served when a part is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from fs_core.errors import ConfigurationError, OnlineStoreError, OnlineUnavailableError
+from fs_core.online.contract import OnlineWrite
+from fs_core.online.redis import RedisOnlineStore
+from fs_core.testing.online_suite import packed
+from tests.servers import available_servers, running_server
+from tests.topologies import Node, Secured, cluster, secured, speaks_tls, watched
+
+KEYS = [b"entity %d" % number for number in range(300)]
+ROWS = {key: packed((1, 1, 1), key * 5) for key in KEYS}
+
+
+def put(url: str, view: str) -> None:
+    """Write every row past the store, with a client that knows the shape."""
+    store = RedisOnlineStore(url, project="p")
+    for key, row in ROWS.items():
+        store.write(view, [OnlineWrite(key, row)])
+    store.close()
+
+
+def read_both_ways(store: RedisOnlineStore, view: str, keys: list[bytes]) -> list[bytes | None]:
+    """Read, blocking and not; both must agree."""
+
+    async def read() -> list[list[bytes | None]]:
+        try:
+            return await store.read_async([(view, keys)])
+        finally:
+            await store.aclose()
+
+    found = store.read([(view, keys)])
+    assert asyncio.run(read()) == found
+    return found[0]
+
+
+@pytest.fixture(scope="module", params=["Valkey 9.1", "Redis 6.2"])
+def nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    """A cluster of three nodes, filled."""
+    with cluster(request.param, tmp_path_factory.mktemp("cluster")) as made:
+        put(f"redis+cluster://127.0.0.1:{made[0].port}", "v-1")
+        yield made
+
+
+class TestCluster:
+    def test_rows_of_all_slots_in_their_order(self, nodes: list[Node]) -> None:
+        """One node named is enough; every row comes from the node that has it, in the order asked."""
+        store = RedisOnlineStore(f"redis+cluster://127.0.0.1:{nodes[1].port}", project="p")
+        asked = [*reversed(KEYS), b"nobody", KEYS[0]]
+        assert read_both_ways(store, "v-1", asked) == [ROWS.get(key) for key in asked]
+        assert store.read([("v-1", KEYS[:2]), ("v-2", KEYS[:1])]) == [[ROWS[KEYS[0]], ROWS[KEYS[1]]], [None]]
+        store.close()
+
+    def test_each_node_is_asked_once(self, nodes: list[Node]) -> None:
+        """A read is one round trip to each node that has a row of it."""
+        store = RedisOnlineStore(f"redis+cluster://127.0.0.1:{nodes[0].port}", project="p")
+        store.read([("v-1", KEYS[:1])])
+        counts = []
+        for node in nodes:
+            with redis.Redis(port=node.port) as client:
+                client.config_resetstat()
+        store.read([("v-1", KEYS)])
+        for node in nodes:
+            with redis.Redis(port=node.port) as client:
+                counts.append(client.info("commandstats")["cmdstat_get"]["calls"])
+        assert sum(counts) == len(KEYS)
+        assert all(counts)
+        store.close()
+
+    def test_a_node_as_if_it_were_alone(self, nodes: list[Node]) -> None:
+        """A URL that names a node as a server of its own is told which URL to write."""
+        store = RedisOnlineStore(nodes[0].url, project="p")
+        with pytest.raises(OnlineStoreError, match=r"node of a cluster.*redis\+cluster://"):
+            store.read([("v-1", KEYS)])
+        store.close()
+
+    def test_slots_that_moved(self, nodes: list[Node]) -> None:
+        """A row that another node has by now is asked for there; the caller sees nothing of it."""
+        store = RedisOnlineStore(f"redis+cluster://127.0.0.1:{nodes[0].port}", project="p")
+        store.read([("v-1", KEYS[:1])])
+        topology = store._transport.topology
+        topology._owner = np.roll(topology._owner, 5_000)  # type: ignore[attr-defined]
+        assert store.read([("v-1", KEYS)]) == [[ROWS[key] for key in KEYS]]
+        store.close()
+
+
+@pytest.mark.parametrize("how", ["killed", "paused"])
+def test_a_lost_node(how: str, tmp_path: Path) -> None:
+    """Other slots keep serving; the error names the node that doesn't answer, and says what the others had."""
+    with cluster("Valkey 9.1", tmp_path) as nodes:
+        put(f"redis+cluster://127.0.0.1:{nodes[0].port}", "v-1")
+        store = RedisOnlineStore(f"redis+cluster://127.0.0.1:{nodes[0].port}", project="p", timeout=2.0)
+        routes = store.read([("v-1", KEYS)]) and store._transport.topology.route(store._names.rows(KEYS, b"\x00" * 8))
+        lost = {KEYS[i] for i in routes[("127.0.0.1", nodes[2].port)]}
+        assert 0 < len(lost) < len(KEYS)
+        nodes[2].kill() if how == "killed" else nodes[2].pause()
+        kept = [key for key in KEYS if key not in lost]
+        assert store.read([("v-1", kept)]) == [[ROWS[key] for key in kept]]
+        start = time.monotonic()
+        with pytest.raises(OnlineUnavailableError, match=f"node 127.0.0.1:{nodes[2].port}") as caught:
+            store.read([("v-1", KEYS)], within=0.5)
+        assert time.monotonic() - start < 2.5
+        part = caught.value.partial
+        assert part.rows == [[None if key in lost else ROWS[key] for key in KEYS]]
+        assert part.unread[0].tolist() == [key in lost for key in KEYS]
+        store.close()
+
+
+@pytest.mark.parametrize("name", ["Valkey 9.1", "Redis 6.2"])
+def test_a_watched_master_and_its_successor(name: str, tmp_path: Path) -> None:
+    """Sentinels say who the master is; when it is lost, the same store reads from the one that follows it."""
+    with watched(name, tmp_path) as (servers, sentinel):
+        url = f"redis://127.0.0.1:1,127.0.0.1:{sentinel.port}/0?sentinel=mymaster"
+        put(url, "v-1")
+        store = RedisOnlineStore(url, project="p")
+        assert read_both_ways(store, "v-1", KEYS) == list(ROWS.values())
+        with redis.Redis(port=servers[0].port) as master:
+            assert master.wait(1, 5_000) == 1
+            deadline = time.monotonic() + 20
+            with redis.Redis(port=sentinel.port) as watcher:
+                while not watcher.execute_command("SENTINEL", "REPLICAS", "mymaster"):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+        servers[0].kill()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                assert store.read([("v-1", KEYS)]) == [list(ROWS.values())]
+                break
+            except OnlineUnavailableError:
+                assert time.monotonic() < deadline, "no successor was found"
+                time.sleep(0.1)
+        store.close()
+
+
+def test_a_master_that_nobody_watches(tmp_path: Path) -> None:
+    """A name that the Sentinels don't know is an error that names the store."""
+    with watched("Valkey 9.1", tmp_path) as (_, sentinel):
+        store = RedisOnlineStore(f"redis://127.0.0.1:{sentinel.port}?sentinel=other", project="p")
+        with pytest.raises(OnlineUnavailableError, match=str(sentinel.port)):
+            store.read([("v-1", KEYS)])
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A server that speaks TLS."""
+    if not speaks_tls():
+        pytest.skip("no redis-server of this machine's own that knows TLS, or no openssl to make it a certificate")
+    with secured(tmp_path_factory.mktemp("tls")) as made:
+        yield made
+
+
+class TestTLS:
+    def test_a_trusted_server(self, tls: Secured) -> None:
+        """Rows are read and written through TLS when the authority is trusted."""
+        url = f"rediss://127.0.0.1:{tls.port}/0?ssl_ca_certs={tls.certificate}"
+        put(url, "v-1")
+        store = RedisOnlineStore(url, project="p")
+        assert read_both_ways(store, "v-1", KEYS) == list(ROWS.values())
+        store.close()
+
+    @pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
+    def test_the_wrong_authority(self, tls: Secured, scheme: str) -> None:
+        """A server that the authority doesn't vouch for gets no command; the error says so."""
+        store = RedisOnlineStore(f"{scheme}://127.0.0.1:{tls.port}/0?ssl_ca_certs={tls.other}", project="p")
+        for call in (lambda: store.read([("v-1", KEYS)]), lambda: store.watermark("v-1")):
+            with pytest.raises(OnlineUnavailableError, match=r"(?i)certificate verify failed"):
+                call()
+        store.close()
+
+    def test_without_tls(self, tls: Secured) -> None:
+        """A plain connection to a TLS port is unavailable, within the time allowed."""
+        store = RedisOnlineStore(f"redis://127.0.0.1:{tls.port}/0", project="p", timeout=0.5)
+        with pytest.raises(OnlineUnavailableError):
+            store.read([("v-1", KEYS)])
+        store.close()
+
+
+@pytest.mark.parametrize("name", available_servers())
+def test_users_and_their_rights(name: str) -> None:
+    """A user who may only read this project's rows reads them; all else is refused in our words."""
+    with running_server(name) as url:
+        put(url, "v-1")
+        with redis.Redis.from_url(url) as client:
+            client.execute_command("ACL", "SETUSER", "reader", "on", ">s3same", "~fs:p*", "+get", "+mget", "+ping")
+        reader = RedisOnlineStore(url.replace("//", "//reader:s3same@"), project="p")
+        assert read_both_ways(reader, "v-1", KEYS) == list(ROWS.values())
+        with pytest.raises(OnlineStoreError, match=r"reader|permissions"):
+            reader.swap_watermark("v-1", None, "x")
+        stranger = RedisOnlineStore(url.replace("//", "//reader:wr0ng@"), project="p")
+        with pytest.raises(OnlineUnavailableError, match="refuses the credentials") as caught:
+            stranger.read([("v-1", KEYS)])
+        assert "wr0ng" not in f"{caught.value} {stranger!r} {stranger._place!r}"
+        other = RedisOnlineStore(url.replace("//", "//reader:s3same@"), project="q")
+        with pytest.raises(OnlineStoreError, match=r"(?i)permission"):
+            other.read([("v-1", KEYS)])
+        for store in (reader, stranger, other):
+            store.close()
+
+
+@pytest.mark.parametrize("name", available_servers())
+def test_a_unix_socket(name: str, tmp_path: Path) -> None:
+    """A server behind a socket is read and written as one behind a port."""
+    path = tmp_path / "server.sock"
+    with running_server(name, "--unixsocket", str(path)):
+        put(f"unix://{path}", "v-1")
+        store = RedisOnlineStore(f"unix://{path}?db=0", project="p")
+        assert read_both_ways(store, "v-1", KEYS) == list(ROWS.values())
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://h1,h2", r"redis\+cluster://, or \?sentinel="),
+        ("redis+cluster://h1,h2/3", "no databases"),
+        ("redis+cluster://h1?sentinel=m", "not both"),
+        ("redis+ring://h1", "not both|cluster"),
+        ("redis://h1:port,h2?sentinel=m", "not understood"),
+        ("redis+cluster://user:hunter2@h1,h2?colour=blue", "not understood"),
+    ],
+)
+def test_urls_that_contradict_themselves(url: str, says: str) -> None:
+    """Hosts, shape and options must go together; the mistake is named before anything is sent, without the password."""
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        RedisOnlineStore(url, project="p").read([("v-1", [b"e"])])
+    assert "hunter2" not in str(caught.value)

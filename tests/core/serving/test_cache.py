@@ -1,0 +1,152 @@
+"""Rows of a moment ago: never older than allowed, never more than allowed, and expiry decided anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core.errors import DefinitionError, OnlineUnavailableError
+from fs_core.online.contract import PartialRead
+from fs_core.serving import RowCache
+from fs_core.times import Clock
+
+KEYS = [b"a", b"b", b"c", b"d"]
+
+
+class Seconds:
+    """A clock that shows what a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """Return the moment."""
+        return self.now
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["write", "read", "wait"]),
+        st.lists(st.sampled_from(KEYS), max_size=5, unique=True),
+        st.sampled_from([0.5, 1.0, 3.0]),
+    ),
+    max_size=30,
+)
+
+
+@given(steps=STEPS, most=st.integers(1, 5))
+def test_a_row_is_one_of_those_held_within_its_age(steps: list[Any], most: int) -> None:
+    """Whatever is written and read, a row is what the store held at some moment no longer ago than allowed."""
+    clock = Seconds()
+    cache, version = RowCache(most, clock), 0
+    held: dict[bytes, list[tuple[float, bytes | None]]] = {key: [(0.0, None)] for key in KEYS}
+    for what, keys, age in steps:
+        if what == "wait":
+            clock.now += age
+        elif what == "write":
+            for key in keys:
+                version += 1
+                held[key].append((clock.now, b"%d" % version))
+        else:
+            read = cache.ask([("v", keys)], age)
+            (found,) = read.whole([[held[key][-1][1] for key in read.rest[0][1]]])
+            for key, row in zip(keys, found, strict=True):
+                since = [moment for moment, value in held[key] if value == row]
+                until = next((m for m, _ in held[key] if m > since[0]), clock.now)
+                assert until >= clock.now - age
+            assert len(cache) <= most
+
+
+def test_only_what_is_not_known_is_fetched() -> None:
+    """Rows, and that there is no row, are known; what is too old, of another view or forgotten is asked for again."""
+    clock = Seconds()
+    cache = RowCache(3, clock)
+    assert cache.ask([("v", [b"a", b"b"])], 1.0).whole([[b"1", None]]) == [[b"1", None]]
+    read = cache.ask([("v", [b"c", b"b", b"a"]), ("w", [b"a"])], 1.0)
+    assert read.rest == [("v", [b"c"]), ("w", [b"a"])]
+    assert read.whole([[b"3"], [b"4"]]) == [[b"3", None, b"1"], [b"4"]]
+    assert cache.ask([("v", [b"b"])], 1.0).rest == [("v", [b"b"])]  # the fourth: the one not asked for longest is gone
+    clock.now += 1.5
+    assert cache.ask([("v", [b"a"])], 1.0).rest == [("v", [b"a"])]
+    assert cache.ask([("v", [b"a"])], 2.0).rest == [("v", [])]
+
+
+def test_what_is_here_while_the_rest_is_not() -> None:
+    """Where the rest can't be fetched, what is known is served and the gaps are told."""
+    cache = RowCache(9, Seconds())
+    assert cache.ask([("v", [b"a"])], 1.0).partial(None) is None
+    cache.ask([("v", [b"a"])], 1.0).whole([[b"1"]])
+    read = cache.ask([("v", [b"b", b"a", b"c"]), ("v", [b"a"])], 1.0)
+    nothing = read.partial(None)
+    assert nothing is not None
+    assert nothing.rows == [[None, b"1", None], [b"1"]]
+    assert nothing.unread[0].tolist() == [True, False, True]  # type: ignore[union-attr]
+    assert nothing.unread[1] is None
+    part = read.partial(PartialRead([[b"2", None], []], [np.array([False, True]), None]))
+    assert part is not None
+    assert part.rows == [[b"2", b"1", None], [b"1"]]
+    assert part.unread[0].tolist() == [False, False, True]  # type: ignore[union-attr]
+
+
+class SetClock(Clock):
+    """A clock that a test moves on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = timedelta(0)
+
+    def now(self) -> int:
+        """Return the moment, so much ahead."""
+        return super().now() + self.ahead // timedelta(microseconds=1)
+
+
+def test_reads_through_a_store(fresh_directory: Callable[[], Path]) -> None:
+    """A read that allows an age sees the row of a moment ago, one that doesn't the newest; an expired row neither."""
+    clock = SetClock()
+    with FeatureStore(fresh_directory(), clock=clock) as store:
+        user = Entity("user", keys={"user": "int64"}, description="A user.")
+        store.apply(
+            FeatureView("facts", entity=user, fields=[Field("x", "int64", "X.")], ttl="1h", description="Facts.")
+        )
+
+        def read(**options: Any) -> Any:
+            found = store.get_online_features("facts", {"user": [1, 2]}, **options)
+            return found.table["x"].to_pylist(), found.status["facts"]
+
+        now = datetime.now(UTC)
+        store.push("facts", {"user": [1], "event_timestamp": [now], "x": [1]})
+        assert read(max_age="1h") == ([1, None], ["present", "missing"])
+        store.push("facts", {"user": [1, 2], "event_timestamp": [now] * 2, "x": [2, 3]})
+        assert read(max_age="1h") == ([1, None], ["present", "missing"])
+        assert read() == ([2, 3], ["present", "present"])
+        assert read(max_age="0s") == ([2, 3], ["present", "present"])
+        clock.ahead = timedelta(hours=2)
+        assert read(max_age="1h") == ([None, None], ["expired", "missing"])
+        with pytest.raises(DefinitionError, match="max_age"):
+            read(max_age="a while")
+
+
+def test_a_dead_server_and_rows_of_a_moment_ago(fresh_directory: Callable[[], Path], redis_url: str) -> None:
+    """What is known is served though the server is gone; what isn't is unavailable."""
+    directory = fresh_directory()
+    with FeatureStore(directory, online=redis_url) as store:
+        user = Entity("user", keys={"user": "int64"}, description="A user.")
+        store.apply(FeatureView("facts", entity=user, fields=[Field("x", "int64", "X.")], description="Facts."))
+        store.push("facts", {"user": [1, 2], "event_timestamp": [datetime.now(UTC)] * 2, "x": [1, 2]})
+        store.get_online_features("facts", {"user": [1]}, max_age="1h")
+        store.online.close()
+        with FeatureStore(directory, online="redis://127.0.0.1:1/0") as down:
+            store.__dict__["online"] = down.online
+            assert store.get_online_features("facts", {"user": [1]}, max_age="1h").to_dicts() == [{"user": 1, "x": 1}]
+            with pytest.raises(OnlineUnavailableError):
+                store.get_online_features("facts", {"user": [1, 2]}, max_age="1h")
+            found = store.get_online_features("facts", {"user": [1, 2]}, max_age="1h", on_deadline="missing")
+            assert found.status == {"facts": ["present", "unavailable"]}

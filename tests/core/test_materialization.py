@@ -1,0 +1,164 @@
+"""Filling the online store: in batches, resumed where it was cut off, by several at once, never half true."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core import materialization as filling
+from fs_core.errors import OnlineStoreError
+from fs_core.online.progress import Progress
+
+USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
+VIEW = FeatureView("counter", entity=USER, fields=[Field("x", "int64", "X.")], description="Counts.")
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def served(online_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeatureStore]:
+    """A store on each online store in turn that sends ten rows at a time, with a hundred users in its history."""
+    monkeypatch.setattr(filling, "BATCH_ROWS", 10)
+    with FeatureStore(tmp_path / "store", online=online_url) as store:
+        store.apply(VIEW)
+        store.write(VIEW, users(range(100), 0))
+        yield store
+
+
+def users(ids: Any, day: int) -> dict[str, Any]:
+    """A row for each user, whose value is a thousand times the day plus the user."""
+    moment = START + timedelta(days=day)
+    return {"user_id": list(ids), "event_timestamp": [moment] * len(ids), "x": [1000 * day + i for i in ids]}
+
+
+def held(store: FeatureStore, count: int = 100) -> list[Any]:
+    """Return each user's value online."""
+    return store.get_online_features(VIEW, {"user_id": list(range(count))}).to_arrow()["x"].to_pylist()
+
+
+def progress_of(store: FeatureStore) -> Progress:
+    """Return what is kept of how far the online store has been filled."""
+    text = store.online.watermark(VIEW.storage_name)
+    assert text is not None
+    return Progress.from_text(text)
+
+
+def break_after(
+    monkeypatch: pytest.MonkeyPatch, store: FeatureStore, batches: int, then: Callable[[], object] | None = None
+) -> list[int]:
+    """Let the online store take so many batches, then do something or fail; return the sizes of what it took."""
+    write, sizes = store.online.write, list[int]()
+
+    def failing(view: str, rows: Any) -> int:
+        if len(sizes) == batches:
+            if then is None:
+                raise OnlineStoreError("the server is gone")
+            then()
+        sizes.append(len(rows))
+        return write(view, rows)
+
+    monkeypatch.setattr(store.online, "write", failing)
+    return sizes
+
+
+def test_a_run_that_was_cut_off_is_finished(served: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was acknowledged isn't sent again; the moment isn't reached before the end; then all is there."""
+    with monkeypatch.context() as broken:
+        break_after(broken, served, 4)
+        with pytest.raises(OnlineStoreError, match="gone"):
+            served.materialize()
+    left = progress_of(served)
+    assert (left.reached, left.after) == (None, 39)
+    assert held(served) == [*range(40), *[None] * 60]
+    sizes = break_after(monkeypatch, served, 99)
+    assert served.materialize()[0].rows == 60
+    assert sum(sizes) == 60
+    assert held(served) == list(range(100))
+    assert progress_of(served).reached is not None
+
+
+def test_what_was_written_while_it_was_cut_off_comes_too(served: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the old run is sent first, then what came since; so no row is skipped, whatever its seq."""
+    with monkeypatch.context() as broken:
+        break_after(broken, served, 5)
+        with pytest.raises(OnlineStoreError):
+            served.materialize()
+    served.write(VIEW, users(range(0, 100, 3), 1))
+    served.offline.compact(VIEW)
+    served.materialize()
+    assert held(served) == [i + (1000 if i % 3 == 0 else 0) for i in range(100)]
+    assert served.verify_online(VIEW).total == 0
+
+
+def test_a_later_run_that_is_cut_off(served: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run since a moment goes on as a run since that moment."""
+    served.materialize()
+    served.write(VIEW, users(range(50), 1))
+    with monkeypatch.context() as broken:
+        break_after(broken, served, 2)
+        with pytest.raises(OnlineStoreError):
+            served.materialize()
+    before = progress_of(served)
+    assert before.reached is not None
+    assert before.run is not None
+    assert served.materialize()[0].rows == 30
+    assert served.verify_online(VIEW).total == 0
+
+
+def test_repeating_sends_nothing(served: FeatureStore) -> None:
+    """A second run has nothing to do."""
+    assert served.materialize()[0].rows == 100
+    assert served.materialize()[0].rows == 0
+
+
+def test_rows_lost_meanwhile_are_not_marked_as_done(served: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who empties the store during a run makes it fail; the next one sends everything."""
+    with monkeypatch.context() as broken:
+        break_after(broken, served, 5, then=lambda: served.online.drop(VIEW.storage_name))
+        with pytest.raises(OnlineStoreError, match=r"'counter:v1\.0\.0': its online rows were dropped or lost"):
+            served.materialize()
+    assert served.online.watermark(VIEW.storage_name) is None
+    served.materialize()
+    assert held(served) == list(range(100))
+
+
+def test_a_state_that_is_gone_is_started_afresh(served: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the cut-off run's state of history can't be read any more, the next run does all of it."""
+    with monkeypatch.context() as broken:
+        break_after(broken, served, 5)
+        with pytest.raises(OnlineStoreError):
+            served.materialize()
+    served.forget("user", {"user_id": [7]})
+    served.materialize()
+    assert held(served) == [None if i == 7 else i for i in range(100)]
+    assert served.verify_online(VIEW).total == 0
+
+
+def test_several_runs_at_once(served: FeatureStore) -> None:
+    """Threads that materialize and write at once all succeed; one more run, and nothing differs."""
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            while not stop.is_set():
+                served.materialize()
+        except BaseException as error:  # noqa: BLE001  # shown below
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for day in range(1, 6):
+        served.write(VIEW, users(range(0, 100, day), day))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    served.materialize()
+    assert served.verify_online(VIEW).total == 0

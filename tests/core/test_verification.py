@@ -1,0 +1,173 @@
+"""Comparing the online store with the rule: each kind of difference is found, shown and mended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core.errors import DefinitionError, NotOnlineError
+from fs_core.online.codec import RowCodec
+from fs_core.online.contract import OnlineWrite
+
+USER = Entity("user", keys={"user_id": "int64", "region": "string"}, description="U.")
+VIEW = FeatureView("counter", entity=USER, fields=[Field("x", "int64", "X.")], description="Counts.")
+NAME = VIEW.storage_name
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def users(*ids: int, day: int = 0, x: int | None = None) -> dict[str, Any]:
+    """A row for each user."""
+    moment = START + timedelta(days=day)
+    return {
+        "user_id": list(ids),
+        "region": [f"é{i}" for i in ids],
+        "event_timestamp": [moment] * len(ids),
+        "x": [i if x is None else x for i in ids],
+    }
+
+
+@pytest.fixture
+def filled(online_url: str, tmp_path: Path) -> Iterator[FeatureStore]:
+    """A store with ten users online, on each online store in turn."""
+    with FeatureStore(tmp_path / "store", online=online_url) as store:
+        store.apply(VIEW)
+        store.write(VIEW, users(*range(10)))
+        store.materialize()
+        yield store
+
+
+def key(user: int) -> bytes:
+    """Return a user's key bytes."""
+    return RowCodec(VIEW).keys(pa.table({"user_id": [user], "region": [f"é{user}"]}))[0]  # type: ignore[return-value]
+
+
+def packed(user: int, *, day: int, seq: int, x: int) -> OnlineWrite:
+    """Return a packed row that history need not know."""
+    moment = START + timedelta(days=day)
+    row = {
+        "user_id": user,
+        "region": f"é{user}",
+        "__event_time": moment,
+        "__available_at": moment,
+        "__seq": seq,
+        "x": x,
+    }
+    from fs_core.asof import history_schema
+
+    return RowCodec(VIEW).encode(pa.Table.from_pylist([row], schema=history_schema(VIEW)))[0]
+
+
+def put(store: FeatureStore, *writes: OnlineWrite) -> None:
+    """Put rows online, whatever is there."""
+    store.online.delete(NAME, [write.key for write in writes])
+    store.online.write(NAME, list(writes))
+
+
+def test_nothing_differs(filled: FeatureStore) -> None:
+    """After a materialize there is no difference, and evidence is empty in the right columns."""
+    found = filled.verify_online("counter")
+    assert (found.entities, found.online, found.total, found.repaired) == (10, 10, 0, 0)
+    assert found.evidence.num_rows == 0
+    assert found.evidence.column_names[:3] == ["user_id", "region", "__problem"]
+
+
+def test_each_kind_of_difference(filled: FeatureStore) -> None:
+    """Missing, stale, wrong, ahead, unknown and corrupt rows are told apart, shown with evidence, and mended."""
+    filled.write(VIEW, users(1, day=1, x=100))
+    filled.online.delete(NAME, [key(0)])
+    put(filled, packed(2, day=0, seq=2, x=-1), packed(3, day=9, seq=99, x=3), packed(77, day=0, seq=77, x=7))
+    put(filled, OnlineWrite(key(4), packed(4, day=0, seq=4, x=4).row[:-1] + b"?"))
+    put(filled, OnlineWrite(b"no key of this view", packed(5, day=0, seq=5, x=5).row))
+    found = filled.verify_online("counter")
+    assert found.differences == {"ahead": 1, "corrupt": 1, "missing": 1, "stale": 1, "unknown": 2, "wrong": 1}
+    shown = {row["user_id"]: row for row in found.evidence.to_pylist()}
+    problems = {user: row["__problem"] for user, row in shown.items()}
+    expected = {0: "missing", 1: "stale", 2: "wrong", 3: "ahead", 4: "corrupt", 77: "unknown", None: "unknown"}
+    assert problems == expected
+    assert (shown[1]["__seq"], shown[1]["__online_seq"]) == (10, 1)
+    assert shown[1]["__event_time"] == START + timedelta(days=1)
+    assert (shown[0]["__seq"], shown[0]["__online_seq"]) == (0, None)
+    assert shown[None]["__key"] == b"no key of this view"
+    mended = filled.verify_online("counter", repair=True)
+    assert (mended.differences, mended.repaired) == (found.differences, 7)
+    assert filled.verify_online("counter").total == 0
+    asked = {"user_id": list(range(10)), "region": [f"é{i}" for i in range(10)]}
+    assert filled.get_online_features(VIEW, asked).to_arrow()["x"].to_pylist() == [0, 100, *range(2, 10)]
+
+
+def test_evidence_is_bounded(filled: FeatureStore) -> None:
+    """All differences are counted, as many are shown as asked for."""
+    filled.online.drop(NAME)
+    found = filled.verify_online("counter", evidence=3)
+    assert (found.total, found.evidence.num_rows) == (10, 3)
+
+
+def test_rows_that_wait_for_their_lag_are_no_differences(online_url: str, tmp_path: Path) -> None:
+    """What isn't available yet is neither missing nor known."""
+    view = FeatureView("late", entity=USER, fields=[Field("x", "int64", "X.")], description="L.", lag="100000d")
+    with FeatureStore(tmp_path / "store", online=online_url) as store:
+        store.apply(view)
+        store.push(view, users(1))
+        assert store.verify_online("late").total == 0
+
+
+def test_rows_that_may_have_been_collected_are_not_missing(online_url: str, tmp_path: Path) -> None:
+    """Long after its ttl a row may be gone."""
+    view = FeatureView("short", entity=USER, fields=[Field("x", "int64", "X.")], description="S.", ttl="1s")
+    with FeatureStore(tmp_path / "store", online=online_url) as store:
+        store.apply(view)
+        store.write(view, users(1))
+        store.materialize()
+        assert store.verify_online("short").total == 0
+
+
+def test_pushes_meanwhile_are_no_differences(filled: FeatureStore) -> None:
+    """While others push, a comparison finds nothing."""
+    stop = threading.Event()
+
+    def push() -> None:
+        while not stop.is_set():
+            filled.push(VIEW, users(3, 50, day=1))
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    try:
+        assert [filled.verify_online("counter").total for _ in range(5)] == [0] * 5
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_offline_views_are_refused(store: FeatureStore) -> None:
+    """There is nothing to compare."""
+    store.apply(FeatureView("off", entity=USER, fields=[Field("x", "int64", "X.")], description="O.", online=False))
+    with pytest.raises(NotOnlineError, match="off"):
+        store.verify_online("off")
+
+
+def test_dropping_a_retired_version(filled: FeatureStore) -> None:
+    """The old version's rows go, the new one's stay, history too."""
+    new = FeatureView("counter", entity=USER, fields=[Field("y", "int64", "Y.")], description="C.", version="2.0.0")
+    filled.apply(new)
+    filled.push(new, {**{n: v for n, v in users(1).items() if n != "x"}, "y": [1]})
+    assert filled.drop_online("counter:v1.0.0") == 10
+    assert filled.drop_online("counter:v1.0.0") == 0
+    assert filled.get_online_features("counter", {"user_id": [1], "region": ["é1"]}).to_arrow()["y"].to_pylist() == [1]
+    assert filled.history("counter:v1.0.0").num_rows == 10
+
+
+def test_rows_that_a_later_version_is_served_from_are_not_dropped(filled: FeatureStore) -> None:
+    """A version that only mends documentation shares its rows; the older name doesn't drop them."""
+    filled.apply(FeatureView("counter", entity=USER, fields=VIEW.fields, description="Better.", version="1.0.1"))
+    with pytest.raises(DefinitionError, match=r"same rows as 'counter:v1\.0\.1'"):
+        filled.drop_online("counter:v1.0.0")
+    assert filled.drop_online("counter") == 10
