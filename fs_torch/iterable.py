@@ -153,7 +153,7 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         self._seed = seed
         self._drop_last = bool(drop_last)
         self._asked = _checked_ranks(rank, world_size)
-        self._found: Position | None = None
+        self._position = Position()
 
     @property
     def encoding(self) -> Encoding:
@@ -171,7 +171,7 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position after the last batch given, JSON-serialisable; the same on every rank."""
-        return self._position.state()
+        return self._position.state(self._settings)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Start the next pass at the position of a `state_dict`.
@@ -179,7 +179,7 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         Raises:
             DataError: it was taken with another seed, batch size, number of ranks or rows.
         """
-        self._position.load(state)
+        self._position.load(state, self._settings)
 
     def __len__(self) -> int:
         """Return the number of batches of one rank's epoch.
@@ -235,22 +235,18 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         return 0, 1
 
     @property
-    def _position(self) -> Position:
-        if self._found is None:
-            settings = {
-                "seed": self._seed,
-                "shuffle": self._shuffle,
-                "batch_size": self._batch_size,
-                "drop_last": self._drop_last,
-                "world_size": self._ranks[1],
-                "rows": self._blocks.rows,
-            }
-            self._found = Position(settings)
-        return self._found
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "seed": self._seed,
+            "shuffle": self._shuffle,
+            "batch_size": self._batch_size,
+            "drop_last": self._drop_last,
+            "world_size": self._ranks[1],
+            "rows": self._blocks.rows,
+        }
 
     def __getstate__(self) -> dict[str, Any]:
-        # Another process may not belong to torch.distributed, and has to share our position.
-        _ = self._position
+        # A worker of its own process doesn't belong to torch.distributed.
         return {**self.__dict__, "_asked": self._ranks}
 
 

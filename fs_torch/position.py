@@ -30,14 +30,9 @@ class Start:
 
 
 class Position:
-    """The position of one dataset in one process; the epoch is shared with the workers that it starts.
+    """The position of one dataset in one process; the epoch is shared with the workers that it starts."""
 
-    Args:
-        settings: what another run must have in common for its positions to mean the same rows.
-    """
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = dict(settings)
+    def __init__(self) -> None:
         # The epoch, and which generation of workers took up `_resumed`. In shared memory, so that workers which live
         # on from epoch to epoch see it change.
         self._shared = torch.zeros(2, dtype=torch.int64).share_memory_()
@@ -74,18 +69,22 @@ class Position:
         """Note that a step was given."""
         self._now = Start(self._now.epoch, step + 1, self._now.base)
 
-    def state(self) -> dict[str, Any]:
-        """Return what `load` takes."""
+    def state(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `load` takes.
+
+        Args:
+            settings: what another run must have in common for its positions to mean the same rows.
+        """
         now = self._resumed or self._now
         return {
             "format": FORMAT,
             "epoch": now.epoch,
             "step": now.step,
             "base": now.base,
-            "settings": dict(self._settings),
+            "settings": dict(settings),
         }
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load(self, state: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """Start the next pass where `state` was taken.
 
         Raises:
@@ -93,7 +92,7 @@ class Position:
         """
         if not isinstance(state, Mapping) or state.get("format") != FORMAT:
             raise DataError("this is no state of a FeatureIterableDataset that this version reads.")
-        for name, value in self._settings.items():
+        for name, value in settings.items():
             if state["settings"].get(name) != value:
                 raise DataError(
                     f"the state was taken with {name}={state['settings'].get(name)!r}, this dataset has {value!r}. "
