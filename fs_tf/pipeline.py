@@ -12,6 +12,7 @@ import tensorflow as tf
 from fs_core.encoding.raw import Array, Rows
 from fs_core.errors import DataError
 from fs_tf.inputs import Flat, Inputs
+from fs_tf.kept import call, keep
 from fs_tf.order import IN_ORDER, EpochOrder, Shard
 
 CHUNK_BYTES = 2**21  # enough that a call to Python costs little, little enough to wait for
@@ -78,9 +79,11 @@ def by_position(
         start = int(number) * chunk
         return read(order.between(int(epoch), start, min(start + chunk, taken)))
 
+    kept = keep(read_chunk)
+
     def one_epoch(epoch: Any) -> tf.data.Dataset:
         numbers = tf.data.Dataset.range(-(-taken // chunk))
-        chunks = numbers.map(plainly(lambda number: inputs.assemble(_call(read_chunk, inputs.flat, epoch, number))))
+        chunks = numbers.map(plainly(lambda number: inputs.assemble(_moved(kept, inputs.flat, epoch, number))))
         return batching.cut(chunks.prefetch(AHEAD))
 
     if shuffle:
@@ -102,8 +105,8 @@ def until_empty(
         batching: how rows are put together.
         shard: which part of the rows `read` gives.
     """
-    flat = [(tf.int64, ()), *inputs.flat]
-    numbered = tf.data.Dataset.counter().map(plainly(lambda number: tuple(_call(read, flat, number))))
+    kept, flat = keep(read), [(tf.int64, ()), *inputs.flat]
+    numbered = tf.data.Dataset.counter().map(plainly(lambda number: tuple(_moved(kept, flat, number))))
     some = numbered.take_while(plainly(lambda rows, *_: rows > 0))
     return finished(batching.cut(some.map(plainly(lambda _, *moved: inputs.assemble(moved))).prefetch(AHEAD)), shard)
 
@@ -124,9 +127,9 @@ def _epochs(seed: int | None) -> tf.data.Dataset:
     return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.int64))
 
 
-def _call(read: Callable[..., list[Array]], flat: Sequence[Flat], *given: Any) -> list[Any]:
-    """Return the tensors of what `read` returns; not stateful: the same numbers give the same rows."""
-    tensors: list[Any] = tf.numpy_function(read, given, [dtype for dtype, _ in flat], stateful=False)
+def _moved(kept: tf.Tensor, flat: Sequence[Flat], *given: Any) -> list[Any]:
+    """Return the tensors of what a kept function reads, with what is known of their shapes."""
+    tensors = call(kept, [dtype for dtype, _ in flat], *given)
     for tensor, (_, shape) in zip(tensors, flat, strict=True):
         tensor.set_shape(shape)
     return tensors
