@@ -23,21 +23,34 @@ test: lint ## lint, every test, and every test again on the built wheel
 	$(PY) -m pytest -n 2
 	$(MAKE) test-wheel
 
-test-wheel: .venv/.installed ## every test on the built wheel, in an environment of its own
+# The wheel in an environment of its own, which finds what the wheel depends on where it is installed already.
+test-wheel: .venv/.installed ## every test on the built wheel
 	rm -rf $(WHEEL)
 	$(PY) -m pip wheel -q --disable-pip-version-check --no-deps -w $(WHEEL) .
 	python3 -m venv $(WHEEL)/.venv
+	$(PY) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> "$$(ls -d $(WHEEL)/.venv/lib/python*/site-packages)/dependencies.pth"
 	$(WHEEL)/.venv/bin/python -m pip install -q --disable-pip-version-check \
 		"$$(ls $(WHEEL)/*.whl)[$(EXTRAS)]" -r tests/requirements.txt -c tests/constraints.txt
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
 	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2
 
-bench: .venv/.installed ## import, as-of and online reads beside peers
+.venv-feast/.installed:
+	python3 -m venv .venv-feast
+	.venv-feast/bin/python -m pip install -q --disable-pip-version-check 'feast[duckdb,redis]==0.67.0'
+	touch $@
+
+bench: .venv/.installed ## import, as-of and online reads beside peers; Feast where it can be installed
+	-$(MAKE) .venv-feast/.installed
 	$(PY) -m tests.benchmarks.bench_import
-	$(PY) -m tests.benchmarks.bench_asof
+	$(PY) -m tests.benchmarks.asof
 	$(PY) -m tests.benchmarks.bench_online
 	$(PY) -m tests.benchmarks.bench_online_write
 	$(PY) -m tests.benchmarks.bench_materialize
+	$(PY) -m tests.benchmarks.bench_registry
+	$(PY) -m tests.benchmarks.bench_torch
+	$(PY) -m tests.benchmarks.bench_tf
+	$(PY) -m tests.benchmarks.bench_mlflow
 
 loadtest: .venv/.installed ## serve a million entities under load; table, and picture in .out/
 	$(PY) -m tests.benchmarks.loadtest

@@ -6,6 +6,7 @@ decides which row counts at a moment is stated in `fs_core.asof.rule`.
 
 from fs_core.asof import Status
 from fs_core.definitions import SQL, Definition, Entity, FeatureService, FeatureView, Field, Source
+from fs_core.encoding import Encoding
 from fs_core.errors import FeatureStoreError
 from fs_core.store import FeatureStore
 from fs_core.training_set import TrainingSet
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SQL",
     "Definition",
+    "Encoding",
     "Entity",
     "FeatureService",
     "FeatureStore",

@@ -13,6 +13,7 @@ from fs_core.casting import cast_lossless
 from fs_core.definitions import Entity, FeatureView
 from fs_core.errors import FeatureStoreError, SchemaError, ValidationError, did_you_mean
 from fs_core.online.codec import RowCodec
+from fs_core.online.contract import timeline_name
 from fs_core.online.keys import unpack_keys
 from fs_core.online.progress import Filling
 
@@ -94,17 +95,18 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
 
 
 def _online_keys(view: FeatureView, keys: pa.Table, online: OnlineStore) -> Iterator[Sequence[bytes]]:
-    """Yield the keys of rows that are online and belong to these entities."""
-    codec, name = RowCodec(view), view.storage_name
-    if set(keys.column_names) == set(view.keys):
-        asked = [key for key in codec.keys(keys) if key is not None]
-        yield [key for key, row in zip(asked, online.read([(name, asked)])[0], strict=True) if row is not None]
-        return
+    """Yield the keys of these entities that have a row online, or a timeline: a row may be collected before it."""
+    codec = RowCodec(view)
     doomed = set(zip(*(keys[column].to_pylist() for column in keys.column_names), strict=True))
-    for part in online.scan(name):
-        there = unpack_keys(view.keys, part.keys)[0].select(keys.column_names)
-        rows = zip(*(there[column].to_pylist() for column in keys.column_names), strict=True)
-        yield [key for key, row in zip(part.keys, rows, strict=True) if row in doomed]
+    for name in (view.storage_name, timeline_name(view.storage_name)):
+        if set(keys.column_names) == set(view.keys):
+            asked = [key for key in codec.keys(keys) if key is not None]
+            yield [key for key, row in zip(asked, online.read([(name, asked)])[0], strict=True) if row is not None]
+            continue
+        for part in online.scan(name):
+            there = unpack_keys(view.keys, part.keys)[0].select(keys.column_names)
+            rows = zip(*(there[column].to_pylist() for column in keys.column_names), strict=True)
+            yield [key for key, row in zip(part.keys, rows, strict=True) if row in doomed]
 
 
 def views_of(entity: str, views: Sequence[FeatureView]) -> Mapping[FeatureView, Entity]:

@@ -13,6 +13,7 @@
     ├── SourceError                   a source that is missing, or SQL that fails
     ├── RegistryError                 the registry can't be read or written
     ├── OfflineStoreError             history can't be read or written
+    ├── SavedTrainingSetError         a saved training set that is damaged, or in the way of another
     └── OnlineStoreError              the online store can't answer
         ├── NotOnlineError            ... because the view was not declared online
         ├── OnlineUnavailableError    ... because the server doesn't
@@ -46,6 +47,7 @@ __all__ = [
     "OnlineStoreError",
     "OnlineUnavailableError",
     "RegistryError",
+    "SavedTrainingSetError",
     "SchemaError",
     "SourceError",
     "UnknownReferenceError",
@@ -106,6 +108,10 @@ class OfflineStoreError(FeatureStoreError):
     """History can't be read or written."""
 
 
+class SavedTrainingSetError(FeatureStoreError):
+    """A saved training set is damaged, can't be written, or is there already."""
+
+
 class OnlineStoreError(FeatureStoreError):
     """The online store can't answer."""
 
@@ -137,6 +143,11 @@ class CorruptRowError(OnlineStoreError):
 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_WITH_USERS = frozenset(
+    {"redis", "rediss", "valkey", "valkeys", "unix", "sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle"}
+)
+"""Schemes of URLs in which what stands alone before the `@` is a user. In any other it may be a password
+that begins with `//`, behind a user taken for a scheme."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -162,6 +173,8 @@ def redact_url(url: str) -> str:
     start = scheme.end() if scheme else 0
     credentials, at, place = url[start:].rpartition("@")
     user, colon, _ = credentials.partition(":")
-    hidden = f"{user}:***" if colon else user
+    kind = url[:start].partition(":")[0].partition("+")[0].lower()
+    lone = "***" if at and scheme and kind not in _WITH_USERS else user
+    hidden = f"{user}:***" if colon else lone
     shown = hidden + at + ("..." if "?" in credentials else place)
     return url[:start] + shown.partition("?")[0]

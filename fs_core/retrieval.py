@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fs_core.asof import TIME
 from fs_core.definitions import FeatureView
-from fs_core.errors import UnknownReferenceError
+from fs_core.errors import DataError, UnknownReferenceError
 from fs_core.interchange import to_table
 from fs_core.keys import key_table
 from fs_core.selection import SelectedFeature, Selection, require_columns
@@ -74,7 +74,7 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     table = to_table(spine, "the spine")
     require_columns([query.timestamp, *([query.label] if query.label else [])], table.column_names, "the spine")
     query.selection.refuse_clash(table.column_names, "the spine")
-    times = _moments(table, query)
+    times = moments(table, query)
     found: dict[str, pa.ChunkedArray] = {}
     for view, features in query.selection.views.items():
         rows = _as_of(offline, view, features, table, times, query.snapshots[view.name])
@@ -82,7 +82,51 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     for column in query.selection.columns:
         table = table.append_column(column, found[column])
     selection = query.selection
-    return TrainingSet(table, selection.columns, selection.keys, query.timestamp, query.label, query.spec())
+    views = tuple(selection.views)
+    return TrainingSet(table, selection.columns, selection.keys, query.timestamp, query.label, query.spec(), views)
+
+
+def recreate(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any], spine: Any) -> TrainingSet:
+    """Return the training set that a spec describes; each part of a refreshed one from its own states.
+
+    Raises:
+        DataError: the parts don't add up to the spine.
+        UnknownReferenceError: as in `query_from_spec`.
+    """
+    query = query_from_spec(registry, spec)
+    parts = spec.get("parts")
+    if not parts:
+        return historical_features(offline, spine, query)
+    table = to_table(spine, "the spine")
+    rows = sum(part["rows"] for part in parts)
+    if len(table) != rows:
+        raise DataError(f"the spine has {len(table):,} rows, the training set {rows:,}. Pass those it was made from.")
+    pieces, start = [], 0
+    for part in parts:
+        pinned = replace(query, snapshots=dict(part["snapshots"]))
+        pieces.append(historical_features(offline, table.slice(start, part["rows"]), pinned))
+        start += part["rows"]
+    whole = pa.concat_tables([piece.table for piece in pieces])
+    return replace(pieces[-1], table=whole, spec={**query.spec(), "parts": [dict(part) for part in parts]})
+
+
+def parts_of(training_set: TrainingSet) -> list[TrainingSet]:
+    """Return the rows that read the same states of history, each with the spec of their own.
+
+    Raises:
+        DataError: the spec's parts don't add up to the rows.
+    """
+    spec = {name: part for name, part in training_set.spec.items() if name != "parts"}
+    parts = training_set.spec.get("parts", [{"rows": len(training_set), "snapshots": spec["snapshots"]}])
+    rows = sum(part["rows"] for part in parts)
+    if rows != len(training_set):
+        raise DataError(f"the training set has {len(training_set):,} rows, the parts of its spec {rows:,}.")
+    found, start = [], 0
+    for part in parts:
+        table = training_set.table.slice(start, part["rows"])
+        found.append(replace(training_set, table=table, spec={**spec, "snapshots": dict(part["snapshots"])}))
+        start += part["rows"]
+    return found
 
 
 def query_from_spec(registry: Registry, spec: Mapping[str, Any]) -> Query:
@@ -106,8 +150,8 @@ def query_from_spec(registry: Registry, spec: Mapping[str, Any]) -> Query:
     return Query(selection, spec["timestamp"], spec["label"], lag, dict(spec["snapshots"]))
 
 
-def _moments(table: pa.Table, query: Query) -> pa.ChunkedArray:
-    """Return each row's moment, shifted back by the lag."""
+def moments(table: pa.Table, query: Query) -> pa.ChunkedArray:
+    """Return the moment at which each row is looked up, `timestamp[us, UTC]`: its own, shifted back by the lag."""
     import pyarrow.compute as pc
 
     times = to_utc_micros(table[query.timestamp], query.timestamp, "down")

@@ -77,7 +77,9 @@ def select(registry: Registry, features: Features, *, full_names: bool = False) 
         NameClashError: two features would carry one name.
         DefinitionError: no feature is asked for, or one view in two versions.
     """
-    chosen = list(dict.fromkeys(pair for text in as_list(features) for pair in _expand(registry, text)))
+    one: dict[FeatureView, FeatureView] = {}  # one object for each view: reads compare views by identity first
+    pairs = (pair for text in as_list(features) for pair in _expand(registry, text))
+    chosen = list(dict.fromkeys((one.setdefault(view, view), name) for view, name in pairs))
     if not chosen:
         raise DefinitionError("no feature is asked for. Name a service, or features such as ['user_stats.*'].")
     _refuse_two_versions(view for view, _ in chosen)

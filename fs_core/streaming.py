@@ -13,6 +13,7 @@ from fs_core.retrieval import Query, historical_features
 
 if TYPE_CHECKING:
     from fs_core.store.parts import Parts
+    from fs_core.training_set import TrainingSet
 
 
 def stream(offline: Any, spine: Any, query: Query, batch_size: int) -> pa.RecordBatchReader:
@@ -39,7 +40,7 @@ def _batches(
     offline: Any, reader: pa.RecordBatchReader, query: Query, batch_size: int, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     start = 0
-    for part in _parts(reader, batch_size):
+    for part in tables_of(reader, batch_size):
         try:
             rows = historical_features(offline, part, query).table.cast(schema)
         except FeatureStoreError as error:
@@ -49,7 +50,7 @@ def _batches(
         start += part.num_rows
 
 
-def _parts(reader: pa.RecordBatchReader, batch_size: int) -> Iterator[pa.Table]:
+def tables_of(reader: pa.RecordBatchReader, batch_size: int) -> Iterator[pa.Table]:
     """Yield a reader's rows in tables of one size, whatever the size of its own batches."""
     waiting: list[pa.RecordBatch] = []
     rows = 0
@@ -99,6 +100,14 @@ class AsOfReader:
     def spec(self) -> dict[str, Any]:
         """What is read, as in `TrainingSet.spec`."""
         return self._query.spec()
+
+    def rows(self, spine: Any) -> TrainingSet:
+        """Return a spine's rows with their features, as `get_historical_features` does, from the reader's state.
+
+        Raises:
+            SchemaError, NameClashError: as there.
+        """
+        return historical_features(self._store.offline, spine, self._query)
 
     def lookup(self, keys_and_times: Any) -> pa.RecordBatch:
         """Return the features of each row, in the rows' order; other columns don't matter.

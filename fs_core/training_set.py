@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import DataError
 from fs_core.interchange import to_pandas
 from fs_core.times import from_micros, micros, to_utc_micros
+
+if TYPE_CHECKING:
+    from fs_core.definitions import FeatureView
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,10 @@ class TrainingSet:
         timestamp: the name of the column that holds each row's moment.
         label: the name of the label column, if one was named.
         spec: JSON-serialisable provenance: pinned references and digests, the rule's parameters, and
-            the snapshot that was read of every view. `FeatureStore.recreate` takes it.
+            the snapshot that was read of every view; of a saved set that was refreshed, also how many rows
+            after one another read which snapshots (`parts`). `FeatureStore.recreate` takes it.
+        views: the definitions whose digests the spec pins, where they are at hand; no part of the fingerprint.
+        store: the store that made it, in the process that did; None elsewhere.
     """
 
     table: pa.Table
@@ -38,17 +45,20 @@ class TrainingSet:
     timestamp: str
     label: str | None
     spec: Mapping[str, Any]
+    views: tuple[FeatureView, ...] = ()
+    store: Any = field(default=None, repr=False, compare=False)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (64 hex digits) of spec and content.
 
         Equal fingerprints mean the same features by the same rule with the same bits. Where the rows
-        lay (the snapshot numbers) doesn't count: compaction changes those and nothing else.
+        lay (the snapshot numbers, and which rows read which) doesn't count: compaction changes those and
+        nothing else.
         """
         from fs_core.fingerprint import hash_table
 
-        spec = {name: part for name, part in self.spec.items() if name != "snapshots"}
+        spec = {name: part for name, part in self.spec.items() if name not in ("snapshots", "parts")}
         text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(f"{text}\n{hash_table(self.table)}".encode()).hexdigest()
 
@@ -56,6 +66,9 @@ class TrainingSet:
     def offline_only(self) -> bool:
         """Whether these rows can't be served online, because the query shifted their moments by a lag."""
         return bool(self.spec["lag"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "store": None}  # rows travel without a place
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -92,4 +105,9 @@ class TrainingSet:
         return self._where(past), self._where(pc.invert(past))
 
     def _where(self, mask: pa.ChunkedArray) -> TrainingSet:
-        return replace(self, table=self.table.filter(mask))
+        spec = dict(self.spec)
+        if "parts" in spec:
+            ends = np.cumsum([0, *(part["rows"] for part in spec["parts"])])
+            kept = np.diff(np.cumsum([0, *mask.to_numpy()])[ends])
+            spec["parts"] = [{**part, "rows": int(n)} for part, n in zip(spec["parts"], kept, strict=True)]
+        return replace(self, table=self.table.filter(mask), spec=spec)

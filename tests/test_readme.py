@@ -70,6 +70,57 @@ def test_the_pipeline_runs_after_the_quickstart(typed: dict[str, object]) -> Non
     assert printed[0].shape == (3, 2)  # type: ignore[attr-defined]
 
 
+def test_torch_learns_and_is_served_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The PyTorch block trains on the quickstart's rows, and the tensors it serves are training's."""
+    pytest.importorskip("torch")
+    printed: list[object] = []
+    names = {**typed, "print": printed.append}
+    exec(compile(snippets("PyTorch")[0], "README.md", "exec"), names)
+    assert printed[0].shape == (3, 1)  # type: ignore[attr-defined]
+    assert names["online"]({"user_id": [3]}).tolist() == [[0, 0]]  # type: ignore[operator]
+
+
+def test_the_leak_check_runs_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The block on leaks finds a notice and nothing worse."""
+    printed: list[object] = []
+    exec(compile(snippets("Looking for leaks")[0], "README.md", "exec"), {**typed, "print": printed.append})
+    assert "NOTICE availability: spending:v1.0.0" in str(printed[0])
+
+
+def test_training_sets_are_kept_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The block on keeping them saves three, loads one and looks up one new row."""
+    printed: list[object] = []
+    names = {**typed, "print": printed.append}
+    exec(compile(snippets("Keeping training sets")[0], "README.md", "exec"), names)
+    assert printed == [1]
+    assert len(names["kept"]) == 3  # type: ignore[arg-type]
+
+
+def test_keras_learns_and_serves_after_the_quickstart(typed: dict[str, object]) -> None:
+    """The TensorFlow block fits on the quickstart's training set and predicts from its online rows."""
+    pytest.importorskip("tensorflow")
+    printed: list[object] = []
+    exec(compile(snippets("TensorFlow")[0], "README.md", "exec"), {**typed, "print": printed.append})
+    assert printed[0].shape == (3, 1)  # type: ignore[attr-defined]
+
+
+def test_lineage_is_asked_as_written(typed: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks on lineage run after the quickstart: the model is found, the site is built, each command succeeds."""
+    monkeypatch.chdir(tmp_path)
+    printed: list[str] = []
+    names = {**typed, "print": lambda *words: printed.append(" ".join(map(str, words)))}
+    exec(compile(snippets("Versions, lineage, catalogue")[0], "README.md", "exec"), names)
+    assert "model churn/3 (Production)" in printed[0]
+    assert "churn/3" in printed[1]
+    assert (tmp_path / "catalogue" / "index.html").is_file()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "FS_STORE": str(typed["store"].directory)}  # type: ignore[attr-defined]
+    (script,) = snippets("Versions, lineage, catalogue", "sh")
+    done = subprocess.run(["sh", "-e", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("churn/3") == 3
+
+
 def test_the_command_line_runs_as_written(tmp_path: Path) -> None:
     """Each line of the shell block succeeds where the two files that it names are."""
     (tmp_path / "definitions.py").write_text(DEFINITIONS)

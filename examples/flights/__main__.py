@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from examples.flights import data, definitions, serve, train
-from examples.flights.naive import naive_rows
+from examples.flights.naive import as_claimed, naive_rows
 from examples.flights.picture import draw
 from examples.flights.report import Report, Score
 from fs_core import Definition, FeatureStore, FeatureView, TrainingSet
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     training_set = _training_set(store, directory, raw.study_end, report)
     model = _honest(store, training_set, report)
     for own_flight in (True, False):
-        _leaky(training_set, directory, raw.study_end, own_flight, report)
+        _leaky(store, training_set, directory, raw.study_end, own_flight, report)
     _serve(store, model, directory, raw.now, report)
     report.show()
     draw(report, options.picture)
@@ -95,11 +95,25 @@ def _honest(store: FeatureStore, training_set: TrainingSet, report: Report) -> A
     return model
 
 
-def _leaky(training_set: TrainingSet, directory: Path, study_end: datetime, own_flight: bool, report: Report) -> None:
+def _leaky(
+    store: FeatureStore,
+    training_set: TrainingSet,
+    directory: Path,
+    study_end: datetime,
+    own_flight: bool,
+    report: Report,
+) -> None:
     """Fit on rows that ignore availability; score on such rows, then on what would have been served."""
     with report.step("leaky rows" if own_flight else "leaky rows, own flight left out") as step:
         rows = naive_rows(directory / "data", study_end, own_flight=own_flight)
         step.rows = len(rows)
+    with report.step("check them for leaks") as step:
+        found = store.check_leakage(
+            train.SERVICE, as_claimed(rows, training_set), train.LABEL, timestamp=train.TIMESTAMP, samples=2, rows=5000
+        )
+        step.rows = found.checked["rows"]
+    leaks = {finding.feature for finding in found.at_least("leak")}
+    report.console.print(f"    {len(leaks)} of {len(training_set.features)} columns hold what was not known yet")
     late = train.labels(training_set.table)
     past = int(len(late) * (1 - train.TEST_SHARE))
     leaky = train.matrix(rows, training_set.features)

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from examples.flights.train import LABELLED
+from fs_core import TrainingSet
 
 _QUERY = """
 WITH flights AS (
@@ -69,3 +70,11 @@ def naive_rows(data: Path, study_end: datetime, *, own_flight: bool) -> pa.Table
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
         return con.sql(query, params={"end": study_end}).to_arrow_table()
+
+
+def as_claimed(rows: pa.Table, training_set: TrainingSet) -> pa.Table:
+    """Return the training set's keys, times and labels with the leaky feature columns, for a leak check."""
+    spine = training_set.table.drop_columns(list(training_set.features))
+    for name in training_set.features:
+        spine = spine.append_column(name, rows[name])
+    return spine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -35,16 +36,34 @@ def init(directory: str, online: str | None, registry: str | None) -> Report:
 @click.argument("file", type=FILE)
 @in_store
 def apply(store: FeatureStore, file: Path) -> Report:
-    """Register what a Python FILE defines, all or nothing.
+    """Register what a Python or YAML FILE defines, all or nothing.
 
-    Every entity, view, service or source that a global name of the file holds counts. Applying again
-    changes nothing; other content under a registered version is refused, with the version to give it.
+    Of a Python file, every entity, view, service or source that a global name holds counts; of YAML, every
+    document. Applying again changes nothing; other content under a registered version is refused, with the
+    version to give it.
     """
-    from fs_core.cli.definitions_file import definitions_in
+    if file.suffix in (".yaml", ".yml"):
+        changes = store.apply_yaml(file.read_text(encoding="utf-8"), str(file))
+    else:
+        from fs_core.cli.definitions_file import definitions_in
 
-    changes = store.apply(*definitions_in(file))
+        changes = store.apply(*definitions_in(file))
     rows = [dataclasses.asdict(change) for change in changes]
     return Report(rows, heading="" if changes.changed else "nothing new")
+
+
+@cli.command(name="export")
+@click.argument("refs", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Older versions too.")
+@click.option("-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@in_store
+def export_definitions(store: FeatureStore, refs: Sequence[str], everything: bool, file: Path | None) -> Report:
+    """Show definitions as YAML that fs apply reads: of REFS with what they need, by default everything current."""
+    text = store.to_yaml(*refs, every_version=everything)
+    if file is None:
+        return Report(text=text, data={"yaml": text})
+    file.write_text(text, encoding="utf-8")
+    return Report(heading=f"definitions in {file}", data={"file": str(file)})
 
 
 @cli.command(name="list")
@@ -55,15 +74,15 @@ def list_definitions(store: FeatureStore, kind: str | None, everything: bool) ->
     """List what is registered."""
     rows = [
         {
-            "kind": r.definition.kind,
-            "name": r.definition.name,
-            "version": r.definition.version,
+            "kind": r.kind,
+            "name": r.name,
+            "version": r.version,
             **({"current": r.current} if everything else {}),
-            "digest": r.definition.digest[:12],
+            "digest": r.digest[:12],
             "registered": from_micros(r.created_at).replace(microsecond=0),
-            "description": r.definition.description,
+            "description": r.description,
         }
-        for r in store.registry.listing(kind)
+        for r in store.registry.summaries(kind)
         if everything or r.current
     ]
     return Report(rows, heading="" if rows else "nothing is registered; see fs apply --help")

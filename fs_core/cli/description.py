@@ -82,6 +82,8 @@ def _lines(definition: Definition, versions: list[Registered], state: Mapping[st
         snapshot = state["history_snapshot"]
         yield "history", "nothing written yet" if snapshot == EMPTY else f"at state {snapshot}"
         yield "online", _online(definition, state)
+        if "online_history" in definition.documentation():
+            yield "kept online", f"the rows of the last {definition.documentation()['online_history']}"
     else:
         yield from ((name, json.dumps(value)) for name, value in content.items())
         if "path" in definition.documentation():

@@ -21,8 +21,8 @@ def cli() -> None:
       fs materialize                                     latest rows online
       fs get spending -e user_id=1                       what a model would be served now
 
-    A reference is a view or service, 'view.feature' or 'view.*', with ':v1.2.3', '@3f2a9c1' (digest) or
-    '@2024-01-15' (what was current then) if not the current version is meant.
+    A reference is a view or service, 'view.feature' or 'view.*', with ':v1.2.3', '@3f2a9c1' (digest),
+    '@production' (alias) or '@2024-01-15' (what was current then) if not the current version is meant.
     """  # noqa: D301  # the escape is click's sign for lines that stay lines
 
 

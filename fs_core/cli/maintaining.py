@@ -27,7 +27,7 @@ def verify(store: FeatureStore, view: str, repair: bool, evidence: int) -> Repor
     heading += f"{found.total:,} differ ({kinds}){mended}" if found.total else "none differs"
     rows = found.evidence.to_pylist()
     data = {**dataclasses.asdict(dataclasses.replace(found, evidence=None)), "evidence": rows}
-    return Report(rows, heading=heading, data=data, failed=bool(found.total))
+    return Report(rows, heading=heading, data=data, code=int(found.total > 0))
 
 
 @cli.command("drop-online")

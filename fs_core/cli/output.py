@@ -11,6 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+_MANY = 200  # rows
 _PIPE_WIDTH = 100_000  # a program that reads lines wants them whole
 
 
@@ -23,14 +24,16 @@ class Report:
         heading: for people: what is printed above the table.
         data: for programs; None means the rows.
         notes: for people: what is printed below.
-        failed: whether the answer is bad news: then the command exits with 1.
+        text: for people: a document, printed as it is and alone.
+        code: what the command exits with.
     """
 
     rows: Sequence[Mapping[str, Any]] = ()
     heading: str = ""
     data: Any = None
     notes: Sequence[str] = field(default=())
-    failed: bool = False
+    text: str | None = None
+    code: int = 0
 
     def print_json(self) -> None:
         """Print one JSON document: times in ISO 8601, bytes in base64, NaN and infinities as text."""
@@ -40,6 +43,11 @@ class Report:
 
     def print_table(self) -> None:
         """Print heading, table and notes; coloured and folded to the window only on a terminal."""
+        if self.text is not None:
+            import click
+
+            click.echo(self.text, nl=not self.text.endswith("\n"))
+            return
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
@@ -49,7 +57,9 @@ class Report:
             console = Console(highlight=False, width=_PIPE_WIDTH)
         if self.heading:
             console.print(Text(self.heading))
-        if self.rows:
+        if len(self.rows) > _MANY:
+            console.out(_aligned(self.rows), highlight=False)
+        elif self.rows:
             table = Table(box=None, pad_edge=False, header_style="bold")
             for name, value in self.rows[0].items():
                 number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -59,6 +69,14 @@ class Report:
             console.print(table)
         for note in self.notes:
             console.print(Text(note))
+
+
+def _aligned(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a long table as lines: rich would take a second for each few thousand."""
+    texts = [list(rows[0]), *([" ".join(shown(value).split()) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in texts)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def shown(value: Any) -> str:

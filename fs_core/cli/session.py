@@ -24,7 +24,7 @@ Command = Callable[..., Report]
 def answers(command: Command) -> Callable[..., None]:
     """Make a function that returns a `Report` print it, as a table or JSON, or say what went wrong.
 
-    Exit codes: 0 done, 1 the store refused, failed or found differences, 2 the command line is wrong.
+    Exit codes: 0 done (or what the report says), 1 the store refused or failed, 2 the command line is wrong.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -41,8 +41,8 @@ def answers(command: Command) -> Callable[..., None]:
             _complain(error)
             raise SystemExit(1) from error
         report.print_json() if as_json else report.print_table()
-        if report.failed:
-            raise SystemExit(1)
+        if report.code:
+            raise SystemExit(report.code)
 
     return run
 

@@ -23,7 +23,7 @@ def write(store: FeatureStore, view: str, file: Path) -> Report:
     """Append the rows of a Parquet, CSV or JSON FILE to a VIEW's history, all or nothing."""
     from fs_core.offline.sources import read_file
 
-    return _wrote(store.write(view, read_file(store.view(view), file)), view)
+    return _wrote(store.write(view, read_file([store.view(view)], file)), view)
 
 
 @cli.command()

@@ -127,6 +127,11 @@ class Definition:
         text = json.dumps([self.kind, self.name, self.content()], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @cached_property
+    def _text(self) -> str:
+        """The whole definition; kept, since every online read compares views."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
     @property
     def ref(self) -> str:
         """The reference that names exactly this version: `name:v1.2.3`."""
@@ -148,7 +153,7 @@ class Definition:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Definition):
             return NotImplemented
-        return self is other or self.to_dict() == other.to_dict()
+        return self is other or self._text == other._text
 
     def __hash__(self) -> int:
         return hash((self.kind, self.name, self.version))

@@ -6,6 +6,7 @@
 - `...:v1.2.3`: by semantic version
 - `...@3f2a9c1`: by content digest, at least 7 of its digits, like a commit
 - `...@2024-01-15T10:30:00Z`: what was current then
+- `...@production`: what an alias means
 """
 
 from __future__ import annotations
@@ -16,26 +17,30 @@ from dataclasses import dataclass
 from fs_core.errors import DataError, DefinitionError
 from fs_core.times import micros
 
+_ALIAS = r"(?!(?:current|latest|[0-9a-fA-F]+)\Z)[A-Za-z][A-Za-z0-9_-]{0,62}"  # nothing that a digest may begin with
 _REFERENCE = re.compile(
     r"(?P<name>[A-Za-z_]\w*)(?:\.(?P<feature>\*|[A-Za-z_]\w*))?"
-    r"(?::v?(?P<version>\d+\.\d+\.\d+)|@(?P<digest>[0-9a-f]{7,64})|@(?P<moment>\d{4}-\d\d-\d\d.*))?",
+    r"(?::v?(?P<version>\d+\.\d+\.\d+)|@(?P<digest>[0-9a-f]{7,64})|@(?P<moment>\d{4}-\d\d-\d\d.*)"
+    rf"|@(?P<alias>{_ALIAS}))?",
     re.ASCII,
 )
 
 
 @dataclass(frozen=True)
 class VersionSelector:
-    """Which version is meant: at most one of the three is set; none means the current one.
+    """Which version is meant: at most one of the four is set; none means the current one.
 
     Attributes:
         version: `major.minor.patch`.
         digest: leading hex digits of the content digest, at least 7.
         moment: microseconds since 1970-01-01 UTC; the version that was current then.
+        alias: a name that points to a version and may be moved to another.
     """
 
     version: str | None = None
     digest: str | None = None
     moment: int | None = None
+    alias: str | None = None
 
 
 CURRENT = VersionSelector()
@@ -64,11 +69,26 @@ class Reference:
         if match is None:
             raise DefinitionError(
                 f"{text!r} is no reference. Write 'view', 'view.feature' or 'view.*', "
-                "optionally with ':v1.2.3', '@3f2a9c1' or '@2024-01-15T10:30:00Z'."
+                "optionally with ':v1.2.3', '@3f2a9c1', '@2024-01-15T10:30:00Z' or '@production'."
             )
         feature = None if match["feature"] in (None, "*") else match["feature"]
-        selector = VersionSelector(match["version"], match["digest"], _moment(match["moment"], text))
+        selector = VersionSelector(match["version"], match["digest"], _moment(match["moment"], text), match["alias"])
         return cls(match["name"], feature, selector, text)
+
+
+def check_alias(alias: object) -> str:
+    """Return `alias` if references can carry it.
+
+    Raises:
+        DefinitionError: it isn't a letter, then letters, digits, `_` and `-`; or looks like a digest; or is a
+            word that would say something untrue.
+    """
+    if not isinstance(alias, str) or not re.fullmatch(_ALIAS, alias, re.ASCII):
+        raise DefinitionError(
+            f"alias {alias!r} is not usable. Start with a letter, then letters, digits, '_' or '-', 63 at most; "
+            "'current', 'latest' and what looks like a digest ('cafe') mean something else."
+        )
+    return alias
 
 
 def _moment(text: str | None, reference: str) -> int | None:

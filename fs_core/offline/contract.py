@@ -83,8 +83,17 @@ class OfflineStore(Protocol):
         """Return the newest state, `EMPTY` if nothing was ever written."""
         ...
 
-    def read(self, view: FeatureView, *, snapshot: Snapshot | None = None) -> pa.Table:
-        """Return every row of a state (default: the newest), in `history_schema(view)`, ordered by seq."""
+    def read(
+        self, view: FeatureView, *, snapshot: Snapshot | None = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Return every row of a state (default: the newest), in `history_schema(view)`, ordered by seq.
+
+        Args:
+            view: whose history.
+            snapshot: the state to read (default: the newest).
+            columns: the features wanted (default: all), in any order; keys, clocks and seq always come, and
+                columns keep the order of the schema.
+        """
         ...
 
     def as_of(

@@ -23,11 +23,13 @@ from fs_core.asof.engine import AsOfEngine, apply_rule
 from fs_core.asof.plain import PlainEngine
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
-from fs_core.offline.connection import connect
+from fs_core.offline.connection import connect, quoted
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
-from fs_core.offline.delta_erasure import delete_rows, holders, is_abandoned, present_files, seqs_of
+from fs_core.offline.delta_erasure import delete_rows, holders, is_abandoned, present_files, scrub_log, seqs_of
 from fs_core.offline.delta_log import DeltaLog
+from fs_core.offline.last_write import LastWrite, last_write
 from fs_core.offline.layout import MONTH, as_declared, lay_out
+from fs_core.offline.leftovers import remove_leftovers
 from fs_core.offline.winners import candidates_sql, find_winners, only_of, rows_sql, stream_winners
 from fs_core.times import MICROSECONDS
 
@@ -38,8 +40,6 @@ _TABLE = {
     "delta.logRetentionDuration": "interval 36500 days",
     # Opening replays the log from the last checkpoint: with one every 100 states, an append takes 2.5 times as long.
     "delta.checkpointInterval": "10",
-    # The log outlives every row, so it may hold nobody's values; nothing here searches by its statistics.
-    "delta.dataSkippingNumIndexedCols": "0",
 }
 _HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
 _FILE_BYTES = 256 << 20  # of a compacted file, about
@@ -93,9 +93,15 @@ class DeltaOfflineStore:
         with _as_store_error(view, f"can't open its history at {self._place(view)}"):
             return self._log(view).newest()
 
-    def read(self, view: FeatureView, *, snapshot: Snapshot | None = None) -> pa.Table:
+    def read(
+        self, view: FeatureView, *, snapshot: Snapshot | None = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
         """See `OfflineStore.read`."""
-        return self._select(view, self._files(view, snapshot), f"ORDER BY {SEQ}")
+        left_out = set() if columns is None else set(view.features).difference(columns)
+        schema = pa.schema([field for field in history_schema(view) if field.name not in left_out])
+        files = self._files(view, snapshot)
+        sql = f"SELECT {', '.join(map(quoted, schema.names))} FROM {rows_sql(view, files, 'true')} ORDER BY {SEQ}"
+        return self._run(view, sql if files else None, schema)
 
     def as_of(
         self, view: FeatureView, spine: pa.Table, columns: Sequence[str], *, snapshot: Snapshot | None = None
@@ -140,7 +146,7 @@ class DeltaOfflineStore:
             yield from stream_winners(connection, view, candidates)
 
     def compact(self, view: FeatureView) -> Snapshot:
-        """See `OfflineStore.compact`. Files of earlier states stay, so training sets can be made again."""
+        """See `OfflineStore.compact`. Files of earlier states stay; those that no state ever had are removed."""
         place = self._place(view)
         if self.snapshot(view) == EMPTY:
             return EMPTY
@@ -148,9 +154,14 @@ class DeltaOfflineStore:
             for attempt in _attempts():
                 with attempt:
                     DeltaTable(str(place)).optimize.compact(target_size=_FILE_BYTES, post_commithook_properties=_HOOKS)
+            remove_leftovers(place)
             state = self.snapshot(view)
             self._engine.prepare(view, self._files(view, state))
         return state
+
+    def last_write(self, view: FeatureView) -> LastWrite | None:
+        """Return what the last write brought, without reading its rows; None if nothing, or if the log doesn't tell."""
+        return last_write(self._place(view), self.snapshot(view))
 
     def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
         """See `OfflineStore.erase`."""
@@ -167,6 +178,7 @@ class DeltaOfflineStore:
             named, others = present_files(place)
             doomed = [f for f in holders(named, entities) if f not in kept]
             doomed += [f for f in holders(others, entities) if is_abandoned(f)]
+            scrub_log(place, doomed)
             for file in doomed:
                 Path(file).unlink(missing_ok=True)
             self._engine.forget(view)
@@ -210,11 +222,7 @@ class DeltaOfflineStore:
         except OfflineStoreError:
             return []
 
-    def _select(self, view: FeatureView, files: Sequence[str], order: str) -> pa.Table:
-        return self._run(view, f"{rows_sql(view, files, 'true')} {order}" if files else None)
-
-    def _run(self, view: FeatureView, sql: str | None) -> pa.Table:
-        schema = history_schema(view)
+    def _run(self, view: FeatureView, sql: str | None, schema: pa.Schema) -> pa.Table:
         if sql is None:
             return schema.empty_table()
         with _as_store_error(view, "can't read its history"), connect() as connection:

@@ -62,6 +62,39 @@ def present_files(place: Path) -> tuple[list[str], list[str]]:
     return [f for f in present if f in known], [f for f in present if f not in known and _is_whole(f)]
 
 
+def scrub_log(place: Path, files: Sequence[str]) -> None:
+    """Take the statistics of files that are to be erased out of the log: least and greatest values are values, too.
+
+    The states stay as they are: statistics are optional in the protocol, and nothing here searches by them.
+    Checkpoints repeat what entries say; since every entry is kept, they are made anew.
+    """
+    log, paths = place / "_delta_log", {Path(file).relative_to(place).as_posix() for file in files}
+    if not paths:
+        return
+    for entry in log.glob("*.json"):
+        lines = entry.read_text().splitlines()
+        scrubbed = [_without_statistics(line, paths) for line in lines]
+        if scrubbed != lines:
+            unfinished = entry.with_suffix(".scrubbed")
+            unfinished.write_text("\n".join(scrubbed) + "\n")
+            unfinished.replace(entry)
+    checkpoints = [*log.glob("*.checkpoint*.parquet"), *log.glob("_last_checkpoint")]
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)
+    if checkpoints:
+        DeltaTable(str(place)).create_checkpoint()
+
+
+def _without_statistics(line: str, paths: set[str]) -> str:
+    action = json.loads(line)
+    for kind in ("add", "remove"):
+        about = action.get(kind)
+        if about and about.get("stats") and unquote(about["path"]) in paths:
+            del about["stats"]
+            line = json.dumps(action, separators=(",", ":"))
+    return line
+
+
 def is_abandoned(file: str) -> bool:
     """Tell whether no writer can be about to commit a file that no state names."""
     return time.time() - Path(file).stat().st_mtime > _UNFINISHED_SECONDS

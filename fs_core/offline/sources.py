@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,10 @@ def run_source(
             raise SourceError(f"view {view.name!r}: its source failed: {error}") from error
 
 
-def read_file(view: FeatureView, path: Path) -> pa.Table:
-    """Return the rows of a Parquet, CSV or JSON file, every column of it; text features of a CSV stay text.
+def read_file(views: Iterable[FeatureView], path: Path) -> pa.Table:
+    """Return the rows of a Parquet, CSV or JSON file, every column of it.
+
+    Keys and features of the views that are text stay text in a CSV.
 
     Raises:
         DefinitionError: the file's ending doesn't tell its format.
@@ -99,9 +101,18 @@ def read_file(view: FeatureView, path: Path) -> pa.Table:
     source = Source("file", path=path)
     with connect() as connection:
         try:
-            return _typed(connection, view, source, path.parent).to_arrow_table()
+            return _typed(connection, views, source, path.parent).to_arrow_table()
         except duckdb.Error as error:
             raise SourceError(f"can't read {str(path)!r} as {source.format}: {error}") from error
+
+
+def columns_of(source: Source, directory: Path) -> list[str] | None:
+    """Return the names of a source's columns; None if its file is missing or can't be read."""
+    with connect() as connection:
+        try:
+            return list(connection.sql(f"FROM {_reader(source, directory)}").columns)
+        except (SourceError, duckdb.Error):
+            return None
 
 
 def _relation(
@@ -138,17 +149,18 @@ def _file_relation(
     connection: duckdb.DuckDBPyConnection, view: FeatureView, source: Source, directory: Path
 ) -> duckdb.DuckDBPyRelation:
     """Return a plain source's wanted columns; it may have others."""
-    rows = _typed(connection, view, source, directory)
+    rows = _typed(connection, [view], source, directory)
     _check_columns(view, rows.columns, exactly=False)
     return rows.project(", ".join(map(quoted, _wanted(view))))
 
 
 def _typed(
-    connection: duckdb.DuckDBPyConnection, view: FeatureView, source: Source, directory: Path
+    connection: duckdb.DuckDBPyConnection, views: Iterable[FeatureView], source: Source, directory: Path
 ) -> duckdb.DuckDBPyRelation:
     """Return a file's rows. DuckDB guesses the types of CSV, and a key such as 007 would lose its zeros for ever."""
     rows = connection.sql(f"FROM {_reader(source, directory)}")
-    texts = [n for n, t in {**view.keys, **view.features}.items() if pa.types.is_string(t) and n in rows.columns]
+    declared = {name: dtype for view in views for name, dtype in {**view.keys, **view.features}.items()}
+    texts = [n for n, t in declared.items() if pa.types.is_string(t) and n in rows.columns]
     if source.format != "csv" or not texts:
         return rows
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in texts)

@@ -50,6 +50,38 @@ class ApplyResult(tuple[Change, ...]):
         return "\n".join(str(change) for change in self) or "nothing to apply"
 
 
+@dataclass(frozen=True)
+class Difference:
+    """What differs between two versions of one thing.
+
+    Attributes:
+        before: the reference of the one.
+        after: the reference of the other.
+        lines: one for each attribute that differs, old value first.
+        bump: the version bump that it calls for; None if nothing differs.
+        suggested: the version after `before` by that bump; None if nothing differs.
+    """
+
+    before: str
+    after: str
+    lines: tuple[str, ...]
+    bump: Bump | None
+    suggested: str | None
+
+    def __str__(self) -> str:
+        if self.bump is None:
+            return f"{self.before} and {self.after} say the same"
+        lines = [f"  {line}" for line in self.lines]
+        return "\n".join([f"{self.before} -> {self.after}", *lines, f"a {self.bump} change: {self.suggested}"])
+
+
+def difference(old: Definition, new: Definition) -> Difference:
+    """Return what differs between two versions of one thing, and the bump it calls for."""
+    lines = tuple(differences(old, new))
+    bump = required_bump(old, new) if lines else None
+    return Difference(old.ref, new.ref, lines, bump, None if bump is None else bumped(old.version, bump))
+
+
 def refuse_other(old: Definition, new: Definition, versions: Collection[str] = ()) -> None:
     """Raise `VersionConflictError` if two definitions of one version differ in anything at all.
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from tenacity import (
     Retrying,
@@ -26,7 +27,8 @@ from tenacity import (
 
 from fs_core.errors import RegistryError, redact_url
 from fs_core.permissions import may_write
-from fs_core.registry.tables import SCHEMA_VERSION, metadata, settings
+from fs_core.registry import migrations
+from fs_core.registry.tables import SCHEMA_VERSION, aliases, metadata, settings
 
 _BUSY_SECONDS = 30
 # What makes several queries see one state. SQLite's transactions do so by themselves.
@@ -77,8 +79,7 @@ class Database:
         if self._is_read_only():
             raise RegistryError(f"the registry {self} is read-only here; nothing was written.")
         with self._said_as_ours("failed"), engine.execution_options(fs_writes=True).begin() as connection:
-            lock = sa.select(settings.c.value).where(settings.c.name == "generation").with_for_update()
-            connection.execute(lock)
+            _take_turns(connection)
             yield connection
 
     def close(self) -> None:
@@ -123,7 +124,8 @@ class Database:
             try:
                 if not self._is_read_only():
                     _create(engine)
-                self._refuse_newer(engine)
+                    _upgrade(engine)
+                self._refuse_other_schema(engine)
             except BaseException:
                 engine.dispose()
                 raise
@@ -156,15 +158,20 @@ class Database:
         file = self._file()
         return file is not None and file.exists() and not may_write(file.parent)
 
-    def _refuse_newer(self, engine: sa.Engine) -> None:
+    def _refuse_other_schema(self, engine: sa.Engine) -> None:
         with engine.connect() as connection:
-            found = connection.execute(sa.select(settings.c.value).where(settings.c.name == "schema")).scalar()
+            found = migrations.schema_of(connection)
         if not str(found).isdigit():
             raise RegistryError(f"{self} is no registry, or a damaged one: its schema is {found!r}.")
         if int(str(found)) > SCHEMA_VERSION:
             raise RegistryError(
                 f"the registry {self} has schema {found}; this fs_core reads up to {SCHEMA_VERSION}. "
                 "A newer program wrote it: upgrade fs-core."
+            )
+        if migrations.is_older(found) and engine.dialect.name != "sqlite":  # which gets stand-ins when it is opened
+            raise RegistryError(
+                f"the registry {self} has schema {found} and is read-only here; this fs_core reads {SCHEMA_VERSION}. "
+                "Open it once where it may be written, such as with fs list: that upgrades it in place."
             )
 
 
@@ -188,7 +195,7 @@ def _open_to_read(file: Path) -> sqlite3.Connection:
     for option in ("mode=ro", "mode=ro&immutable=1"):
         connection = sqlite3.connect(f"file:{quote(str(file))}?{option}", uri=True, check_same_thread=False)
         try:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+            _stand_in(connection)
         except sqlite3.OperationalError as error:
             connection.close()
             refusal = error
@@ -198,6 +205,14 @@ def _open_to_read(file: Path) -> sqlite3.Connection:
         else:
             return connection
     raise refusal
+
+
+def _stand_in(connection: sqlite3.Connection) -> None:
+    """Give an older registry that may not be upgraded empty temporary tables for what it lacks."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if settings.name in tables and aliases.name not in tables:
+        for statement in migrations.stand_in_statements(sqlite.dialect()):
+            connection.execute(statement)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -217,6 +232,21 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("fs_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _take_turns(connection: sa.Connection) -> None:
+    """Wait until no other transaction writes. SQLite's `BEGIN IMMEDIATE` has done so already."""
+    lock = sa.select(settings.c.value).where(settings.c.name == "generation").with_for_update()
+    connection.execute(lock)
+
+
+def _upgrade(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        older = migrations.is_older(migrations.schema_of(connection))
+    if older:
+        with engine.execution_options(fs_writes=True).begin() as connection:
+            _take_turns(connection)
+            migrations.upgrade(connection)
 
 
 def _create(engine: sa.Engine) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,22 +19,27 @@ from fs_core.definitions import (
     Reference,
     Source,
     VersionSelector,
-    from_dict,
 )
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
-from fs_core.errors import (
-    DefinitionError,
-    DocumentationError,
-    FeatureStoreError,
-    RegistryError,
-    UnknownReferenceError,
-    did_you_mean,
-)
+from fs_core.errors import DefinitionError, DocumentationError, UnknownReferenceError, did_you_mean
 from fs_core.registry.changes import ApplyResult, Change, refuse_other
 from fs_core.registry.database import Database
-from fs_core.registry.tables import currents, definitions, sequences, settings
-from fs_core.times import Clock, from_micros
+from fs_core.registry.generation import raise_generation, setting
+from fs_core.registry.lifecycle import Lifecycle
+from fs_core.registry.lookup import (
+    description_of,
+    find,
+    get,
+    get_anything,
+    load_one,
+    loader,
+    version_query,
+    versions_query,
+)
+from fs_core.registry.records import Records
+from fs_core.registry.tables import currents, definitions, sequences
+from fs_core.times import Clock
 
 _ORDER = ("source", "entity", "view", "service")
 
@@ -54,7 +59,29 @@ class Registered:
     current: bool
 
 
-class Registry:
+class Summary(NamedTuple):
+    """A definition as a list shows it.
+
+    Attributes:
+        kind: `source`, `entity`, `view` or `service`.
+        name: its name.
+        version: its version.
+        digest: of its content.
+        created_at: when it was registered, microseconds since 1970-01-01 UTC.
+        current: whether a reference without a version means it.
+        description: what it means.
+    """
+
+    kind: str
+    name: str
+    version: str
+    digest: str
+    created_at: int
+    current: bool
+    description: str
+
+
+class Registry(Lifecycle, Records):
     """Definitions, immutable by version, several versions side by side.
 
     Thread-safe; opens its database lazily in each process; pickles as configuration.
@@ -81,12 +108,12 @@ class Registry:
     def project(self) -> str:
         """16 hex digits that tell this registry's rows from another's in a shared online store."""
         with self._database.reading() as connection:
-            return str(connection.execute(_setting("project")).scalar_one())
+            return str(connection.execute(setting("project")).scalar_one())
 
     def generation(self) -> int:
         """Return a number that grows with every change."""
         with self._database.reading() as connection:
-            return int(connection.execute(_setting("generation")).scalar_one())
+            return int(connection.execute(setting("generation")).scalar_one())
 
     def close(self) -> None:
         """Release connections; the next call opens new ones."""
@@ -115,7 +142,7 @@ class Registry:
                     _check_features(connection, definition)
             result = ApplyResult(changes.values())
             if result.changed:
-                _raise_generation(connection)
+                raise_generation(connection)
         return result
 
     def reserve(self, storage_name: str, count: int) -> int:
@@ -162,7 +189,16 @@ class Registry:
             UnknownReferenceError: there is none, or not in that version.
         """
         with self._database.reading() as connection:
-            return _find(connection, name, selector)
+            return find(connection, name, selector)
+
+    def anything(self, name: str, selector: VersionSelector = CURRENT) -> Definition:
+        """Return the view or service of that name, else the entity, else the source.
+
+        Raises:
+            UnknownReferenceError: there is none, or not in that version.
+        """
+        with self._database.reading() as connection:
+            return get_anything(connection, name, selector)
 
     def listing(self, kind: str | None = None) -> list[Registered]:
         """Return everything registered, or one kind of it, by kind, name and version."""
@@ -173,26 +209,44 @@ class Registry:
                 (row.kind, row.name): row.version
                 for row in connection.execute(sa.select(currents).order_by(currents.c.since))
             }
-            load = _loader(connection)
+            load = loader(connection)
             listed = [Registered(load(row), row.created_at, current[row.kind, row.name] == row.version) for row in rows]
         return sorted(listed, key=_listing_order)
 
+    def summaries(self, kind: str | None = None) -> list[Summary]:
+        """Return what a list shows of everything registered, or of one kind, without reading definitions whole.
+
+        Raises:
+            RegistryError: a definition is damaged.
+        """
+        with self._database.reading() as connection:
+            query = sa.select(definitions)
+            rows = connection.execute(query if kind is None else query.where(definitions.c.kind == kind)).all()
+            current = {
+                (row.kind, row.name): row.version
+                for row in connection.execute(sa.select(currents).order_by(currents.c.since))
+            }
+        listed = [
+            Summary(
+                row.kind,
+                row.name,
+                row.version,
+                row.digest,
+                row.created_at,
+                current[row.kind, row.name] == row.version,
+                description_of(row),
+            )
+            for row in rows
+        ]
+        return sorted(listed, key=lambda s: (_ORDER.index(s.kind), s.name, version_key(s.version)))
+
     def _get(self, kind: str, name: str, selector: VersionSelector) -> Definition:
         with self._database.reading() as connection:
-            return _get(connection, [kind], name, selector)
+            return get(connection, [kind], name, selector)
 
 
 def _listing_order(item: Registered) -> tuple[int, str, tuple[int, int, int]]:
     return _ORDER.index(item.definition.kind), item.definition.name, version_key(item.definition.version)
-
-
-def _setting(name: str) -> sa.Select[Any]:
-    return sa.select(settings.c.value).where(settings.c.name == name)
-
-
-def _raise_generation(connection: sa.Connection) -> None:
-    number = int(connection.execute(_setting("generation")).scalar_one()) + 1
-    connection.execute(settings.update().where(settings.c.name == "generation").values(value=str(number)))
 
 
 def _key(definition: Definition) -> tuple[str, str, str]:
@@ -224,12 +278,12 @@ def _require_documentation(given: Sequence[Definition]) -> None:
 def _register(connection: sa.Connection, new: Definition, now: int, *, given: bool) -> Change:
     kind, name, version = _key(new)
     _refuse_look_alike(connection, new)
-    row = connection.execute(_version(kind, name, version)).first()
+    row = connection.execute(version_query(kind, name, version)).first()
     if row is not None:
-        old = _load(connection, row)
+        old = load_one(connection, row)
         # What a view merely brings along may be registered with more documentation than the view knows.
         if given or old.digest != new.digest:
-            refuse_other(old, new, connection.execute(_versions(kind, name)).scalars().all())
+            refuse_other(old, new, connection.execute(versions_query(kind, name)).scalars().all())
         return Change(kind, name, version, "unchanged", made_current=False)
     body = json.dumps(new.to_dict(), sort_keys=True)
     connection.execute(
@@ -262,7 +316,7 @@ def _refuse_look_alike(connection: sa.Connection, new: Definition) -> None:
 def _check_features(connection: sa.Connection, service: FeatureService) -> None:
     for text in service.features:
         reference = Reference.parse(text)
-        found = _find(connection, reference.name, reference.selector)
+        found = find(connection, reference.name, reference.selector)
         if isinstance(found, FeatureService):
             raise DefinitionError(f"service {service.name!r} takes features, but {text!r} is a service.")
         if reference.feature is not None and reference.feature not in found.features:
@@ -270,98 +324,3 @@ def _check_features(connection: sa.Connection, service: FeatureService) -> None:
                 f"service {service.name!r}: view {found.ref!r} has no feature {reference.feature!r}."
                 + did_you_mean(reference.feature, found.features)
             )
-
-
-def _find(connection: sa.Connection, name: str, selector: VersionSelector) -> FeatureView | FeatureService:
-    found = _get(connection, ["view", "service"], name, selector)
-    assert isinstance(found, FeatureView | FeatureService)
-    return found
-
-
-def _get(connection: sa.Connection, kinds: Sequence[str], name: str, selector: VersionSelector) -> Definition:
-    query = sa.select(definitions).where(definitions.c.kind.in_(kinds), definitions.c.name == name)
-    rows = connection.execute(query).all()
-    if not rows:
-        known = connection.execute(sa.select(definitions.c.name).where(definitions.c.kind.in_(kinds))).scalars()
-        raise UnknownReferenceError(f"there is no {' or '.join(kinds)} {name!r}.{did_you_mean(name, known)}")
-    version = _choose(connection, rows, selector)
-    return _load(connection, next(row for row in rows if row.version == version))
-
-
-def _choose(connection: sa.Connection, rows: Sequence[Any], selector: VersionSelector) -> str:
-    kind, name = rows[0].kind, rows[0].name
-    versions = sorted((row.version for row in rows), key=version_key)
-    if selector.version is not None:
-        chosen = [v for v in versions if v == selector.version]
-    elif selector.digest is not None:
-        matching = [row for row in rows if row.digest.startswith(selector.digest)]
-        if len({row.digest for row in matching}) > 1:
-            several = ", ".join(f"{row.digest[:12]} (v{row.version})" for row in matching)
-            raise UnknownReferenceError(f"{kind} {name!r}: digest {selector.digest!r} is ambiguous: {several}.")
-        chosen = sorted((row.version for row in matching), key=version_key)
-    else:
-        mine = sa.and_(currents.c.kind == kind, currents.c.name == name)
-        then = mine if selector.moment is None else sa.and_(mine, currents.c.since <= selector.moment)
-        row = connection.execute(sa.select(currents.c.version).where(then).order_by(currents.c.since.desc())).first()
-        chosen = [] if row is None else [str(row.version)]
-    if not chosen:
-        raise UnknownReferenceError(
-            f"{kind} {name!r} {_lacks(selector)}. Known: {', '.join(f'v{v}' for v in versions)}."
-        )
-    return str(chosen[-1])
-
-
-def _lacks(selector: VersionSelector) -> str:
-    if selector.version is not None:
-        return f"has no version {selector.version!r}"
-    if selector.digest is not None:
-        return f"has no version with digest {selector.digest!r}"
-    return f"was not registered yet at {from_micros(selector.moment or 0).isoformat()}"
-
-
-def _version(kind: str, name: str, version: str) -> sa.Select[Any]:
-    return sa.select(definitions).where(
-        definitions.c.kind == kind, definitions.c.name == name, definitions.c.version == version
-    )
-
-
-def _versions(kind: str, name: str) -> sa.Select[Any]:
-    return sa.select(definitions.c.version).where(definitions.c.kind == kind, definitions.c.name == name)
-
-
-def _load(connection: sa.Connection, row: sa.Row[Any]) -> Definition:
-    return _loader(connection)(row)
-
-
-def _loader(connection: sa.Connection) -> Callable[[sa.Row[Any]], Definition]:
-    """Return what turns rows into definitions; it looks up each source and entity once."""
-
-    @cache
-    def source(name: str) -> Source:
-        found = _get(connection, ["source"], name, CURRENT)
-        assert isinstance(found, Source)
-        return found
-
-    @cache
-    def entity(bare: Entity) -> Entity:
-        same = definitions.c.digest == bare.digest
-        rows = connection.execute(
-            sa.select(definitions).where(definitions.c.kind == "entity", definitions.c.name == bare.name, same)
-        )
-        latest = max(rows, key=lambda row: version_key(row.version), default=None)
-        found = bare if latest is None else load(latest)
-        assert isinstance(found, Entity)
-        return found
-
-    def load(row: sa.Row[Any]) -> Definition:
-        try:
-            return from_dict(json.loads(row.body), source, entity)
-        except FeatureStoreError:
-            raise
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise RegistryError(
-                f"{row.kind} {row.name}:v{row.version} is damaged in the registry ({error!r}). "
-                "Restore it from a backup."
-            ) from error
-
-    return load

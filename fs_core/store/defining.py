@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fs_core.definitions import SQL, Definition, FeatureView, Source
-from fs_core.errors import DefinitionError, UnknownReferenceError
+from fs_core.errors import DefinitionError, RegistryError, UnknownReferenceError
 from fs_core.store.parts import Parts
 
 if TYPE_CHECKING:
     from fs_core.registry import ApplyResult
+
+log = logging.getLogger("fs_core")
 
 
 class Defining(Parts):
@@ -34,7 +37,17 @@ class Defining(Parts):
         self._check_tables(known)
         result = self.registry.apply(known)
         self._plans.clear()
+        self._trace(known, result)
         return result
+
+    def _trace(self, definitions: Sequence[Definition], result: ApplyResult) -> None:
+        """Keep where the columns of new views come from."""
+        new = {(change.name, change.version) for change in result.changed if change.kind == "view"}
+        views = {d.ref: d for d in definitions if isinstance(d, FeatureView) and (d.name, d.version) in new}
+        try:
+            self.lineage.add(views.values())
+        except RegistryError as error:  # the views are registered; whoever asks for lineage next sees to it
+            log.warning("lineage is not kept yet: %s", error)
 
     def _check_tables(self, definitions: Sequence[Definition]) -> None:
         queries = [d for d in definitions if isinstance(d, FeatureView) and isinstance(d.source, SQL)]

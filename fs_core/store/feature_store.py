@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from fs_core import configuration
-from fs_core.store.defining import Defining
+from fs_core.store.documenting import Documenting
+from fs_core.store.keeping import Keeping
 from fs_core.store.maintaining import Maintaining
 from fs_core.store.reading import Reading
 from fs_core.store.retrieving import Retrieving
 from fs_core.store.serving import Serving
+from fs_core.store.versioning import Versioning
 from fs_core.store.writing import Writing
 
+if TYPE_CHECKING:
+    from fs_core.catalogue import Built
 
-class FeatureStore(Defining, Writing, Retrieving, Serving, Reading, Maintaining):
+
+class FeatureStore(Documenting, Versioning, Writing, Retrieving, Keeping, Serving, Reading, Maintaining):
     """Definitions, history and latest values of features, behind one rule.
 
     An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may
@@ -57,6 +63,23 @@ class FeatureStore(Defining, Writing, Retrieving, Serving, Reading, Maintaining)
         store = cls(directory)
         _ = store.registry.project
         return store
+
+    def build_docs(self, directory: str | os.PathLike[str], *, title: str = "") -> Built:
+        """Write a static site of everything that is registered, with lineage and freshness; it opens from a file.
+
+        Args:
+            directory: made if absent; otherwise empty, or an earlier catalogue, which goes.
+            title: what the store is called; by default its directory's name.
+
+        Raises:
+            ConfigurationError: the directory holds something else, or can't be written.
+        """
+        from pathlib import Path
+
+        from fs_core.catalogue import build
+
+        name = title or self._configuration.directory.name or "feature store"
+        return build(self, Path(directory), title=name, built_at=self._clock.now())
 
 
 def open_store(store: FeatureStore | str | os.PathLike[str] | None) -> FeatureStore:

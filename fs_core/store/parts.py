@@ -15,6 +15,7 @@ from fs_core.selection import Features, Selection, as_list, select
 from fs_core.times import Clock
 
 if TYPE_CHECKING:
+    from fs_core.lineage import Lineage
     from fs_core.offline.contract import OfflineStore
     from fs_core.online.contract import OnlineStore
     from fs_core.registry import Registry
@@ -25,11 +26,12 @@ _PLAN_SECONDS = 1.0  # how long a resolved request is used before the registry i
 
 
 class _Plan(NamedTuple):
-    """A resolved request: for which state of the registry, when that was last checked, and what was made of it."""
+    """A resolved request: for which state of the registry, when that was last checked, and what follows from it."""
 
     selection: Selection
     generation: int
     checked: float
+    retired: tuple[str, ...]
     compiled: dict[str, Any]
 
 
@@ -65,6 +67,13 @@ class Parts:
         from fs_core.registry import Registry
 
         return Registry(self._configuration.registry_place)
+
+    @property
+    def lineage(self) -> Lineage:
+        """What is made from what, from source columns to models."""
+        from fs_core.lineage import Lineage
+
+        return Lineage(self.registry, self._configuration.directory)
 
     @cached_property
     def offline(self) -> OfflineStore:
@@ -123,12 +132,24 @@ class Parts:
         if plan and moment - plan.checked < _PLAN_SECONDS:
             return plan
         generation = self.registry.generation()
-        if plan is not None and plan.generation == generation:
+        if plan and plan.generation == generation:
             plan = plan._replace(checked=moment)
         else:
-            plan = _Plan(select(self.registry, features, full_names=full_names), generation, moment, {})
+            selection = select(self.registry, features, full_names=full_names)
+            plan = _Plan(selection, generation, moment, self._retired_of(features, selection), {})
         self._plans[asked] = plan
         return plan
+
+    def _retired_of(self, features: Features, selection: Selection) -> tuple[str, ...]:
+        """Return the references of the views and services of a request that are retired."""
+        retired = self.registry.retired()
+        if not retired:
+            return ()
+        views = [view for view in selection.views if ("view", view.name, view.version) in retired]
+        services = {(name, version) for kind, name, version in retired if kind == "service"}
+        references = [Reference.parse(text) for text in as_list(features)] if services else []
+        found = [self.registry.find(r.name, r.selector) for r in references]
+        return tuple(d.ref for d in (*views, *(f for f in found if (f.name, f.version) in services)))
 
     def close(self) -> None:
         """Release connections; the next call opens new ones."""

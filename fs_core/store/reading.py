@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from fs_core.configuration import deadline_seconds
-from fs_core.errors import OnlineUnavailableError
+from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.selection import Features
 from fs_core.store.parts import Parts
 from fs_core.times import Moment, micros, parse_duration
@@ -128,10 +128,20 @@ class Reading(Parts):
     ) -> OnlineRead:
         from fs_core.serving import OnlineRead, ReadPlan
 
+        self._refuse_retired(features, full_names)
         plan = self._compiled(features, full_names, ReadPlan.of)
         moment = None if at is None else micros(at)
         cache = self._cache if budget.max_age else None
         return OnlineRead(plan, entities, budget, at=moment, now=self._clock.now(), cache=cache)
+
+    def _refuse_retired(self, features: Features, full_names: bool) -> None:
+        """Refuse what is retired, for it would be served ever older rows."""
+        plan = self._plan(features, full_names)
+        if plan.retired:
+            raise NotOnlineError(
+                f"{', '.join(map(repr, plan.retired))} is retired and not served. Ask for another version, or take it "
+                "back: store.retire(ref, undo=True), then materialize."
+            )
 
     @property
     def _cache(self) -> RowCache:

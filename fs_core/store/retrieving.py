@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from fs_core.times import parse_duration
 from fs_core.training_set import TrainingSet
 
 if TYPE_CHECKING:
+    from fs_core.leakage import LeakageReport
     from fs_core.retrieval import Query
     from fs_core.streaming import AsOfReader
 
@@ -47,9 +49,14 @@ class Retrieving(Parts):
             SchemaError: the spine lacks a column or one has the wrong type.
             NameClashError: two columns of the result would share a name.
         """
+        from fs_core.lineage import activities
+        from fs_core.lineage.events import reported
         from fs_core.retrieval import historical_features
 
-        return historical_features(self.offline, spine, self._query(features, timestamp, label, lag, full_names))
+        query = self._query(features, timestamp, label, lag, full_names)
+        made = replace(historical_features(self.offline, spine, query), store=self)
+        with reported(lambda: activities.training_set(self.registry.project, made, query.selection.views)):
+            return made
 
     def stream_historical_features(
         self,
@@ -102,6 +109,51 @@ class Retrieving(Parts):
 
         return AsOfReader(self, self._query(features, timestamp, None, lag, full_names))
 
+    def check_leakage(
+        self,
+        features: Features,
+        spine: Any,
+        label: str | None = None,
+        *,
+        timestamp: str = "event_timestamp",
+        lag: timedelta | str | None = None,
+        full_names: bool = False,
+        samples: int = 16,
+        rows: int = 100_000,
+        seed: int = 0,
+    ) -> LeakageReport:
+        """Look for answers that knew more than could be known at their moments.
+
+        - Declarations: views that never say when their facts are known, or say it earlier than pushes measured.
+        - Deletion: for some of the spine's moments, everything later is deleted from a copy of history, and
+          the answers must stay the same.
+        - The label: a feature that alone tells it suspiciously well; facts that happen right after its moments.
+        - Columns of the spine that carry a feature's name, from a join made elsewhere, are held against what
+          was known.
+
+        What a source's own SQL looked up ahead, before its rows were written, only the label can show. Reads
+        the clocks and the features asked for of one view's whole history after another into memory.
+
+        Args:
+            features: as in `get_historical_features`.
+            spine: as there; rows without a time are left out.
+            label: as there.
+            timestamp: as there.
+            lag: as there.
+            full_names: as there.
+            samples: at most so many moments, drawn from the spine's own, before which the future is deleted.
+            rows: look at so many of the spine's rows at most, drawn at random.
+            seed: what the draws depend on.
+
+        Raises:
+            DataError: `samples` or `rows` isn't 1 or more.
+            UnknownReferenceError, SchemaError, NameClashError: as in `get_historical_features`.
+        """
+        from fs_core.leakage.check import check_leakage
+
+        query = self._query(features, timestamp, label, lag, full_names)
+        return check_leakage(self.offline, spine, query, samples=samples, rows=rows, seed=seed)
+
     def _query(
         self, features: Features, timestamp: str, label: str | None, lag: timedelta | str | None, full_names: bool
     ) -> Query:
@@ -119,12 +171,13 @@ class Retrieving(Parts):
         With the spine it was made from, the result has the same fingerprint, whatever was written since.
 
         Raises:
+            DataError: a saved set's spec says which rows read which states, and the spine has another number.
             UnknownReferenceError: a pinned version is gone or means something else here.
             OfflineStoreError: a state of history is no longer kept.
         """
-        from fs_core.retrieval import historical_features, query_from_spec
+        from fs_core.retrieval import recreate
 
-        return historical_features(self.offline, spine, query_from_spec(self.registry, spec))
+        return replace(recreate(self.offline, self.registry, spec, spine), store=self)
 
     def history(self, view: str | FeatureView) -> pa.Table:
         """Return every row of a view's history, in the order written: keys, clocks, seq, features."""

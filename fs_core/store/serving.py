@@ -23,7 +23,7 @@ class Serving(Parts):
 
         Args:
             views: references; none means every registered version of every online view, since models may be
-                pinned to older ones.
+                pinned to older ones, but for retired ones.
             until: stand at this moment; by default now.
             rebuild: drop the online rows first, damaged ones too, and fill them again from all of history;
                 until that is done, entities are missing online.
@@ -32,6 +32,8 @@ class Serving(Parts):
             NotOnlineError: a named view is not declared online.
             OnlineStoreError: the store can't take the rows; repeat when it can.
         """
+        from fs_core.lineage import activities
+        from fs_core.lineage.events import reported
         from fs_core.materialization import materialize, refuse_offline
 
         targets = [self.view(view) for view in views] or self._online_views()
@@ -41,10 +43,18 @@ class Serving(Parts):
         moment = now if until is None else micros(until)
         if moment > now:
             raise ConfigurationError(f"until={until} is in the future; only rows available by now may go online.")
-        return [materialize(view, self.offline, self.online, until=moment, rebuild=rebuild) for view in targets]
+        done = []
+        for view in targets:
+            with reported(lambda: activities.materialize(self.registry.project, view)) as told:  # noqa: B023  # called at once
+                done.append(materialize(view, self.offline, self.online, until=moment, rebuild=rebuild))
+                if told:
+                    told.written = done[-1].applied
+        return done
 
     def _online_views(self) -> list[FeatureView]:
-        """Return every online version, since a model may be pinned to an old one; one for each meaning."""
+        """Return every online version but retired ones, since a model may be pinned to any; one for each meaning."""
+        retired = {(name, version) for kind, name, version in self.registry.retired() if kind == "view"}
         registered = [r.definition for r in self.registry.listing("view")]
-        latest = {view.storage_name: view for view in registered if isinstance(view, FeatureView)}
+        kept = [view for view in registered if (view.name, view.version) not in retired]
+        latest = {view.storage_name: view for view in kept if isinstance(view, FeatureView)}
         return [view for view in latest.values() if view.online]

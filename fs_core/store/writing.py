@@ -46,20 +46,26 @@ class Writing(Parts):
             SourceError: the view has no source, a file is missing, the SQL fails or yields other columns.
             SchemaError, ValidationError: as in `write`.
         """
+        from fs_core.lineage.events import reported
         from fs_core.offline.sources import run_source
 
         target = self.view(view)
         if target.source is None:
             raise SourceError(f"view {target.ref!r} has no source to run. Use write or push, or declare one.")
-        sources = {r.definition.name: r.definition for r in self.registry.listing("source") if r.current}
-        rows = run_source(
-            target,
-            {name: source for name, source in sources.items() if isinstance(source, Source)},
-            self._configuration.directory,
-            start=None if start is None else micros(start),
-            end=None if end is None else micros(end),
-        )
-        return len(self._append(target, rows))
+        listed = [r.definition for r in self.registry.listing("source") if r.current]
+        with reported(lambda: self.lineage.backfill_of(target)) as told:
+            rows = run_source(
+                target,
+                {source.name: source for source in listed if isinstance(source, Source)},
+                self._configuration.directory,
+                start=None if start is None else micros(start),
+                end=None if end is None else micros(end),
+            )
+            self.lineage.refresh_unresolved(target)
+            written = len(self._append(target, rows))
+            if told:
+                told.written = written
+        return written
 
     def push(self, view: str | FeatureView, rows: Any) -> int:
         """Take live rows: into history first, then online; return how many.

@@ -91,6 +91,11 @@ class OfflineStoreSuite:
         found = store.read(scenario.view)
         assert_rows(found, expected, history_types(scenario.view))
         assert found.schema.equals(history_schema(scenario.view))
+        wanted = data.draw(st.sets(st.sampled_from(list(scenario.view.features))))
+        kept = [name for name in found.column_names if name in wanted or name not in scenario.view.features]
+        some = store.read(scenario.view, columns=list(wanted))
+        assert some.schema.equals(found.select(kept).schema)
+        assert [bits(row) for row in some.to_pylist()] == [bits(row) for row in found.select(kept).to_pylist()]
 
     @_examples(25)
     @given(data=st.data())

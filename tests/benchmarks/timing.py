@@ -63,7 +63,7 @@ def show(title: str, timings: list[Timing], *, rows: int, ours: str) -> None:
             f"{rows / timing.median:,.0f}",
             f"{timing.median / base:.2f}",
         )
-    Console().print(table)
+    Console(width=110).print(table)
 
 
 def _readable(seconds: float) -> str:

@@ -17,6 +17,7 @@ import pytest
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import FeatureStoreError, OfflineStoreError, SchemaError, UnknownReferenceError, ValidationError
 from fs_core.offline import delta
+from fs_core.online.contract import timeline_name
 
 USER = Entity("user", keys={"user": "string"}, description="A person.")
 SHOP = Entity("shop", keys={"shop": "int64"}, description="A shop.")
@@ -111,6 +112,22 @@ def test_others_stay_as_they_were(told: FeatureStore) -> None:
     assert ALICE not in online_rows(told)
 
 
+@pytest.mark.parametrize("entity", [[USER], [SHOP, USER]], ids=["alone", "beside another"])
+def test_recent_rows_are_forgotten_too(online_url: str, tmp_path: Path, entity: list[Entity]) -> None:
+    """A timeline goes with the person, even where the row beside it was collected long ago."""
+    view = FeatureView("recent", entity=entity, fields=FIELDS, description="R.", ttl="1d", online_history="1d")
+    more = {"shop": [7, 7]} if len(entity) > 1 else {}
+    with FeatureStore(tmp_path / "store", online=online_url) as store:
+        store.apply(view)
+        store.push(view, notes(ALICE, BOB, month=1, **more))
+        kept = timeline_name(view.storage_name)
+        assert ALICE in repr([part.keys for part in store.online.scan(kept)])
+        store.forget("user", {"user": [ALICE]})
+        left = repr([(part.keys, part.rows) for part in store.online.scan(kept)])
+        assert ALICE not in left
+        assert BOB in left
+
+
 def test_it_can_be_repeated(told: FeatureStore) -> None:
     """A second time there is nothing to erase; an unknown person is nobody; the person may come again."""
     told.forget("user", {"user": [ALICE]})
@@ -135,7 +152,21 @@ def test_training_sets_that_need_them_say_so(store: FeatureStore) -> None:
     assert store.get_historical_features(spine, "archive").table == having.table
 
 
-@pytest.mark.parametrize("step", ["delete_rows", "present_files", "is_abandoned", "holders"])
+def test_the_log_tells_nothing(store: FeatureStore) -> None:
+    """Neither the entries of Delta's log nor its checkpoints keep a person's values, however many writes there were."""
+    store.apply(NOTES)
+    for month in range(1, 13):
+        store.write(NOTES, notes(ALICE, BOB, month=month))
+    checkpoints = list(Path(store.directory).rglob("*.checkpoint*.parquet"))
+    assert any(_parquet_holds(path, ALICE) for path in checkpoints)
+    store.forget("user", {"user": [ALICE]})
+    assert files_that_hold(store, ALICE) == []
+    assert store.history(NOTES)["user"].to_pylist() == [BOB] * 12
+    store.write(NOTES, notes(BOB, month=1))
+    assert store.history(NOTES).num_rows == 13
+
+
+@pytest.mark.parametrize("step", ["delete_rows", "scrub_log", "present_files", "is_abandoned", "holders"])
 def test_a_crash_in_between_is_made_good(store: FeatureStore, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Wherever it stopped, repeating it finishes the job."""
     store.apply(NOTES)
@@ -163,6 +194,7 @@ KILLED = """
 import os, sys, time
 from fs_core import FeatureStore
 from fs_core.offline import delta
+from fs_core.online.contract import timeline_name
 
 def die(*_):
     os.kill(os.getpid(), 9)

@@ -106,6 +106,7 @@ def test_a_password_in_the_query_is_never_shown(scheme: str, user: str, place: s
 
 
 @given(users, secrets, st.sampled_from(["host", "host:6379"]))
+@example("user", "//A", "host")
 def test_a_password_without_a_scheme_is_never_shown(user: str, secret: str, place: str) -> None:
     """A URL that lacks its scheme is hidden all the same."""
     assert not any(letter.isupper() for letter in redact_url(f"{user}:{secret}@{place}"))

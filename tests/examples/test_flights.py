@@ -16,6 +16,7 @@ import pytest
 from examples.flights import data, definitions, train
 from examples.flights.__main__ import DEFINITIONS, main
 from examples.flights.data import RawData
+from examples.flights.naive import as_claimed, naive_rows
 from examples.flights.serve import compare, differing_rows, upcoming
 from fs_core import Entity, FeatureStore, FeatureView
 from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
@@ -126,6 +127,26 @@ def test_the_raw_data_holds_nothing_from_the_future(raw: tuple[RawData, Path]) -
         ahead = con.execute(f"SELECT count(*) FROM '{path}' WHERE scheduled_at > $now", {"now": raw[0].now}).fetchall()
     assert known == [(0,)]
     assert ahead[0][0] >= 1000
+
+
+def test_the_leak_check_tells_leaky_rows_from_honest_ones(raw: tuple[RawData, Path], store: FeatureStore) -> None:
+    """The naive joins are caught, with and without the flight itself; the as-of rows pass."""
+    spine = train.spine(raw[1] / "data", raw[0].study_end)
+    honest = store.get_historical_features(spine, train.SERVICE, timestamp=train.TIMESTAMP, label=train.LABEL)
+    tables = {None: honest.table}
+    for own in (True, False):
+        tables[own] = as_claimed(naive_rows(raw[1] / "data", raw[0].study_end, own_flight=own), honest)
+    reports = {
+        own: store.check_leakage(train.SERVICE, table, train.LABEL, timestamp=train.TIMESTAMP, samples=4)
+        for own, table in tables.items()
+    }
+    assert reports[None].clean
+    assert {finding.severity for finding in reports[None].findings} == {"notice"}
+    proven = {own: {f.feature: f.numbers for f in reports[own].at_least("leak")} for own in (True, False)}
+    assert {"carrier_late_share_3h", "temp", "visib"} <= set(proven[False])
+    assert len(proven[True]) > len(proven[False])
+    numbers = proven[True]["plane_late_share_7d"]
+    assert numbers["claimed"] > 0.9 > 0.65 > numbers["known"]
 
 
 def test_the_label_column_is_no_feature() -> None:

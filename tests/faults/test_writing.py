@@ -172,7 +172,7 @@ PUSH = """
 import os, sys
 from fs_core import FeatureStore, materialization
 
-def die(*_):
+def die(*_, **__):
     os.kill(os.getpid(), 9)
 
 if sys.argv[3] == "before":

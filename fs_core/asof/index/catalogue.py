@@ -22,7 +22,7 @@ from fs_core.permissions import may_write
 _ALIKE = 4
 """A run is merged with the smaller ones once they hold a fourth of its rows, so runs stay few, and each
 row is laid out again a logarithmic number of times."""
-_LARGEST = 32_000_000
+_LARGEST = 24_000_000
 """Rows of a run at most, unless a single file has more: making one keeps the keys and clocks in memory."""
 _REMEMBERED = 256  # sets of files whose runs a process remembers
 _UNFINISHED = ".unfinished-"
@@ -106,7 +106,8 @@ class Catalogue:
             return
         with self._making(view):
             for directory in [path for path in place.iterdir() if path.is_dir()]:
-                shutil.rmtree(directory)
+                doomed = directory.rename(place / f"{_UNFINISHED}{uuid.uuid4().hex}")
+                shutil.rmtree(doomed)  # under a name by which no worker marks it as durable meanwhile
                 self._opened.pop(directory, None)
         with self._guard:
             self._remembered.clear()

@@ -22,6 +22,7 @@ from fs_core.definitions import FeatureView
 log = logging.getLogger("fs_core")
 
 _FEW_ROWS = 64  # of a spine, which must not open the world
+_THREADLESS = 4096  # rows of a spine, below which handing columns to threads takes longer than gathering them
 _LITTLE_DATA = 8 << 20  # bytes that are laid out in about the time in which they are scanned once
 _TRIES = 3
 
@@ -93,7 +94,7 @@ def _search(view: FeatureView, runs: Sequence[Run], spine: pa.Table, columns: Se
     def column(name: str) -> pa.ChunkedArray:
         return gather(runs, which, places, name, view.features[name])
 
-    few = spine.num_rows <= _FEW_ROWS
+    few = spine.num_rows <= _THREADLESS
     found = map(column, columns) if few else workers().map(column, columns)
     return Found(pa.table(dict(zip(columns, found, strict=True))), best.event_time, wins, present)
 

@@ -1,6 +1,6 @@
 """A run on disk: one directory, written once, mapped into memory by every process that searches it.
 
-run.json            format, the data files it covers, rows, entities
+run.json            format, the data files it covers, rows, entities, the size of every other file
 keys.arrow          the distinct values of each key column, one file each: keys-0.arrow, keys-1.arrow, ...
 table-0.npy, ...    codes of dense whole-number keys
 pair-1.npy, ...     pairs of codes of composite keys
@@ -30,7 +30,7 @@ from fs_core.asof.index.workers import workers
 from fs_core.asof.rule import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.definitions import FeatureView
 
-FORMAT = 1
+FORMAT = 2
 _META = "run.json"
 _ROWS_A_CHUNK = 1 << 20  # of a column while it is written
 
@@ -63,7 +63,8 @@ class Run:
         directory: where it lies.
 
     Raises:
-        OSError, ValueError, KeyError: it isn't whole, or of another format.
+        OSError, ValueError, KeyError: it isn't whole, or of another format. A file that is cut short while it
+            is mapped ends the process, whoever maps it; so sizes are compared before anything is.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -73,6 +74,9 @@ class Run:
             raise ValueError(f"{directory} has format {meta['format']}, not {FORMAT}")
         if not is_trusted(directory, meta["boot"]):
             raise ValueError(f"{directory} may not have reached the disk before the machine went down")
+        for name, size in meta["sizes"].items():
+            if (directory / name).stat().st_size != size:
+                raise ValueError(f"{directory / name} has not the {size} bytes that were written")
         self.files: frozenset[str] = frozenset(meta["files"])
         self.written: int = meta["written"]  # rows of the files; fewer may be left of them
         self._meta = meta
@@ -125,10 +129,9 @@ class Run:
 
     def _array(self, name: str, kind: Any) -> np.ndarray[Any, Any]:
         path = self.directory / f"{name}.npy"
-        found = (
-            np.load(path, mmap_mode="r", allow_pickle=False) if path.stat().st_size > _EMPTY_NPY else np.zeros(0, kind)
-        )
-        return np.asarray(found)
+        with _damage_named(self.directory):
+            empty = path.stat().st_size <= _EMPTY_NPY
+            return np.zeros(0, kind) if empty else np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 _EMPTY_NPY = 128  # bytes of an array file without elements; there is nothing to map then
@@ -145,8 +148,7 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
         files: Parquet files.
         names: what the catalogue calls them.
     """
-    clocks = _read(files, {name: pa.timestamp("us", "UTC") for name in (EVENT_TIME, AVAILABLE_AT)} | {SEQ: pa.int64()})
-    event_time, available_at, seq = (_int64(clocks[name]) for name in (EVENT_TIME, AVAILABLE_AT, SEQ))
+    event_time, available_at, seq = (_int64(files, name) for name in (EVENT_TIME, AVAILABLE_AT, SEQ))
     dictionary, codes = KeyDictionary.of(_read(files, view.keys))
     rows = order_rows(codes, available_at, event_time, seq)
     written = len(seq)
@@ -160,8 +162,9 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
         _save(directory, f"table-{i}", column.table)
     for i, pair in enumerate(dictionary.pairs, start=1):
         _save(directory, f"pair-{i}", pair)
+    packing = {"shift": timeline.shift, "origin": timeline.origin}
     taken = pa.array(rows)
-    del clocks, codes, event_time, available_at, seq
+    del codes, event_time, available_at, seq, timeline
 
     def lay_out(name: str) -> None:
         whole = _roomy(_read(files, {name: view.features[name]})[name])
@@ -174,8 +177,8 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
         "files": sorted(names),
         "written": written,
         "keys": len(view.keys),
-        "shift": timeline.shift,
-        "origin": timeline.origin,
+        **packing,
+        "sizes": {path.name: path.stat().st_size for path in sorted(directory.iterdir())},
     }
     (directory / _META).write_text(json.dumps(meta))
 
@@ -190,8 +193,16 @@ def _read(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
     return pa.table(columns)
 
 
-def _int64(column: pa.ChunkedArray) -> Micros:
-    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
+def _int64(files: Sequence[str], name: str) -> Micros:
+    """Return a column of times or whole numbers, file after file, in memory once."""
+    opened = [pq.ParquetFile(file) for file in files]
+    whole = np.empty(sum(file.metadata.num_rows for file in opened), np.int64)
+    place = 0
+    for file in opened:
+        for chunk in file.read(columns=[name])[name].chunks:
+            whole[place : place + len(chunk)] = chunk.cast(pa.int64()).to_numpy(zero_copy_only=False)
+            place += len(chunk)
+    return whole
 
 
 def _save(directory: Path, name: str, array: np.ndarray[Any, Any]) -> None:

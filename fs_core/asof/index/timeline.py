@@ -33,13 +33,15 @@ def order_rows(codes: Codes, available_at: Micros, event_time: Micros, seq: Plac
     shift = bits_for(available_at)
     if not len(codes) or int(codes.max()) >> (63 - shift):
         order = np.lexsort((seq, event_time, available_at, codes))
-    else:
-        # Files are sorted by entity and availability, and a stable sort merges what is sorted already.
-        packed = (codes << shift) | (available_at - available_at.min())
-        order = np.argsort(packed, kind="stable")
-        _settle_ties(order, packed[order], event_time, seq)
-    kept: Places = order[_effective(codes[order], available_at[order], event_time[order])]
-    return kept
+        return np.asarray(order[_effective(codes[order], available_at[order], event_time[order])])
+    packed = codes << shift
+    packed |= available_at - available_at.min()
+    # Files are sorted by entity and availability, and a stable sort merges what is sorted already.
+    order = np.argsort(packed, kind="stable")
+    packed = packed[order]
+    _settle_ties(order, packed, event_time, seq)
+    # Two rows of one entity are of one moment exactly if they are packed alike.
+    return np.asarray(order[_effective(packed >> shift, packed, event_time[order])])
 
 
 def bits_for(times: Micros) -> int:
@@ -64,7 +66,8 @@ def _effective(codes: Codes, available_at: Micros, event_time: Micros) -> np.nda
     if len(codes) and int(codes[-1]) >> (63 - shift):
         event_time, shift = np.unique(event_time, return_inverse=True)[1].astype(np.int64), 32
     # Codes grow along the rows, so the greatest so far never comes from another entity.
-    packed = (codes << shift) | (event_time - (event_time.min() if len(codes) else 0))
+    packed = codes << shift
+    packed |= event_time - (event_time.min() if len(codes) else 0)
     return last_of_its_moment[: len(codes)] & (packed >= np.maximum.accumulate(packed))
 
 

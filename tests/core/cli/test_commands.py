@@ -257,6 +257,49 @@ class TestWhatGoesWrong:
         assert not (tmp_path / "new").exists()
 
 
+class TestLeaks:
+    def test_training_rows_that_know_too_much(self, shop: Fs) -> None:
+        """Found or not is the exit code; keys such as 007 stay text; a notice counts only if asked."""
+        shop("write", "spending", "rows.csv")
+        Path("labels.csv").write_text("user_id,event_timestamp,bought\n007,2024-01-03,1\n8,2024-01-02,0\n")
+        clean = shop("check-leakage", "spending", "--spine", "labels.csv", "--label", "bought")
+        assert clean.exit_code == 0, clean.output
+        assert "nobody said so" in clean.stdout
+        assert "user_id 007" in clean.stdout
+        assert shop("check-leakage", "model", "--spine", "labels.csv", "--fail-on", "notice").exit_code == 1
+        Path("naive.csv").write_text("user_id,event_timestamp,amount\n007,2024-01-01T12:00,2.5\n8,2024-01-02,0.25\n")
+        found = shop("check-leakage", "spending", "--spine", "naive.csv", "--json")
+        assert found.exit_code == 1
+        assert not found.stderr
+        told = json.loads(found.stdout)
+        assert [(f["severity"], f["feature"]) for f in told["findings"]] == [("leak", "amount"), ("notice", None)]
+        assert told["findings"][0]["evidence"][0]["known then"] == 1.5
+        words = ("check-leakage", "spending", "--spine", "labels.csv", "--label", "bougt")
+        assert "Did you mean 'bought'" in refusal(shop(*words))
+
+
+class TestTrainingSets:
+    def test_what_is_kept_is_listed_shown_and_dropped(self, shop: Fs) -> None:
+        """Name, rows, parts and how each was made; a damaged one is refused, and can be dropped."""
+        assert "no training set is saved" in shop("training-sets").stdout
+        shop("write", "spending", "rows.csv")
+        with FeatureStore(".") as store:
+            spine = {"user_id": ["007"], "event_timestamp": [datetime(2024, 1, 3, tzinfo=UTC)]}
+            store.save_training_set(store.get_historical_features(spine, "spending", lag="1d"), "lagged")
+            fingerprint = store.load_training_set("lagged").fingerprint
+        (row,) = answer(shop("training-sets", "--json"))
+        assert (row["name"], row["rows"], row["columns"], row["lag"], row["parts"]) == ("lagged", 1, 2, "1d", 1)
+        shown = answer(shop("training-sets", "lagged", "--json"))
+        assert (shown["fingerprint"], shown["spec"]["snapshots"]) == (fingerprint, {"spending": 0})
+        assert fingerprint in shop("training-sets", "lagged").stdout
+        assert "Did you mean 'lagged'" in refusal(shop("training-sets", "laged"))
+        assert "Which one?" in refusal(shop("training-sets", "--drop"), 2)
+        next(Path("training_sets/lagged").glob("*.parquet")).write_bytes(b"")
+        assert "is damaged" in refusal(shop("training-sets", "lagged"))
+        assert "dropped lagged" in shop("training-sets", "lagged", "--drop").stdout
+        assert answer(shop("training-sets", "--json")) == []
+
+
 class TestForPrograms:
     def test_json_holds_every_type(self, fs: Fs) -> None:
         """Times are ISO 8601, bytes base64, decimals and NaN text: json.loads reads it all."""

@@ -18,11 +18,13 @@ versions = st.tuples(*[st.integers(0, 999_999_999)] * 3).map(lambda numbers: "."
 digests = st.text("0123456789abcdef", min_size=7, max_size=64)
 zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=8))])
 moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.none() | zones)
+aliases = st.from_regex(r"(?!current\Z|latest\Z|[0-9a-fA-F]+\Z)[A-Za-z][A-Za-z0-9_-]{0,62}", fullmatch=True)
 selectors = st.one_of(
     st.just(("", VersionSelector())),
     versions.map(lambda version: (f":v{version}", VersionSelector(version=version))),
     versions.map(lambda version: (f":{version}", VersionSelector(version=version))),
     digests.map(lambda digest: (f"@{digest}", VersionSelector(digest=digest))),
+    aliases.map(lambda alias: (f"@{alias}", VersionSelector(alias=alias))),
     moments.map(lambda at: (f"@{at.isoformat()}", VersionSelector(moment=micros(at)))),
 )
 
@@ -44,11 +46,13 @@ def test_a_reference_is_its_parts(name: str, feature: str | None, selector: tupl
         ("user_stats@2024-01-15T10:30:00Z", VersionSelector(moment=1_705_314_600_000_000)),
         ("user_stats@2024-01-15", VersionSelector(moment=1_705_276_800_000_000)),
         ("user_stats@2024-01-15T12:30+02:00", VersionSelector(moment=1_705_314_600_000_000)),
+        ("user_stats.clicks@production", VersionSelector(alias="production")),
+        ("user_stats@deadbeef", VersionSelector(digest="deadbeef")),
         ("user_stats@20240115", VersionSelector(digest="20240115")),
     ],
 )
 def test_selectors_as_they_are_documented(text: str, selector: VersionSelector) -> None:
-    """A colon means a version, an @ a digest, or a moment if it looks like a date."""
+    """A colon means a version, an @ a digest, a moment if it looks like a date, or else an alias."""
     assert Reference.parse(text).selector == selector
 
 
@@ -58,6 +62,7 @@ def test_selectors_as_they_are_documented(text: str, selector: VersionSelector) 
         *("", " ", "user stats", "user_stats.", ".clicks", "user.stats.clicks", "user-stats", "1user", "user_stats.5"),
         *("user_stats:", "user_stats:v1", "user_stats:1.2", "user_stats:v1.2.3.4", "user_stats:v1.2.3@3f2a9c1", "*"),
         *("user_stats@", "user_stats@3f2a9c", "user_stats@3F2A9C1", "user_stats@" + "a" * 65, "user_stats@latest"),
+        *("user_stats@cafe", "user_stats@current", "user_stats@a.b", "user_stats@prod:v1.0.0", "user_stats@1st"),
         *("user_stats\n", "user_stats.clicks\n", " user_stats", "usér_stats", "user_stats:v1.٣.0", "user_stats.**"),
         *(None, 5, b"user_stats", ["user_stats"]),
     ],

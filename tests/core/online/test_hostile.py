@@ -104,6 +104,7 @@ def test_thousands_of_mutations(fields: list[Field]) -> None:
             assert bits(found.table.slice(place, 1).to_pylist()[0]) == whole[rows.index(hostile[place])]
 
 
+@settings(max_examples=40)
 @given(scenario=scenarios(max_rows=6), data=st.data())
 def test_rows_of_other_versions_are_reported(scenario: Any, data: st.DataObject) -> None:
     """A row packed for another version, with a field more, less, of another type or in another order, is corrupt."""
@@ -177,7 +178,7 @@ def spoiled(online_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield store
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     first=st.lists(st.tuples(ANY_TEXT, st.binary(max_size=12)), min_size=1, max_size=8, unique=True),
     names=st.lists(st.sampled_from(["a", "ab", "b"]), min_size=2, max_size=2),
@@ -237,6 +238,7 @@ def _row(*numbers: int) -> bytes:
     return b"\x80" * 32 + bytes(numbers)
 
 
+@settings(max_examples=60)
 @given(data=st.data(), dtypes=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3))
 def test_packed_keys_come_back(data: st.DataObject, dtypes: list[str]) -> None:
     """Keys of every type are read from their bytes; bytes that no key packs to are told apart, without a crash."""

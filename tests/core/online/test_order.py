@@ -13,7 +13,7 @@ from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.testing.oracle import bits, oracle_winners
 
 ENTITIES = 1_000
-PROCESSES, THREADS, PUSHES = 4, 2, 4
+PROCESSES, THREADS, PUSHES = 4, 2, 2
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 VIEW = FeatureView(

@@ -62,7 +62,7 @@ def entities(scenario: Scenario) -> pa.Table:
     return pa.table({n: pa.array([key[i] for key in scenario.keys], t) for i, (n, t) in enumerate(keys.items())})
 
 
-@settings(max_examples=35)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_moments_within_are_answered_by_the_rule(
     online_url: str, fresh_directory: NewDirectory, data: st.DataObject

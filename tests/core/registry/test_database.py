@@ -21,6 +21,7 @@ import pytest
 from fs_core.definitions import Entity, FeatureView, Field
 from fs_core.errors import RegistryError
 from fs_core.registry import Registry
+from fs_core.registry.tables import metadata
 
 NOBODY = 65534
 
@@ -264,8 +265,8 @@ def test_a_file_cut_short(file: Path) -> None:
     ("statement", "message"),
     [
         (
-            "UPDATE fs_settings SET value = '2' WHERE name = 'schema'",
-            "has schema 2; this fs_core reads up to 1. A newer",
+            "UPDATE fs_settings SET value = '3' WHERE name = 'schema'",
+            "has schema 3; this fs_core reads up to 2. A newer",
         ),
         (
             "UPDATE fs_settings SET value = 'x' WHERE name = 'schema'",
@@ -301,7 +302,7 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     connection.close()
-    assert tables == {"mine", "fs_settings", "fs_definitions", "fs_currents", "fs_sequences"}
+    assert tables == {"mine", *metadata.tables}
 
 
 # --- places that don't answer, and passwords -----------------------------------------------------

@@ -220,5 +220,5 @@ def test_a_process_that_dies_leaves_no_trace(registry: Registry) -> None:
 
 def _die_while_applying(registry: Registry) -> None:
     module = sys.modules[Registry.__module__]
-    module._raise_generation = lambda connection: os._exit(7)  # type: ignore[attr-defined]  # the last step but the commit
+    module.raise_generation = lambda connection: os._exit(7)  # type: ignore[attr-defined]  # the last step but the commit
     registry.apply([view("never")])

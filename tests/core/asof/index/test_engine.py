@@ -106,10 +106,30 @@ def _damage(directory: Path, how: str, data: st.DataObject) -> None:
         files = sorted(path for path in index.rglob("*.*") if path.is_file() and path.name != ".lock")
         victim, share = data.draw(st.integers(0, 999)), data.draw(st.sampled_from([0.0, 0.1, 0.5]))
         if files:
-            os.truncate(path := files[victim % len(files)], int(path.stat().st_size * share))
+            _cut(files[victim % len(files)], share)
     elif how == "distrust":
         for mark in index.rglob(durability.MARK):
             mark.unlink()
+
+
+def _cut(path: Path, share: float) -> None:
+    """Leave the beginning of a file, as a disk may after a crash; who has the whole one mapped keeps it."""
+    short = path.with_name(f".{path.name}")
+    short.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    short.replace(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
+def test_a_file_cut_short_is_noticed(tmp_path: Path, share: float) -> None:
+    """Whichever file of a run lost its end, the next to open the run makes it again and answers right."""
+    store = store_in(tmp_path)
+    store.append(counter, rows(0, 200))
+    assert ask(store) == expected(200)
+    (run,) = runs_of(tmp_path)
+    for name in sorted(path.name for path in run.iterdir() if path.suffix):
+        _cut(run / name, share)
+        assert ask(store_in(tmp_path)) == expected(200), name
+        assert runs_of(tmp_path) == [run], name
 
 
 def test_few_runs_however_many_appends(tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""Writing a catalogue to a directory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fs_core.catalogue import places
+from fs_core.catalogue.contents import Contents, gather
+from fs_core.catalogue.html import page
+from fs_core.catalogue.overview import first_page, record_page
+from fs_core.catalogue.pages import definition_page
+from fs_core.definitions import FeatureView
+from fs_core.errors import ConfigurationError
+from fs_core.lineage import nodes
+from fs_core.progress import progress
+
+if TYPE_CHECKING:
+    from fs_core.store import FeatureStore
+
+log = logging.getLogger("fs_core")
+
+_MARK = ".fs-catalogue"
+_ASSETS = ("style.css", "catalogue.js")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was written.
+
+    Attributes:
+        directory: where.
+        pages: how many pages.
+    """
+
+    directory: Path
+    pages: int
+
+    @property
+    def index(self) -> Path:
+        """The first page."""
+        return self.directory / "index.html"
+
+
+def build(store: FeatureStore, directory: Path, *, title: str, built_at: int) -> Built:
+    """Write the catalogue of a store; what an earlier build left in the directory goes.
+
+    Args:
+        store: whose definitions, lineage and freshness to show.
+        directory: made if absent; otherwise empty, or an earlier catalogue.
+        title: what the store is called.
+        built_at: the moment of the build, microseconds since 1970-01-01 UTC.
+
+    Raises:
+        ConfigurationError: the directory holds something else, or can't be written.
+        RegistryError: the registry can't be read.
+    """
+    contents = gather(store, title, built_at)
+    try:
+        _clear(directory)
+        count = _write(contents, directory)
+    except OSError as error:
+        raise ConfigurationError(f"can't write the catalogue to {directory}: {error.strerror}.") from error
+    log.info("catalogue of %d pages in %s", count, directory)
+    return Built(directory, count)
+
+
+def _clear(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.iterdir()) and not (directory / _MARK).exists():
+        raise ConfigurationError(f"{directory} holds something that is no catalogue. Choose an empty directory.")
+    (directory / _MARK).touch()
+    for folder in places.FOLDERS.values():
+        shutil.rmtree(directory / folder, ignore_errors=True)
+
+
+def _write(contents: Contents, directory: Path) -> int:
+    for name in _ASSETS:
+        (directory / name).write_bytes((files("fs_core.catalogue") / name).read_bytes())
+    found = json.dumps([list(entry) for entry in _entries(contents)], ensure_ascii=False)
+    (directory / "search.js").write_text(f"window.CATALOGUE = {found};\n", encoding="utf-8")
+    for folder in places.FOLDERS.values():
+        (directory / folder).mkdir()
+    total = 1 + len(contents.registered) + len(contents.recorded("model")) + len(contents.recorded("training_set"))
+    with progress("catalogue", total) as advance:
+        for place, title, body in _pages(contents):
+            folder, slash, _ = place.rpartition("/")
+            root = "../" if slash else ""
+            told = {"root": root, "store": contents.title, "built_at": contents.built_at, "current": folder}
+            (directory / place).write_text(page(title, body, **told), encoding="utf-8")  # type: ignore[arg-type]
+            advance(1)
+    return total
+
+
+def _pages(contents: Contents) -> Iterator[tuple[str, str, str]]:
+    """Yield place, title and body of every page."""
+    yield "index.html", "Catalogue", first_page(contents)
+    for r in contents.registered:
+        d = r.definition
+        yield places.of_definition(d.kind, d.name, d.version), f"{d.kind} {d.name}", definition_page(contents, r)
+    for kind in ("model", "training_set"):
+        for record in contents.recorded(kind):
+            title = f"{kind.replace('_', ' ')} {nodes.name_of(record.id)}"
+            yield places.of_record(record.id), title, record_page(contents, record)
+
+
+def _entries(contents: Contents) -> Iterator[tuple[Any, ...]]:
+    """Yield what the search knows: kind, name, place, what is said of it, and words that find it."""
+    for r in (r for r in contents.registered if r.current):
+        d = r.definition
+        place = places.of_definition(d.kind, d.name, d.version)
+        words = " ".join([d.owner, *(f"{name}={value}" for name, value in d.tags.items())]).strip()
+        yield d.kind, d.name, place, d.description, words
+        if isinstance(d, FeatureView):
+            for f in d.fields:
+                yield "feature", f"{d.name}.{f.name}", f"{place}#feature-{f.name}", f.description, words
+    for record in contents.recorded("model"):
+        words = " ".join([record.body.get("stage") or "", *record.body.get("aliases", ())]).strip()
+        yield "model", nodes.name_of(record.id), places.of_record(record.id), words, ""

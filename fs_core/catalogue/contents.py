@@ -1,0 +1,188 @@
+"""What a catalogue shows, gathered once: definitions, their versions, lineage, and how fresh views are."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from fs_core.catalogue import places
+from fs_core.definitions import Definition, Entity, FeatureView
+from fs_core.errors import OfflineStoreError, OnlineStoreError
+from fs_core.lineage import nodes
+from fs_core.offline.contract import EMPTY
+from fs_core.registry import Registered
+from fs_core.registry.records import Edge, Record
+
+if TYPE_CHECKING:
+    from fs_core.offline.last_write import LastWrite
+    from fs_core.store import FeatureStore
+
+log = logging.getLogger("fs_core")
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a view is written and served.
+
+    Attributes:
+        written: whether it has a history.
+        last: what the last write brought; None if nobody can tell.
+        online_until: the moment that the online store stands at, microseconds; None if never filled, or not known.
+    """
+
+    written: bool
+    last: LastWrite | None
+    online_until: int | None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything a catalogue shows.
+
+    Attributes:
+        title: what the store is called.
+        built_at: when this was gathered, microseconds since 1970-01-01 UTC.
+        registered: the definitions, by kind, name and version.
+        edges: the lineage graph.
+        records: training sets, runs and models.
+        notes: what lineage can't tell of a view, by name and version.
+        aliases: by kind, name and version.
+        retired: kinds, names and versions.
+        states: by view reference.
+    """
+
+    title: str
+    built_at: int
+    registered: tuple[Registered, ...]
+    edges: tuple[Edge, ...]
+    records: tuple[Record, ...]
+    notes: Mapping[tuple[str, str], list[str]]
+    aliases: Mapping[tuple[str, str, str], list[str]]
+    retired: frozenset[tuple[str, str, str]]
+    states: Mapping[str, State]
+
+    def of(self, kind: str) -> list[Registered]:
+        """Return what is registered of a kind."""
+        return [r for r in self.registered if r.definition.kind == kind]
+
+    def versions(self, definition: Definition) -> list[Registered]:
+        """Return every version of a definition, newest first."""
+        return self._by_name[definition.kind, definition.name][::-1]
+
+    def recorded(self, kind: str) -> list[Record]:
+        """Return what was recorded of a kind."""
+        return [record for record in self.records if record.kind == kind]
+
+    @cached_property
+    def records_by_id(self) -> Mapping[str, Record]:
+        """What was recorded, by node."""
+        return {record.id: record for record in self.records}
+
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[str, str], list[Registered]]:
+        found: dict[tuple[str, str], list[Registered]] = {}
+        for r in self.registered:
+            found.setdefault((r.definition.kind, r.definition.name), []).append(r)
+        return found
+
+    @cached_property
+    def upstream(self) -> Mapping[str, list[Edge]]:
+        """The edges that lead to each node."""
+        found: dict[str, list[Edge]] = {}
+        for edge in self.edges:
+            found.setdefault(edge.downstream, []).append(edge)
+        return found
+
+    @cached_property
+    def downstream(self) -> Mapping[str, list[Edge]]:
+        """The edges that lead from each node."""
+        found: dict[str, list[Edge]] = {}
+        for edge in self.edges:
+            found.setdefault(edge.upstream, []).append(edge)
+        return found
+
+    @cached_property
+    def views_of(self) -> Mapping[str, list[FeatureView]]:
+        """The current views of each entity, by its name."""
+        found: dict[str, list[FeatureView]] = {}
+        for r in self.of("view"):
+            if r.current and isinstance(r.definition, FeatureView):
+                for entity in r.definition.entities:
+                    found.setdefault(entity.name, []).append(r.definition)
+        return found
+
+    def entity_of(self, bare: Entity) -> Entity:
+        """Return a view's entity as it is registered."""
+        known = [r.definition for r in self._by_name.get(("entity", bare.name), [])]
+        return next((e for e in reversed(known) if isinstance(e, Entity) and e.digest == bare.digest), bare)
+
+    def source_place(self, name: str) -> str:
+        """Return the page of a source's current version; the list of sources where it isn't registered."""
+        return self._source_places.get(name.lower(), "index.html#sources")
+
+    @cached_property
+    def _source_places(self) -> Mapping[str, str]:
+        current = [r.definition for r in self.of("source") if r.current]
+        return {d.name.lower(): places.of_definition("source", d.name, d.version) for d in current}
+
+
+def gather(store: FeatureStore, title: str, built_at: int) -> Contents:
+    """Return what there is to show of a store.
+
+    Raises:
+        RegistryError: the registry can't be read.
+    """
+    edges, records = store.lineage.everything()
+    registered = store.registry.listing()
+    with store.registry.graph() as reader:
+        notes = reader.notes()
+    aliases: dict[tuple[str, str, str], list[str]] = {}
+    for alias in store.aliases():
+        aliases.setdefault((alias.kind, alias.name, alias.version), []).append(alias.alias)
+    views = [r.definition for r in registered if isinstance(r.definition, FeatureView)]
+    return Contents(
+        title,
+        built_at,
+        tuple(registered),
+        tuple(edges),
+        tuple(records),
+        notes,
+        aliases,
+        frozenset(store.registry.retired()),
+        dict(_states(store, views)),
+    )
+
+
+def _states(store: FeatureStore, views: list[FeatureView]) -> Iterator[tuple[str, State]]:
+    """Yield how far each view is written and served; a store that is down is no reason not to show the rest."""
+    last_write = getattr(store.offline, "last_write", lambda _: None)  # a back-end of others may not tell
+    answers = True
+    for view in views:
+        try:
+            written = store.offline.snapshot(view) != EMPTY
+            last = last_write(view) if written else None
+        except OfflineStoreError as error:
+            log.warning("catalogue: %s", error)
+            written, last = False, None
+        until = None
+        if answers and written and view.online:
+            try:
+                until = _watermark(store, view)
+            except OnlineStoreError as error:
+                log.warning("catalogue: the online store doesn't answer, so nothing is said of it: %s", error)
+                answers = False
+        yield view.ref, State(written, last, until)
+
+
+def _watermark(store: FeatureStore, view: FeatureView) -> int | None:
+    text = store.online.watermark(view.storage_name)
+    return None if text is None else int(json.loads(text)["until"])
+
+
+def feature_nodes(view: FeatureView) -> list[str]:
+    """Return the nodes of a view's features, in order."""
+    return [nodes.feature(view.name, name, view.version) for name in view.features]

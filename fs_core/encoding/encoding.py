@@ -1,0 +1,220 @@
+"""The encoding of a training set's features, whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.encoding.bound import BoundTable
+from fs_core.encoding.column import MASK, ColumnEncoding
+from fs_core.encoding.moments import Moments, raw_moments
+from fs_core.encoding.raw import Array
+
+if TYPE_CHECKING:
+    from fs_core.training_set import TrainingSet
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How features become tensors: order, dtypes, fills, masks, codes. Fitted once, then fixed.
+
+    Fit it on the training split alone and keep it with the model: the same description makes the tensors
+    of training and of serving, so that they agree bit for bit. Dtypes and shapes follow from the encoding,
+    never from the rows at hand. Equal if their content is.
+
+    | column | its own array | in a matrix |
+    |---|---|---|
+    | float, decimal | `dtype` | `dtype` |
+    | whole number | int64 (uint64 stays) | `dtype`: float32 is exact up to 2**24 |
+    | bool | bool | 0 or 1 |
+    | string | int64 code: 0 is unknown or missing, words count from 1 | `dtype` |
+    | timestamp, date | int64 microseconds, days since 1970 UTC | `dtype`: float32 is good to minutes |
+    | ... as an age | `dtype`, seconds from the time to the row's moment | `dtype` |
+    | `list<T>[n]` | 2-D, n columns of T's dtype | n columns |
+    | `list<T>` with a length n | likewise, cut after n, short ones filled up as if with nulls | n columns |
+
+    A null becomes the fill, else NaN; whole numbers, booleans and times have no NaN, so one without a fill
+    is refused. A NaN is a value and stays. What a float can't hold becomes infinite.
+
+    Attributes:
+        parts: one for each feature, in order.
+        dtype: of matrices, and of arrays that aren't whole numbers.
+        timestamp: the column of each row's moment, for ages.
+
+    Example:
+        >>> from fs_core import FeatureStore
+        >>> training = FeatureStore("my_features").get_historical_features(
+        ...     labels, "spending", label="bought")                             # doctest: +SKIP
+        >>> encoding = Encoding.fit(training, fill={"orders_7d": 0})            # doctest: +SKIP
+        >>> encoding.matrix(training.table).shape                               # doctest: +SKIP
+        (3, 2)
+    """
+
+    parts: tuple[ColumnEncoding, ...]
+    dtype: np.dtype[Any]
+    timestamp: str
+
+    @classmethod
+    def fit(
+        cls,
+        training_set: TrainingSet,
+        *,
+        features: Sequence[str] | None = None,
+        dtype: str | np.dtype[Any] | type = "float32",
+        fill: Any = None,
+        mask: bool | Sequence[str] = False,
+        vocabulary: Mapping[str, Sequence[str]] | None = None,
+        ages: bool | Sequence[str] = False,
+        lengths: Mapping[str, int] | None = None,
+    ) -> Encoding:
+        """Return the encoding of a training set's features; what is learnt from its rows are vocabularies.
+
+        Args:
+            training_set: the rows to learn from: the training split, nothing of the test.
+            features: the columns, in order; by default all features.
+            dtype: `"float32"`, `"float64"` or `"float16"`.
+            fill: what nulls become, for every column or by column; a number, or a datetime or date for times.
+            mask: columns that get a second array `NAME__mask`, True where a value is missing (which is then
+                0 unless filled otherwise); True for all.
+            vocabulary: words of text columns, by column; by default the distinct words seen, sorted.
+            ages: times to count as an age in seconds; True for all.
+            lengths: how many elements of a `list<T>` to keep, by column.
+
+        Raises:
+            SchemaError: no such column, or one of a type that no tensor holds.
+            DefinitionError: an argument contradicts another or a column.
+            ValidationError: a text column has no word to learn, or a null nothing to become.
+        """
+        from fs_core.encoding.fitting import Fitting
+
+        wishes = Fitting(fill, mask, vocabulary or {}, ages, lengths or {})
+        return wishes.fit(training_set, features, dtype)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that are encoded, in order."""
+        return tuple(part.name for part in self.parts)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names of a matrix's columns, lists element by element: `a`, `a__mask`, `b[0]`, `b[1]`."""
+        names = []
+        for part in self.parts:
+            for name in (part.name, part.name + MASK) if part.masked else (part.name,):
+                names += [name] if part.length is None else [f"{name}[{i}]" for i in range(part.length)]
+        return tuple(names)
+
+    @property
+    def width(self) -> int:
+        """How many columns a matrix has."""
+        return len(self.columns)
+
+    @cached_property
+    def signature(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+        """The dtype of each array that `encode` returns, and the shape of one of its rows."""
+        found: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        for part in self.parts:
+            found[part.name] = (part.dtype, part.shape)
+            if part.masked:
+                found[part.name + MASK] = (np.dtype(np.bool_), part.shape)
+        return found
+
+    @property
+    def needs_moments(self) -> bool:
+        """Whether an age is among the features."""
+        return any(part.is_age for part in self.parts)
+
+    def bind(self, table: pa.Table, *, moments: Moments | None = None) -> BoundTable:
+        """Return a table under this encoding, to take rows from it in any order.
+
+        Args:
+            table: has the columns, in any order, among others.
+            moments: as in `encode`.
+
+        Raises:
+            SchemaError, ValidationError: as in `encode`.
+        """
+        raws = [part.raw(table) for part in self.parts]
+        known = raw_moments(table, moments, self.timestamp) if self.needs_moments else None
+        return BoundTable(self, raws, known, table.num_rows)
+
+    def encode(self, table: pa.Table, *, moments: Moments | None = None) -> dict[str, Array]:
+        """Return one array for each feature, and `NAME__mask` where masked; fresh, see `signature`.
+
+        Args:
+            table: has the columns, in any order, among others.
+            moments: of each row, for ages: times, microseconds, or one moment for all, such as the `at` of an
+                online read; by default the table's timestamp column.
+
+        Raises:
+            SchemaError: a column is missing or of another type than fitted, or ages have no moments.
+            ValidationError: a null has no number to become.
+        """
+        return self.bind(table, moments=moments).columns()
+
+    def matrix(self, table: pa.Table, *, moments: Moments | None = None) -> Array:
+        """Return the features as one matrix, C-contiguous and fresh, shape [rows, width], of `dtype`.
+
+        Args:
+            table: as in `encode`.
+            moments: as in `encode`.
+
+        Raises:
+            SchemaError, ValidationError: as in `encode`.
+        """
+        return self.bind(table, moments=moments).matrix()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the encoding as JSON-serialisable content; `from_dict` reads it back without loss."""
+        from fs_core.encoding.stored import to_dict
+
+        return to_dict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Encoding:
+        """Return the encoding that `to_dict` described.
+
+        Raises:
+            DefinitionError: it is none, or was written by a newer version.
+        """
+        from fs_core.encoding.stored import from_dict
+
+        return from_dict(content)
+
+    def to_json(self) -> str:
+        """Return the encoding as canonical JSON: equal encodings give equal text."""
+        from fs_core.encoding.stored import to_json
+
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Encoding:
+        """Return the encoding that `to_json` described.
+
+        Raises:
+            DefinitionError: it is none, or was written by a newer version.
+        """
+        from fs_core.encoding.stored import from_json
+
+        return from_json(text)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (64 hex digits) of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        """Compare content: a NaN fill equals a NaN fill."""
+        return self.digest == other.digest if isinstance(other, Encoding) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"Encoding({len(self.parts)} features, width {self.width}, {self.dtype}, digest {self.digest[:12]})"

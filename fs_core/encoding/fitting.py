@@ -1,0 +1,218 @@
+"""Fitting: what the caller wishes and what the rows show become an encoding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.dtypes import is_supported, plain_type
+from fs_core.encoding.column import MASK, MICROS_A_DAY, ColumnEncoding, Fill
+from fs_core.encoding.encoding import Encoding
+from fs_core.encoding.vocabulary import Vocabulary
+from fs_core.errors import DefinitionError, SchemaError, ValidationError, did_you_mean
+from fs_core.selection import require_columns
+from fs_core.times import micros
+
+if TYPE_CHECKING:
+    from fs_core.training_set import TrainingSet
+
+_DTYPES = ("float16", "float32", "float64")
+_BLANK = np.dtype(np.float32)
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What the caller wishes; see `Encoding.fit`."""
+
+    fill: Any
+    mask: bool | Sequence[str]
+    vocabulary: Mapping[str, Sequence[str]]
+    ages: bool | Sequence[str]
+    lengths: Mapping[str, int]
+
+    def fit(self, training_set: TrainingSet, features: Sequence[str] | None, dtype: Any) -> Encoding:
+        """Return the encoding; see `Encoding.fit`."""
+        names = _feature_names(training_set, features)
+        self._refuse_unknown(names)
+        floats = float_dtype(dtype)
+        parts = tuple(self._part(name, training_set.table[name], floats) for name in names)
+        _refuse_clash(parts)
+        for part in parts:
+            part.raw(training_set.table)
+        return Encoding(parts, floats, training_set.timestamp)
+
+    def _part(self, name: str, column: pa.ChunkedArray, floats: np.dtype[Any]) -> ColumnEncoding:
+        dtype = plain_type(column.type)
+        length = self._length(name, dtype)
+        element = dtype if length is None else dtype.value_type
+        is_time = pa.types.is_timestamp(element) or pa.types.is_date(element)
+        _refuse_type(name, dtype, element)
+        is_age = is_time and (self.ages is True or _named(self.ages, name))
+        if _named(self.ages, name) and not is_time:
+            raise DefinitionError(f"column {name!r} is {dtype}, not a time, so it has no age. Leave it out of ages.")
+        words = self._words(name, column if column.type == dtype else column.cast(dtype), element)
+        _refuse_inexact(name, words, floats)
+        masked = self.mask is True or _named(self.mask, name)
+        bare = ColumnEncoding(name, dtype, floats, None, masked, words, is_age, length)
+        return replace(bare, fill=self._fill(bare))
+
+    def _length(self, name: str, dtype: pa.DataType) -> int | None:
+        if pa.types.is_fixed_size_list(dtype):
+            return int(dtype.list_size)
+        if not pa.types.is_list(dtype):
+            if name in self.lengths:
+                raise DefinitionError(f"column {name!r} is {dtype}, not a list. Leave it out of lengths.")
+            return None
+        length = self.lengths.get(name)
+        if length is None:
+            raise SchemaError(
+                f"column {name!r} is {dtype}: lists of many lengths make no block of numbers. Pass lengths="
+                f"{{{name!r}: 20}} to cut and fill them up, declare it as list<...>[n], or leave it out of features."
+            )
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            raise DefinitionError(f"lengths: {length!r} for column {name!r} is no number of elements; pass 1 or more.")
+        return length
+
+    def _words(self, name: str, column: pa.ChunkedArray, element: pa.DataType) -> Vocabulary | None:
+        if not pa.types.is_string(element):
+            if name in self.vocabulary:
+                raise DefinitionError(f"column {name!r} holds {element}, not text. Leave it out of vocabulary.")
+            return None
+        words = self.vocabulary.get(name)
+        if isinstance(words, str):
+            raise DefinitionError(f"vocabulary: {words!r} for column {name!r} is one word. Pass a list of words.")
+        found = _distinct(column) if words is None else tuple(words)
+        if not found:
+            raise ValidationError(
+                f"column {name!r} holds text, but no word to learn a vocabulary from. Pass vocabulary="
+                f"{{{name!r}: [...]}}, fit on rows that have some, or leave it out of features."
+            )
+        if len(set(found)) < len(found) or not all(isinstance(word, str) for word in found):
+            raise DefinitionError(f"vocabulary of column {name!r}: its words must be distinct texts.")
+        return Vocabulary(found)
+
+    def _fill(self, part: ColumnEncoding) -> Fill | None:
+        if not isinstance(self.fill, Mapping):
+            return None if self.fill is None or part.vocabulary else checked_fill(part, self.fill)
+        if self.fill.get(part.name) is None:
+            return None
+        if part.vocabulary:
+            raise DefinitionError(f"column {part.name!r} holds text: a null is code 0. Leave it out of fill.")
+        return checked_fill(part, self.fill[part.name])
+
+    def _refuse_unknown(self, names: Sequence[str]) -> None:
+        wishes: dict[str, Any] = {
+            "fill": self.fill if isinstance(self.fill, Mapping) else (),
+            "mask": () if isinstance(self.mask, bool) else self.mask,
+            "vocabulary": self.vocabulary,
+            "ages": () if isinstance(self.ages, bool) else self.ages,
+            "lengths": self.lengths,
+        }
+        for what, wished in wishes.items():
+            for name in [wished] if isinstance(wished, str) else wished:
+                if name not in names:
+                    raise DefinitionError(
+                        f"{what} names {name!r}, which is no feature here.{did_you_mean(name, names)}"
+                    )
+
+
+def float_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype of a matrix.
+
+    Raises:
+        DefinitionError: it is no float of 16, 32 or 64 bits.
+    """
+    try:
+        found: np.dtype[Any] | None = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.name not in _DTYPES:
+        raise DefinitionError(
+            f"dtype={dtype!r}: features are encoded as one of {', '.join(_DTYPES)}. Whole numbers keep theirs in "
+            "columns of their own."
+        )
+    return found
+
+
+def checked_fill(part: ColumnEncoding, value: Any) -> Fill:
+    """Return a fill as the column's own kind of number.
+
+    Raises:
+        DefinitionError: the column's dtype can't hold it.
+    """
+    if isinstance(value, date) and not part.is_age:
+        moment = micros(value)
+        value = moment // MICROS_A_DAY if pa.types.is_date(part.element) else moment
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, bool | int | float):
+        if np.issubdtype(part.dtype, np.floating):
+            return float(plain)
+        if math.isfinite(plain) and int(plain) == plain and _fits(int(plain), part.dtype):
+            return bool(plain) if part.dtype == np.bool_ else int(plain)
+    raise DefinitionError(
+        f"fill: {value!r} is no {part.dtype}, which column {part.name!r} ({part.type}) becomes. Pass another value, by "
+        f"column: fill={{{part.name!r}: 0}}."
+    )
+
+
+def _fits(value: int, dtype: np.dtype[Any]) -> bool:
+    if dtype == np.bool_:
+        return value in (0, 1)
+    bounds = np.iinfo(dtype)
+    return int(bounds.min) <= value <= int(bounds.max)
+
+
+def _feature_names(training_set: TrainingSet, features: Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(features, str):
+        features = [features]
+    names = tuple(training_set.features if features is None else features)
+    if not names:
+        raise DefinitionError("no feature to encode. Name some with features=[...].")
+    require_columns(names, training_set.table.column_names, "the training set")
+    if training_set.label in names:
+        raise DefinitionError(f"column {training_set.label!r} is the label. Leave it out of features.")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DefinitionError(f"features names {twice!r} twice. Name it once.")
+    return names
+
+
+def _refuse_type(name: str, dtype: pa.DataType, element: pa.DataType) -> None:
+    if not is_supported(dtype) or pa.types.is_binary(element):
+        raise SchemaError(
+            f"column {name!r} is {dtype}, which no tensor holds. Cast it to a number, a time or text first, or leave "
+            "it out of features."
+        )
+
+
+def _refuse_inexact(name: str, words: Vocabulary | None, floats: np.dtype[Any]) -> None:
+    exact = 2 ** (np.finfo(floats).nmant + 1)
+    if words is not None and len(words) > exact + 1:
+        raise DefinitionError(
+            f"column {name!r} has {len(words) - 1} words, more than {floats} tells apart. Use a wider dtype or a "
+            "shorter vocabulary."
+        )
+
+
+def _refuse_clash(parts: Sequence[ColumnEncoding]) -> None:
+    names = {part.name for part in parts}
+    for part in parts:
+        if part.masked and part.name + MASK in names:
+            raise DefinitionError(f"the mask of {part.name!r} would be named like feature {part.name + MASK!r}.")
+
+
+def _distinct(column: pa.ChunkedArray) -> tuple[str, ...]:
+    import pyarrow.compute as pc
+
+    texts = column if pa.types.is_string(column.type) else pc.list_flatten(column)
+    return tuple(sorted(word for word in pc.unique(texts).to_pylist() if word is not None))
+
+
+def _named(wished: bool | Sequence[str], name: str) -> bool:
+    return wished == name if isinstance(wished, str) else not isinstance(wished, bool) and name in wished

@@ -1,0 +1,86 @@
+"""The label: numbers that every row has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.dtypes import is_supported, plain_type
+from fs_core.encoding.column import ColumnEncoding
+from fs_core.encoding.raw import Array, Raw, Rows
+from fs_core.errors import SchemaError, ValidationError
+from fs_core.selection import require_columns
+
+Label: TypeAlias = str | Literal[False] | None
+"""A column; None for the one that the training set names; False for none at all."""
+
+
+def label_name(label: Label, named: str | None, what: str) -> str | None:
+    """Return the label's column, None if features alone are wanted.
+
+    Raises:
+        SchemaError: there is none.
+    """
+    if label is False:
+        return None
+    name = named if label is None else label
+    if name is None:
+        raise SchemaError(f"{what} names no label. Pass label='...', or label=False for features alone.")
+    return name
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """How the label becomes numbers, by the dtypes of `Encoding`; a null has none to become.
+
+    Attributes:
+        part: its encoding.
+    """
+
+    part: ColumnEncoding
+
+    @classmethod
+    def of(cls, table: pa.Table, name: str, floats: np.dtype[Any]) -> LabelColumn:
+        """Return the label that a column makes.
+
+        Raises:
+            SchemaError: there is no such column, or it holds no numbers.
+        """
+        require_columns([name], table.column_names, "the training set")
+        dtype = plain_type(table.schema.field(name).type)
+        length = dtype.list_size if pa.types.is_fixed_size_list(dtype) else None
+        if not is_supported(dtype) or not _is_number(dtype if length is None else dtype.value_type):
+            raise SchemaError(
+                f"the label {name!r} is {dtype}, which is no number. Make it one, for classes a whole number from 0."
+            )
+        return cls(ColumnEncoding(name, dtype, floats, length=length))
+
+    def bind(self, table: pa.Table) -> Raw:
+        """Return a table's labels as `array` takes them.
+
+        Raises:
+            SchemaError: the table has no such column, or it has another type.
+            ValidationError: a row has no label.
+        """
+        require_columns([self.part.name], table.column_names, "the table")
+        column = table[self.part.name]
+        if column.null_count:
+            first = int(np.flatnonzero(column.is_null().to_numpy())[0])
+            raise ValidationError(
+                f"the label {self.part.name!r} is missing in {column.null_count} rows (the first is row {first}). "
+                "Drop them first."
+            )
+        return self.part.raw(table)
+
+    def array(self, raw: Raw, rows: Rows) -> Array:
+        """Return some rows of a bound column, shape [rows] or [rows, length]; fresh."""
+        ((_, values),) = self.part.arrays(raw.take(rows), None)
+        return values
+
+
+def _is_number(dtype: pa.DataType) -> bool:
+    number = pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype)
+    return bool(number or pa.types.is_boolean(dtype))

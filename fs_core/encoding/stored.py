@@ -1,0 +1,113 @@
+"""Encodings as JSON.
+
+{"format": 1, "dtype": "float32", "timestamp": "event_timestamp", "columns": [
+    {"name": "amount", "type": "float64", "fill": null, "mask": false, "vocabulary": null, "age": false,
+     "length": null},
+    ...]}
+
+A fill that JSON has no number for is text: "nan", "inf", "-inf".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fs_core.dtypes import canonical, resolve
+from fs_core.encoding.column import ColumnEncoding, Fill
+from fs_core.encoding.encoding import Encoding
+from fs_core.encoding.fitting import checked_fill, float_dtype
+from fs_core.encoding.vocabulary import Vocabulary
+from fs_core.errors import DefinitionError
+
+FORMAT = 1
+
+
+def to_dict(encoding: Encoding) -> dict[str, Any]:
+    """Return an encoding's content; see the module."""
+    return {
+        "format": FORMAT,
+        "dtype": encoding.dtype.name,
+        "timestamp": encoding.timestamp,
+        "columns": [_column(part) for part in encoding.parts],
+    }
+
+
+def to_json(encoding: Encoding) -> str:
+    """Return an encoding as canonical JSON."""
+    return json.dumps(to_dict(encoding), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def from_json(text: str) -> Encoding:
+    """Return the encoding that a text describes.
+
+    Raises:
+        DefinitionError: it describes none.
+    """
+    try:
+        content = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(f"this text is no JSON, so no encoding: {error}.") from error
+    return from_dict(content)
+
+
+def from_dict(content: Mapping[str, Any]) -> Encoding:
+    """Return the encoding that some content describes.
+
+    Raises:
+        DefinitionError: it describes none.
+    """
+    written = content.get("format") if isinstance(content, Mapping) else None
+    if isinstance(written, int) and written > FORMAT:
+        raise DefinitionError(
+            f"encoding of format {written}: this fs_core reads formats up to {FORMAT}. Use the version that wrote it."
+        )
+    if written != FORMAT:
+        raise DefinitionError("this is no encoding. Pass what Encoding.to_dict or to_json returned.")
+    try:
+        floats = float_dtype(content["dtype"])
+        parts = tuple(_part(column, floats) for column in content["columns"])
+        return Encoding(parts, floats, str(content["timestamp"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DefinitionError(
+            f"this encoding is damaged: {error!r}. Take it from where it was first stored."
+        ) from error
+
+
+def _column(part: ColumnEncoding) -> dict[str, Any]:
+    fill = part.fill
+    return {
+        "name": part.name,
+        "type": canonical(part.type),
+        "fill": str(fill) if isinstance(fill, float) and not math.isfinite(fill) else fill,
+        "mask": part.masked,
+        "vocabulary": None if part.vocabulary is None else list(part.vocabulary.words),
+        "age": part.is_age,
+        "length": part.length,
+    }
+
+
+def _part(column: Mapping[str, Any], floats: np.dtype[Any]) -> ColumnEncoding:
+    words = column["vocabulary"]
+    bare = ColumnEncoding(
+        column["name"],
+        resolve(column["type"], f"column {column['name']!r}"),
+        floats,
+        None,
+        column["mask"],
+        None if words is None else Vocabulary(tuple(words)),
+        column["age"],
+        column["length"],
+    )
+    return _filled(bare, column["fill"])
+
+
+def _filled(bare: ColumnEncoding, fill: Fill | str | None) -> ColumnEncoding:
+    if fill is None:
+        return bare
+    return replace(bare, fill=checked_fill(bare, float(fill) if isinstance(fill, str) else fill))

@@ -1,0 +1,75 @@
+"""The whole check, one look after the other, on the same rows and the same states of history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.errors import DataError, SchemaError
+from fs_core.interchange import to_table
+from fs_core.leakage.availability import check_availability
+from fs_core.leakage.claims import check_claims
+from fs_core.leakage.label import check_crowding, check_label
+from fs_core.leakage.report import Finding, LeakageReport
+from fs_core.leakage.strength import can_be_ranked
+from fs_core.leakage.subject import Subject
+from fs_core.leakage.truncation import check_truncation, draw_moments
+from fs_core.retrieval import Query
+from fs_core.selection import require_columns
+from fs_core.times import from_micros
+
+if TYPE_CHECKING:
+    from fs_core.offline.contract import OfflineStore
+
+
+def check_leakage(
+    offline: OfflineStore, spine: Any, query: Query, *, samples: int, rows: int, seed: int
+) -> LeakageReport:
+    """Look for leaks in what a query gives for a spine; see `FeatureStore.check_leakage`."""
+    for name, value in (("samples", samples), ("rows", rows)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise DataError(f"{name}={value!r} is not a number; pass 1 or more.")
+    table = to_table(spine, "the spine")
+    require_columns([query.timestamp, *([query.label] if query.label else [])], table.column_names, "the spine")
+    if query.label and not can_be_ranked(table[query.label].type):
+        raise SchemaError(
+            f"label {query.label!r} is {table[query.label].type}. A label is a number, a class or a flag."
+        )
+    table = _drawn(table.filter(table[query.timestamp].is_valid()), rows, seed)
+    claims = {name: table[name] for name in query.selection.columns if name in table.column_names}
+    subject = Subject(offline, query, table.drop_columns(list(claims)))
+    moments = draw_moments(subject, samples, seed)
+    findings = sorted(_findings(subject, moments, claims), key=lambda f: -f.severity.rank)  # a stable sort
+    checked = {
+        "features": list(query.selection.columns),
+        "rows": len(table),
+        "label": query.label,
+        "moments": [from_micros(moment) for moment in moments.tolist()],
+        "seed": seed,
+        "claims": list(claims),
+        "not ranked": [f.column for f in query.selection.features if not can_be_ranked(f.view.features[f.name])],
+    }
+    return LeakageReport(findings, checked)
+
+
+def _findings(subject: Subject, moments: Any, claims: Mapping[str, pa.ChunkedArray]) -> Iterator[Finding]:
+    label = subject.spine[subject.query.label] if subject.query.label else None
+    for view in subject.views:
+        yield from check_availability(subject, view)
+        yield from check_truncation(subject, view, moments)
+        if label is not None:
+            yield from check_label(subject, view, label)
+            yield from check_crowding(subject, view, label)
+        yield from check_claims(subject, view, claims, label)
+        subject.forget(view)
+
+
+def _drawn(table: pa.Table, rows: int, seed: int) -> pa.Table:
+    """Return so many rows at most, drawn at random, in their order."""
+    if len(table) <= rows:
+        return table
+    chosen = np.random.default_rng(seed).choice(len(table), rows, replace=False)
+    return table.take(pa.array(np.sort(chosen)))

@@ -1,0 +1,126 @@
+"""Columns of the spine that carry a feature's name: claims, from a join made elsewhere, of what was known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fs_core.asof import AVAILABLE_AT, EVENT_TIME, TIME
+from fs_core.casting import cast_lossless
+from fs_core.definitions import FeatureView
+from fs_core.errors import SchemaError
+from fs_core.leakage.differences import Flags, differing
+from fs_core.leakage.entities import NEVER, EntityClock
+from fs_core.leakage.label import CERTAIN
+from fs_core.leakage.report import Finding, Severity
+from fs_core.leakage.strength import Strength, can_be_ranked, strongest, targets
+from fs_core.leakage.subject import Subject
+from fs_core.selection import SelectedFeature
+from fs_core.times import MICROSECONDS
+
+_ROUNDING = 1e-5
+"""Relative difference that arithmetic in another order or width makes of one number."""
+_MOSTLY = 0.5
+"""The share of the differing rows that must hold a later value for it to be no chance."""
+
+
+def check_claims(
+    subject: Subject, view: FeatureView, claims: Mapping[str, pa.ChunkedArray], label: pa.ChunkedArray | None
+) -> Iterator[Finding]:
+    """Yield columns that aren't what the as-of rule gives.
+
+    Args:
+        subject: what is examined.
+        view: whose features.
+        claims: columns made elsewhere, by the feature's column in a result; as long as the spine.
+        label: the label of every row, if there is one.
+    """
+    claimed = {f: _as_declared(claims[f.column], view, f) for f in subject.features(view) if f.column in claims}
+    if claimed:
+        later = _later_answers(subject, view)
+        for feature, column in claimed.items():
+            yield from _check_feature(subject, view, feature, column, later[feature.name], label)
+
+
+def _check_feature(
+    subject: Subject,
+    view: FeatureView,
+    feature: SelectedFeature,
+    claimed: pa.ChunkedArray,
+    later: pa.ChunkedArray,
+    label: pa.ChunkedArray | None,
+) -> Iterator[Finding]:
+    known, times = (subject.answers(view)[name] for name in (feature.name, EVENT_TIME))
+    other = _other(claimed, known)
+    rows = np.flatnonzero(other)
+    if not len(rows):
+        return
+    ahead = np.flatnonzero(other & claimed.is_valid().to_numpy() & ~_other(claimed, later))
+    told = _told(claimed, known, label)
+    proven = len(ahead) >= _MOSTLY * len(rows) or (bool(told) and _is_wiser(*told))
+    first = ahead if len(ahead) else rows
+    measured: dict[str, float] = {"differ": len(rows), "rows": len(known), "hold what came next": len(ahead)}
+    more = ""
+    if told:
+        measured |= {"claimed": told[0].value, "known": told[1].value}
+        more = f" It tells the label with {told[0].statistic} {told[0].value:.3f}, what was known with "
+        more += f"{told[1].statistic} {told[1].value:.3f}."
+    yield Finding(
+        Severity.LEAK if proven else Severity.WARNING,
+        "claims",
+        view.ref,
+        feature.column,
+        f"the spine's own column differs from what was known in {len(rows):,} of {len(known):,} rows; in "
+        f"{len(ahead):,} of them it holds what became known next.{more} Drop the column and let the store join it.",
+        measured,
+        subject.evidence(view, first, {"the claim": claimed, "known then": known, "event time": times}),
+    )
+
+
+def _told(claimed: pa.ChunkedArray, known: pa.ChunkedArray, label: pa.ChunkedArray | None) -> list[Strength]:
+    """Return how well the claim tells the label, and how well what was known does; nothing without a label."""
+    if label is None or not can_be_ranked(known.type):
+        return []
+    rows = pa.array(np.flatnonzero(label.is_valid().to_numpy()))
+    asked = targets(label.take(rows))
+    found = [strongest(column.take(rows), asked) for column in (claimed, known)]
+    return [strength for strength in found if strength is not None] if all(found) else []
+
+
+def _is_wiser(claimed: Strength, known: Strength) -> bool:
+    """Tell whether a claim knows more of the label than was known, and not by chance."""
+    deviation = claimed.strength / claimed.deviations if claimed.deviations else 0.0
+    return claimed.strength - known.strength > CERTAIN * deviation
+
+
+def _later_answers(subject: Subject, view: FeatureView) -> pa.Table:
+    """Return what the store answers once each entity's next fact has become known; the same where none does."""
+    clock = EntityClock(view, subject.history(view), AVAILABLE_AT)
+    _, after = clock.around(subject.narrow(view), subject.micros)
+    moments = pa.chunked_array([pa.array(subject.micros + np.where(after == NEVER, 0, after))]).cast(MICROSECONDS)
+    return subject.ask(view, subject.narrow(view).drop_columns([TIME]).append_column(TIME, moments))
+
+
+def _as_declared(column: pa.ChunkedArray, view: FeatureView, feature: SelectedFeature) -> pa.ChunkedArray:
+    """Return a claim in the feature's type; numbers are rounded to it, other types must fit."""
+    dtype = view.features[feature.name]
+    try:
+        return cast_lossless(column, dtype, f"the spine: column {feature.column!r}")
+    except SchemaError:
+        if not (pa.types.is_floating(column.type) and pa.types.is_floating(dtype)):
+            raise
+        return pc.cast(column, dtype, safe=False)
+
+
+def _other(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Flags:
+    """Return which rows differ by more than rounding."""
+    found = differing(left, right)
+    if not pa.types.is_floating(left.type) or not found.any():
+        return found
+    a, b = (pc.fill_null(c.cast(pa.float64()), np.nan).to_numpy() for c in (left, right))
+    with np.errstate(invalid="ignore"):
+        near = np.abs(a - b) <= _ROUNDING * np.maximum(np.abs(a), np.abs(b))
+    return np.asarray(found & ~near)

@@ -1,0 +1,98 @@
+"""What is examined: some rows of a spine, what the store answers for them, and the history it answers from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.asof import TIME
+from fs_core.asof.engine import Micros, numbers
+from fs_core.definitions import FeatureView
+from fs_core.keys import key_table
+from fs_core.leakage.report import EVIDENCE_ROWS
+from fs_core.retrieval import Query, moments
+from fs_core.selection import SelectedFeature
+
+if TYPE_CHECKING:
+    from fs_core.offline.contract import OfflineStore
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Subject:
+    """A spine and a query on one state of every history; what is read is read once.
+
+    Args:
+        offline: history.
+        query: the features and states.
+        spine: keys, times without nulls, and perhaps a label.
+    """
+
+    def __init__(self, offline: OfflineStore, query: Query, spine: pa.Table) -> None:
+        self.offline = offline
+        self.query = query
+        self.spine = spine
+        self.times = moments(spine, query)
+        self.micros: Micros = numbers(self.times)
+        self._narrow: dict[FeatureView, pa.Table] = {}
+        self._answers: dict[FeatureView, pa.Table] = {}
+        self._histories: dict[FeatureView, pa.Table] = {}
+
+    @property
+    def views(self) -> list[FeatureView]:
+        """The views asked for."""
+        return list(self.query.selection.views)
+
+    def features(self, view: FeatureView) -> list[SelectedFeature]:
+        """Return the features asked for of a view."""
+        return self.query.selection.views[view]
+
+    def forget(self, view: FeatureView) -> None:
+        """Give up what was read of a view: histories may be large."""
+        for kept in (self._narrow, self._answers, self._histories):
+            kept.pop(view, None)
+
+    def narrow(self, view: FeatureView) -> pa.Table:
+        """Return the view's keys of every row, and `TIME`, the moment looked up."""
+        if view not in self._narrow:
+            self._narrow[view] = key_table(self.spine, view, "the spine").append_column(TIME, self.times)
+        return self._narrow[view]
+
+    def answers(self, view: FeatureView) -> pa.Table:
+        """Return what the store answers: the features asked for, `EVENT_TIME` and `STATUS`, in the spine's order."""
+        if view not in self._answers:
+            self._answers[view] = self.ask(view, self.narrow(view))
+        return self._answers[view]
+
+    def ask(self, view: FeatureView, narrow: pa.Table) -> pa.Table:
+        """Return what the store answers for other keys and moments."""
+        return self.offline.as_of(view, narrow, self.names(view), snapshot=self.query.snapshots[view.name])
+
+    def history(self, view: FeatureView) -> pa.Table:
+        """Return the view's history in the order written: keys, clocks, seq and the features asked for."""
+        if view not in self._histories:
+            snapshot = self.query.snapshots[view.name]
+            self._histories[view] = self.offline.read(view, snapshot=snapshot, columns=self.names(view))
+        return self._histories[view]
+
+    def names(self, view: FeatureView) -> list[str]:
+        """Return the names, in the view, of the features asked for."""
+        return [feature.name for feature in self.features(view)]
+
+    def evidence(self, view: FeatureView, rows: Sequence[int] | Rows, columns: Mapping[str, Any]) -> pa.Table:
+        """Return keys and moment of the first of some rows, beside other columns.
+
+        Args:
+            view: whose keys.
+            rows: places in the spine.
+            columns: by a name with a space in it, which no key has; as long as the spine, or as `rows`.
+        """
+        places = np.asarray(rows, dtype=np.int64)[:EVIDENCE_ROWS]
+        shown = self.narrow(view).rename_columns([*view.keys, "as of"]).take(pa.array(places))
+        for name, column in columns.items():
+            whole = len(column) == len(self.spine)
+            shown = shown.append_column(name, column.take(pa.array(places)) if whole else column.slice(0, len(places)))
+        return shown

@@ -1,0 +1,137 @@
+"""What backfills, materializations and training sets do, in terms that OpenLineage has words for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from fs_core.definitions import SQL, FeatureView, Source
+from fs_core.lineage import nodes
+from fs_core.lineage.sql.flow import SOME
+from fs_core.registry.records import Edge
+
+if TYPE_CHECKING:
+    from fs_core.training_set import TrainingSet
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that another comes from.
+
+    Attributes:
+        dataset: whose it is.
+        name: its name.
+        direct: whether values flow, or the column only decides which do.
+    """
+
+    dataset: Dataset
+    name: str
+    direct: bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Data that is read or written.
+
+    Attributes:
+        namespace: where names are told apart: a file system, a bucket, a feature store.
+        name: its name there.
+        fields: name, type and description of each column, as far as known.
+        columns: by column, what it comes from.
+        rows: what decides which rows there are.
+    """
+
+    namespace: str
+    name: str
+    fields: Sequence[tuple[str, str, str]] = ()
+    columns: Mapping[str, Sequence[Column]] = field(default_factory=dict)
+    rows: Sequence[Column] = ()
+
+
+@dataclass
+class Activity:
+    """A job that runs.
+
+    Attributes:
+        job: its name, the same at every run.
+        inputs: what is read.
+        outputs: what is written.
+        sql: the query that is run.
+        written: how many rows were written, once that is known.
+    """
+
+    job: str
+    inputs: Sequence[Dataset]
+    outputs: Sequence[Dataset]
+    sql: str = ""
+    written: int | None = None
+
+
+def backfill(
+    project: str, view: FeatureView, sources: Iterable[Source], directory: Path, edges: Sequence[Edge]
+) -> Activity:
+    """Return the run of a view's source into its history; `edges` are those that lead to the view and its features."""
+    read = {source.name: _file(source, directory) for source in sources}
+    columns = {
+        name: _columns(nodes.feature(view.name, name, view.version), edges, read) for name in view.features
+    }  # fmt: skip
+    rows = _columns(nodes.view(view.name, view.version), edges, read)
+    history = Dataset(_store(project), view.ref, _fields(view), {n: c for n, c in columns.items() if c}, rows)
+    query = view.source.query if isinstance(view.source, SQL) else ""
+    return Activity(f"backfill.{view.name}", list(read.values()), [history], query)
+
+
+def materialize(project: str, view: FeatureView) -> Activity:
+    """Return the copy of a view's latest rows to where they are served."""
+    history = _history(project, view)
+    columns = {name: [Column(history, name, direct=True)] for name in view.features}
+    online = Dataset(_store(project), f"{view.ref}/online", _fields(view), columns)
+    return Activity(f"materialize.{view.name}", [history], [online])
+
+
+def training_set(project: str, made: TrainingSet, views: Iterable[FeatureView]) -> Activity:
+    """Return the making of a training set."""
+    read = {(view.name, view.version): _history(project, view) for view in views}
+    columns: dict[str, list[Column]] = {}
+    for part in made.spec["features"]:
+        name, _, version = part["ref"].rpartition(":v")
+        view, _, feature = name.partition(".")
+        columns[part["column"]] = [Column(read[view, version], feature, direct=True)]
+    fields = [(f.name, str(f.type), "") for f in made.table.schema]
+    table = Dataset(_store(project), f"training_set/{made.fingerprint}", fields, columns)
+    return Activity("training_set", list(read.values()), [table], written=len(made))
+
+
+def _store(project: str) -> str:
+    return f"feature-store://{project}"
+
+
+def _history(project: str, view: FeatureView) -> Dataset:
+    return Dataset(_store(project), view.ref, _fields(view))
+
+
+def _fields(view: FeatureView) -> list[tuple[str, str, str]]:
+    keys = [(name, str(dtype), "") for name, dtype in view.keys.items()]
+    return [*keys, *((f.name, str(f.type), f.description) for f in view.fields)]
+
+
+def _file(source: Source, directory: Path) -> Dataset:
+    """Return a source under the name that OpenLineage's convention gives to files: without credentials."""
+    place = str(source.path)
+    parts = urlsplit(place)
+    if parts.scheme and parts.netloc:
+        return Dataset(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", parts.path.lstrip("/"))
+    path = Path(place)
+    return Dataset("file", str(path.absolute() if path.exists() else directory / path))
+
+
+def _columns(node: str, edges: Sequence[Edge], read: Mapping[str, Dataset]) -> list[Column]:
+    found = []
+    for edge in edges:
+        source, _, name = nodes.name_of(edge.upstream).partition(".")
+        if edge.downstream == node and nodes.kind_of(edge.upstream) == "column" and name != SOME and source in read:
+            found.append(Column(read[source], name, direct=edge.kind == "derives"))
+    return found

@@ -1,0 +1,287 @@
+"""Asking the lineage graph, and adding to it what only those who train and log models know."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fs_core.definitions import SQL, FeatureView, Source, VersionSelector
+from fs_core.errors import RegistryError, SourceError
+from fs_core.lineage import manifest, nodes
+from fs_core.lineage.analysis import RULES, analyse
+from fs_core.lineage.asking import Asking
+from fs_core.lineage.graph import Direction, Graph, Node
+from fs_core.lineage.recording import model_record, training_set_record
+from fs_core.lineage.search import Search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fs_core.lineage.activities import Activity
+    from fs_core.registry import Registry
+    from fs_core.registry.records import Analysis, Edge, Record
+    from fs_core.training_set import TrainingSet
+
+log = logging.getLogger("fs_core")
+
+
+class Lineage:
+    """What is made from what: `store.lineage`.
+
+    A reference is a source (`users`), its column (`orders.order_amount`), a view, feature or service with or
+    without a version, a feature's bare name, a training set's fingerprint, a run or a model (`churn`, `churn/3`).
+    A kind in front (`column:orders.amount`) decides where two things are called alike.
+
+    Args:
+        registry: holds the graph.
+        directory: where relative paths of sources are looked up after the working directory.
+    """
+
+    def __init__(self, registry: Registry, directory: Path) -> None:
+        self._registry = registry
+        self._directory = directory
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    def upstream(self, ref: str) -> Graph:
+        """Return what a thing is made from; without a version, of its current one.
+
+        Raises:
+            UnknownReferenceError: nothing is called so.
+        """
+        return self._search(ref, "upstream")
+
+    def downstream(self, ref: str) -> Graph:
+        """Return what is made from a thing; without a version, from any of its versions.
+
+        Raises:
+            UnknownReferenceError: nothing is called so.
+        """
+        return self._search(ref, "downstream")
+
+    def impact(self, ref: str) -> Graph:
+        """Return what a change of a thing touches: everything downstream, down to models with their stages.
+
+        Raises:
+            UnknownReferenceError: nothing is called so.
+        """
+        return self.downstream(ref)
+
+    def models_using(self, ref: str) -> list[Node]:
+        """Return the models that a thing goes into, by name and version.
+
+        Raises:
+            UnknownReferenceError: nothing is called so.
+        """
+        return self.downstream(ref).models
+
+    def everything(self) -> tuple[list[Edge], list[Record]]:
+        """Return the whole graph: every edge, and what was recorded."""
+        with self._open() as search:
+            edges = {*search.reader.every_edge(), *search.service_edges, *search.more}
+            return sorted(edges), search.reader.records()
+
+    def _search(self, ref: str, direction: Direction) -> Graph:
+        with self._open() as search:
+            asking = Asking(search, self._columns_of(), every_version=direction == "downstream")
+            return search.graph(asking.nodes(ref), direction)
+
+    @contextmanager
+    def _open(self) -> Iterator[Search]:
+        more = self._complete()
+        with self._registry.graph() as reader:
+            yield Search(reader, more)
+
+    # --- queries of views ------------------------------------------------------------------------
+
+    def _complete(self) -> list[Edge]:
+        """Look at the views that nobody looked at yet; return edges that couldn't be kept."""
+        with self._registry.graph() as reader:
+            missing = reader.unanalysed(RULES)
+        found = self._analysed([self._registry.view(n, VersionSelector(version=v)) for n, v in missing])
+        try:
+            if found:
+                self._registry.save_analyses(found)
+        except RegistryError as error:
+            log.info("lineage of %d views is not kept: %s", len(found), error)
+            return [edge for analysis in found for edge in analysis.edges]
+        return []
+
+    def add(self, views: Iterable[FeatureView]) -> None:
+        """Look at the sources of views that were registered and keep where their columns come from.
+
+        Raises:
+            RegistryError: the registry can't be written.
+        """
+        found = self._analysed(list(views))
+        if found:
+            self._registry.save_analyses(found)
+
+    def refresh(self) -> list[str]:
+        """Look at every view again, for files may have come or changed; return what can't be told, a note each.
+
+        Raises:
+            RegistryError: the registry can't be written.
+        """
+        listed = (r.definition for r in self._registry.listing("view"))
+        found = self._analysed([d for d in listed if isinstance(d, FeatureView)])
+        self._registry.save_analyses(found)
+        return [f"view {a.name}:v{a.version}: {note}." for a in found for note in a.notes]
+
+    def refresh_unresolved(self, view: FeatureView) -> None:
+        """Look at a view again if something could not be told of it, now that its sources can be read."""
+        with self._registry.graph() as reader:
+            noted = (view.name, view.version) in reader.notes()
+        if noted:
+            self.add([view])
+
+    def _analysed(self, views: Sequence[FeatureView]) -> list[Analysis]:
+        if not views:
+            return []
+        columns = self._columns_of()
+        sources = self._sources()
+        spelled = {name.lower(): name for name in sources}
+        found = []
+        for view in views:
+            try:
+                read = _tables(view)
+            except SourceError as error:  # registered by another program or release, which let it pass
+                log.warning("lineage of view %s: %s", view.ref, error)
+                read = set()
+            found.append(analyse(view, sorted({spelled.get(name.lower(), name) for name in read}), columns))
+        return found
+
+    def _sources(self) -> dict[str, Source]:
+        listed = [r.definition for r in self._registry.listing("source") if r.current]
+        return {source.name: source for source in listed if isinstance(source, Source)}
+
+    def _columns_of(self) -> Any:
+        """Return a function that gives a source's columns, reading its file once."""
+        from functools import cache
+
+        from fs_core.offline.sources import columns_of
+
+        @cache
+        def columns(name: str) -> list[str] | None:
+            source = sources().get(name)
+            return None if source is None else columns_of(source, self._directory)
+
+        sources = cache(self._sources)
+        return columns
+
+    def backfill_of(self, view: FeatureView) -> Activity:
+        """Return what a backfill of a view reads and writes, column by column."""
+        from fs_core.lineage import activities
+
+        mine = {nodes.view(view.name, view.version)}
+        mine |= {nodes.feature(view.name, name, view.version) for name in view.features}
+        with self._open() as search:
+            edges = search.edges(mine, upstream=True)
+        known = self._sources()
+        read = sorted({nodes.name_of(edge.upstream) for edge in edges if edge.kind == "reads"} & set(known))
+        return activities.backfill(self._registry.project, view, [known[name] for name in read], self._directory, edges)
+
+    # --- recording -------------------------------------------------------------------------------
+
+    def record_training_set(
+        self, training_set: TrainingSet, *, run_id: str | None = None, tracking_uri: str | None = None
+    ) -> str:
+        """Keep that a training set was made, and from which features; return its node.
+
+        Args:
+            training_set: it; its rows are not kept.
+            run_id: the run of an experiment tracker that logged it.
+            tracking_uri: where that tracker is; what may be secret in it is left out.
+
+        Raises:
+            RegistryError: the registry can't be written.
+        """
+        with self._open() as search:
+            services = search.service_edges
+        given, made = training_set_record(training_set, services, run_id, tracking_uri)
+        self._registry.save_records(given, made)
+        return nodes.training_set(training_set.fingerprint)
+
+    def record_model(
+        self,
+        name: str,
+        *,
+        version: str | int | None = None,
+        model_id: str | None = None,
+        run_id: str | None = None,
+        tracking_uri: str | None = None,
+        stage: str | None = None,
+        aliases: Sequence[str] | None = None,
+        flavor: str | None = None,
+        features: Sequence[Mapping[str, Any] | str] = (),
+        training_set: TrainingSet | str | None = None,
+    ) -> str:
+        """Keep that a model was made, and from what; return its node. Again for the same model, it adds what is given.
+
+        Args:
+            name: its name in the model registry, or the name it was logged by.
+            version: its version there.
+            model_id: the tracker's identity of it. Tells models without a version apart; a version of the same
+                identity takes the place of what was recorded without one, and knows its features.
+            run_id: the run that logged it.
+            tracking_uri: where the tracker is; what may be secret in it is left out.
+            stage: its stage.
+            aliases: its aliases; None leaves them as they were.
+            flavor: what kind of model it is.
+            features: as in `TrainingSet.spec["features"]`: mappings with `ref` (and `digest`), or references with
+                their version. A training set brings its own.
+            training_set: what it was trained on, or the fingerprint of that.
+
+        Raises:
+            RegistryError: the registry can't be written.
+            DefinitionError: a feature names no view's feature in a version.
+        """
+        from fs_core.training_set import TrainingSet
+
+        if isinstance(training_set, TrainingSet):
+            self.record_training_set(training_set, run_id=run_id, tracking_uri=tracking_uri)
+            features = [*features, *training_set.spec["features"]]
+        fingerprint = training_set.fingerprint if isinstance(training_set, TrainingSet) else training_set
+        said = {
+            "name": name,
+            "version": None if version is None else str(version),
+            "model_id": model_id,
+            "run_id": run_id,
+            "tracking_uri": tracking_uri,
+            "stage": stage,
+            "aliases": None if aliases is None else sorted(aliases),
+            "flavor": flavor,
+        }
+        node = nodes.model(name, str(version if version is not None else model_id or ""))
+        self._registry.revise_records("model", lambda known: model_record(node, known, said, features, fingerprint))
+        return node
+
+    # --- manifests -------------------------------------------------------------------------------
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the whole graph as a JSON-serialisable document, in an order that suits version control."""
+        return manifest.written(*self.everything())
+
+    def load_manifest(self, document: Mapping[str, Any]) -> int:
+        """Take over the training sets, runs and models of a manifest; return how many nodes it told of.
+
+        What follows from definitions is not taken from there: it follows from those registered here.
+
+        Raises:
+            DataError: it is no manifest; nothing was taken over.
+            RegistryError: the registry can't be written.
+        """
+        given, made = manifest.read(document)
+        self._registry.save_records(given, made)
+        return len(given)
+
+
+def _tables(view: FeatureView) -> set[str]:
+    if not isinstance(view.source, SQL):
+        return set()
+    from fs_core.offline.sources import referenced_tables
+
+    return referenced_tables(view.source.query)

@@ -1,0 +1,157 @@
+"""Looking definitions up in the registry's tables: by name, version, digest, alias or moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from fs_core.definitions import Definition, Entity, FeatureService, FeatureView, Source, VersionSelector, from_dict
+from fs_core.definitions.base import version_key
+from fs_core.definitions.references import CURRENT
+from fs_core.errors import FeatureStoreError, RegistryError, UnknownReferenceError, did_you_mean
+from fs_core.registry.tables import aliases, currents, definitions
+from fs_core.times import from_micros
+
+
+def find(connection: sa.Connection, name: str, selector: VersionSelector) -> FeatureView | FeatureService:
+    """Return the view or service of a name; raise `UnknownReferenceError` if there is none."""
+    found = get(connection, ["view", "service"], name, selector)
+    assert isinstance(found, FeatureView | FeatureService)
+    return found
+
+
+def get_anything(connection: sa.Connection, name: str, selector: VersionSelector) -> Definition:
+    """Return what a name means: a view or service, else an entity, else a source."""
+    named = sa.select(definitions.c.kind).where(definitions.c.name == name)
+    kinds = set(connection.execute(named).scalars())
+    for kind in ("view", "service", "entity", "source"):
+        if kind in kinds:
+            return get(connection, [kind], name, selector)
+    known = connection.execute(sa.select(definitions.c.name)).scalars()
+    raise UnknownReferenceError(f"nothing is called {name!r}.{did_you_mean(name, known)}")
+
+
+def get(connection: sa.Connection, kinds: Sequence[str], name: str, selector: VersionSelector) -> Definition:
+    """Return the definition of a name among some kinds; raise `UnknownReferenceError` if there is none."""
+    return load_one(connection, row_of(connection, kinds, name, selector))
+
+
+def row_of(connection: sa.Connection, kinds: Sequence[str], name: str, selector: VersionSelector) -> sa.Row[Any]:
+    """Return the row of a definition; raise `UnknownReferenceError` if there is none."""
+    query = sa.select(definitions).where(definitions.c.kind.in_(kinds), definitions.c.name == name)
+    rows = connection.execute(query).all()
+    if not rows:
+        known = connection.execute(sa.select(definitions.c.name).where(definitions.c.kind.in_(kinds))).scalars()
+        raise UnknownReferenceError(f"there is no {' or '.join(kinds)} {name!r}.{did_you_mean(name, known)}")
+    version = _choose(connection, rows, selector)
+    return next(row for row in rows if row.version == version)
+
+
+def _choose(connection: sa.Connection, rows: Sequence[Any], selector: VersionSelector) -> str:
+    kind, name = rows[0].kind, rows[0].name
+    versions = sorted((row.version for row in rows), key=version_key)
+    if selector.version is not None:
+        chosen = [v for v in versions if v == selector.version]
+    elif selector.digest is not None:
+        matching = [row for row in rows if row.digest.startswith(selector.digest)]
+        if len({row.digest for row in matching}) > 1:
+            several = ", ".join(f"{row.digest[:12]} (v{row.version})" for row in matching)
+            raise UnknownReferenceError(f"{kind} {name!r}: digest {selector.digest!r} is ambiguous: {several}.")
+        chosen = sorted((row.version for row in matching), key=version_key)
+    elif selector.alias is not None:
+        found = alias_target(connection, kind, name, selector.alias)
+        chosen = [] if found is None else [found]
+    else:
+        mine = sa.and_(currents.c.kind == kind, currents.c.name == name)
+        then = mine if selector.moment is None else sa.and_(mine, currents.c.since <= selector.moment)
+        row = connection.execute(sa.select(currents.c.version).where(then).order_by(currents.c.since.desc())).first()
+        chosen = [] if row is None else [str(row.version)]
+    if not chosen:
+        raise UnknownReferenceError(
+            f"{kind} {name!r} {_lacks(selector)}. Known: {', '.join(f'v{v}' for v in versions)}."
+        )
+    return str(chosen[-1])
+
+
+def _lacks(selector: VersionSelector) -> str:
+    if selector.version is not None:
+        return f"has no version {selector.version!r}"
+    if selector.digest is not None:
+        return f"has no version with digest {selector.digest!r}"
+    if selector.alias is not None:
+        return f"has no alias {selector.alias!r}"
+    return f"was not registered yet at {from_micros(selector.moment or 0).isoformat()}"
+
+
+def alias_target(connection: sa.Connection, kind: str, name: str, alias: str) -> str | None:
+    """Return the version that an alias means now, None if it means nothing."""
+    mine = sa.and_(aliases.c.kind == kind, aliases.c.name == name, aliases.c.alias == alias)
+    query = sa.select(aliases.c.version).where(mine).order_by(aliases.c.since.desc())
+    return connection.execute(query).scalar()
+
+
+def version_query(kind: str, name: str, version: str) -> sa.Select[Any]:
+    """Return the query for one version."""
+    return sa.select(definitions).where(
+        definitions.c.kind == kind, definitions.c.name == name, definitions.c.version == version
+    )
+
+
+def versions_query(kind: str, name: str) -> sa.Select[Any]:
+    """Return the query for the versions of a name."""
+    return sa.select(definitions.c.version).where(definitions.c.kind == kind, definitions.c.name == name)
+
+
+def load_one(connection: sa.Connection, row: sa.Row[Any]) -> Definition:
+    """Return the definition that a row holds."""
+    return loader(connection)(row)
+
+
+def loader(connection: sa.Connection) -> Callable[[sa.Row[Any]], Definition]:
+    """Return what turns rows into definitions; it looks up each source and entity once."""
+
+    @cache
+    def source(name: str) -> Source:
+        found = get(connection, ["source"], name, CURRENT)
+        assert isinstance(found, Source)
+        return found
+
+    @cache
+    def entity(bare: Entity) -> Entity:
+        same = definitions.c.digest == bare.digest
+        rows = connection.execute(
+            sa.select(definitions).where(definitions.c.kind == "entity", definitions.c.name == bare.name, same)
+        )
+        latest = max(rows, key=lambda row: version_key(row.version), default=None)
+        found = bare if latest is None else load(latest)
+        assert isinstance(found, Entity)
+        return found
+
+    def load(row: sa.Row[Any]) -> Definition:
+        with _named_if_damaged(row):
+            return from_dict(json.loads(row.body), source, entity)
+
+    return load
+
+
+def description_of(row: sa.Row[Any]) -> str:
+    """Return the description in a definition's row."""
+    with _named_if_damaged(row):
+        return str(json.loads(row.body)["documentation"]["description"])
+
+
+@contextmanager
+def _named_if_damaged(row: sa.Row[Any]) -> Iterator[None]:
+    try:
+        yield
+    except FeatureStoreError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RegistryError(
+            f"{row.kind} {row.name}:v{row.version} is damaged in the registry ({error!r}). Restore it from a backup."
+        ) from error

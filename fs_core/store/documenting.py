@@ -1,0 +1,86 @@
+"""Definitions as YAML, out of the registry and into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fs_core.definitions import Definition, Entity, FeatureService, FeatureView, Reference, Source, VersionSelector
+from fs_core.errors import UnknownReferenceError
+from fs_core.store.defining import Defining
+
+if TYPE_CHECKING:
+    from fs_core.registry import ApplyResult
+
+
+class Documenting(Defining):
+    """The registry's definitions as text for reviews and version control."""
+
+    def to_yaml(self, *refs: str, every_version: bool = False) -> str:
+        """Return definitions as YAML documents, in an order that suits version control.
+
+        Args:
+            refs: which, with all that they need (a service its views, a view its entities and sources); none
+                means everything.
+            every_version: older versions too, where no reference is given.
+
+        Raises:
+            UnknownReferenceError: there is no such definition.
+        """
+        from fs_core.documents import write
+        from fs_core.offline.sources import referenced_tables
+
+        listed = self.registry.listing()
+        if refs:
+            chosen = {(d.kind, d.ref) for ref in refs for d in self._with_needs(_parsed(ref))}
+            listed = [r for r in listed if (r.definition.kind, r.definition.ref) in chosen]
+        elif not every_version:
+            listed = [r for r in listed if r.current]
+        created = {r.definition: r.created_at for r in listed}
+        return write(created, referenced_tables, created)
+
+    def read_yaml(self, text: str, file: str = "definitions.yaml") -> list[Definition]:
+        """Return the definitions of YAML documents; what they lean on may be registered here.
+
+        Args:
+            text: as `to_yaml` returns it.
+            file: what to call the text in errors.
+
+        Raises:
+            DefinitionError: it is no YAML, or defines what can't be; names file and line.
+            UnknownReferenceError: a view's source is neither in it nor registered.
+        """
+        from fs_core.documents import read
+        from fs_core.offline.sources import referenced_tables
+
+        return read(text, referenced_tables, self.registry.source, self._registered_entity, file)
+
+    def apply_yaml(self, text: str, file: str = "definitions.yaml") -> ApplyResult:
+        """Register what YAML documents define, all or none; see `apply` and `read_yaml`."""
+        return self.apply(self.read_yaml(text, file))
+
+    def _registered_entity(self, bare: Entity) -> Entity:
+        try:
+            return self.registry.entity(bare.name, VersionSelector(digest=bare.digest))
+        except UnknownReferenceError:
+            return bare
+
+    def _with_needs(self, reference: Reference) -> Iterator[Definition]:
+        """Yield what a reference means and what that can't be registered without."""
+        from fs_core.definitions import SQL
+        from fs_core.offline.sources import referenced_tables
+
+        found = self.registry.anything(reference.name, reference.selector)
+        yield found
+        if isinstance(found, FeatureService):
+            for text in found.features:
+                yield from self._with_needs(_parsed(text))
+        if isinstance(found, FeatureView):
+            yield from (self._registered_entity(entity) for entity in found.entities)
+            tables = referenced_tables(found.source.query) if isinstance(found.source, SQL) else set()
+            names = {found.source.name} if isinstance(found.source, Source) else tables
+            yield from (self.registry.source(name) for name in sorted(names))
+
+
+def _parsed(ref: str) -> Reference:
+    return Reference.parse(ref)

@@ -1,0 +1,228 @@
+"""Logging a model together with the description of its features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fs_core import FeatureView, TrainingSet
+from fs_core.dtypes import canonical, resolve
+from fs_core.encoding import Encoding
+from fs_core.errors import ConfigurationError, DefinitionError, NotOnlineError, SchemaError, UnknownReferenceError
+from fs_core.selection import require_columns
+from fs_mlflow import flavor as packaging
+from fs_mlflow import inner
+from fs_mlflow.naming import FINGERPRINT, feature_tags
+from fs_mlflow.packaged import Layout, PackagedFeatures
+from fs_mlflow.recording import Place, record_model, store_at_hand
+
+if TYPE_CHECKING:
+    from fs_core import FeatureStore
+
+EXAMPLE_ROWS = 5
+
+
+def log_model(
+    model: Any,
+    *,
+    name: str,
+    training_set: TrainingSet,
+    flavor: str | ModuleType | None = None,
+    inputs: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+    encoding: Encoding | None = None,
+    layout: Layout | None = None,
+    store: FeatureStore | str | None = None,
+    registered_model_name: str | None = None,
+    code_paths: list[str] | None = None,
+    metadata: dict[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    **flavor_kwargs: Any,
+) -> Any:
+    """Log a model that looks its features up itself, wherever MLflow loads it.
+
+    What is logged is a pyfunc that takes keys and request-time columns. On keys alone it predicts from
+    what is online now; with the training set's time column, from features as of those times. It finds the
+    store by `FS_STORE`, `FS_ONLINE` and `FS_REGISTRY`, or by `model_config={"fs_store": ...}`, and refuses
+    to load where a feature means something else than in training. The store's lineage knows it, too.
+    What it shows as an example of a request is the keys of five rows of the training set.
+
+    Args:
+        model: fitted on `training_set`: of scikit-learn, PyTorch, Keras, XGBoost and others that MLflow
+            has a flavour for, or an `mlflow.pyfunc.PythonModel`.
+        name: the logged model's name.
+        training_set: what it learned from, or a part of it.
+        flavor: the name of one of MLflow's flavours, or a module with its `save_model`; by default the one
+            of the model's class.
+        inputs: the model's inputs, in order: features, and other columns of the training set, which callers
+            must send then. By default what the encoding encodes, what the model remembers
+            (`feature_names_in_`), or all features.
+        overrides: features that callers may send, in place of the look-up.
+        encoding: what made tensors of the inputs; by default `Encoding.fit(training_set)` for PyTorch and
+            Keras and none for others.
+        layout: `"matrix"` if the model takes one array, `"columns"` if a data frame (with an encoding: a
+            dict of arrays); by default what suits the model.
+        store: the store that the features are from, by default the one that made the training set. Its lineage
+            is told of the model; and it has the views' definitions, if the training set doesn't bring them along.
+        registered_model_name: also register the model under this name.
+        code_paths: files or folders that the model's class comes from.
+        metadata: kept with the model.
+        tags: further tags of the logged model.
+        params: further parameters of the logged model.
+        flavor_kwargs: passed on to the flavour's `save_model`, such as `pyfunc_predict_fn="predict_proba"`,
+            `pip_requirements=[...]` or, for an estimator with types of other packages than scikit-learn,
+            `skops_trusted_types=[...]`.
+
+    Returns:
+        `mlflow.models.model.ModelInfo`; `.model_uri` loads it.
+
+    Raises:
+        NotOnlineError: the training set was made with a lag, so no online row is ever like its rows.
+        SchemaError: an input is no column of the training set.
+        ConfigurationError: no flavour suits the model, or the definitions aren't to be had.
+    """
+    from mlflow.models import Model
+
+    _refuse_offline(training_set)
+    kind = inner.flavor_name(model, flavor)
+    if encoding is None and kind in inner.ENCODED:
+        encoding = Encoding.fit(training_set, features=inputs)
+    names = _inputs(model, training_set, inputs, encoding)
+    place = store_at_hand(training_set, store)
+    features = _describe(training_set, names, overrides, layout or inner.input_layout(model, kind), encoding, place)
+    info = Model.log(
+        artifact_path=None,
+        name=name,
+        flavor=packaging,
+        flavor_name="fs_mlflow",
+        registered_model_name=registered_model_name,
+        metadata=metadata,
+        params=dict(params or {}),
+        tags={**(tags or {}), **_tags(features)},
+        validate_serving_input=False,  # the store needn't be where the model is logged
+        package=packaging.Package(
+            model=model,
+            kind=kind,
+            flavor=flavor,
+            features=features,
+            encoding=encoding,
+            rows=_example_rows(training_set.table, names),
+            settings=flavor_kwargs,
+            code_paths=code_paths,
+        ),
+    )
+    if place is not None:
+        record_model(info, registered_model_name or name, kind, features, place)
+    return info
+
+
+def _refuse_offline(training_set: TrainingSet) -> None:
+    if training_set.offline_only:
+        raise NotOnlineError(
+            f"the training set was made with lag={training_set.spec['lag']!r}: its rows are older than what is served "
+            "online, so a model of them can't be packaged for serving. Declare the lag on the views, or train "
+            "without lag=."
+        )
+
+
+def _inputs(
+    model: Any, training_set: TrainingSet, inputs: Sequence[str] | None, encoding: Encoding | None
+) -> tuple[str, ...]:
+    """Return the model's inputs, in order."""
+    said = inputs if inputs is not None else encoding.features if encoding else inner.input_names(model)
+    names = tuple(training_set.features if said is None else said)
+    require_columns(names, training_set.table.column_names, "the training set")
+    if encoding is not None and set(encoding.features) != set(names):
+        raise DefinitionError(f"inputs={list(names)} are not what the encoding encodes: {list(encoding.features)}.")
+    if training_set.label in names:
+        raise SchemaError(f"{training_set.label!r} is the label, which nobody knows when the model is asked.")
+    if not set(names) & set(training_set.features):
+        raise SchemaError(
+            f"the model takes {list(names)}, none of the training set's features. A pipeline that looks its features "
+            "up itself (FeatureStoreTransformer) is logged with mlflow.sklearn.log_model."
+        )
+    return names
+
+
+def _describe(
+    training_set: TrainingSet,
+    inputs: Sequence[str],
+    overrides: Sequence[str],
+    layout: Layout,
+    encoding: Encoding | None,
+    store: Place | None,
+) -> PackagedFeatures:
+    spec, table = training_set.spec, training_set.table
+    pinned = [pin for pin in spec["features"] if pin["column"] in inputs]
+    require_columns(overrides, [pin["column"] for pin in pinned], "the model's features")
+    views = _views(training_set, {pin["ref"].partition(".")[0] for pin in pinned}, store)
+    declared = {key: dtype for part in spec["views"] if part["name"] in views for key, dtype in part["keys"].items()}
+    # What is looked up by may be narrower than what the model saw in training.
+    keys = {key: _text(table, key) if key in inputs else dtype for key, dtype in declared.items()}
+    looked_up = {pin["column"] for pin in pinned}
+    return PackagedFeatures(
+        rule=spec["rule"],
+        features=pinned,
+        views=[view.to_dict() for view in views.values()],
+        keys=keys,
+        request={name: _text(table, name) for name in inputs if name not in looked_up and name not in keys},
+        overrides={name: _text(table, name) for name in overrides},
+        inputs=list(inputs),
+        nullable=[name for name in dict.fromkeys([*inputs, *keys]) if table[name].null_count],
+        layout=layout,
+        timestamp=training_set.timestamp,
+        full_names=spec["full_names"],
+        fingerprint=training_set.fingerprint,
+        encoding_digest=None if encoding is None else encoding.digest,
+    )
+
+
+def _example_rows(table: pa.Table, inputs: Sequence[str]) -> pa.Table:
+    """Return the first rows that have every input, if there are any: not every model takes a null."""
+    import pyarrow.compute as pc
+
+    whole = pa.chunked_array([pa.repeat(True, table.num_rows)])
+    for name in inputs:
+        whole = pc.and_(whole, pc.is_valid(table[name]))
+    rows = table.filter(whole).slice(0, EXAMPLE_ROWS)
+    return rows if len(rows) else table.slice(0, EXAMPLE_ROWS)
+
+
+def _text(table: pa.Table, name: str) -> str:
+    return canonical(resolve(table.schema.field(name).type, f"the model's input {name!r}"))
+
+
+def _views(training_set: TrainingSet, names: set[str], store: Place | None) -> dict[str, FeatureView]:
+    """Return the definitions of the model's views, from the training set or else the store."""
+    found = {view.name: view for view in training_set.views if view.name in names}
+    missing = [part for part in training_set.spec["views"] if part["name"] in names - set(found)]
+    if missing:
+        found |= _from_store(missing, store)
+    return found
+
+
+def _from_store(missing: Sequence[Mapping[str, Any]], store: Place | None) -> dict[str, FeatureView]:
+    from fs_core.store import open_store
+
+    try:
+        opened = open_store(store)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            "the training set doesn't bring its views' definitions along. Pass store=, or set FS_STORE."
+        ) from error
+    views = {part["name"]: opened.view(f"{part['name']}:v{part['version']}") for part in missing}
+    for part in missing:
+        if views[part["name"]].digest != part["digest"]:
+            raise UnknownReferenceError(
+                f"view {views[part['name']].ref!r} means something else in this store than in the one that the "
+                "training set was made in. Pass store= with that one."
+            )
+    return views
+
+
+def _tags(features: PackagedFeatures) -> dict[str, str]:
+    return {FINGERPRINT: features.fingerprint, "fs.rule": features.rule, **feature_tags(features.features)}

@@ -1,0 +1,172 @@
+"""The model as MLflow serves it: keys in, features looked up, predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core import FeatureStore
+from fs_core.encoding import Encoding
+from fs_core.interchange import to_pandas
+from fs_core.matrix import to_matrix
+from fs_core.selection import require_columns
+from fs_core.store import open_store
+from fs_core.times import MICROSECONDS
+from fs_mlflow import inner, packaged, pins
+from fs_mlflow.columns import INPUT, request_table
+from fs_mlflow.packaged import PackagedFeatures
+
+_FLOATS = (pa.float32(), pa.float64())
+SETTINGS = {"fs_store": None, "fs_online": None, "fs_offline": None, "fs_registry": None}
+"""What `model_config` may say when a model is loaded; the environment is asked where it is silent."""
+
+
+class InputLayout:
+    """Turns a table of a model's inputs into what the model takes."""
+
+    def __init__(self, features: PackagedFeatures, encoding: Encoding | None) -> None:
+        self._features = features
+        self._encoding = encoding
+        self._names = list(features.inputs)
+        self._index: Any = None
+
+    def arrange(self, table: pa.Table, moments: Any = None) -> Any:
+        """Return the inputs: encoded if there is an encoding, else a matrix or a data frame.
+
+        Args:
+            table: has the input columns.
+            moments: each row's moment, or one for all, for the ages of an encoding.
+        """
+        as_matrix = self._features.layout == "matrix"
+        if self._encoding is not None:
+            encode = self._encoding.matrix if as_matrix else self._encoding.encode
+            return encode(table, moments=moments)
+        inputs = table.select(self._names)
+        if as_matrix:
+            return to_matrix(inputs)
+        if inputs.schema.types[0] in _FLOATS and len(set(inputs.schema.types)) == 1:
+            return self._frame(to_matrix(inputs))
+        return to_pandas(inputs, nullable=self._features.nullable)
+
+    def _frame(self, cells: np.ndarray[Any, Any]) -> Any:
+        """Return what `to_pandas` would of columns of one float type: a frame of one block, which costs a row less."""
+        import pandas as pd
+
+        if self._index is None:
+            self._index = pd.Index(self._names)
+        # By columns, as pandas keeps them: models multiply in the order of memory, and bits follow from that.
+        return pd.DataFrame(np.asfortranarray(cells), columns=self._index, copy=False)
+
+
+class FeatureModel:
+    """A model with its features' store: `predict` takes keys.
+
+    Args:
+        features: what the model takes.
+        encoding: how its inputs are encoded, if they are.
+        predict: the model's own, see `fs_mlflow.inner.predictor`.
+        store: where features are looked up.
+        references: what `pins.check` found: each feature's reference in this store, by column.
+    """
+
+    def __init__(
+        self,
+        features: PackagedFeatures,
+        encoding: Encoding | None,
+        predict: Callable[[Any], Any],
+        store: FeatureStore,
+        references: Mapping[str, str],
+    ) -> None:
+        self.features = features
+        self.store = store
+        self._references = references
+        self._layout = InputLayout(features, encoding)
+        self._columns = {features.timestamp: MICROSECONDS, **features.columns()}
+        self._predict_arranged = predict
+
+    def predict(self, model_input: Any) -> Any:
+        """Return what the model predicts for each row of a request.
+
+        Args:
+            model_input: keys and request-time columns; perhaps times, and then features are as of them; perhaps
+                features that may be overridden, and then those aren't looked up.
+
+        Raises:
+            SchemaError: a column is missing or has another type.
+            OnlineStoreError: the online store can't answer.
+        """
+        asked = request_table(model_input, self._columns)
+        references = self.references_beside(asked.column_names)
+        if self.features.timestamp in asked.column_names:
+            return self._predict(*self._as_of(asked, references))
+        return self._predict(*self._online(asked, references))
+
+    def references_beside(self, brought: Collection[str]) -> dict[str, str]:
+        """Return the features to look up where a request brings some itself: column to reference."""
+        return {column: ref for column, ref in self._references.items() if column not in brought}
+
+    def predict_table(self, table: pa.Table) -> Any:
+        """Return what the model predicts for rows that have been looked up already, times among them."""
+        asked = request_table(table, self._columns)
+        looked_up = self.references_beside(asked.column_names)
+        return self._predict(_beside(asked, table, looked_up), asked[self.features.timestamp])
+
+    def _predict(self, table: pa.Table, moments: Any) -> Any:
+        require_columns(self.features.inputs, table.column_names, INPUT)
+        return self._predict_arranged(self._layout.arrange(table, moments))
+
+    def _online(self, asked: pa.Table, references: Mapping[str, str]) -> tuple[pa.Table, Any]:
+        """Return the rows with their features of now, and the moment of the read."""
+        if not references:
+            return asked, datetime.now(UTC)
+        keys = asked.select([name for name in self.features.keys if name in asked.column_names])
+        full_names = self.features.full_names
+        found = self.store.get_online_features(list(references.values()), keys, full_names=full_names)
+        return _beside(asked, found.table, references), found.at
+
+    def _as_of(self, asked: pa.Table, references: Mapping[str, str]) -> tuple[pa.Table, pa.ChunkedArray]:
+        """Return the rows with their features of the moments they name, and the moments."""
+        name, full_names = self.features.timestamp, self.features.full_names
+        if not references:
+            return asked, asked[name]
+        spine = asked.select([column for column in (*self.features.keys, name) if column in asked.column_names])
+        found = self.store.get_historical_features(
+            spine, list(references.values()), timestamp=name, full_names=full_names
+        )
+        return _beside(asked, found.table, references), asked[name]
+
+
+def _beside(asked: pa.Table, found: pa.Table, columns: Collection[str]) -> pa.Table:
+    beside = {name: asked[name] for name in asked.column_names}
+    return pa.table(beside | {name: found[name] for name in columns})
+
+
+def load(folder: Path, settings: Mapping[str, Any]) -> FeatureModel:
+    """Return the packaged model of a folder.
+
+    Args:
+        folder: what `fs_mlflow.flavor.save_model` wrote.
+        settings: see `SETTINGS`; `fs_store` may be a directory or an open `FeatureStore`.
+
+    Raises:
+        ConfigurationError: nobody says where the store is.
+        UnknownReferenceError: a pinned feature means something else there.
+        DefinitionError: the folder's files are damaged.
+    """
+    features, encoding = packaged.load(folder)
+    store = _open(settings)
+    references = pins.check(features, store)  # before the model's own files are read
+    return FeatureModel(features, encoding, inner.predictor(folder / packaged.MODEL), store, references)
+
+
+def _open(settings: Mapping[str, Any]) -> FeatureStore:
+    place = settings.get("fs_store") or None
+    if isinstance(place, FeatureStore):
+        return open_store(place)
+    urls = {name: settings.get(f"fs_{name}") or None for name in ("online", "offline", "registry")}
+    return FeatureStore(place, **urls)

@@ -1,0 +1,66 @@
+"""The check before a packaged model may predict: every pinned meaning is what it was in training."""
+
+from __future__ import annotations
+
+from fs_core import FeatureStore, FeatureView
+from fs_core.definitions import VersionSelector
+from fs_core.errors import UnknownReferenceError
+from fs_core.registry.changes import differences
+from fs_core.retrieval import RULE
+from fs_mlflow.packaged import PackagedFeatures
+
+_WAY_OUT = "Open the store that it was trained with (FS_STORE, or model_config={'fs_store': ...}), or train again."
+
+
+def check(features: PackagedFeatures, store: FeatureStore) -> dict[str, str]:
+    """Return the reference in this store of each feature, by its column, if all mean what they did in training.
+
+    Documentation may have changed since; a version that only mends it will do as well.
+
+    Raises:
+        UnknownReferenceError: a view's version is missing or means something else, or the rule is another;
+            names the view, the version and what differs.
+    """
+    if features.rule != RULE:
+        raise UnknownReferenceError(
+            f"the model was trained on rows of rule {features.rule!r}, but this fs_core's rule is {RULE!r}. "
+            "Use the version of fs_core that it was trained with, or train again."
+        )
+    found = {name: _same_meaning(view, store) for name, view in features.definitions().items()}
+    references = {}
+    for pin in features.features:
+        name, feature = pin["ref"].rpartition(":v")[0].split(".")
+        references[pin["column"]] = f"{name}.{feature}:v{found[name].version}"
+    return references
+
+
+def _same_meaning(pinned: FeatureView, store: FeatureStore) -> FeatureView:
+    try:
+        found = store.registry.view(pinned.name, VersionSelector(version=pinned.version))
+    except UnknownReferenceError as error:
+        return _by_digest(pinned, store, error)
+    if found.digest != pinned.digest:
+        raise UnknownReferenceError(
+            f"the model was trained on view {pinned.ref!r} with digest {pinned.digest[:12]}, but in this store that "
+            f"version means something else ({found.digest[:12]}):\n{_lines(pinned, found)}\n{_WAY_OUT}"
+        )
+    return found
+
+
+def _by_digest(pinned: FeatureView, store: FeatureStore, missing: UnknownReferenceError) -> FeatureView:
+    try:
+        return store.registry.view(pinned.name, VersionSelector(digest=pinned.digest))
+    except UnknownReferenceError:
+        pass
+    message = f"the model was trained on view {pinned.ref!r}, which this store doesn't have: {missing}"
+    try:
+        current = store.registry.view(pinned.name)
+    except UnknownReferenceError:
+        raise UnknownReferenceError(f"{message}\n{_WAY_OUT}") from missing
+    raise UnknownReferenceError(
+        f"{message}\nIts current version, v{current.version}, differs:\n{_lines(pinned, current)}\n{_WAY_OUT}"
+    ) from missing
+
+
+def _lines(pinned: FeatureView, found: FeatureView) -> str:
+    return "\n".join(f"  {line}" for line in differences(pinned, found))

@@ -1,0 +1,236 @@
+"""Where batches come from: a table in memory, or look-ups as of each row's moment."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core import Encoding, TrainingSet
+from fs_core.encoding.label import Label, LabelColumn, label_name
+from fs_core.errors import ConfigurationError, FeatureStoreError, OfflineStoreError
+from fs_core.interchange import to_table
+from fs_core.selection import Features, require_columns
+from fs_core.store import open_store
+from fs_torch.batch import Batch, Part, each
+from fs_torch.tensors import Form, numpy_dtype
+
+if TYPE_CHECKING:
+    from fs_core import FeatureStore
+    from fs_core.streaming import AsOfReader
+
+Positions = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class RowSource(ABC):
+    """Rows by position. Thread-safe, picklable; what it gives is fresh.
+
+    Args:
+        table: has the labels.
+        encoding: how features become tensors.
+        form: what tensors look like.
+        label: the label's column, None for features alone.
+    """
+
+    def __init__(self, table: pa.Table, encoding: Encoding, form: Form, label: str | None) -> None:
+        self.encoding = encoding
+        self._form = form.fits(encoding)
+        self._label = None if label is None else LabelColumn.of(table, label, encoding.dtype)
+        self._labels = None if self._label is None else self._label.bind(table)
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    @abstractmethod
+    def _features(self, rows: Positions | slice) -> Part:
+        """Return some rows' features, not yet transformed, in the order asked for."""
+
+    def batch(self, rows: Positions | slice) -> Batch:
+        """Return features and labels of some rows, in the order asked for."""
+        return self._transformed(self._parts(rows))
+
+    def batches(self, rows: Positions, sizes: Sequence[int]) -> Iterator[Batch]:
+        """Yield batches of some rows, of these sizes, which is faster than one by one."""
+        whole, start = self._parts(rows), 0
+        for size in sizes:
+            part = Batch(each(part, slice(start, start + size), copied=True) for part in whole)
+            yield self._transformed(part)
+            start += size
+
+    def _parts(self, rows: Positions | slice) -> Batch:
+        features = self._features(rows)
+        if self._label is None or self._labels is None:
+            return Batch((features,))
+        return Batch((features, self._form.tensor(self._label.array(self._labels, rows))))
+
+    def _transformed(self, parts: Batch) -> Batch:
+        return Batch((self._form.transformed(parts[0]), *parts[1:]))
+
+
+class TableRows(RowSource):
+    """Rows of a table in memory, looked at where they lie.
+
+    Args:
+        table: features, timestamp and label.
+        encoding: how features become tensors.
+        form: what tensors look like.
+        label: the label's column, None for features alone.
+    """
+
+    def __init__(self, table: pa.Table, encoding: Encoding, form: Form, label: str | None) -> None:
+        super().__init__(table, encoding, form, label)
+        self._bound = encoding.bind(table)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._bound)
+
+    def _features(self, rows: Positions | slice) -> Part:
+        """See `RowSource`."""
+        return self._form.features(self._bound, rows)
+
+
+class SpineRows(RowSource):
+    """Rows of a spine; their features are looked up batch by batch, in the process that asks.
+
+    Args:
+        spine: keys, moments and labels.
+        reader: what looks up.
+        encoding: how features become tensors.
+        form: what tensors look like.
+        label: the label's column, None for features alone.
+    """
+
+    def __init__(self, spine: pa.Table, reader: AsOfReader, encoding: Encoding, form: Form, label: str | None) -> None:
+        super().__init__(spine, encoding, form, label)
+        wanted = {*reader.keys, reader.timestamp, *encoding.features} - set(reader.schema.names)
+        require_columns([*reader.keys, reader.timestamp], spine.column_names, "the spine")
+        self._spine = spine.select([name for name in spine.column_names if name in wanted]).combine_chunks()
+        self._reader: AsOfReader | None = reader
+        self._packed: bytes | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self._spine.num_rows)
+
+    def _features(self, rows: Positions | slice) -> Part:
+        """See `RowSource`.
+
+        Raises:
+            OfflineStoreError: the store can't be opened or read in this process.
+        """
+        asked = self._spine[rows] if isinstance(rows, slice) else self._spine.take(pa.array(rows))
+        found = self._look_up(asked)
+        names = [*asked.column_names, *found.schema.names]
+        table = pa.Table.from_arrays([*asked.columns, *found.columns], names)
+        return self._form.features(self.encoding.bind(table))
+
+    def _look_up(self, asked: pa.Table) -> pa.RecordBatch:
+        try:
+            return self._opened().lookup(asked)
+        except FeatureStoreError as error:
+            if self._packed is not None or _is_forked():
+                error.add_note(
+                    "This happened in a worker of a DataLoader. A worker opens the store anew, so it needs the store's "
+                    "directory and environment; start workers with DataLoader(..., multiprocessing_context='spawn')."
+                )
+            raise
+
+    def _opened(self) -> AsOfReader:
+        if self._reader is None:
+            assert self._packed is not None
+            try:
+                self._reader = pickle.loads(self._packed)  # noqa: S301  what this process's own parent packed
+            except FeatureStoreError as error:
+                raise OfflineStoreError(f"a DataLoader's worker can't reopen the store: {error}") from error
+        return self._reader
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Packed apart: a worker that can't open the store says so when it is asked for rows, not while it starts.
+        return {**self.__dict__, "_reader": None, "_packed": self._packed or pickle.dumps(self._reader)}
+
+
+_started_in = os.getpid()
+
+
+def _is_forked() -> bool:
+    return os.getpid() != _started_in
+
+
+def of_training_set(
+    training_set: TrainingSet, features: Sequence[str] | None, label: Label, form: Form, encoding: Encoding | None
+) -> TableRows:
+    """Return a training set's rows, under an encoding of their own if none is given."""
+    name = label_name(label, training_set.label, "the training set")
+    used = encoding or Encoding.fit(_labelled(training_set, name), features=features, dtype=numpy_dtype(form.dtype))
+    return TableRows(training_set.table, _narrowed(used, features), form, name)
+
+
+def of_spine(
+    store: FeatureStore | str | os.PathLike[str] | None,
+    spine: Any,
+    features: Features,
+    label: Label,
+    form: Form,
+    encoding: Encoding | None,
+    **query: Any,
+) -> SpineRows:
+    """Return a spine's rows with features looked up as of their moments."""
+    reader = open_store(store).as_of_reader(features, **query)
+    name = label_name(label, None, "a spine")
+    table = to_table(spine, "the spine")
+    used = encoding or _without_rows(reader, numpy_dtype(form.dtype))
+    require_columns([n for n in used.features if n not in reader.schema.names], table.column_names, "the spine")
+    return SpineRows(table, reader, used, form, name)
+
+
+def of_stream(
+    stream: Any, features: Sequence[str] | None, label: Label, form: Form, encoding: Encoding | None
+) -> tuple[Encoding, str | None]:
+    """Return the encoding of a stream's rows and the label's column.
+
+    Raises:
+        ConfigurationError: it is no stream, or neither an encoding nor features are named.
+    """
+    if not callable(stream) and not isinstance(stream, pa.RecordBatchReader):
+        raise ConfigurationError(
+            f"{type(stream).__name__}: no rows to iterate over. Pass a TrainingSet, a pyarrow.RecordBatchReader or a "
+            "function that opens one."
+        )
+    name = label_name(label, None, "a stream")
+    if encoding is not None:
+        return _narrowed(encoding, features), name
+    if features is None:
+        raise ConfigurationError("a stream doesn't tell features from other columns. Pass encoding= or features=.")
+    reader = stream() if callable(stream) else stream
+    empty = TrainingSet(reader.schema.empty_table(), tuple(features), (), "event_timestamp", name, {"lag": None})
+    return Encoding.fit(empty, dtype=numpy_dtype(form.dtype)), name
+
+
+def _without_rows(reader: AsOfReader, dtype: str) -> Encoding:
+    """Fit on types alone: there are no rows in memory to learn from."""
+    empty = pa.schema([*reader.schema, (reader.timestamp, pa.timestamp("us", "UTC"))]).empty_table()
+    names = tuple(reader.schema.names)
+    return Encoding.fit(TrainingSet(empty, names, reader.keys, reader.timestamp, None, reader.spec), dtype=dtype)
+
+
+def _labelled(training_set: TrainingSet, label: str | None) -> TrainingSet:
+    """Leave a label that was made one of the features out of them."""
+    features = tuple(name for name in training_set.features if name != label)
+    return replace(training_set, features=features, label=label)
+
+
+def _narrowed(encoding: Encoding, features: Sequence[str] | None) -> Encoding:
+    """Refuse other features than the encoding's: it is used whole or not at all."""
+    if features is not None and tuple(features) != encoding.features:
+        raise ConfigurationError(
+            f"features={list(features)}, but the encoding was fitted for {list(encoding.features)}. Leave features out."
+        )
+    return encoding

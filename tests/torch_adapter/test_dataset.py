@@ -1,0 +1,157 @@
+"""The map-style dataset by itself: what its items are, and what it refuses."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from fs_core import Encoding
+from fs_core.errors import ConfigurationError, SchemaError, ValidationError
+from fs_torch import FeatureDataset
+from tests.core.encoding.drawing import training_set_of
+from tests.torch_adapter.numbers import numbered
+
+
+def test_items_are_features_and_label() -> None:
+    """A position gives a row, counted from the end if negative; a list, an array, a tensor or a slice a batch."""
+    dataset = FeatureDataset(numbered(9))
+    assert len(dataset) == 9
+    for place, row in ((3, 3), (-1, 8), (np.int64(2), 2), (torch.tensor(4), 4)):
+        X, y = dataset[place]
+        assert (X.tolist(), y.item()) == ([row, -row], row)
+        assert (X.shape, X.dtype, y.shape, y.dtype) == ((2,), torch.float32, (), torch.int64)
+    for places in ([1, -2], np.array([1, 7]), torch.tensor([1, 7]), slice(1, 9, 6)):
+        X, y = dataset[places]
+        assert (X.tolist(), y.tolist()) == ([[1, -1], [7, -7]], [1, 7])
+    assert [int(y) for _, y in dataset] == list(range(9))
+
+
+@pytest.mark.parametrize("place", [9, -10, [0, 9], np.array([-10])])
+def test_a_row_that_isnt_there(place: Any) -> None:
+    """Positions outside are an IndexError, which also ends a plain loop."""
+    with pytest.raises(IndexError, match="of 9"):
+        FeatureDataset(numbered(9))[place]
+
+
+def test_columns_keep_their_kinds() -> None:
+    """With layout="columns" whole numbers, codes, booleans and embeddings have dtypes and shapes of their own."""
+    rows = {
+        "n": pa.array([2**53 + 1, 2]),
+        "w": pa.array(["b", "a"]),
+        "t": pa.array([True, False]),
+        "v": pa.array([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32(), 2)),
+        "y": pa.array([0.5, 1.5]),
+    }
+    X, y = FeatureDataset(training_set_of(rows, label="y"), layout="columns")[[1, 0]]
+    assert {name: (x.dtype, x.tolist()) for name, x in X.items()} == {
+        "n": (torch.int64, [2, 2**53 + 1]),
+        "w": (torch.int64, [1, 2]),
+        "t": (torch.bool, [False, True]),
+        "v": (torch.float32, [[3, 4], [1, 2]]),
+    }
+    assert (y.dtype, y.tolist()) == (torch.float32, [1.5, 0.5])
+    one, _ = FeatureDataset(training_set_of(rows, label="y"), layout="columns")[0]
+    assert {name: x.shape for name, x in one.items()} == {"n": (), "w": (), "t": (), "v": (2,)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_floats_have_the_dtype_asked_for(dtype: torch.dtype) -> None:
+    """Features and floating labels alike."""
+    rows = {"x": pa.array([0.1, None]), "y": pa.array([0.1, 0.2], pa.float32())}
+    X, y = FeatureDataset(training_set_of(rows, label="y"), dtype=dtype)[:]
+    assert X.dtype == y.dtype == dtype
+    assert X[0, 0] == torch.tensor(0.1, dtype=torch.float64).to(torch.float32 if dtype == torch.bfloat16 else dtype).to(
+        dtype
+    )
+    assert X[1].isnan().all()
+
+
+def test_a_label_of_ones_own_choice() -> None:
+    """Another column may be the label, then it is no feature; or none, then features come alone."""
+    X, y = FeatureDataset(numbered(3), label="b")[2]
+    assert (X.tolist(), y.item(), y.dtype) == ([2], -2, torch.float32)
+    dataset = FeatureDataset(numbered(3), label=False)
+    assert dataset[2].tolist() == [2, -2]
+    assert dataset[:].tolist() == [[0, 0], [1, -1], [2, -2]]
+
+
+def test_an_encoding_is_used_as_it_was_fitted() -> None:
+    """Words of the training split keep their codes; its dtype counts, unless another was asked for."""
+    past = training_set_of({"w": ["a", "b"], "y": [0, 1]}, label="y")
+    encoding = Encoding.fit(past, dtype="float64")
+    future = FeatureDataset(training_set_of({"w": ["b", "c"], "y": [0, 1]}, label="y"), encoding=encoding)
+    assert future.encoding is encoding
+    assert future[:][0].tolist() == [[2], [0]]
+    assert future[0][0].dtype == torch.float64
+    with pytest.raises(ConfigurationError, match=r"dtype=torch\.float16, but the encoding was fitted for float64"):
+        FeatureDataset(past, encoding=encoding, dtype=torch.float16)
+    with pytest.raises(ConfigurationError, match=r"features=\['y'\], but the encoding was fitted for \['w'\]"):
+        FeatureDataset(past, encoding=encoding, features=["y"])
+
+
+def test_a_transform_sees_a_batch_of_features() -> None:
+    """A matrix or a dict of columns; one row is a batch of one."""
+    seen = []
+    dataset = FeatureDataset(numbered(3), transform=lambda X: seen.append(X.shape) or X * 2)
+    assert dataset[1][0].tolist() == [2, -2]
+    assert dataset[[1, 2]][0].tolist() == [[2, -2], [4, -4]]
+    assert seen == [(1, 2), (2, 2)]
+    sums = FeatureDataset(numbered(3), layout="columns", transform=lambda columns: columns["a"] + columns["b"])
+    assert sums[:][0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("layout", ["matrix", "columns"])
+def test_an_operation_in_place_leaves_the_table_alone(layout: Any) -> None:
+    """Whatever is done to a batch, a slice or a row, the table and later batches stay as they were."""
+    training = numbered(4)
+    dataset = FeatureDataset(training, layout=layout)
+    for place in (2, [0, 1], slice(None)):
+        X, y = dataset[place]
+        for tensor in (*(X.values() if isinstance(X, dict) else [X]), y):
+            tensor.fill_(99)
+    assert training.table["a"].to_pylist() == [0, 1, 2, 3]
+    assert dataset[:][1].tolist() == training.table["y"].to_pylist() == [0, 1, 2, 3]
+
+
+def test_a_table_of_chunks_is_a_table() -> None:
+    """However the table is chunked, rows are the same, in a pickled dataset too."""
+    whole = FeatureDataset(numbered(10))[[9, 0, 5, 4]][0]
+    chunked = pickle.loads(pickle.dumps(FeatureDataset(numbered(10, chunks=4))))
+    assert torch.equal(chunked[[9, 0, 5, 4]][0], whole)
+
+
+@pytest.mark.parametrize(
+    ("columns", "arguments", "kind", "words"),
+    [
+        ({"x": [1, None]}, {"label": False}, ValidationError, r"'x' is int64.*row 1.*fill=\{'x': 0\}"),
+        (
+            {"x": pa.nulls(1, pa.string())},
+            {"label": False},
+            ValidationError,
+            "'x' holds text, but no word.*vocabulary=",
+        ),
+        ({"x": pa.array([b"x"])}, {"label": False}, SchemaError, "'x' is binary, which no tensor holds"),
+        ({"x": [[1], [2]]}, {"label": False}, SchemaError, "'x' is list.*lengths="),
+        ({"x": [1]}, {}, SchemaError, r"names no label\. Pass label='...', or label=False"),
+        ({"x": [1]}, {"label": "yy"}, SchemaError, "no column 'yy'"),
+        (
+            {"x": [1, 2], "y": [1, None]},
+            {"label": "y"},
+            ValidationError,
+            "label 'y' is missing in 1 rows .*row 1.*Drop",
+        ),
+        ({"x": [1], "y": ["a"]}, {"label": "y"}, SchemaError, "label 'y' is string, which is no number"),
+        ({"x": [1]}, {"label": False, "features": ["z"]}, SchemaError, "no column 'z'"),
+        ({"x": [1]}, {"label": False, "dtype": torch.int64}, ConfigurationError, r"torch\.int64.*layout='columns'"),
+        ({"x": [1]}, {"label": False, "layout": "table"}, ConfigurationError, "layout='table'.*'matrix' or 'columns'"),
+    ],
+)
+def test_what_cant_be_is_named(columns: Any, arguments: Any, kind: type[Exception], words: str) -> None:
+    """Each refusal names the column or argument and the way out."""
+    with pytest.raises(kind, match=words):
+        FeatureDataset(training_set_of(columns), **arguments)

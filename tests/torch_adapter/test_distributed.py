@@ -1,0 +1,52 @@
+"""Two real processes that train one model together, each on its share of the rows."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.torch_adapter.train_together import ROWS
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("kind", ["iterable", "sampler"])
+def test_two_processes_train_together(kind: str) -> None:
+    """Both end, with the same weights; an epoch's rows are shared once, and the next epoch's order is another.
+
+    torch's own sampler repeats a row where rows don't divide; ours doesn't.
+    """
+    port = free_port()
+    words = [sys.executable, "-m", "tests.torch_adapter.train_together"]
+    running = [
+        subprocess.Popen([*words, str(rank), str(port), kind], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    try:
+        told = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    assert told[0]["weights"] == told[1]["weights"]
+    orders = []
+    for epoch in range(2):
+        shares = [rank["seen"][epoch] for rank in told]
+        counts = Counter(shares[0] + shares[1])
+        assert set(counts) == set(range(ROWS))
+        assert counts.total() == (ROWS if kind == "iterable" else ROWS + 1)
+        orders.append(shares)
+    assert orders[0] != orders[1]
