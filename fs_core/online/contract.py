@@ -119,6 +119,10 @@ class AwaitableReader(Protocol):
         """Return what `OnlineStore.read` does."""
         ...
 
+    async def aclose(self) -> None:
+        """Release the running event loop's connections; the next read opens new ones."""
+        ...
+
 
 @runtime_checkable
 class OnlineStore(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import multiprocessing
 import os
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fs_core.online.contract import ORDER, OnlineStore, OnlineWrite, Recent, timeline_name
+from fs_core.online.contract import ORDER, AwaitableReader, OnlineStore, OnlineWrite, Recent, timeline_name
 from fs_core.online.timeline import merged
 
 Order = tuple[int, int, int]
@@ -139,6 +140,25 @@ class OnlineStoreSuite:
         assert store.read([]) == []
         assert store.read([(view, []), (view, [b"x"]), (view, [])]) == [[], [None], []]
         assert store.write(view, []) == 0
+
+    def test_a_read_within_a_time(self, store: OnlineStore) -> None:
+        """A read that may take so long gives the same rows, and so does one that doesn't block, where there is one."""
+        view = new_view()
+        store.write(view, [OnlineWrite(key, packed((1, 1, 1), key)) for key in (b"a", b"b")])
+        requests = [(view, [b"b", b"x", b"a"]), (view, [])]
+        found = store.read(requests)
+        assert store.read(requests, within=30.0) == found
+        if not isinstance(store, AwaitableReader):
+            return
+        reader = store
+
+        async def read() -> list[list[list[bytes | None]]]:
+            try:
+                return await asyncio.gather(*(reader.read_async(requests, within=30.0) for _ in range(20)))
+            finally:
+                await reader.aclose()
+
+        assert asyncio.run(read()) == [found] * 20
 
     def test_a_large_batch(self, store: OnlineStore) -> None:
         """Ten thousand rows go in by one call and come back by one, in the order asked."""
