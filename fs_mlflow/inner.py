@@ -83,6 +83,8 @@ def save(
     else:
         module.save_model(model, path=str(path), **settings)
     _forget_places(path)
+    if name == "pytorch":
+        _forget_traces(path)
 
 
 def _forget_places(path: Path) -> None:
@@ -96,6 +98,17 @@ def _forget_places(path: Path) -> None:
         conf[MODEL_CODE_PATH] = Path(conf[MODEL_CODE_PATH]).name
     if placed:
         saved.save(str(path / MLMODEL_FILE_NAME))
+
+
+def _forget_traces(path: Path) -> None:
+    """Drop from an exported program where in whose files each of its steps was called."""
+    for archive in path.rglob("*.pt2"):
+        import torch
+
+        program = torch.export.load(archive)
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)
+        torch.export.save(program, archive)
 
 
 def _safely(model: Any, name: str, settings: Mapping[str, Any], example: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from deltalake import DeltaTable, PostCommitHookProperties
 from fs_core.asof import SEQ
 from fs_core.dtypes import storage_type
 from fs_core.offline.connection import connect, literal, quoted
+from fs_core.offline.delta_log import log_actions, log_lines
 
 _SEQS_A_COMMIT = 5_000
 _FILES_A_QUERY = 500
@@ -48,8 +49,8 @@ def known_files(place: Path) -> set[str]:
     """Return every file that any state ever named."""
     named = set()
     for entry in (place / "_delta_log").glob("*.json"):
-        for line in entry.read_text().splitlines():
-            added = json.loads(line).get("add")
+        for action in log_actions(entry):
+            added = action.get("add")
             if added:
                 named.add(f"{place}/{unquote(added['path'])}")
     return named
@@ -72,11 +73,11 @@ def scrub_log(place: Path, files: Sequence[str]) -> None:
     if not paths:
         return
     for entry in log.glob("*.json"):
-        lines = entry.read_text().splitlines()
+        lines = log_lines(entry)
         scrubbed = [_without_statistics(line, paths) for line in lines]
         if scrubbed != lines:
             unfinished = entry.with_suffix(".scrubbed")
-            unfinished.write_text("\n".join(scrubbed) + "\n")
+            unfinished.write_bytes(("\n".join(scrubbed) + "\n").encode())
             unfinished.replace(entry)
     checkpoints = [*log.glob("*.checkpoint*.parquet"), *log.glob("_last_checkpoint")]
     for checkpoint in checkpoints:

@@ -5,9 +5,10 @@ Opening a table takes milliseconds; seeing that its log has no further entry tak
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from deltalake import DeltaTable
@@ -18,6 +19,19 @@ from fs_core.offline.contract import EMPTY, Snapshot
 _REMEMBERED = 32  # states whose files a process remembers
 
 _Identity = tuple[int, int]
+
+
+def log_lines(entry: Path) -> list[str]:
+    """Return the actions of a log entry as they are written, one JSON object each.
+
+    Lines end in a newline alone: a text among the statistics may hold what Unicode calls the end of a line, too.
+    """
+    return [line for line in entry.read_bytes().decode().split("\n") if line]
+
+
+def log_actions(entry: Path) -> list[dict[str, Any]]:
+    """Return the actions of a log entry."""
+    return [json.loads(line) for line in log_lines(entry)]
 
 
 class _State(NamedTuple):

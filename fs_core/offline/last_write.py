@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fs_core.asof import EVENT_TIME
+from fs_core.offline.delta_log import log_actions
 
 _LOOK_BACK = 20  # states: compactions bring no rows
 
@@ -49,8 +50,7 @@ def last_write(table: Path, state: int) -> LastWrite | None:
     """Return what was last written to a Delta table up to a state; None if nothing, or if its log doesn't tell."""
     for version in range(state, max(-1, state - _LOOK_BACK), -1):
         try:
-            lines = (table / "_delta_log" / f"{version:020}.json").read_text(encoding="utf-8").splitlines()
-            actions = [json.loads(line) for line in lines]
+            actions = log_actions(table / "_delta_log" / f"{version:020}.json")
         except (OSError, ValueError):
             return None
         added = [action["add"] for action in actions if action.get("add", {}).get("dataChange")]

@@ -5,10 +5,11 @@ The library's own vacuum would also remove the files of earlier states, from whi
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from urllib.parse import unquote
+
+from fs_core.offline.delta_log import log_actions
 
 _SURELY_DEAD = 86_400.0
 """Seconds after which a file without a state belongs to nobody: an append names its files within minutes."""
@@ -34,6 +35,5 @@ def remove_leftovers(place: Path) -> int:
 
 def _named(entry: Path) -> set[str]:
     """Return the data files that an entry of the log adds or removes."""
-    actions = [json.loads(line) for line in entry.read_text().splitlines() if line]
-    named = [action[kind]["path"] for action in actions for kind in ("add", "remove") if kind in action]
+    named = [action[kind]["path"] for action in log_actions(entry) for kind in ("add", "remove") if kind in action]
     return {form for path in named for form in (path, unquote(path))}

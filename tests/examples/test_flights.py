@@ -93,7 +93,7 @@ def test_an_altered_online_row_is_seen(raw: tuple[RawData, Path], store: Feature
     moment = datetime.now(UTC) - timedelta(seconds=1)
     forged |= {"tailnum": flights["tailnum"][0].as_py(), EVENT_TIME: moment, AVAILABLE_AT: moment, SEQ: 2**40}
     try:
-        send(view, store.online, pa.Table.from_pylist([forged], schema=history_schema(view)))
+        send(view, store.online, pa.Table.from_pylist([forged], schema=history_schema(view)), now=0)
         assert compare(store, flights)[1] > 0
     finally:
         store.materialize("plane_history", rebuild=True)

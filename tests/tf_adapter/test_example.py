@@ -44,7 +44,7 @@ def test_an_altered_online_row_is_seen(tmp_path: Path) -> None:
         known = next(name for name in flights["tailnum"].to_pylist() if name)
         forged |= {"tailnum": known, "last_arr_delay": 1234}
         forged |= {EVENT_TIME: moment, AVAILABLE_AT: moment, SEQ: 2**40}
-        send(view, store.online, pa.Table.from_pylist([forged], schema=history_schema(view)))
+        send(view, store.online, pa.Table.from_pylist([forged], schema=history_schema(view)), now=0)
         assert keras_flights.serve_flights(store, flights, tmp_path) == 1
 
 
