@@ -19,12 +19,13 @@ lint: .venv/.installed ## linter, formatter, types
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy
 
-test: lint ## lint, every test, and every test again on the built wheel
+test: lint ## lint, every test, and all but the properties again on the built wheel
 	$(PY) -m pytest -n 2
 	$(MAKE) test-wheel
 
 # The wheel in an environment of its own, which finds what the wheel depends on where it is installed already.
-test-wheel: .venv/.installed ## every test on the built wheel
+# Packaging breaks imports, files and entry points; what the properties ask of the code has been asked of it above.
+test-wheel: .venv/.installed ## every test but the properties on the built wheel
 	rm -rf $(WHEEL)
 	$(PY) -m pip wheel -q --disable-pip-version-check --no-deps -w $(WHEEL) .
 	python3 -m venv $(WHEEL)/.venv
@@ -33,7 +34,7 @@ test-wheel: .venv/.installed ## every test on the built wheel
 	$(WHEEL)/.venv/bin/python -m pip install -q --disable-pip-version-check \
 		"$$(ls $(WHEEL)/*.whl)[$(EXTRAS)]" -r tests/requirements.txt -c tests/constraints.txt
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
-	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2
+	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2 -m 'not hypothesis'
 
 .venv-feast/.installed:
 	python3 -m venv .venv-feast

@@ -23,5 +23,5 @@ def test_the_example_trains_logs_and_serves() -> None:
     assert "models using plane_history.last_arr_delay, says MLflow: late\n" in said
     assert "models using plane_history.last_arr_delay, says the store: late/1\n" in said
     assert "derives─ column flights.arr_delay" in said
-    assert "changing flights.arr_delay touches 8 features and the models late/1" in said
+    assert "changing flights.arr_delay touches 10 features and the models late/1" in said
     assert re.search(r"^100 flights predicted over HTTP, the first late with \d+%; 0 differ as of now$", said, re.M)
