@@ -14,7 +14,7 @@ from fs_core.times import Moment
 from fs_tf.inputs import Inputs, Layout, no_numbers
 
 if TYPE_CHECKING:
-    from fs_core.serving import Fallback
+    from fs_core.serving import Fallback, FeatureVectors
 
 ALL = slice(None)
 
@@ -78,13 +78,13 @@ class OnlineFeatures:
             OnlineStoreError: the online store can't answer.
             ValidationError: a feature that is missing has no number to become.
         """
-        found = self._reader.vectors(entities, at=at, fallback=fallback)
-        arrays = self._inputs.bind(found.to_arrow(), moments=found.at).arrays(ALL)
-        tensors = [tf.constant(array, dtype) for array, (dtype, _) in zip(arrays, self._inputs.flat, strict=True)]
-        return self._inputs.assemble(tensors)
+        return self._tensors(self._reader.vectors(entities, at=at, fallback=fallback))
 
     async def async_(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> Any:
         """Do what a call does without holding up the event loop."""
-        import asyncio
+        return self._tensors(await self._reader.vectors_async(entities, at=at, fallback=fallback))
 
-        return await asyncio.to_thread(self, entities, at=at, fallback=fallback)
+    def _tensors(self, found: FeatureVectors) -> Any:
+        arrays = self._inputs.bind(found.to_arrow(), moments=found.at).arrays(ALL)
+        tensors = [tf.constant(array, dtype) for array, (dtype, _) in zip(arrays, self._inputs.flat, strict=True)]
+        return self._inputs.assemble(tensors)

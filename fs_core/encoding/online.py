@@ -88,9 +88,15 @@ class EncodedReader:
 
     async def read_async(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> BoundTable:
         """Do what `read` does without holding up the event loop."""
-        import asyncio
+        return self._bound(await self.vectors_async(entities, at=at, fallback=fallback))
 
-        return await asyncio.to_thread(self.read, entities, at=at, fallback=fallback)
+    async def vectors_async(
+        self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None
+    ) -> FeatureVectors:
+        """Do what `vectors` does without holding up the event loop."""
+        return await self.store.get_online_features_async(
+            self._pinned, entities, at=at, fallback=fallback, full_names=self._full_names
+        )
 
     def _bound(self, found: FeatureVectors) -> BoundTable:
         return self.encoding.bind(found.to_arrow(), moments=found.at)

@@ -144,7 +144,12 @@ def test_it_works_elsewhere(everything: FeatureStore) -> None:
     training, encoding = trained(everything), fitted(everything)
     online = OnlineFeatures(everything, training.spec, Encoding.from_json(encoding.to_json()), layout="matrix")
     wanted = bits(online(ASKED, at=NOW))
-    assert bits(asyncio.run(online.async_(ASKED, at=NOW))) == wanted
+
+    async def awaited() -> object:
+        async with everything:
+            return await online.async_(ASKED, at=NOW)
+
+    assert bits(asyncio.run(awaited())) == wanted
     assert bits(pickle.loads(pickle.dumps(online))(ASKED, at=NOW)) == wanted
 
 
