@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -115,6 +116,23 @@ def test_a_new_process_predicts_the_same_bits(
         assert answer["shape"] == list(logged.expected.shape)
         assert answer["dtype"] == str(logged.expected.dtype)
         assert answer["bits"] == logged.expected.tobytes().hex()
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java, which is not on this machine")
+def test_spark_predicts_the_same_bits(market_directory: Path, boosted: Logged) -> None:
+    """As a function on columns, in Spark's own worker process."""
+    pytest.importorskip("pyspark")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.mlflow_adapter.on_spark"],
+        input=json.dumps([boosted.uri, as_json(boosted.request)]),
+        cwd=ROOT,
+        env={**environment(market_directory), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.split()[-1] == boosted.expected.tobytes().hex()
 
 
 @pytest.fixture(scope="module")
