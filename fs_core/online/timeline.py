@@ -44,7 +44,7 @@ def merged(old: bytes | None, held: bytes | None, row: bytes, recent: Recent) ->
         recent: how rows are kept.
     """
     horizon, before = moment_word(recent.horizon), None if old is None else _parsed(old)
-    if before is not None:
+    if before is not None and not _lacks(before[1], held):
         floor, entries = before[0], {entry[ORDER]: entry for entry in before[1]}
     elif held is not None and len(held) >= ORDER.stop:
         floor, entries = held[AVAILABLE], {held[ORDER]: held}
@@ -71,7 +71,7 @@ def resolve(
         if row is None or timeline is None or row[AVAILABLE] <= asked:
             continue
         known = _parsed(timeline)
-        if known is None or known[0] > asked or codec.decode(known[1]).corrupt:
+        if known is None or known[0] > asked or _lacks(known[1], row) or codec.decode(known[1]).corrupt:
             continue
         winners = [entry for entry in known[1] if entry[AVAILABLE] <= asked]
         found[place] = max(winners, key=lambda entry: entry[ORDER], default=None)
@@ -95,6 +95,11 @@ def _parsed(timeline: bytes) -> tuple[bytes, list[bytes]] | None:
         place += _LENGTH.size + length
     sound = check == _flipped(floor) and count == len(entries) and place == len(timeline)
     return (floor, entries) if sound and all(len(entry) >= ORDER.stop for entry in entries) else None
+
+
+def _lacks(entries: Sequence[bytes], latest: bytes | None) -> bool:
+    """Tell whether the latest row came by a writer that kept no timeline: then others may have, too."""
+    return latest is not None and all(entry[ORDER] < latest[ORDER] for entry in entries)
 
 
 def _flipped(word: bytes) -> bytes:

@@ -53,6 +53,12 @@ end
 local function merge(name, key, row)
   local new = entry(row)
   local floor, known = parsed(redis.call('GET', name))
+  local head = floor and redis.call('GETRANGE', key, 8, 31)
+  if head and #head == 24 then -- a writer that kept no timeline has brought the latest row: others may be missing, too
+    local held, lacks = order(head, 1), true
+    for _, e in ipairs(known) do lacks = lacks and newer(held, e.order) end
+    if lacks then floor = nil end
+  end
   if not floor then
     local latest = redis.call('GET', key)
     if latest and #latest >= 32 then

@@ -44,7 +44,8 @@ class Link:
         """Read until the replies are complete; what breaks off in the middle breaks the connection."""
         sock = self._sock
         try:
-            replies.feed(_some(sock.recv(replies.wanted)))  # the time that was left for sending has hardly changed
+            sock.settimeout(_left(self._ends))
+            replies.feed(_some(sock.recv(replies.wanted)))
             while not replies.done:
                 sock.settimeout(_left(self._ends))
                 replies.feed(_some(sock.recv(replies.wanted)))
