@@ -18,6 +18,8 @@ from redis.crc import key_slot
 from fs_core.errors import ConfigurationError, OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import OnlineWrite
 from fs_core.online.redis import RedisOnlineStore, said_as_ours
+from fs_core.online.redis.links import link_class
+from fs_core.online.redis.replies import Replies
 from fs_core.testing.online_suite import new_view, packed
 from tests.servers import available_servers, free_port, running_server
 
@@ -208,6 +210,21 @@ def test_a_silent_server() -> None:
             store.read([("v-1", [b"e"])])
         assert 0.2 <= time.monotonic() - start < 1.5
         store.close()
+
+
+def test_replies_of_several_servers_share_the_time() -> None:
+    """What one server's reply took is not left for the next one's."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        kind = link_class(redis.Connection)
+        link = kind(host="127.0.0.1", port=silent.getsockname()[1], protocol=2, driver_info=None)
+        ends = time.monotonic() + 0.6
+        link.open(ends)
+        link.send(b"*1\r\n$4\r\nPING\r\n", ends)
+        time.sleep(0.6)
+        start = time.monotonic()
+        with pytest.raises(redis.TimeoutError, match="no reply in time"):
+            link.receive(Replies(1, array=False))
+        assert time.monotonic() - start < 0.4
 
 
 @pytest.mark.parametrize("name", available_servers())
