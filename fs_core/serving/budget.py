@@ -42,7 +42,14 @@ class Budget:
             raise ConfigurationError(f"on_deadline={self.on_deadline!r} is not understood. Pass 'error' or 'missing'.")
 
 
-@lru_cache(maxsize=256)
 def budget(seconds: float, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
     """Return a budget; the same for the same arguments."""
+    try:
+        return _kept(seconds, on_deadline, fallback, max_age)
+    except TypeError:  # what can't be a key isn't understood either
+        return Budget(seconds, on_deadline, fallback, max_age)
+
+
+@lru_cache(maxsize=256)
+def _kept(seconds: float, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
     return Budget(seconds, on_deadline, fallback, max_age)

@@ -85,7 +85,7 @@ class Maintaining(Parts):
 
         name = entity.name if isinstance(entity, Entity) else entity
         known = {r.definition.name for r in self.registry.listing("entity")}
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise UnknownReferenceError(f"there is no entity {name!r}.{did_you_mean(name, known)}")
         table = to_table(keys, "the keys to forget")
         registered = [r.definition for r in self.registry.listing("view")]
