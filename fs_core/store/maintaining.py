@@ -66,6 +66,8 @@ class Maintaining(Parts):
         `backfill` runs, and training sets already made, aren't the store's: they must forget on their own.
         Another process, or another store object, that reads with `max_age` may serve what it fetched before
         until it is that old.
+        A push or `materialize` that had read such a row before, and sends it afterwards, brings it online again:
+        pause those, or repeat this, or let `verify_online(repair=True)` delete what history doesn't know.
 
         Args:
             entity: the entity, or its name.
