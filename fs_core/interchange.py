@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ def to_table(data: Any, what: str) -> pa.Table:
         what: how errors call it, such as `"the spine"`.
 
     Raises:
-        SchemaError: it is none of these, a column mixes types, or two columns share a name.
+        SchemaError: it is none of these, a column is no sequence or mixes types, or two columns share a name.
     """
     try:
         table = _read(data, what)
@@ -44,7 +44,7 @@ def _read(data: Any, what: str) -> pa.Table:
     if hasattr(data, "__arrow_c_array__"):
         return pa.Table.from_batches([pa.record_batch(data)])
     if isinstance(data, Mapping):
-        return pa.table({str(name): _column(values) for name, values in data.items()})
+        return pa.table({str(name): _column(values, str(name), what) for name, values in data.items()})
     if isinstance(data, Sequence) and not isinstance(data, str | bytes) and all(isinstance(r, Mapping) for r in data):
         # Table.from_pylist looks at the first row's names alone and would lose the others'.
         names = list(dict.fromkeys(name for row in data for name in row))
@@ -54,7 +54,7 @@ def _read(data: Any, what: str) -> pa.Table:
     )
 
 
-def _column(values: Any) -> pa.Array | pa.ChunkedArray:
+def _column(values: Any, name: str, what: str) -> pa.Array | pa.ChunkedArray:
     if hasattr(values, "to_series"):  # a pandas index, which Arrow reads in a way that pandas deprecates
         values = values.to_series()
     if isinstance(values, pa.Array | pa.ChunkedArray):
@@ -63,7 +63,18 @@ def _column(values: Any) -> pa.Array | pa.ChunkedArray:
         return pa.array(values)
     if hasattr(values, "__arrow_c_stream__"):
         return pa.chunked_array(values)
-    return pa.array(values if hasattr(values, "__array__") else list(values))
+    return pa.array(values if hasattr(values, "__array__") else _listed(values, name, what))
+
+
+def _listed(values: Any, name: str, what: str) -> list[Any]:
+    if isinstance(values, list):
+        return values
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise SchemaError(
+            f"{what}: column {name!r} is no sequence, but one value of type {type(values).__name__}. "
+            f"Pass a sequence, such as ['N14228']."
+        )
+    return list(values)
 
 
 def to_pandas(table: pa.Table, *, nullable: Collection[str] = ()) -> Any:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fs_core.registry import Registry
 
 SPEC_FORMAT = 1
+_NEEDED = ("features", "views", "timestamp", "label", "lag", "full_names", "snapshots")
 RULE = "as-of/1"
 """Names the rule in `fs_core.asof.rule`; a change of its meaning would be another number."""
 
@@ -90,7 +91,7 @@ def recreate(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any],
     """Return the training set that a spec describes; each part of a refreshed one from its own states.
 
     Raises:
-        DataError: the parts don't add up to the spine.
+        DataError: the spec is none, or incomplete; the parts don't add up to the spine.
         UnknownReferenceError: as in `query_from_spec`.
     """
     query = query_from_spec(registry, spec)
@@ -133,13 +134,21 @@ def query_from_spec(registry: Registry, spec: Mapping[str, Any]) -> Query:
     """Rebuild the query that a training set's spec describes, on the same states of history.
 
     Raises:
+        DataError: it is no spec, or incomplete.
         UnknownReferenceError: a view's version is gone or means something else now.
     """
+    if not isinstance(spec, Mapping):
+        raise DataError(
+            f"the spec is a {type(spec).__name__}. Pass a training set's spec; if it is text, json.loads(text)."
+        )
     if spec.get("format") != SPEC_FORMAT or spec.get("rule") != RULE:
         raise UnknownReferenceError(
             f"spec of format {spec.get('format')!r}, rule {spec.get('rule')!r}: this fs_core reads format "
             f"{SPEC_FORMAT}, rule {RULE!r}. Use the version that wrote it."
         )
+    lacking = [part for part in _NEEDED if part not in spec]
+    if lacking:
+        raise DataError(f"the spec has no {lacking[0]!r}. Pass all of a training set's spec.")
     views = {part["name"]: _pinned_view(registry, part) for part in spec["views"]}
     features = []
     for part in spec["features"]:

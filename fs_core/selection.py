@@ -93,7 +93,11 @@ def as_list(features: Features) -> tuple[str, ...]:
     items = [features] if isinstance(features, str | FeatureService | FeatureView) else features
     if not isinstance(items, Iterable):
         raise DefinitionError(f"{features!r} names no feature. Pass a service, a reference or a list of references.")
-    return tuple(item.ref if isinstance(item, FeatureService | FeatureView) else item for item in items)
+    names = tuple(item.ref if isinstance(item, FeatureService | FeatureView) else item for item in items)
+    for name in names:
+        if not isinstance(name, str):
+            raise DefinitionError(f"{name!r} is no reference. Write 'view', 'view.feature' or 'view.*' for each.")
+    return names
 
 
 def _expand(registry: Registry, text: str) -> list[tuple[FeatureView, str]]:

@@ -250,6 +250,7 @@ class _Check:
         good = [(key, *expected[key]) for key, _, _ in found if key in expected]
         if good:
             keys, rows, moments = zip(*good, strict=True)
+            # Into no timeline: earlier rows may be missing there too, and only `materialize` brings those.
             self._online.write(name, OnlineRows(keys, rows, moments))
         self.repaired += len(found)
 

@@ -64,7 +64,14 @@ class Budget:
         return max(DEADLINE, _A_KEY * keys, _FIRST if first else 0.0)
 
 
-@lru_cache(maxsize=256)
 def budget(seconds: float | None, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
     """Return a budget; the same for the same arguments."""
+    try:
+        return _kept(seconds, on_deadline, fallback, max_age)
+    except TypeError:  # what can't be a key isn't understood either
+        return Budget(seconds, on_deadline, fallback, max_age)
+
+
+@lru_cache(maxsize=256)
+def _kept(seconds: float | None, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
     return Budget(seconds, on_deadline, fallback, max_age)

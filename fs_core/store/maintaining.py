@@ -52,7 +52,10 @@ class Maintaining(Parts):
                 f"view {target.ref!r} is served from the same rows as {last.ref!r}, since only its documentation "
                 f"differs; nothing was dropped. If those are the rows to drop, name {last.ref!r}."
             )
-        return self.online.drop(target.storage_name)
+        try:
+            return self.online.drop(target.storage_name)
+        finally:
+            self._caches.clear()
 
     def forget(self, entity: str | Entity, keys: Any) -> list[Forgotten]:
         """Erase every row of some entities: from history with all its states, the index and the online store.
@@ -61,6 +64,10 @@ class Maintaining(Parts):
         is read back afterwards, files and keys. Training sets that were made from states which held such
         rows can't be recreated any more, and say so; those made from other states can. The sources that
         `backfill` runs, and training sets already made, aren't the store's: they must forget on their own.
+        Another process, or another store object, that reads with `max_age` may serve what it fetched before
+        until it is that old.
+        A push or `materialize` that had read such a row before, and sends it afterwards, brings it online again:
+        pause those, or repeat this, or let `verify_online(repair=True)` delete what history doesn't know.
 
         Args:
             entity: the entity, or its name.
@@ -80,14 +87,17 @@ class Maintaining(Parts):
 
         name = entity.name if isinstance(entity, Entity) else entity
         known = {r.definition.name for r in self.registry.listing("entity")}
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise UnknownReferenceError(f"there is no entity {name!r}.{did_you_mean(name, known)}")
         table = to_table(keys, "the keys to forget")
         registered = [r.definition for r in self.registry.listing("view")]
         views = [view for view in registered if isinstance(view, FeatureView)]
         doomed = {view: keys_of(mine, table) for view, mine in views_of(name, views).items()}
         served = {view.storage_name for view in views if view.online}
-        return [
-            forget(view, found, self.offline, self.online if view.storage_name in served else None)
-            for view, found in doomed.items()
-        ]
+        try:
+            return [
+                forget(view, found, self.offline, self.online if view.storage_name in served else None)
+                for view, found in doomed.items()
+            ]
+        finally:
+            self._caches.clear()

@@ -96,8 +96,9 @@ class Parts:
 
         Raises:
             UnknownReferenceError: there is no such view or version.
+            DefinitionError: it is no reference.
         """
-        reference = Reference.parse(ref if isinstance(ref, str) else ref.ref)
+        reference = Reference.parse(ref.ref if isinstance(ref, FeatureView) else ref)
         return self.registry.view(reference.name, reference.selector)
 
     @cached_property

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
+from fs_core.errors import DefinitionError
 from fs_core.selection import Features
 from fs_core.store.parts import Parts
-from fs_core.times import parse_duration
+from fs_core.times import EARLIEST, LATEST, duration_micros, parse_duration
 from fs_core.training_set import TrainingSet
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ class Retrieving(Parts):
 
         selection = self.select(features, full_names=full_names)
         shift = parse_duration(lag if lag is not None else "0s", "lag")
+        if duration_micros(shift) > LATEST - EARLIEST:
+            raise DefinitionError(f"lag {lag!r} is longer than any history can be. Look less far back.")
         snapshots = {view.name: self.offline.snapshot(view) for view in selection.views}
         return Query(selection, timestamp, label, shift, snapshots)
 
@@ -171,7 +174,8 @@ class Retrieving(Parts):
         With the spine it was made from, the result has the same fingerprint, whatever was written since.
 
         Raises:
-            DataError: a saved set's spec says which rows read which states, and the spine has another number.
+            DataError: the spec is none, or incomplete; a saved set's spec says which rows read which states, and
+                the spine has another number.
             UnknownReferenceError: a pinned version is gone or means something else here.
             OfflineStoreError: a state of history is no longer kept.
         """

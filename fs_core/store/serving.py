@@ -44,11 +44,15 @@ class Serving(Parts):
         if moment > now:
             raise ConfigurationError(f"until={until} is in the future; only rows available by now may go online.")
         done = []
-        for view in targets:
-            with reported(lambda: activities.materialize(self.registry.project, view)) as told:  # noqa: B023  # called at once
-                done.append(materialize(view, self.offline, self.online, until=moment, rebuild=rebuild))
-                if told:
-                    told.written = done[-1].applied
+        try:
+            for view in targets:
+                with reported(lambda: activities.materialize(self.registry.project, view)) as told:  # noqa: B023  # called at once
+                    done.append(materialize(view, self.offline, self.online, until=moment, rebuild=rebuild))
+                    if told:
+                        told.written = done[-1].applied
+        finally:
+            if rebuild:
+                self._caches.clear()
         return done
 
     def _online_views(self) -> list[FeatureView]:

@@ -144,7 +144,7 @@ class Versioning(Parts):
 
 def _whole(ref: str | FeatureView | FeatureService) -> Reference:
     """Return a reference to a view or service; one to a feature is refused, for versions are its view's."""
-    reference = Reference.parse(ref if isinstance(ref, str) else ref.ref)
+    reference = Reference.parse(ref.ref if isinstance(ref, FeatureView | FeatureService) else ref)
     if reference.feature is not None:
         raise DefinitionError(f"{ref!r} is a feature; versions are those of its view {reference.name!r}.")
     return reference

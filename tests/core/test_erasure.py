@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core import Entity, FeatureStore, FeatureView, Field, materialization
 from fs_core.errors import FeatureStoreError, OfflineStoreError, SchemaError, UnknownReferenceError, ValidationError
+from fs_core.materialization import send
 from fs_core.offline import delta
 from fs_core.online.contract import timeline_name
 
@@ -232,6 +233,26 @@ def test_rows_that_come_back_meanwhile_are_told(store: FeatureStore, monkeypatch
     monkeypatch.setattr(store.offline, "erase", erase_and_write)
     with pytest.raises(FeatureStoreError, match="1 rows of what was to be forgotten are there still or again"):
         store.forget("user", {"user": [ALICE]})
+
+
+@pytest.mark.parametrize("how", ["repeated", "repaired"])
+def test_what_a_push_under_way_brings_back(online_url: str, tmp_path: Path, how: str) -> None:
+    """A row that was in history before and goes online after is deleted by repeating, or by a repair."""
+    with FeatureStore(tmp_path / "store", online=online_url) as store, pytest.MonkeyPatch.context() as patch:
+        store.apply(NOTES)
+
+        def late(*arguments: Any, **options: Any) -> int:
+            store.forget("user", {"user": [ALICE]})
+            return send(*arguments, **options)
+
+        patch.setattr(materialization, "send", late)
+        store.push(NOTES, notes(ALICE, BOB, month=1))
+        if how == "repeated":
+            assert [done.online for done in store.forget("user", {"user": [ALICE]})] == [1]
+        else:
+            assert store.verify_online(NOTES, repair=True).differences == {"unknown": 1}
+        found = store.get_online_features(NOTES, {"user": [ALICE, BOB]})
+        assert found.status["notes"] == ["missing", "present"]
 
 
 def test_what_is_refused(store: FeatureStore) -> None:

@@ -43,6 +43,19 @@ def test_other_forms_are_refused_by_name(data: object) -> None:
         to_table(data, "the spine")
 
 
+@pytest.mark.parametrize("column", [5, None, "N14228", b"N14228", {"a": 1}, pa.scalar(5)])
+def test_a_column_that_is_one_value_is_refused(column: object) -> None:
+    """A scalar is no column, nor is text one of its letters: the error names it and shows a sequence."""
+    with pytest.raises(SchemaError, match=rf"the spine: column 'user' .*{type(column).__name__}.*\['N14228'\]"):
+        to_table({"user": column}, "the spine")
+
+
+@pytest.mark.parametrize("column", [range(2), (0, 1), (i for i in range(2)), {0: "a", 1: "b"}.keys()])
+def test_a_column_may_be_any_sequence(column: object) -> None:
+    """Whatever yields values one by one will do."""
+    assert to_table({"user": column}, "rows").to_pydict() == {"user": [0, 1]}
+
+
 def test_a_column_of_mixed_types_is_refused() -> None:
     """Arrow's complaint about a mixed column comes out as ours, naming the data."""
     with pytest.raises(SchemaError, match="the spine can't be read"):

@@ -14,6 +14,7 @@ from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core import materialization as filling
 from fs_core.errors import OnlineStoreError
 from fs_core.online.progress import Progress
+from fs_core.online.redis.writing import Writing
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
 VIEW = FeatureView("counter", entity=USER, fields=[Field("x", "int64", "X.")], description="Counts.")
@@ -162,3 +163,26 @@ def test_several_runs_at_once(served: FeatureStore) -> None:
     assert failures == []
     served.materialize()
     assert served.verify_online(VIEW).total == 0
+
+
+def test_rows_dropped_under_a_run_are_sent_again(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that begins and ends while another process's drop walks through the keys isn't counted as done."""
+    with FeatureStore(tmp_path / "store", online=redis_url) as store:
+        store.apply(VIEW)
+        store.write(VIEW, users(range(100), 0))
+        store.materialize()
+        scanned, met = Writing._scanned, list[int]()
+
+        def walk(online: Writing, view: str) -> Iterator[list[bytes]]:
+            if not met:
+                met.append(store.materialize()[0].rows)
+            yield from scanned(online, view)
+
+        monkeypatch.setattr(Writing, "_scanned", walk)
+        assert store.drop_online(VIEW) == 100
+        assert met == [100]
+        assert held(store) == [None] * 100
+        assert store.materialize()[0].rows == 100
+        assert held(store) == list(range(100))

@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,10 +20,12 @@ import pytest
 from fs_core import SQL, Entity, FeatureStore, FeatureView, Field, Source
 from fs_core.errors import (
     ConfigurationError,
+    DataError,
     DefinitionError,
     FeatureStoreError,
     OnlineStoreError,
     RegistryError,
+    SchemaError,
     SourceError,
     UnknownReferenceError,
     VersionConflictError,
@@ -274,3 +277,43 @@ class TestSharing:
 def _push_many(store: FeatureStore, worker: int) -> None:
     for n in range(20):
         store.push("counter", rows(2 * n + worker))
+
+
+MISTAKES: dict[str, tuple[type[FeatureStoreError], str, Callable[[FeatureStore], object]]] = {
+    "key": (SchemaError, "'user_id'.*sequence", lambda s: s.get_online_features("counter", {"user_id": 5})),
+    "row": (SchemaError, "'x'.*sequence", lambda s: s.write("counter", {**rows(0), "x": 5})),
+    "spine": (SchemaError, "sequence", lambda s: s.get_historical_features({**rows(0), "user_id": 5}, "counter")),
+    "forgotten": (SchemaError, "sequence", lambda s: s.forget("user", {"user_id": 1})),
+    "views": (DefinitionError, r"\['counter'\] is no reference", lambda s: s.materialize(["counter"])),  # type: ignore[arg-type]
+    "no view": (DefinitionError, "None is no reference", lambda s: s.verify_online(None)),  # type: ignore[arg-type]
+    "version": (DefinitionError, "5 is no reference", lambda s: s.retire(5)),  # type: ignore[arg-type]
+    "feature": (DefinitionError, "is no reference", lambda s: s.select([["counter"]])),  # type: ignore[list-item]
+    "entity": (UnknownReferenceError, "no entity", lambda s: s.forget(["user"], {"user_id": [1]})),  # type: ignore[arg-type]
+    "spec": (DataError, "json.loads", lambda s: s.recreate("{}", rows(0))),  # type: ignore[arg-type]
+    "part": (DataError, "no 'features'", lambda s: s.recreate({"format": 1, "rule": "as-of/1"}, rows(0))),
+    "fallback": (ConfigurationError, "'offline'", lambda s: read(s, fallback=["x"])),
+    "on_deadline": (ConfigurationError, "'missing'", lambda s: read(s, on_deadline=["x"])),
+    "lag": (DefinitionError, "longer than any history", lambda s: look_up(s, lag="999999999d")),
+    "time": (SchemaError, "no column 5", lambda s: look_up(s, timestamp=5)),
+}
+
+
+def read(store: FeatureStore, **options: Any) -> object:
+    """Read one user online."""
+    return store.get_online_features("counter", {"user_id": [1]}, **options)
+
+
+def look_up(store: FeatureStore, **options: Any) -> object:
+    """Look one user up in history."""
+    return store.get_historical_features({"user_id": [1], "event_timestamp": [datetime.now(UTC)]}, "counter", **options)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_in_arguments(store: FeatureStore, mistake: str) -> None:
+    """An argument of another kind is refused by an error of ours that says what to pass; nothing is done."""
+    store.apply(counter())
+    store.push("counter", rows(0))
+    kind, says, call = MISTAKES[mistake]
+    with pytest.raises(kind, match=says):
+        call(store)
+    assert store.history("counter").num_rows == 1

@@ -14,8 +14,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from fs_core.configuration import has_password
 from fs_core.errors import ConfigurationError, redact_url
 from fs_core.online.redis.driver import driver
 
@@ -24,6 +25,11 @@ Address = tuple[str, int]
 
 _PORTS = {"single": 6379, "sentinel": 26379, "cluster": 6379}
 _POOL_OPTIONS = ("max_connections", "timeout")
+_ESCAPES = "write '#', '/', '?' and '@' in a password as %23, %2F, %3F and %40"
+
+
+class _ContradictionError(ValueError):
+    """What is wrong with a URL, in words of our own, which quote nothing of it."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,7 +68,9 @@ def parse(url: str, **defaults: Any) -> Place:
         place = _parse(url, defaults)
         place.options["connection_class"](**_options(place.options))  # connects to nothing, but reads the options
     except (ValueError, TypeError, AttributeError, driver().RedisError) as error:
-        raise ConfigurationError(f"online URL {redact_url(url)} is not understood: {error}.") from None
+        quotes_nothing = isinstance(error, _ContradictionError) or not has_password(url)
+        why = error if quotes_nothing else f"{_ESCAPES}, and look at hosts, ports and options"
+        raise ConfigurationError(f"online URL {redact_url(url)} is not understood: {why}.") from None
     return place
 
 
@@ -81,6 +89,8 @@ def _parse(url: str, defaults: dict[str, Any]) -> Place:
     scheme, _, rest = plain.partition("://")
     scheme, _, sharing = scheme.lower().partition("+")
     parts = urlsplit(f"{scheme}://{rest}")
+    if _has_parted_password(parts):
+        raise _ContradictionError(_ESCAPES)
     login, at, hosts = parts.netloc.rpartition("@")
     named = hosts.split(",")
     first = f"{scheme}://{login}{at}{named[0]}{parts.path}?{parts.query}"
@@ -91,13 +101,21 @@ def _parse(url: str, defaults: dict[str, Any]) -> Place:
     service, login_options = options.pop("sentinel", ""), _sentinel_login(options)
     kind: Literal["single", "sentinel", "cluster"] = "sentinel" if service else "cluster" if sharing else "single"
     if sharing not in ("", "cluster") or (sharing and service):
-        raise ValueError("a URL names a cluster (redis+cluster://) or Sentinels (?sentinel=name), not both")
+        raise _ContradictionError("a URL names a cluster (redis+cluster://) or Sentinels (?sentinel=name), not both")
     if kind == "single" and len(named) > 1:
-        raise ValueError("it names several servers; say redis+cluster://, or ?sentinel= and the master's name")
+        raise _ContradictionError("it names several servers; say redis+cluster://, or ?sentinel= and the master's name")
     if kind == "cluster" and options.get("db"):
-        raise ValueError("a cluster has no databases but 0")
+        raise _ContradictionError("a cluster has no databases but 0")
     seeds = tuple(_address(host, _PORTS[kind]) for host in named) if scheme != "unix" else ((options["path"], 0),)
     return Place(kind, seeds, options, service, {**options, **login_options, "db": 0} if service else None)
+
+
+def _has_parted_password(parts: SplitResult) -> bool:
+    """Tell whether an `@` lies behind what ends a host, so that a piece of a password would pass for a host or port."""
+    behind = [parts.fragment, *(option for option in parts.query.split("&") if "=" not in option)]
+    if parts.scheme == "unix":
+        return any("@" in part for part in behind) or ("@" in parts.path and ":" in parts.netloc.rpartition("@")[2])
+    return any("@" in part for part in [parts.path, *behind])
 
 
 def _sentinel_login(options: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,10 @@ class Transport(_Routes):
             pool = self._pool(address, Pool, to_ask=True)
             try:
                 link = pool.take(share)
+                if not link.is_open:
+                    pool.open(
+                        link, share, self._patience
+                    )  # not by `ask`: a name's address may take longer than allowed
                 try:
                     if self._learn(link.ask(self.topology.question, share), address):
                         return True
@@ -153,6 +157,8 @@ class AsyncTransport(_Routes):
             pool = self._pool(address, AsyncPool, to_ask=True)
             try:
                 link = await pool.take(share)
+                if not link.is_open:
+                    await pool.open(link, share, self._patience)
                 try:
                     if self._learn(await link.ask(self.topology.question, share), address):
                         return True

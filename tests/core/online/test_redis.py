@@ -18,6 +18,9 @@ from redis.crc import key_slot
 from fs_core.errors import ConfigurationError, OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import OnlineWrite
 from fs_core.online.redis import RedisOnlineStore, said_as_ours
+from fs_core.online.redis.links import link_class
+from fs_core.online.redis.places import parse
+from fs_core.online.redis.replies import Replies
 from fs_core.testing.online_suite import new_view, packed
 from tests.servers import available_servers, free_port, running_server
 
@@ -210,6 +213,21 @@ def test_a_silent_server() -> None:
         store.close()
 
 
+def test_replies_of_several_servers_share_the_time() -> None:
+    """What one server's reply took is not left for the next one's."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        kind = link_class(redis.Connection)
+        link = kind(host="127.0.0.1", port=silent.getsockname()[1], protocol=2, driver_info=None)
+        ends = time.monotonic() + 0.6
+        link.open(ends)
+        link.send(b"*1\r\n$4\r\nPING\r\n", ends)
+        time.sleep(0.6)
+        start = time.monotonic()
+        with pytest.raises(redis.TimeoutError, match="no reply in time"):
+            link.receive(Replies(1, array=False))
+        assert time.monotonic() - start < 0.4
+
+
 @pytest.mark.parametrize("name", available_servers())
 def test_wrong_passwords(name: str) -> None:
     """No password and a wrong one are refused with what to do, and neither is shown."""
@@ -276,6 +294,38 @@ def test_urls_that_make_no_sense(url: str) -> None:
     """A URL that the driver can't use is a mistake of configuration, named before anything is sent."""
     with pytest.raises(ConfigurationError, match="not understood"):
         RedisOnlineStore(url, project="p").read([("v-1", [b"e"])])
+
+
+@pytest.mark.parametrize("sign", ["#", "/", "?", "@/", "?a=b@#"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:sEcr{}et1@localhost:6379/0",
+        "redis://user:6379{}sEcret1@localhost:6379/0",
+        "rediss://:sEcr{}et1@localhost",
+        "redis+cluster://user:sEcr{}et1@h1,h2",
+        "redis://user:sEcr{}et1@h1:26379,h2:26379/0?sentinel=m",
+        "unix://user:sEcr{}et1@/run/redis.sock",
+    ],
+)
+def test_a_password_that_parts_a_url(url: str, sign: str) -> None:
+    """Signs that end a host must be escaped in a password: the error says how, and shows no piece of it."""
+    if sign == "@/" and url.startswith("unix"):
+        url = url.replace("unix", "redis")  # a socket's path may hold an `@`
+    with pytest.raises(ConfigurationError, match="%23") as caught:
+        RedisOnlineStore(url.format(sign), project="p").read([("v-1", [b"e"])])
+    assert "sEcr" not in str(caught.value)
+    assert "et1" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_signs_that_belong_where_they_are() -> None:
+    """An escaped password, an `@` in it, in an option or in a socket's path part nothing."""
+    assert parse("redis://user:a%23b%2Fc%3Fd@h").options["password"] == "a#b/c?d"
+    assert parse("redis://user:a@b@h").seeds == (("h", 6379),)
+    assert parse("redis://h:1/2?client_name=a@b").options["client_name"] == "a@b"
+    assert parse("unix:///run/a@b.sock").seeds == (("/run/a@b.sock", 0),)
+    assert parse("unix://user:secret@/run/a@b.sock").options["password"] == "secret"
 
 
 @pytest.mark.parametrize("scheme", ["valkey", "VALKEY", "redis"])

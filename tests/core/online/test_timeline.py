@@ -224,6 +224,76 @@ def test_what_is_kept_is_bounded(online_url: str, tmp_path: Path) -> None:
         assert store.online.read([(name, key)])[0] == [None]  # type: ignore[list-item]
 
 
+def every_ten_minutes(clock: HandClock, *steps: Callable[[], object]) -> None:
+    """Do one step after the other, the first tomorrow at midnight."""
+    for number, step in enumerate(steps):
+        clock.micros = int((_TOMORROW + timedelta(minutes=10 * number)).timestamp() * 10**6)
+        step()
+    clock.micros += 5 * 60 * 10**6
+
+
+def in_between(store: FeatureStore, steps: int) -> list[int | None]:
+    """Return what the online store says of five minutes after each step, None where it leaves that to history."""
+    found = list[int | None]()
+    for number in range(steps):
+        at = _TOMORROW + timedelta(minutes=10 * number + 5)
+        try:
+            found += store.get_online_features("counter", {"thing": [1]}, at=at).to_arrow()["x"].to_pylist()
+        except MomentNotOnlineError:
+            found.append(None)
+        else:
+            fallen = store.get_historical_features({"thing": [1], "event_timestamp": [at]}, "counter")
+            assert fallen.table["x"].to_pylist() == found[-1:]
+    return found
+
+
+@pytest.mark.parametrize("way", ["rolled back", "pinned"])
+def test_rows_of_a_version_that_keeps_no_time(online_url: str, tmp_path: Path, way: str) -> None:
+    """A patch version without `online_history` writes the same rows: what was before them is left to history, and
+    what comes after them is kept again.
+    """
+    clock = HandClock(0)
+    with FeatureStore(tmp_path / "store", online=online_url, clock=clock) as store:
+        store.apply(counter(online_history=None))
+        store.apply(counter(version="1.0.1"))
+
+        def roll(to: str) -> None:
+            if way == "rolled back":
+                store.rollback("counter", to=to)
+
+        steps: list[Callable[[], object]] = [
+            lambda: store.push("counter", at_minute(0, 0)),
+            lambda: roll("1.0.0"),
+            lambda: store.push("counter:v1.0.0", at_minute(20, 20)),
+            lambda: store.push("counter:v1.0.0", at_minute(30, 30)),
+            lambda: roll("1.0.1"),
+        ]
+        every_ten_minutes(clock, *steps)
+        assert in_between(store, 5) == [None, None, None, 30, 30]
+        every_ten_minutes(clock, *[lambda: None] * 5, lambda: store.push("counter", at_minute(50, 50)))
+        assert in_between(store, 6) == [None, None, None, 30, 30, 50]
+
+
+def test_mended_rows(online_url: str, tmp_path: Path) -> None:
+    """Of several rows that didn't come online a repair brings the last: what was before it is left to history."""
+    clock = HandClock(0)
+    with FeatureStore(tmp_path / "store", online=online_url, clock=clock) as store:
+        store.apply(counter())
+        steps: list[Callable[[], object]] = [
+            lambda: store.push("counter", at_minute(0, 0)),
+            lambda: store.write("counter", at_minute(10, 10)),
+            lambda: store.write("counter", at_minute(20, 20)),
+            lambda: store.verify_online("counter", repair=True),
+        ]
+        every_ten_minutes(clock, *steps)
+        assert store.verify_online("counter").total == 0
+        assert in_between(store, 4) == [None, None, 20, 20]
+        every_ten_minutes(clock, *[lambda: None] * 4, lambda: store.push("counter", at_minute(40, 40)))
+        assert in_between(store, 5) == [None, None, 20, 20, 40]
+        store.materialize()
+        assert in_between(store, 5)[2:] == [20, 20, 40]
+
+
 @given(data=st.data())
 def test_a_damaged_timeline_tells_nothing(data: st.DataObject) -> None:
     """A flipped bit, a cut or noise anywhere in it, and the moment is left to history; no other row is taken."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,6 +153,38 @@ def test_a_master_that_nobody_watches(tmp_path: Path) -> None:
         with pytest.raises(OnlineUnavailableError, match=str(sentinel.port)):
             store.read([("v-1", KEYS)])
         store.close()
+
+
+@pytest.mark.parametrize("url", ["redis://slow.test/0", "redis://slow.test/0?sentinel=m", "redis+cluster://slow.test"])
+def test_a_name_that_is_not_resolved_in_time(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read goes at its deadline, whatever the resolver does, blocking or not."""
+    over = threading.Event()
+
+    def stalled(*_: Any, **__: Any) -> Any:
+        over.wait(5)
+        raise socket.gaierror("no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", stalled)
+    store = RedisOnlineStore(url, project="p", timeout=5.0)
+    start = time.monotonic()
+    with pytest.raises(OnlineUnavailableError):
+        store.read([("v-1", [b"e"])], within=0.2)
+    assert time.monotonic() - start < 2
+
+    async def timed() -> float:
+        start = time.monotonic()
+        with pytest.raises(OnlineUnavailableError):
+            await store.read_async([("v-1", [b"e"])], within=0.2)
+        return time.monotonic() - start
+
+    async def whole() -> float:
+        try:
+            return await timed()
+        finally:
+            over.set()
+            await store.aclose()
+
+    assert asyncio.run(whole()) < 2
 
 
 @pytest.fixture(scope="module")

@@ -134,6 +134,41 @@ def test_reads_through_a_store(fresh_directory: Callable[[], Path]) -> None:
             read(max_age="a while")
 
 
+@pytest.mark.parametrize("how", ["forget", "drop_online", "rebuild"])
+def test_what_is_deleted_is_not_kept(
+    fresh_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A store that deletes rows serves none of them any more, whatever age is allowed, though a read be on its way."""
+    with FeatureStore(fresh_directory()) as store:
+        user = Entity("user", keys={"user": "int64"}, description="A user.")
+        store.apply(FeatureView("facts", entity=user, fields=[Field("x", "int64", "X.")], description="Facts."))
+        store.push("facts", {"user": [1, 2], "event_timestamp": [datetime.now(UTC)] * 2, "x": [1, 2]})
+        fetch = store.online.read
+
+        def read(*users: int) -> Any:
+            return store.get_online_features("facts", {"user": list(users)}, max_age="1h").table["x"].to_pylist()
+
+        def delete() -> None:
+            if how == "forget":
+                store.forget("user", {"user": [1, 2]})
+            elif how == "drop_online":
+                store.drop_online("facts")
+            else:
+                store.push("facts", {"user": [1, 2], "event_timestamp": [datetime.now(UTC)] * 2, "x": [3, 4]})
+                store.materialize("facts", rebuild=True)
+
+        def slow(*asked: Any, **options: Any) -> Any:
+            found = fetch(*asked, **options)
+            monkeypatch.setattr(store.online, "read", fetch)
+            delete()
+            return found
+
+        assert read(1) == [1]
+        monkeypatch.setattr(store.online, "read", slow)
+        assert read(1, 2) == [1, 2]
+        assert read(1, 2) == ([3, 4] if how == "rebuild" else [None, None])
+
+
 def test_a_dead_server_and_rows_of_a_moment_ago(fresh_directory: Callable[[], Path], redis_url: str) -> None:
     """What is known is served though the server is gone; what isn't is unavailable."""
     directory = fresh_directory()
