@@ -237,7 +237,7 @@ def _check_dependencies(entry: _Entry, tables: Tables) -> None:
     said = {str(name).partition(":")[0] for name in entry.values["dependencies"]}
     sql = entry.values.get("transformation_code")
     read = set() if sql is None else set(tables(sql))
-    if said != read:
+    if {name.lower() for name in said} != {name.lower() for name in read}:  # SQL tells no cases apart
         raise entry.error(
             f"dependencies are {', '.join(sorted(said)) or 'none'}, but the SQL reads "
             f"{', '.join(sorted(read)) or 'none'}. Leave the entry out, or mend it.",

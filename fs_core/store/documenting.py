@@ -67,19 +67,43 @@ class Documenting(Defining):
 
     def _with_needs(self, reference: Reference) -> Iterator[Definition]:
         """Yield what a reference means and what that can't be registered without."""
+        yield from self._closed(self.registry.anything(reference.name, reference.selector), whole=True)
+
+    def _closed(self, found: Definition, *, whole: bool = False) -> Iterator[Definition]:
+        """Yield a definition and what it needs; unless `whole`, without what a service names and isn't there."""
+        yield found
+        if isinstance(found, FeatureView):
+            yield from self._origins(found)
+        if isinstance(found, FeatureService):
+            for text in found.features:
+                try:
+                    yield from self._with_needs(_parsed(text))
+                except UnknownReferenceError:
+                    if whole:
+                        raise
+
+    def _origins(self, view: FeatureView) -> Iterator[Definition]:
+        """Yield a view's entities and sources."""
         from fs_core.definitions import SQL
         from fs_core.offline.sources import referenced_tables
 
-        found = self.registry.anything(reference.name, reference.selector)
-        yield found
-        if isinstance(found, FeatureService):
-            for text in found.features:
-                yield from self._with_needs(_parsed(text))
-        if isinstance(found, FeatureView):
-            yield from (self._registered_entity(entity) for entity in found.entities)
-            tables = referenced_tables(found.source.query) if isinstance(found.source, SQL) else set()
-            names = {found.source.name} if isinstance(found.source, Source) else tables
-            yield from (self.registry.source(name) for name in sorted(names))
+        yield from (self._registered_entity(entity) for entity in view.entities)
+        if isinstance(view.source, Source):
+            yield self.registry.source(view.source.name)
+        if isinstance(view.source, SQL):
+            yield from map(self._source_read, sorted(referenced_tables(view.source.query)))
+
+    def _source_read(self, table: str) -> Source:
+        """Return the source that a query means by a table."""
+        from fs_core.offline.sources import named
+
+        try:
+            return self.registry.source(table)
+        except UnknownReferenceError:
+            name = named(table, {r.name for r in self.registry.summaries("source")})
+            if name is None:
+                raise
+            return self.registry.source(name)
 
 
 def _parsed(ref: str) -> Reference:

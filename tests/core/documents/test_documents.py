@@ -199,6 +199,18 @@ def test_an_export_brings_what_it_needs(store: FeatureStore, tmp_path: Path) -> 
     assert FeatureStore(tmp_path / "empty").to_yaml() == ""
 
 
+def test_sql_spells_a_source_as_it_likes(store: FeatureStore, tmp_path: Path) -> None:
+    """SQL tells no cases apart: a source is found under any spelling, once, when applied, backfilled and exported."""
+    (tmp_path / "one" / "orders.csv").write_text("user_id,seen,amount\n1,2024-01-01,2.5\n")
+    query = "SELECT a.user_id, a.seen AS event_timestamp, b.amount FROM ORDERS a JOIN Orders b USING (user_id)"
+    store.apply(dataclasses.replace(spending, name="loud", source=SQL(query)))
+    assert store.backfill("loud") == 1
+    text = store.to_yaml("loud")
+    assert [next(iter(d)) for d in yaml.safe_load_all(text)] == ["source", "entity", "feature_view"]
+    with FeatureStore(tmp_path / "two") as other:
+        assert len(other.apply_yaml(text.replace("- ORDERS", "- orders").replace("- Orders\n", "")).changed) == 3
+
+
 def test_a_file_leans_on_what_is_registered(store: FeatureStore) -> None:
     """A file with one view alone takes its entity, in the version that fits, and its source from the registry."""
     (text,) = (t for t in store.to_yaml().split("---\n") if t.startswith("feature_view"))
