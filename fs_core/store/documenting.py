@@ -21,8 +21,11 @@ class Documenting(Defining):
 
         Args:
             refs: which, with all that they need (a service its views, a view its entities and sources); none
-                means everything.
-            every_version: older versions too, where no reference is given.
+                means everything current and what that needs, as far as a service's references still mean
+                something.
+            every_version: every version, where no reference is given.
+
+        Aliases aren't exported: a service that names one can be applied only where that alias is set.
 
         Raises:
             UnknownReferenceError: there is no such definition.
@@ -35,7 +38,8 @@ class Documenting(Defining):
             chosen = {(d.kind, d.ref) for ref in refs for d in self._with_needs(_parsed(ref))}
             listed = [r for r in listed if (r.definition.kind, r.definition.ref) in chosen]
         elif not every_version:
-            listed = [r for r in listed if r.current]
+            chosen = {(d.kind, d.ref) for r in listed if r.current for d in self._closed(r.definition)}
+            listed = [r for r in listed if (r.definition.kind, r.definition.ref) in chosen]
         created = {r.definition: r.created_at for r in listed}
         return write(created, referenced_tables, created)
 
