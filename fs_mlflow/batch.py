@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from fs_core.errors import ConfigurationError, NameClashError
 from fs_core.interchange import to_table
+from fs_core.selection import require_columns
 
 if TYPE_CHECKING:
     from fs_core import FeatureStore
@@ -62,6 +63,7 @@ def _refuse_clash(names: list[str]) -> None:
 def _scored(model: Any, spine: pa.RecordBatchReader, batch_size: int) -> Iterator[tuple[pa.Table, Any]]:
     """Yield the spine's rows and what is predicted for them."""
     columns, features = list(spine.schema.names), model.features
+    require_columns([features.timestamp], columns, "the spine")
     references = list(model.references_beside(set(columns) & set(features.overrides)).values())
     if references:
         spine = model.store.stream_historical_features(

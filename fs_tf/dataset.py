@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from fs_core import Encoding, TrainingSet
@@ -74,14 +75,15 @@ def feature_dataset(
     """
     inputs = Inputs.of(training_set, encoding=encoding, layout=layout, features=features, label=label)
     batching, part = Batching(batch_size, drop_remainder), Shard.of(shard)
-    refuse_unseeded(part, shuffle=shuffle, seed=seed)
+    seed = checked_seed(part, shuffle=shuffle, seed=seed)
     bound = inputs.bind(training_set.table)
     return by_position(bound.arrays, len(training_set), inputs, batching, part, shuffle=shuffle, seed=seed)
 
 
-def refuse_unseeded(shard: Shard, *, shuffle: bool, seed: Any) -> None:
-    """Raise `DataError` for a seed that is none, and for shards that would each draw an order of their own."""
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+def checked_seed(shard: Shard, *, shuffle: bool, seed: Any) -> int | None:
+    """Return the seed; raise `DataError` if it is none, and for shards that would each draw an order of their own."""
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer)):
         raise DataError(f"seed={seed!r} is no seed. Pass a whole number, or None for an order that doesn't repeat.")
     if shuffle and shard.count > 1 and seed is None:
         raise DataError("shuffle=True without a seed: each shard would draw an order of its own. Pass the same seed.")
+    return None if seed is None else int(seed)

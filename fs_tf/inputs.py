@@ -62,9 +62,11 @@ class Inputs:
         """
         if layout not in ("columns", "matrix"):
             raise ConfigurationError(f"layout={layout!r} is none. Pass 'columns' or 'matrix'.")
+        y = label_name(label, training_set.label, "the training set")
+        if features is None and encoding is None:
+            features = [name for name in training_set.features if name != y]
         names = _names(training_set, encoding, features)
         floats = encoding.dtype if encoding else _FLOAT32
-        y = label_name(label, training_set.label, "the training set")
         if y in names:
             raise DefinitionError(f"column {y!r} is the label. Leave it out of features.")
         types = {name: plain_type(training_set.table.schema.field(name).type) for name in names}

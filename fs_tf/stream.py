@@ -19,7 +19,7 @@ from fs_core.interchange import to_table
 from fs_core.selection import Features
 from fs_core.store import open_store
 from fs_core.streaming import AsOfReader
-from fs_tf.dataset import refuse_unseeded
+from fs_tf.dataset import checked_seed
 from fs_tf.inputs import Inputs, Layout
 from fs_tf.order import Shard
 from fs_tf.pipeline import Batching, by_position, until_empty
@@ -78,7 +78,8 @@ def stream_dataset(
             `feature_dataset`. What only rows can show comes while they are read, as an error of TensorFlow that
             quotes ours.
     """
-    refuse_unseeded(part := Shard.of(shard), shuffle=shuffle, seed=seed)
+    part = Shard.of(shard)
+    seed = checked_seed(part, shuffle=shuffle, seed=seed)
     batching = Batching(batch_size, drop_remainder)
     reader = open_store(store).as_of_reader(features, timestamp=timestamp, lag=lag, full_names=full_names)
 

@@ -104,7 +104,7 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         if isinstance(training_set, TrainingSet):
             blocks = OneBlock(of_training_set(training_set, features, label, form, encoding))
         else:
-            _refuse_less(block_rows=(block_rows, 1))
+            block_rows = _whole("block_rows", block_rows, 1)
             used, name = of_stream(training_set, features, label, form, encoding)
             blocks = StreamedBlocks(training_set, block_rows, used, form, name)
         self._use(blocks, batch_size, shuffle, seed, drop_last, rank, world_size)
@@ -148,11 +148,10 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         rank: int | None,
         world_size: int | None,
     ) -> None:
-        _refuse_less(batch_size=(batch_size, 1), seed=(seed, 0))
         self._blocks = blocks
-        self._batch_size = batch_size
+        self._batch_size = _whole("batch_size", batch_size, 1)
         self._shuffle = bool(shuffle)
-        self._seed = seed
+        self._seed = _whole("seed", seed, 0)
         self._drop_last = bool(drop_last)
         self._asked = _checked_ranks(rank, world_size)
         self._position = Position()
@@ -252,10 +251,10 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         return {**self.__dict__, "_asked": self._ranks}
 
 
-def _refuse_less(**arguments: tuple[Any, int]) -> None:
-    for name, (value, least) in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConfigurationError(f"{name}={value!r} is not understood. Pass a whole number, {least} or more.")
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ConfigurationError(f"{name}={value!r} is not understood. Pass a whole number, {least} or more.")
+    return int(value)
 
 
 def _checked_ranks(rank: int | None, world_size: int | None) -> tuple[int, int] | None:
@@ -263,7 +262,7 @@ def _checked_ranks(rank: int | None, world_size: int | None) -> tuple[int, int] 
         return None
     if rank is None or world_size is None:
         raise ConfigurationError("rank and world_size go together. Pass both, or neither to ask torch.distributed.")
-    _refuse_less(rank=(rank, 0), world_size=(world_size, 1))
+    rank, world_size = _whole("rank", rank, 0), _whole("world_size", world_size, 1)
     if rank >= world_size:
         raise ConfigurationError(f"rank={rank}, but ranks count from 0 to {world_size - 1}.")
     return rank, world_size

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
@@ -48,8 +49,9 @@ class Position:
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
+        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or epoch < 0:
             raise DataError(f"epoch {epoch!r} is no number of an epoch; pass 0 or more.")
+        epoch = int(epoch)
         if self._resumed is not None and self._resumed.epoch != epoch:
             self._resumed = None
         if self._now.epoch != epoch:

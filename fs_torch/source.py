@@ -210,7 +210,7 @@ def of_stream(
     if features is None:
         raise ConfigurationError("a stream doesn't tell features from other columns. Pass encoding= or features=.")
     reader = stream() if callable(stream) else stream
-    empty = TrainingSet(reader.schema.empty_table(), tuple(features), (), "event_timestamp", name, {"lag": None})
+    empty = TrainingSet(reader.schema.empty_table(), _listed(features), (), "event_timestamp", name, {"lag": None})
     return Encoding.fit(empty, dtype=numpy_dtype(form.dtype)), name
 
 
@@ -227,10 +227,15 @@ def _labelled(training_set: TrainingSet, label: str | None) -> TrainingSet:
     return replace(training_set, features=features, label=label)
 
 
+def _listed(features: Sequence[str]) -> tuple[str, ...]:
+    return (features,) if isinstance(features, str) else tuple(features)
+
+
 def _narrowed(encoding: Encoding, features: Sequence[str] | None) -> Encoding:
     """Refuse other features than the encoding's: it is used whole or not at all."""
-    if features is not None and tuple(features) != encoding.features:
+    names = encoding.features if features is None else _listed(features)
+    if names != encoding.features:
         raise ConfigurationError(
-            f"features={list(features)}, but the encoding was fitted for {list(encoding.features)}. Leave features out."
+            f"features={list(names)}, but the encoding was fitted for {list(encoding.features)}. Leave features out."
         )
     return encoding

@@ -10,8 +10,9 @@ import click
 
 from fs_core.cli.arguments import FILE
 from fs_core.cli.group import cli
-from fs_core.cli.output import Report
+from fs_core.cli.output import Report, write_document
 from fs_core.cli.session import answers, in_store
+from fs_core.errors import DefinitionError
 from fs_core.store import FeatureStore
 from fs_core.times import from_micros
 
@@ -43,13 +44,20 @@ def apply(store: FeatureStore, file: Path) -> Report:
     version to give it.
     """
     if file.suffix in (".yaml", ".yml"):
-        changes = store.apply_yaml(file.read_text(encoding="utf-8"), str(file))
+        changes = store.apply_yaml(_text(file), str(file))
     else:
         from fs_core.cli.definitions_file import definitions_in
 
         changes = store.apply(*definitions_in(file))
     rows = [dataclasses.asdict(change) for change in changes]
     return Report(rows, heading="" if changes.changed else "nothing new")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DefinitionError(f"{file} isn't UTF-8: {error}. Save it as UTF-8.") from error
 
 
 @cli.command(name="export")
@@ -62,7 +70,7 @@ def export_definitions(store: FeatureStore, refs: Sequence[str], everything: boo
     text = store.to_yaml(*refs, every_version=everything)
     if file is None:
         return Report(text=text, data={"yaml": text})
-    file.write_text(text, encoding="utf-8")
+    write_document(file, text)
     return Report(heading=f"definitions in {file}", data={"file": str(file)})
 
 

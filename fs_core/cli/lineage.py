@@ -11,7 +11,7 @@ import click
 
 from fs_core.cli.arguments import FILE
 from fs_core.cli.group import cli
-from fs_core.cli.output import Report
+from fs_core.cli.output import Report, write_document
 from fs_core.cli.session import in_store
 from fs_core.errors import DataError
 from fs_core.store import FeatureStore
@@ -105,7 +105,7 @@ def export_manifest(store: FeatureStore, file: Path | None) -> Report:
     text = json.dumps(document, indent=2, ensure_ascii=False)
     if file is None:
         return Report(text=text, data=document)
-    file.write_text(text + "\n", encoding="utf-8")
+    write_document(file, text + "\n")
     told = {"nodes": len(document["nodes"]), "edges": len(document["edges"]), "file": str(file)}
     return Report(heading=f"{told['nodes']:,} nodes and {told['edges']:,} edges in {file}", data=told)
 

@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
+
+from fs_core.errors import ConfigurationError
 
 _MANY = 200  # rows
 _PIPE_WIDTH = 100_000  # a program that reads lines wants them whole
@@ -69,6 +72,18 @@ class Report:
             console.print(table)
         for note in self.notes:
             console.print(Text(note))
+
+
+def write_document(file: Path, text: str) -> None:
+    """Write what a person asked to have in a file.
+
+    Raises:
+        ConfigurationError: the file can't be written.
+    """
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"can't write {str(file)!r}: {error.strerror or error}. Name another file.") from error
 
 
 def _aligned(rows: Sequence[Mapping[str, Any]]) -> str:

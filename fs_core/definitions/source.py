@@ -45,6 +45,7 @@ class Source(Definition):
         if not isinstance(self.path, str | os.PathLike) or not str(self.path):
             raise DefinitionError(f"{what} needs a path, such as path='data/orders.parquet'.")
         path = os.fspath(self.path)
+        _refuse_password(path, what)
         freeze(self, path=path, format=_format(path, self.format, what))
 
     def content(self) -> dict[str, Any]:
@@ -70,6 +71,19 @@ class SQL:
         if not isinstance(self.query, str) or not self.query.strip():
             raise DefinitionError("SQL needs a query, such as SQL('SELECT ... FROM orders').")
         freeze(self, query=self.query.strip())
+
+
+def _refuse_password(path: str, what: str) -> None:
+    """A path is written to the registry, exports and catalogues, where no password may be."""
+    if "://" not in path:
+        return
+    from fs_core.configuration import has_password
+
+    if has_password(path):
+        raise DefinitionError(
+            f"{what}: its path is a URL with a password, which would be written down with the definition. Leave the "
+            "password out."
+        )
 
 
 def _format(path: str, declared: str | None, what: str) -> str:

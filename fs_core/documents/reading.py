@@ -108,8 +108,18 @@ def _entry(node: Any, loader: Any, file: str) -> _Entry:
         lines[key.value], parts[key.value] = line, value
         if value.id == "mapping" and key.value in ("keys", "tags"):
             _entry(value, loader, file)  # for its names, which YAML itself would let stand twice
-    values = {key.value: loader.construct_object(value, deep=True) for key, value in node.value}
+    values = {key.value: _value(value, key, loader, file) for key, value in node.value}
     return _Entry(file, node.start_mark.line + 1, values, lines, {"": loader, **parts})
+
+
+def _value(node: Any, key: Any, loader: Any, file: str) -> Any:
+    try:
+        return loader.construct_object(node, deep=True)
+    except (ValueError, OverflowError) as error:  # it looks like a date, say, and is none
+        what = repr(node.value) if isinstance(node.value, str) else "something in it"
+        raise DefinitionError(
+            f"{file}:{key.start_mark.line + 1}: {key.value}: {what} can't be read: {error}. Put text in quotes."
+        ) from error
 
 
 def _kind(entry: _Entry) -> str:
@@ -237,7 +247,7 @@ def _check_dependencies(entry: _Entry, tables: Tables) -> None:
     said = {str(name).partition(":")[0] for name in entry.values["dependencies"]}
     sql = entry.values.get("transformation_code")
     read = set() if sql is None else set(tables(sql))
-    if said != read:
+    if {name.lower() for name in said} != {name.lower() for name in read}:  # SQL tells no cases apart
         raise entry.error(
             f"dependencies are {', '.join(sorted(said)) or 'none'}, but the SQL reads "
             f"{', '.join(sorted(read)) or 'none'}. Leave the entry out, or mend it.",

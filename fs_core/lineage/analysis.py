@@ -9,7 +9,7 @@ from fs_core.lineage import nodes
 from fs_core.lineage.sql.flow import SOME, Flow, Origin
 from fs_core.registry.records import Analysis, Edge
 
-RULES = 1
+RULES = 2
 """The edition of the rules below; a greater one makes every view be looked at again."""
 
 Columns = Callable[[str], Sequence[str] | None]

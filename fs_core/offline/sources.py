@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,13 @@ def referenced_tables(sql: str) -> set[str]:
     tables: set[str] = set()
     _walk(tree, frozenset(), tables)
     return tables
+
+
+def named(table: str, sources: Collection[str]) -> str | None:
+    """Return the name of the source that SQL means by a table's; SQL doesn't tell upper from lower case."""
+    if table in sources:
+        return table
+    return next((name for name in sources if name.lower() == table.lower()), None)
 
 
 def _walk(node: Any, own: frozenset[str], tables: set[str]) -> None:
@@ -123,14 +130,24 @@ def _relation(
         return _file_relation(connection, view, sources.get(view.source.name, view.source), directory)
     if not isinstance(view.source, SQL):
         raise SourceError(f"view {view.name!r} has no source to run. Write or push its rows, or declare a source.")
-    for name in sorted(_tables(view, view.source)):
-        source = _named(name, sources)
-        if source is None:
-            raise SourceError(f"view {view.name!r} reads {name!r}, no registered source.{did_you_mean(name, sources)}")
-        connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS SELECT * FROM {_reader(source, directory)}")
+    for source in _sources_read(view, view.source, sources):
+        connection.execute(f"CREATE TEMP VIEW {quoted(source.name)} AS SELECT * FROM {_reader(source, directory)}")
     # As a view's body, a query may end in a semicolon and a comment; some releases of sql() take neither.
     connection.execute(f"CREATE TEMP VIEW {_QUERY} AS {view.source.query}")
     return connection.table(_QUERY)
+
+
+def _sources_read(view: FeatureView, sql: SQL, sources: Mapping[str, Source]) -> Iterable[Source]:
+    """Return the sources that a query reads, each once however its name is spelled."""
+    read: dict[str, Source] = {}
+    for table in sorted(_tables(view, sql)):
+        name = named(table, sources)
+        if name is None:
+            raise SourceError(
+                f"view {view.name!r} reads {table!r}, no registered source.{did_you_mean(table, sources)}"
+            )
+        read[name] = sources[name]
+    return read.values()
 
 
 def _tables(view: FeatureView, sql: SQL) -> set[str]:
@@ -138,11 +155,6 @@ def _tables(view: FeatureView, sql: SQL) -> set[str]:
         return referenced_tables(sql.query)
     except SourceError as error:
         raise SourceError(f"view {view.name!r}: {error}") from error
-
-
-def _named(name: str, sources: Mapping[str, Source]) -> Source | None:
-    """Return the source SQL means by a name; SQL doesn't tell upper from lower case."""
-    return sources.get(name) or next((s for known, s in sources.items() if known.lower() == name.lower()), None)
 
 
 def _file_relation(

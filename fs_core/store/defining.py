@@ -54,13 +54,14 @@ class Defining(Parts):
         if not queries:
             return
         from fs_core.errors import did_you_mean
-        from fs_core.offline.sources import referenced_tables
+        from fs_core.offline.sources import named, referenced_tables
 
         known = {r.definition.name for r in self.registry.listing("source")}
         known |= {d.name for d in definitions if isinstance(d, Source)}
         for view in queries:
             assert isinstance(view.source, SQL)
-            for table in sorted(referenced_tables(view.source.query) - known):
+            unknown = [t for t in sorted(referenced_tables(view.source.query)) if named(t, known) is None]
+            for table in unknown:
                 raise UnknownReferenceError(
                     f"view {view.ref!r}: its SQL reads {table!r}, which is no registered source. "
                     f"Apply a Source({table!r}, path=...) with it.{did_you_mean(table, known)}"

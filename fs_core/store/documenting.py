@@ -21,8 +21,11 @@ class Documenting(Defining):
 
         Args:
             refs: which, with all that they need (a service its views, a view its entities and sources); none
-                means everything.
-            every_version: older versions too, where no reference is given.
+                means everything current and what that needs, as far as a service's references still mean
+                something.
+            every_version: every version, where no reference is given.
+
+        Aliases aren't exported: a service that names one can be applied only where that alias is set.
 
         Raises:
             UnknownReferenceError: there is no such definition.
@@ -35,7 +38,8 @@ class Documenting(Defining):
             chosen = {(d.kind, d.ref) for ref in refs for d in self._with_needs(_parsed(ref))}
             listed = [r for r in listed if (r.definition.kind, r.definition.ref) in chosen]
         elif not every_version:
-            listed = [r for r in listed if r.current]
+            chosen = {(d.kind, d.ref) for r in listed if r.current for d in self._closed(r.definition)}
+            listed = [r for r in listed if (r.definition.kind, r.definition.ref) in chosen]
         created = {r.definition: r.created_at for r in listed}
         return write(created, referenced_tables, created)
 
@@ -67,19 +71,43 @@ class Documenting(Defining):
 
     def _with_needs(self, reference: Reference) -> Iterator[Definition]:
         """Yield what a reference means and what that can't be registered without."""
+        yield from self._closed(self.registry.anything(reference.name, reference.selector), whole=True)
+
+    def _closed(self, found: Definition, *, whole: bool = False) -> Iterator[Definition]:
+        """Yield a definition and what it needs; unless `whole`, without what a service names and isn't there."""
+        yield found
+        if isinstance(found, FeatureView):
+            yield from self._origins(found)
+        if isinstance(found, FeatureService):
+            for text in found.features:
+                try:
+                    yield from self._with_needs(_parsed(text))
+                except UnknownReferenceError:
+                    if whole:
+                        raise
+
+    def _origins(self, view: FeatureView) -> Iterator[Definition]:
+        """Yield a view's entities and sources."""
         from fs_core.definitions import SQL
         from fs_core.offline.sources import referenced_tables
 
-        found = self.registry.anything(reference.name, reference.selector)
-        yield found
-        if isinstance(found, FeatureService):
-            for text in found.features:
-                yield from self._with_needs(_parsed(text))
-        if isinstance(found, FeatureView):
-            yield from (self._registered_entity(entity) for entity in found.entities)
-            tables = referenced_tables(found.source.query) if isinstance(found.source, SQL) else set()
-            names = {found.source.name} if isinstance(found.source, Source) else tables
-            yield from (self.registry.source(name) for name in sorted(names))
+        yield from (self._registered_entity(entity) for entity in view.entities)
+        if isinstance(view.source, Source):
+            yield self.registry.source(view.source.name)
+        if isinstance(view.source, SQL):
+            yield from map(self._source_read, sorted(referenced_tables(view.source.query)))
+
+    def _source_read(self, table: str) -> Source:
+        """Return the source that a query means by a table."""
+        from fs_core.offline.sources import named
+
+        try:
+            return self.registry.source(table)
+        except UnknownReferenceError:
+            name = named(table, {r.name for r in self.registry.summaries("source")})
+            if name is None:
+                raise
+            return self.registry.source(name)
 
 
 def _parsed(ref: str) -> Reference:

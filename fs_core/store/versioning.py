@@ -105,7 +105,7 @@ class Versioning(Parts):
         return [alias for alias in self.registry.aliases() if name in (None, alias.name)]
 
     def retire(self, ref: str, *, undo: bool = False) -> Retired:
-        """Retire a version: no longer served or materialized unless named, readable for old training sets for ever.
+        """Retire a version: not served; materialized only if named; readable for old training sets for ever.
 
         What still uses it is in the result and in the log.
 

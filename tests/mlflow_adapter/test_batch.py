@@ -116,3 +116,22 @@ def test_a_frame_of_predictions_gives_a_column_for_each(
     found = fs_mlflow.score_batch(info.model_uri, market.spine(), store=store, batch_size=30)
     assert found.column_names[-2:] == ["prediction_low", "prediction_high"]
     assert found["prediction_low"].to_pylist() == list(market.spine()["basket"])
+
+
+def test_a_spine_without_times_is_named_where_it_brings_every_feature(
+    tracking: Path, learned: TrainingSet, store: FeatureStore
+) -> None:
+    """The time is asked for though nothing is left to look up."""
+    info = fs_mlflow.log_model(
+        str(Path(__file__).with_name("several.py")),
+        name="overridden",
+        training_set=learned,
+        inputs=["basket", "orders"],
+        overrides=["orders"],
+        flavor="pyfunc",
+        pip_requirements=["pandas"],
+    )
+    spine = pa.table(market.spine()).append_column("orders", pa.array([3] * 80, pa.int32()))
+    assert fs_mlflow.score_batch(info.model_uri, spine, store=store).num_rows == 80
+    with pytest.raises(SchemaError, match="the spine has no column 'event_timestamp'"):
+        fs_mlflow.score_batch(info.model_uri, spine.drop_columns(["event_timestamp"]), store=store)

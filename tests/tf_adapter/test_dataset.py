@@ -214,7 +214,8 @@ def test_what_is_wrong_is_named() -> None:
         (SchemaError, r"names no label. Pass label='\.\.\.', or label=False", numbered(4, label=False), {}),
         (SchemaError, "no column 'z'. Did you mean 'y'|no column 'z'", training, {"label": "z"}),
         (SchemaError, "the label 'text' is string, which is no number", training, {"label": "text", "features": EVERY}),
-        (DefinitionError, "'number' is the label", training, {"label": "number"}),
+        (DefinitionError, "'number' is the label", training, {"label": "number", "features": ["number", "half"]}),
+        (DefinitionError, "'number' is the label", training, {"label": "number", "encoding": numbers}),
         (SchemaError, "no column 'numbr'. Did you mean 'number'", training, {"features": ["numbr"]}),
         (DefinitionError, "names 'half' twice", training, {"features": ["half", "half"]}),
         (DefinitionError, "no feature", training, {"features": []}),
@@ -230,8 +231,27 @@ def test_what_is_wrong_is_named() -> None:
         (ConfigurationError, "layout='rows' is none", training, {"layout": "rows"}),
         (DataError, r"shard=\(3, 3\) is no part", training, {"shard": (3, 3)}),
         (DataError, "Pass the same seed", training, {"shard": (0, 3), "shuffle": True}),
+        (DataError, "seed=True is no seed", training, {"shuffle": True, "seed": True}),
         (DataError, "seed='x' is no seed", training, {"shuffle": True, "seed": "x"}),
     ]
     for error, message, rows, asked in cases:
         with pytest.raises(error, match=message):
             feature_dataset(rows, **asked)
+
+
+def test_a_feature_may_be_the_label() -> None:
+    """Where no features are named, one that was made the label is left out of them."""
+    training = numbered(4)
+    x, y = next(iter(feature_dataset(training, batch_size=4, label="number")))
+    assert set(x) == set(training.features) - {"number"}
+    assert y.numpy().tolist() == training.table["number"].to_pylist()
+
+
+def test_a_seed_may_be_numpys() -> None:
+    """NumPy's whole numbers decide the order as plain ones do."""
+
+    def order(seed: Any) -> list[int]:
+        dataset = feature_dataset(numbered(20), batch_size=20, shuffle=True, seed=seed, features=["number"])
+        return list(next(iter(dataset))[0]["number"].numpy())
+
+    assert order(np.uint64(5)) == order(5) != order(6)

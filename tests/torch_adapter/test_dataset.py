@@ -92,6 +92,16 @@ def test_an_encoding_is_used_as_it_was_fitted() -> None:
         FeatureDataset(past, encoding=encoding, dtype=torch.float16)
     with pytest.raises(ConfigurationError, match=r"features=\['y'\], but the encoding was fitted for \['w'\]"):
         FeatureDataset(past, encoding=encoding, features=["y"])
+    with pytest.raises(ConfigurationError, match=r"features=\['other'\], but the encoding was fitted for \['w'\]"):
+        FeatureDataset(past, encoding=encoding, features="other")
+
+
+def test_a_single_feature_may_be_a_text() -> None:
+    """One name means one feature, not its letters, with an encoding and without."""
+    assert FeatureDataset(numbered(3), features="a", label=False)[:].tolist() == [[0], [1], [2]]
+    past = training_set_of({"word": ["a", "b"]})
+    encoding = Encoding.fit(past)
+    assert FeatureDataset(past, encoding=encoding, features="word", label=False)[:].tolist() == [[1], [2]]
 
 
 def test_a_transform_sees_a_batch_of_features() -> None:

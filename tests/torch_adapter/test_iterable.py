@@ -292,6 +292,23 @@ def test_arguments_that_cant_be(arguments: Any, words: str) -> None:
         FeatureIterableDataset(**({"training_set": numbered(3), "batch_size": 2} | arguments))
 
 
+def test_numbers_may_be_numpys() -> None:
+    """NumPy's whole numbers give the same batches and a position of plain numbers."""
+    two, one = np.int64(2), np.uint8(1)
+    plain = FeatureIterableDataset(numbered(9), batch_size=2, shuffle=True, seed=1, rank=0, world_size=2)
+    other = FeatureIterableDataset(
+        numbered(9), batch_size=two, shuffle=True, seed=one, rank=np.int32(0), world_size=two
+    )
+    plain.set_epoch(1)
+    other.set_epoch(one)
+    assert rows_of(other) == rows_of(plain)
+    assert json.loads(json.dumps(other.state_dict())) == plain.state_dict()
+    assert rows_of(streamed(9, batch_size=two)) == list(range(9))
+    for wrong in (np.bool_(True), np.float64(2), np.int64(-2)):
+        with pytest.raises(ConfigurationError, match="batch_size="):
+            FeatureIterableDataset(numbered(9), batch_size=wrong)
+
+
 def test_states_that_mean_other_rows_are_refused() -> None:
     """A position under another seed, batch size, world or number of rows isn't a position here; nor is an epoch -1."""
     state = FeatureIterableDataset(numbered(9), batch_size=2).state_dict()

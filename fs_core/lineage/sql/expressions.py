@@ -11,7 +11,7 @@ from fs_core.lineage.sql.scope import Scope
 
 
 class ExpressionReader:
-    """Reads expressions; `QueryReader` adds the queries in them."""
+    """Reads expressions; `QueryReader` adds the stars and queries in them."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -25,8 +25,14 @@ class ExpressionReader:
         """See `QueryReader.query`."""
         raise NotImplementedError
 
+    def chosen(self, node: exp.Columns, scope: Scope) -> Flow:
+        """Return where the columns that `COLUMNS(...)` chooses come from."""
+        raise NotImplementedError
+
     def expression(self, node: exp.Expression, scope: Scope) -> Flow:
         """Return where the value of an expression comes from."""
+        if isinstance(node, exp.Columns):
+            return self.chosen(node, scope)
         if isinstance(node, exp.Column):
             return self._column(node, scope)
         if isinstance(node, exp.Query):

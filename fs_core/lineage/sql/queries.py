@@ -6,15 +6,14 @@ flow is then `SOME` column of each table it may come from.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
 
-from fs_core.lineage.sql.expressions import ExpressionReader
 from fs_core.lineage.sql.flow import NOTHING, Flow, Origin, Relation, united
 from fs_core.lineage.sql.scope import Scope
+from fs_core.lineage.sql.stars import StarReader, argument, star_of
 
 Schemas = Mapping[str, Sequence[str] | None]
 """The columns of each table, by name in lower case; None where they aren't known."""
@@ -22,7 +21,7 @@ Schemas = Mapping[str, Sequence[str] | None]
 _HIDDEN_JOINS = ("SEMI", "ANTI")  # their right side gives no column
 
 
-class QueryReader(ExpressionReader):
+class QueryReader(StarReader):
     """Reads one view's query.
 
     Args:
@@ -52,7 +51,7 @@ class QueryReader(ExpressionReader):
         if isinstance(node, exp.Values):
             return _values(node)
         if isinstance(node, exp.Table):
-            return self._stars(self._from(node, Scope(tables, outer)))
+            return self.stars(self._from(node, Scope(tables, outer)))
         if isinstance(node, exp.Subquery | exp.Paren):
             inner = self.query(node.this, tables, outer)
             return self._pivoted(node, inner)
@@ -142,8 +141,8 @@ class QueryReader(ExpressionReader):
         tables: list[str] = []
         anything: list[Flow] = []
         for number, item in enumerate(items):
-            if (star := _star(item)) is not None:
-                relation = self._expanded(star, item, scope)
+            relation = self.expanded(item, scope)
+            if relation is not None:
                 columns |= {name: flow for name, flow in relation.columns.items() if name not in columns}
                 tables += relation.open
                 anything += [] if relation.anything is None else [relation.anything]
@@ -155,48 +154,6 @@ class QueryReader(ExpressionReader):
             scope.aliases.setdefault(name, (flow, made_of))
         return Relation(columns, open=tuple(dict.fromkeys(tables)), anything=united(anything) if anything else None)
 
-    # --- * ---------------------------------------------------------------------------------------
-
-    def _expanded(self, star: exp.Expression, item: exp.Expression, scope: Scope) -> Relation:
-        """Return what `*`, `t.*`, `* EXCLUDE ... REPLACE ... RENAME ...` or `COLUMNS(...)` stands for."""
-        table = item.args.get("table") if isinstance(item, exp.Column) else None
-        if table is None:
-            whole = self._stars(scope)
-        else:
-            whole = scope.relations.get(table.name.lower()) or Relation(anything=NOTHING)
-        if isinstance(star, exp.Columns):
-            return self._chosen(star, whole)
-        dropped = {column.name.lower() for column in argument(star, "except", "except_") or []}
-        renamed = {e.this.name.lower(): e.alias.lower() for e in star.args.get("rename") or []}
-        columns = {renamed.get(name, name): flow for name, flow in whole.columns.items() if name not in dropped}
-        if whole.open:
-            columns |= {new: whole.column(old) or NOTHING for old, new in renamed.items() if new not in columns}
-        for e in star.args.get("replace") or []:
-            columns[e.alias.lower()] = self.expression(e.this, scope)
-        return replace(whole, columns=columns)
-
-    def _chosen(self, star: exp.Columns, whole: Relation) -> Relation:
-        pattern = star.this
-        if isinstance(pattern, exp.Star):
-            return whole
-        if not isinstance(pattern, exp.Literal) or whole.open:
-            self.note(f"which columns {star.sql('duckdb')} chooses can't be told")
-            return replace(whole, anything=whole.whole)
-        chosen = {n: f for n, f in whole.columns.items() if re.search(pattern.this, n, re.IGNORECASE)}
-        return replace(whole, columns=chosen)
-
-    def _stars(self, scope: Scope) -> Relation:
-        """Return every column of every relation of a scope, those of USING once."""
-        columns: dict[str, Flow] = {}
-        for relation in scope.relations.values():
-            columns |= {name: flow for name, flow in relation.columns.items() if name not in columns}
-        columns |= scope.merged
-        every = scope.relations.values()
-        opaque = [r.anything for r in every if r.anything is not None]
-        tables = tuple(dict.fromkeys(table for r in every for table in r.open))
-        rows = frozenset[Origin]().union(*(r.rows for r in every))
-        return Relation(columns, rows, tables, united(opaque) if opaque else None)
-
     # --- FROM, JOIN ------------------------------------------------------------------------------
 
     def _join(self, node: exp.Expression, scope: Scope, rows: set[Origin]) -> None:
@@ -204,10 +161,10 @@ class QueryReader(ExpressionReader):
             self._from(node, scope, rows)
             return
         before = dict(scope.relations)
-        left = self._stars(scope)
+        left = self.stars(scope)
         self._from(node.this, scope, rows)
         added = {name: r for name, r in scope.relations.items() if name not in before}
-        right = self._stars(Scope({}, relations=added))
+        right = self.stars(Scope({}, relations=added))
         names = [column.name.lower() for column in node.args.get("using") or []]
         if (node.args.get("method") or "").upper() == "NATURAL":
             names = self._natural(left, right)
@@ -271,25 +228,12 @@ class QueryReader(ExpressionReader):
         return Relation(rows=relation.rows, anything=relation.whole)
 
 
-def argument(node: exp.Expression, *names: str) -> exp.Expression | None:
-    """Return an argument whose name is a word of Python's, which releases of the parser spell differently."""
-    spelled = [spelling for name in names for spelling in (name, f"{name}_")]
-    return next((node.args[name] for name in spelled if node.args.get(name)), None)
-
-
-def _star(item: exp.Expression) -> exp.Expression | None:
-    """Return the star in `*`, `t.*` or `COLUMNS(...)`; None for any other column."""
-    if isinstance(item, exp.Star | exp.Columns):
-        return item
-    return item.this if isinstance(item, exp.Column) and isinstance(item.this, exp.Star) else None
-
-
 def _grouping(group: exp.Expression | None, node: exp.Select) -> list[exp.Expression]:
     """Return what a GROUP BY groups by; ALL means every column of the list that doesn't aggregate."""
     if group is None:
         return []
     if group.args.get("all"):
-        return [e.unalias() for e in node.expressions if _star(e) is None and not e.find(exp.AggFunc)]
+        return [e.unalias() for e in node.expressions if star_of(e) is None and not e.find(exp.AggFunc)]
     sets = [part for name in ("cube", "rollup", "grouping_sets") for part in group.args.get(name) or []]
     return [*group.expressions, *sets]
 

@@ -22,6 +22,7 @@ class Scope:
         aliases: what the SELECT list named so far: the flow, and the column names it was made of.
         windows: what WINDOW names.
         bound: the parameters of lambdas.
+        chosen: what `COLUMNS(...)` stands for, while an expression is read for each column that it chooses.
     """
 
     tables: Mapping[str, Relation]
@@ -31,6 +32,7 @@ class Scope:
     aliases: dict[str, tuple[Flow, frozenset[str]]] = field(default_factory=dict)
     windows: dict[str, exp.Expression] = field(default_factory=dict)
     bound: set[str] = field(default_factory=set)
+    chosen: Flow | None = None
 
     def column(self, parts: list[str]) -> Flow | None:
         """Return where `a`, `t.a`, `a.field` or `t.a.field` comes from; None if nobody can tell."""

@@ -154,3 +154,15 @@ def test_a_long_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert head.split() == ["kind", "name", "version", "digest", "registered", "description"]
     place = head.index("description")
     assert all(line[place:].startswith("Two lines [bold]") for line in lines)
+
+
+def test_files_that_can_not_be_read_or_written(fs: Fs) -> None:
+    """A missing folder and a file in another encoding are errors that name the file, not tracebacks."""
+    for words in (["export", "-o"], ["lineage", "export"]):
+        refused = fs(*words, "none/such.txt")
+        assert refused.exit_code == 1
+        assert "error: can't write 'none/such.txt': No such file or directory" in refused.stderr
+    Path("latin.yaml").write_bytes("source: caf\xe9".encode("latin-1"))
+    refused = fs("apply", "latin.yaml")
+    assert refused.exit_code == 1
+    assert "error: latin.yaml isn't UTF-8" in refused.stderr

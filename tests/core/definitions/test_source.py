@@ -57,6 +57,15 @@ def test_sources_that_are_refused(path: Any, options: dict[str, Any], message: s
     assert "source 'orders'" in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["https://u:SECRET@h/x.parquet", "https://u:SECRET@h/x", "s3://b/x.csv?token=SECRET"])
+def test_a_password_in_a_path_is_refused(path: str) -> None:
+    """A path is written down with the definition, so a URL with a password is refused, and the password not shown."""
+    with pytest.raises(DefinitionError, match="source 'orders': its path is a URL with a password") as caught:
+        Source("orders", path)
+    assert "SECRET" not in str(caught.value)
+    assert Source("orders", "https://u@h/x.parquet").path == "https://u@h/x.parquet"
+
+
 def test_a_moved_file_means_the_same() -> None:
     """Where the data lies is documentation: the digest stays, and the definition as a whole differs."""
     here, there = Source("orders", "here/orders.parquet"), Source("orders", "there/orders.parquet")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fs_core import SQL, Entity, FeatureService, FeatureStore, FeatureView, Field, Source
 from fs_core.definitions import Definition
 from fs_core.documents import read, write
-from fs_core.errors import DefinitionError, DocumentationError, VersionConflictError
+from fs_core.errors import DefinitionError, DocumentationError, UnknownReferenceError, VersionConflictError
 from fs_core.testing.histories import views
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -199,6 +199,37 @@ def test_an_export_brings_what_it_needs(store: FeatureStore, tmp_path: Path) -> 
     assert FeatureStore(tmp_path / "empty").to_yaml() == ""
 
 
+def test_sql_spells_a_source_as_it_likes(store: FeatureStore, tmp_path: Path) -> None:
+    """SQL tells no cases apart: a source is found under any spelling, once, when applied, backfilled and exported."""
+    (tmp_path / "one" / "orders.csv").write_text("user_id,seen,amount\n1,2024-01-01,2.5\n")
+    query = "SELECT a.user_id, a.seen AS event_timestamp, b.amount FROM ORDERS a JOIN Orders b USING (user_id)"
+    store.apply(dataclasses.replace(spending, name="loud", source=SQL(query)))
+    assert store.backfill("loud") == 1
+    text = store.to_yaml("loud")
+    assert [next(iter(d)) for d in yaml.safe_load_all(text)] == ["source", "entity", "feature_view"]
+    with FeatureStore(tmp_path / "two") as other:
+        assert len(other.apply_yaml(text.replace("- ORDERS", "- orders").replace("- Orders\n", "")).changed) == 3
+
+
+def test_an_export_brings_older_versions_that_are_used(store: FeatureStore, tmp_path: Path) -> None:
+    """By default older versions come along that current ones lean on; an alias that is gone stops nothing."""
+    newer = dataclasses.replace(user, version="3.0.0", keys={"user_id": "string"})
+    pinned = FeatureService("pinned", ["spending.amount:v2.0.0"])
+    store.apply(newer, pinned)
+    text = store.to_yaml()
+    with FeatureStore(tmp_path / "two") as other:
+        other.apply_yaml(text)
+        assert other.view("spending").entities == (user,)
+        assert other.view("spending").entities[0].description == user.description
+        assert other.registry.service("pinned") == pinned
+    store.alias("spending:v2.1.0", "prod")
+    store.apply(FeatureService("live", ["spending.amount@prod"]))
+    store.alias("spending", "prod", remove=True)
+    assert "feature_service: live" in store.to_yaml()
+    with pytest.raises(UnknownReferenceError, match="prod"):
+        store.to_yaml("live")
+
+
 def test_a_file_leans_on_what_is_registered(store: FeatureStore) -> None:
     """A file with one view alone takes its entity, in the version that fits, and its source from the registry."""
     (text,) = (t for t in store.to_yaml().split("---\n") if t.startswith("feature_view"))
@@ -259,6 +290,8 @@ def test_a_file_leans_on_what_is_registered(store: FeatureStore) -> None:
             "? [a]\n: b\npath: orders.csv",
             r"f\.yaml:6: an entry is named by a word, not by sequence",
         ),
+        ("ttl: 30d", "ttl: 2024-99-99", r"f\.yaml:28: ttl: '2024-99-99' can't be read: month.*quotes"),
+        ("minimum: 0", "minimum: 2024-02-30", r"f\.yaml:29: fields: something in it can't be read: day"),
         ("ttl: 30d", "ttl: &x [*x]", r"f\.yaml:28: that is no YAML .*recursive"),
     ],
 )

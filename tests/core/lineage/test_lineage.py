@@ -12,6 +12,7 @@ import pytest
 from fs_core import SQL, FeatureService, FeatureStore, FeatureView, Field, Source
 from fs_core.errors import DataError, DefinitionError, UnknownReferenceError
 from fs_core.lineage import Graph
+from fs_core.lineage.analysis import RULES
 from fs_core.registry import Registry
 from fs_core.training_set import TrainingSet
 from tests.core.lineage.conftest import SHOP, habits, orders, user, users, value, write_files
@@ -214,10 +215,10 @@ def test_views_of_an_older_registry_are_looked_at_when_asked(tmp_path: Path) -> 
         write_files(tmp_path)
         store.registry.apply(SHOP)
         with store.registry.graph() as reader:
-            assert len(reader.unanalysed(1)) == 4
+            assert len(reader.unanalysed(RULES)) == 4
         assert store.lineage.downstream("users.country").features == ["profile.country:v1.0.0", "value.country:v1.0.0"]
         with store.registry.graph() as reader:
-            assert reader.unanalysed(1) == []
+            assert reader.unanalysed(RULES) == []
 
 
 def test_a_registry_that_is_only_read_still_answers(tmp_path: Path) -> None:

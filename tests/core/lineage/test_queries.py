@@ -242,6 +242,35 @@ QUERIES = {
         {"order_id": ("orders.order_id", ""), "user_id": ("orders.user_id", "")},
         "",
     ),
+    "one of the columns by a pattern, renamed": Hard(
+        "SELECT user_id, COLUMNS('amou.*') AS f, f + 1 AS g FROM orders",
+        {"user_id": ("orders.user_id", ""), "f": ("orders.amount", ""), "g": ("orders.amount", "")},
+        "",
+    ),
+    "columns by names, handed to a function": Hard(
+        "SELECT greatest(*COLUMNS(['amount', 'Order_ID'])) AS f FROM orders",
+        {"f": ("orders.amount orders.order_id", "")},
+        "",
+    ),
+    "columns by a star, handed to a function": Hard(
+        "SELECT greatest(*COLUMNS(r.* EXCLUDE (seen))) AS f FROM returns r JOIN users ON true",
+        {"f": ("returns.order_id returns.user_id returns.amount", "")},
+        "",
+    ),
+    "an expression for each of the columns": Hard(
+        "SELECT max(COLUMNS(* EXCLUDE (status, seen))) FILTER (status = 'paid') + 1 FROM orders",
+        {
+            "order_id": ("orders.order_id", "orders.status"),
+            "user_id": ("orders.user_id", "orders.status"),
+            "amount": ("orders.amount", "orders.status"),
+        },
+        "",
+    ),
+    "columns in a condition and in a subquery": Hard(
+        "SELECT (SELECT max(COLUMNS('born')) FROM users) AS b FROM returns WHERE COLUMNS('_id$') > 0",
+        {"b": ("users.born", "")},
+        "returns.order_id returns.user_id",
+    ),
     "a query that begins with FROM": Hard("FROM users SELECT country", {"country": ("users.country", "")}, ""),
     # subqueries
     "a subquery in the list": Hard(
@@ -411,6 +440,45 @@ def test_what_cannot_be_told_is_said() -> None:
     found, notes = read("SELECT amount FROM orders JOIN users ON orders.user_id = users.user_id", {})
     assert found.columns["amount"].derives == {("orders", "*"), ("users", "*")}
     assert notes == ["amount may be a column of several tables, whose columns aren't known"]
+
+
+def test_columns_that_share_an_alias_are_numbered(database: duckdb.DuckDBPyConnection) -> None:
+    """Where several columns get one alias, a view tells them apart by numbers, and lineage does the same."""
+    sql = "SELECT COLUMNS('_id$') + 1 AS F FROM numbered"
+    found, _ = read(sql, {"numbered": SCHEMAS["orders"]})
+    database.execute("CREATE TEMP TABLE numbered(order_id INT, user_id INT, amount INT)")
+    database.execute(f"CREATE TEMP VIEW several AS {sql}")
+    assert [name.lower() for name in database.table("several").columns] == list(found.columns)
+    assert found.columns["f_1"].derives == {("numbered", "user_id")}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "greatest(*COLUMNS(lambda c: c LIKE 'a%')) AS f",
+        "greatest(*COLUMNS('[[:alpha:]]+')) AS f",
+        r"greatest(*COLUMNS('\pL')) AS f",
+        "COLUMNS(lambda c: c LIKE 'a%') AS f",
+        r"COLUMNS('(amount)') AS '\1_sum'",
+    ],
+)
+def test_a_choice_that_cannot_be_told(item: str) -> None:
+    """Columns chosen in a way that can't be told may be any; a note says so where even their number is unknown."""
+    found, notes = read(f"SELECT user_id, {item} FROM orders", SCHEMAS)
+    flow = found.column("f" if item.endswith("f") else "amount_sum")
+    assert flow is not None
+    assert ("orders", "amount") in flow.derives
+    assert bool(notes) == item.endswith("f")
+
+
+def test_a_choice_of_unknown_columns_is_noted() -> None:
+    """Where the table's columns aren't known, what a pattern or a star chooses is some of them; names tell."""
+    for choice in ("'amou.*'", "*"):
+        found, notes = read(f"SELECT greatest(*COLUMNS({choice})) AS f FROM orders", {})
+        assert found.columns["f"].derives == {("orders", "*")}
+        assert len(notes) == 1
+    found, notes = read("SELECT greatest(*COLUMNS(['amount'])) AS f FROM orders", {})
+    assert (found.columns["f"].derives, notes) == ({("orders", "amount")}, [])
 
 
 def test_a_star_of_an_unknown_table_stays_open() -> None:
