@@ -106,8 +106,7 @@ class Catalogue:
             return
         with self._making(view):
             for directory in [path for path in place.iterdir() if path.is_dir()]:
-                doomed = directory.rename(place / f"{_UNFINISHED}{uuid.uuid4().hex}")
-                shutil.rmtree(doomed)  # under a name by which no worker marks it as durable meanwhile
+                shutil.rmtree(_out_of_the_way(directory))
                 self._opened.pop(directory, None)
         with self._guard:
             self._remembered.clear()
@@ -159,7 +158,8 @@ class Catalogue:
             if boot() is None:
                 make_durable(unfinished)
             if whole.exists():
-                shutil.rmtree(whole)  # not trusted or of another format, or nothing would be missing
+                # Not trusted or of another format, or nothing would be missing.
+                shutil.rmtree(_out_of_the_way(whole), ignore_errors=True)
             unfinished.rename(whole)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -222,6 +222,11 @@ class Catalogue:
             while len(self._remembered) > _REMEMBERED:
                 self._remembered.popitem(last=False)
         return tuple(runs)
+
+
+def _out_of_the_way(directory: Path) -> Path:
+    """Give a run that is to go a name by which no worker marks it as durable meanwhile; return it."""
+    return directory.rename(directory.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}"))
 
 
 def _name(file: str) -> str:

@@ -85,16 +85,17 @@ class IndexEngine:
 
 def _search(view: FeatureView, runs: Sequence[Run], spine: pa.Table, columns: Sequence[str]) -> Found:
     keys, moments = spine.select(list(view.keys)), numbers(spine[TIME])
-    hits = [run.find(keys, moments) for run in runs]
-    which, best = _best(hits)
+    few = spine.num_rows <= _THREADLESS
+    spread = map if few or len(runs) == 1 else workers().map
+    which, best = _best(list(spread(lambda run: run.find(keys, moments), runs)))
+    shares = [np.flatnonzero(which == number) for number in range(len(runs))] if len(runs) > 1 else []
     wins = best.places != NOWHERE
     present = alive(view, wins, best.event_time, moments)
     places = best.places if present.all() else np.where(present, best.places, NOWHERE)
 
     def column(name: str) -> pa.ChunkedArray:
-        return gather(runs, which, places, name, view.features[name])
+        return gather(runs, shares, places, name, view.features[name])
 
-    few = spine.num_rows <= _THREADLESS
     found = map(column, columns) if few else workers().map(column, columns)
     return Found(pa.table(dict(zip(columns, found, strict=True))), best.event_time, wins, present)
 

@@ -241,29 +241,51 @@ def _damage_named(directory: Path) -> Iterator[None]:
         raise DamagedRunError(directory) from error
 
 
-def gather(runs: Sequence[Run], which: Places, places: Places, name: str, dtype: pa.DataType) -> pa.ChunkedArray:
+def gather(
+    runs: Sequence[Run], shares: Sequence[Places], places: Places, name: str, dtype: pa.DataType
+) -> pa.ChunkedArray:
     """Return a feature of rows that lie in several runs.
 
     Args:
         runs: the runs.
-        which: for each row, its run.
+        shares: for each run, which rows of the result lie in it, ascending; together all rows.
         places: for each row, its place there, `NOWHERE` for a null.
         name: the feature.
         dtype: its declared type.
     """
     if len(runs) == 1:
         return _taken(runs[0], name, places, dtype)
-    parts, rows = [], []
-    for number, run in enumerate(runs):
-        mine = np.flatnonzero(which == number)
-        if len(mine):
-            parts += _taken(run, name, places[mine], dtype).chunks
-            rows.append(mine)
-    if not rows:
+    columns = [run.column(name) for run in runs]
+    if pa.types.is_primitive(dtype) and dtype.bit_width >= 8 and all(_is_plain(column) for column in columns):
+        return pa.chunked_array([_scattered(columns, shares, places, dtype)])
+    filled = [(run, mine) for run, mine in zip(runs, shares, strict=True) if len(mine)]
+    if not filled:
         return pa.chunked_array([], dtype)
-    back = np.empty(len(which), np.int64)
-    back[np.concatenate(rows)] = np.arange(len(which))
+    parts = [chunk for run, mine in filled for chunk in _taken(run, name, places[mine], dtype).chunks]
+    back = np.empty(len(places), np.int64)
+    back[np.concatenate([mine for _, mine in filled])] = np.arange(len(places))
     return pa.chunked_array(parts, dtype).take(pa.array(back))
+
+
+def _is_plain(column: pa.ChunkedArray) -> bool:
+    """Tell whether a column is one piece of memory without nulls."""
+    return bool(column.num_chunks == 1 and column.null_count == 0)
+
+
+def _scattered(
+    columns: Sequence[pa.ChunkedArray], shares: Sequence[Places], places: Places, dtype: pa.DataType
+) -> pa.Array:
+    """Take numbers or times from each run straight to where they belong."""
+    kind = np.dtype(f"u{dtype.bit_width // 8}")
+    absent = places == NOWHERE
+    cells = np.zeros(len(places), kind)
+    for column, mine in zip(columns, shares, strict=True):
+        held = column.chunk(0)
+        values = np.frombuffer(held.buffers()[1], kind, len(held), held.offset * kind.itemsize)
+        mine = mine[~absent[mine]]
+        cells[mine] = values[places[mine]]
+    valid = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
+    return pa.Array.from_buffers(dtype, len(places), [valid, pa.py_buffer(cells)])
 
 
 def _taken(run: Run, name: str, places: Places, dtype: pa.DataType) -> pa.ChunkedArray:
