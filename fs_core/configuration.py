@@ -29,14 +29,14 @@ class Configuration:
         online: `sqlite` (in the directory) or a URL such as `redis://host:6379/0`.
         offline: `delta` (in the directory) or a plugin's URL.
         registry: `sqlite` (in the directory) or any SQLAlchemy URL.
-        deadline: how long an online read may take, such as `50ms`.
+        deadline: how long an online read may take, such as `50ms`; None for what `Budget.within` says.
     """
 
     directory: Path
     online: str
     offline: str
     registry: str
-    deadline: str = "50ms"
+    deadline: str | None = None
 
     def __repr__(self) -> str:
         places = {name: redact_url(url) for name, url in self.urls.items() if url != _DEFAULTS[name]}
@@ -75,7 +75,8 @@ def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Config
     loud = {name: said.get(name) or os.environ.get(f"FS_{name.upper()}") for name in _SETTINGS}
     settings |= {name: said for name, said in loud.items() if said}
     made = Configuration(path, **settings)
-    deadline_seconds(made.deadline)
+    if made.deadline is not None:
+        deadline_seconds(made.deadline)
     return made
 
 

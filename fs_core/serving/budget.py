@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from fs_core.errors import ConfigurationError
+
+Requests = Sequence[tuple[str, Sequence[bytes]]]
+"""Keys by view, as `OnlineStore.read` takes them."""
 
 Fallback = Literal["offline"] | None
 """What to do where the online store can't answer: raise, or read history."""
@@ -15,13 +19,19 @@ OnDeadline = Literal["error", "missing"]
 """What to do where it doesn't answer in time and no fallback is allowed: raise, or serve nulls whose status is
 `"unavailable"`."""
 
+DEADLINE = 0.05
+"""Seconds that a read may wait for the online store where nobody says otherwise."""
+_A_KEY = 50e-6  # ... or this for each key, if that is longer: a frame of a hundred thousand is no serving
+_FIRST = 1.0  # ... or this, for the first read of a process, which connects
+
 
 @dataclass(frozen=True)
 class Budget:
     """What one read may cost and what it does beyond that.
 
     Attributes:
-        seconds: how long to wait for the server at most, connecting and trying again included.
+        seconds: how long to wait for the server at most, connecting and trying again included; None where
+            nobody said.
         on_deadline: see `OnDeadline`.
         fallback: see `Fallback`.
         max_age: how many seconds ago a row may have been fetched; 0 for just now.
@@ -30,7 +40,7 @@ class Budget:
         ConfigurationError: one of them isn't understood.
     """
 
-    seconds: float
+    seconds: float | None
     on_deadline: OnDeadline = "error"
     fallback: Fallback = None
     max_age: float = 0.0
@@ -41,8 +51,20 @@ class Budget:
         if self.on_deadline not in ("error", "missing"):
             raise ConfigurationError(f"on_deadline={self.on_deadline!r} is not understood. Pass 'error' or 'missing'.")
 
+    def within(self, wanted: Requests, *, first: bool) -> float:
+        """Return how many seconds to wait: those said, else 50 ms, longer for many keys and for connecting.
 
-def budget(seconds: float, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
+        Args:
+            wanted: what is asked of the online store.
+            first: whether it has not answered in this process yet.
+        """
+        if self.seconds is not None:
+            return self.seconds
+        keys = sum(len(asked) for _, asked in wanted)
+        return max(DEADLINE, _A_KEY * keys, _FIRST if first else 0.0)
+
+
+def budget(seconds: float | None, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
     """Return a budget; the same for the same arguments."""
     try:
         return _kept(seconds, on_deadline, fallback, max_age)
@@ -51,5 +73,5 @@ def budget(seconds: float, on_deadline: OnDeadline, fallback: Fallback, max_age:
 
 
 @lru_cache(maxsize=256)
-def _kept(seconds: float, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
+def _kept(seconds: float | None, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
     return Budget(seconds, on_deadline, fallback, max_age)

@@ -15,7 +15,7 @@ from fs_core.online.cells import Flags
 from fs_core.online.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.serving.answers import STATUSES, UNAVAILABLE, OnlineAnswer
 from fs_core.serving.plan import ViewPlan
-from fs_core.times import from_micros
+from fs_core.times import EARLIEST, from_micros
 
 _PRESENT, _MISSING, _EXPIRED, _UNAVAILABLE = (
     np.uint8(STATUSES.index(status)) for status in (Status.PRESENT, Status.MISSING, Status.EXPIRED, UNAVAILABLE)
@@ -74,8 +74,9 @@ class Held:
 
     @property
     def latest(self) -> int:
-        """The latest availability of a row that is there, microseconds; 0 if none is."""
-        return max(self.rows.available_at.tolist(), default=0)
+        """The latest availability of a row that is there, microseconds; before all time if none is."""
+        known = self.rows.available_at
+        return max((known if self.rows.sound is None else known[self.rows.sound]).tolist(), default=EARLIEST)
 
     def problem(self, moment: int, now: int | None) -> OnlineStoreError | None:
         """Return why these rows don't answer for `moment`, or None if they do. `now` is None if moment is now."""

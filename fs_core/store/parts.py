@@ -52,6 +52,7 @@ class Parts:
             directory, online=online, offline=offline, registry=registry, deadline=deadline
         )
         self._clock = clock or Clock()
+        self._answered_in: int | None = None  # the process that has read online rows; a forked child connects anew
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
         self._caches: dict[int, Any] = {}
         _make(self._configuration.directory)
@@ -101,9 +102,10 @@ class Parts:
         return self.registry.view(reference.name, reference.selector)
 
     @cached_property
-    def _deadline(self) -> float:
-        """How long an online read may take unless the call says otherwise, seconds."""
-        return configuration.deadline_seconds(self._configuration.deadline)
+    def _deadline(self) -> float | None:
+        """How long an online read may take unless the call says otherwise, seconds; None where nobody said."""
+        said = self._configuration.deadline
+        return None if said is None else configuration.deadline_seconds(said)
 
     def select(self, features: Features, *, full_names: bool = False) -> Selection:
         """Resolve what a caller asks for; the last resolution is reused while the registry hasn't changed.
@@ -157,6 +159,7 @@ class Parts:
         for part in ("registry", "online"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
+        self._answered_in = None
 
     def __enter__(self) -> Self:
         return self

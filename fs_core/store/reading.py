@@ -15,6 +15,7 @@ from fs_core.times import Moment, micros, parse_duration
 
 if TYPE_CHECKING:
     from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead, RowCache
+    from fs_core.serving.budget import Requests
 
 
 class Reading(Parts):
@@ -57,10 +58,13 @@ class Reading(Parts):
         """
         budget = self._budget(deadline, on_deadline, fallback, max_age)
         read, store = self._read(features, full_names, entities, at, budget), self.online
+        wanted = read.wanted
         try:
-            read.take(store.read(read.wanted, within=budget.seconds))
+            read.take(store.read(wanted, within=self._within(wanted, budget)))
         except OnlineUnavailableError as error:
             read.fail(error)
+        else:
+            self._answered_in = os.getpid()
         return read.answer(self.offline if read.needs_history else None)
 
     async def get_online_features_async(
@@ -86,13 +90,17 @@ class Reading(Parts):
         if not self._is_planned(features, full_names):
             await asyncio.to_thread(self.select, features, full_names=full_names)
         read, store = self._read(features, full_names, entities, at, budget), self.online
+        wanted = read.wanted
+        within = self._within(wanted, budget)
         try:
             if isinstance(store, AwaitableReader):
-                read.take(await store.read_async(read.wanted, within=budget.seconds))
+                read.take(await store.read_async(wanted, within=within))
             else:
-                read.take(await asyncio.to_thread(store.read, read.wanted, within=budget.seconds))
+                read.take(await asyncio.to_thread(store.read, wanted, within=within))
         except OnlineUnavailableError as error:
             read.fail(error)
+        else:
+            self._answered_in = os.getpid()
         if not read.needs_history:
             return read.answer(None)
         return await asyncio.to_thread(lambda: read.answer(self.offline))
@@ -122,6 +130,9 @@ class Reading(Parts):
         seconds = self._deadline if deadline is None else deadline_seconds(deadline)
         oldest = 0.0 if max_age is None else parse_duration(max_age, "max_age").total_seconds()
         return budget(seconds, on_deadline, fallback, oldest)
+
+    def _within(self, wanted: Requests, budget: Budget) -> float:
+        return budget.within(wanted, first=self._answered_in != os.getpid())
 
     def _read(
         self, features: Features, full_names: bool, entities: Any, at: Moment | None, budget: Budget

@@ -115,6 +115,19 @@ class TestWhatPeersGetWrong:
         online.materialize()
         assert values(online, 1, 2) == [10, 21]
 
+    def test_the_time_before_1970_is_time(self, tmp_path: Path, clock: SetClock) -> None:
+        """Beside an entity that nobody knows, a row from before 1970 is neither too new nor expired."""
+        clock.moment = datetime(1969, 7, 20, tzinfo=UTC)
+        fields = [Field("x", "int64", "A number.")]
+        view = FeatureView("moon", entity=USER, fields=fields, ttl="1h", description="Seen from far away.")
+        with FeatureStore(tmp_path / "old", clock=clock) as store:
+            store.apply(view)
+            store.write("moon", {"user_id": [1], "event_timestamp": [clock.ago(minutes=1)], "x": [10]})
+            store.materialize()
+            found = store.get_online_features("moon", {"user_id": [1, 2]})
+        assert found.table["x"].to_pylist() == [10, None]
+        assert found.status == {"moon": ["present", "missing"]}
+
     def test_a_missing_entity_is_missing(self, online: FeatureStore, clock: SetClock) -> None:
         """Not a row of nulls dated 1970: a status says so, and a null inside a row is something else."""
         online.push("facts", {"user_id": [1, 2], "event_timestamp": [clock.moment, clock.ago(days=11)], "x": [None, 5]})

@@ -1,0 +1,54 @@
+"""How long a read waits where nobody says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core.serving import Budget
+
+
+def keys(count: int) -> list[tuple[str, list[bytes]]]:
+    """So many keys, of two views."""
+    return [("a", [b"k"] * (count // 2)), ("b", [b"k"] * (count - count // 2))]
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "seconds"),
+    [(1, False, 0.05), (1000, False, 0.05), (100_000, False, 5.0), (1, True, 1.0), (100_000, True, 5.0)],
+)
+def test_the_default_grows_with_the_work(count: int, first: bool, seconds: float) -> None:
+    """Fifty milliseconds, fifty microseconds a key, a second where a connection has to be made: the longest."""
+    assert Budget(None).within(keys(count), first=first) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_said_is_kept(first: bool) -> None:
+    """A deadline that somebody names is neither stretched for many keys nor for connecting."""
+    assert Budget(0.02).within(keys(100_000), first=first) == 0.02
+
+
+def test_the_first_read_is_the_one_that_connects(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the server has answered a process, serving's own deadline holds, until the store is closed."""
+    monkeypatch.delenv("FS_DEADLINE")
+    waited: list[float] = []
+    user = Entity("user", keys={"user": "int64"})
+    view = FeatureView("facts", entity=user, fields=[Field("x", "int64", "A number.")], description="Facts.")
+    with FeatureStore(tmp_path / "store", online=redis_url) as store:
+        store.apply(view)
+        read = type(store.online).read
+
+        def watched(self: object, requests: object, *, within: float | None = None) -> object:
+            waited.append(within or 0.0)
+            return read(self, requests, within=10.0)  # type: ignore[arg-type]  # as it came
+
+        monkeypatch.setattr(type(store.online), "read", watched)
+        for _ in range(2):
+            store.get_online_features("facts", {"user": [1]})
+        store.close()
+        store.get_online_features("facts", {"user": [1]})
+    assert waited == [1.0, 0.05, 1.0]
