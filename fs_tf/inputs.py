@@ -14,7 +14,7 @@ import tensorflow as tf
 from fs_core import Encoding, TrainingSet
 from fs_core.dtypes import plain_type
 from fs_core.encoding import BoundTable
-from fs_core.encoding.label import Label, LabelColumn, label_name
+from fs_core.encoding.label import Label, LabelColumn, label_name, refuse_as_feature
 from fs_core.encoding.moments import Moments
 from fs_core.encoding.raw import Array, Raw, Rows
 from fs_core.errors import ConfigurationError, DefinitionError, SchemaError
@@ -67,8 +67,7 @@ class Inputs:
             features = [name for name in training_set.features if name != y]
         names = _names(training_set, encoding, features)
         floats = encoding.dtype if encoding else _FLOAT32
-        if y in names:
-            raise DefinitionError(f"column {y!r} is the label. Leave it out of features.")
+        refuse_as_feature(y, names)
         types = {name: plain_type(training_set.table.schema.field(name).type) for name in names}
         encoded = encoding.features if encoding else [n for n in names if not LooseColumn.takes(types[n])]
         loose = tuple(LooseColumn(name, types[name], floats) for name in names if name not in encoded)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core import Encoding, TrainingSet
-from fs_core.encoding.label import Label, LabelColumn, label_name
+from fs_core.encoding.label import Label, LabelColumn, label_name, refuse_as_feature
 from fs_core.errors import ConfigurationError, FeatureStoreError, OfflineStoreError
 from fs_core.interchange import to_table
 from fs_core.selection import Features, require_columns
@@ -41,6 +41,7 @@ class RowSource(ABC):
     def __init__(self, table: pa.Table, encoding: Encoding, form: Form, label: str | None) -> None:
         self.encoding = encoding
         self._form = form.fits(encoding)
+        refuse_as_feature(label, encoding.features)
         self._label = None if label is None else LabelColumn.of(table, label, encoding.dtype)
         self._labels = None if self._label is None else self._label.bind(table)
 

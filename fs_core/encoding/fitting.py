@@ -14,6 +14,7 @@ import pyarrow as pa
 from fs_core.dtypes import is_supported, plain_type
 from fs_core.encoding.column import MASK, MICROS_A_DAY, ColumnEncoding, Fill
 from fs_core.encoding.encoding import Encoding
+from fs_core.encoding.label import refuse_as_feature
 from fs_core.encoding.vocabulary import Vocabulary
 from fs_core.errors import DefinitionError, SchemaError, ValidationError, did_you_mean
 from fs_core.selection import require_columns
@@ -175,8 +176,7 @@ def _feature_names(training_set: TrainingSet, features: Sequence[str] | None) ->
     if not names:
         raise DefinitionError("no feature to encode. Name some with features=[...].")
     require_columns(names, training_set.table.column_names, "the training set")
-    if training_set.label in names:
-        raise DefinitionError(f"column {training_set.label!r} is the label. Leave it out of features.")
+    refuse_as_feature(training_set.label, names)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DefinitionError(f"features names {twice!r} twice. Name it once.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from fs_core.dtypes import is_supported, plain_type
 from fs_core.encoding.column import ColumnEncoding
 from fs_core.encoding.raw import Array, Raw, Rows
-from fs_core.errors import SchemaError, ValidationError
+from fs_core.errors import DefinitionError, SchemaError, ValidationError
 from fs_core.selection import require_columns
 
 Label: TypeAlias = str | Literal[False] | None
@@ -30,6 +31,12 @@ def label_name(label: Label, named: str | None, what: str) -> str | None:
     if name is None:
         raise SchemaError(f"{what} names no label. Pass label='...', or label=False for features alone.")
     return name
+
+
+def refuse_as_feature(label: str | None, features: Container[str]) -> None:
+    """Raise `DefinitionError` if the label is among the features: a model would read what it should tell."""
+    if label is not None and label in features:
+        raise DefinitionError(f"column {label!r} is the label. Leave it out of features.")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fs_core import Encoding
-from fs_core.errors import ConfigurationError, SchemaError, ValidationError
+from fs_core.errors import ConfigurationError, DefinitionError, SchemaError, ValidationError
 from fs_torch import FeatureDataset
 from tests.core.encoding.drawing import training_set_of
 from tests.torch_adapter.numbers import numbered
@@ -133,6 +133,14 @@ def test_a_table_of_chunks_is_a_table() -> None:
     whole = FeatureDataset(numbered(10))[[9, 0, 5, 4]][0]
     chunked = pickle.loads(pickle.dumps(FeatureDataset(numbered(10, chunks=4))))
     assert torch.equal(chunked[[9, 0, 5, 4]][0], whole)
+
+
+def test_a_label_is_no_feature() -> None:
+    """An encoding that holds the label would show a model what it should tell."""
+    spine = training_set_of({"x": [1, 2], "y": [0, 1]})
+    encoding = Encoding.fit(spine, features=["x", "y"])
+    with pytest.raises(DefinitionError, match=r"'y' is the label\. Leave it out of features"):
+        FeatureDataset(spine, label="y", encoding=encoding)
 
 
 @pytest.mark.parametrize(
