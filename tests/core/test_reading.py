@@ -18,7 +18,7 @@ import pytest
 from fs_core import Entity, FeatureService, FeatureStore, FeatureView, Field
 from fs_core.errors import ConfigurationError, DeadlineExceededError, OnlineUnavailableError
 from fs_core.online.redis import RedisOnlineStore
-from fs_core.serving import FeatureVectors
+from fs_core.serving import Budget, FeatureVectors
 from tests.servers import free_port
 from tests.topologies import Node, cluster, cut_off, node
 
@@ -149,7 +149,7 @@ class TestDeadlines:
     ) -> None:
         """The call's own deadline wins, then the store's, then the environment's, then the directory's, then 50 ms."""
         monkeypatch.delenv("FS_DEADLINE")
-        assert FeatureStore(tmp_path / "a")._deadline == 0.05
+        assert Budget(FeatureStore(tmp_path / "a")._deadline).within([], first=False) == 0.05
         FeatureStore.create(tmp_path / "b", deadline="70ms").close()
         assert FeatureStore(tmp_path / "b")._deadline == 0.07
         monkeypatch.setenv("FS_DEADLINE", "80ms")
