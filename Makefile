@@ -33,6 +33,8 @@ test-wheel: .venv/.installed ## every test but the properties on the built wheel
 		> "$$(ls -d $(WHEEL)/.venv/lib/python*/site-packages)/dependencies.pth"
 	$(WHEEL)/.venv/bin/python -m pip install -q --disable-pip-version-check \
 		"$$(ls $(WHEEL)/*.whl)[$(EXTRAS)]" -r tests/requirements.txt -c tests/constraints.txt
+	# MLflow starts its server by uvicorn's script, which must be this environment's own.
+	$(WHEEL)/.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --ignore-installed uvicorn
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
 	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2 -m 'not hypothesis'
 

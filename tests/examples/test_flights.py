@@ -91,7 +91,8 @@ def test_an_altered_online_row_is_seen(raw: tuple[RawData, Path], store: Feature
     view = store.view("plane_history")
     forged: dict[str, object] = dict.fromkeys(history_schema(view).names)
     moment = datetime.now(UTC) - timedelta(seconds=1)
-    forged |= {"tailnum": flights["tailnum"][0].as_py(), EVENT_TIME: moment, AVAILABLE_AT: moment, SEQ: 2**40}
+    plane = next(name for name in flights["tailnum"].to_pylist() if name)
+    forged |= {"tailnum": plane, "last_arr_delay": 1234, EVENT_TIME: moment, AVAILABLE_AT: moment, SEQ: 2**40}
     try:
         send(view, store.online, pa.Table.from_pylist([forged], schema=history_schema(view)), now=0)
         assert compare(store, flights)[1] > 0
