@@ -1,25 +1,33 @@
-"""Filling an online store from history: rows a second, and the memory of the process that does it.
+"""Filling an empty online store from history, beside Feast: rows a second, and the memory of the process that does it.
 
-Run `make bench`, or `python -m tests.benchmarks.bench_materialize --rows 10000000`.
+Each run is of a process that does nothing else. On a server ours take turns with Feast's, which reads the same rows
+from one Parquet file and brings them to the same server; both must have brought the same numbers.
+Run `make bench`, or at the size of the bar: `python -m tests.benchmarks.bench_materialize --rows 10000000`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+import redis
 from rich.console import Console
 from rich.table import Table
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
+from tests.benchmarks.online.feast_process import FEAST, NAME, running_feast
 from tests.servers import available_servers, running_server
 
 VIEW = FeatureView(
@@ -28,29 +36,44 @@ VIEW = FeatureView(
     fields=[Field(f"f{i}", "float64", "A number.") for i in range(10)],
     description="Ten numbers of a user.",
 )
+BAR, STRETCH = 10, 20
 _A_WRITE = 1_000_000
+_CHECKED = 1_000  # users whose numbers are compared
 _YEAR = 365 * 86_400 * 10**6
 
 
-def fill(directory: Path, rows: int, entities: int) -> None:
-    """Write history: rows of random users at random moments of a year."""
+@dataclass(frozen=True)
+class Run:
+    """One filling: wall-clock seconds, rows sent, and the most megabytes that its process ever had."""
+
+    seconds: float
+    rows: float
+    peak: float
+
+
+def fill(directory: Path, file: Path, rows: int, entities: int) -> None:
+    """Write history, and the same to one file for Feast: rows of random users at random moments of a year."""
     rng, start = np.random.default_rng(7), int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 10**6)
-    with FeatureStore(directory) as store:
+    with FeatureStore(directory) as store, ExitStack() as closing:
         store.apply(VIEW)
+        written = None
         for done in range(0, rows, _A_WRITE):
             count = min(_A_WRITE, rows - done)
             times = pa.array(start + rng.integers(0, _YEAR, count), pa.timestamp("us", tz="UTC"))
             values = {name: rng.normal(size=count) for name in VIEW.features}
-            store.write(VIEW, {"user": rng.integers(0, entities, count), "event_timestamp": times, **values})
+            table = pa.table({"user": rng.integers(0, entities, count), "event_timestamp": times, **values})
+            store.write(VIEW, table)
+            written = written or closing.enter_context(pq.ParquetWriter(file, table.schema))
+            written.write_table(table)
 
 
 def materialize(directory: str, url: str) -> None:
-    """Materialize in this process, which does nothing else; print seconds, rows sent and peak megabytes."""
+    """Materialize in this process, which does nothing else; print the run."""
     with FeatureStore(directory, online=url) as store:
         start = time.perf_counter()
         (done,) = store.materialize(VIEW)
         seconds = time.perf_counter() - start
-        print(f"{seconds} {done.rows} {peak_megabytes()}")
+    print(json.dumps([seconds, done.rows, peak_megabytes()]))
 
 
 def peak_megabytes() -> float:
@@ -59,8 +82,33 @@ def peak_megabytes() -> float:
     return int(line.split()[1]) / 1024
 
 
+def ours(directory: Path, url: str) -> Run:
+    """Fill an online store, empty before, by a process of its own."""
+    if url.startswith("redis"):
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+    words = [sys.executable, "-m", "tests.benchmarks.bench_materialize", "--from", str(directory), url]
+    return Run(*json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout))
+
+
+def in_turns(directory: Path, file: Path, url: str, entities: int) -> tuple[list[Run], list[Run]]:
+    """Fill a server by us, by Feast and by us again; return our runs, and Feast's where it is installed."""
+    with running_feast(file, url) as feast:
+        mine = [ours(directory, url)]
+        if feast is None:
+            return mine, []
+        seconds, peak = feast.materialize()
+        mine += [ours(directory, url) for _ in range(2)]
+        users = np.random.default_rng(8).choice(entities, min(_CHECKED, entities), replace=False)
+        with FeatureStore(directory, online=url, deadline="5s") as store:
+            numbers = store.get_online_features(VIEW, {"user": users}).to_numpy()
+        if not np.array_equal(numbers, feast.values(users), equal_nan=True):
+            raise SystemExit(f"{NAME} brings other numbers online: no time is shown.")
+    return mine, [Run(seconds, mine[0].rows, peak)]
+
+
 def main() -> None:
-    """Fill history once, then an empty store of each kind from it, each in a process of its own."""
+    """Fill history once, then an empty store of each kind from it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--entities", type=int, default=100_000)
@@ -70,18 +118,27 @@ def main() -> None:
         materialize(*args.source)
         return
     title = f"Materialize {args.rows:,} history rows of {args.entities:,} users, 10 float64"
-    table = Table("", "seconds", "history rows/s", "online rows/s", "peak memory", title=title, title_justify="left")
+    columns = ("", "seconds", "history rows/s", "online rows/s", "peak memory", "times ours", "bar (stretch)")
+    table = Table(*columns, title=title, title_justify="left")
+
+    def add(name: str, runs: list[Run], *beside: str) -> None:
+        seconds, peak = statistics.median(run.seconds for run in runs), max(run.peak for run in runs)
+        rates = (f"{args.rows / seconds:,.0f}", f"{runs[0].rows / seconds:,.0f}")
+        table.add_row(name, f"{seconds:.2f}", *rates, f"{peak:,.0f} MiB", *beside)
+
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
-        fill(Path(folder), args.rows, args.entities)
-        urls = {"SQLite": "sqlite"}
-        urls |= {name: servers.enter_context(running_server(name)) for name in available_servers()}
-        for name, url in urls.items():
-            words = [sys.executable, "-m", "tests.benchmarks.bench_materialize", "--from", folder, url]
-            said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
-            seconds, sent, peak = map(float, said)
-            rates = (f"{args.rows / seconds:,.0f}", f"{sent / seconds:,.0f}")
-            table.add_row(name, f"{seconds:.2f}", *rates, f"{peak:,.0f} MiB")
-    Console().print(table)
+        directory, file = Path(folder, "store"), Path(folder, "history.parquet")
+        fill(directory, file, args.rows, args.entities)
+        add("SQLite", [ours(directory, "sqlite")])
+        for name in available_servers():
+            mine, theirs = in_turns(directory, file, servers.enter_context(running_server(name)), args.entities)
+            add(name, mine)
+            for run in theirs:
+                multiple = run.seconds / statistics.median(run.seconds for run in mine)
+                add(f"{name}, {NAME}", theirs, f"{multiple:.1f}", f">= {BAR} ({STRETCH})")
+    Console(width=120).print(table)
+    if not FEAST.exists():
+        print("Feast isn't installed: make .venv-feast/.installed")
 
 
 if __name__ == "__main__":
