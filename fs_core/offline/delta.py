@@ -30,7 +30,7 @@ from fs_core.offline.delta_log import DeltaLog
 from fs_core.offline.last_write import LastWrite, last_write
 from fs_core.offline.layout import MONTH, as_declared, lay_out
 from fs_core.offline.leftovers import remove_leftovers
-from fs_core.offline.winners import candidates_sql, find_winners, only_of, rows_sql, stream_winners
+from fs_core.offline.winners import Candidates, choose, find_winners, rows_sql, stream_winners
 from fs_core.times import MICROSECONDS
 
 _COMMIT_SECONDS = 60.0  # how long an append tries again after other writers won the race
@@ -129,21 +129,19 @@ class DeltaOfflineStore:
         files = self._files(view, state)
         old = set(self._files_if_kept(view, since.snapshot)) if since else set()
         new, seen = [f for f in files if f not in old], [f for f in files if f in old]
-        candidates = candidates_sql(view, new, seen, since=since.until if since else None, until=until)
-        if candidates is None:
+        if not files:
             return Winners(pa.RecordBatchReader.from_batches(history_schema(view), []), 0, Watermark(state, until))
         with _as_store_error(view, "can't read its history"):
             connection = connect()
-            candidates = only_of(connection, view, candidates, entities)
-            total = find_winners(connection, view, candidates, after, recent)
-        rows = self._streamed(view, connection, candidates)
+            every = Candidates(view, new, seen, since=since.until if since else None, until=until)
+            candidates = choose(connection, every, entities)
+            total = find_winners(connection, candidates, after, recent)
+        rows = self._streamed(connection, candidates)
         return Winners(pa.RecordBatchReader.from_batches(history_schema(view), rows), total, Watermark(state, until))
 
-    def _streamed(
-        self, view: FeatureView, connection: duckdb.DuckDBPyConnection, candidates: str
-    ) -> Iterator[pa.RecordBatch]:
-        with _as_store_error(view, "can't read its history"), connection:
-            yield from stream_winners(connection, view, candidates)
+    def _streamed(self, connection: duckdb.DuckDBPyConnection, candidates: Candidates) -> Iterator[pa.RecordBatch]:
+        with _as_store_error(candidates.view, "can't read its history"), connection:
+            yield from stream_winners(connection, candidates)
 
     def compact(self, view: FeatureView) -> Snapshot:
         """See `OfflineStore.compact`. Files of earlier states stay; those that no state ever had are removed."""

@@ -49,6 +49,16 @@ def prune(files: Sequence[str], times: pa.ChunkedArray) -> list[str]:
     return [f for f in files if _month(f) <= month]
 
 
+def by_recency(files: Sequence[str]) -> list[list[str]]:
+    """Return files in groups of ever earlier event times: of the last month, of two before, of four before those."""
+    months = sorted(set(map(_month, files)), reverse=True)
+    group_of = {month: (place + 1).bit_length() - 1 for place, month in enumerate(months)}
+    groups: list[list[str]] = [[] for _ in range(len(months).bit_length())]
+    for file in files:
+        groups[group_of[_month(file)]].append(file)
+    return groups
+
+
 def _month(file: str) -> str:
     match = _MONTH_OF.search(file)
     return match[1] if match else ""
