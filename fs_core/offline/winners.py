@@ -16,6 +16,7 @@ from fs_core.offline.layout import as_declared, by_recency
 
 BATCH_ROWS = 10_000
 """Rows of a batch: what a reader holds in memory at a time."""
+_FEW = 0.1  # of the known entities: as long as no more were unknown, looking for those first saves time
 
 
 @dataclass(frozen=True)
@@ -104,19 +105,24 @@ def _find_latest(connection: duckdb.DuckDBPyConnection, candidates: Candidates) 
     """Add the seq of each entity's winner to the table `fs_found`.
 
     The first part with candidates of an entity holds its winner. So of earlier months mostly the keys are
-    read, to see that every one of them is known.
+    read, to see that every one of them is known; no longer so where many weren't.
     """
-    keys = _keys(candidates.view)
-    for place, part in enumerate(candidates.parts()):
-        rows = part.rows()
-        if place:
-            unknown = f"SELECT DISTINCT {keys} FROM ({part.keys()}) ANTI JOIN fs_latest USING ({keys})"
+    view, keys, look = candidates.view, _keys(candidates.view), True
+    first, *earlier = candidates.parts()
+    latest = f"SELECT {keys}, __s, 0 AS __part FROM ({_winners_sql(view, first.rows())})"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE fs_latest AS {latest}")
+    for place, part in enumerate(earlier, start=1):
+        left = f"ANTI JOIN fs_latest USING ({keys})"
+        if look:
+            unknown = f"SELECT DISTINCT {keys} FROM ({part.keys()}) {left}"
             connection.execute(f"CREATE OR REPLACE TEMP TABLE fs_unknown AS {unknown}")
-            if not _count(connection, "fs_unknown"):
+            unknowns = _count(connection, "fs_unknown")
+            if not unknowns:
                 continue
-            rows = f"SELECT * FROM ({rows}) SEMI JOIN fs_unknown USING ({keys})"
-        into = "INSERT INTO fs_latest" if place else "CREATE OR REPLACE TEMP TABLE fs_latest AS"
-        connection.execute(f"{into} SELECT {keys}, __s, {place} AS __part FROM ({_winners_sql(candidates.view, rows)})")
+            left = f"SEMI JOIN fs_unknown USING ({keys})"
+            look = unknowns < _FEW * _count(connection, "fs_latest")
+        rows = f"SELECT * FROM ({part.rows()}) {left}"
+        connection.execute(f"INSERT INTO fs_latest SELECT {keys}, __s, {place} FROM ({_winners_sql(view, rows)})")
     connection.execute("INSERT INTO fs_found SELECT __s, __part FROM fs_latest")
 
 

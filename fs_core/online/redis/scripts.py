@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib import resources
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from fs_core.online.redis.driver import driver
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 Call = tuple[Sequence[bytes], Sequence[Any]]
 """A call's keys, which share a slot, and its other arguments."""
 
+_AT_ONCE = 2
 _TRIES = 4
 _PAUSE_SECONDS = 0.05  # while a cluster changes; doubled each time
 
@@ -39,7 +43,24 @@ def run(client: redis.Redis, name: str, calls: Iterable[Call]) -> int:
     if is_cluster(client):
         return _run_on_nodes(client, name, list(calls))
     script = client.register_script(source(name))
-    return sum(int(script(keys=keys, args=args, client=client)) for keys, args in calls)
+
+    def call(one: Call) -> int:
+        return int(script(keys=one[0], args=one[1], client=client))
+
+    calls = iter(calls)
+    few = list(islice(calls, _AT_ONCE))
+    return sum(map(call, few)) if len(few) < _AT_ONCE else _run_ahead(call, chain(few, calls))
+
+
+def _run_ahead(call: Callable[[Call], int], calls: Iterable[Call]) -> int:
+    """Make calls, the next one packed and sent while the server works on one."""
+    total, under_way = 0, deque[Future[int]]()
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fs-online-call") as threads:
+        for one in calls:
+            if len(under_way) == _AT_ONCE:
+                total += under_way.popleft().result()
+            under_way.append(threads.submit(call, one))
+        return total + sum(future.result() for future in under_way)
 
 
 def is_cluster(client: Any) -> bool:
