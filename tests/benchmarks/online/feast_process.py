@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from tests.benchmarks.asof.peers import FEAST
+from tests.benchmarks.online.views import Numbers
 
 NAME = "Feast 0.67"
+WAYS = "to_dict", "to_arrow"
+"""The ways of handing out what it read that `Feast.read` times."""
 _DATABASE = 1  # of the server; ours is 0
-
-Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class Feast:
         answer = self._ask("materialize")
         return answer["seconds"], answer["peak"]
 
-    def read(self, users: Sequence[int], runs: int) -> dict[str, list[float]]:
+    def read(self, users: Numbers, runs: int) -> dict[str, list[float]]:
         """Read users some times over; return each way's seconds."""
-        found: dict[str, list[float]] = self._ask("read", users=list(map(int, users)), runs=runs)
+        found: dict[str, list[float]] = self._ask("read", users=users.tolist(), runs=runs)
         return found
 
-    def values(self, users: Sequence[int]) -> Numbers:
+    def values(self, users: Numbers) -> Numbers:
         """Return the numbers of some users, [users, features]."""
         out = self.folder / "values.npy"
-        self._ask("values", users=list(map(int, users)), out=str(out))
+        self._ask("values", users=users.tolist(), out=str(out))
         given: Numbers = np.load(out)
         return given
 
