@@ -3,7 +3,8 @@
 Requests arrive at random at a fixed rate, whether or not the ones before are answered (an open loop), and
 a request's latency counts from its arrival: waiting for a thread is part of it. Keys are drawn uniformly,
 and by Zipf's law over all entities, never from a few hot ones. A run at full speed finds the rate that the
-machine sustains; the others ask for fractions of it.
+machine sustains; the others ask for fractions of it. A request that isn't answered within the store's deadline
+has failed; it is counted, and so is the time until it gave up.
 
 Run `make loadtest`, or `python -m tests.benchmarks.loadtest`. Everything stays on the loopback device.
 """
@@ -13,10 +14,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core.errors import OnlineUnavailableError
 from tests.servers import available_servers, running_server
 
 VIEW = FeatureView(
@@ -40,6 +42,7 @@ _QUANTILES = (50, 99, 99.9)
 _WARM_UP = 0.5  # seconds at the beginning of a run that don't count
 
 Numbers = np.ndarray[Any, Any]
+Draw = Callable[[np.random.Generator], Numbers]
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,30 @@ class Crew:
         return self.processes * self.threads
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What came of the requests of one run.
+
+    Attributes:
+        load: what was asked.
+        latencies: seconds from arrival to answer or failure, of each request after the warm-up.
+        failed: how many of them failed.
+        rate: requests answered a second, until the last one was.
+    """
+
+    load: Load
+    latencies: Numbers
+    failed: int
+    rate: float
+
+    @classmethod
+    def of(cls, load: Load, requests: Numbers) -> Seen:
+        """Sum up requests: arrival, latency and whether it failed."""
+        arrival, latency, failed = requests[requests[:, 0] >= _WARM_UP].T
+        seconds = max(load.seconds, (arrival + latency).max()) - _WARM_UP
+        return cls(load, latency, int(failed.sum()), (len(failed) - failed.sum()) / seconds)
+
+
 def fill(store: FeatureStore, entities: int) -> float:
     """Write a row for each user and bring it online; return seconds of the materialization."""
     store.apply(VIEW)
@@ -89,84 +116,89 @@ def fill(store: FeatureStore, entities: int) -> float:
     return store.materialize(VIEW)[0].seconds
 
 
-def drawing(load: Load, rng: np.random.Generator) -> Callable[[], Numbers]:
+def drawing(load: Load) -> Draw:
     """Return what draws the users of one request."""
     if load.keys == "uniform":
-        return lambda: rng.integers(0, load.entities, load.batch)
+        return lambda rng: rng.integers(0, load.entities, load.batch)
     ranks = np.arange(1, load.entities + 1, dtype=np.float64) ** -load.skew
     edges = np.cumsum(ranks / ranks.sum())
     users = np.random.default_rng(7).permutation(load.entities)  # popular users lie anywhere
-    return lambda: users[np.minimum(np.searchsorted(edges, rng.random(load.batch)), load.entities - 1)]
+    return lambda rng: users[np.minimum(np.searchsorted(edges, rng.random(load.batch)), load.entities - 1)]
 
 
 def work(crew: Crew, load: Load, number: int, start: float) -> list[Numbers]:
-    """Ask from the threads of one process; return arrivals and latencies, seconds since `start` and seconds."""
+    """Ask from the threads of one process; return each thread's requests, as `_ask` does."""
+    draw = drawing(load)
     with FeatureStore(crew.directory, online=crew.url) as store:
-        store.get_online_features(VIEW, {"user": [0]})
-        found: list[Numbers] = [np.empty((0, 2))] * crew.threads
+        store.get_online_features(VIEW, {"user": [0]}, deadline="5s")  # connects
 
-        def ask(thread: int) -> None:
-            rng = np.random.default_rng([number, thread])
-            found[thread] = _ask(store, load, drawing(load, rng), rng, start, crew.size)
+        def ask(thread: int) -> Numbers:
+            return _ask(store, load, draw, np.random.default_rng([number, thread]), start, crew.size)
 
-        threads = [threading.Thread(target=ask, args=(thread,)) for thread in range(crew.threads)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    return found
+        with ThreadPoolExecutor(crew.threads) as threads:
+            return list(threads.map(ask, range(crew.threads)))
 
 
-def _ask(
-    store: FeatureStore, load: Load, draw: Callable[[], Numbers], rng: np.random.Generator, start: float, crew: int
-) -> Numbers:
-    """Make one thread's requests; between arrivals lie exponential gaps, so together they arrive at random."""
+def _ask(store: FeatureStore, load: Load, draw: Draw, rng: np.random.Generator, start: float, crew: int) -> Numbers:
+    """Make one thread's requests; return for each arrival since `start` and latency, seconds, and whether it failed.
+
+    Between arrivals lie exponential gaps, so together they arrive at random.
+    """
     arrival, seen = start, []
     while True:
-        arrival = time.time() if load.rate is None else arrival + rng.exponential(crew / load.rate)
+        arrival = max(start, time.time()) if load.rate is None else arrival + rng.exponential(crew / load.rate)
         if arrival > start + load.seconds:
-            return np.array(seen).reshape(-1, 2)
-        users = draw()
-        time.sleep(max(0.0, arrival - time.time(), start - time.time()))
-        began = max(arrival, start)
-        store.get_online_features(VIEW, {"user": users}).to_arrow()
-        seen.append((began - start, time.time() - began))
+            return np.array(seen, np.float64).reshape(-1, 3)
+        users, failed = draw(rng), False
+        time.sleep(max(0.0, arrival - time.time()))
+        try:
+            store.get_online_features(VIEW, {"user": users}).to_arrow()
+        except OnlineUnavailableError:
+            failed = True
+        seen.append((arrival - start, time.time() - arrival, failed))
 
 
-def run(crew: Crew, load: Load, pool: Any) -> Numbers:
-    """Return the latencies of all requests after the warm-up, seconds [n]."""
-    start = time.time() + 1.5  # by then every process has opened the store
+def run(crew: Crew, load: Load, pool: Any) -> Seen:
+    """Put one load on the server."""
+    start = time.time() + 2.0  # by then every process has opened the store
     jobs = [pool.apply_async(work, (crew, load, number, start)) for number in range(crew.processes)]
-    seen = np.concatenate([part for job in jobs for part in job.get(timeout=load.seconds + 60)])
-    return seen[seen[:, 0] >= _WARM_UP, 1]
+    return Seen.of(load, np.concatenate([part for job in jobs for part in job.get(timeout=load.seconds + 60)]))
 
 
-def report(results: dict[str, tuple[Load, Numbers]], title: str) -> None:
+def report(results: dict[str, Seen], title: str) -> None:
     """Print a line for each run."""
-    table = Table("", "asked, req/s", "done, req/s", "entities/s", *(f"p{q}, ms" for q in _QUANTILES), title=title)
-    for name, (load, latencies) in results.items():
-        done = len(latencies) / (load.seconds - _WARM_UP)
-        quantiles = (f"{1e3 * q:.2f}" for q in np.percentile(latencies, _QUANTILES))
-        asked = "as many as go" if load.rate is None else f"{load.rate:,.0f}"
-        table.add_row(name, asked, f"{done:,.0f}", f"{done * load.batch:,.0f}", *quantiles)
+    columns = ("asked, req/s", "answered, req/s", "entities/s", *(f"p{q}, ms" for q in _QUANTILES), "failed")
+    table = Table("", *columns, title=title, title_justify="left")
+    for name, seen in results.items():
+        quantiles = (f"{1e3 * q:.2f}" for q in np.percentile(seen.latencies, _QUANTILES))
+        asked = "as many as go" if seen.load.rate is None else f"{seen.load.rate:,.0f}"
+        failed = f"{seen.failed / len(seen.latencies):.2%}"
+        table.add_row(name, asked, f"{seen.rate:,.0f}", f"{seen.rate * seen.load.batch:,.0f}", *quantiles, failed)
     Console(width=120).print(table)
 
 
-def draw_picture(results: dict[str, tuple[Load, Numbers]], title: str, path: Path) -> None:
-    """Draw each run's latency against the share of requests that were slower."""
+def draw_picture(results: dict[str, Seen], title: str, path: Path) -> None:
+    """Draw each run's latency against the share of requests that were slower: a colour a rate, dashes for Zipf."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
     figure, axes = plt.subplots(figsize=(8, 5))
-    for name, (_, latencies) in results.items():
-        ordered = np.sort(latencies)
-        axes.plot(1 - np.arange(len(ordered)) / len(ordered), ordered * 1e3, label=name)
+    rates = list(dict.fromkeys(name.partition(", ")[2] for name in results))
+    for name, seen in results.items():
+        ordered, shares = np.sort(seen.latencies), 1 - np.arange(len(seen.latencies)) / len(seen.latencies)
+        colour, style = f"C{rates.index(name.partition(', ')[2])}", "--" if seen.load.keys == "zipf" else "-"
+        axes.plot(shares, ordered * 1e3, style, color=colour, label=name)
     axes.set(xscale="log", yscale="log", xlabel="share of requests that took longer", ylabel="latency, ms", title=title)
+    shares = {1.0: "all", 0.5: "50 %\np50", 0.1: "10 %\np90", 0.01: "1 %\np99", 1e-3: "0.1 %\np99.9"}
+    axes.set_xticks(list(shares), list(shares.values()))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.invert_xaxis()
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend()
+    axes.legend(title="keys, rate")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
@@ -205,25 +237,22 @@ def main() -> None:
         with FeatureStore(folder, online=url) as store:
             seconds = fill(store, args.entities)
         entity = (memory(url) - empty) / args.entities
-        results: dict[str, tuple[Load, Numbers]] = {}
+        results: dict[str, Seen] = {}
         with spawn.Pool(args.processes) as pool:
             for keys in ("uniform", "zipf"):
                 full = Load(keys, None, args.seconds, args.batch, args.entities, args.skew)
-                latencies = run(crew, full, pool)
-                sustained = len(latencies) / (args.seconds - _WARM_UP)
-                results[f"{keys}, full speed"] = full, latencies
+                seen = results[f"{keys}, full speed"] = run(crew, full, pool)
                 for fraction in args.fractions:
-                    load = Load(keys, fraction * sustained, args.seconds, args.batch, args.entities, args.skew)
-                    results[f"{keys}, {fraction:.0%}"] = load, run(crew, load, pool)
-    title = (
-        f"{args.server}: {args.entities:,} entities, {args.batch} a request, {args.processes} x {args.threads} threads"
-    )
+                    load = replace(full, rate=fraction * seen.rate)
+                    results[f"{keys}, {fraction:.0%}"] = run(crew, load, pool)
+    asking = f"{args.processes} processes x {args.threads} threads"
+    title = f"{args.server}: {args.entities:,} entities, 10 float64, {args.batch} a request, {asking}"
     report(results, title)
-    print(f"materialized {args.entities / seconds:,.0f} rows/s")
+    print(f"Materialized at {args.entities / seconds:,.0f} rows/s.")
     cost = entity * 1e6 / 2**30 * args.price
-    print(f"{entity:.0f} bytes of server memory an entity: a million cost {cost:.2f} a month at {args.price:g} a GiB")
+    print(f"{entity:.0f} bytes of server memory an entity: a million cost {cost:.2f} a month at {args.price:g} a GiB.")
     draw_picture(results, title, args.picture)
-    print(f"picture: {args.picture}")
+    print(f"Picture: {args.picture}")
 
 
 if __name__ == "__main__":
