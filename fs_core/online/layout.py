@@ -1,11 +1,11 @@
 """How a view's rows lie in bytes, and how a batch of them is checked at once. `fs_core.online.codec` draws it.
 
-The checksum of rows of one length is a multilinear hash. Take the bytes after it as little-endian words of
-32 bits: `w[1]` the last one (it may overlap the one before), `w[2] ... w[k]` all of them from the first
-on. With numbers `m[0] ... m[k]` of 64 bits, which SHAKE-256 gives, it is the upper half of
-`m[0] + m[1] w[1] + ... + m[k] w[k]` modulo 2**64. For random `m`, two different rows share it once in 2**32
-(Lemire and Kaser, "Strongly universal string hashing is fast", 2014): as rarely as CRC-32, and one product
-in NumPy computes it for all rows of a batch.
+A row's seal is a checksum of the bytes after it, exclusive-or a tag of what they mean. The checksum of rows of
+one length is a multilinear hash. Take those bytes as little-endian words of 32 bits: `w[1]` the last one (it may
+overlap the one before), `w[2] ... w[k]` all of them from the first on. With numbers `m[0] ... m[k]` of 64 bits,
+which SHAKE-256 gives, it is the upper half of `m[0] + m[1] w[1] + ... + m[k] w[k]` modulo 2**64. For random `m`,
+two different rows share it once in 2**32 (Lemire and Kaser, "Strongly universal string hashing is fast", 2014):
+as rarely as CRC-32, and one product in NumPy computes it for all rows of a batch.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from fs_core.definitions import FeatureView
 from fs_core.online.cells import Cells, Flags, cell_type, is_fixed, window
 from fs_core.online.variable import stream_count
 
-FORMAT = 2
-_SEAL = struct.Struct("<II")  # checksum and tag
+FORMAT = 3
 _FEW = 8  # rows that are checked one by one
-_START = 4  # where the bytes begin that the checksum covers
+_START = 4  # where the bytes begin that the seal covers
 _WORD = np.dtype("<u4")
-_Checksums = np.ndarray[Any, np.dtype[np.uint32]]
+_Seals = np.ndarray[Any, np.dtype[np.uint32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ class Layout:
     """What follows from a view alone.
 
     Attributes:
-        tag: marks the rows of this meaning in this format.
+        tag: marks the rows of this meaning in this format, 32 bits.
         head: the type of a row's part that is equally long in all rows.
         features: the features and their types, in order.
         has_streams: whether rows go on behind their heads.
@@ -57,7 +56,7 @@ class Layout:
 
     @cached_property
     def blank(self) -> bytes:
-        """A head of zeros: no row has it, since no checksum of zeros is zero."""
+        """A head of zeros, which stands for no row: `layout_of` sees to it that it isn't sound."""
         return bytes(self.size)
 
     def read(self, values: Sequence[bytes | None]) -> tuple[Sequence[bytes], Cells, Flags | None]:
@@ -68,7 +67,7 @@ class Layout:
                 return rows, heads, None
             sound = np.fromiter(map(self._is_sound, rows), bool, len(rows))
         else:
-            sound = (self._checksums(rows, heads) == heads["__checksum"]) & (heads["__tag"] == self.tag)
+            sound = self._seals(rows, heads) == heads["__seal"]
         if self.has_streams:
             lengths = np.fromiter(map(len, rows), np.int64, len(rows))
             sound &= heads["__sizes"].sum(axis=1, dtype=np.int64) + self.size == lengths
@@ -92,7 +91,8 @@ class Layout:
         first, last, *others = self._numbers
         mixed = first + last * int.from_bytes(row[-4:], "little")
         mixed += sum(map(mul, self._words.unpack_from(row, _START), others))
-        return row[:8] == _SEAL.pack(mixed >> 32 & 0xFFFFFFFF, self.tag)
+        seal: int = (mixed >> 32 & 0xFFFFFFFF) ^ self.tag
+        return int.from_bytes(row[:_START], "little") == seal
 
     @cached_property
     def _words(self) -> struct.Struct:
@@ -102,30 +102,46 @@ class Layout:
     def _numbers(self) -> list[int]:
         return list(map(int, _multipliers((self.size - _START) // 4)))
 
-    def _checksums(self, rows: Sequence[bytes], heads: Cells) -> _Checksums:
+    def seals(self, heads: Cells) -> _Seals:
+        """Return the seal of each row without streams, uint32 [n]."""
+        return checksums(heads) ^ np.uint32(self.tag)
+
+    def seal(self, body: bytes) -> int:
+        """Return the seal of a row with streams, given all that follows it."""
+        return zlib.crc32(body) ^ self.tag
+
+    def _seals(self, rows: Sequence[bytes], heads: Cells) -> _Seals:
         if self.has_streams:  # their lengths differ, and they are cut one by one in any case
-            return np.fromiter((zlib.crc32(row[_START:]) for row in rows), np.uint32, len(rows))
-        return checksums(heads)
+            return np.fromiter((self.seal(row[_START:]) for row in rows), np.uint32, len(rows))
+        return self.seals(heads)
 
 
 @lru_cache(maxsize=1024)
 def layout_of(view: FeatureView) -> Layout:
     """Return the layout of a view's rows."""
-    digest = hashlib.sha256(f"{FORMAT}:{view.digest}".encode()).digest()
     cells = [(name, cell_type(dtype)) for name, dtype in view.features.items() if is_fixed(dtype)]
     streams = sum(stream_count(dtype) for dtype in view.features.values() if not is_fixed(dtype))
     # Names with two underscores in front are reserved: no feature's name is one of ours.
     start = [
-        ("__checksum", "<u4"),
-        ("__tag", "<u4"),
-        ("__order", ">u8", (3,)),
+        ("__seal", "<u4"),
+        ("__clocks", ">u8", (2,)),
+        ("__seq", ">u2", (3,)),
         ("__flags", "u1", ((len(view.features) + 7) // 8,)),
     ]
     head = np.dtype([*start, *cells, ("__sizes", "<u4", (streams,))])
-    return Layout(int.from_bytes(digest[:4], "little"), head, view.features, streams > 0)
+    return Layout(_tag(view, head, streams > 0), head, view.features, streams > 0)
 
 
-def checksums(heads: Cells) -> _Checksums:
+def _tag(view: FeatureView, head: np.dtype[Any], has_streams: bool) -> int:
+    """Return four bytes of a hash of format and meaning, but not those that would seal a row of zeros."""
+    blank = np.zeros(1, head)
+    unfit = zlib.crc32(blank.tobytes()[_START:]) if has_streams else int(checksums(blank)[0])
+    digest = hashlib.sha256(f"{FORMAT}:{view.digest}".encode()).digest()
+    tags: tuple[int, ...] = struct.unpack("<8I", digest)
+    return next(tag for tag in tags if tag != unfit)
+
+
+def checksums(heads: Cells) -> _Seals:
     """Return the checksum of each row, uint32 [n], of what follows its first four bytes."""
     return np.asarray(_sums(heads) >> np.uint64(32), dtype=np.uint32)
 

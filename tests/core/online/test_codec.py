@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import struct
 import zlib
@@ -18,8 +19,10 @@ from hypothesis import strategies as st
 
 from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.definitions import Entity, FeatureView, Field
+from fs_core.errors import OnlineStoreError
 from fs_core.online.codec import ONLINE_GRACE_MICROS, DecodedRows, RowCodec
-from fs_core.online.contract import ORDER
+from fs_core.online.contract import LAST_SEQ, ORDER
+from fs_core.online.layout import layout_of
 from fs_core.testing.histories import KEYS, SCALARS, nullable, scenarios, values
 from fs_core.testing.oracle import bits
 
@@ -145,18 +148,19 @@ def test_the_layout() -> None:
     view = view_of("int16", "string", "float64", "list<int8>")
     columns = [pa.array([-2]), pa.array(["hé"]), pa.array([None]), pa.array([[5, None]])]
     row = packed(view, *(column.cast(dtype) for column, dtype in zip(columns, view.features.values(), strict=True)))[0]
-    assert row[:4] == zlib.crc32(row[4:]).to_bytes(4, "little")
-    assert row[ORDER] == (b"\x80" + bytes(7)) * 3
-    assert row[32:33] == bytes([0b1011])
-    assert row[33:43] == struct.pack("<hd", -2, 0.0)
-    assert row[43:55] == struct.pack("<III", 3, 2, 2)
-    assert row[55:] == "hé".encode() + b"\x01\x00" + b"\x05\x00"
+    tags = struct.unpack("<8I", hashlib.sha256(f"3:{view.digest}".encode()).digest())
+    assert int.from_bytes(row[:4], "little") == zlib.crc32(row[4:]) ^ tags[0]
+    assert row[ORDER] == row[4:26] == (b"\x80" + bytes(7)) * 2 + bytes(6)
+    assert row[26:27] == bytes([0b1011])
+    assert row[27:37] == struct.pack("<hd", -2, 0.0)
+    assert row[37:49] == struct.pack("<III", 3, 2, 2)
+    assert row[49:] == "hé".encode() + b"\x01\x00" + b"\x05\x00"
 
 
 def test_orders_compare_as_bytes() -> None:
-    """The 24 bytes of the order, compared from left to right, compare event time, availability and seq."""
+    """The 22 bytes of the order, compared from left to right, compare event time, availability and seq."""
     view = view_of("bool")
-    orders = [(t, a, s) for t in (-5, 0, 2**53 + 1) for a in (t, t + 1) for s in (0, 1, 2**62)]
+    orders = [(t, a, s) for t in (-5, 0, 2**53 + 1) for a in (t, t + 1) for s in (0, 1, 2**16, 2**33 + 5, LAST_SEQ)]
     clocks = [pa.array([order[i] for order in orders], pa.int64()) for i in range(3)]
     times = [clock.cast(pa.timestamp("us", tz="UTC")) for clock in clocks[:2]]
     history = pa.table([clocks[2], *times, clocks[2], pa.nulls(len(orders), pa.bool_())], schema=history_schema(view))
@@ -164,10 +168,20 @@ def test_orders_compare_as_bytes() -> None:
     assert packed_orders == sorted(set(packed_orders))
 
 
+@pytest.mark.parametrize("seq", [-1, LAST_SEQ + 1])
+def test_a_number_that_no_row_carries(seq: int) -> None:
+    """A seq that a packed row has no room for is refused by name, not cut."""
+    view = view_of("bool")
+    moment = pa.array([0], pa.timestamp("us", tz="UTC"))
+    columns = [pa.array([1]), moment, moment, pa.array([seq]), pa.array([True])]
+    with pytest.raises(OnlineStoreError, match=rf"view 'v:v1.0.0': seq {seq} to {seq}"):
+        RowCodec(view).encode(pa.table(columns, schema=history_schema(view)))
+
+
 def test_a_row_of_ten_doubles_is_short() -> None:
-    """Ten float64 and all that guards them take 114 bytes."""
+    """Ten float64 and all that guards them take 108 bytes."""
     view = view_of(*["float64"] * 10)
-    assert [len(row) for row in packed(view, *[pa.array([1.5])] * 10)] == [114]
+    assert [len(row) for row in packed(view, *[pa.array([1.5])] * 10)] == [108]
 
 
 def test_missing_rows() -> None:
@@ -250,17 +264,17 @@ def test_rows_of_another_meaning_are_reported() -> None:
     data=st.data(),
     dtype=st.sampled_from(["string", "list<int64>", "list<int32>[2]", "list<string>", "list<binary>[1]"]),
 )
-def test_a_forged_checksum_reads_no_foreign_memory(data: st.DataObject, dtype: str) -> None:
-    """Lengths that contradict each other behind a right checksum make a row corrupt, or at least a valid table."""
+def test_a_forged_seal_reads_no_foreign_memory(data: st.DataObject, dtype: str) -> None:
+    """Lengths that contradict each other behind a right seal make a row corrupt, or at least a valid table."""
     view = view_of("int8", dtype)
     kind = view.features["f1"]
     columns = pa.array([1, 2], pa.int8()), pa.array([data.draw(values(kind)) for _ in range(2)], kind)
     sound, forged = packed(view, *columns)
-    body = bytearray(forged[8:])
+    body = bytearray(forged[4:])
     for _ in range(data.draw(st.integers(1, 3))):
-        body[data.draw(st.integers(24, len(body) - 1))] = data.draw(st.sampled_from([0, 1, 2, 3, 4, 8, 255]))
-    sealed = forged[4:8] + bytes(body)
-    found = RowCodec(view).decode([sound, WORD.pack(zlib.crc32(sealed)) + sealed, sound])
+        body[data.draw(st.integers(22, len(body) - 1))] = data.draw(st.sampled_from([0, 1, 2, 3, 4, 8, 255]))
+    seal = WORD.pack(layout_of(view).seal(bytes(body)))
+    found = RowCodec(view).decode([sound, seal + bytes(body), sound])
     found.table.validate()
     assert found.found[[0, 2]].all()
     assert found.corrupt in ([], [1])
