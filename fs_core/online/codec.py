@@ -1,7 +1,8 @@
 """The packed row: what an online store keeps of one entity of one view.
 
     bytes 0-4     seal, little-endian: a checksum of all that follows (`fs_core.online.layout`; CRC-32 if there are
-                  streams), exclusive-or a tag, four bytes of SHA-256 over the view's digest and this format's number
+                  streams), exclusive-or the first bytes of SHA-256 over the view's digest and this format's number,
+                  exclusive-or the CRC-32 of the entity's key
     bytes 4-26    order: event_time and a, each 64 bits, big-endian, sign bit flipped; seq, 48 bits, big-endian
     then          one bit for each feature, set where it isn't null, least significant first
     then          fixed-width features, little-endian, in order; zero where null
@@ -9,8 +10,8 @@
     then          those streams (`fs_core.online.variable` says which a type has), one after the other
 
 Up to the streams all rows of a view are equally long, so a batch of them is read as one NumPy array.
-A row that is truncated, damaged, of another format or of another view's meaning fails the seal or the
-length, and is reported, never read.
+A row that is truncated, damaged, of another format, of another view's meaning or of another entity fails the
+seal or the length, and is reported, never read.
 """
 
 from __future__ import annotations
@@ -138,15 +139,16 @@ class RowCodec:
         heads["__flags"] = np.packbits(valid, axis=1, bitorder="little")
         for place, stream in enumerate(streams):
             heads["__sizes"][:, place] = stream.sizes
-        sealed = _sealed(layout, heads, [stream.pieces() for stream in streams])
-        return OnlineRows(self.keys(rows), sealed, self._collect_at(event_time))  # type: ignore[arg-type]  # no null keys
+        keys: list[bytes] = self.keys(rows)  # type: ignore[assignment]  # none is null
+        sealed = _sealed(layout, keys, heads, [stream.pieces() for stream in streams])
+        return OnlineRows(keys, sealed, self._collect_at(event_time))
 
-    def decode(self, values: Sequence[bytes | None]) -> DecodedRows:
-        """Read packed rows; None stands for no row."""
-        rows, heads, found = self._layout.read(values)
+    def decode(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> DecodedRows:
+        """Read the packed rows that a store holds under these keys; None stands for no row."""
+        rows, heads, found = self._layout.read(keys, values)
         variable, sound = self._variable(rows, heads) if self._layout.has_streams else ({}, None)
         if sound is not None and not sound.all():  # a right checksum on wrong lengths: nothing we wrote
-            return self.decode([value if ok else b"" for value, ok in zip(values, sound, strict=True)])
+            return self.decode(keys, [value if ok else b"" for value, ok in zip(values, sound, strict=True)])
         clocks = (heads["__clocks"].astype(np.uint64) ^ _SIGN).view(np.int64)
         corrupt: list[int] = []
         if found is not None:
@@ -187,13 +189,13 @@ class RowCodec:
         return collect_at
 
 
-def _sealed(layout: Layout, heads: Cells, streams: Sequence[Sequence[bytes]]) -> list[bytes]:
+def _sealed(layout: Layout, keys: Sequence[bytes], heads: Cells, streams: Sequence[Sequence[bytes]]) -> list[bytes]:
     """Return each head with its pieces of the streams behind it and its seal in front."""
     if not streams:
-        heads["__seal"] = layout.seals(heads)
+        heads["__seal"] = layout.seals(keys, heads)
         return _cut(heads, 0)
     bodies = [b"".join(parts) for parts in zip(_cut(heads, 4), *streams, strict=True)]
-    return [_SEAL.pack(layout.seal(body)) + body for body in bodies]
+    return [_SEAL.pack(layout.seal(key, body)) + body for key, body in zip(keys, bodies, strict=True)]
 
 
 def _cut(rows: Cells, start: int) -> list[bytes]:

@@ -1,11 +1,12 @@
 """How a view's rows lie in bytes, and how a batch of them is checked at once. `fs_core.online.codec` draws it.
 
-A row's seal is a checksum of the bytes after it, exclusive-or a tag of what they mean. The checksum of rows of
-one length is a multilinear hash. Take those bytes as little-endian words of 32 bits: `w[1]` the last one (it may
-overlap the one before), `w[2] ... w[k]` all of them from the first on. With numbers `m[0] ... m[k]` of 64 bits,
-which SHAKE-256 gives, it is the upper half of `m[0] + m[1] w[1] + ... + m[k] w[k]` modulo 2**64. For random `m`,
-two different rows share it once in 2**32 (Lemire and Kaser, "Strongly universal string hashing is fast", 2014):
-as rarely as CRC-32, and one product in NumPy computes it for all rows of a batch.
+A row's seal is a checksum of the bytes after it, exclusive-or a tag of what they mean and the CRC-32 of the key
+that they belong to. The checksum of rows of one length is a multilinear hash. Take those bytes as little-endian
+words of 32 bits: `w[1]` the last one (it may overlap the one before), `w[2] ... w[k]` all of them from the first
+on. With numbers `m[0] ... m[k]` of 64 bits, which SHAKE-256 gives, it is the upper half of
+`m[0] + m[1] w[1] + ... + m[k] w[k]` modulo 2**64. For random `m`, two different rows share it once in 2**32
+(Lemire and Kaser, "Strongly universal string hashing is fast", 2014): as rarely as CRC-32, and one product
+in NumPy computes it for all rows of a batch.
 """
 
 from __future__ import annotations
@@ -56,18 +57,22 @@ class Layout:
 
     @cached_property
     def blank(self) -> bytes:
-        """A head of zeros, which stands for no row: `layout_of` sees to it that it isn't sound."""
+        """A head of zeros, which stands for no row."""
         return bytes(self.size)
 
-    def read(self, values: Sequence[bytes | None]) -> tuple[Sequence[bytes], Cells, Flags | None]:
+    def read(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None]
+    ) -> tuple[Sequence[bytes], Cells, Flags | None]:
         """Return the rows, their heads and which are sound, None where all are; what isn't there or sound is zeros."""
         rows, heads = self._heads(values)
         if not self.has_streams and len(rows) <= _FEW:
-            if all(map(self._is_sound, rows)):
+            if all(map(self._is_sound, keys, rows)):
                 return rows, heads, None
-            sound = np.fromiter(map(self._is_sound, rows), bool, len(rows))
+            sound = np.fromiter(map(self._is_sound, keys, rows), bool, len(rows))
         else:
-            sound = self._seals(rows, heads) == heads["__seal"]
+            sound = self._seals(keys, rows, heads) == heads["__seal"]
+            if rows is not values:  # blanks may stand among them
+                sound &= np.fromiter((row is not self.blank for row in rows), bool, len(rows))
         if self.has_streams:
             lengths = np.fromiter(map(len, rows), np.int64, len(rows))
             sound &= heads["__sizes"].sum(axis=1, dtype=np.int64) + self.size == lengths
@@ -86,13 +91,13 @@ class Layout:
             values = [blank if v is None or len(v) != size else v for v in values]
         return values, np.frombuffer(b"".join(values), self.head)  # type: ignore[return-value, arg-type]
 
-    def _is_sound(self, row: bytes) -> bool:
+    def _is_sound(self, key: bytes, row: bytes) -> bool:
         """Tell of one row without streams what `read` tells of many: NumPy takes longer for few."""
         first, last, *others = self._numbers
         mixed = first + last * int.from_bytes(row[-4:], "little")
         mixed += sum(map(mul, self._words.unpack_from(row, _START), others))
-        seal: int = (mixed >> 32 & 0xFFFFFFFF) ^ self.tag
-        return int.from_bytes(row[:_START], "little") == seal
+        seal: int = (mixed >> 32 & 0xFFFFFFFF) ^ self.tag ^ zlib.crc32(key)
+        return int.from_bytes(row[:_START], "little") == seal and row is not self.blank
 
     @cached_property
     def _words(self) -> struct.Struct:
@@ -102,18 +107,20 @@ class Layout:
     def _numbers(self) -> list[int]:
         return list(map(int, _multipliers((self.size - _START) // 4)))
 
-    def seals(self, heads: Cells) -> _Seals:
+    def seals(self, keys: Sequence[bytes], heads: Cells) -> _Seals:
         """Return the seal of each row without streams, uint32 [n]."""
-        return checksums(heads) ^ np.uint32(self.tag)
+        belong = np.fromiter(map(zlib.crc32, keys), np.uint32, len(keys))
+        return checksums(heads) ^ belong ^ np.uint32(self.tag)
 
-    def seal(self, body: bytes) -> int:
+    def seal(self, key: bytes, body: bytes) -> int:
         """Return the seal of a row with streams, given all that follows it."""
-        return zlib.crc32(body) ^ self.tag
+        return zlib.crc32(body) ^ zlib.crc32(key) ^ self.tag
 
-    def _seals(self, rows: Sequence[bytes], heads: Cells) -> _Seals:
+    def _seals(self, keys: Sequence[bytes], rows: Sequence[bytes], heads: Cells) -> _Seals:
         if self.has_streams:  # their lengths differ, and they are cut one by one in any case
-            return np.fromiter((self.seal(row[_START:]) for row in rows), np.uint32, len(rows))
-        return self.seals(heads)
+            pairs = zip(keys, rows, strict=True)
+            return np.fromiter((self.seal(key, row[_START:]) for key, row in pairs), np.uint32, len(rows))
+        return self.seals(keys, heads)
 
 
 @lru_cache(maxsize=1024)
@@ -129,16 +136,8 @@ def layout_of(view: FeatureView) -> Layout:
         ("__flags", "u1", ((len(view.features) + 7) // 8,)),
     ]
     head = np.dtype([*start, *cells, ("__sizes", "<u4", (streams,))])
-    return Layout(_tag(view, head, streams > 0), head, view.features, streams > 0)
-
-
-def _tag(view: FeatureView, head: np.dtype[Any], has_streams: bool) -> int:
-    """Return four bytes of a hash of format and meaning, but not those that would seal a row of zeros."""
-    blank = np.zeros(1, head)
-    unfit = zlib.crc32(blank.tobytes()[_START:]) if has_streams else int(checksums(blank)[0])
     digest = hashlib.sha256(f"{FORMAT}:{view.digest}".encode()).digest()
-    tags: tuple[int, ...] = struct.unpack("<8I", digest)
-    return next(tag for tag in tags if tag != unfit)
+    return Layout(int.from_bytes(digest[:4], "little"), head, view.features, streams > 0)
 
 
 def checksums(heads: Cells) -> _Seals:
