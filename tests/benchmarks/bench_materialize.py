@@ -93,13 +93,13 @@ def ours(directory: Path, url: str) -> Run:
 
 
 def in_turns(directory: Path, file: Path, url: str, entities: int) -> tuple[list[Run], list[Run]]:
-    """Fill a server by us, by Feast and by us again; return our runs, and Feast's where it is installed."""
+    """Fill a server by us, once by Feast and by us again; return our runs, and Feast's where it is installed."""
     with running_feast(file, url) as feast:
-        mine = [ours(directory, url)]
+        mine = [ours(directory, url) for _ in range(2)]
         if feast is None:
             return mine, []
         seconds, peak = feast.materialize()
-        mine += [ours(directory, url) for _ in range(2)]
+        mine += [ours(directory, url) for _ in range(3)]
         users = np.random.default_rng(8).choice(entities, min(_CHECKED, entities), replace=False)
         with FeatureStore(directory, online=url, deadline="5s") as store:
             numbers = store.get_online_features(VIEW, {"user": users}).to_numpy()
