@@ -32,11 +32,11 @@ RAW_SCRIPT = """
 local applied = 0
 for i, key in ipairs(KEYS) do
   local row = ARGV[i]
-  local held = redis.call('GETRANGE', key, 8, 31)
+  local held = redis.call('GETRANGE', key, 4, 25)
   local newer = false
-  if #held == 24 then
-    local h = { struct.unpack('>I4I4I4I4I4I4', held) }
-    local r = { struct.unpack('>I4I4I4I4I4I4', string.sub(row, 9, 32)) }
+  if #held == 22 then
+    local h = { struct.unpack('>I4I4I4I4I4I2', held) }
+    local r = { struct.unpack('>I4I4I4I4I4I2', string.sub(row, 5, 26)) }
     for j = 1, 6 do
       if h[j] ~= r[j] then newer = h[j] > r[j] break end
     end

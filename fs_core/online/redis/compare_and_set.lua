@@ -91,23 +91,41 @@ local function merge(name, key, row)
   redis.call('SET', name, table.concat(parts), 'PXAT', string.format('%.0f', collect_at))
 end
 
+local function set(key, row, collect_at, ...)
+  if collect_at == 0 then return redis.call('SET', key, row, ...) end
+  return redis.call('SET', key, row, 'PXAT', string.format('%.0f', collect_at), ...)
+end
+
+local function is_held_newer(held, row) -- as `newer` tells, without tables: they would cost more than comparing
+  local h1, h2, h3, h4, h5, h6 = struct.unpack('>I4I4I4I4I4I2', held)
+  local r1, r2, r3, r4, r5, r6 = struct.unpack('>I4I4I4I4I4I2', row, 5)
+  if h1 ~= r1 then return h1 > r1 end
+  if h2 ~= r2 then return h2 > r2 end
+  if h3 ~= r3 then return h3 > r3 end
+  if h4 ~= r4 then return h4 > r4 end
+  if h5 ~= r5 then return h5 > r5 end
+  return h6 > r6
+end
+
 local lengths, rows = ARGV[1], ARGV[2]
 local count = horizon and #KEYS / 2 or #KEYS
 local applied, from = 0, 1
+local absent = true -- whether the row before was the first of its name; then this one is likely to be, too
 for i = 1, count do
   local key = KEYS[i]
   local length, collect_at = struct.unpack('>I4I8', lengths, 12 * i - 11)
   local row = string.sub(rows, from, from + length - 1)
   from = from + length
   if horizon then merge(KEYS[count + i], key, row) end
-  local held = redis.call('GETRANGE', key, 4, 25)
-  if #held ~= 22 or not newer(order(held, 1), order(row, 5)) then
-    if collect_at == 0 then
-      redis.call('SET', key, row)
-    else
-      redis.call('SET', key, row, 'PXAT', string.format('%.0f', collect_at))
-    end
+  if absent and set(key, row, collect_at, 'NX') then
     applied = applied + 1
+  else
+    local held = redis.call('GETRANGE', key, 4, 25)
+    absent = held == ''
+    if #held ~= 22 or not is_held_newer(held, row) then
+      set(key, row, collect_at)
+      applied = applied + 1
+    end
   end
 end
 return applied
