@@ -45,8 +45,12 @@ class Reading(Parts):
             on_deadline: what to do where the server doesn't answer by then: `"error"`, or `"missing"`, which
                 serves nulls whose status is `"unavailable"`.
             fallback: `"offline"` lets history answer what the online store can't, however long that takes.
-            max_age: how long ago a row may have been fetched by this process, such as `"500ms"`; then it isn't fetched
-                again. By default every row is fetched. Expiry is decided anew in any case.
+            max_age: how long ago a row may have been fetched by this process, such as `"10m"`; then it isn't fetched
+                again. By default every row is fetched. Expiry is decided anew in any case. Redis and Valkey tell this
+                process when a row that it keeps changes, which is then fetched anew: soon after a change, and a few
+                seconds after a connection that broke without a sign, nothing older is served. Where the server
+                doesn't (its user may not, it has only just been asked, the platform isn't Linux), and from
+                other online stores, a row is served until it is `max_age` old, whatever becomes of it.
             full_names: name columns `view__feature`.
 
         Raises:
@@ -56,11 +60,17 @@ class Reading(Parts):
             SchemaError: a key column is missing or of another type.
             ConfigurationError: an option isn't understood.
         """
+        from fs_core.online.contract import LeasingReader
+
         budget = self._budget(deadline, on_deadline, fallback, max_age)
         read, store = self._read(features, full_names, entities, at, budget), self.online
         wanted = read.wanted
+        within = self._within(wanted, budget)
         try:
-            read.take(store.read(wanted, within=self._within(wanted, budget)))
+            if read.cache is not None and isinstance(store, LeasingReader):
+                read.take(*store.read_leased(wanted, read.cache, within=within))
+            else:
+                read.take(store.read(wanted, within=within))
         except OnlineUnavailableError as error:
             read.fail(error)
         else:
@@ -84,7 +94,7 @@ class Reading(Parts):
         Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
         (where a request is resolved for the first time, or it may have changed) are read in a thread.
         """
-        from fs_core.online.contract import AwaitableReader
+        from fs_core.online.contract import AwaitableReader, LeasingReader
 
         budget = self._budget(deadline, on_deadline, fallback, max_age)
         if not self._is_planned(features, full_names):
@@ -93,7 +103,9 @@ class Reading(Parts):
         wanted = read.wanted
         within = self._within(wanted, budget)
         try:
-            if isinstance(store, AwaitableReader):
+            if read.cache is not None and isinstance(store, LeasingReader):
+                read.take(*await store.read_leased_async(wanted, read.cache, within=within))
+            elif isinstance(store, AwaitableReader):
                 read.take(await store.read_async(wanted, within=within))
             else:
                 read.take(await asyncio.to_thread(store.read, wanted, within=within))

@@ -20,6 +20,8 @@ _LAST_CHANCE = 0.001  # seconds: what has arrived by the deadline is still taken
 class Link:
     """Mixed into a class of `redis.connection`. Every step ends at the moment `ends`, by `time.monotonic`."""
 
+    lease: Any = None
+    """What rows read through it are kept under; None where the server wasn't asked to tell of their changes."""
     _ends = 0.0
 
     def open(self: Any, ends: float) -> None:
@@ -33,6 +35,16 @@ class Link:
     def is_open(self: Any) -> bool:
         """Whether it is connected."""
         return self._sock is not None
+
+    @property
+    def descriptor(self: Any) -> int:
+        """The number of its socket."""
+        return int(self._sock.fileno())
+
+    def disconnect(self: Any, *args: Any, **kwargs: Any) -> None:
+        """Disconnect; the server forgets then what was read."""
+        _end_lease(self)
+        super().disconnect(*args, **kwargs)  # type: ignore[misc]
 
     def send(self: Any, command: bytes, ends: float) -> None:
         """Send a packed command; it must be open."""
@@ -72,10 +84,26 @@ class Link:
 class AsyncLink:
     """Mixed into a class of `redis.asyncio.connection`; as `Link`, without blocking."""
 
+    lease: Any = None
+
     @property
     def is_open(self: Any) -> bool:
         """Whether it is connected."""
         return bool(self.is_connected)
+
+    @property
+    def descriptor(self: Any) -> int:
+        """The number of its socket."""
+        return int(self._writer.get_extra_info("socket").fileno())
+
+    async def disconnect(self: Any, *args: Any, **kwargs: Any) -> None:
+        """Disconnect; the server forgets then what was read."""
+        _end_lease(self)
+        await super().disconnect(*args, **kwargs)  # type: ignore[misc]
+
+    def __del__(self: Any, *args: Any) -> None:
+        _end_lease(self)
+        super().__del__(*args)  # type: ignore[misc]
 
     async def open(self: Any, ends: float) -> None:
         """Connect if need be."""
@@ -120,6 +148,12 @@ def link_class(kind: type) -> type:
     """Return a connection class of the driver with `Link`, or `AsyncLink`, mixed in."""
     mixin = AsyncLink if asyncio.iscoroutinefunction(kind.connect) else Link  # type: ignore[attr-defined]
     return type(f"{mixin.__name__}{kind.__name__}", (mixin, kind), {})
+
+
+def _end_lease(link: Any) -> None:
+    lease, link.lease = link.lease, None
+    if lease is not None:
+        lease.end()
 
 
 def _some(data: bytes) -> bytes:
