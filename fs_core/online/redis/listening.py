@@ -71,7 +71,7 @@ class Listener:
         granted: whether a lease was given.
     """
 
-    def __init__(self, connection: Any, audience: Audience, lock: RLock) -> None:  # type: ignore[valid-type]
+    def __init__(self, connection: Any, audience: Audience, lock: RLock) -> None:
         self.error: Exception | None = None
         self.was_up = self.granted = self._over = False
         self._connection, self._audience, self._lock = connection, audience, lock
@@ -108,13 +108,18 @@ class Listener:
                 self._end()
                 os.eventfd_write(self._wake, 1)
 
+    @staticmethod
+    def hears(link: Any) -> bool:
+        """Tell whether changes of what a connection reads are told."""
+        return link.lease is not None and link.lease.live
+
     @contextmanager
     def telling(self, link: Any) -> Iterator[tuple[str, ...] | None]:
         """Yield what to ask the server on a connection so that changes of what it reads are told; None if it is asked.
 
         What it reads afterwards has the lease `link.lease`. Where the server refuses, it has none.
         """
-        if link.lease is not None and link.lease.live:
+        if self.hears(link):
             yield None
             return
         try:

@@ -91,8 +91,9 @@ class Reading(Connecting):
             yield
         finally:
             tracking = self._trackings.get(os.getpid())
-            for view in views if tracking is not None else ():
-                tracking.drop(view, keys)
+            if tracking is not None:
+                for view in views:
+                    tracking.drop(view, keys)
 
     def _run(self, transport: Transport, job: ReadJob, within: float | None) -> Rows:
         try:

@@ -118,23 +118,13 @@ class Transport(_Routes):
     def _send(self, exchange: Exchange, job: ReadJob, lent: list[tuple[Exchange, Any, Pool]]) -> None:
         if exchange.error is not None or exchange.address is None:
             return
-        ends, listener = job.ends, job.listener(exchange.address)
-        pool = self._pool(exchange.address, Pool, tracked=listener is not None)
         try:
-            link = pool.take(ends)
-            exchange.on_idle = link.is_open
-            if not exchange.on_idle:
-                pool.open(link, ends, self._patience)
+            pool, link = self._lent(exchange, exchange.address, job)
         except driver_errors() as error:
             _fail(exchange, error)
             return
         try:
-            if listener is not None:
-                with listener.telling(link) as question:
-                    if question:
-                        link.ask(question, ends)
-            exchange.lease = job.lease(exchange.address, link)
-            link.send(exchange.command, ends)
+            link.send(exchange.command, job.ends)
             lent.append((exchange, link, pool))
         except driver_errors() as error:
             _fail(exchange, error)
@@ -144,6 +134,22 @@ class Transport(_Routes):
             link.disconnect()
             pool.give(link)
             raise
+
+    def _lent(self, exchange: Exchange, address: Address, job: ReadJob) -> tuple[Pool, Any]:
+        """Return an open connection, tracked where what is read is kept and one is ready, and its pool."""
+        listener, link = job.listener(address), None
+        if listener is not None:
+            pool = self._pool(address, Pool, tracked=True)
+            link = pool.tracked(listener, self._patience)
+        exchange.on_idle = link is not None
+        if link is None:
+            pool = self._pool(address, Pool)
+            link = pool.take(job.ends)
+            exchange.on_idle = link.is_open
+            if not exchange.on_idle:
+                pool.open(link, job.ends, self._patience)
+        exchange.lease = job.lease(address, link)
+        return pool, link
 
 
 class AsyncTransport(_Routes):
@@ -185,28 +191,34 @@ class AsyncTransport(_Routes):
     async def _exchange(self, exchange: Exchange, job: ReadJob) -> None:
         if exchange.error is not None or exchange.address is None:
             return
-        ends, listener = job.ends, job.listener(exchange.address)
-        pool = self._pool(exchange.address, AsyncPool, tracked=listener is not None)
         try:
-            link = await pool.take(ends)
-            exchange.on_idle = link.is_open
-            if not exchange.on_idle:
-                await pool.open(link, ends, self._patience)
+            pool, link = await self._lent(exchange, exchange.address, job)
         except driver_errors() as error:
             _fail(exchange, error)
             return
         try:
-            if listener is not None:
-                with listener.telling(link) as question:
-                    if question:
-                        await link.ask(question, ends)
-            exchange.lease = job.lease(exchange.address, link)
-            await link.exchange(exchange.command, exchange.replies, ends)
+            await link.exchange(exchange.command, exchange.replies, job.ends)
         except _failures() as error:
             _fail(exchange, error)
             await pool.clear()
         finally:
             pool.give(link)
+
+    async def _lent(self, exchange: Exchange, address: Address, job: ReadJob) -> tuple[AsyncPool, Any]:
+        """Return an open connection and its pool, as `Transport._lent`."""
+        listener, link = job.listener(address), None
+        if listener is not None:
+            pool = self._pool(address, AsyncPool, tracked=True)
+            link = await pool.tracked(listener, self._patience)
+        exchange.on_idle = link is not None
+        if link is None:
+            pool = self._pool(address, AsyncPool)
+            link = await pool.take(job.ends)
+            exchange.on_idle = link.is_open
+            if not exchange.on_idle:
+                await pool.open(link, job.ends, self._patience)
+        exchange.lease = job.lease(address, link)
+        return pool, link
 
 
 @cache
