@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import select
@@ -45,6 +46,7 @@ class Tracking:
         self._keepers: WeakSet[Any] = WeakSet()
         self._listeners: dict[Address, Listener] = {}
         self._pauses: dict[Address, tuple[float, float]] = {}  # until when, and how long it was
+        self._failed: set[Address] = set()  # servers that told of nothing when they were last listened to
         self._untold: dict[Address, Lease] = {}
         self._closed = self._complained = False
 
@@ -54,12 +56,14 @@ class Tracking:
             self._keepers.add(keeper)
             for view, _ in requests:
                 self._views[view_tag(view)] = view
+            for address in list(self._untold):
+                self.listener(address)  # in case it tells by now, though nothing need be fetched
 
     def listener(self, address: Address) -> Listener | None:
         """Return who listens to a server; None, and somebody begins to, where nobody does."""
         with self._lock:
             found = self._listeners.get(address)
-            if found is None and not self._closed and hasattr(select, "epoll"):
+            if found is None and not self._closed:
                 until, _ = self._pauses.get(address, (0.0, 0.0))
                 if time.monotonic() >= until:
                     self._begin(address)
@@ -68,13 +72,14 @@ class Tracking:
     def lease(self, address: Address, link: Any) -> Lease:
         """Return the lease of what is read through a connection to a server.
 
-        Where nobody listens to it, that is one which lasts until somebody does.
+        Where the server doesn't tell of changes, that is one which lasts until it does. Where it has only
+        not been asked yet, or has to be asked again, nothing is kept for that while.
         """
         with self._lock:
             if link.lease is not None and link.lease.live:
                 return link.lease  # type: ignore[no-any-return]
             found = self._listeners.get(address)
-            if self._closed or (found is not None and found.is_up):
+            if self._closed or address not in self._failed or (found is not None and found.is_up):
                 return _NOT_TOLD
             return self._untold.setdefault(address, Lease())
 
@@ -126,6 +131,7 @@ class Tracking:
             if address is None:
                 return
             del self._listeners[address]
+            (self._failed.discard if listener.granted else self._failed.add)(address)
             _, last = self._pauses.get(address, (0.0, 0.0))
             pause = _SOON if listener.granted else _REFUSED if refused else min(max(2 * last, _SOON), _LATER)
             self._pauses[address] = time.monotonic() + pause * random.uniform(0.5, 1.5), pause  # noqa: S311
@@ -142,14 +148,21 @@ class Tracking:
 
     def _begin(self, address: Address) -> None:
         options = self._place.options
+        if not hasattr(select, "epoll"):  # not Linux
+            self._fail(address, math.inf)
+            return
         try:
             made = Listener(options["connection_class"](**arguments(address, options)), self, self._lock)
             made.start()
         except (OSError, RuntimeError) as error:  # no more descriptors, or threads
             log.debug("%s: nobody can listen to %s:%s: %s", self._store, *address, error)
-            self._pauses[address] = time.monotonic() + _LATER, _LATER
+            self._fail(address, _LATER)
         else:
             self._listeners[address] = made
+
+    def _fail(self, address: Address, pause: float) -> None:
+        self._failed.add(address)
+        self._pauses[address] = time.monotonic() + pause, pause
 
     def _address(self, listener: Listener) -> Address | None:
         return next((address for address, known in self._listeners.items() if known is listener), None)
