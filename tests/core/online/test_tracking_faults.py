@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,8 +13,8 @@ import redis
 
 from fs_core.errors import OnlineUnavailableError
 from fs_core.online.contract import OnlineWrite
-from tests.core.online.tracked import VIEW, Cached, put, row, until
 from tests.core.online.test_topologies import tls  # noqa: F401
+from tests.core.online.tracked import VIEW, Cached, listening, put, row, until
 from tests.servers import available_servers, free_port, running_server
 from tests.topologies import Secured, cluster, cut_off, node, watched
 
@@ -202,8 +202,8 @@ def test_through_tls(tls: Secured) -> None:  # noqa: F811
     reader.keep(*keys)
     put(url, 2, *keys)
     reader.sees([row(2)] * len(keys), *keys)
-    reader.keep(*keys)
-    with redis.Redis(port=tls.port, ssl=True, ssl_ca_certs=str(tls.certificate)) as client:
+    assert reader.keep(*keys) == [row(2)] * len(keys)
+    with redis.Redis(host="127.0.0.1", port=tls.port, ssl=True, ssl_ca_certs=str(tls.certificate)) as client:
         client.client_kill_filter(_type="normal", skipme=True)
     until(lambda: not reader.tells(*keys[:1]), "kept though nobody tells of changes")
     reader.close()
@@ -227,8 +227,6 @@ def test_through_a_socket(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_descriptors(asynchronous: bool) -> None:
     """Connections that come and go leave no open file behind."""
-    import asyncio
-
     with running_server("Valkey 9.1") as url:
         put(url, 1, b"a")
 
@@ -245,7 +243,6 @@ def test_descriptors(asynchronous: bool) -> None:
             reader = Cached(url)
             asyncio.run(once(reader)) if asynchronous else reader.keep(b"a")
             reader.close()
-            until(lambda: not reader.store._trackings, "")
-            time.sleep(0.1)
-            counts.append(len(os.listdir("/proc/self/fd")))
+            until(lambda: not listening(), "a listener goes on")
+            counts.append(len(list(Path("/proc/self/fd").iterdir())))
         assert counts[-1] <= counts[1]
