@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, overload, runtime_checkable
+from functools import cache
+from typing import Any, Protocol, TypeGuard, overload, runtime_checkable
 
 import numpy as np
 
@@ -261,3 +262,13 @@ class OnlineStore(Protocol):
     def close(self) -> None:
         """Release connections; the next call opens new ones."""
         ...
+
+
+def tells_of_changes(store: OnlineStore) -> TypeGuard[LeasingReader]:
+    """Tell whether a store is a `LeasingReader`."""
+    return _tells_of_changes(type(store))
+
+
+@cache
+def _tells_of_changes(kind: type) -> bool:
+    return issubclass(kind, LeasingReader)  # which costs more than a read may

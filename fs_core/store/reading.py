@@ -60,14 +60,14 @@ class Reading(Parts):
             SchemaError: a key column is missing or of another type.
             ConfigurationError: an option isn't understood.
         """
-        from fs_core.online.contract import LeasingReader
+        from fs_core.online.contract import tells_of_changes
 
         budget = self._budget(deadline, on_deadline, fallback, max_age)
         read, store = self._read(features, full_names, entities, at, budget), self.online
         wanted = read.wanted
         within = self._within(wanted, budget)
         try:
-            if read.cache is not None and isinstance(store, LeasingReader):
+            if read.cache is not None and tells_of_changes(store):
                 read.take(*store.read_leased(wanted, read.cache, within=within))
             else:
                 read.take(store.read(wanted, within=within))
@@ -94,7 +94,7 @@ class Reading(Parts):
         Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
         (where a request is resolved for the first time, or it may have changed) are read in a thread.
         """
-        from fs_core.online.contract import AwaitableReader, LeasingReader
+        from fs_core.online.contract import AwaitableReader, tells_of_changes
 
         budget = self._budget(deadline, on_deadline, fallback, max_age)
         if not self._is_planned(features, full_names):
@@ -103,7 +103,7 @@ class Reading(Parts):
         wanted = read.wanted
         within = self._within(wanted, budget)
         try:
-            if read.cache is not None and isinstance(store, LeasingReader):
+            if read.cache is not None and tells_of_changes(store):
                 read.take(*await store.read_leased_async(wanted, read.cache, within=within))
             elif isinstance(store, AwaitableReader):
                 read.take(await store.read_async(wanted, within=within))

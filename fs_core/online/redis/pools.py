@@ -80,7 +80,11 @@ class Pool:
             return link
         if self._preparing.acquire(blocking=False):
             ends = time.monotonic() + patience
-            Thread(target=self._prepare, args=(link, listener, ends), daemon=True).start()
+            try:
+                Thread(target=self._prepare, args=(link, listener, ends), daemon=True).start()
+            except RuntimeError:  # no more threads
+                self._preparing.release()
+                self.give(link)
         else:
             self._idle.appendleft(link)  # behind those that may be ready
             self._free.put(None)

@@ -46,6 +46,8 @@ class Reading(Connecting):
         self, requests: Sequence[tuple[str, Sequence[bytes]]], keeper: Keeper, *, within: float | None = None
     ) -> tuple[list[list[bytes | None]], Leases]:
         """See `LeasingReader.read_leased`."""
+        if not any(keys for _, keys in requests):
+            return self._nothing(requests)
         transport = self._transport
         job = self._job(requests, transport, within, keeper)
         return self._run(transport, job, within), job.leases()
@@ -54,6 +56,8 @@ class Reading(Connecting):
         self, requests: Sequence[tuple[str, Sequence[bytes]]], keeper: Keeper, *, within: float | None = None
     ) -> tuple[list[list[bytes | None]], Leases]:
         """See `LeasingReader.read_leased_async`."""
+        if not any(keys for _, keys in requests):
+            return self._nothing(requests)
         transport = self._async_transport
         job = self._job(requests, transport, within, keeper)
         return await self._run_async(transport, job, within), job.leases()
@@ -83,6 +87,11 @@ class Reading(Connecting):
             found = self._trackings.setdefault(os.getpid(), made)
             finalize(self, found.close).atexit = False
         return found
+
+    def _nothing(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> tuple[Rows, Leases]:
+        """Return what is read where everything is kept already."""
+        self._tracking.retry()
+        return [[] for _ in requests], [[] for _ in requests]
 
     @contextmanager
     def _changing(self, views: Sequence[str], keys: Sequence[bytes]) -> Iterator[None]:

@@ -56,8 +56,11 @@ class Tracking:
             self._keepers.add(keeper)
             for view, _ in requests:
                 self._views[view_tag(view)] = view
-            for address in list(self._untold):
-                self.listener(address)  # in case it tells by now, though nothing need be fetched
+
+    def retry(self) -> None:
+        """Listen to servers that have told of nothing so far: rows are kept by their age, so no read may ask again."""
+        for address in list(self._untold):
+            self.listener(address)
 
     def listener(self, address: Address) -> Listener | None:
         """Return who listens to a server; None, and somebody begins to, where nobody does."""

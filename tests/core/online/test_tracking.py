@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -226,7 +227,9 @@ def test_a_fork(url: str, reader: Cached) -> None:
     """A forked child keeps rows of its own under a listener of its own, and leaves the parent's alone."""
     put(url, 1, *KEYS)
     reader.keep(*KEYS)
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which newer Pythons mention
+        child = os.fork()
     if child == 0:
         code = 1
         try:
