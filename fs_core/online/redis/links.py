@@ -22,6 +22,8 @@ class Link:
 
     lease: Any = None
     """What rows read through it are kept under; None where the server wasn't asked to tell of their changes."""
+    owed: Replies | None = None
+    """Replies that were late, and are on their way still."""
     _ends = 0.0
 
     def open(self: Any, ends: float) -> None:
@@ -53,7 +55,10 @@ class Link:
         self.send_packed_command((command,), check_health=False)
 
     def receive(self: Any, replies: Replies) -> None:
-        """Read until the replies are complete; what breaks off in the middle breaks the connection."""
+        """Read until the replies are complete; what breaks off in the middle breaks the connection.
+
+        But not one with a lease, for with it ended all rows that were read before: what is late is then owed.
+        """
         sock = self._sock
         try:
             sock.settimeout(_left(self._ends))
@@ -62,11 +67,18 @@ class Link:
                 sock.settimeout(_left(self._ends))
                 replies.feed(_some(sock.recv(replies.wanted)))
         except TimeoutError:
-            self.disconnect()
+            if not _postpone(self, replies):
+                self.disconnect()
             raise driver().TimeoutError("no reply in time") from None
         except BaseException:
             self.disconnect()
             raise
+
+    def catch_up(self: Any, ends: float) -> None:
+        """Read what is owed."""
+        if self.owed is not None:
+            self._ends, owed, self.owed = ends, self.owed, None
+            self.receive(owed)
 
     def ask(self: Any, question: tuple[str, ...], ends: float) -> Any:
         """Return the reply to a command of another kind."""
@@ -85,6 +97,7 @@ class AsyncLink:
     """Mixed into a class of `redis.asyncio.connection`; as `Link`, without blocking."""
 
     lease: Any = None
+    owed: Replies | None = None
 
     @property
     def is_open(self: Any) -> bool:
@@ -124,12 +137,19 @@ class AsyncLink:
                 await self.send_packed_command((command,), check_health=False)
                 while not replies.done:
                     replies.feed(_some(await self._reader.read(replies.wanted)))
-        except TimeoutError:
-            await self.disconnect(nowait=True)
-            raise driver().TimeoutError("no reply in time") from None
-        except BaseException:
-            await self.disconnect(nowait=True)
+        except BaseException as error:
+            late = isinstance(error, TimeoutError | asyncio.CancelledError)
+            if not late or not _postpone(self, replies):
+                await self.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                raise driver().TimeoutError("no reply in time") from None
             raise
+
+    async def catch_up(self: Any, ends: float) -> None:
+        """Read what is owed."""
+        if self.owed is not None:
+            owed, self.owed = self.owed, None
+            await self.exchange(b"", owed, ends)
 
     async def ask(self: Any, question: tuple[str, ...], ends: float) -> Any:
         """Return the reply to a command of another kind."""
@@ -150,8 +170,16 @@ def link_class(kind: type) -> type:
     return type(f"{mixin.__name__}{kind.__name__}", (mixin, kind), {})
 
 
+def _postpone(link: Any, replies: Replies) -> bool:
+    """Let replies that are late come later, where the connection is worth it; tell whether it is."""
+    if link.lease is None or not link.lease.live:
+        return False
+    link.owed = replies
+    return True
+
+
 def _end_lease(link: Any) -> None:
-    lease, link.lease = link.lease, None
+    lease, link.lease, link.owed = link.lease, None, None
     if lease is not None:
         lease.end()
 

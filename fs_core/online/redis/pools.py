@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
-from fs_core.online.redis.driver import driver, driver_errors
+from fs_core.online.redis.driver import driver, exchange_errors
 from fs_core.online.redis.listening import Listener
 
 _STILL_CONNECTING = "connecting took longer than that, and goes on for later reads"
@@ -76,7 +76,7 @@ class Pool:
             link = self._idle.pop()
         except IndexError:
             link = self._make()
-        if listener.hears(link):
+        if listener.hears(link) and link.owed is None:
             return link
         if self._preparing.acquire(blocking=False):
             ends = time.monotonic() + patience
@@ -105,11 +105,12 @@ class Pool:
 
     def _prepare(self, link: Any, listener: Listener, ends: float) -> None:
         try:
+            link.catch_up(ends)
             link.open(ends)
             with listener.telling(link) as question:
                 if question:
                     link.ask(question, ends)
-        except driver_errors():
+        except exchange_errors():
             link.disconnect()
         finally:
             self._preparing.release()
@@ -142,7 +143,7 @@ class AsyncPool:
             return None
         await self._free.acquire()  # at once
         link = self._idle.pop() if self._idle else self._make()
-        if listener.hears(link):
+        if listener.hears(link) and link.owed is None:
             return link
         if self._preparing is None or self._preparing.done():
             self._preparing = asyncio.ensure_future(self._prepare(link, listener, time.monotonic() + patience))
@@ -187,13 +188,14 @@ class AsyncPool:
 
     async def _prepare(self, link: Any, listener: Listener, ends: float) -> None:
         try:
+            await link.catch_up(ends)
             await link.open(ends)
             with listener.telling(link) as question:
                 if question:
                     await link.ask(question, ends)
         except BaseException as error:  # cancelled, too: a reply may be on its way
             await link.disconnect(nowait=True)
-            if not isinstance(error, driver_errors()):
+            if not isinstance(error, exchange_errors()):
                 raise
         finally:
             self.give(link)

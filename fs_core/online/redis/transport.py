@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Hashable, Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any, cast
 
-from fs_core.online.redis.driver import driver, driver_errors
+from fs_core.online.redis.driver import driver, driver_errors, exchange_errors
 from fs_core.online.redis.job import Exchange, ReadJob, Rows
 from fs_core.online.redis.links import link_class
 from fs_core.online.redis.places import Address, Place, arguments
@@ -106,9 +106,10 @@ class Transport(_Routes):
                 exchange, link, pool = lent[0]
                 try:
                     link.receive(exchange.replies)
-                except _failures() as error:
+                except exchange_errors() as error:
                     _fail(exchange, error)
-                    pool.clear()
+                    if link.owed is None:
+                        pool.clear()
                 pool.give(lent.pop(0)[1])
         finally:
             for _, link, pool in lent:  # interrupted: a reply may be on its way
@@ -198,9 +199,10 @@ class AsyncTransport(_Routes):
             return
         try:
             await link.exchange(exchange.command, exchange.replies, job.ends)
-        except _failures() as error:
+        except exchange_errors() as error:
             _fail(exchange, error)
-            await pool.clear()
+            if link.owed is None:
+                await pool.clear()
         finally:
             pool.give(link)
 
@@ -219,11 +221,6 @@ class AsyncTransport(_Routes):
                 await pool.open(link, job.ends, self._patience)
         exchange.lease = job.lease(address, link)
         return pool, link
-
-
-@cache
-def _failures() -> tuple[type[Exception], ...]:
-    return *driver_errors(), ValueError
 
 
 def _fail(exchange: Exchange, error: Exception) -> None:

@@ -39,6 +39,59 @@ def test_a_silent_server(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         reader.close()
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("name", available_servers())
+def test_a_late_reply(name: str, tmp_path: Path, asynchronous: bool) -> None:
+    """A reply that misses its deadline drops nothing: the connection is told of still, and read through again."""
+    with node(name, tmp_path) as server:
+        reader = Cached(server.url)
+        put(server.url, 1, *KEYS)
+
+        async def read(*keys: bytes) -> list[bytes | None]:
+            return await reader.read_async(*keys) if asynchronous else reader.read(*keys)
+
+        async def read_soon(*keys: bytes) -> None:
+            asked = reader.cache.ask([(VIEW, keys)], 3600)
+            if asynchronous:
+                await reader.store.read_leased_async(asked.rest, reader.cache, within=0.05)
+            else:
+                reader.store.read_leased(asked.rest, reader.cache, within=0.05)
+
+        async def keep(*keys: bytes) -> None:
+            deadline = time.monotonic() + 20
+            while not reader.tells(*keys):
+                assert time.monotonic() < deadline
+                await read(*keys)
+                await asyncio.sleep(0.002)
+
+        async def late() -> None:
+            await keep(*KEYS[:40])
+            held = reader.cache._held[VIEW, KEYS[0]]
+            for number in range(40, 43):
+                server.pause()
+                with pytest.raises(OnlineUnavailableError):
+                    await read_soon(KEYS[number])
+                server.resume()
+                await keep(KEYS[number])
+            if asynchronous:
+                server.pause()
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):  # as if the caller went away
+                        await read(KEYS[43])
+                server.resume()
+                await keep(KEYS[43])
+            assert await read(*KEYS[:40]) == [row(1)] * 40
+            assert reader.cache._held[VIEW, KEYS[0]] is held
+            put(server.url, 2, *KEYS)
+            deadline = time.monotonic() + 20
+            while await read(*KEYS) != [row(2)] * len(KEYS):
+                assert time.monotonic() < deadline
+            await reader.store.aclose()
+
+        asyncio.run(late())
+        reader.close()
+
+
 @pytest.mark.parametrize("name", available_servers())
 def test_a_server_that_is_restarted(name: str, tmp_path: Path) -> None:
     """What a lost server had is served no more; the one that follows it is listened to."""
