@@ -9,7 +9,6 @@ import sys
 import textwrap
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -223,13 +222,12 @@ def test_without_blocking(url: str, server: redis.Redis) -> None:
     reader.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork(url: str, reader: Cached) -> None:
     """A forked child keeps rows of its own under a listener of its own, and leaves the parent's alone."""
     put(url, 1, *KEYS)
     reader.keep(*KEYS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which newer Pythons mention
-        child = os.fork()
+    child = os.fork()
     if child == 0:
         code = 1
         try:

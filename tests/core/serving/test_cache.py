@@ -220,6 +220,47 @@ def test_a_change_during_a_read() -> None:
     assert cache.ask([("v", [b"a", b"b", b"c"])], 1.0).rest == [("v", [])]
 
 
+MOMENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["begin", "fetch", "end", "write", "lose"]),
+        st.sampled_from(KEYS),
+        st.integers(0, 2),
+    ),
+    max_size=60,
+)
+
+
+@given(moments=MOMENTS, most=st.integers(1, 5))
+def test_what_is_kept_is_what_the_store_holds(moments: list[Any], most: int) -> None:
+    """However reads, changes that are told and losses of who tells follow one another, no hit is ever old."""
+    cache, held, told, lease = RowCache(most, Seconds()), dict.fromkeys(KEYS, 0), set[bytes](), Lease()
+    asked: list[Any] = [None] * 3
+    fetched: list[Any] = [None] * 3
+    for what, key, reader in moments:
+        if what == "begin":
+            asked[reader] = cache.ask([("v", [key, *KEYS[:2]])], 1.0)
+            fetched[reader] = None
+        elif what == "fetch" and asked[reader] and fetched[reader] is None:
+            rows = [[b"%d" % held[wanted] for wanted in asked[reader].rest[0][1]]]
+            fetched[reader] = rows, [[lease] * len(rows[0])]
+            told.update(asked[reader].rest[0][1])
+        elif what == "end" and fetched[reader]:
+            asked[reader].whole(*fetched[reader])
+            asked[reader] = fetched[reader] = None
+        elif what == "write":
+            held[key] += 1
+            if key in told:  # once, as a server does, which forgets it then
+                told.discard(key)
+                cache.drop("v", [key])
+        elif what == "lose":
+            lease.end()
+            told, lease = set(), Lease()
+        for key in KEYS:
+            hit = cache.ask([("v", [key])], 1.0)
+            if not hit.rest[0][1]:
+                assert hit.whole([[]]) == [[b"%d" % held[key]]]
+
+
 def test_more_changes_than_are_told_apart() -> None:
     """A read during which very many rows change keeps nothing, and remembers no more than that."""
     cache = RowCache(9, Seconds())
