@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from fs_core.configuration import deadline_seconds
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
@@ -14,6 +14,7 @@ from fs_core.store.parts import Parts
 from fs_core.times import Moment, micros, parse_duration
 
 if TYPE_CHECKING:
+    from fs_core.online.contract import LeasingReader, OnlineStore
     from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead, RowCache
     from fs_core.serving.budget import Requests
 
@@ -60,14 +61,12 @@ class Reading(Parts):
             SchemaError: a key column is missing or of another type.
             ConfigurationError: an option isn't understood.
         """
-        from fs_core.online.contract import tells_of_changes
-
         budget = self._budget(deadline, on_deadline, fallback, max_age)
         read, store = self._read(features, full_names, entities, at, budget), self.online
         wanted = read.wanted
         within = self._within(wanted, budget)
         try:
-            if read.cache is not None and tells_of_changes(store):
+            if read.cache is not None and _tells_of_changes(store):
                 read.take(*store.read_leased(wanted, read.cache, within=within))
             else:
                 read.take(store.read(wanted, within=within))
@@ -94,7 +93,7 @@ class Reading(Parts):
         Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
         (where a request is resolved for the first time, or it may have changed) are read in a thread.
         """
-        from fs_core.online.contract import AwaitableReader, tells_of_changes
+        from fs_core.online.contract import AwaitableReader
 
         budget = self._budget(deadline, on_deadline, fallback, max_age)
         if not self._is_planned(features, full_names):
@@ -103,7 +102,7 @@ class Reading(Parts):
         wanted = read.wanted
         within = self._within(wanted, budget)
         try:
-            if read.cache is not None and tells_of_changes(store):
+            if read.cache is not None and _tells_of_changes(store):
                 read.take(*await store.read_leased_async(wanted, read.cache, within=within))
             elif isinstance(store, AwaitableReader):
                 read.take(await store.read_async(wanted, within=within))
@@ -173,3 +172,9 @@ class Reading(Parts):
 
         found: RowCache = self._caches.setdefault(os.getpid(), RowCache())
         return found
+
+
+def _tells_of_changes(store: OnlineStore) -> TypeGuard[LeasingReader]:
+    from fs_core.online.contract import tells_of_changes
+
+    return tells_of_changes(store)

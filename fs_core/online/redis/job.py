@@ -19,7 +19,6 @@ import numpy as np
 
 from fs_core.online.contract import Lease, Leases, PartialRead
 from fs_core.online.redis.driver import driver
-from fs_core.online.redis.listening import Listener
 from fs_core.online.redis.naming import Names, view_tag
 from fs_core.online.redis.places import Address
 from fs_core.online.redis.replies import Replies, gets, mget
@@ -120,16 +119,10 @@ class ReadJob:
         error = next(iter(self.failures.values()))
         raise error
 
-    def listener(self, address: Address) -> Listener | None:
-        """Return who is to be told of changes of what is read from a server; None if nobody is, or can be yet."""
-        return None if self.tracking is None else self.tracking.listener(address)
-
-    def lease(self, address: Address, link: Any) -> Lease | None:
-        """Return under what rows that are read through a connection may be kept, where they are."""
-        return None if self.tracking is None else self.tracking.lease(address, link)
-
     def leases(self) -> Leases:
         """Return under what each row of `result` may be kept."""
+        if not self._leases:  # one exchange brought all
+            self._leases = [exchange.lease for exchange in self._sent for _ in range(self._count)]
         return self._cut(self._leases)
 
     def part(self, error: Exception) -> str:
@@ -174,7 +167,6 @@ class ReadJob:
             left += places
         elif exchange.places is None:
             self._rows = exchange.replies.items
-            self._leases = [exchange.lease] * self._count
         else:
             for place, item in zip(places, exchange.replies.items, strict=True):
                 if isinstance(item, str):

@@ -138,18 +138,18 @@ class Transport(_Routes):
 
     def _lent(self, exchange: Exchange, address: Address, job: ReadJob) -> tuple[Pool, Any]:
         """Return an open connection, tracked where what is read is kept and one is ready, and its pool."""
-        listener, link = job.listener(address), None
+        listener = None if job.tracking is None else job.tracking.listener(address)
         if listener is not None:
             pool = self._pool(address, Pool, tracked=True)
             link = pool.tracked(listener, self._patience)
-        exchange.on_idle = link is not None
-        if link is None:
+        if listener is None or link is None:
             pool = self._pool(address, Pool)
             link = pool.take(job.ends)
-            exchange.on_idle = link.is_open
-            if not exchange.on_idle:
-                pool.open(link, job.ends, self._patience)
-        exchange.lease = job.lease(address, link)
+        exchange.on_idle = link.is_open
+        if not exchange.on_idle:
+            pool.open(link, job.ends, self._patience)
+        if job.tracking is not None:
+            exchange.lease = job.tracking.lease(address, link)
         return pool, link
 
 
@@ -208,18 +208,18 @@ class AsyncTransport(_Routes):
 
     async def _lent(self, exchange: Exchange, address: Address, job: ReadJob) -> tuple[AsyncPool, Any]:
         """Return an open connection and its pool, as `Transport._lent`."""
-        listener, link = job.listener(address), None
+        listener = None if job.tracking is None else job.tracking.listener(address)
         if listener is not None:
             pool = self._pool(address, AsyncPool, tracked=True)
             link = await pool.tracked(listener, self._patience)
-        exchange.on_idle = link is not None
-        if link is None:
+        if listener is None or link is None:
             pool = self._pool(address, AsyncPool)
             link = await pool.take(job.ends)
-            exchange.on_idle = link.is_open
-            if not exchange.on_idle:
-                await pool.open(link, job.ends, self._patience)
-        exchange.lease = job.lease(address, link)
+        exchange.on_idle = link.is_open
+        if not exchange.on_idle:
+            await pool.open(link, job.ends, self._patience)
+        if job.tracking is not None:
+            exchange.lease = job.tracking.lease(address, link)
         return pool, link
 
 
