@@ -135,7 +135,8 @@ class Listener:
         if os.getpid() != self._process:  # a fork's copy, perhaps of a lock that is held
             return
         with self._lock:
-            if self._leases.pop(lease.descriptor, None) is lease:
+            if self._leases.get(lease.descriptor) is lease:  # it may have ended, and the number be another's
+                del self._leases[lease.descriptor]
                 self._epoll.unregister(lease.descriptor)
                 os.close(lease.descriptor)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import redis
@@ -185,6 +187,31 @@ def test_a_connection_that_is_closed(url: str, server: redis.Redis, reader: Cach
     assert reader.keep(*KEYS) == [row(3)] * 3
 
 
+def test_a_lease_that_ends_twice(reader: Cached) -> None:
+    """A lease whose end is told twice doesn't take with it another one, whose file has got its number meanwhile."""
+
+    class Connected:
+        """A connection as far as a listener needs it."""
+
+        def __init__(self, end: socket.socket) -> None:
+            self.lease, self.descriptor = None, end.fileno()
+
+    reader.keep(b"a")
+    (listener,) = reader.store._tracking._listeners.values()
+    with socket.socket() as end:
+        first, second = Connected(end), Connected(end)
+        listener._grant(first)
+        ended: Any = first.lease
+        ended.end()
+        listener._grant(second)
+        lease: Any = second.lease
+        assert lease.descriptor == ended.descriptor
+        ended.end()
+        assert lease.live
+        listener.stop()
+        assert not lease.live
+
+
 def test_own_writes(url: str, reader: Cached) -> None:
     """What a store writes or deletes itself it serves at once."""
     for number in range(1, 100):
@@ -269,9 +296,11 @@ def test_the_end_of_a_store(url: str, how: str) -> None:
 def test_the_end_of_a_process(url: str) -> None:
     """A process whose store listens, and is never closed, ends when it is done."""
     program = f"""
-        from tests.core.online.tracked import Cached
-        reader = Cached({url!r})
-        reader.keep(b"a")
+        from fs_core.online.redis import RedisOnlineStore
+        from fs_core.serving import RowCache
+        store, cache = RedisOnlineStore({url!r}, project="p"), RowCache()
+        while (asked := cache.ask([("v", [b"a"])], 3600.0)).rest[0][1]:
+            asked.whole(*store.read_leased(asked.rest, cache))
         print("done")
     """
     done = subprocess.run(

@@ -228,7 +228,7 @@ def test_a_watched_master_and_its_successor(tmp_path: Path) -> None:
 
 def test_connecting_that_takes_long() -> None:
     """No read waits for a listener, or for a connection that it is told of: each ends as soon as the row is there."""
-    with running_server("Valkey 9.1") as url, cut_off(int(url.split(":")[2].split("/")[0]), late=0.6) as port:
+    with running_server("Valkey 9.1") as url, cut_off(int(url.split(":")[2].split("/")[0]), late=1.0) as port:
         reader = Cached(f"redis://127.0.0.1:{port}/0")
         put(url, 1, b"a")
         reader.store.read([(VIEW, [b"a"])], within=10)  # which connects
@@ -240,7 +240,7 @@ def test_connecting_that_takes_long() -> None:
             assert reader.read(b"a") == [row(1)]
             slowest = max(slowest, time.monotonic() - start)
             time.sleep(0.01)
-        assert slowest < 0.5
+        assert slowest < 0.9
         put(url, 2, b"a")
         reader.sees([row(2)], b"a")
         reader.close()
