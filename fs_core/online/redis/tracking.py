@@ -16,7 +16,7 @@ from weakref import WeakSet
 from fs_core.online.contract import Keeper, Lease
 from fs_core.online.redis.driver import driver
 from fs_core.online.redis.listening import Listener
-from fs_core.online.redis.naming import Names, view_tag
+from fs_core.online.redis.naming import Names
 from fs_core.online.redis.places import Address, Place, arguments
 
 log = logging.getLogger("fs_core")
@@ -55,7 +55,7 @@ class Tracking:
         with self._lock:
             self._keepers.add(keeper)
             for view, _ in requests:
-                self._views[view_tag(view)] = view
+                self._views[self._names.mark(view)] = view
 
     def retry(self) -> None:
         """Listen to servers that have told of nothing so far: rows are kept by their age, so no read may ask again."""
@@ -119,7 +119,7 @@ class Tracking:
         """See `Audience.changed`."""
         changed: dict[str, list[bytes]] = {}
         for name in names:
-            view = self._views.get(name[-8:])  # a name ends with its view's tag
+            view = self._views.get(self._names.mark_of(name))
             if view is not None:
                 changed.setdefault(view, []).append(self._names.key(name))
         for view, keys in changed.items():
