@@ -34,7 +34,7 @@ class Cached:
     """A store that serves what it has read for an hour, unless it is told otherwise."""
 
     def __init__(self, url: str, project: str = "p") -> None:
-        self.store = RedisOnlineStore(url, project=project)
+        self.store = RedisOnlineStore(url, project=project, timeout=20.0)  # machines are noisy
         self.cache = RowCache()
 
     def read(self, *keys: bytes, view: str = VIEW) -> list[bytes | None]:
