@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fs_core.asof import EVENT_TIME, STATUS, TIME
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
-from fs_core.online.contract import PartialRead, timeline_name
+from fs_core.online.contract import Leases, PartialRead, timeline_name
 from fs_core.online.timeline import resolve
 from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.budget import Budget
@@ -42,6 +42,9 @@ class OnlineRead:
         now: what the clock shows.
         cache: where rows fetched at most `budget.max_age` seconds ago are; None where only fresh ones will do.
 
+    Attributes:
+        cache: the same.
+
     Raises:
         SchemaError: a key is missing or of another type.
         NotOnlineError: a view isn't online and no fallback is allowed.
@@ -55,6 +58,7 @@ class OnlineRead:
         self._online = [view for view in plan.views if self._is_online(view)]
         self._answers: dict[ViewPlan, Answer] = {}
         self._moment = now if at is None else at
+        self.cache = cache
         self._cached = cache.ask(self._requests(), budget.max_age) if cache is not None else None
 
     @property
@@ -72,13 +76,13 @@ class OnlineRead:
         """The views whose recent rows may tell of the moment asked for."""
         return [] if self._at is None else [view for view in self._online if view.view.online_history is not None]
 
-    def take(self, rows: Sequence[Sequence[bytes | None]]) -> None:
-        """Take the online store's answer to `wanted`.
+    def take(self, rows: Sequence[Sequence[bytes | None]], leases: Leases | None = None) -> None:
+        """Take the online store's answer to `wanted`, and under which leases it may be kept, if it gives any.
 
         Raises:
             MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
         """
-        latest = self._looked_back(rows if self._cached is None else self._cached.whole(rows))
+        latest = self._looked_back(rows if self._cached is None else self._cached.whole(rows, leases))
         self._settle([self._held(view, values) for view, values in zip(self._online, latest, strict=True)])
 
     def fail(self, error: OnlineUnavailableError) -> None:

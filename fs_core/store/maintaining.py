@@ -65,7 +65,7 @@ class Maintaining(Parts):
         rows can't be recreated any more, and say so; those made from other states can. The sources that
         `backfill` runs, and training sets already made, aren't the store's: they must forget on their own.
         Another process, or another store object, that reads with `max_age` may serve what it fetched before
-        until it is that old.
+        until it is that old, where the online store's server doesn't tell it of changes.
         A push or `materialize` that had read such a row before, and sends it afterwards, brings it online again:
         pause those, or repeat this, or let `verify_online(repair=True)` delete what history doesn't know.
 

@@ -159,6 +159,7 @@ class Parts:
         for part in ("registry", "online"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
+        self._caches.clear()
         self._answered_in = None
 
     def __enter__(self) -> Self:

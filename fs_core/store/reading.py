@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from fs_core.configuration import deadline_seconds
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
@@ -14,6 +14,7 @@ from fs_core.store.parts import Parts
 from fs_core.times import Moment, micros, parse_duration
 
 if TYPE_CHECKING:
+    from fs_core.online.contract import LeasingReader, OnlineStore
     from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead, RowCache
     from fs_core.serving.budget import Requests
 
@@ -45,8 +46,12 @@ class Reading(Parts):
             on_deadline: what to do where the server doesn't answer by then: `"error"`, or `"missing"`, which
                 serves nulls whose status is `"unavailable"`.
             fallback: `"offline"` lets history answer what the online store can't, however long that takes.
-            max_age: how long ago a row may have been fetched by this process, such as `"500ms"`; then it isn't fetched
-                again. By default every row is fetched. Expiry is decided anew in any case.
+            max_age: how long ago a row may have been fetched by this process, such as `"10m"`; then it isn't fetched
+                again. By default every row is fetched. Expiry is decided anew in any case. Redis and Valkey tell this
+                process when a row that it keeps changes, which is then fetched anew: soon after a change, and a few
+                seconds after a connection that broke without a sign, nothing older is served. Where the server
+                doesn't (its user may not, it has only just been asked, the platform isn't Linux), and from
+                other online stores, a row is served until it is `max_age` old, whatever becomes of it.
             full_names: name columns `view__feature`.
 
         Raises:
@@ -59,8 +64,12 @@ class Reading(Parts):
         budget = self._budget(deadline, on_deadline, fallback, max_age)
         read, store = self._read(features, full_names, entities, at, budget), self.online
         wanted = read.wanted
+        within = self._within(wanted, budget)
         try:
-            read.take(store.read(wanted, within=self._within(wanted, budget)))
+            if read.cache is not None and _tells_of_changes(store):
+                read.take(*store.read_leased(wanted, read.cache, within=within))
+            else:
+                read.take(store.read(wanted, within=within))
         except OnlineUnavailableError as error:
             read.fail(error)
         else:
@@ -93,7 +102,9 @@ class Reading(Parts):
         wanted = read.wanted
         within = self._within(wanted, budget)
         try:
-            if isinstance(store, AwaitableReader):
+            if read.cache is not None and _tells_of_changes(store):
+                read.take(*await store.read_leased_async(wanted, read.cache, within=within))
+            elif isinstance(store, AwaitableReader):
                 read.take(await store.read_async(wanted, within=within))
             else:
                 read.take(await asyncio.to_thread(store.read, wanted, within=within))
@@ -161,3 +172,9 @@ class Reading(Parts):
 
         found: RowCache = self._caches.setdefault(os.getpid(), RowCache())
         return found
+
+
+def _tells_of_changes(store: OnlineStore) -> TypeGuard[LeasingReader]:
+    from fs_core.online.contract import tells_of_changes
+
+    return tells_of_changes(store)

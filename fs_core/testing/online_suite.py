@@ -17,8 +17,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fs_core.online.contract import LAST_SEQ, ORDER, AwaitableReader, OnlineStore, OnlineWrite, Recent, timeline_name
+from fs_core.online.contract import (
+    LAST_SEQ,
+    ORDER,
+    AwaitableReader,
+    OnlineStore,
+    OnlineWrite,
+    Recent,
+    tells_of_changes,
+    timeline_name,
+)
 from fs_core.online.timeline import merged
+from fs_core.serving import RowCache
 
 Order = tuple[int, int, int]
 
@@ -161,6 +171,35 @@ class OnlineStoreSuite:
                 await reader.aclose()
 
         assert asyncio.run(read()) == [found] * 20
+
+    def test_changes_are_told(self, store: OnlineStore) -> None:
+        """A store that tells of changes, if it does, lets no keeper serve an old row for long, however it was read."""
+        if not tells_of_changes(store):
+            return
+        view, keys, leasing, cache = new_view(), [b"a", b"b", b"c"], store, RowCache()
+        other: OnlineStore = pickle.loads(pickle.dumps(store))  # noqa: S301  # our own bytes
+
+        async def read(*, blocking: bool) -> list[bytes | None]:
+            asked = cache.ask([(view, keys)], 3600.0)
+            if blocking:
+                return asked.whole(*leasing.read_leased(asked.rest, cache))[0]
+            return asked.whole(*await leasing.read_leased_async(asked.rest, cache, within=30.0))[0]
+
+        async def watch() -> None:
+            for number in range(1, 40):
+                other.write(view, [OnlineWrite(key, versioned(number)) for key in keys[: number % 3 + 1]])
+                if number % 13 == 0:
+                    other.delete(view, keys[:1])
+                (expected,) = other.read([(view, keys)])
+                deadline = time.monotonic() + 30
+                while await read(blocking=number % 2 == 0) != expected:
+                    assert time.monotonic() < deadline, "an old row is served"
+                    await asyncio.sleep(0.001)
+            if isinstance(store, AwaitableReader):
+                await store.aclose()
+
+        asyncio.run(watch())
+        other.close()
 
     def test_a_large_batch(self, store: OnlineStore) -> None:
         """Ten thousand rows go in by one call and come back by one, in the order asked."""

@@ -26,3 +26,9 @@ def driver_errors() -> tuple[type[Exception], ...]:
     """Return what the driver raises: `OSError`, and every exception it defines (not all are `RedisError`s)."""
     kinds = vars(driver().exceptions).values()
     return OSError, *(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
+
+
+@cache
+def exchange_errors() -> tuple[type[Exception], ...]:
+    """Return what sending a command and taking its replies apart raises."""
+    return *driver_errors(), ValueError

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
-from fs_core.online.redis.driver import driver
+from fs_core.online.redis.driver import driver, exchange_errors
+from fs_core.online.redis.listening import Listener
 
 _STILL_CONNECTING = "connecting took longer than that, and goes on for later reads"
 
@@ -26,6 +27,7 @@ class Pool:
         for _ in range(limit):
             self._free.put(None)
         self._idle: deque[Any] = deque()
+        self._preparing = Lock()
 
     def take(self, ends: float) -> Any:
         """Lend a connection.
@@ -61,6 +63,33 @@ class Pool:
                 raise driver().TimeoutError(_STILL_CONNECTING) from None
             raise
 
+    def tracked(self, listener: Listener, patience: float) -> Any:
+        """Lend a connection that a listener is told of; None where none is ready.
+
+        Then one is made ready, within `patience` and one at a time, for later reads: this one needn't wait for it.
+        """
+        try:
+            self._free.get_nowait()
+        except Empty:
+            return None
+        try:
+            link = self._idle.pop()
+        except IndexError:
+            link = self._make()
+        if listener.hears(link) and link.owed is None:
+            return link
+        if self._preparing.acquire(blocking=False):
+            ends = time.monotonic() + patience
+            try:
+                Thread(target=self._prepare, args=(link, listener, ends), daemon=True).start()
+            except RuntimeError:  # no more threads
+                self._preparing.release()
+                self.give(link)
+        else:
+            self._idle.appendleft(link)  # behind those that may be ready
+            self._free.put(None)
+        return None
+
     def give(self, link: Any) -> None:
         """Take a connection back."""
         self._idle.append(link)
@@ -74,6 +103,19 @@ class Pool:
             except IndexError:
                 return
 
+    def _prepare(self, link: Any, listener: Listener, ends: float) -> None:
+        try:
+            link.catch_up(ends)
+            link.open(ends)
+            with listener.telling(link) as question:
+                if question:
+                    link.ask(question, ends)
+        except exchange_errors():
+            link.disconnect()
+        finally:
+            self._preparing.release()
+            self.give(link)
+
 
 class AsyncPool:
     """Connections of one event loop; as `Pool`, without blocking."""
@@ -84,6 +126,7 @@ class AsyncPool:
         self._free = asyncio.Semaphore(limit)
         self._idle: deque[Any] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
+        self._preparing: asyncio.Task[None] | None = None
 
     async def take(self, ends: float) -> Any:
         """Lend a connection; raise `redis.TimeoutError` if all of them are lent until `ends`."""
@@ -93,6 +136,23 @@ class AsyncPool:
         except TimeoutError:
             raise driver().TimeoutError(_all_lent(self._limit)) from None
         return self._idle.pop() if self._idle else self._make()
+
+    async def tracked(self, listener: Listener, patience: float) -> Any:
+        """Lend a connection that a listener is told of, as `Pool.tracked`."""
+        if self._free.locked():
+            return None
+        await self._free.acquire()  # at once
+        link = self._idle.pop() if self._idle else self._make()
+        if listener.hears(link) and link.owed is None:
+            return link
+        if self._preparing is None or self._preparing.done():
+            self._preparing = asyncio.ensure_future(self._prepare(link, listener, time.monotonic() + patience))
+            self._connecting.add(self._preparing)
+            self._preparing.add_done_callback(self._connecting.discard)
+        else:
+            self._idle.appendleft(link)
+            self._free.release()
+        return None
 
     async def open(self, link: Any, ends: float, patience: float) -> None:
         """Connect a lent connection, as `Pool.open`."""
@@ -125,6 +185,20 @@ class AsyncPool:
         await asyncio.gather(*self._connecting, return_exceptions=True)
         await asyncio.sleep(0)  # lets what was being connected come back
         await self.clear()
+
+    async def _prepare(self, link: Any, listener: Listener, ends: float) -> None:
+        try:
+            await link.catch_up(ends)
+            await link.open(ends)
+            with listener.telling(link) as question:
+                if question:
+                    await link.ask(question, ends)
+        except BaseException as error:  # cancelled, too: a reply may be on its way
+            await link.disconnect(nowait=True)
+            if not isinstance(error, exchange_errors()):
+                raise
+        finally:
+            self.give(link)
 
     def _connected(self, task: asyncio.Task[None], link: Any) -> None:
         if not task.cancelled():

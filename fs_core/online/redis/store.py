@@ -11,12 +11,18 @@ class RedisOnlineStore(Writing):
     The server should run with `maxmemory-policy noeviction`: one that evicts rows may keep the
     watermark, and then nobody knows that they are gone.
 
+    Leased reads (`LeasingReader`) have the server tell of changes, from Linux: a thread for each server and
+    process listens, and the server remembers which names were read, up to its `tracking-table-max-keys`. The
+    user needs `+client|id +client|tracking +subscribe +ping` on `&__redis__:invalidate`; where that is lacking,
+    a warning says so and rows are kept by their age alone.
+
     Args:
         url: `redis://`, `rediss://`, `unix://`, `valkey://` or `valkeys://`, with the options that
             redis-py reads from it.
         project: whose rows these are: letters, digits, `_`, `.` and `-`, 64 at most.
         timeout: seconds to wait for a connection, and for each reply. A command is tried twice.
-        connections: how many connections at most; further callers wait for one.
+        connections: how many connections at most; further callers wait for one. Leased reads have as many
+            of their own, and one that listens.
 
     Raises:
         ConfigurationError: the project's name can't be used.

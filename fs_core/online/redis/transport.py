@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Hashable, Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any, cast
 
-from fs_core.online.redis.driver import driver, driver_errors
+from fs_core.online.redis.driver import driver, driver_errors, exchange_errors
 from fs_core.online.redis.job import Exchange, ReadJob, Rows
 from fs_core.online.redis.links import link_class
 from fs_core.online.redis.places import Address, Place, arguments
 from fs_core.online.redis.pools import AsyncPool, Pool
 from fs_core.online.redis.topology import topology_of
+from fs_core.online.redis.tracking import Tracking
 
 
 class _Routes:
@@ -22,19 +23,23 @@ class _Routes:
     def __init__(self, place: Place, connections: int, patience: float) -> None:
         self.topology = topology_of(place)
         self._place, self._connections, self._patience = place, connections, patience
-        self._pools: dict[tuple[Address, bool], Any] = {}
+        self._pools: dict[tuple[Address, bool, bool], Any] = {}
         self._answered: Address | None = None
 
-    def _pool(self, address: Address, kind: type[Any], *, to_ask: bool = False) -> Any:
-        """Return the pool of a server; of a Sentinel's, which has credentials of its own, where it is to be asked."""
+    def _pool(self, address: Address, kind: type[Any], *, to_ask: bool = False, tracked: bool = False) -> Any:
+        """Return a pool of a server.
+
+        A Sentinel's, which has credentials of its own, is another where it is to be asked. What is read through
+        connections of a tracked one burdens the server's memory, so other reads have their own.
+        """
         watcher = to_ask and self._place.sentinel_options is not None
-        pool = self._pools.get((address, watcher))
+        pool = self._pools.get((address, watcher, tracked))
         if pool is None:
             options = self._place.sentinel_options if watcher else None
             given = options or self._place.options
             made = link_class(cast(Hashable, _flavour(given["connection_class"], asynchronous=kind is AsyncPool)))
             make = partial(made, **arguments(address, given))
-            pool = self._pools.setdefault((address, watcher), kind(make, self._connections))
+            pool = self._pools.setdefault((address, watcher, tracked), kind(make, self._connections))
         return pool
 
     def _to_ask(self, ends: float) -> Iterator[tuple[Address, float]]:
@@ -45,9 +50,11 @@ class _Routes:
             now = time.monotonic()
             yield address, now + max(ends - now, 0) / (len(known) - number)
 
-    def _learn(self, reply: Any, asked: Address) -> bool:
+    def _learn(self, reply: Any, asked: Address, tracking: Tracking | None) -> bool:
         if self.topology.learn(reply, asked):
             self._answered = asked
+            if tracking is not None:
+                tracking.only(self.topology.holders)
         return self.topology.known
 
 
@@ -58,7 +65,7 @@ class Transport(_Routes):
         """Do a job; raise what the driver raises where it can't be done."""
         while job.goes_on:
             if self.topology.known or self._find_out(job):
-                self._exchange(job.exchanges(), job.ends)
+                self._exchange(job.exchanges(), job)
                 job.settle()
             if job.goes_on and job.pause:
                 time.sleep(job.pause)
@@ -80,7 +87,7 @@ class Transport(_Routes):
                         link, share, self._patience
                     )  # not by `ask`: a name's address may take longer than allowed
                 try:
-                    if self._learn(link.ask(self.topology.question, share), address):
+                    if self._learn(link.ask(self.topology.question, share), address, job.tracking):
                         return True
                 finally:
                     pool.give(link)
@@ -89,39 +96,36 @@ class Transport(_Routes):
         job.nobody_answers(error)
         return False
 
-    def _exchange(self, exchanges: list[Exchange], ends: float) -> None:
+    def _exchange(self, exchanges: list[Exchange], job: ReadJob) -> None:
         """Send all, then receive all: servers work at the same time."""
         lent: list[tuple[Exchange, Any, Pool]] = []
         try:
             for exchange in exchanges:
-                self._send(exchange, ends, lent)
+                self._send(exchange, job, lent)
             while lent:
                 exchange, link, pool = lent[0]
                 try:
                     link.receive(exchange.replies)
-                except _failures() as error:
+                except exchange_errors() as error:
                     _fail(exchange, error)
-                    pool.clear()
+                    if link.owed is None:
+                        pool.clear()
                 pool.give(lent.pop(0)[1])
         finally:
             for _, link, pool in lent:  # interrupted: a reply may be on its way
                 link.disconnect()
                 pool.give(link)
 
-    def _send(self, exchange: Exchange, ends: float, lent: list[tuple[Exchange, Any, Pool]]) -> None:
+    def _send(self, exchange: Exchange, job: ReadJob, lent: list[tuple[Exchange, Any, Pool]]) -> None:
         if exchange.error is not None or exchange.address is None:
             return
-        pool = self._pool(exchange.address, Pool)
         try:
-            link = pool.take(ends)
-            exchange.on_idle = link.is_open
-            if not exchange.on_idle:
-                pool.open(link, ends, self._patience)
+            pool, link = self._lent(exchange, exchange.address, job)
         except driver_errors() as error:
             _fail(exchange, error)
             return
         try:
-            link.send(exchange.command, ends)
+            link.send(exchange.command, job.ends)
             lent.append((exchange, link, pool))
         except driver_errors() as error:
             _fail(exchange, error)
@@ -132,6 +136,22 @@ class Transport(_Routes):
             pool.give(link)
             raise
 
+    def _lent(self, exchange: Exchange, address: Address, job: ReadJob) -> tuple[Pool, Any]:
+        """Return an open connection, tracked where what is read is kept and one is ready, and its pool."""
+        listener = None if job.tracking is None else job.tracking.listener(address)
+        if listener is not None:
+            pool = self._pool(address, Pool, tracked=True)
+            link = pool.tracked(listener, self._patience)
+        if listener is None or link is None:
+            pool = self._pool(address, Pool)
+            link = pool.take(job.ends)
+        exchange.on_idle = link.is_open
+        if not exchange.on_idle:
+            pool.open(link, job.ends, self._patience)
+        if job.tracking is not None:
+            exchange.lease = job.tracking.lease(address, link)
+        return pool, link
+
 
 class AsyncTransport(_Routes):
     """Reads of one event loop."""
@@ -140,7 +160,7 @@ class AsyncTransport(_Routes):
         """Do a job, as `Transport.run`."""
         while job.goes_on:
             if self.topology.known or await self._find_out(job):
-                await asyncio.gather(*(self._exchange(e, job.ends) for e in job.exchanges()))
+                await asyncio.gather(*(self._exchange(e, job) for e in job.exchanges()))
                 job.settle()
             if job.goes_on and job.pause:
                 await asyncio.sleep(job.pause)
@@ -160,7 +180,7 @@ class AsyncTransport(_Routes):
                 if not link.is_open:
                     await pool.open(link, share, self._patience)
                 try:
-                    if self._learn(await link.ask(self.topology.question, share), address):
+                    if self._learn(await link.ask(self.topology.question, share), address, job.tracking):
                         return True
                 finally:
                     pool.give(link)
@@ -169,30 +189,38 @@ class AsyncTransport(_Routes):
         job.nobody_answers(error)
         return False
 
-    async def _exchange(self, exchange: Exchange, ends: float) -> None:
+    async def _exchange(self, exchange: Exchange, job: ReadJob) -> None:
         if exchange.error is not None or exchange.address is None:
             return
-        pool = self._pool(exchange.address, AsyncPool)
         try:
-            link = await pool.take(ends)
-            exchange.on_idle = link.is_open
-            if not exchange.on_idle:
-                await pool.open(link, ends, self._patience)
+            pool, link = await self._lent(exchange, exchange.address, job)
         except driver_errors() as error:
             _fail(exchange, error)
             return
         try:
-            await link.exchange(exchange.command, exchange.replies, ends)
-        except _failures() as error:
+            await link.exchange(exchange.command, exchange.replies, job.ends)
+        except exchange_errors() as error:
             _fail(exchange, error)
-            await pool.clear()
+            if link.owed is None:
+                await pool.clear()
         finally:
             pool.give(link)
 
-
-@cache
-def _failures() -> tuple[type[Exception], ...]:
-    return *driver_errors(), ValueError
+    async def _lent(self, exchange: Exchange, address: Address, job: ReadJob) -> tuple[AsyncPool, Any]:
+        """Return an open connection and its pool, as `Transport._lent`."""
+        listener = None if job.tracking is None else job.tracking.listener(address)
+        if listener is not None:
+            pool = self._pool(address, AsyncPool, tracked=True)
+            link = await pool.tracked(listener, self._patience)
+        if listener is None or link is None:
+            pool = self._pool(address, AsyncPool)
+            link = await pool.take(job.ends)
+        exchange.on_idle = link.is_open
+        if not exchange.on_idle:
+            await pool.open(link, job.ends, self._patience)
+        if job.tracking is not None:
+            exchange.lease = job.tracking.lease(address, link)
+        return pool, link
 
 
 def _fail(exchange: Exchange, error: Exception) -> None:

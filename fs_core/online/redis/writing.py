@@ -29,8 +29,9 @@ class Writing(Reading):
         """See `OnlineStore.write`."""
         columns = OnlineRows.of(rows)
         keep = [] if recent is None else [_keeping(recent)]
-        names = [self._names.rows(columns.keys, name) for name in (view, timeline_name(view))[: 1 + len(keep)]]
-        with self._said_as_ours():
+        views = (view, timeline_name(view))[: 1 + len(keep)]
+        names = [self._names.rows(columns.keys, name) for name in views]
+        with self._said_as_ours(), self._changing(views, columns.keys):
             calls = self._calls(names, lambda part: [*_arguments(columns[part]), *keep])
             return run(self._client, "write", calls)
 
@@ -55,7 +56,7 @@ class Writing(Reading):
     def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
         """See `OnlineStore.delete`."""
         names = self._names.rows(keys, view)
-        with self._said_as_ours():
+        with self._said_as_ours(), self._changing((view, timeline_name(view)), keys):
             self._unlink(self._names.rows(keys, timeline_name(view)))
             if rows is not None:
                 return run(self._client, "delete", self._calls([names], lambda part: list(rows[part])))

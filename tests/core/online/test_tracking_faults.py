@@ -1,0 +1,301 @@
+"""Rows kept in a process when a server, or a part of it, is lost, refuses, or is late: nothing stale, nothing slow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from fs_core.errors import OnlineUnavailableError
+from fs_core.online.contract import OnlineWrite
+from tests.core.online.test_topologies import tls  # noqa: F401
+from tests.core.online.tracked import VIEW, Cached, listening, put, row, until
+from tests.servers import available_servers, free_port, running_server
+from tests.topologies import Secured, cluster, cut_off, node, watched
+
+KEYS = [b"entity %d" % number for number in range(50)]
+
+
+@pytest.mark.parametrize("name", available_servers())
+def test_a_silent_server(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that gives no sign is taken to be lost, though the connection isn't closed; one that is idle isn't."""
+    monkeypatch.setattr("fs_core.online.redis.listening._BEAT", 0.25)
+    with node(name, tmp_path) as server:
+        reader = Cached(server.url)
+        put(server.url, 1, *KEYS)
+        reader.keep(*KEYS)
+        time.sleep(1)  # several beats: it is asked for signs, and gives them
+        assert reader.tells(*KEYS)
+        server.pause()
+        until(lambda: not reader.tells(*KEYS), "kept though nobody tells of changes")
+        server.resume()
+        put(server.url, 2, *KEYS)
+        assert reader.keep(*KEYS) == [row(2)] * len(KEYS)
+        reader.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("name", available_servers())
+def test_a_late_reply(name: str, tmp_path: Path, asynchronous: bool) -> None:
+    """A reply that misses its deadline drops nothing: the connection is told of still, and read through again."""
+    with node(name, tmp_path) as server:
+        reader = Cached(server.url)
+        put(server.url, 1, *KEYS)
+
+        async def read(*keys: bytes) -> list[bytes | None]:
+            return await reader.read_async(*keys) if asynchronous else reader.read(*keys)
+
+        async def read_soon(*keys: bytes) -> None:
+            asked = reader.cache.ask([(VIEW, keys)], 3600)
+            if asynchronous:
+                await reader.store.read_leased_async(asked.rest, reader.cache, within=0.05)
+            else:
+                reader.store.read_leased(asked.rest, reader.cache, within=0.05)
+
+        async def keep(*keys: bytes) -> None:
+            deadline = time.monotonic() + 20
+            while not reader.tells(*keys):
+                assert time.monotonic() < deadline
+                await read(*keys)
+                await asyncio.sleep(0.002)
+
+        async def late() -> None:
+            await keep(*KEYS[:40])
+            held = reader.cache._held[VIEW, KEYS[0]]
+            for number in range(40, 43):
+                server.pause()
+                with pytest.raises(OnlineUnavailableError):
+                    await read_soon(KEYS[number])
+                server.resume()
+                await keep(KEYS[number])
+            if asynchronous:
+                server.pause()
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):  # as if the caller went away
+                        await read(KEYS[43])
+                server.resume()
+                await keep(KEYS[43])
+            assert await read(*KEYS[:40]) == [row(1)] * 40
+            assert reader.cache._held[VIEW, KEYS[0]] is held
+            put(server.url, 2, *KEYS)
+            deadline = time.monotonic() + 20
+            while await read(*KEYS) != [row(2)] * len(KEYS):
+                assert time.monotonic() < deadline
+            await reader.store.aclose()
+
+        asyncio.run(late())
+        reader.close()
+
+
+@pytest.mark.parametrize("name", available_servers())
+def test_a_server_that_is_restarted(name: str, tmp_path: Path) -> None:
+    """What a lost server had is served no more; the one that follows it is listened to."""
+    port = free_port()
+    with ExitStack() as stack:
+        server = stack.enter_context(node(name, tmp_path / "first", port=port))
+        reader = Cached(server.url)
+        put(server.url, 1, *KEYS)
+        reader.keep(*KEYS)
+        server.kill()
+        until(lambda: not reader.tells(*KEYS), "kept though nobody tells of changes")
+        with pytest.raises(OnlineUnavailableError):
+            reader.read(*KEYS)
+        stack.enter_context(node(name, tmp_path / "second", port=port))
+        assert reader.keep(*KEYS) == [None] * len(KEYS)
+        put(server.url, 2, *KEYS)
+        reader.sees([row(2)] * len(KEYS), *KEYS)
+        reader.close()
+
+
+@pytest.mark.parametrize("name", available_servers())
+@pytest.mark.parametrize("lacks", ["client|id", "client|tracking", "subscribe", "ping", "channel"])
+def test_a_user_who_may_not(name: str, lacks: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A user whom the server tells nothing keeps rows by their age; a warning, once, says which rights it takes."""
+    rights = ["+get", "+mget", "+client|id", "+client|tracking", "+subscribe", "+ping"]
+    channels = ["resetchannels"] if lacks == "channel" else ["resetchannels", "&__redis__:invalidate"]
+    with running_server(name) as url, redis.Redis.from_url(url) as client:
+        reader = Cached(url.replace("//", "//reader:s3same@"))
+        rules = [*(right for right in rights if right != f"+{lacks}"), *channels]
+        client.execute_command("ACL", "SETUSER", "reader", "on", ">s3same", f"~{reader.store.key_patterns[0]}", *rules)
+        put(url, 1, b"a")
+        with caplog.at_level(logging.WARNING, "fs_core"):
+            until(lambda: reader.read(b"a") == [row(1)] and (VIEW, b"a") in reader.cache._held and _live(reader), "")
+            tracking = reader.store._tracking
+            tracking._pauses.clear()  # as if the pause were over: it is refused again
+            reader.read(b"a", b"b")
+            until(lambda: not tracking._listeners, "it is never refused")
+        put(url, 2, b"a")
+        assert reader.read(b"a") == [row(1)]
+        asked = reader.cache.ask([(VIEW, [b"a"])], 0.0)
+        assert asked.whole(*reader.store.read_leased(asked.rest, reader.cache)) == [[row(2)]]
+        (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert "+client|id +client|tracking +subscribe +ping on &__redis__:invalidate" in warning.getMessage()
+        assert "s3same" not in warning.getMessage()
+        client.execute_command("ACL", "SETUSER", "reader", f"+{lacks}" if lacks != "channel" else "allchannels")
+        tracking._pauses.clear()
+        assert reader.keep(b"a") == [row(2)]
+        reader.close()
+
+
+def _live(reader: Cached) -> bool:
+    return reader.cache._held[VIEW, b"a"][2].live
+
+
+@pytest.mark.parametrize("name", ["Valkey 9.1", "Redis 6.2"])
+def test_a_cluster(name: str, tmp_path: Path) -> None:
+    """Each node tells of its rows; where one is lost, what it had is served no more and the rest is."""
+    with cluster(name, tmp_path) as nodes:
+        url = f"redis+cluster://127.0.0.1:{nodes[0].port}"
+        reader = Cached(url)
+        put(url, 1, *KEYS)
+        assert reader.keep(*KEYS) == [row(1)] * len(KEYS)
+        put(url, 2, *KEYS)
+        reader.sees([row(2)] * len(KEYS), *KEYS)
+        reader.keep(*KEYS)
+        routes = reader.store._transport.topology.route(reader.store._names.rows(KEYS, VIEW))
+        lost = [KEYS[place] for place in routes[("127.0.0.1", nodes[2].port)]]
+        rest = [key for key in KEYS if key not in lost]
+        assert lost
+        assert rest
+        nodes[2].kill()
+        until(lambda: not any(reader.tells(key) for key in lost), "kept though nobody tells of changes")
+        assert reader.tells(*rest)
+        assert not reader.cache.ask([(VIEW, rest)], 3600).rest[0][1]
+        with pytest.raises(OnlineUnavailableError, match=str(nodes[2].port)):
+            reader.read(*KEYS)
+        reader.close()
+
+
+def test_slots_that_move(tmp_path: Path) -> None:
+    """A row whose slot another node takes over is told of by that one."""
+    key = KEYS[0]
+    with cluster("Valkey 9.1", tmp_path) as nodes, ExitStack() as stack:
+        url = f"redis+cluster://127.0.0.1:{nodes[0].port}"
+        reader = Cached(url)
+        put(url, 1, key)
+        reader.keep(key)
+        clients = {n.port: stack.enter_context(redis.Redis(port=n.port)) for n in nodes}
+        name = reader.store._names.rows([key], VIEW)[0]
+        slot = clients[nodes[0].port].execute_command("CLUSTER", "KEYSLOT", name)
+        (here,) = reader.store._transport.topology.route([name])
+        assert here is not None
+        there = next(n.port for n in nodes if n.port != here[1])
+        ids = {port: client.execute_command("CLUSTER", "MYID").decode() for port, client in clients.items()}
+        clients[there].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[here[1]])
+        clients[here[1]].execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[there])
+        names = clients[here[1]].execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10)
+        clients[here[1]].execute_command("MIGRATE", "127.0.0.1", there, "", 0, 5000, "KEYS", *names)
+        for port in (there, here[1], *clients):
+            clients[port].execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[there])
+        put(f"redis+cluster://127.0.0.1:{there}", 2, key)
+        reader.sees([row(2)], key)
+        reader.keep(key)
+        put(f"redis+cluster://127.0.0.1:{there}", 3, key)
+        reader.sees([row(3)], key)
+        reader.close()
+
+
+def test_a_watched_master_and_its_successor(tmp_path: Path) -> None:
+    """When the master is lost, what it had is served no more; its successor is listened to, and nobody else."""
+    with watched("Valkey 9.1", tmp_path) as (servers, sentinel):
+        url = f"redis://127.0.0.1:{sentinel.port}/0?sentinel=mymaster"
+        put(url, 1, *KEYS)
+        reader = Cached(url)
+        reader.keep(*KEYS)
+        with redis.Redis(port=servers[0].port) as master, redis.Redis(port=sentinel.port) as watcher:
+            until(lambda: bool(watcher.execute_command("SENTINEL", "REPLICAS", "mymaster")), "no replica is known")
+            assert master.wait(1, 5_000) == 1
+        servers[0].kill()
+        until(lambda: not reader.tells(*KEYS), "kept though nobody tells of changes")
+
+        def is_kept() -> bool:
+            try:
+                return reader.read(*KEYS) == [row(1)] * len(KEYS) and reader.tells(*KEYS)
+            except OnlineUnavailableError:
+                return False
+
+        until(is_kept, "no successor is listened to", seconds=40)
+        assert list(reader.store._tracking._listeners) == [("127.0.0.1", servers[1].port)]
+        put(servers[1].url, 2, *KEYS)
+        reader.sees([row(2)] * len(KEYS), *KEYS)
+        reader.close()
+
+
+def test_connecting_that_takes_long() -> None:
+    """No read waits for a listener, or for a connection that it is told of: each ends as soon as the row is there."""
+    with running_server("Valkey 9.1") as url, cut_off(int(url.split(":")[2].split("/")[0]), late=1.0) as port:
+        reader = Cached(f"redis://127.0.0.1:{port}/0")
+        put(url, 1, b"a")
+        reader.store.read([(VIEW, [b"a"])], within=10)  # which connects
+        slowest = 0.0
+        deadline = time.monotonic() + 20
+        while not reader.tells(b"a"):
+            assert time.monotonic() < deadline
+            start = time.monotonic()
+            assert reader.read(b"a") == [row(1)]
+            slowest = max(slowest, time.monotonic() - start)
+            time.sleep(0.01)
+        assert slowest < 0.9
+        put(url, 2, b"a")
+        reader.sees([row(2)], b"a")
+        reader.close()
+
+
+def test_through_tls(tls: Secured) -> None:  # noqa: F811
+    """A server that speaks TLS tells of changes through TLS, many at once."""
+    url = f"rediss://127.0.0.1:{tls.port}/0?ssl_ca_certs={tls.certificate}"
+    keys = [b"%d" % number for number in range(2000)]
+    reader = Cached(url)
+    put(url, 1, *keys)
+    reader.keep(*keys)
+    put(url, 2, *keys)
+    reader.sees([row(2)] * len(keys), *keys)
+    assert reader.keep(*keys) == [row(2)] * len(keys)
+    with redis.Redis(host="127.0.0.1", port=tls.port, ssl=True, ssl_ca_certs=str(tls.certificate)) as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    until(lambda: not reader.tells(*keys[:1]), "kept though nobody tells of changes")
+    reader.close()
+
+
+@pytest.mark.parametrize("name", available_servers())
+def test_through_a_socket(name: str, tmp_path: Path) -> None:
+    """A server behind a socket tells of changes; a few thousand at once lose none."""
+    path = tmp_path / "server.sock"
+    keys = [b"%d" % number for number in range(5000)]
+    with running_server(name, "--unixsocket", str(path)):
+        reader = Cached(f"unix://{path}?db=1")
+        reader.keep(*keys)
+        other = Cached(f"unix://{path}?db=1").store
+        other.write(VIEW, [OnlineWrite(key, row(2)) for key in keys])
+        other.close()
+        reader.sees([row(2)] * len(keys), *keys)
+        reader.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_descriptors(asynchronous: bool) -> None:
+    """Connections that come and go leave no open file behind."""
+    with running_server("Valkey 9.1") as url:
+        put(url, 1, b"a")
+
+        async def once(reader: Cached) -> None:
+            deadline = time.monotonic() + 20
+            while not reader.tells(b"a"):
+                assert time.monotonic() < deadline
+                await reader.read_async(b"a")
+                await asyncio.sleep(0.001)
+            await reader.store.aclose()
+
+        counts = []
+        for _ in range(5):
+            reader = Cached(url)
+            asyncio.run(once(reader)) if asynchronous else reader.keep(b"a")
+            reader.close()
+            until(lambda: not listening(), "a listener goes on")
+            counts.append(len(list(Path("/proc/self/fd").iterdir())))
+        assert counts[-1] <= counts[1]
