@@ -34,6 +34,13 @@ class _Plan(NamedTuple):
     retired: tuple[str, ...]
     compiled: dict[str, Any]
 
+    def made_by(self, what: Callable[[Selection], T]) -> T:
+        """Return what `what` makes of the request, made once for each state of the registry."""
+        made: T | None = self.compiled.get(what.__qualname__)
+        if made is None:
+            made = self.compiled[what.__qualname__] = what(self.selection)
+        return made
+
 
 class Parts:
     """Opens registry, history and online store when they are needed, in the process that needs them."""
@@ -115,14 +122,6 @@ class Parts:
             NameClashError: two features would carry one name.
         """
         return self._plan(features, full_names).selection
-
-    def _compiled(self, features: Features, full_names: bool, what: Callable[[Selection], T]) -> T:
-        """Return what `what` makes of a resolved request, made anew when the registry has changed."""
-        plan = self._plan(features, full_names)
-        made: T | None = plan.compiled.get(what.__qualname__)
-        if made is None:
-            made = plan.compiled[what.__qualname__] = what(plan.selection)
-        return made
 
     def _is_planned(self, features: Features, full_names: bool) -> bool:
         """Tell whether a request is resolved without asking the registry."""

@@ -150,20 +150,11 @@ class Reading(Parts):
     ) -> OnlineRead:
         from fs_core.serving import OnlineRead, ReadPlan
 
-        self._refuse_retired(features, full_names)
-        plan = self._compiled(features, full_names, ReadPlan.of)
+        asked = self._plan(features, full_names)
+        _refuse_retired(asked.retired)
         moment = None if at is None else micros(at)
         cache = self._cache if budget.max_age else None
-        return OnlineRead(plan, entities, budget, at=moment, now=self._clock.now(), cache=cache)
-
-    def _refuse_retired(self, features: Features, full_names: bool) -> None:
-        """Refuse what is retired, for it would be served ever older rows."""
-        plan = self._plan(features, full_names)
-        if plan.retired:
-            raise NotOnlineError(
-                f"{', '.join(map(repr, plan.retired))} is retired and not served. Ask for another version, or take it "
-                "back: store.retire(ref, undo=True), then materialize."
-            )
+        return OnlineRead(asked.made_by(ReadPlan.of), entities, budget, at=moment, now=self._clock.now(), cache=cache)
 
     @property
     def _cache(self) -> RowCache:
@@ -172,6 +163,15 @@ class Reading(Parts):
 
         found: RowCache = self._caches.setdefault(os.getpid(), RowCache())
         return found
+
+
+def _refuse_retired(retired: tuple[str, ...]) -> None:
+    """Refuse what is retired, for it would be served ever older rows."""
+    if retired:
+        raise NotOnlineError(
+            f"{', '.join(map(repr, retired))} is retired and not served. Ask for another version, or take it back: "
+            "store.retire(ref, undo=True), then materialize."
+        )
 
 
 def _tells_of_changes(store: OnlineStore) -> TypeGuard[LeasingReader]:
