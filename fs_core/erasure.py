@@ -64,8 +64,9 @@ def keys_of(entity: Entity, table: pa.Table) -> pa.Table:
 def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: OnlineStore | None) -> Forgotten:
     """Erase every row of some entities from one view, then read back that none is left.
 
-    History first: what is no longer there can't be brought online again. A run that fills the online store
-    meanwhile is told to start again. What was interrupted is finished by repeating it.
+    History first, then the view's online rows begin another life, then they are deleted: see `fs_core.retraction`
+    for how a sender that is under way knows by that what it must take back. What was interrupted is finished by
+    repeating it.
 
     Args:
         view: a view of these entities, perhaps among others.
@@ -79,8 +80,7 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
     erased = offline.erase(view, keys)
     deleted = 0
     if online is not None:
-        if online.watermark(view.storage_name) is not None:
-            Filling(view, online).renew()
+        Filling(view, online).renew()
         for found in _online_keys(view, keys, online):
             deleted += online.delete(view.storage_name, found)
     left = offline.traces(view, keys)
