@@ -1,0 +1,183 @@
+"""Forgetting while others write: whatever comes between whatever, nobody who was forgotten is brought back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fs_core import Entity, FeatureStore, FeatureView, Field, materialization
+from fs_core.asof import SEQ
+from fs_core.errors import FeatureStoreError, OfflineStoreError, OnlineStoreError
+from fs_core.online.codec import RowCodec
+from fs_core.online.contract import timeline_name
+from fs_core.online.timeline import _parsed
+from tests.core.interleaving import Killed, stepped
+from tests.servers import running_server
+from tests.topologies import cluster
+
+USER = Entity("user", keys={"user": "string"}, description="A person.")
+FIELDS = [Field("note", "string", "What was said."), Field("x", "int64", "X.")]
+PLAIN = FeatureView("plain", entity=USER, fields=FIELDS, description="The latest only.")
+RECENT = FeatureView("recent", entity=USER, fields=FIELDS, description="With timelines.", online_history="9000d")
+ALICE, OTHERS = "alice-4f1d", [f"user-{n}" for n in range(3)]
+START = datetime(2024, 1, 1, tzinfo=UTC)
+MOMENTS = count(1)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "Valkey 9.1", "Redis 6.2", "cluster"])
+def any_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Each kind of online store in turn."""
+    if request.param == "sqlite":
+        yield "sqlite"
+    elif request.param == "cluster":
+        with cluster("Valkey 9.1", tmp_path_factory.mktemp("cluster")) as nodes:
+            yield f"redis+cluster://127.0.0.1:{nodes[0].port}"
+    else:
+        with running_server(request.param) as url:
+            yield url
+
+
+def said(*users: str) -> dict[str, Any]:
+    """A later row than any before, of each user."""
+    moment = START + timedelta(seconds=next(MOMENTS))
+    return {"user": users, "event_timestamp": [moment] * len(users), "note": ["n"] * len(users), "x": [1] * len(users)}
+
+
+class Pair:
+    """Two stores on the same place: one works, the other does what comes in between.
+
+    Attributes:
+        one: the store that works.
+        other: the store of another process.
+        view: the only view.
+    """
+
+    def __init__(self, place: Path, url: str, view: FeatureView) -> None:
+        self.one, self.other = FeatureStore(place, online=url), FeatureStore(place, online=url)
+        self.view = view
+        self.one.apply(view)
+        self.one.write(view, said(ALICE, *OTHERS))
+
+    def __enter__(self) -> Pair:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.one.close()
+        self.other.close()
+
+    def forget(self) -> None:
+        """Forget Alice."""
+        self.other.forget("user", {"user": [ALICE]})
+
+    def of_alice(self) -> tuple[set[int], set[int]]:
+        """Return the seqs of her rows that are online, in timelines too, and of those in history."""
+        name, codec = self.view.storage_name, RowCodec(self.view)
+        key = codec.keys(pa.table({"user": [ALICE]}))
+        (latest,), (timeline,) = self.other.online.read([(name, key), (timeline_name(name), key)])  # type: ignore[list-item]
+        rows = [latest] if latest else []
+        if timeline is not None:
+            parsed = _parsed(timeline)
+            assert parsed is not None
+            rows += parsed[1]
+        history = self.other.history(self.view)
+        return set(codec.decode(rows).seq.tolist()), set(history.filter(_is_alice(history))[SEQ].to_pylist())
+
+    def check(self) -> None:
+        """Nothing that history doesn't have is online of her; after another run all is as the rule says."""
+        online, history = self.of_alice()
+        assert online <= history
+        self.other.materialize()
+        assert self.other.verify_online(self.view).differences == {}
+
+
+def _is_alice(history: pa.Table) -> list[bool]:
+    return [user == ALICE for user in history["user"].to_pylist()]
+
+
+def push(pair: Pair) -> None:
+    """Push a row of Alice and one of another."""
+    pair.one.push(pair.view, said(ALICE, OTHERS[0]))
+
+
+def push_first(pair: Pair) -> None:
+    """Push where nothing was ever brought online, by a process that knows nothing yet."""
+    pair.one.drop_online(pair.view)
+    pair.one._lives.clear()
+    push(pair)
+
+
+def materialize(pair: Pair) -> None:
+    """Bring a few rows online."""
+    pair.one.materialize()
+
+
+def rebuild(pair: Pair) -> None:
+    """Bring all rows online."""
+    pair.one.materialize(rebuild=True)
+
+
+def repair(pair: Pair) -> None:
+    """Mend what is missing online."""
+    pair.one.verify_online(pair.view, repair=True)
+
+
+WORK = [push, push_first, materialize, rebuild, repair]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows are sent at a time, and nobody waits."""
+    monkeypatch.setattr(materialization, "BATCH_ROWS", 2)
+    monkeypatch.setattr("fs_core.offline.winners.BATCH_ROWS", 2)
+    monkeypatch.setattr("fs_core.verification._SETTLING_SECONDS", 0.0)
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, small: None) -> Iterator[Pair]:
+    """Two stores on SQLite."""
+    with Pair(tmp_path / "store", "sqlite", PLAIN) as made:
+        yield made
+
+
+@pytest.fixture
+def pair(any_url: str, tmp_path: Path, small: None, request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """Two stores on each online store."""
+    with Pair(tmp_path / "store", any_url, getattr(request, "param", PLAIN)) as made:
+        yield made
+
+
+def forget_at_each_step(pair: Pair, work: Callable[[Pair], None]) -> None:
+    """Let a person be forgotten at each step of some work, and look at what is left of her."""
+    for moment in count():
+        pair.one.write(pair.view, said(ALICE, *OTHERS))
+        with stepped(pair.one, {moment: pair.forget}) as steps, suppress(OnlineStoreError, OfflineStoreError):
+            work(pair)
+        if steps.seen <= moment:
+            break
+        pair.check()
+        if pair.view == RECENT:
+            pair.other.forget("user", {"user": [ALICE, *OTHERS]})  # or each run would have more to send
+    assert moment >= 3
+
+
+@pytest.mark.parametrize("pair", [PLAIN, RECENT], indirect=True, ids=["plain", "recent"])
+@pytest.mark.parametrize("work", [push, rebuild])
+def test_forgetting_between_any_two_steps(pair: Pair, work: Callable[[Pair], None]) -> None:
+    """Whoever brings rows online, and wherever a person is forgotten meanwhile, she isn't online afterwards."""
+    forget_at_each_step(pair, work)
+
+
+@pytest.mark.parametrize("work", [push_first, materialize, repair])
+def test_forgetting_between_any_two_other_steps(embedded: Pair, work: Callable[[Pair], None]) -> None:
+    """The same for first pushes, runs that go on from a moment, and repairs."""
+    forget_at_each_step(embedded, work)
