@@ -12,14 +12,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from fs_core.asof import SEQ
 from fs_core.definitions import FeatureView
-from fs_core.errors import FeatureStoreError
+from fs_core.errors import FeatureStoreError, OfflineStoreError
 from fs_core.online.codec import RowCodec
 from fs_core.online.contract import OnlineRows
 from fs_core.online.keys import unpack_keys
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from fs_core.online.contract import OnlineStore
 
 log = logging.getLogger("fs_core")
+
+T = TypeVar("T")
+
+_READING_SECONDS = 5.0
 
 Packed = Callable[[], Iterable[OnlineRows]]
 """Gives the rows that were sent, packed as they were; asked for only if they must be looked at."""
@@ -87,7 +93,7 @@ class Sending:
         took, replaced = 0, list[OnlineRows]()
         while (life := self._present()) != self.life:
             self.life = life  # before history is read: what is erased later, that `forget` deletes or begins another
-            for rows in (*sent(), *replaced):
+            for rows in chain(sent(), tuple(replaced)):
                 gone = self._gone(rows)
                 if gone:
                     took += len(gone)
@@ -107,22 +113,37 @@ class Sending:
         if not sent:
             return sent
         decoded = RowCodec(self._view).decode(sent.rows)
-        available_at, keys = decoded.available_at, self._keys(sent)
-        since, until = int(available_at.min()) - 1, int(available_at.max())
-        found = self._offline.winners(self._view, until=until, entities=keys, recent=since)
-        known = [batch.column(SEQ).to_numpy() for batch in found.rows]
-        gone = np.flatnonzero(~np.isin(decoded.seq, np.concatenate([np.empty(0, np.int64), *known]))).tolist()
+        first, last = int(decoded.available_at.min()), int(decoded.available_at.max())
+        entities = self._entities(sent)
+
+        def seqs() -> list[pa.Array]:
+            found = self._offline.winners(self._view, until=last, entities=entities, recent=first - 1)
+            return [batch.column(SEQ) for batch in found.rows]
+
+        known = pa.chunked_array(_patiently(seqs), pa.int64()).to_numpy()
+        gone = np.flatnonzero(~np.isin(decoded.seq, known)).tolist()
         return OnlineRows([sent.keys[i] for i in gone], [sent.rows[i] for i in gone])
 
     def _replace(self, gone: OnlineRows) -> OnlineRows:
         """Delete rows, with their timelines, and send what wins instead: new facts may have lost to them."""
-        name = self._view.storage_name
+        name, entities = self._view.storage_name, self._entities(gone)
         self._online.delete(name, gone.keys, gone.rows)
-        winners = self._offline.winners(self._view, until=self._now(), entities=self._keys(gone)).rows.read_all()
+        until = self._now()
+        winners = _patiently(lambda: self._offline.winners(self._view, until=until, entities=entities).rows.read_all())
         rows = RowCodec(self._view).encode(winners)
         if rows:
             self._online.write(name, rows)  # into no timeline, as after a repair
         return rows
 
-    def _keys(self, rows: OnlineRows) -> pa.Table:
+    def _entities(self, rows: OnlineRows) -> pa.Table:
         return unpack_keys(self._view.keys, list(dict.fromkeys(rows.keys)))[0]
+
+
+def _patiently(read: Callable[[], T]) -> T:
+    """Read history, again where that fails: files that are being read may be deleted for somebody to be forgotten."""
+    return Retrying(
+        retry=retry_if_exception_type(OfflineStoreError),
+        stop=stop_after_delay(_READING_SECONDS),
+        wait=wait_random(0.01, 0.1),
+        reraise=True,
+    )(read)

@@ -181,3 +181,175 @@ def test_forgetting_between_any_two_steps(pair: Pair, work: Callable[[Pair], Non
 def test_forgetting_between_any_two_other_steps(embedded: Pair, work: Callable[[Pair], None]) -> None:
     """The same for first pushes, runs that go on from a moment, and repairs."""
     forget_at_each_step(embedded, work)
+
+
+@pytest.mark.parametrize("work", [rebuild, materialize])
+def test_a_run_that_dies_after_somebody_was_forgotten(embedded: Pair, work: Callable[[Pair], None]) -> None:
+    """Whatever it had sent and couldn't take back, the next run finds."""
+    for moment in count():
+        embedded.one.write(PLAIN, said(ALICE, *OTHERS))
+        with stepped(embedded.one, {moment: embedded.forget}, dies=moment + 1) as steps, suppress(Killed):
+            work(embedded)
+        if steps.seen <= moment + 1:
+            break
+        embedded.other.materialize()
+        online, history = embedded.of_alice()
+        assert online <= history
+        embedded.check()
+    assert moment > 3
+
+
+def test_a_run_that_lives_leaves_no_suspicion(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has taken back what it sent spares the next run the comparison; who died doesn't."""
+    looked = list[object]()
+    monkeypatch.setattr(materialization, "_look_through", lambda *arguments: looked.append(arguments))
+    for dies, times in ((None, 0), (8, 1)):
+        embedded.one.write(PLAIN, said(ALICE, *OTHERS))
+        with stepped(embedded.one, {7: embedded.forget}, dies=dies), pytest.raises((OnlineStoreError, Killed)):
+            rebuild(embedded)
+        embedded.other.materialize()
+        assert len(looked) == times
+
+
+def test_a_push_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that arrives although its sender is told that it failed is looked at like any other."""
+    write = embedded.one.online.write
+
+    def cut_off(*arguments: Any, **more: Any) -> int:
+        embedded.forget()
+        write(*arguments, **more)
+        raise OnlineStoreError("the answer was lost")
+
+    monkeypatch.setattr(embedded.one.online, "write", cut_off)
+    with pytest.raises(OnlineStoreError, match="lost") as caught:
+        push(embedded)
+    assert caught.value.__notes__ == ["The pushed rows are safe in history; materialize brings them online."]
+    assert embedded.of_alice() == (set(), set())
+
+
+def test_a_push_that_cannot_look(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the online store doesn't say whether somebody was forgotten, the error tells what may be and what to do."""
+
+    def gone(*_: Any) -> str:
+        raise OnlineStoreError("no answer")
+
+    push(embedded)
+    with monkeypatch.context() as broken:
+        broken.setattr(embedded.one.online, "watermark", gone)
+        with pytest.raises(OnlineStoreError, match="no answer"):
+            push(embedded)
+        broken.setattr(embedded.one.online, "write", gone)
+        with pytest.raises(OnlineStoreError, match="no answer") as caught:
+            push(embedded)
+    assert "verify_online(repair=True)" in caught.value.__notes__[0]
+
+
+def test_a_first_push_without_an_online_store_is_in_history(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows whose view's life can't be asked for are written to history all the same, and the error says so."""
+
+    def gone(*_: Any) -> str:
+        raise OnlineStoreError("no answer")
+
+    monkeypatch.setattr(embedded.one.online, "watermark", gone)
+    before = embedded.one.history(PLAIN).num_rows
+    with pytest.raises(OnlineStoreError, match="no answer") as caught:
+        push(embedded)
+    assert caught.value.__notes__ == ["The pushed rows are safe in history; materialize brings them online."]
+    assert embedded.one.history(PLAIN).num_rows == before + 2
+
+
+def test_a_push_asks_once(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it costs not to bring anybody back is one look at the watermark, and no look at history."""
+    push(embedded)
+    calls = list[str]()
+    for part in (embedded.one.online, embedded.one.offline):
+        for name in ("write", "watermark", "swap_watermark", "read", "append", "winners"):
+            if hasattr(part, name):
+                call = getattr(part, name)
+                note = lambda *a, _n=name, _c=call, **k: (calls.append(_n), _c(*a, **k))[1]  # noqa: E731
+                monkeypatch.setattr(part, name, note)
+    push(embedded)
+    assert calls == ["append", "write", "watermark"]
+
+
+DEEDS = ["forget", "write", "push", "push another", "materialize", "drop"]
+
+
+@settings(max_examples=40)
+@given(
+    view=st.sampled_from([PLAIN, RECENT]),
+    work=st.sampled_from(WORK),
+    plan=st.lists(st.tuples(st.integers(0, 14), st.sampled_from(DEEDS)), min_size=1, max_size=5),
+)
+def test_any_deeds_between_any_steps(
+    fresh_directory: Callable[[], Path], view: FeatureView, work: Callable[[Pair], None], plan: list[tuple[int, str]]
+) -> None:
+    """Whatever others do meanwhile, several times over, what is online of a person is in history, and mends itself."""
+    with pytest.MonkeyPatch.context() as patch, Pair(fresh_directory() / "store", "sqlite", view) as pair:
+        patch.setattr(materialization, "BATCH_ROWS", 2)
+        patch.setattr("fs_core.verification._SETTLING_SECONDS", 0.0)
+        deeds: dict[str, Callable[[], object]] = {
+            "forget": pair.forget,
+            "write": lambda: pair.other.write(view, early(ALICE)),
+            "push": lambda: pair.other.push(view, early(ALICE)),
+            "push another": lambda: pair.other.push(view, said(*OTHERS)),
+            "materialize": pair.other.materialize,
+            "drop": lambda: pair.other.drop_online(view),
+        }
+        happens: dict[int, list[Callable[[], object]]] = {}
+        for moment, deed in plan:
+            happens.setdefault(moment, []).append(deeds[deed])
+        with (
+            stepped(pair.one, {moment: lambda todo=todo: [do() for do in todo] for moment, todo in happens.items()}),  # type: ignore[misc]
+            suppress(OnlineStoreError, OfflineStoreError),
+        ):
+            work(pair)
+        pair.check()
+
+
+def early(*users: str) -> dict[str, Any]:
+    """A row that loses to every other, of each user: one that stays online in its place shows."""
+    return {**said(*users), "event_timestamp": [START - timedelta(days=1)] * len(users)}
+
+
+@pytest.mark.parametrize("pair", [RECENT], indirect=True, ids=["recent"])
+def test_many_at_once(pair: Pair, any_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers, runs, repairs and forgetters in threads of their own: at the end nobody is online who was forgotten."""
+    monkeypatch.setattr(materialization, "BATCH_ROWS", 3)
+    done, failures = threading.Event(), list[BaseException]()
+
+    def repeatedly(work: Callable[[FeatureStore], object]) -> threading.Thread:
+        def run() -> None:
+            with FeatureStore(pair.one.directory, online=any_url) as store:
+                while not done.is_set():
+                    try:
+                        with suppress(OnlineStoreError, OfflineStoreError):  # overtaken; it is repeated
+                            work(store)
+                    except BaseException as error:
+                        failures.append(error)
+                        return
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    writers = [repeatedly(lambda store: store.push(RECENT, said(ALICE, *OTHERS))) for _ in range(3)]
+    writers += [
+        repeatedly(lambda store: store.materialize(rebuild=True)),
+        repeatedly(lambda store: store.materialize()),
+    ]
+    writers.append(repeatedly(lambda store: store.verify_online(RECENT, repair=True)))
+    try:
+        for _ in range(12):
+            with suppress(FeatureStoreError):  # she was pushed again meanwhile
+                pair.forget()
+    finally:
+        done.set()
+        for writer in writers:
+            writer.join(60)
+    assert failures == []
+    online, history = pair.of_alice()
+    assert online <= history
+    pair.forget()
+    assert pair.of_alice() == (set(), set())
+    pair.check()
