@@ -70,7 +70,7 @@ class _Serial:
         done: Future[Any] = Future()
         try:
             done.set_result(call(*args))
-        except BaseException as error:  # handed over, as an executor does
+        except BaseException as error:  # noqa: BLE001  # handed over, as an executor does
             done.set_exception(error)
         return done
 
