@@ -20,6 +20,7 @@ from fs_core.online.progress import Filling
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
     from fs_core.online.contract import OnlineStore
+    from fs_core.saved.forgetting import SavedRows
 
 log = logging.getLogger("fs_core")
 
@@ -39,6 +40,21 @@ class Forgotten:
     rows: int
     files: int
     online: int
+
+
+class Erasure(list[Forgotten]):
+    """What was erased of each view, and which saved training sets hold the same entities.
+
+    Attributes:
+        training_sets: the sets, each with how many rows and whether it was deleted.
+    """
+
+    def __init__(self, views: Sequence[Forgotten], training_sets: Sequence[SavedRows]) -> None:
+        super().__init__(views)
+        self.training_sets = list(training_sets)
+
+    def __repr__(self) -> str:
+        return f"Erasure({super().__repr__()}, training_sets={self.training_sets!r})"
 
 
 def keys_of(entity: Entity, table: pa.Table) -> pa.Table:
