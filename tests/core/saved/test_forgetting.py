@@ -54,10 +54,9 @@ def test_a_damaged_set_is_named_and_stays(filled: FeatureStore, what: str) -> No
 
 def test_keys_in_other_types_are_found(filled: FeatureStore) -> None:
     """A spine whose keys are of a narrower type, or dictionary-encoded, holds the same things; text is another's."""
-    spine = labels(*range(4))
-    for name, dtype in (("narrow", pa.int8()), ("encoded", pa.dictionary(pa.int32(), pa.int64()))):
-        fitting = spine.set_column(0, "thing", spine["thing"].cast(pa.int64()).cast(dtype))
-        filled.save_training_set(ask(filled, fitting), name)
+    things = labels(*range(4))["thing"]
+    for name, column in (("narrow", things.cast(pa.int8())), ("encoded", things.dictionary_encode())):
+        filled.save_training_set(ask(filled, labels(*range(4)).set_column(0, "thing", column)), name)
     assert filled.forget("thing", {"thing": [0]}).training_sets == [SavedRows("encoded", 1), SavedRows("narrow", 1)]
 
 
