@@ -211,6 +211,23 @@ def test_a_run_that_lives_leaves_no_suspicion(embedded: Pair, monkeypatch: pytes
         assert len(looked) == times
 
 
+def test_a_new_fact_that_lost_to_an_erased_row_comes_back(embedded: Pair) -> None:
+    """A person who was forgotten and came again is online with what is new, though an erased row had replaced it."""
+    push(embedded)
+
+    def forget_and_come_again() -> None:
+        embedded.forget()
+        embedded.other.push(PLAIN, early(ALICE))
+        embedded.other.materialize()
+
+    with stepped(embedded.one, {1: forget_and_come_again}):
+        push(embedded)
+    online, history = embedded.of_alice()
+    assert online == history
+    assert len(history) == 1
+    assert embedded.other.verify_online(PLAIN).differences == {}
+
+
 def test_a_push_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that arrives although its sender is told that it failed is looked at like any other."""
     write = embedded.one.online.write
