@@ -112,7 +112,7 @@ class Sending:
         """Return those of some rows that history doesn't have."""
         if not sent:
             return sent
-        decoded = RowCodec(self._view).decode(sent.rows)
+        decoded = RowCodec(self._view).decode(sent.keys, sent.rows)
         first, last = int(decoded.available_at.min()), int(decoded.available_at.max())
         entities = self._entities(sent)
 

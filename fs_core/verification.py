@@ -196,7 +196,7 @@ class _Check:
         early = self._early(keys, before)
         found: list[tuple[bytes, bytes | None, Problem]] = []
         for key, first, held in zip(keys, before, after, strict=True):
-            problem = self._problem(held, expected.get(key))
+            problem = self._problem(key, held, expected.get(key))
             if first == held and problem is not None and (held is None or early.get(key) != held):
                 found.append((key, held, problem))
         self._report(found, expected)
@@ -219,16 +219,16 @@ class _Check:
 
     def _early(self, keys: list[bytes], held: list[bytes | None]) -> dict[bytes, bytes]:
         """Return what wins at the moment from which a row is available that a clock ahead of ours has sent."""
-        available_at = self._codec.decode(held).available_at
+        available_at = self._codec.decode(keys, held).available_at
         late = np.flatnonzero(available_at > self._now())
         if not len(late):
             return {}
         return {key: row for key, (row, _) in self._expected([keys[i] for i in late], int(available_at.max())).items()}
 
-    def _problem(self, held: bytes | None, expected: tuple[bytes, int | None] | None) -> Problem | None:
+    def _problem(self, key: bytes, held: bytes | None, expected: tuple[bytes, int | None] | None) -> Problem | None:
         if held is None:
             return None if expected is None or _may_be_collected(expected[1]) else Problem.MISSING
-        if self._codec.decode([held]).corrupt:
+        if self._codec.decode([key], [held]).corrupt:
             return Problem.CORRUPT
         if expected is None:
             return Problem.UNKNOWN
@@ -241,7 +241,7 @@ class _Check:
         for key, held, problem in found[: max(0, self._wanted - len(self.evidence))]:
             row: dict[str, Any] = unpack_keys(self._view.keys, [key])[0].to_pylist()[0]
             for prefix, packed in (("__", expected.get(key, (None,))[0]), ("__online_", held)):
-                order = self._codec.decode([packed])
+                order = self._codec.decode([key], [packed])
                 if order.found[0]:
                     row |= {f"{prefix}event_time": int(order.event_time[0]), f"{prefix}seq": int(order.seq[0])}
             self.evidence.append({**row, "__problem": str(problem), "__key": key})

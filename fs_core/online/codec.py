@@ -1,22 +1,22 @@
 """The packed row: what an online store keeps of one entity of one view.
 
-    bytes 0-4     checksum of all that follows, little-endian (`fs_core.online.layout`); CRC-32 if there are streams
-    bytes 4-8     tag: the first bytes of SHA-256 over the view's digest and this format's number
-    bytes 8-32    order: event_time, a, seq, each 64 bits, big-endian, sign bit flipped
+    bytes 0-4     seal, little-endian: a checksum of all that follows (`fs_core.online.layout`; CRC-32 if there are
+                  streams), exclusive-or the first bytes of SHA-256 over the view's digest and this format's number,
+                  exclusive-or the CRC-32 of the entity's key
+    bytes 4-26    order: event_time and a, each 64 bits, big-endian, sign bit flipped; seq, 48 bits, big-endian
     then          one bit for each feature, set where it isn't null, least significant first
     then          fixed-width features, little-endian, in order; zero where null
     then          lengths of the other features' streams, 4 bytes each, little-endian, in order
     then          those streams (`fs_core.online.variable` says which a type has), one after the other
 
 Up to the streams all rows of a view are equally long, so a batch of them is read as one NumPy array.
-A row that is truncated, damaged, of another format or of another view's meaning fails the checksum, the
-tag or the length, and is reported, never read.
+A row that is truncated, damaged, of another format, of another view's meaning or of another entity fails the
+seal or the length, and is reported, never read.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,10 +27,11 @@ import pyarrow as pa
 
 from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.definitions import FeatureView
+from fs_core.errors import OnlineStoreError
 from fs_core.online.cells import Cells, Flags, Sizes, is_fixed, one_array, to_cells
-from fs_core.online.contract import OnlineRows
+from fs_core.online.contract import LAST_SEQ, OnlineRows
 from fs_core.online.keys import pack_part
-from fs_core.online.layout import checksums, layout_of
+from fs_core.online.layout import Layout, layout_of
 from fs_core.online.rows import FeatureRows
 from fs_core.online.variable import Pieces, are_sound, from_streams, stream_count, to_streams
 from fs_core.times import EARLIEST, LATEST
@@ -39,7 +40,7 @@ ONLINE_GRACE_MICROS = 86_400_000_000
 """How long past its expiry a row is kept at least: reads at a moment this recent are still answered."""
 
 _SIGN = np.uint64(1 << 63)
-_CHECKSUM = struct.Struct("<I")
+_SEAL = struct.Struct("<I")
 Micros = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -49,35 +50,36 @@ class DecodedRows:
 
     Attributes:
         features: the features, null where `found` is false; n rows.
-        order: event_time and a in microseconds, and seq: int64 [n, 3], 0 where not found.
+        clocks: event_time and a, microseconds, int64 [n, 2], 0 where not found.
         sound: bool [n], whether there was a sound row; None where there always was.
         corrupt: places of rows that were there but not sound.
     """
 
     features: FeatureRows
-    order: Micros
+    clocks: Micros
     sound: Flags | None
     corrupt: list[int]
 
     @property
     def event_time(self) -> Micros:
         """Microseconds, int64 [n], 0 where not found."""
-        return self.order[:, 0]
+        return self.clocks[:, 0]
 
     @property
     def available_at(self) -> Micros:
         """Microseconds, int64 [n], 0 where not found."""
-        return self.order[:, 1]
+        return self.clocks[:, 1]
 
     @property
-    def seq(self) -> Micros:
+    def seq(self) -> Sizes:
         """Int64 [n], 0 where not found."""
-        return self.order[:, 2]
+        high, middle, low = self.features.heads["__seq"].astype(np.int64).T
+        return np.asarray(high << 32 | middle << 16 | low, dtype=np.int64)
 
     @property
     def found(self) -> Flags:
         """Whether there was a sound row, bool [n]."""
-        return np.ones(len(self.order), dtype=bool) if self.sound is None else self.sound
+        return np.ones(len(self.clocks), dtype=bool) if self.sound is None else self.sound
 
     @cached_property
     def table(self) -> pa.Table:
@@ -117,13 +119,16 @@ class RowCodec:
         """Return the packed rows of a table in `history_schema(view)`, in its order.
 
         The keys must not be null: history holds no such rows.
+
+        Raises:
+            OnlineStoreError: a seq is beyond `LAST_SEQ`.
         """
         layout, features = self._layout, self._view.features
         heads = np.zeros(rows.num_rows, layout.head)
         valid = np.zeros((rows.num_rows, len(features)), bool)
         event_time = _numbers(rows[EVENT_TIME])
-        order = np.stack([event_time, _numbers(rows[AVAILABLE_AT]), _numbers(rows[SEQ])], axis=1)
-        heads["__tag"], heads["__order"] = layout.tag, order.view(np.uint64) ^ _SIGN
+        clocks = np.stack([event_time, _numbers(rows[AVAILABLE_AT])], axis=1)
+        heads["__clocks"], heads["__seq"] = clocks.view(np.uint64) ^ _SIGN, self._seq_cells(_numbers(rows[SEQ]))
         streams = []
         for place, (name, dtype) in enumerate(features.items()):
             if is_fixed(dtype):
@@ -134,21 +139,22 @@ class RowCodec:
         heads["__flags"] = np.packbits(valid, axis=1, bitorder="little")
         for place, stream in enumerate(streams):
             heads["__sizes"][:, place] = stream.sizes
-        sealed = _sealed(heads, [stream.pieces() for stream in streams])
-        return OnlineRows(self.keys(rows), sealed, self._collect_at(event_time))  # type: ignore[arg-type]  # no null keys
+        keys: list[bytes] = self.keys(rows)  # type: ignore[assignment]  # none is null
+        sealed = _sealed(layout, keys, heads, [stream.pieces() for stream in streams])
+        return OnlineRows(keys, sealed, self._collect_at(event_time))
 
-    def decode(self, values: Sequence[bytes | None]) -> DecodedRows:
-        """Read packed rows; None stands for no row."""
-        rows, heads, found = self._layout.read(values)
+    def decode(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> DecodedRows:
+        """Read the packed rows that a store holds under these keys; None stands for no row."""
+        rows, heads, found = self._layout.read(keys, values)
         variable, sound = self._variable(rows, heads) if self._layout.has_streams else ({}, None)
         if sound is not None and not sound.all():  # a right checksum on wrong lengths: nothing we wrote
-            return self.decode([value if ok else b"" for value, ok in zip(values, sound, strict=True)])
-        order = (heads["__order"].astype(np.uint64) ^ _SIGN).view(np.int64)
+            return self.decode(keys, [value if ok else b"" for value, ok in zip(values, sound, strict=True)])
+        clocks = (heads["__clocks"].astype(np.uint64) ^ _SIGN).view(np.int64)
         corrupt: list[int] = []
         if found is not None:
-            order[~found] = 0
+            clocks[~found] = 0
             corrupt = [i for i in np.flatnonzero(~found).tolist() if values[i] is not None]
-        return DecodedRows(FeatureRows(self._layout, heads, variable), order, found, corrupt)
+        return DecodedRows(FeatureRows(self._layout, heads, variable), clocks, found, corrupt)
 
     def _variable(self, rows: Sequence[bytes], heads: Cells) -> tuple[dict[str, pa.Array], Flags]:
         """Return features of varying size, and which rows' streams fit their types; where one doesn't, no column."""
@@ -166,6 +172,14 @@ class RowCodec:
             sound &= fits
         return columns, sound
 
+    def _seq_cells(self, seq: Sizes) -> Cells:
+        if len(seq) and not 0 <= seq.min() <= seq.max() <= LAST_SEQ:
+            raise OnlineStoreError(
+                f"view {self._view.ref!r}: seq {seq.min()} to {seq.max()} can't go online: rows there are numbered "
+                f"from 0 to {LAST_SEQ}."
+            )
+        return np.stack([seq >> 32, seq >> 16 & 0xFFFF, seq & 0xFFFF], axis=1)
+
     def _collect_at(self, event_time: Micros) -> list[int] | None:
         ttl = self._view.ttl_micros
         if ttl is None or ttl > LATEST - EARLIEST:
@@ -175,13 +189,13 @@ class RowCodec:
         return collect_at
 
 
-def _sealed(heads: Cells, streams: Sequence[Sequence[bytes]]) -> list[bytes]:
-    """Return each head with its pieces of the streams behind it and its checksum in front."""
+def _sealed(layout: Layout, keys: Sequence[bytes], heads: Cells, streams: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """Return each head with its pieces of the streams behind it and its seal in front."""
     if not streams:
-        heads["__checksum"] = checksums(heads)
+        heads["__seal"] = layout.seals(keys, heads)
         return _cut(heads, 0)
     bodies = [b"".join(parts) for parts in zip(_cut(heads, 4), *streams, strict=True)]
-    return [_CHECKSUM.pack(zlib.crc32(body)) + body for body in bodies]
+    return [_SEAL.pack(layout.seal(key, body)) + body for key, body in zip(keys, bodies, strict=True)]
 
 
 def _cut(rows: Cells, start: int) -> list[bytes]:

@@ -12,12 +12,15 @@ from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 
-ORDER = slice(8, 32)
-"""Where a packed row carries `(event_time, a, seq)`: three big-endian 64-bit words with the sign bit
-flipped, so that comparing the 24 bytes from left to right compares the three numbers."""
+ORDER = slice(4, 26)
+"""Where a packed row carries `(event_time, a, seq)`: two big-endian 64-bit words with the sign bit flipped
+and one of 48 bits without a sign, so that comparing the 22 bytes from left to right compares the three numbers."""
 
-AVAILABLE = slice(16, 24)
+AVAILABLE = slice(12, 20)
 """The second of those words: from when the row is available."""
+
+LAST_SEQ = 2**48 - 1
+"""The greatest seq that a row can carry."""
 
 
 @dataclass(frozen=True)

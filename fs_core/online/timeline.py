@@ -59,7 +59,11 @@ def merged(old: bytes | None, held: bytes | None, row: bytes, recent: Recent) ->
 
 
 def resolve(
-    codec: RowCodec, latest: Sequence[bytes | None], timelines: Sequence[bytes | None], moment: int
+    codec: RowCodec,
+    keys: Sequence[bytes],
+    latest: Sequence[bytes | None],
+    timelines: Sequence[bytes | None],
+    moment: int,
 ) -> list[bytes | None]:
     """Return the rows that win at a moment, where that is known; elsewhere the latest, which show that it isn't.
 
@@ -71,11 +75,15 @@ def resolve(
         if row is None or timeline is None or row[AVAILABLE] <= asked:
             continue
         known = _parsed(timeline)
-        if known is None or known[0] > asked or _lacks(known[1], row) or codec.decode(known[1]).corrupt:
+        if known is None or known[0] > asked or _lacks(known[1], row) or _damaged(codec, keys[place], known[1]):
             continue
         winners = [entry for entry in known[1] if entry[AVAILABLE] <= asked]
         found[place] = max(winners, key=lambda entry: entry[ORDER], default=None)
     return found
+
+
+def _damaged(codec: RowCodec, key: bytes, entries: Sequence[bytes]) -> bool:
+    return bool(codec.decode([key] * len(entries), entries).corrupt)
 
 
 def moment_word(micros: int) -> bytes:

@@ -88,7 +88,7 @@ class Held:
         """Spread the distinct rows over the rows asked for. A null key has position -1: the place after the last."""
         position, rows, ttl = self.keys.position, self.rows, self.plan.ttl
         if ttl is None and rows.sound is None and position is None and self.unread is None:
-            return OnlineAnswer(rows.features, np.full(len(rows.order), _PRESENT))
+            return OnlineAnswer(rows.features, np.full(len(rows.clocks), _PRESENT))
         expired = is_expired(rows.event_time, moment, ttl)
         status = np.where(rows.found, np.where(expired, _EXPIRED, _PRESENT), _MISSING)
         if self.unread is not None:

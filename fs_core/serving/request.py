@@ -114,14 +114,15 @@ class OnlineRead:
         return view.view.online
 
     def _held(self, view: ViewPlan, values: Sequence[bytes | None], unread: Any = None) -> Held:
-        return Held(view, self._keys[view.group], view.codec.decode(values), unread)
+        keys = self._keys[view.group]
+        return Held(view, keys, view.codec.decode(keys.distinct, values), unread)
 
     def _looked_back(self, rows: Sequence[Sequence[bytes | None]]) -> list[Sequence[bytes | None]]:
         """Return each online view's rows at the moment asked for, as far as recent rows tell."""
         latest = list(rows[: len(self._online)])
         for view, timelines in zip(self._looking_back, rows[len(self._online) :], strict=True):
             place = self._online.index(view)
-            latest[place] = resolve(view.codec, latest[place], timelines, self._moment)
+            latest[place] = resolve(view.codec, self._keys[view.group].distinct, latest[place], timelines, self._moment)
         return latest
 
     def _settle(self, held: Sequence[Held]) -> None:

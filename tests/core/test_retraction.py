@@ -90,7 +90,9 @@ class Pair:
             assert parsed is not None
             rows += parsed[1]
         history = self.other.history(self.view)
-        return set(codec.decode(rows).seq.tolist()), set(history.filter(_is_alice(history))[SEQ].to_pylist())
+        return set(codec.decode(key * len(rows), rows).seq.tolist()), set(
+            history.filter(_is_alice(history))[SEQ].to_pylist()
+        )  # type: ignore[operator]
 
     def check(self) -> None:
         """Nothing that history doesn't have is online of her; after another run all is as the rule says."""

@@ -288,8 +288,8 @@ def _overwrite(store: FeatureStore, view: FeatureView, key: bytes, damage: Calla
     assert held is not None
     if isinstance(store.online, RedisOnlineStore):
         with redis.Redis.from_url(store._configuration.online) as client:
-            names = client.scan_iter(match=f"*{store.registry.project}*", count=1000)
-            (name,) = [name for name in names if b"{k" + key + b"}" in name]
+            names = client.scan_iter(match=store.online.key_patterns[0], count=1000)
+            (name,) = [name for name in names if key + b"}" in name]
             client.set(name, damage(held))
         return
     with closing(sqlite3.connect(Path(store.directory) / "online.db")) as connection, connection:
@@ -298,7 +298,7 @@ def _overwrite(store: FeatureStore, view: FeatureView, key: bytes, damage: Calla
 
 def _flip_the_order(row: bytes) -> bytes:
     """Make a row look newer than any other."""
-    return row[:8] + b"\xff" + row[9:]
+    return row[:4] + b"\xff" + row[5:]
 
 
 class TestFallback:

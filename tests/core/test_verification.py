@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,6 +66,12 @@ def packed(user: int, *, day: int, seq: int, x: int) -> OnlineWrite:
     return RowCodec(VIEW).encode(pa.Table.from_pylist([row], schema=history_schema(VIEW)))[0]
 
 
+def of_another_key(write: OnlineWrite, key: bytes) -> bytes:
+    """Return a row sealed as that of another key."""
+    seal = int.from_bytes(write.row[:4], "little") ^ zlib.crc32(write.key) ^ zlib.crc32(key)
+    return seal.to_bytes(4, "little") + write.row[4:]
+
+
 def put(store: FeatureStore, *writes: OnlineWrite) -> None:
     """Put rows online, whatever is there."""
     store.online.delete(NAME, [write.key for write in writes])
@@ -85,19 +92,30 @@ def test_each_kind_of_difference(filled: FeatureStore) -> None:
     filled.online.delete(NAME, [key(0)])
     put(filled, packed(2, day=0, seq=2, x=-1), packed(3, day=9, seq=99, x=3), packed(77, day=0, seq=77, x=7))
     put(filled, OnlineWrite(key(4), packed(4, day=0, seq=4, x=4).row[:-1] + b"?"))
-    put(filled, OnlineWrite(b"no key of this view", packed(5, day=0, seq=5, x=5).row))
+    foreign = b"no key of this view"
+    put(filled, OnlineWrite(foreign, of_another_key(packed(5, day=0, seq=5, x=5), foreign)))
+    put(filled, OnlineWrite(key(6), packed(5, day=0, seq=5, x=5).row))
     found = filled.verify_online("counter")
-    assert found.differences == {"ahead": 1, "corrupt": 1, "missing": 1, "stale": 1, "unknown": 2, "wrong": 1}
+    assert found.differences == {"ahead": 1, "corrupt": 2, "missing": 1, "stale": 1, "unknown": 2, "wrong": 1}
     shown = {row["user_id"]: row for row in found.evidence.to_pylist()}
     problems = {user: row["__problem"] for user, row in shown.items()}
-    expected = {0: "missing", 1: "stale", 2: "wrong", 3: "ahead", 4: "corrupt", 77: "unknown", None: "unknown"}
+    expected = {
+        0: "missing",
+        1: "stale",
+        2: "wrong",
+        3: "ahead",
+        4: "corrupt",
+        6: "corrupt",
+        77: "unknown",
+        None: "unknown",
+    }
     assert problems == expected
     assert (shown[1]["__seq"], shown[1]["__online_seq"]) == (10, 1)
     assert shown[1]["__event_time"] == START + timedelta(days=1)
     assert (shown[0]["__seq"], shown[0]["__online_seq"]) == (0, None)
-    assert shown[None]["__key"] == b"no key of this view"
+    assert shown[None]["__key"] == foreign
     mended = filled.verify_online("counter", repair=True)
-    assert (mended.differences, mended.repaired) == (found.differences, 7)
+    assert (mended.differences, mended.repaired) == (found.differences, 8)
     assert filled.verify_online("counter").total == 0
     asked = {"user_id": list(range(10)), "region": [f"é{i}" for i in range(10)]}
     assert filled.get_online_features(VIEW, asked).to_arrow()["x"].to_pylist() == [0, 100, *range(2, 10)]

@@ -4,11 +4,11 @@
 -- ARGV[2]: the rows, one after the other. Two arguments for a whole batch: packing and parsing one for each row
 -- would take longer than storing it.
 -- ARGV[3]: horizon (8 bytes), keep (8 bytes, microseconds), complete (1 byte): see fs_core/online/timeline.py.
--- Bytes 8..31 of a row are its order: three big-endian 64-bit words, compared from left to right; the second says
--- from when the row is available. They are compared as 32-bit numbers: Lua's numbers don't hold 64 bits, and Lua's
--- strings compare by locale.
+-- Bytes 4..25 of a row are its order: two big-endian 64-bit words and one of 48 bits, compared from left to right;
+-- the second says from when the row is available. They are compared piece by piece: Lua's numbers don't hold 64 bits,
+-- and Lua's strings compare by locale.
 local function order(bytes, from)
-  return { struct.unpack('>I4I4I4I4I4I4', bytes, from) }
+  return { struct.unpack('>I4I4I4I4I4I2', bytes, from) }
 end
 
 local function newer(h, r)
@@ -24,7 +24,7 @@ local function later(a, b) -- words of two 32-bit numbers
 end
 
 local function entry(row)
-  local o = order(row, 9)
+  local o = order(row, 5)
   return { row = row, order = o, available = { o[3], o[4] } }
 end
 
@@ -36,7 +36,7 @@ local function parsed(timeline)
   local found, from = {}, 21
   while from + 3 <= #timeline do
     local length = struct.unpack('>I4', timeline, from)
-    if length < 32 or from + 3 + length > #timeline then return nil end
+    if length < 26 or from + 3 + length > #timeline then return nil end
     found[#found + 1] = entry(string.sub(timeline, from + 4, from + 3 + length))
     from = from + 4 + length
   end
@@ -53,15 +53,15 @@ end
 local function merge(name, key, row)
   local new = entry(row)
   local floor, known = parsed(redis.call('GET', name))
-  local head = floor and redis.call('GETRANGE', key, 8, 31)
-  if head and #head == 24 then -- a writer that kept no timeline has brought the latest row: others may be missing, too
+  local head = floor and redis.call('GETRANGE', key, 4, 25)
+  if head and #head == 22 then -- a writer that kept no timeline has brought the latest row: others may be missing, too
     local held, lacks = order(head, 1), true
     for _, e in ipairs(known) do lacks = lacks and newer(held, e.order) end
     if lacks then floor = nil end
   end
   if not floor then
     local latest = redis.call('GET', key)
-    if latest and #latest >= 32 then
+    if latest and #latest >= 26 then
       known = { entry(latest) }
       floor = known[1].available
     else
@@ -100,8 +100,8 @@ for i = 1, count do
   local row = string.sub(rows, from, from + length - 1)
   from = from + length
   if horizon then merge(KEYS[count + i], key, row) end
-  local held = redis.call('GETRANGE', key, 8, 31)
-  if #held ~= 24 or not newer(order(held, 1), order(row, 9)) then
+  local held = redis.call('GETRANGE', key, 4, 25)
+  if #held ~= 22 or not newer(order(held, 1), order(row, 5)) then
     if collect_at == 0 then
       redis.call('SET', key, row)
     else

@@ -39,6 +39,11 @@ class Connecting:
         if client is not None:
             client.close()
 
+    @property
+    def key_patterns(self) -> tuple[str, str]:
+        """Globs that match the project's rows, and all else it keeps, such as watermarks; for access control."""
+        return self._names.patterns
+
     @cached_property
     def _name(self) -> str:
         return redact_url(str(self._settings["url"]))

@@ -19,7 +19,7 @@ import numpy as np
 
 from fs_core.online.contract import PartialRead
 from fs_core.online.redis.driver import driver
-from fs_core.online.redis.naming import Names, view_tag
+from fs_core.online.redis.naming import Names
 from fs_core.online.redis.places import Address
 from fs_core.online.redis.replies import Replies, gets, mget
 from fs_core.online.redis.topology import OneServer
@@ -130,7 +130,7 @@ class ReadJob:
 
     def _grouped(self) -> list[Exchange]:
         if not self._all:
-            self._all = [n for view, keys in self.requests for n in self.names.rows(keys, view_tag(view))]
+            self._all = [n for view, keys in self.requests for n in self.names.rows(keys, view)]
             self._rows = [None] * self._count
         wanted = range(self._count) if self._open is None else self._open
         routed = self.topology.route([self._all[place] for place in wanted])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fs_core.online.redis.naming import Names, view_tag
+from fs_core.online.redis.naming import Names
 
 _WORTH_A_RUN = 8  # replies; fewer are taken apart faster one by one
 _CHUNK, _MOST = 1 << 16, 1 << 20  # bytes to ask a socket for
@@ -19,7 +19,7 @@ _CHUNK, _MOST = 1 << 16, 1 << 20  # bytes to ask a socket for
 def mget(names: Names, requests: Sequence[tuple[str, Sequence[bytes]]]) -> bytes:
     """Return one command that reads every key of every view."""
     count = 1 + sum(len(keys) for _, keys in requests)
-    parts = [names.arguments(keys, view_tag(view)) for view, keys in requests if keys]
+    parts = [names.arguments(keys, view) for view, keys in requests if keys]
     return b"*%d\r\n$4\r\nMGET\r\n%b" % (count, b"".join(parts))
 
 

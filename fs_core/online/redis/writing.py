@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from fs_core.online.contract import OnlineRows, OnlineWrite, Recent, timeline_name
-from fs_core.online.redis.naming import view_tag
 from fs_core.online.redis.reading import Reading
 from fs_core.online.redis.scripts import Call, is_cluster, run
 from fs_core.online.timeline import moment_word
@@ -30,9 +29,7 @@ class Writing(Reading):
         """See `OnlineStore.write`."""
         columns = OnlineRows.of(rows)
         keep = [] if recent is None else [_keeping(recent)]
-        names = [
-            self._names.rows(columns.keys, view_tag(name)) for name in (view, timeline_name(view))[: 1 + len(keep)]
-        ]
+        names = [self._names.rows(columns.keys, name) for name in (view, timeline_name(view))[: 1 + len(keep)]]
         with self._said_as_ours():
             calls = self._calls(names, lambda part: [*_arguments(columns[part]), *keep])
             return run(self._client, "write", calls)
@@ -57,14 +54,14 @@ class Writing(Reading):
 
     def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
         """See `OnlineStore.delete`."""
-        names = self._names.rows(keys, view_tag(view))
+        names = self._names.rows(keys, view)
         with self._said_as_ours():
             if rows is None:
                 deleted = self._unlink(names)
             else:
                 deleted = run(self._client, "delete", self._calls([names], lambda part: list(rows[part])))
             # Afterwards: a writer that comes in between would begin a timeline with the row that is to be deleted.
-            self._unlink(self._names.rows(keys, view_tag(timeline_name(view))))
+            self._unlink(self._names.rows(keys, timeline_name(view)))
             return deleted
 
     def _unlink(self, names: Sequence[bytes]) -> int:
@@ -87,11 +84,10 @@ class Writing(Reading):
 
     def _scanned(self, view: str) -> Iterator[list[bytes]]:
         """Yield the names of a view's rows, up to a thousand at a time or few more."""
-        ending, batch = b"}" + view_tag(view), list[bytes]()
+        batch = list[bytes]()
         with self._said_as_ours():
-            for name in self._client.scan_iter(match=self._names.rows_pattern(), count=_SCAN_COUNT):
-                if name.endswith(ending):
-                    batch.append(name)
+            for name in self._client.scan_iter(match=self._names.pattern(view), count=_SCAN_COUNT):
+                batch.append(name)
                 if len(batch) >= _SCAN_COUNT:
                     yield batch
                     batch = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.connection import Connection
 
-from fs_core.online.redis.naming import Names, view_tag
+from fs_core.online.redis.naming import Names
 from fs_core.online.redis.replies import Replies, gets, mget
 
 ITEMS = st.lists(st.none() | st.binary(max_size=12) | st.just(b"\r\n$-1\r\n") | st.just(b"x" * 114), max_size=40)
@@ -73,6 +74,18 @@ def test_commands_are_packed_as_the_driver_packs_them(keys: list[bytes]) -> None
     """The packed command is byte for byte the driver's own, for keys of one length and of several."""
     names, driver = Names("p"), Connection(protocol=2)
     requests = [("v-1", keys), ("v-2", []), ("v-3", keys[:1])]
-    called = [name for view, part in requests for name in names.rows(part, view_tag(view))]
+    called = [name for view, part in requests for name in names.rows(part, view)]
     assert mget(names, requests) == b"".join(driver.pack_command("MGET", *called))
     assert gets(called) == b"".join(b"".join(driver.pack_command("GET", name)) for name in called)
+
+
+@given(keys=st.lists(st.binary(max_size=12), min_size=1, max_size=8), view=st.text(max_size=8))
+def test_names_are_read_back_and_matched(keys: list[bytes], view: str) -> None:
+    """A row's name gives its key back; the view's pattern is a glob that matches it by its plain bytes."""
+    names = Names("p.1")
+    called = names.rows(keys, view)
+    assert [names.key(name) for name in called] == keys
+    start, _, end = names.pattern(view).partition(b"*")
+    unescaped = re.sub(rb"\\([*?\[\\])", rb"\1", end)
+    assert all(name.startswith(start) and name.endswith(unescaped) for name in called)
+    assert all(len(name) == len(key) + 14 for name, key in zip(called, keys, strict=True))

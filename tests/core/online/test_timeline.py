@@ -301,17 +301,18 @@ def test_a_damaged_timeline_tells_nothing(data: st.DataObject) -> None:
     codec, numbers = RowCodec(view), pa.array(range(10, 15), pa.int64())
     times = numbers.cast(pa.timestamp("us", tz="UTC"))
     table = pa.table([pa.array([1] * 5), times, times, numbers, numbers], schema=history_schema(view))
-    rows, timeline = list(codec.encode(table).rows), None
+    writes, timeline = codec.encode(table), None
+    rows, keys = writes.rows, writes.keys[:1]
     for row in rows:
         timeline = merged(timeline, None, row, Recent(horizon=11, keep=9, complete=True))
     assert timeline is not None
     assert timeline[:8] == moment_word(11)
-    assert resolve(codec, [rows[-1]], [timeline], 12) == [rows[2]]
+    assert resolve(codec, keys, [rows[-1]], [timeline], 12) == [rows[2]]
     damaged = bytearray(timeline)
     if data.draw(st.booleans()):
         place = data.draw(st.integers(0, len(timeline) * 8 - 1))
         damaged[place // 8] ^= 1 << place % 8
     else:
         del damaged[data.draw(st.integers(0, len(timeline) - 1)) :]
-    assert resolve(codec, [rows[-1]], [bytes(damaged)], 12) == [rows[-1]]
-    assert resolve(codec, [rows[-1]], [data.draw(st.binary(max_size=60))], 12) == [rows[-1]]
+    assert resolve(codec, keys, [rows[-1]], [bytes(damaged)], 12) == [rows[-1]]
+    assert resolve(codec, keys, [rows[-1]], [data.draw(st.binary(max_size=60))], 12) == [rows[-1]]

@@ -25,9 +25,9 @@ KEYS = [b"entity %d" % number for number in range(300)]
 ROWS = {key: packed((1, 1, 1), key * 5) for key in KEYS}
 
 
-def put(url: str, view: str) -> None:
+def put(url: str, view: str, project: str = "p") -> None:
     """Write every row past the store, with a client that knows the shape."""
-    store = RedisOnlineStore(url, project="p")
+    store = RedisOnlineStore(url, project=project)
     for key, row in ROWS.items():
         store.write(view, [OnlineWrite(key, row)])
     store.close()
@@ -103,7 +103,7 @@ def test_a_lost_node(how: str, tmp_path: Path) -> None:
     with cluster("Valkey 9.1", tmp_path) as nodes:
         put(f"redis+cluster://127.0.0.1:{nodes[0].port}", "v-1")
         store = RedisOnlineStore(f"redis+cluster://127.0.0.1:{nodes[0].port}", project="p", timeout=2.0)
-        routes = store.read([("v-1", KEYS)]) and store._transport.topology.route(store._names.rows(KEYS, b"\x00" * 8))
+        routes = store.read([("v-1", KEYS)]) and store._transport.topology.route(store._names.rows(KEYS, "v-1"))
         lost = {KEYS[i] for i in routes[("127.0.0.1", nodes[2].port)]}
         assert 0 < len(lost) < len(KEYS)
         nodes[2].kill() if how == "killed" else nodes[2].pause()
@@ -227,8 +227,9 @@ def test_users_and_their_rights(name: str) -> None:
     """A user who may only read this project's rows reads them; all else is refused in our words."""
     with running_server(name) as url:
         put(url, "v-1")
+        rows, _ = RedisOnlineStore(url, project="p").key_patterns
         with redis.Redis.from_url(url) as client:
-            client.execute_command("ACL", "SETUSER", "reader", "on", ">s3same", "~fs:p*", "+get", "+mget", "+ping")
+            client.execute_command("ACL", "SETUSER", "reader", "on", ">s3same", f"~{rows}", "+get", "+mget", "+ping")
         reader = RedisOnlineStore(url.replace("//", "//reader:s3same@"), project="p")
         assert read_both_ways(reader, "v-1", KEYS) == list(ROWS.values())
         with pytest.raises(OnlineStoreError, match=r"reader|permissions"):
@@ -242,6 +243,40 @@ def test_users_and_their_rights(name: str) -> None:
             other.read([("v-1", KEYS)])
         for store in (reader, stranger, other):
             store.close()
+
+
+@pytest.mark.parametrize("name", available_servers())
+def test_a_user_who_writes(name: str) -> None:
+    """A user with both patterns of a project's keys does all of the work of a store there, and nowhere else."""
+    with running_server(name) as url:
+        patterns = [f"~{pattern}" for pattern in RedisOnlineStore(url, project="p").key_patterns]
+        with redis.Redis.from_url(url) as client:
+            rights = ["+@read", "+@write", "+@scripting", "+@connection"]
+            client.execute_command("ACL", "SETUSER", "writer", "on", ">s3same", *patterns, *rights)
+        put(url.replace("//", "//writer:s3same@"), "v-1")
+        writer = RedisOnlineStore(url.replace("//", "//writer:s3same@"), project="p")
+        assert writer.swap_watermark("v-1", None, "x")
+        assert sorted(key for rows in writer.scan("v-1") for key in rows.keys) == sorted(KEYS)
+        assert writer.drop("v-1") == len(KEYS)
+        with pytest.raises(OnlineStoreError, match=r"(?i)permission"):
+            put(url.replace("//", "//writer:s3same@"), "v-1", project="q")
+        writer.close()
+
+
+@pytest.mark.parametrize("name", ["Valkey 9.1", "Redis 6.2"])
+def test_a_user_of_a_cluster(name: str, tmp_path: Path) -> None:
+    """On a cluster, too, little is enough to read: the rows, and who has which slots."""
+    with cluster(name, tmp_path) as nodes:
+        url = f"redis+cluster://127.0.0.1:{nodes[0].port}"
+        put(url, "v-1")
+        rows, _ = RedisOnlineStore(url, project="p").key_patterns
+        for node in nodes:
+            with redis.Redis(port=node.port) as client:
+                rights = ["+get", "+mget", "+cluster|slots"]
+                client.execute_command("ACL", "SETUSER", "reader", "on", ">s3same", f"~{rows}", *rights)
+        reader = RedisOnlineStore(url.replace("//", "//reader:s3same@"), project="p")
+        assert read_both_ways(reader, "v-1", KEYS) == list(ROWS.values())
+        reader.close()
 
 
 @pytest.mark.parametrize("name", available_servers())
