@@ -36,6 +36,10 @@ log = logging.getLogger("fs_core")
 T = TypeVar("T")
 
 _READING_SECONDS = 5.0
+_UNSURE = (
+    "If entities were forgotten meanwhile, rows of theirs may be online, until verify_online(repair=True) or the next "
+    "materialize of a run that was cut off deletes them"
+)
 
 Packed = Callable[[], Iterable[OnlineRows]]
 """Gives the rows that were sent, packed as they were; asked for only if they must be looked at."""
@@ -77,12 +81,13 @@ class Sending:
             try:
                 self.settle(sent)
             except FeatureStoreError as worse:
-                error.add_note(
-                    "If entities were forgotten meanwhile, rows of theirs may be online, until verify_online("
-                    f"repair=True) or the next materialize of a run that was cut off deletes them: {worse}"
-                )
+                error.add_note(f"{_UNSURE}: {worse}")
             raise
-        self.settle(sent)
+        try:
+            self.settle(sent)
+        except FeatureStoreError as error:
+            error.add_note(f"{_UNSURE}.")
+            raise
 
     def settle(self, sent: Packed) -> int:
         """Take back what history no longer has; return how many of the rows sent that were.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +81,9 @@ class Writing(Parts):
 
         Raises:
             SchemaError, ValidationError: as in `write`; nothing was written.
-            OnlineStoreError: the rows are safe in history, but not online; `materialize` brings them.
+            OnlineStoreError: the rows are safe in history, but not online; `materialize` brings them. Or entities may
+                have been forgotten meanwhile, and a store doesn't say so: the error's notes do.
+            OfflineStoreError: history can't be written, or not be asked who was forgotten meanwhile.
         """
         target = self.view(view)
         data, now = to_table(rows, f"rows for view {target.name!r}"), self._clock.now()
@@ -87,13 +91,10 @@ class Writing(Parts):
             return len(self._append(target, data, pushed_at=now))
         sending = self._sending(target)  # before the rows are in history
         written = self._append(target, data, pushed_at=now)
-        try:
-            if isinstance(sending, OnlineStoreError):
+        if isinstance(sending, OnlineStoreError):
+            with _safe_in_history():
                 raise sending
-            self._send(target, written, now, sending)
-        except OnlineStoreError as error:
-            error.add_note("The pushed rows are safe in history; materialize brings them online.")
-            raise
+        self._send(target, written, now, sending)
         return len(written)
 
     def _sending(self, view: FeatureView) -> Sending | OnlineStoreError:
@@ -116,10 +117,12 @@ class Writing(Parts):
         if ready.num_rows == 0:
             return
         before = sending.life
-        with sending.settled(partial(packed, view, ready)):
-            send(view, self.online, ready, now=now)
-        if sending.life != before:
-            self._caches.clear()  # they may hold what was taken back
+        try:
+            with sending.settled(partial(packed, view, ready)), _safe_in_history():
+                send(view, self.online, ready, now=now)
+        finally:
+            if sending.life != before:
+                self._caches.clear()  # they may hold what was taken back
         self._lives[view.storage_name] = sending.life
 
     def _append(self, view: FeatureView, data: pa.Table, *, pushed_at: int | None = None) -> pa.Table:
@@ -146,3 +149,13 @@ class Writing(Parts):
         for target in [self.view(view) for view in views] or [v for v in listed if isinstance(v, FeatureView)]:
             self.offline.compact(target)
             log.info("compacted %s", target.ref)
+
+
+@contextmanager
+def _safe_in_history() -> Iterator[None]:
+    """Say of pushed rows that couldn't be sent where they are."""
+    try:
+        yield
+    except OnlineStoreError as error:
+        error.add_note("The pushed rows are safe in history; materialize brings them online.")
+        raise

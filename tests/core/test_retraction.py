@@ -255,12 +255,14 @@ def test_a_push_that_cannot_look(embedded: Pair, monkeypatch: pytest.MonkeyPatch
     push(embedded)
     with monkeypatch.context() as broken:
         broken.setattr(embedded.one.online, "watermark", gone)
-        with pytest.raises(OnlineStoreError, match="no answer"):
+        with pytest.raises(OnlineStoreError, match="no answer") as sent:
             push(embedded)
         broken.setattr(embedded.one.online, "write", gone)
-        with pytest.raises(OnlineStoreError, match="no answer") as caught:
+        with pytest.raises(OnlineStoreError, match="no answer") as unsent:
             push(embedded)
-    assert "verify_online(repair=True)" in caught.value.__notes__[0]
+    assert "verify_online(repair=True)" in sent.value.__notes__[0]
+    assert "safe in history" in unsent.value.__notes__[0]
+    assert "verify_online(repair=True)" in unsent.value.__notes__[1]
 
 
 def test_a_first_push_without_an_online_store_is_in_history(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
