@@ -20,6 +20,7 @@ from fs_core.online.progress import Filling
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
     from fs_core.online.contract import OnlineStore
+    from fs_core.saved.forgetting import SavedRows
 
 log = logging.getLogger("fs_core")
 
@@ -39,6 +40,21 @@ class Forgotten:
     rows: int
     files: int
     online: int
+
+
+class Erasure(list[Forgotten]):
+    """What was erased of each view, and which saved training sets hold the same entities.
+
+    Attributes:
+        training_sets: the sets, each with how many rows and whether it was deleted.
+    """
+
+    def __init__(self, views: Sequence[Forgotten], training_sets: Sequence[SavedRows]) -> None:
+        super().__init__(views)
+        self.training_sets = list(training_sets)
+
+    def __repr__(self) -> str:
+        return f"Erasure({super().__repr__()}, training_sets={self.training_sets!r})"
 
 
 def keys_of(entity: Entity, table: pa.Table) -> pa.Table:
@@ -64,8 +80,9 @@ def keys_of(entity: Entity, table: pa.Table) -> pa.Table:
 def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: OnlineStore | None) -> Forgotten:
     """Erase every row of some entities from one view, then read back that none is left.
 
-    History first: what is no longer there can't be brought online again. A run that fills the online store
-    meanwhile is told to start again. What was interrupted is finished by repeating it.
+    History first, then the view's online rows begin another life, then they are deleted: see `fs_core.retraction`
+    for how a sender that is under way knows by that what it must take back. What was interrupted is finished by
+    repeating it.
 
     Args:
         view: a view of these entities, perhaps among others.
@@ -79,8 +96,7 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
     erased = offline.erase(view, keys)
     deleted = 0
     if online is not None:
-        if online.watermark(view.storage_name) is not None:
-            Filling(view, online).renew()
+        Filling(view, online).renew()
         for found in _online_keys(view, keys, online):
             deleted += online.delete(view.storage_name, found)
     left = offline.traces(view, keys)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -18,6 +21,8 @@ from fs_core.online.codec import RowCodec
 from fs_core.online.progress import Filling, Progress
 from fs_core.online.timeline import recent_of
 from fs_core.progress import progress
+from fs_core.retraction import Sending
+from fs_core.times import Clock
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore, Winners
@@ -47,27 +52,48 @@ class Materialized:
 
 
 def materialize(
-    view: FeatureView, offline: OfflineStore, online: OnlineStore, *, until: int, rebuild: bool = False
+    view: FeatureView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    *,
+    until: int,
+    rebuild: bool = False,
+    now: Callable[[], int] | None = None,
 ) -> Materialized:
     """Bring one view's online rows to the moment `until` (microseconds); to rebuild, from nothing.
 
     What to send follows from what was *written* and what *became available* since the last time, which
     the online store itself remembers: when it is emptied, it forgets, and everything is sent again.
     How far a run has come is kept there too, so one that was cut off is finished before the next begins.
-    Repeating is harmless, and so are several runs at once.
+    Repeating is harmless, and so are several runs at once. When entities are forgotten meanwhile, the run takes
+    back what it has sent of them, and ends; when it dies before it can, the next one compares every row.
+
+    Args:
+        view: whose rows.
+        offline: history.
+        online: the online store.
+        until: the moment.
+        rebuild: drop the online rows first.
+        now: returns the present moment, microseconds; by default the system's.
 
     Raises:
         NotOnlineError: the view is not declared online.
-        OnlineStoreError: the store can't take the rows; nothing is marked as done but what it took.
+        OnlineStoreError: the store can't take the rows, or entities were forgotten meanwhile; nothing is marked as
+            done but what it took.
     """
     refuse_offline(view)
     start = time.perf_counter()
     if rebuild:
         online.drop(view.storage_name)
-    filling = Filling(view, online)
+    filling, now = Filling(view, online), now or Clock().now
+    if filling.progress.suspect:
+        _look_through(view, offline, online, now)
     rows = applied = 0
     for run, covered in _runs(view, offline, filling, until):
-        sent, took = _fill(view, online, filling, run, covered)
+        unsettled: deque[OnlineRows] = deque()  # sent since a statement was kept: who forgets later finds earlier ones
+        sending = Sending(view, offline, online, now, life=covered.life, filling=filling)
+        with sending.settled(partial(tuple, unsettled)):
+            sent, took = _fill(view, online, filling, run, covered, unsettled)
         rows, applied = rows + sent, applied + took
     done = Materialized(view.ref, rows, applied, time.perf_counter() - start)
     log.info("materialized %s: %d rows, %d applied, %.2f s", done.view, done.rows, done.applied, done.seconds)
@@ -97,18 +123,39 @@ def _runs(view: FeatureView, offline: OfflineStore, filling: Filling, until: int
     yield winners, Progress(filling.progress.life, reached, winners.watermark)
 
 
+def _look_through(view: FeatureView, offline: OfflineStore, online: OnlineStore, now: Callable[[], int]) -> None:
+    """Delete what a run that died may have brought online of entities that were forgotten."""
+    from fs_core.verification import verify
+
+    log.warning(
+        "materialize %s: entities were forgotten while a run was under way that may have died; comparing every row "
+        "with history first",
+        view.ref,
+    )
+    verify(view, offline, online, now=now, repair=True, evidence=0)
+
+
 def _fill(
-    view: FeatureView, online: OnlineStore, filling: Filling, winners: Winners, covered: Progress
+    view: FeatureView,
+    online: OnlineStore,
+    filling: Filling,
+    winners: Winners,
+    covered: Progress,
+    unsettled: deque[OnlineRows],
 ) -> tuple[int, int]:
     """Send a run's rows, keeping how far it came; return how many were sent and taken."""
     rows = applied = 0
+    if winners.total:
+        filling.keep(covered)  # who forgets entities from now on knows of this run
     with progress(f"materialize {view.name}", winners.total) as advance:
         recent = recent_of(view, winners.watermark.until, complete=True)
-        for last, taken, count in _sent(view, online, winners.rows, recent):
-            rows, applied = rows + count, applied + taken
-            if rows < winners.total:
-                filling.keep(covered.taken(last))
-            advance(count)
+        with closing(_sent(view, online, winners.rows, recent, unsettled)) as batches:
+            for last, taken, count in batches:
+                rows, applied = rows + count, applied + taken
+                if rows < winners.total:
+                    filling.keep(covered.taken(last))
+                    unsettled.popleft()
+                advance(count)
     filling.keep(covered.finished())
     return rows, applied
 
@@ -131,7 +178,15 @@ def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) ->
     recent = recent_of(view, now, complete=False)
     if rows.num_rows <= BATCH_ROWS:
         return _write(view, online, RowCodec(view).encode(rows), recent) if rows.num_rows else 0
-    return sum(taken for _, taken, _ in _sent(view, online, rows.to_batches(BATCH_ROWS), recent))
+    sent: deque[OnlineRows] = deque(maxlen=0)
+    return sum(taken for _, taken, _ in _sent(view, online, rows.to_batches(BATCH_ROWS), recent, sent))
+
+
+def packed(view: FeatureView, rows: pa.Table) -> Iterator[OnlineRows]:
+    """Yield rows as `send` sends them."""
+    codec = RowCodec(view)
+    for start in range(0, rows.num_rows, BATCH_ROWS):
+        yield codec.encode(rows.slice(start, BATCH_ROWS))
 
 
 def _write(view: FeatureView, online: OnlineStore, rows: OnlineRows, recent: Recent | None) -> int:
@@ -143,15 +198,19 @@ def _write(view: FeatureView, online: OnlineStore, rows: OnlineRows, recent: Rec
 
 
 def _sent(
-    view: FeatureView, online: OnlineStore, batches: Iterable[pa.RecordBatch], recent: Recent | None
-) -> Iterator[tuple[int, int, int]]:
+    view: FeatureView,
+    online: OnlineStore,
+    batches: Iterable[pa.RecordBatch],
+    recent: Recent | None,
+    sent: deque[OnlineRows],
+) -> Generator[tuple[int, int, int]]:
     """Send batches; yield for each its last seq, how many rows the store took, and how many there were.
 
-    The next batch is read and packed while the store works on one.
+    The next batch is read and packed while the store works on one; when it is handed over, it goes to `sent`.
     """
     codec = RowCodec(view)
 
-    def packed() -> Iterator[tuple[int, OnlineRows]]:
+    def prepared() -> Iterator[tuple[int, OnlineRows]]:
         for batch in batches:
             table = pa.Table.from_batches([batch])
             for start in range(0, table.num_rows, BATCH_ROWS):
@@ -160,7 +219,8 @@ def _sent(
 
     with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
         before = None
-        for last, rows in packed():
+        for last, rows in prepared():
+            sent.append(rows)
             write = sender.submit(_write, view, online, rows, recent)
             if before is not None:
                 yield before[0], before[1].result(), before[2]

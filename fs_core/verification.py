@@ -20,6 +20,7 @@ from fs_core.online.codec import RowCodec
 from fs_core.online.contract import ORDER, OnlineRows
 from fs_core.online.keys import unpack_keys
 from fs_core.progress import progress
+from fs_core.retraction import Sending
 from fs_core.times import MICROSECONDS
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class _Check:
         """Count, show and repair those suspects that differ from history, which is read after and before them."""
         if not keys:
             return
+        sending = Sending(self._view, self._offline, self._online, self._now) if self._repair else None
         before = self._read(keys)
         expected = self._expected(keys, self._now())
         time.sleep(_SETTLING_SECONDS)
@@ -198,8 +200,9 @@ class _Check:
             if first == held and problem is not None and (held is None or early.get(key) != held):
                 found.append((key, held, problem))
         self._report(found, expected)
-        if self._repair:
-            self._mend(found, expected)
+        if sending is not None:
+            sent = self._mend(found, expected)
+            sending.settle(lambda: [sent])
 
     def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return self._online.read([(self._view.storage_name, keys)])[0]
@@ -243,16 +246,19 @@ class _Check:
                     row |= {f"{prefix}event_time": int(order.event_time[0]), f"{prefix}seq": int(order.seq[0])}
             self.evidence.append({**row, "__problem": str(problem), "__key": key})
 
-    def _mend(self, found: list[tuple[bytes, bytes | None, Problem]], expected: Mapping[bytes, Any]) -> None:
+    def _mend(self, found: list[tuple[bytes, bytes | None, Problem]], expected: Mapping[bytes, Any]) -> OnlineRows:
+        """Delete and write what differs; return what was written."""
         name = self._view.storage_name
         bad = [(key, held) for key, held, problem in found if held is not None and problem is not Problem.STALE]
         self._online.delete(name, [key for key, _ in bad], [held for _, held in bad])
         good = [(key, *expected[key]) for key, _, _ in found if key in expected]
+        keys, rows, moments = zip(*good, strict=True) if good else ((), (), ())
+        written = OnlineRows(keys, rows, moments)
         if good:
-            keys, rows, moments = zip(*good, strict=True)
             # Into no timeline: earlier rows may be missing there too, and only `materialize` brings those.
-            self._online.write(name, OnlineRows(keys, rows, moments))
+            self._online.write(name, written)
         self.repaired += len(found)
+        return written
 
 
 def _unequal(expected: OnlineRows, held: list[bytes | None]) -> Iterator[bytes]:

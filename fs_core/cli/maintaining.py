@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import click
 
@@ -42,17 +43,35 @@ def drop_online(store: FeatureStore, view: str) -> Report:
 @cli.command()
 @click.argument("entity")
 @click.option("-e", "--entity", "keys", multiple=True, metavar="KEY=VALUE,...", help="Whom; once for each.")
+@click.option(
+    "--saved",
+    type=click.Choice(["report", "delete"]),
+    default="report",
+    show_default=True,
+    help="What to do with saved training sets that hold them.",
+)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @in_store
-def forget(store: FeatureStore, entity: str, keys: Sequence[str], yes: bool) -> Report:
+def forget(
+    store: FeatureStore, entity: str, keys: Sequence[str], saved: Literal["report", "delete"], yes: bool
+) -> Report:
     """Erase every row of some ENTITY's keys, from history with all its states, the index and the online store.
 
-    Training sets that were made from states with such rows can't be recreated afterwards.
+    Training sets that were made from states with such rows can't be recreated afterwards. Those that are saved and
+    hold such rows are named, or deleted.
     """
     from fs_core.cli.entities import table_of
 
     wanted = table_of(keys, store.registry.entity(entity).keys, "Forget whom?")
     if not yes:
         click.confirm(f"Erase {wanted.num_rows:,} of entity {entity} for good?", abort=True, err=True)
-    done = [dataclasses.asdict(view) for view in store.forget(entity, wanted)]
-    return Report(done, heading="" if done else f"no view describes {entity}", data=done)
+    erased = store.forget(entity, wanted, saved=saved)
+    done = [dataclasses.asdict(view) for view in erased]
+    sets = [{"training_set": s.name, "rows": s.rows, "deleted": s.deleted} for s in erased.training_sets]
+    notes = [
+        f"training set {s.name}: "
+        + (f"{s.rows:,} such rows" if s.rows is not None else "damaged, perhaps such rows")
+        + (", deleted" if s.deleted else ", kept; --saved delete deletes those that hold them")
+        for s in erased.training_sets
+    ]
+    return Report(done, heading="" if done else f"no view describes {entity}", data=[*done, *sets], notes=notes)

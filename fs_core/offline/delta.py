@@ -7,6 +7,7 @@ availability, which is the order in which they are searched.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,16 @@ from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.connection import connect, quoted
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
-from fs_core.offline.delta_erasure import delete_rows, holders, is_abandoned, present_files, scrub_log, seqs_of
+from fs_core.offline.delta_erasure import (
+    delete_rows,
+    holders,
+    is_abandoned,
+    present_files,
+    remove_attempt,
+    scrub_log,
+    seqs_of,
+    unnamed_holders,
+)
 from fs_core.offline.delta_log import DeltaLog
 from fs_core.offline.last_write import LastWrite, last_write
 from fs_core.offline.layout import MONTH, as_declared, lay_out
@@ -82,10 +92,15 @@ class DeltaOfflineStore:
         """See `OfflineStore.append`."""
         place = self._place(view)
         with _as_store_error(view, f"can't append to its history at {place}"):
-            laid_out = lay_out(view, rows)
+            laid_out, began = lay_out(view, rows), time.time()
             for attempt in _attempts():
                 with attempt:
-                    _write(place, laid_out)
+                    try:
+                        _write(place, laid_out)
+                    except DeltaError as error:
+                        if _lost_a_race(error):
+                            remove_attempt(place, laid_out, began)
+                        raise
         return self.snapshot(view)
 
     def snapshot(self, view: FeatureView) -> Snapshot:
@@ -172,10 +187,10 @@ class DeltaOfflineStore:
                     with attempt:
                         delete_rows(place, seqs, _HOOKS)
                 rows += len(seqs)
-            kept = set(self._files(view, None))
             named, others = present_files(place)
+            kept = set(self._files(view, None))  # afterwards: what is appended in between isn't among those
             doomed = [f for f in holders(named, entities) if f not in kept]
-            doomed += [f for f in holders(others, entities) if is_abandoned(f)]
+            doomed += [f for f in unnamed_holders(others, entities) if is_abandoned(f)]
             scrub_log(place, doomed)
             for file in doomed:
                 Path(file).unlink(missing_ok=True)
@@ -189,7 +204,7 @@ class DeltaOfflineStore:
             return 0
         with _as_store_error(view, f"can't read its history at {place}"):
             named, others = present_files(place)
-            return len(seqs_of([*named, *others], entities))
+            return len(seqs_of(named, entities)) + sum(unnamed_holders(others, entities).values())
 
     def _place(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name

@@ -25,6 +25,7 @@ from fs_core.offline.delta_log import log_actions, log_lines
 _SEQS_A_COMMIT = 5_000
 _FILES_A_QUERY = 500
 _UNFINISHED_SECONDS = 3600.0  # a file that no state names and that is older was left by a writer that died
+_SKEW_SECONDS = 60.0  # between this machine's clock and the disk's
 
 
 def seqs_of(files: Sequence[str], entities: pa.Table) -> list[int]:
@@ -36,6 +37,21 @@ def seqs_of(files: Sequence[str], entities: pa.Table) -> list[int]:
 def holders(files: Sequence[str], entities: pa.Table) -> list[str]:
     """Return which files hold a row of an entity."""
     return sorted(str(row[0]) for rows in _search(files, entities, "DISTINCT filename") for row in rows)
+
+
+def unnamed_holders(files: Sequence[str], entities: pa.Table) -> dict[str, int]:
+    """Return which files that no state names hold rows of entities, and how many; a writer may remove its own now."""
+    found = {}
+    for file in files:
+        try:
+            rows = len(seqs_of([file], entities))
+        except duckdb.Error:
+            if Path(file).exists():
+                raise
+            continue
+        if rows:
+            found[file] = rows
+    return found
 
 
 def delete_rows(place: Path, seqs: Sequence[int], hooks: PostCommitHookProperties) -> None:
@@ -96,9 +112,34 @@ def _without_statistics(line: str, paths: set[str]) -> str:
     return line
 
 
+def remove_attempt(place: Path, rows: pa.Table, began: float) -> None:
+    """Remove what an attempt to append rows has left, which others overtook: nobody else would dare to for an hour.
+
+    Nobody can have copied the rows yet, since no state ever had them: whatever file holds one is that attempt's.
+
+    Args:
+        place: the table's directory.
+        rows: the rows.
+        began: when the first attempt began, seconds since 1970.
+    """
+    recent = [
+        p for p in place.rglob("*.parquet") if "_delta_log" not in p.parts and _written(p) > began - _SKEW_SECONDS
+    ]
+    for file in unnamed_holders([str(path) for path in recent if _is_whole(str(path))], rows.select([SEQ])):
+        Path(file).unlink(missing_ok=True)
+
+
 def is_abandoned(file: str) -> bool:
     """Tell whether no writer can be about to commit a file that no state names."""
-    return time.time() - Path(file).stat().st_mtime > _UNFINISHED_SECONDS
+    return time.time() - _written(Path(file)) > _UNFINISHED_SECONDS
+
+
+def _written(file: Path) -> float:
+    """Return when a file was written, seconds since 1970; one that its writer has removed meanwhile, now."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def _search(files: Sequence[str], entities: pa.Table, wanted: str) -> Iterator[list[tuple[Any, ...]]]:

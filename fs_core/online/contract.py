@@ -233,6 +233,9 @@ class OnlineStore(Protocol):
     def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
         """Delete the rows of these keys, and their timelines; return how many rows there were.
 
+        The rows first or both at once: a timeline that is begun anew starts with the row that is there. The timelines
+        go in any case.
+
         Args:
             view: whose rows.
             keys: which.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,17 @@ class Progress:
         reached: the state and moment that the rows stand at; None where no run was finished.
         run: where a run stands that wasn't finished; None where there is none.
         after: the last seq that the run has sent; None where it has sent nothing.
+        by: who runs, a random name; None where there is no run.
+        suspect: who ran when entities were forgotten, and may have died before it took back what it had sent of
+            them; None where that is sure.
     """
 
     life: str
     reached: Watermark | None
     run: Watermark | None = None
     after: int | None = None
+    by: str | None = None
+    suspect: str | None = None
 
     def taken(self, last: int) -> Progress:
         """Return the statement after the store took the run's rows up to a seq."""
@@ -50,7 +56,9 @@ class Progress:
         """Return the form in which an online store keeps it."""
         kept = {"life": self.life, **(self.reached.to_dict() if self.reached else {})}
         if self.run is not None:
-            kept |= {"run": self.run.to_dict(), "after": self.after}
+            kept |= {"run": self.run.to_dict(), "after": self.after, "by": self.by}
+        if self.suspect is not None:
+            kept["suspect"] = self.suspect
         return json.dumps(kept)
 
     @classmethod
@@ -59,7 +67,8 @@ class Progress:
         kept = json.loads(text)
         reached = Watermark(kept["snapshot"], kept["until"]) if "until" in kept else None
         run = Watermark(kept["run"]["snapshot"], kept["run"]["until"]) if "run" in kept else None
-        return cls(kept["life"], reached, run, kept.get("after"))
+        by = kept.get("by", "unknown") if run else None
+        return cls(kept["life"], reached, run, kept.get("after"), by, kept.get("suspect"))
 
 
 def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
@@ -78,6 +87,7 @@ class Filling:
     def __init__(self, view: FeatureView, online: OnlineStore) -> None:
         self._view = view
         self._online = online
+        self._by = secrets.token_hex(8)
         text = online.watermark(view.storage_name)
         while text is None:
             born = Progress(secrets.token_hex(8), None).to_text()
@@ -94,15 +104,16 @@ class Filling:
         """Keep a statement, unless another run's says more.
 
         Raises:
-            OnlineStoreError: the rows were emptied meanwhile, or lost by the server.
+            OnlineStoreError: the rows were emptied meanwhile, or lost by the server, or entities forgotten.
         """
-        name, new = self._view.storage_name, progress.to_text()
+        name = self._view.storage_name
+        new = replace(progress, by=None if progress.run is None else self._by).to_text()
         while not self._online.swap_watermark(name, self._text, new):
             text = self._online.watermark(name)
             if text is None or Progress.from_text(text).life != progress.life:
                 raise OnlineStoreError(
-                    f"view {self._view.ref!r}: its online rows were dropped or lost while it was materialized. "
-                    "Materialize it again."
+                    f"view {self._view.ref!r}: its online rows were dropped or lost, or entities forgotten, while it "
+                    "was materialized. Materialize it again."
                 )
             self._text = text
             if Progress.from_text(text).covers(progress):
@@ -110,10 +121,28 @@ class Filling:
         self._text = new
 
     def renew(self) -> None:
-        """Begin another life with the same rows, so that runs which began before stop and start again."""
+        """Begin another life with the same rows, so that runs which began before stop and start again.
+
+        One that is under way is suspect until it says that it has taken back what was forgotten.
+        """
+
+        def renewed(held: Progress) -> Progress:
+            return Progress(secrets.token_hex(8), held.reached, suspect=held.by if held.run else held.suspect)
+
+        self._change(renewed)
+
+    def acquit(self) -> None:
+        """Say that this run is suspect of nothing any more."""
+        text = self._online.watermark(self._view.storage_name)
+        if text is not None:
+            self._text = text
+            self._change(lambda held: replace(held, suspect=None) if held.suspect == self._by else held)
+
+    def _change(self, change: Callable[[Progress], Progress]) -> None:
+        """Change what is said, whoever says what meanwhile."""
         while True:
-            renewed = Progress(secrets.token_hex(8), self.progress.reached)
-            if self._online.swap_watermark(self._view.storage_name, self._text, renewed.to_text()):
-                self._text = renewed.to_text()
+            changed = change(self.progress).to_text()
+            if changed == self._text or self._online.swap_watermark(self._view.storage_name, self._text, changed):
+                self._text = changed
                 return
             self._text = Filling(self._view, self._online)._text

@@ -6,10 +6,10 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from filelock import FileLock
@@ -20,6 +20,8 @@ from fs_core.retrieval import parts_of
 from fs_core.saved.manifest import SavedPart, SavedTrainingSet, damaged
 from fs_core.saved.parquet import decode_schema, encode_schema, read_parquet, write_parquet
 from fs_core.training_set import TrainingSet
+
+T = TypeVar("T")
 
 _MANIFEST = "manifest.json"
 _TRIES = 5  # to read a set that others are overwriting
@@ -37,7 +39,13 @@ class SavedTrainingSets:
 
     def listing(self) -> list[SavedTrainingSet]:
         """Return what is saved, by name."""
-        return [self.find(name) for name in self._names()]
+        return [self.find(name) for name in self.names()]
+
+    def names(self) -> list[str]:
+        """Return what is saved, whole or damaged, by name."""
+        if not self._directory.is_dir():
+            return []
+        return sorted(path.parent.name for path in self._directory.glob(f"*/{_MANIFEST}"))
 
     def find(self, name: str) -> SavedTrainingSet:
         """Return what is saved under a name.
@@ -50,7 +58,7 @@ class SavedTrainingSets:
             text = (self._place(name) / _MANIFEST).read_bytes().decode(errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             raise UnknownReferenceError(
-                f"no training set is saved as {name!r}.{did_you_mean(name, self._names())}"
+                f"no training set is saved as {name!r}.{did_you_mean(name, self.names())}"
             ) from None
         except OSError as error:
             raise SavedTrainingSetError(f"training set {name!r} can't be read: {error.strerror}.") from error
@@ -62,16 +70,34 @@ class SavedTrainingSets:
         Raises:
             UnknownReferenceError, SavedTrainingSetError: as in `find`, or a part is damaged.
         """
+        return self._steadily(name, self._read)
+
+    def columns(self, name: str, wanted: Sequence[str]) -> pa.Table | None:
+        """Return some columns of a saved training set, as they lie there, unproven; None if it lacks one.
+
+        Raises:
+            UnknownReferenceError, SavedTrainingSetError: as in `find`, or a part can't be read.
+        """
+
+        def read(saved: SavedTrainingSet) -> pa.Table | None:
+            if not set(wanted) <= set(decode_schema(saved.schema).names):
+                return None
+            return pa.concat_tables([self._read_part(saved, part, wanted) for part in saved.parts])
+
+        return self._steadily(name, read)
+
+    def _steadily(self, name: str, read: Callable[[SavedTrainingSet], T]) -> T:
+        """Read a set that others may overwrite meanwhile."""
         saved = self.find(name)
         for _ in range(_TRIES):
             try:
-                return self._read(saved)
+                return read(saved)
             except SavedTrainingSetError:
                 again = self.find(name)
                 if again == saved:  # or somebody overwrote it while it was read
                     raise
                 saved = again
-        return self._read(saved)
+        return read(saved)
 
     def save(self, training_set: TrainingSet, name: str, *, overwrite: bool) -> SavedTrainingSet:
         """Keep a training set.
@@ -83,7 +109,7 @@ class SavedTrainingSets:
         """
         place = self._place(name)
         with self.writing(name):
-            for other in self._names():
+            for other in self.names():
                 if other.lower() == name.lower() and not (overwrite and other == name):
                     raise SavedTrainingSetError(
                         f"there is a training set {other!r} already. Choose another name, drop it, or "
@@ -103,13 +129,22 @@ class SavedTrainingSets:
 
         Raises:
             UnknownReferenceError: there is none.
+            SavedTrainingSetError: its files can't be removed.
         """
         place = self._place(name)
-        if name not in self._names():
+        if name not in self.names():
             self.find(name)  # says what there is
         with self.writing(name):
             (place / _MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(place, ignore_errors=True)
+            if place.exists():
+                raise OSError(f"files of it are left in {place}. Remove them.")
+
+    def tidy(self) -> None:
+        """Remove what killed writers have left, once those that write now are done."""
+        if self._directory.is_dir():
+            with self.writing("*"):
+                pass
 
     @contextmanager
     def writing(self, name: str) -> Iterator[None]:
@@ -152,22 +187,19 @@ class SavedTrainingSets:
         return saved
 
     def _read(self, saved: SavedTrainingSet) -> TrainingSet:
-        schema = decode_schema(saved.schema)
         tables = []
         for part in saved.parts:
-            try:
-                table = read_parquet(self._place(saved.name) / part.file, schema)
-            except (OSError, ValueError, pa.ArrowException) as error:
-                raise damaged(saved.name, f"{part.file} can't be read: {error}") from error
+            table = self._read_part(saved, part)
             if _training_set(table, part.spec).fingerprint != part.fingerprint:
                 raise damaged(saved.name, f"{part.file} doesn't hold what was saved")
             tables.append(table)
         return _training_set(pa.concat_tables(tables), saved.spec)
 
-    def _names(self) -> list[str]:
-        if not self._directory.is_dir():
-            return []
-        return sorted(path.parent.name for path in self._directory.glob(f"*/{_MANIFEST}"))
+    def _read_part(self, saved: SavedTrainingSet, part: SavedPart, columns: Sequence[str] | None = None) -> pa.Table:
+        try:
+            return read_parquet(self._place(saved.name) / part.file, decode_schema(saved.schema), columns)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise damaged(saved.name, f"{part.file} can't be read: {error}") from error
 
     def _place(self, name: str) -> Path:
         return self._directory / check_name(name, "training set")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,16 +32,18 @@ def write_parquet(table: pa.Table, path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
-    """Return what `write_parquet` wrote, in its schema.
+def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return what `write_parquet` wrote, in its schema; of several columns by default all.
 
     Raises:
         pa.ArrowException: the file is damaged, or is another's.
         OSError: it can't be read.
     """
-    stored = pq.ParquetFile(path).read()
-    columns = [_cast(column, field.type) for column, field in zip(stored.columns, schema, strict=True)]
-    return pa.table(columns, schema=schema)
+    places = range(len(schema)) if columns is None else [schema.names.index(name) for name in columns]
+    stored = pq.ParquetFile(path).read(None if columns is None else [f"c{n}" for n in places])
+    fields = [schema.field(n) for n in places]
+    found = [_cast(stored[f"c{n}"], field.type) for n, field in zip(places, fields, strict=True)]
+    return pa.table(found, schema=schema if columns is None else pa.schema(fields))
 
 
 def encode_schema(schema: pa.Schema) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from fs_core.definitions import Entity, FeatureView
-from fs_core.errors import DefinitionError, UnknownReferenceError, did_you_mean
+from fs_core.errors import ConfigurationError, DefinitionError, UnknownReferenceError, did_you_mean
 from fs_core.store.parts import Parts
 
 if TYPE_CHECKING:
-    from fs_core.erasure import Forgotten
+    from fs_core.erasure import Erasure
     from fs_core.verification import Verification
 
 
@@ -57,34 +58,48 @@ class Maintaining(Parts):
         finally:
             self._caches.clear()
 
-    def forget(self, entity: str | Entity, keys: Any) -> list[Forgotten]:
+    def forget(self, entity: str | Entity, keys: Any, *, saved: Literal["report", "delete"] = "report") -> Erasure:
         """Erase every row of some entities: from history with all its states, the index and the online store.
 
         Every registered version of every view of the entity counts, views of several entities too. Each
         is read back afterwards, files and keys. Training sets that were made from states which held such
-        rows can't be recreated any more, and say so; those made from other states can. The sources that
-        `backfill` runs, and training sets already made, aren't the store's: they must forget on their own.
-        Another process, or another store object, that reads with `max_age` may serve what it fetched before
-        until it is that old, where the online store's server doesn't tell it of changes.
-        A push or `materialize` that had read such a row before, and sends it afterwards, brings it online again:
-        pause those, or repeat this, or let `verify_online(repair=True)` delete what history doesn't know.
+        rows can't be recreated any more, and say so; those made from other states can. Saved training sets that
+        hold the entities are reported, or deleted. The sources that `backfill` runs, and training sets that somebody
+        else has or saves after this, aren't the store's: they must forget on their own. Another process, or another
+        store object, that reads with `max_age` may serve what it fetched before until it is that old, where the online
+        store's server doesn't tell it of changes.
+
+        Nothing needs to be paused. A push, a `materialize` or a repair that had such a row in hand takes it back from
+        the online store as soon as it has sent it; what is pushed or written later is a new fact. Should a
+        `materialize` die between the two, the next one of the view compares every row with history first; should a
+        push, or the connection, die there, the row stays online until `verify_online(repair=True)` or until this is
+        repeated.
 
         Args:
             entity: the entity, or its name.
             keys: its key columns; anything `fs_core.interchange.to_table` reads. Columns that only an older
                 version of the entity has as keys must be there too.
+            saved: what to do with saved training sets that have the key columns and rows of these entities: name
+                them in the answer, or delete them whole, since a set without some rows isn't the one that its
+                fingerprint and spec describe. A damaged set is reported only.
 
         Returns:
-            What was erased of each view; repeating it erases nothing more.
+            What was erased of each view, a list, whose `training_sets` names the saved training sets; repeating it
+            erases nothing more.
 
         Raises:
             UnknownReferenceError: there is no such entity.
             SchemaError, ValidationError: a key is missing, null or of another type; nothing was erased.
             FeatureStoreError: rows were written again meanwhile; repeat it.
+            SavedTrainingSetError: a set can't be deleted; the rest is done.
         """
-        from fs_core.erasure import forget, keys_of, views_of
+        from fs_core.erasure import Erasure, forget, keys_of, views_of
         from fs_core.interchange import to_table
+        from fs_core.saved.directory import SavedTrainingSets
+        from fs_core.saved.forgetting import forget_saved
 
+        if saved not in ("report", "delete"):
+            raise ConfigurationError(f"saved={saved!r} is neither 'report' nor 'delete'. Nothing was erased.")
         name = entity.name if isinstance(entity, Entity) else entity
         known = {r.definition.name for r in self.registry.listing("entity")}
         if not isinstance(name, str) or name not in known:
@@ -93,11 +108,14 @@ class Maintaining(Parts):
         registered = [r.definition for r in self.registry.listing("view")]
         views = [view for view in registered if isinstance(view, FeatureView)]
         doomed = {view: keys_of(mine, table) for view, mine in views_of(name, views).items()}
+        every = list(doomed.values()) or [keys_of(self.registry.entity(name), table)]
         served = {view.storage_name for view in views if view.online}
         try:
-            return [
+            done = [
                 forget(view, found, self.offline, self.online if view.storage_name in served else None)
                 for view, found in doomed.items()
             ]
         finally:
             self._caches.clear()
+        sets = SavedTrainingSets(Path(self.directory) / "training_sets")
+        return Erasure(done, forget_saved(sets, every, delete=saved == "delete"))

@@ -62,6 +62,7 @@ class Parts:
         self._answered_in: int | None = None  # the process that has read online rows; a forked child connects anew
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
         self._caches: dict[int, Any] = {}
+        self._lives: dict[str, str | None] = {}  # of views' online rows, as last seen: see `fs_core.retraction`
         _make(self._configuration.directory)
 
     @property

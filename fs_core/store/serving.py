@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fs_core.definitions import FeatureView
@@ -30,7 +31,7 @@ class Serving(Parts):
 
         Raises:
             NotOnlineError: a named view is not declared online.
-            OnlineStoreError: the store can't take the rows; repeat when it can.
+            OnlineStoreError: the store can't take the rows, or entities were forgotten meanwhile; repeat it.
         """
         from fs_core.lineage import activities
         from fs_core.lineage.events import reported
@@ -47,11 +48,12 @@ class Serving(Parts):
         try:
             for view in targets:
                 with reported(lambda: activities.materialize(self.registry.project, view)) as told:  # noqa: B023  # called at once
-                    done.append(materialize(view, self.offline, self.online, until=moment, rebuild=rebuild))
+                    fill = partial(materialize, view, self.offline, self.online, now=self._clock.now)
+                    done.append(fill(until=moment, rebuild=rebuild))
                     if told:
                         told.written = done[-1].applied
         finally:
-            if rebuild:
+            if rebuild or len(done) < len(targets):  # rows were dropped, or forgotten while they were sent
                 self._caches.clear()
         return done
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -12,6 +15,9 @@ from fs_core.errors import OnlineStoreError, SourceError
 from fs_core.interchange import to_table
 from fs_core.store.parts import Parts
 from fs_core.times import Moment, micros
+
+if TYPE_CHECKING:
+    from fs_core.retraction import Sending
 
 log = logging.getLogger("fs_core")
 
@@ -75,24 +81,49 @@ class Writing(Parts):
 
         Raises:
             SchemaError, ValidationError: as in `write`; nothing was written.
-            OnlineStoreError: the rows are safe in history, but not online; `materialize` brings them.
+            OnlineStoreError: the rows are safe in history, but not online; `materialize` brings them. Or entities may
+                have been forgotten meanwhile, and a store doesn't say so: the error's notes do.
+            OfflineStoreError: history can't be written, or not be asked who was forgotten meanwhile.
         """
+        target = self.view(view)
+        data, now = to_table(rows, f"rows for view {target.name!r}"), self._clock.now()
+        if not target.online:
+            return len(self._append(target, data, pushed_at=now))
+        sending = self._sending(target)  # before the rows are in history
+        written = self._append(target, data, pushed_at=now)
+        if isinstance(sending, OnlineStoreError):
+            with _safe_in_history():
+                raise sending
+        self._send(target, written, now, sending)
+        return len(written)
+
+    def _sending(self, view: FeatureView) -> Sending | OnlineStoreError:
+        """Return what a push keeps to, or why the online store can't be asked."""
+        from fs_core.retraction import Sending
+
+        try:
+            return Sending(view, self.offline, self.online, self._clock.now, life=self._lives.get(view.storage_name))
+        except OnlineStoreError as error:
+            return error
+
+    def _send(self, view: FeatureView, written: pa.Table, now: int, sending: Sending) -> None:
+        """Bring those rows online that are available."""
         import pyarrow.compute as pc
 
         from fs_core.asof import AVAILABLE_AT
-        from fs_core.materialization import send
+        from fs_core.materialization import packed, send
 
-        target = self.view(view)
-        now = self._clock.now()
-        written = self._append(target, to_table(rows, f"rows for view {target.name!r}"), pushed_at=now)
-        if target.online:
-            ready = written.filter(pc.less_equal(written[AVAILABLE_AT].cast(pa.int64()), now))
-            try:
-                send(target, self.online, ready, now=now)
-            except OnlineStoreError as error:
-                error.add_note("The pushed rows are safe in history; materialize brings them online.")
-                raise
-        return len(written)
+        ready = written.filter(pc.less_equal(written[AVAILABLE_AT].cast(pa.int64()), now))
+        if ready.num_rows == 0:
+            return
+        before = sending.life
+        try:
+            with sending.settled(partial(packed, view, ready)), _safe_in_history():
+                send(view, self.online, ready, now=now)
+        finally:
+            if sending.life != before:
+                self._caches.clear()  # they may hold what was taken back
+        self._lives[view.storage_name] = sending.life
 
     def _append(self, view: FeatureView, data: pa.Table, *, pushed_at: int | None = None) -> pa.Table:
         """Check, number and append rows; return them as history has them."""
@@ -118,3 +149,13 @@ class Writing(Parts):
         for target in [self.view(view) for view in views] or [v for v in listed if isinstance(v, FeatureView)]:
             self.offline.compact(target)
             log.info("compacted %s", target.ref)
+
+
+@contextmanager
+def _safe_in_history() -> Iterator[None]:
+    """Say of pushed rows that couldn't be sent where they are."""
+    try:
+        yield
+    except OnlineStoreError as error:
+        error.add_note("The pushed rows are safe in history; materialize brings them online.")
+        raise

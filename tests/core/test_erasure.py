@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake.exceptions import CommitFailedError
 
-from fs_core import Entity, FeatureStore, FeatureView, Field, materialization
+from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import FeatureStoreError, OfflineStoreError, SchemaError, UnknownReferenceError, ValidationError
-from fs_core.materialization import send
 from fs_core.offline import delta
 from fs_core.online.contract import timeline_name
 
@@ -235,24 +235,44 @@ def test_rows_that_come_back_meanwhile_are_told(store: FeatureStore, monkeypatch
         store.forget("user", {"user": [ALICE]})
 
 
-@pytest.mark.parametrize("how", ["repeated", "repaired"])
-def test_what_a_push_under_way_brings_back(online_url: str, tmp_path: Path, how: str) -> None:
-    """A row that was in history before and goes online after is deleted by repeating, or by a repair."""
-    with FeatureStore(tmp_path / "store", online=online_url) as store, pytest.MonkeyPatch.context() as patch:
-        store.apply(NOTES)
+def test_what_is_appended_meanwhile_stays(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that comes between the erasing of rows and the deletion of old files belongs to the newest state."""
+    store.apply(NOTES)
+    store.write(NOTES, notes(ALICE, BOB, month=1))
+    look, come = delta.present_files, [notes(ALICE, BOB, month=2)]
 
-        def late(*arguments: Any, **options: Any) -> int:
-            store.forget("user", {"user": [ALICE]})
-            return send(*arguments, **options)
+    def late(*arguments: Any) -> Any:
+        while come:
+            store.write(NOTES, come.pop())
+        return look(*arguments)
 
-        patch.setattr(materialization, "send", late)
-        store.push(NOTES, notes(ALICE, BOB, month=1))
-        if how == "repeated":
-            assert [done.online for done in store.forget("user", {"user": [ALICE]})] == [1]
-        else:
-            assert store.verify_online(NOTES, repair=True).differences == {"unknown": 1}
-        found = store.get_online_features(NOTES, {"user": [ALICE, BOB]})
-        assert found.status["notes"] == ["missing", "present"]
+    monkeypatch.setattr(delta, "present_files", late)
+    with pytest.raises(FeatureStoreError, match="again"):
+        store.forget("user", {"user": [ALICE]})
+    assert store.history(NOTES)["user"].to_pylist() == [BOB, ALICE, BOB]
+    store.forget("user", {"user": [ALICE]})
+    assert store.history(NOTES)["user"].to_pylist() == [BOB, BOB]
+
+
+def test_an_append_that_was_overtaken_leaves_nothing(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a lost attempt wrote is removed before the next: a person can be forgotten at once, not in an hour."""
+    store.apply(NOTES)
+    store.write(NOTES, notes(BOB, month=1))
+    write, lost = delta._write, list[Path]()
+
+    def overtaken(place: Path, rows: pa.Table) -> None:
+        if not lost:
+            lost.append(next(place.rglob("*.parquet")).with_name("part-lost.parquet"))
+            pq.write_table(rows, lost[0])
+            raise CommitFailedError("a concurrent transaction deleted data this operation read")
+        write(place, rows)
+
+    monkeypatch.setattr(delta, "_write", overtaken)
+    store.write(NOTES, notes(ALICE, month=2))
+    assert lost
+    assert not lost[0].exists()
+    store.forget("user", {"user": [ALICE]})
+    assert store.history(NOTES)["user"].to_pylist() == [BOB]
 
 
 def test_what_is_refused(store: FeatureStore) -> None:

@@ -57,10 +57,13 @@ class Writing(Reading):
         """See `OnlineStore.delete`."""
         names = self._names.rows(keys, view)
         with self._said_as_ours(), self._changing((view, timeline_name(view)), keys):
+            if rows is None:
+                deleted = self._unlink(names)
+            else:
+                deleted = run(self._client, "delete", self._calls([names], lambda part: list(rows[part])))
+            # Afterwards: a writer that comes in between would begin a timeline with the row that is to be deleted.
             self._unlink(self._names.rows(keys, timeline_name(view)))
-            if rows is not None:
-                return run(self._client, "delete", self._calls([names], lambda part: list(rows[part])))
-            return self._unlink(names)
+            return deleted
 
     def _unlink(self, names: Sequence[bytes]) -> int:
         parts = range(0, len(names), _ROWS_A_CALL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,14 @@ def test_forget_asks_first(shop: Fs) -> None:
     assert shop("forget", "user", "-e", "usr=a", "--yes").exit_code == 2
     assert shop("forget", "user", "--yes").exit_code == 2
     assert "no entity 'usr'" in shop("forget", "usr", "-e", "user_id=a", "--yes").stderr
+
+
+def test_forget_tells_of_saved_training_sets(shop: Fs) -> None:
+    """A saved set with the person is named, for people and for programs, and deleted if asked."""
+    with FeatureStore(".") as store:
+        spine = {"user_id": ["a"], "event_timestamp": [datetime(2030, 1, 1, tzinfo=UTC)]}
+        store.save_training_set(store.get_historical_features(spine, "spending"), "kept")
+    told = shop("forget", "user", "-e", "user_id=a", "--yes")
+    assert "training set kept: 1 such rows, kept; --saved delete" in told.stdout
+    done = shop("forget", "user", "-e", "user_id=a", "--yes", "--saved", "delete", "--json")
+    assert json.loads(done.stdout)[-1] == {"training_set": "kept", "rows": 1, "deleted": True}
