@@ -19,13 +19,14 @@ lint: .venv/.installed ## linter, formatter, types
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy
 
-test: lint ## lint, every test, and all but the properties again on the built wheel
+test: lint ## lint, every test, and most of them again on the built wheel
 	$(PY) -m pytest -n 2
 	$(MAKE) test-wheel
 
 # The wheel in an environment of its own, which finds what the wheel depends on where it is installed already.
-# Packaging breaks imports, files and entry points; what the properties ask of the code has been asked of it above.
-test-wheel: .venv/.installed ## every test but the properties on the built wheel
+# Packaging breaks imports, files and entry points; what the properties ask of the code, and other servers than one,
+# has been asked of it above.
+test-wheel: .venv/.installed ## every test but the properties on the built wheel, with one server
 	rm -rf $(WHEEL)
 	$(PY) -m pip wheel -q --disable-pip-version-check --no-deps -w $(WHEEL) .
 	python3 -m venv $(WHEEL)/.venv
