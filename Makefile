@@ -27,7 +27,7 @@ test: lint ## lint, every test, and most of them again on the built wheel
 # Packaging breaks imports, files and entry points; what the properties ask of the code, and other servers than one,
 # has been asked of it above.
 test-wheel: .venv/.installed ## every test but the properties on the built wheel, with one server
-	rm -rf $(WHEEL)
+	rm -rf build
 	$(PY) -m pip wheel -q --disable-pip-version-check --no-deps -w $(WHEEL) .
 	python3 -m venv $(WHEEL)/.venv
 	$(PY) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \

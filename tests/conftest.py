@@ -21,7 +21,7 @@ settings.load_profile("tests")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, on the built wheel, what one server has shown already: how servers differ is no matter of packaging."""
+    """Leave out, on the built wheel, what one server has shown: how they differ is no matter of packaging."""
     if os.environ.get("FS_TESTED") == "wheel":
         others = {name for name in SERVERS if name != "Valkey 9.1"}
         left_out = [item for item in items if others & _strings(getattr(item, "callspec", None))]
