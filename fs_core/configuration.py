@@ -80,16 +80,25 @@ def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Config
     return made
 
 
+def duration_seconds(duration: timedelta | str, what: str) -> float:
+    """Return an option's duration in seconds.
+
+    Raises:
+        ConfigurationError: it is no duration.
+    """
+    try:
+        return parse_duration(duration, what).total_seconds()
+    except DefinitionError as error:
+        raise ConfigurationError(str(error)) from None
+
+
 def deadline_seconds(deadline: timedelta | str) -> float:
     """Return an online read's deadline in seconds.
 
     Raises:
         ConfigurationError: it is no duration, or leaves no time.
     """
-    try:
-        seconds = parse_duration(deadline, "deadline").total_seconds()
-    except DefinitionError as error:
-        raise ConfigurationError(str(error)) from None
+    seconds = duration_seconds(deadline, "deadline")
     if not seconds:
         raise ConfigurationError(f"deadline {deadline!r} leaves no time to read. Pass a duration such as '50ms'.")
     return seconds

@@ -48,7 +48,7 @@ def _read(data: Any, what: str) -> pa.Table:
     if isinstance(data, Sequence) and not isinstance(data, str | bytes) and all(isinstance(r, Mapping) for r in data):
         # Table.from_pylist looks at the first row's names alone and would lose the others'.
         names = list(dict.fromkeys(name for row in data for name in row))
-        return pa.table({str(name): [row.get(name) for row in data] for name in names})
+        return pa.table({str(name): _column([row.get(name) for row in data], str(name), what) for name in names})
     raise SchemaError(
         f"{what} is a {type(data).__name__}. Pass an Arrow table, a data frame, a mapping or a list of dicts."
     )
@@ -63,7 +63,10 @@ def _column(values: Any, name: str, what: str) -> pa.Array | pa.ChunkedArray:
         return pa.array(values)
     if hasattr(values, "__arrow_c_stream__"):
         return pa.chunked_array(values)
-    return pa.array(values if hasattr(values, "__array__") else _listed(values, name, what))
+    try:
+        return pa.array(values if hasattr(values, "__array__") else _listed(values, name, what))
+    except (pa.ArrowException, OverflowError) as error:
+        raise SchemaError(f"{what}: column {name!r} can't be read as Arrow: {error}") from error
 
 
 def _listed(values: Any, name: str, what: str) -> list[Any]:

@@ -46,7 +46,7 @@ def parse_duration(value: timedelta | str, what: str = "duration") -> timedelta:
     parts = _PART.findall(text)
     if not parts or "".join(n + unit for n, unit in parts) != text:
         raise DefinitionError(
-            f"{what} {value!r} is not a duration. Write a timedelta or text such as '30d', '15m', '1d12h'."
+            f"{what} {value!r} is not a duration. Write a timedelta or text such as '30d', '1d12h', '15m', '50ms'."
         )
     try:
         return timedelta(microseconds=sum(int(n) * _UNITS[unit] for n, unit in parts))

@@ -33,7 +33,8 @@ def open_online_store(url: str, *, project: str, directory: Path) -> OnlineStore
         from fs_core.online.redis import RedisOnlineStore
 
         return RedisOnlineStore(url, project=project)
-    opened: OnlineStore = load_backend(GROUP, url, ["sqlite", *_REDIS])(url, project=project, directory=directory)
+    opening = load_backend(GROUP, url, ["sqlite", *_REDIS, "redis+cluster"])
+    opened: OnlineStore = opening(url, project=project, directory=directory)
     return opened
 
 

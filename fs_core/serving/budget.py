@@ -22,7 +22,9 @@ OnDeadline = Literal["error", "missing"]
 DEADLINE = 0.05
 """Seconds that a read may wait for the online store where nobody says otherwise."""
 _A_KEY = 50e-6  # ... or this for each key, if that is longer: a frame of a hundred thousand is no serving
-_FIRST = 1.0  # ... or this, for the first read of a process, which connects
+
+FIRST = 1.0
+"""... or this, for reads of a process that connects for the first time, until it has tried for as long."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Budget:
         if self.seconds is not None:
             return self.seconds
         keys = sum(len(asked) for _, asked in wanted)
-        return max(DEADLINE, _A_KEY * keys, _FIRST if first else 0.0)
+        return max(DEADLINE, _A_KEY * keys, FIRST if first else 0.0)
 
 
 def budget(seconds: float | None, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:

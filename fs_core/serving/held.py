@@ -105,7 +105,8 @@ class Held:
         names = [self.keys.entity(self.plan, place) for place in corrupt[:3]]
         return CorruptRowError(
             f"view {self.plan.view.ref!r}: the online row of {', '.join(names)} is damaged or of another schema or "
-            f"format ({len(corrupt)} in all). Materialize the view with rebuild=True, or pass fallback='offline'."
+            f"format ({len(corrupt)} in all). Materialize the view with rebuild=True (fs materialize --rebuild), or "
+            "pass fallback='offline'."
         )
 
     def _too_new(self, moment: int) -> OnlineStoreError | None:

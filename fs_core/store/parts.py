@@ -60,6 +60,7 @@ class Parts:
         )
         self._clock = clock or Clock()
         self._answered_in: int | None = None  # the process that has read online rows; a forked child connects anew
+        self._began: tuple[int, float] | None = None  # the process that has begun to, and when
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
         self._caches: dict[int, Any] = {}
         self._lives: dict[str, str | None] = {}  # of views' online rows, as last seen: see `fs_core.retraction`
@@ -160,7 +161,7 @@ class Parts:
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
         self._caches.clear()
-        self._answered_in = None
+        self._answered_in = self._began = None
 
     def __enter__(self) -> Self:
         return self

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
-from fs_core.configuration import deadline_seconds
+from fs_core.configuration import deadline_seconds, duration_seconds
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.selection import Features
 from fs_core.store.parts import Parts
-from fs_core.times import Moment, micros, parse_duration
+from fs_core.times import Moment, micros
 
 if TYPE_CHECKING:
     from fs_core.online.contract import LeasingReader, OnlineStore
@@ -139,11 +140,22 @@ class Reading(Parts):
         from fs_core.serving import budget
 
         seconds = self._deadline if deadline is None else deadline_seconds(deadline)
-        oldest = 0.0 if max_age is None else parse_duration(max_age, "max_age").total_seconds()
+        oldest = 0.0 if max_age is None else duration_seconds(max_age, "max_age")
         return budget(seconds, on_deadline, fallback, oldest)
 
     def _within(self, wanted: Requests, budget: Budget) -> float:
-        return budget.within(wanted, first=self._answered_in != os.getpid())
+        return budget.within(wanted, first=self._is_connecting())
+
+    def _is_connecting(self) -> bool:
+        """Tell whether nothing has answered this process yet, and it hasn't been waiting for long."""
+        if self._answered_in == os.getpid():
+            return False
+        from fs_core.serving.budget import FIRST
+
+        if self._began is None or self._began[0] != os.getpid():
+            self._began = os.getpid(), time.monotonic()
+            return True
+        return time.monotonic() - self._began[1] < FIRST
 
     def _read(
         self, features: Features, full_names: bool, entities: Any, at: Moment | None, budget: Budget

@@ -1,5 +1,7 @@
 """Taking data in."""
 
+from typing import Any
+
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -57,8 +59,8 @@ def test_a_column_may_be_any_sequence(column: object) -> None:
 
 
 def test_a_column_of_mixed_types_is_refused() -> None:
-    """Arrow's complaint about a mixed column comes out as ours, naming the data."""
-    with pytest.raises(SchemaError, match="the spine can't be read"):
+    """Arrow's complaint about a mixed column comes out as ours, naming data and column."""
+    with pytest.raises(SchemaError, match="the spine: column 'user' can't be read"):
         to_table({"user": [1, "x"]}, "the spine")
 
 
@@ -80,3 +82,10 @@ def test_a_pandas_index_is_a_column() -> None:
     """Times made by `date_range` are an index; its zone and values are kept."""
     index = pd.date_range("2024-01-01", periods=2, tz="UTC")
     assert to_table({"t": index}, "data")["t"].to_pylist() == list(index)
+
+
+@pytest.mark.parametrize("data", [{"user": [2**64], "x": [1]}, [{"user": 2**64, "x": 1}], {"user": [1, "a"]}])
+def test_a_column_that_arrow_cannot_hold(data: Any) -> None:
+    """The error names the column whose values are too great, or of several kinds."""
+    with pytest.raises(SchemaError, match="the rows: column 'user' can't be read as Arrow"):
+        to_table(data, "the rows")

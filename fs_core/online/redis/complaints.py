@@ -5,6 +5,8 @@ from __future__ import annotations
 from fs_core.errors import DeadlineExceededError, OnlineStoreError, OnlineUnavailableError
 from fs_core.online.redis.driver import driver
 
+_FORBIDDEN_IN_SCRIPT = "The user executing the script can't"  # run this command, or access these keys
+
 
 def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = False) -> OnlineStoreError:
     """Return what a driver's error means to a caller: `OnlineUnavailableError` where waiting might help.
@@ -18,8 +20,15 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
     errors, said = driver().exceptions, str(error).rstrip(".")
     store = f"{store}: its {part}" if part else store
     if isinstance(error, errors.AuthenticationError | errors.AuthorizationError):
+        asked_for_none = "without any password configured" in said
+        way_out = "Leave them out of" if asked_for_none else "Put the right ones into"
         return OnlineUnavailableError(
-            f"the online store {store} refuses the credentials: {said}. Put them into its URL: redis://user:password@host."
+            f"the online store {store} refuses the credentials: {said}. {way_out} its URL: redis://user:password@host."
+        )
+    if isinstance(error, errors.NoPermissionError) or _FORBIDDEN_IN_SCRIPT in said:
+        return OnlineUnavailableError(
+            f"the online store {store} refuses what its ACL user may not do: {said}. The user needs the keys that "
+            "store.online.key_patterns names; to read, +get +mget; to write, +@read +@write +@scripting."
         )
     if isinstance(error, errors.TimeoutError) and late:
         return DeadlineExceededError(
@@ -29,6 +38,12 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
     if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
         return OnlineUnavailableError(
             f"the online store {store} doesn't answer: {said}. Check that it runs, or read with fallback='offline'."
+        )
+    if "cluster support disabled" in said:
+        return OnlineStoreError(f"the online store {store} is no cluster: {said}. Write its URL as redis://host:port.")
+    if "unknown command" in said and "SENTINEL" in said:
+        return OnlineStoreError(
+            f"the online store {store} is no Sentinel: {said}. Name the Sentinels in its URL, or leave out ?sentinel=."
         )
     if isinstance(error, errors.MovedError | errors.ClusterCrossSlotError) and not part:
         return OnlineStoreError(

@@ -69,9 +69,14 @@ def parse(url: str, **defaults: Any) -> Place:
         place.options["connection_class"](**_options(place.options))  # connects to nothing, but reads the options
     except (ValueError, TypeError, AttributeError, driver().RedisError) as error:
         quotes_nothing = isinstance(error, _ContradictionError) or not has_password(url)
-        why = error if quotes_nothing else f"{_ESCAPES}, and look at hosts, ports and options"
+        why = _in_short(error) if quotes_nothing else f"{_ESCAPES}, and look at hosts, ports and options"
         raise ConfigurationError(f"online URL {redact_url(url)} is not understood: {why}.") from None
     return place
+
+
+def _in_short(error: Exception) -> str:
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    return f"nobody knows the option {unknown[1]!r}" if unknown else str(error)
 
 
 def arguments(address: Address, options: dict[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_redis(scheme: str) -> None:
 @pytest.mark.parametrize("url", ["postgresql://user:hunter2@host/db", "dynamodb", "", "://"])
 def test_unknown_schemes(url: str) -> None:
     """A scheme that nobody knows is an error that lists those that are known, and shows no password."""
-    with pytest.raises(ConfigurationError, match=r"Known: redis, rediss, sqlite, unix, valkey, valkeys\.") as caught:
+    with pytest.raises(ConfigurationError, match=r"Known: redis, redis\+cluster, rediss, sqlite, unix, valkey, valkeys\.") as caught:
         opened(url)
     assert "hunter2" not in str(caught.value)
 
@@ -92,5 +92,5 @@ def test_a_plugin_that_does_not_load(scheme: str, target: str) -> None:
     """A back-end that is registered but can't be loaded is named, with the reason."""
     with pytest.raises(ConfigurationError, match=f"{target}.*doesn't load"):
         opened(f"{scheme}://x")
-    with pytest.raises(ConfigurationError, match="Known: broken, gone, redis, rediss, shelf"):
+    with pytest.raises(ConfigurationError, match=r"Known: broken, gone, redis, redis\+cluster, rediss, shelf"):
         opened("nobody://x")

@@ -296,6 +296,33 @@ def test_urls_that_make_no_sense(url: str) -> None:
         RedisOnlineStore(url, project="p").read([("v-1", [b"e"])])
 
 
+def test_an_option_that_nobody_knows() -> None:
+    """The option is named; not where a password might have been taken for one."""
+    with pytest.raises(ConfigurationError, match="nobody knows the option 'colour'"):
+        RedisOnlineStore("redis://host?colour=blue", project="p").read([("v-1", [b"e"])])
+    with pytest.raises(ConfigurationError) as caught:
+        RedisOnlineStore("redis://:pass?colour=word@host", project="p").read([("v-1", [b"e"])])
+    assert "colour" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "way_out"),
+    [
+        (lambda url: url.replace("//", "//:secret@"), "Leave them out of its URL"),
+        (lambda url: url.replace("redis:", "redis+cluster:").removesuffix("/0"), "is no cluster"),
+        (lambda url: url + "?sentinel=mymaster", "is no Sentinel"),
+    ],
+    ids=["password", "cluster", "sentinel"],
+)
+def test_a_server_of_another_kind(change: Callable[[str], str], way_out: str, redis_url: str) -> None:
+    """A URL that says more of a server than is so is told what to leave out."""
+    store = RedisOnlineStore(change(redis_url), project="p")
+    with pytest.raises(OnlineStoreError, match=way_out) as caught:
+        store.read([("v-1", [b"e"])])
+    assert "secret" not in str(caught.value)
+    store.close()
+
+
 @pytest.mark.parametrize("sign", ["#", "/", "?", "@/", "?a=b@#"])
 @pytest.mark.parametrize(
     "url",

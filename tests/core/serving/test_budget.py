@@ -52,3 +52,18 @@ def test_the_first_read_is_the_one_that_connects(
         store.close()
         store.get_online_features("facts", {"user": [1]})
     assert waited == [1.0, 0.05, 1.0]
+
+
+def test_a_server_that_never_answers_costs_a_second_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing answers, reads are given longer for the first second alone; then serving's own deadline holds."""
+    monkeypatch.delenv("FS_DEADLINE")
+    with FeatureStore(tmp_path / "store", online="redis://127.0.0.1:1/0") as store:
+        clock = [100.0]
+        monkeypatch.setattr("fs_core.store.reading.time.monotonic", lambda: clock[0])
+        seen = []
+        for moment in (100.0, 100.9, 101.1, 500.0):
+            clock[0] = moment
+            seen.append(store._is_connecting())
+        assert seen == [True, True, False, False]
+        store.close()
+        assert store._is_connecting()

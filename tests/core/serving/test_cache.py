@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
-from fs_core.errors import DefinitionError, OnlineUnavailableError
+from fs_core.errors import ConfigurationError, OnlineUnavailableError
 from fs_core.online.contract import Lease, PartialRead
 from fs_core.serving import RowCache
 from fs_core.times import Clock
@@ -134,7 +134,7 @@ def test_reads_through_a_store(fresh_directory: Callable[[], Path]) -> None:
         assert read(max_age="0s") == ([2, 3], ["present", "present"])
         clock.ahead = timedelta(hours=2)
         assert read(max_age="1h") == ([None, None], ["expired", "missing"])
-        with pytest.raises(DefinitionError, match="max_age"):
+        with pytest.raises(ConfigurationError, match="max_age"):
             read(max_age="a while")
 
 
