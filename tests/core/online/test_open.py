@@ -61,7 +61,8 @@ def test_redis(scheme: str) -> None:
 @pytest.mark.parametrize("url", ["postgresql://user:hunter2@host/db", "dynamodb", "", "://"])
 def test_unknown_schemes(url: str) -> None:
     """A scheme that nobody knows is an error that lists those that are known, and shows no password."""
-    with pytest.raises(ConfigurationError, match=r"Known: redis, redis\+cluster, rediss, sqlite, unix, valkey, valkeys\.") as caught:
+    known = r"Known: redis, redis\+cluster, rediss, sqlite, unix, valkey, valkeys\."
+    with pytest.raises(ConfigurationError, match=known) as caught:
         opened(url)
     assert "hunter2" not in str(caught.value)
 
