@@ -92,6 +92,8 @@ class Reading(Parts):
 
         Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
         (where a request is resolved for the first time, or it may have changed) are read in a thread.
+        Rows that a Redis or Valkey server tells of are kept while the event loop that read them runs: a loop for
+        each call, such as `asyncio.run`, fetches every time.
         """
         from fs_core.online.contract import AwaitableReader
 

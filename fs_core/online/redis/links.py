@@ -45,7 +45,7 @@ class Link:
 
     def disconnect(self: Any, *args: Any, **kwargs: Any) -> None:
         """Disconnect; the server forgets then what was read."""
-        _end_lease(self)
+        end_lease(self)
         super().disconnect(*args, **kwargs)  # type: ignore[misc]
 
     def send(self: Any, command: bytes, ends: float) -> None:
@@ -111,11 +111,11 @@ class AsyncLink:
 
     async def disconnect(self: Any, *args: Any, **kwargs: Any) -> None:
         """Disconnect; the server forgets then what was read."""
-        _end_lease(self)
+        end_lease(self)
         await super().disconnect(*args, **kwargs)  # type: ignore[misc]
 
     def __del__(self: Any, *args: Any) -> None:
-        _end_lease(self)
+        end_lease(self)
         super().__del__(*args)  # type: ignore[misc]
 
     async def open(self: Any, ends: float) -> None:
@@ -178,7 +178,8 @@ def _postpone(link: Any, replies: Replies) -> bool:
     return True
 
 
-def _end_lease(link: Any) -> None:
+def end_lease(link: Any) -> None:
+    """Keep no longer what was read through a connection; no reply is owed any more."""
     lease, link.lease, link.owed = link.lease, None, None
     if lease is not None:
         lease.end()

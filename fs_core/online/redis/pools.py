@@ -12,6 +12,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from fs_core.online.redis.driver import driver, exchange_errors
+from fs_core.online.redis.links import end_lease
 from fs_core.online.redis.listening import Listener
 
 _STILL_CONNECTING = "connecting took longer than that, and goes on for later reads"
@@ -185,6 +186,12 @@ class AsyncPool:
         await asyncio.gather(*self._connecting, return_exceptions=True)
         await asyncio.sleep(0)  # lets what was being connected come back
         await self.clear()
+
+    def forget(self) -> None:
+        """Give up what is idle; its loop is closed."""
+        for link in self._idle:
+            end_lease(link)
+        self._idle.clear()
 
     async def _prepare(self, link: Any, listener: Listener, ends: float) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from contextlib import ExitStack
@@ -299,3 +300,30 @@ def test_descriptors(asynchronous: bool) -> None:
             until(lambda: not listening(), "a listener goes on")
             counts.append(len(list(Path("/proc/self/fd").iterdir())))
         assert counts[-1] <= counts[1]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("leased", [False, True])
+def test_event_loops_that_close_nothing(leased: bool) -> None:
+    """A loop that ends without `aclose` leaves no open file behind once another one reads."""
+    with running_server("Valkey 9.1") as url:
+        reader = Cached(url)
+        put(url, 1, b"a")
+
+        async def once() -> None:
+            await reader.store.read_async([(VIEW, [b"a"])])
+            deadline = time.monotonic() + 20
+            while leased and not reader.tells(b"a"):
+                assert time.monotonic() < deadline
+                await reader.read_async(b"a")
+                await asyncio.sleep(0.001)
+
+        counts = []
+        for _ in range(12):
+            asyncio.run(once())
+            reader.cache.drop(VIEW, [b"a"])
+            gc.collect()
+            counts.append(len(list(Path("/proc/self/fd").iterdir())))
+        assert counts[-1] <= counts[1]
+        reader.close()
+        gc.collect()  # what is collected warns that it wasn't closed
