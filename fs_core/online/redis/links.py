@@ -24,7 +24,7 @@ class Link:
     """What rows read through it are kept under; None where the server wasn't asked to tell of their changes."""
     owed: Replies | None = None
     """Replies that were late, and are on their way still."""
-    _ends = 0.0
+    _ends = _asked = 0.0
 
     def open(self: Any, ends: float) -> None:
         """Connect if need be."""
@@ -50,7 +50,7 @@ class Link:
 
     def send(self: Any, command: bytes, ends: float) -> None:
         """Send a packed command; it must be open."""
-        self._ends = ends
+        self._ends, self._asked = ends, time.monotonic()
         self._sock.settimeout(_left(ends))
         self.send_packed_command((command,), check_health=False)
 
@@ -66,6 +66,7 @@ class Link:
             while not replies.done:
                 sock.settimeout(_left(self._ends))
                 replies.feed(_some(sock.recv(replies.wanted)))
+            _prove(self)
         except TimeoutError:
             if not _postpone(self, replies):
                 self.disconnect()
@@ -98,6 +99,7 @@ class AsyncLink:
 
     lease: Any = None
     owed: Replies | None = None
+    _asked = 0.0
 
     @property
     def is_open(self: Any) -> bool:
@@ -132,11 +134,14 @@ class AsyncLink:
 
     async def exchange(self: Any, command: bytes, replies: Replies, ends: float) -> None:
         """Send a packed command and read until the replies are complete; it must be open."""
+        if command:
+            self._asked = time.monotonic()
         try:
             async with _until(ends):
                 await self.send_packed_command((command,), check_health=False)
                 while not replies.done:
                     replies.feed(_some(await self._reader.read(replies.wanted)))
+            _prove(self)
         except BaseException as error:
             late = isinstance(error, TimeoutError | asyncio.CancelledError)
             if not late or not _postpone(self, replies):
@@ -176,6 +181,11 @@ def _postpone(link: Any, replies: Replies) -> bool:
         return False
     link.owed = replies
     return True
+
+
+def _prove(link: Any) -> None:
+    if link.lease is not None:
+        link.lease.proven = link._asked
 
 
 def end_lease(link: Any) -> None:

@@ -5,7 +5,8 @@ remembers which names each has read, and tells when one of them changes, is dele
 memory for names is full. Source: https://valkey.io/topics/client-side-caching, for RESP2, which Redis 6.2 speaks.
 
 A server forgets what a connection has read when that connection ends, and tells nobody. So what was read is
-kept under a lease for each connection, which ends with the connection, whoever closes it.
+kept under a lease for each connection, which ends with the connection, whoever closes it; and, since one may
+break without a sign, when nothing has been read through it for a while.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fs_core.online.redis.driver import driver, driver_errors
 CHANNEL = b"__redis__:invalidate"
 
 _BEAT = 2.0  # seconds of silence after which the server is asked for a sign; after as many again it is given up
+_SILENT = 10.0  # seconds after which a connection through which nothing was read is proven no more
 _AT_ONCE = 1000  # messages taken before those who keep rows are told
 
 
@@ -44,13 +46,17 @@ class Audience(Protocol):
 
 
 class LinkLease(Lease):
-    """What rows read through one connection are kept under."""
+    """What rows read through one connection are kept under.
 
-    __slots__ = ("descriptor", "listener")
+    Attributes:
+        proven: when the last thing was asked on it that was answered: until then the server had what was read in mind.
+    """
 
-    def __init__(self, listener: Listener, descriptor: int) -> None:
+    __slots__ = ("descriptor", "listener", "proven")
+
+    def __init__(self, listener: Listener, descriptor: int, proven: float) -> None:
         super().__init__()
-        self.listener, self.descriptor = listener, descriptor
+        self.listener, self.descriptor, self.proven = listener, descriptor, proven
 
     def end(self) -> None:
         """See `Lease.end`."""
@@ -122,12 +128,13 @@ class Listener:
         if self.hears(link):
             yield None
             return
+        asked = time.monotonic()
         try:
             yield "CLIENT", "TRACKING", "ON", "REDIRECT", str(self._number)
         except driver().ResponseError as error:
             self.stop(error)
         else:
-            self._grant(link)
+            self._grant(link, asked)
 
     def release(self, lease: LinkLease) -> None:
         """End a lease."""
@@ -140,7 +147,7 @@ class Listener:
                 self._epoll.unregister(lease.descriptor)
                 os.close(lease.descriptor)
 
-    def _grant(self, link: Any) -> None:
+    def _grant(self, link: Any, asked: float) -> None:
         with self._lock:
             if self._over:
                 return
@@ -151,7 +158,7 @@ class Listener:
             except OSError as error:
                 self.stop(error)
                 return
-            link.lease = self._leases[descriptor] = LinkLease(self, descriptor)
+            link.lease = self._leases[descriptor] = LinkLease(self, descriptor, asked)
             self.granted = True
 
     def _run(self) -> None:
@@ -185,6 +192,7 @@ class Listener:
             for lost in [self._leases.get(descriptor) for descriptor in found]:
                 if lost is not None:
                     lost.end()
+            self._end_silent()
             now = time.monotonic()
             if own in found:
                 self._take()
@@ -211,6 +219,7 @@ class Listener:
                     names += told
             if names:
                 self._audience.changed(names)
+            self._end_silent()
 
     def _ask(self, *command: str | bytes) -> Any:
         self._connection.send_command(*command, check_health=False)
@@ -219,6 +228,12 @@ class Listener:
     def _end_leases(self) -> None:
         with self._lock:
             for lease in list(self._leases.values()):
+                lease.end()
+
+    def _end_silent(self) -> None:
+        with self._lock:
+            oldest = time.monotonic() - _SILENT
+            for lease in [lease for lease in self._leases.values() if lease.proven < oldest]:
                 lease.end()
 
     def _end(self) -> None:

@@ -247,6 +247,40 @@ def test_connecting_that_takes_long() -> None:
         reader.close()
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_connection_that_is_silent(asynchronous: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is fetched anew where its connection has been silent for long: it may have broken; one in use keeps it."""
+    monkeypatch.setattr("fs_core.online.redis.listening._BEAT", 0.1)
+    monkeypatch.setattr("fs_core.online.redis.listening._SILENT", 1.0)
+    with running_server("Valkey 9.1") as url:
+        reader = Cached(url)
+        put(url, 1, b"a")
+
+        async def read(*keys: bytes) -> list[bytes | None]:
+            return await reader.read_async(*keys) if asynchronous else reader.read(*keys)
+
+        async def watch() -> None:
+            deadline = time.monotonic() + 20
+            while not reader.tells(b"a"):
+                assert time.monotonic() < deadline
+                await read(b"a")
+                await asyncio.sleep(0.002)
+            held = reader.cache._held[VIEW, b"a"]
+            for number in range(30):  # the one connection is read through again and again
+                await read(b"%d" % number)
+                await asyncio.sleep(0.1)
+            assert reader.cache._held[VIEW, b"a"] is held
+            assert reader.tells(b"a")
+            while reader.tells(b"a"):
+                assert time.monotonic() < deadline
+                assert await read(b"a") == [row(1)]  # nothing is read through it
+                await asyncio.sleep(0.002)
+            await reader.store.aclose()
+
+        asyncio.run(watch())
+        reader.close()
+
+
 def test_through_tls(tls: Secured) -> None:  # noqa: F811
     """A server that speaks TLS tells of changes through TLS, many at once."""
     url = f"rediss://127.0.0.1:{tls.port}/0?ssl_ca_certs={tls.certificate}"
