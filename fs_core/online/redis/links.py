@@ -43,6 +43,11 @@ class Link:
         """The number of its socket."""
         return int(self._sock.fileno())
 
+    @property
+    def peer(self: Any) -> Any:
+        """The address that it leads to."""
+        return self._sock.getpeername()
+
     def disconnect(self: Any, *args: Any, **kwargs: Any) -> None:
         """Disconnect; the server forgets then what was read."""
         end_lease(self)
@@ -110,6 +115,11 @@ class AsyncLink:
     def descriptor(self: Any) -> int:
         """The number of its socket."""
         return int(self._writer.get_extra_info("socket").fileno())
+
+    @property
+    def peer(self: Any) -> Any:
+        """The address that it leads to."""
+        return self._writer.get_extra_info("socket").getpeername()
 
     async def disconnect(self: Any, *args: Any, **kwargs: Any) -> None:
         """Disconnect; the server forgets then what was read."""

@@ -82,6 +82,7 @@ class Listener:
         self.was_up = self.granted = self._over = False
         self._connection, self._audience, self._lock = connection, audience, lock
         self._process, self._number = os.getpid(), 0
+        self._peer: Any = None
         self._leases: dict[int, LinkLease] = {}
         self._epoll = select.epoll()
         self._wake = os.eventfd(0)
@@ -124,10 +125,18 @@ class Listener:
         """Yield what to ask the server on a connection so that changes of what it reads are told; None if it is asked.
 
         What it reads afterwards has the lease `link.lease`. Where the server refuses, it has none.
+
+        Raises:
+            redis.ConnectionError: it leads elsewhere than the listening connection: the name they share has moved.
+                The number means somebody else there, if anybody, so listening begins anew.
         """
         if self.hears(link):
             yield None
             return
+        if self.is_up and link.peer != self._peer:
+            moved = driver().ConnectionError("the name leads to another server now")
+            self.stop(moved)
+            raise moved
         asked = time.monotonic()
         try:
             yield "CLIENT", "TRACKING", "ON", "REDIRECT", str(self._number)
@@ -182,7 +191,7 @@ class Listener:
         self._epoll.register(self._connection._sock.fileno(), select.EPOLLIN)
         with self._lock:
             if not self._over:
-                self._number, self.was_up = number, True
+                self._number, self._peer, self.was_up = number, self._connection._sock.getpeername(), True
                 self._audience.up(self)
 
     def _listen(self) -> None:

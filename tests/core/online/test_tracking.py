@@ -198,7 +198,8 @@ def test_a_lease_that_ends_twice(reader: Cached) -> None:
 
     reader.keep(b"a")
     (listener,) = reader.store._tracking._listeners.values()
-    with socket.socket() as end:
+    end, other = socket.socketpair()  # connected, or the listener finds it closed
+    with end, other:
         first, second = Connected(end), Connected(end)
         listener._grant(first, time.monotonic())
         ended: Any = first.lease

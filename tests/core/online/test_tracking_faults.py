@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -278,6 +280,65 @@ def test_a_connection_that_is_silent(asynchronous: bool, monkeypatch: pytest.Mon
             await reader.store.aclose()
 
         asyncio.run(watch())
+        reader.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_server_that_takes_no_more_connections(asynchronous: bool) -> None:
+    """Reads go on, and only a few of them ask for a connection that is told of; once there is one it is used."""
+    with running_server("Valkey 9.1", "--maxclients", "3") as url, redis.Redis.from_url(url) as client:
+        reader = Cached(url)
+
+        async def read() -> None:
+            await reader.read_async(b"a") if asynchronous else reader.read(b"a")
+            await asyncio.sleep(0.005)
+
+        async def several() -> None:
+            client.ping()  # so that there are three with the listener and the one to read through
+            while not any(listener.is_up for listener in list(reader.store._tracking._listeners.values())):
+                await read()
+            before = client.info("stats")["rejected_connections"]
+            for _ in range(150):
+                await read()
+            assert 1 <= client.info("stats")["rejected_connections"] - before <= 8
+            client.config_set("maxclients", 100)
+            deadline = time.monotonic() + 20
+            while not reader.tells(b"a"):
+                assert time.monotonic() < deadline
+                await read()
+            await reader.store.aclose()
+
+        asyncio.run(several())
+        reader.close()
+
+
+def test_a_name_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a name leads to another server, no row is kept that the one which is listened to doesn't tell of."""
+    looked_up, here = socket.getaddrinfo, 0
+
+    def moved(host: str, port: int, *rest: Any, **options: Any) -> Any:
+        at = ("127.0.0.1", ports[here]) if host == "moved.test" else (host, port)
+        return looked_up(*at, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", moved)
+    with ExitStack() as stack:
+        urls = [stack.enter_context(running_server("Valkey 9.1")) for _ in range(2)]
+        ports = [int(url.split(":")[2].split("/")[0]) for url in urls]
+        clients = [stack.enter_context(redis.Redis.from_url(url)) for url in urls]
+        others = [redis.Redis.from_url(urls[1]) for _ in range(20)]  # one has the listener's number there
+        for other in others:
+            stack.callback(other.close)
+            other.ping()
+        for number, url in enumerate(urls, 1):
+            put(url, number, b"a")
+        reader = Cached(f"redis://moved.test:{ports[0]}/0")
+        assert reader.keep(b"a") == [row(1)]
+        here = 1
+        clients[0].client_kill_filter(_type="normal", skipme=True)
+        reader.sees([row(2)], b"a")
+        reader.keep(b"a")
+        put(urls[1], 3, b"a")
+        until(lambda: reader.read(b"a") == [row(3)], "it is told of by nobody", seconds=5)
         reader.close()
 
 
