@@ -22,6 +22,7 @@ from fs_core.online.progress import Filling, Progress
 from fs_core.online.timeline import recent_of
 from fs_core.progress import progress
 from fs_core.retraction import Sending
+from fs_core.submitting import submit
 from fs_core.times import Clock
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _sent(
         before = None
         for last, rows in prepared():
             sent.append(rows)
-            write = sender.submit(_write, view, online, rows, recent)
+            write = submit(sender, _write, view, online, rows, recent)
             if before is not None:
                 yield before[0], before[1].result(), before[2]
             before = (last, write, len(rows))

@@ -167,8 +167,10 @@ class LeasingReader(Protocol):
     """An online store that tells of changes; what was read from others is kept by its age alone.
 
     A change of a row, its deletion or collection is told to the keeper of any read that returned it, or may
-    return it and isn't over yet, before or soon after others see it, until the row's lease ends. Where the
-    store can't tell of changes at the moment, it gives a lease that lasts until it can.
+    return it and isn't over yet, before or soon after others see it, until the row's lease ends. Where word of
+    it is lost without a sign, the lease ends within 15 seconds of the change. Where the store can't tell of
+    changes, it gives a lease that lasts until it can; where that is about to turn out, one that has ended, so that
+    nothing is kept.
     """
 
     def read_leased(

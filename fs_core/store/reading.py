@@ -49,10 +49,12 @@ class Reading(Parts):
             fallback: `"offline"` lets history answer what the online store can't, however long that takes.
             max_age: how long ago a row may have been fetched by this process, such as `"10m"`; then it isn't fetched
                 again. By default every row is fetched. Expiry is decided anew in any case. Redis and Valkey tell this
-                process when a row that it keeps changes, which is then fetched anew: soon after a change, and a few
-                seconds after a connection that broke without a sign, nothing older is served. Where the server
-                doesn't (its user may not, it has only just been asked, the platform isn't Linux), and from
-                other online stores, a row is served until it is `max_age` old, whatever becomes of it.
+                process when a row that it keeps changes, which is then fetched anew: nothing older is served soon
+                after the change, nor 15 seconds after it where a connection broke without a sign, for rows are
+                fetched anew once nothing has been read through theirs for 10. A server that has only just been asked
+                to tell has its rows fetched each time. Where it doesn't tell (its user may not, the platform isn't
+                Linux), and from other online stores, a row is served until it is `max_age` old, whatever becomes
+                of it.
             full_names: name columns `view__feature`.
 
         Raises:
@@ -93,6 +95,8 @@ class Reading(Parts):
 
         Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
         (where a request is resolved for the first time, or it may have changed) are read in a thread.
+        Rows that a Redis or Valkey server tells of are kept while the event loop that read them runs: a loop for
+        each call, such as `asyncio.run`, fetches every time.
         """
         from fs_core.online.contract import AwaitableReader
 

@@ -24,7 +24,7 @@ class Link:
     """What rows read through it are kept under; None where the server wasn't asked to tell of their changes."""
     owed: Replies | None = None
     """Replies that were late, and are on their way still."""
-    _ends = 0.0
+    _ends = _asked = 0.0
 
     def open(self: Any, ends: float) -> None:
         """Connect if need be."""
@@ -43,14 +43,19 @@ class Link:
         """The number of its socket."""
         return int(self._sock.fileno())
 
+    @property
+    def peer(self: Any) -> Any:
+        """The address that it leads to."""
+        return self._sock.getpeername()
+
     def disconnect(self: Any, *args: Any, **kwargs: Any) -> None:
         """Disconnect; the server forgets then what was read."""
-        _end_lease(self)
+        end_lease(self)
         super().disconnect(*args, **kwargs)  # type: ignore[misc]
 
     def send(self: Any, command: bytes, ends: float) -> None:
         """Send a packed command; it must be open."""
-        self._ends = ends
+        self._ends, self._asked = ends, time.monotonic()
         self._sock.settimeout(_left(ends))
         self.send_packed_command((command,), check_health=False)
 
@@ -66,6 +71,7 @@ class Link:
             while not replies.done:
                 sock.settimeout(_left(self._ends))
                 replies.feed(_some(sock.recv(replies.wanted)))
+            _prove(self)
         except TimeoutError:
             if not _postpone(self, replies):
                 self.disconnect()
@@ -98,6 +104,7 @@ class AsyncLink:
 
     lease: Any = None
     owed: Replies | None = None
+    _asked = 0.0
 
     @property
     def is_open(self: Any) -> bool:
@@ -109,13 +116,18 @@ class AsyncLink:
         """The number of its socket."""
         return int(self._writer.get_extra_info("socket").fileno())
 
+    @property
+    def peer(self: Any) -> Any:
+        """The address that it leads to."""
+        return self._writer.get_extra_info("socket").getpeername()
+
     async def disconnect(self: Any, *args: Any, **kwargs: Any) -> None:
         """Disconnect; the server forgets then what was read."""
-        _end_lease(self)
+        end_lease(self)
         await super().disconnect(*args, **kwargs)  # type: ignore[misc]
 
     def __del__(self: Any, *args: Any) -> None:
-        _end_lease(self)
+        end_lease(self)
         super().__del__(*args)  # type: ignore[misc]
 
     async def open(self: Any, ends: float) -> None:
@@ -132,11 +144,14 @@ class AsyncLink:
 
     async def exchange(self: Any, command: bytes, replies: Replies, ends: float) -> None:
         """Send a packed command and read until the replies are complete; it must be open."""
+        if command:
+            self._asked = time.monotonic()
         try:
             async with _until(ends):
                 await self.send_packed_command((command,), check_health=False)
                 while not replies.done:
                     replies.feed(_some(await self._reader.read(replies.wanted)))
+            _prove(self)
         except BaseException as error:
             late = isinstance(error, TimeoutError | asyncio.CancelledError)
             if not late or not _postpone(self, replies):
@@ -178,7 +193,13 @@ def _postpone(link: Any, replies: Replies) -> bool:
     return True
 
 
-def _end_lease(link: Any) -> None:
+def _prove(link: Any) -> None:
+    if link.lease is not None:
+        link.lease.proven = link._asked
+
+
+def end_lease(link: Any) -> None:
+    """Keep no longer what was read through a connection; no reply is owed any more."""
     lease, link.lease, link.owed = link.lease, None, None
     if lease is not None:
         lease.end()

@@ -5,7 +5,8 @@ remembers which names each has read, and tells when one of them changes, is dele
 memory for names is full. Source: https://valkey.io/topics/client-side-caching, for RESP2, which Redis 6.2 speaks.
 
 A server forgets what a connection has read when that connection ends, and tells nobody. So what was read is
-kept under a lease for each connection, which ends with the connection, whoever closes it.
+kept under a lease for each connection, which ends with the connection, whoever closes it; and, since one may
+break without a sign, when nothing has been read through it for a while.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fs_core.online.redis.driver import driver, driver_errors
 CHANNEL = b"__redis__:invalidate"
 
 _BEAT = 2.0  # seconds of silence after which the server is asked for a sign; after as many again it is given up
+_SILENT = 10.0  # seconds after which a connection through which nothing was read is proven no more
 _AT_ONCE = 1000  # messages taken before those who keep rows are told
 
 
@@ -44,13 +46,17 @@ class Audience(Protocol):
 
 
 class LinkLease(Lease):
-    """What rows read through one connection are kept under."""
+    """What rows read through one connection are kept under.
 
-    __slots__ = ("descriptor", "listener")
+    Attributes:
+        proven: when the last thing was asked on it that was answered: until then the server had what was read in mind.
+    """
 
-    def __init__(self, listener: Listener, descriptor: int) -> None:
+    __slots__ = ("descriptor", "listener", "proven")
+
+    def __init__(self, listener: Listener, descriptor: int, proven: float) -> None:
         super().__init__()
-        self.listener, self.descriptor = listener, descriptor
+        self.listener, self.descriptor, self.proven = listener, descriptor, proven
 
     def end(self) -> None:
         """See `Lease.end`."""
@@ -76,6 +82,7 @@ class Listener:
         self.was_up = self.granted = self._over = False
         self._connection, self._audience, self._lock = connection, audience, lock
         self._process, self._number = os.getpid(), 0
+        self._peer: Any = None
         self._leases: dict[int, LinkLease] = {}
         self._epoll = select.epoll()
         self._wake = os.eventfd(0)
@@ -118,16 +125,25 @@ class Listener:
         """Yield what to ask the server on a connection so that changes of what it reads are told; None if it is asked.
 
         What it reads afterwards has the lease `link.lease`. Where the server refuses, it has none.
+
+        Raises:
+            redis.ConnectionError: it leads elsewhere than the listening connection: the name they share has moved.
+                The number means somebody else there, if anybody, so listening begins anew.
         """
         if self.hears(link):
             yield None
             return
+        if self.is_up and link.peer != self._peer:
+            moved = driver().ConnectionError("the name leads to another server now")
+            self.stop(moved)
+            raise moved
+        asked = time.monotonic()
         try:
             yield "CLIENT", "TRACKING", "ON", "REDIRECT", str(self._number)
         except driver().ResponseError as error:
             self.stop(error)
         else:
-            self._grant(link)
+            self._grant(link, asked)
 
     def release(self, lease: LinkLease) -> None:
         """End a lease."""
@@ -140,7 +156,7 @@ class Listener:
                 self._epoll.unregister(lease.descriptor)
                 os.close(lease.descriptor)
 
-    def _grant(self, link: Any) -> None:
+    def _grant(self, link: Any, asked: float) -> None:
         with self._lock:
             if self._over:
                 return
@@ -151,7 +167,7 @@ class Listener:
             except OSError as error:
                 self.stop(error)
                 return
-            link.lease = self._leases[descriptor] = LinkLease(self, descriptor)
+            link.lease = self._leases[descriptor] = LinkLease(self, descriptor, asked)
             self.granted = True
 
     def _run(self) -> None:
@@ -175,7 +191,7 @@ class Listener:
         self._epoll.register(self._connection._sock.fileno(), select.EPOLLIN)
         with self._lock:
             if not self._over:
-                self._number, self.was_up = number, True
+                self._number, self._peer, self.was_up = number, self._connection._sock.getpeername(), True
                 self._audience.up(self)
 
     def _listen(self) -> None:
@@ -185,6 +201,7 @@ class Listener:
             for lost in [self._leases.get(descriptor) for descriptor in found]:
                 if lost is not None:
                     lost.end()
+            self._end_silent()
             now = time.monotonic()
             if own in found:
                 self._take()
@@ -211,6 +228,7 @@ class Listener:
                     names += told
             if names:
                 self._audience.changed(names)
+            self._end_silent()
 
     def _ask(self, *command: str | bytes) -> Any:
         self._connection.send_command(*command, check_health=False)
@@ -219,6 +237,12 @@ class Listener:
     def _end_leases(self) -> None:
         with self._lock:
             for lease in list(self._leases.values()):
+                lease.end()
+
+    def _end_silent(self) -> None:
+        with self._lock:
+            oldest = time.monotonic() - _SILENT
+            for lease in [lease for lease in self._leases.values() if lease.proven < oldest]:
                 lease.end()
 
     def _end(self) -> None:

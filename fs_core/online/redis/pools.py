@@ -12,7 +12,9 @@ from threading import Lock, Thread
 from typing import Any
 
 from fs_core.online.redis.driver import driver, exchange_errors
+from fs_core.online.redis.links import end_lease
 from fs_core.online.redis.listening import Listener
+from fs_core.online.redis.pauses import Pause
 
 _STILL_CONNECTING = "connecting took longer than that, and goes on for later reads"
 
@@ -27,7 +29,7 @@ class Pool:
         for _ in range(limit):
             self._free.put(None)
         self._idle: deque[Any] = deque()
-        self._preparing = Lock()
+        self._preparing, self._pause = Lock(), Pause()
 
     def take(self, ends: float) -> Any:
         """Lend a connection.
@@ -67,6 +69,7 @@ class Pool:
         """Lend a connection that a listener is told of; None where none is ready.
 
         Then one is made ready, within `patience` and one at a time, for later reads: this one needn't wait for it.
+        Where that fails, a pause follows: a server that takes no more connections isn't asked at each read.
         """
         try:
             self._free.get_nowait()
@@ -78,7 +81,7 @@ class Pool:
             link = self._make()
         if listener.hears(link) and link.owed is None:
             return link
-        if self._preparing.acquire(blocking=False):
+        if self._pause.is_over and self._preparing.acquire(blocking=False):
             ends = time.monotonic() + patience
             try:
                 Thread(target=self._prepare, args=(link, listener, ends), daemon=True).start()
@@ -113,6 +116,7 @@ class Pool:
         except exchange_errors():
             link.disconnect()
         finally:
+            _judge(self._pause, well=listener.hears(link))
             self._preparing.release()
             self.give(link)
 
@@ -127,6 +131,7 @@ class AsyncPool:
         self._idle: deque[Any] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self._preparing: asyncio.Task[None] | None = None
+        self._pause = Pause()
 
     async def take(self, ends: float) -> Any:
         """Lend a connection; raise `redis.TimeoutError` if all of them are lent until `ends`."""
@@ -145,7 +150,7 @@ class AsyncPool:
         link = self._idle.pop() if self._idle else self._make()
         if listener.hears(link) and link.owed is None:
             return link
-        if self._preparing is None or self._preparing.done():
+        if self._pause.is_over and (self._preparing is None or self._preparing.done()):
             self._preparing = asyncio.ensure_future(self._prepare(link, listener, time.monotonic() + patience))
             self._connecting.add(self._preparing)
             self._preparing.add_done_callback(self._connecting.discard)
@@ -186,6 +191,12 @@ class AsyncPool:
         await asyncio.sleep(0)  # lets what was being connected come back
         await self.clear()
 
+    def forget(self) -> None:
+        """Give up what is idle; its loop is closed."""
+        for link in self._idle:
+            end_lease(link)
+        self._idle.clear()
+
     async def _prepare(self, link: Any, listener: Listener, ends: float) -> None:
         try:
             await link.catch_up(ends)
@@ -198,12 +209,20 @@ class AsyncPool:
             if not isinstance(error, exchange_errors()):
                 raise
         finally:
+            _judge(self._pause, well=listener.hears(link))
             self.give(link)
 
     def _connected(self, task: asyncio.Task[None], link: Any) -> None:
         if not task.cancelled():
             task.exception()  # seen: the caller who would have been told has gone
         self.give(link)
+
+
+def _judge(pause: Pause, *, well: bool) -> None:
+    if well:
+        pause.end()
+    else:
+        pause.lengthen()
 
 
 def _done(work: Callable[[float], None], ends: float) -> Future[None]:

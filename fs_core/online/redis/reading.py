@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from weakref import WeakKeyDictionary, finalize
+from weakref import finalize
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import Keeper, Leases
@@ -26,7 +26,7 @@ class Reading(Connecting):
         super().__init__(url, project=project, timeout=timeout, connections=connections)
         self._transports: dict[int, Transport] = {}
         self._trackings: dict[int, Tracking] = {}
-        self._async_transports: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncTransport] = WeakKeyDictionary()
+        self._async_transports: dict[asyncio.AbstractEventLoop, AsyncTransport] = {}
 
     def read(
         self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None
@@ -71,6 +71,7 @@ class Reading(Connecting):
         transport = self._transports.pop(os.getpid(), None)
         if transport is not None:
             transport.close()
+        self._forget_closed_loops()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
@@ -130,8 +131,16 @@ class Reading(Connecting):
         loop = asyncio.get_running_loop()
         found = self._async_transports.get(loop)
         if found is None:
+            self._forget_closed_loops()
             found = self._async_transports[loop] = AsyncTransport(self._place, self._connections, self._timeout)
         return found
+
+    def _forget_closed_loops(self) -> None:
+        """Give up the connections of loops that were closed without `aclose`, which live as long as they are known."""
+        for loop in list(self._async_transports):
+            left = self._async_transports.pop(loop, None) if loop.is_closed() else None
+            if left is not None:
+                left.forget()
 
     def _job(
         self,

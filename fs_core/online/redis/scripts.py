@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from fs_core.online.redis.driver import driver
+from fs_core.submitting import submit
 
 if TYPE_CHECKING:
     import redis
@@ -59,7 +60,7 @@ def _run_ahead(call: Callable[[Call], int], calls: Iterable[Call]) -> int:
         for one in calls:
             if len(under_way) == _AT_ONCE:
                 total += under_way.popleft().result()
-            under_way.append(threads.submit(call, one))
+            under_way.append(submit(threads, call, one))
         return total + sum(future.result() for future in under_way)
 
 

@@ -14,7 +14,8 @@ class RedisOnlineStore(Writing):
     Leased reads (`LeasingReader`) have the server tell of changes, from Linux: a thread for each server and
     process listens, and the server remembers which names were read, up to its `tracking-table-max-keys`. The
     user needs `+client|id +client|tracking +subscribe +ping` on `&__redis__:invalidate`; where that is lacking,
-    a warning says so and rows are kept by their age alone.
+    a warning says so and rows are kept by their age alone. One address must lead to one server: behind a balancer
+    that spreads connections over several, changes can be told to somebody else, so do without `max_age` there.
 
     Args:
         url: `redis://`, `rediss://`, `unix://`, `valkey://` or `valkeys://`, with the options that

@@ -17,12 +17,13 @@ from fs_core.online.contract import Keeper, Lease
 from fs_core.online.redis.driver import driver
 from fs_core.online.redis.listening import Listener
 from fs_core.online.redis.naming import Names
+from fs_core.online.redis.pauses import LATER, SOON, longer
 from fs_core.online.redis.places import Address, Place, arguments
 
 log = logging.getLogger("fs_core")
 
 _NOT_TOLD = Lease(live=False)
-_SOON, _LATER, _REFUSED = 0.05, 5.0, 60.0  # seconds until a listener that was lost, failed or was refused is replaced
+_REFUSED = 60.0  # seconds until a listener that was refused is replaced
 _LOST = "does not exist"  # what a server says of a listener that has gone
 
 Requests = Sequence[tuple[str, Sequence[bytes]]]
@@ -136,7 +137,7 @@ class Tracking:
             del self._listeners[address]
             (self._failed.discard if listener.granted else self._failed.add)(address)
             _, last = self._pauses.get(address, (0.0, 0.0))
-            pause = _SOON if listener.granted else _REFUSED if refused else min(max(2 * last, _SOON), _LATER)
+            pause = SOON if listener.granted else _REFUSED if refused else longer(last)
             self._pauses[address] = time.monotonic() + pause * random.uniform(0.5, 1.5), pause  # noqa: S311
             complains = refused and not self._complained
             self._complained |= refused
@@ -159,7 +160,7 @@ class Tracking:
             made.start()
         except (OSError, RuntimeError) as error:  # no more descriptors, or threads
             log.debug("%s: nobody can listen to %s:%s: %s", self._store, *address, error)
-            self._fail(address, _LATER)
+            self._fail(address, LATER)
         else:
             self._listeners[address] = made
 

@@ -171,6 +171,11 @@ class AsyncTransport(_Routes):
         for pool in self._pools.values():
             await pool.close()
 
+    def forget(self) -> None:
+        """Give up what is idle, in a loop that is closed: nothing is awaited, and sockets close when collected."""
+        for pool in self._pools.values():
+            pool.forget()
+
     async def _find_out(self, job: ReadJob) -> bool:
         error: Exception = driver().ConnectionError("no server knows who has the rows")
         for address, share in self._to_ask(job.ends):

@@ -7,8 +7,10 @@ import pickle
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +135,33 @@ def test_a_forgotten_script(online: RedisOnlineStore, server: redis.Redis) -> No
     online.write("v-1", rows(1))
     server.script_flush()
     assert online.write("v-1", rows(2)) == 1
+
+
+def test_a_push_as_the_process_ends(redis_url: str, fresh_directory: Callable[[], Path]) -> None:
+    """Rows of several calls and batches, pushed in an `atexit` handler, when threads take no more work, are written."""
+    program = f"""
+        import atexit
+        from datetime import UTC, datetime
+        from fs_core import Entity, FeatureStore, FeatureView, Field
+        user = Entity("user", keys={{"user": "int64"}}, description="A user.")
+        store = FeatureStore({str(fresh_directory())!r}, online={redis_url!r})
+        store.apply(FeatureView("facts", entity=user, fields=[Field("x", "int64", "X.")], description="Facts."))
+
+        def push(count):
+            rows = {{"user": range(count), "event_timestamp": [datetime.now(UTC)] * count, "x": range(count)}}
+            store.push("facts", rows)
+
+        def end():
+            push(25_000)
+            print(store.get_online_features("facts", {{"user": [0, 24_999]}}).table["x"].to_pylist())
+
+        push(1)  # modules that start threads can't be imported any more at the end
+        atexit.register(end)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[0, 24999]\n", "")
 
 
 def test_rows_that_are_none(online: RedisOnlineStore, server: redis.Redis) -> None:

@@ -198,12 +198,13 @@ def test_a_lease_that_ends_twice(reader: Cached) -> None:
 
     reader.keep(b"a")
     (listener,) = reader.store._tracking._listeners.values()
-    with socket.socket() as end:
+    end, other = socket.socketpair()  # connected, or the listener finds it closed
+    with end, other:
         first, second = Connected(end), Connected(end)
-        listener._grant(first)
+        listener._grant(first, time.monotonic())
         ended: Any = first.lease
         ended.end()
-        listener._grant(second)
+        listener._grant(second, time.monotonic())
         lease: Any = second.lease
         assert lease.descriptor == ended.descriptor
         ended.end()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -246,6 +249,99 @@ def test_connecting_that_takes_long() -> None:
         reader.close()
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_connection_that_is_silent(asynchronous: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is fetched anew where its connection has been silent for long: it may have broken; one in use keeps it."""
+    monkeypatch.setattr("fs_core.online.redis.listening._BEAT", 0.1)
+    monkeypatch.setattr("fs_core.online.redis.listening._SILENT", 1.0)
+    with running_server("Valkey 9.1") as url:
+        reader = Cached(url)
+        put(url, 1, b"a")
+
+        async def read(*keys: bytes) -> list[bytes | None]:
+            return await reader.read_async(*keys) if asynchronous else reader.read(*keys)
+
+        async def watch() -> None:
+            deadline = time.monotonic() + 20
+            while not reader.tells(b"a"):
+                assert time.monotonic() < deadline
+                await read(b"a")
+                await asyncio.sleep(0.002)
+            held = reader.cache._held[VIEW, b"a"]
+            for number in range(30):  # the one connection is read through again and again
+                await read(b"%d" % number)
+                await asyncio.sleep(0.1)
+            assert reader.cache._held[VIEW, b"a"] is held
+            assert reader.tells(b"a")
+            while reader.tells(b"a"):
+                assert time.monotonic() < deadline
+                assert await read(b"a") == [row(1)]  # nothing is read through it
+                await asyncio.sleep(0.002)
+            await reader.store.aclose()
+
+        asyncio.run(watch())
+        reader.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_server_that_takes_no_more_connections(asynchronous: bool) -> None:
+    """Reads go on, and only a few of them ask for a connection that is told of; once there is one it is used."""
+    with running_server("Valkey 9.1", "--maxclients", "3") as url, redis.Redis.from_url(url) as client:
+        reader = Cached(url)
+
+        async def read() -> None:
+            await reader.read_async(b"a") if asynchronous else reader.read(b"a")
+            await asyncio.sleep(0.005)
+
+        async def several() -> None:
+            client.ping()  # so that there are three with the listener and the one to read through
+            while not any(listener.is_up for listener in list(reader.store._tracking._listeners.values())):
+                await read()
+            before = client.info("stats")["rejected_connections"]
+            for _ in range(150):
+                await read()
+            assert 1 <= client.info("stats")["rejected_connections"] - before <= 8
+            client.config_set("maxclients", 100)
+            deadline = time.monotonic() + 20
+            while not reader.tells(b"a"):
+                assert time.monotonic() < deadline
+                await read()
+            await reader.store.aclose()
+
+        asyncio.run(several())
+        reader.close()
+
+
+def test_a_name_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a name leads to another server, no row is kept that the one which is listened to doesn't tell of."""
+    looked_up, here = socket.getaddrinfo, 0
+
+    def moved(host: str, port: int, *rest: Any, **options: Any) -> Any:
+        at = ("127.0.0.1", ports[here]) if host == "moved.test" else (host, port)
+        return looked_up(*at, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", moved)
+    with ExitStack() as stack:
+        urls = [stack.enter_context(running_server("Valkey 9.1")) for _ in range(2)]
+        ports = [int(url.split(":")[2].split("/")[0]) for url in urls]
+        clients = [stack.enter_context(redis.Redis.from_url(url)) for url in urls]
+        others = [redis.Redis.from_url(urls[1]) for _ in range(20)]  # one has the listener's number there
+        for other in others:
+            stack.callback(other.close)
+            other.ping()
+        for number, url in enumerate(urls, 1):
+            put(url, number, b"a")
+        reader = Cached(f"redis://moved.test:{ports[0]}/0")
+        assert reader.keep(b"a") == [row(1)]
+        here = 1
+        clients[0].client_kill_filter(_type="normal", skipme=True)
+        reader.sees([row(2)], b"a")
+        reader.keep(b"a")
+        put(urls[1], 3, b"a")
+        until(lambda: reader.read(b"a") == [row(3)], "it is told of by nobody", seconds=5)
+        reader.close()
+
+
 def test_through_tls(tls: Secured) -> None:  # noqa: F811
     """A server that speaks TLS tells of changes through TLS, many at once."""
     url = f"rediss://127.0.0.1:{tls.port}/0?ssl_ca_certs={tls.certificate}"
@@ -299,3 +395,30 @@ def test_descriptors(asynchronous: bool) -> None:
             until(lambda: not listening(), "a listener goes on")
             counts.append(len(list(Path("/proc/self/fd").iterdir())))
         assert counts[-1] <= counts[1]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("leased", [False, True])
+def test_event_loops_that_close_nothing(leased: bool) -> None:
+    """A loop that ends without `aclose` leaves no open file behind once another one reads."""
+    with running_server("Valkey 9.1") as url:
+        reader = Cached(url)
+        put(url, 1, b"a")
+
+        async def once() -> None:
+            await reader.store.read_async([(VIEW, [b"a"])])
+            deadline = time.monotonic() + 20
+            while leased and not reader.tells(b"a"):
+                assert time.monotonic() < deadline
+                await reader.read_async(b"a")
+                await asyncio.sleep(0.001)
+
+        counts = []
+        for _ in range(12):
+            asyncio.run(once())
+            reader.cache.drop(VIEW, [b"a"])
+            gc.collect()
+            counts.append(len(list(Path("/proc/self/fd").iterdir())))
+        assert counts[-1] <= counts[1]
+        reader.close()
+        gc.collect()  # what is collected warns that it wasn't closed
