@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fs_core.definitions import Entity, FeatureView
-from fs_core.errors import ConfigurationError, DefinitionError, UnknownReferenceError, did_you_mean
+from fs_core.errors import ConfigurationError, DefinitionError, FeatureStoreError, UnknownReferenceError, did_you_mean
 from fs_core.store.parts import Parts
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class Maintaining(Parts):
         Raises:
             UnknownReferenceError: there is no such entity.
             SchemaError, ValidationError: a key is missing, null or of another type; nothing was erased.
+            OnlineStoreError, OfflineStoreError: a store fails; notes say what is done. Repeat it.
             FeatureStoreError: rows were written again meanwhile; repeat it.
             SavedTrainingSetError: a set can't be deleted; the rest is done.
         """
@@ -115,6 +116,9 @@ class Maintaining(Parts):
                 forget(view, found, self.offline, self.online if view.storage_name in served else None)
                 for view, found in doomed.items()
             ]
+        except FeatureStoreError as error:
+            error.add_note("Saved training sets weren't looked at, nor were views that come later.")
+            raise
         finally:
             self._caches.clear()
         sets = SavedTrainingSets(Path(self.directory) / "training_sets")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake.exceptions import CommitFailedError
+from redis import Redis
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
-from fs_core.errors import FeatureStoreError, OfflineStoreError, SchemaError, UnknownReferenceError, ValidationError
+from fs_core.errors import (
+    FeatureStoreError,
+    OfflineStoreError,
+    OnlineStoreError,
+    OnlineUnavailableError,
+    SchemaError,
+    UnknownReferenceError,
+    ValidationError,
+)
 from fs_core.offline import delta
 from fs_core.online.contract import timeline_name
+from tests.servers import running_server
 
 USER = Entity("user", keys={"user": "string"}, description="A person.")
 SHOP = Entity("shop", keys={"shop": "int64"}, description="A shop.")
@@ -311,3 +322,56 @@ def test_keys_of_every_kind(store: FeatureStore, dtype: str) -> None:
     assert [part.rows for part in store.forget("thing", {"k": keys.slice(0, 1)})] == [1]
     assert store.history(view)["x"].to_pylist() == [1]
     assert store.get_online_features(view, {"k": keys}).to_arrow()["x"].to_pylist() == [None, 1]
+
+
+@pytest.mark.parametrize("server", ["Valkey 9.1", "Redis 6.2"])
+def test_a_server_out_of_memory(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server without memory lets rows be deleted, so a person is no longer served, and the error says what is done.
+
+    With room for more once they are gone, nothing fails.
+    """
+    with (
+        running_server(server) as url,
+        FeatureStore(tmp_path / "store", online=url) as store,
+        Redis.from_url(url) as at,
+    ):
+        store.apply(NOTES)
+        store.write(NOTES, notes(ALICE, BOB, month=1))
+        store.materialize()
+        at.config_set("maxmemory", 1)
+        with pytest.raises(OnlineStoreError, match="out of memory") as caught:
+            store.forget("user", {"user": [ALICE]})
+        assert "Erased from the history of notes:v1.0.0" in caught.value.__notes__[0]
+        assert "Saved training sets weren't looked at" in caught.value.__notes__[1]
+        assert ALICE not in online_rows(store)
+        at.config_set("maxmemory", 0)
+        assert [part.online for part in store.forget("user", {"user": [ALICE]})] == [0]
+        store.write(NOTES, notes(ALICE, month=2))
+        store.materialize()
+        at.config_set("maxmemory", 1)
+        delete = store.online.delete
+
+        def room(*arguments: Any) -> int:
+            at.config_set("maxmemory", 0)
+            return delete(*arguments)
+
+        monkeypatch.setattr(store.online, "delete", room)
+        assert [part.online for part in store.forget("user", {"user": [ALICE]})] == [1]
+
+
+def test_an_online_store_that_fails_half_way(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the online store fails, the error says that history is erased, what may be online, and to repeat it."""
+    store.apply(NOTES)
+    store.write(NOTES, notes(ALICE, month=1))
+    store.materialize()
+
+    def gone(*_: Any) -> Any:
+        raise OnlineUnavailableError("no answer")
+
+    for call in ("watermark", "swap_watermark", "delete"):
+        with monkeypatch.context() as broken:
+            broken.setattr(store.online, call, gone)
+            with pytest.raises(OnlineUnavailableError) as caught:
+                store.forget("user", {"user": [ALICE]})
+        assert re.search(r"history of notes:v1.0.0; .* still be online. Repeat forget", caught.value.__notes__[0])
+    assert [part.online for part in store.forget("user", {"user": [ALICE]})] == [1]
