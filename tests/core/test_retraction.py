@@ -246,6 +246,21 @@ def test_a_push_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest
     assert embedded.of_alice() == (set(), set())
 
 
+def test_a_repair_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repair that is cut off after its rows have arrived takes back those that were forgotten."""
+    write = embedded.one.online.write
+
+    def cut_off(*arguments: Any, **more: Any) -> int:
+        embedded.forget()
+        write(*arguments, **more)
+        raise OnlineStoreError("the answer was lost")
+
+    monkeypatch.setattr(embedded.one.online, "write", cut_off)
+    with pytest.raises(OnlineStoreError, match="lost"):
+        repair(embedded)
+    assert embedded.of_alice() == (set(), set())
+
+
 def test_a_push_that_cannot_look(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the online store doesn't say whether somebody was forgotten, the error tells what may be and what to do."""
 
