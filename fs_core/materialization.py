@@ -86,8 +86,9 @@ def materialize(
     if rebuild:
         online.drop(view.storage_name)
     filling, now = Filling(view, online), now or Clock().now
-    if filling.progress.suspect:
+    if (said := filling.progress).suspects:
         _look_through(view, offline, online, now)
+        filling.absolve(said)
     rows = applied = 0
     for run, covered in _runs(view, offline, filling, until):
         unsettled: deque[OnlineRows] = deque()  # sent since a statement was kept: who forgets later finds earlier ones
