@@ -19,10 +19,11 @@ from fs_core.errors import (
     ValidationError,
     did_you_mean,
 )
+from fs_core.offline.contract import EMPTY
 from fs_core.online.codec import RowCodec
 from fs_core.online.contract import timeline_name
 from fs_core.online.keys import unpack_keys
-from fs_core.online.progress import Filling
+from fs_core.online.progress import Filling, Progress
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
@@ -105,6 +106,7 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
     deleted = left = 0
     if online is not None:
         try:
+            filled = _was_filled(view, online)
             deleted = _erase_online(view, keys, online)
             left = sum(map(len, _online_keys(view, keys, online)))
         except OnlineStoreError as error:
@@ -113,6 +115,13 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
                 "store answers: materialize doesn't delete them."
             )
             raise
+        if not filled and not deleted and offline.snapshot(view) != EMPTY:
+            log.warning(
+                "view %s has never been materialized in %r: is that the online store that serves it? If not, name that "
+                "one, by online= or FS_ONLINE, and forget again.",
+                view.ref,
+                online,
+            )
     left += offline.traces(view, keys)
     if left:
         raise FeatureStoreError(
@@ -121,6 +130,12 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
         )
     log.info("forgot %d rows and %d files of %s, %d online", erased.rows, erased.files, view.ref, deleted)
     return Forgotten(view.ref, erased.rows, erased.files, deleted)
+
+
+def _was_filled(view: FeatureView, online: OnlineStore) -> bool:
+    text = online.watermark(view.storage_name)
+    said = None if text is None else Progress.from_text(text)
+    return said is not None and (said.reached is not None or said.run is not None)
 
 
 def _erase_online(view: FeatureView, keys: pa.Table, online: OnlineStore) -> int:

@@ -61,7 +61,7 @@ def forget_saved(saved_sets: SavedTrainingSets, keys: Sequence[pa.Table], *, del
         raise failures[0]
     for held in found:
         if not held.deleted:
-            log.info("training set %r still holds what was forgotten: %s rows", held.name, held.rows or "unknown")
+            log.info("training set %r still holds rows of what was forgotten: %s", held.name, held.rows or "unknown")
     return found
 
 

@@ -69,6 +69,9 @@ class Maintaining(Parts):
         store object, that reads with `max_age` may serve what it fetched before until it is that old, where the online
         store's server doesn't tell it of changes.
 
+        The online store is the one that this store object was given: rows in another aren't found. The log warns of
+        a view that was never materialized in this one.
+
         Nothing needs to be paused. A push, a `materialize` or a repair that had such a row in hand takes it back from
         the online store as soon as it has sent it; what is pushed or written later is a new fact. Should a
         `materialize` die between the two, the next one of the view compares every row with history first; should a
