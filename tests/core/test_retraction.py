@@ -206,9 +206,9 @@ def test_a_run_that_lives_leaves_no_suspicion(embedded: Pair, monkeypatch: pytes
     """Who has taken back what it sent spares the next run the comparison; who died doesn't."""
     looked = list[object]()
     monkeypatch.setattr(materialization, "_look_through", lambda *arguments: looked.append(arguments))
-    for dies, times in ((None, 0), (8, 1)):
+    for dies, times in ((None, 0), (10, 1)):
         embedded.one.write(PLAIN, said(ALICE, *OTHERS))
-        with stepped(embedded.one, {7: embedded.forget}, dies=dies), pytest.raises((OnlineStoreError, Killed)):
+        with stepped(embedded.one, {9: embedded.forget}, dies=dies), pytest.raises((OnlineStoreError, Killed)):
             rebuild(embedded)
         embedded.other.materialize()
         assert len(looked) == times
