@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +29,7 @@ from fs_core.errors import (
     UnknownReferenceError,
     ValidationError,
 )
-from fs_core.offline import delta
+from fs_core.offline import delta, delta_erasure
 from fs_core.online.contract import timeline_name
 from tests.servers import running_server
 
@@ -205,7 +207,7 @@ def test_a_crash_in_between_is_made_good(store: FeatureStore, monkeypatch: pytes
 KILLED = """
 import os, sys, time
 from fs_core import FeatureStore
-from fs_core.offline import delta
+from fs_core.offline import delta, delta_erasure
 from fs_core.online.contract import timeline_name
 
 def die(*_):
@@ -284,6 +286,30 @@ def test_an_append_that_was_overtaken_leaves_nothing(store: FeatureStore, monkey
     assert not lost[0].exists()
     store.forget("user", {"user": [ALICE]})
     assert store.history(NOTES)["user"].to_pylist() == [BOB]
+
+
+def test_the_rows_of_a_state_are_no_leftovers(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the newest state names is history, also if its writer was told that it lost; the rest is searched at once.
+
+    One that is half written hides no other.
+    """
+    store.apply(NOTES)
+    for month in range(1, 7):
+        store.write(NOTES, notes(ALICE, month=month))
+    place, history, queries = store.offline._place(NOTES), store.history(NOTES), list[None]()
+    connect, kept = delta_erasure.connect, sorted(place.rglob("*.parquet"))
+    monkeypatch.setattr(delta_erasure, "connect", lambda: (queries.append(None), connect())[1])
+    left = [kept[0].with_name(f"part-left-{n}.parquet") for n in range(5)]
+    for file in left:
+        shutil.copy(kept[0], file)
+    delta_erasure.remove_attempt(place, history, time.time())
+    assert sorted(place.rglob("*.parquet")) == kept
+    assert len(queries) == 1
+    shutil.copy(kept[0], left[0])
+    left[1].write_bytes(b"PAR1 and no more")
+    delta_erasure.remove_attempt(place, history, time.time())
+    assert sorted(place.rglob("*.parquet")) == sorted([*kept, left[1]])
+    assert store.history(NOTES).equals(history)
 
 
 def test_what_is_refused(store: FeatureStore) -> None:
