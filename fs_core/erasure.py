@@ -11,11 +11,19 @@ import pyarrow as pa
 
 from fs_core.casting import cast_lossless
 from fs_core.definitions import Entity, FeatureView
-from fs_core.errors import FeatureStoreError, SchemaError, ValidationError, did_you_mean
+from fs_core.errors import (
+    FeatureStoreError,
+    OnlineStoreError,
+    OnlineUnavailableError,
+    SchemaError,
+    ValidationError,
+    did_you_mean,
+)
+from fs_core.offline.contract import EMPTY
 from fs_core.online.codec import RowCodec
 from fs_core.online.contract import timeline_name
 from fs_core.online.keys import unpack_keys
-from fs_core.online.progress import Filling
+from fs_core.online.progress import Filling, Progress
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
@@ -91,16 +99,30 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
         online: the online store; None where the view isn't online.
 
     Raises:
+        OnlineStoreError: the online store fails; a note says what is done.
         FeatureStoreError: rows were written again meanwhile.
     """
     erased = offline.erase(view, keys)
-    deleted = 0
+    deleted = left = 0
     if online is not None:
-        Filling(view, online).renew()
-        for found in _online_keys(view, keys, online):
-            deleted += online.delete(view.storage_name, found)
-    left = offline.traces(view, keys)
-    left += 0 if online is None else sum(map(len, _online_keys(view, keys, online)))
+        try:
+            filled = _was_filled(view, online)
+            deleted = _erase_online(view, keys, online)
+            left = sum(map(len, _online_keys(view, keys, online)))
+        except OnlineStoreError as error:
+            error.add_note(
+                f"Erased from the history of {view.ref}; rows of it may still be online. Repeat forget when the online "
+                "store answers: materialize doesn't delete them."
+            )
+            raise
+        if not filled and not deleted and offline.snapshot(view) != EMPTY:
+            log.warning(
+                "view %s has never been materialized in %r: is that the online store that serves it? If not, name that "
+                "one, by online= or FS_ONLINE, and forget again.",
+                view.ref,
+                online,
+            )
+    left += offline.traces(view, keys)
     if left:
         raise FeatureStoreError(
             f"view {view.ref!r}: {left} rows of what was to be forgotten are there still or again. "
@@ -108,6 +130,29 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
         )
     log.info("forgot %d rows and %d files of %s, %d online", erased.rows, erased.files, view.ref, deleted)
     return Forgotten(view.ref, erased.rows, erased.files, deleted)
+
+
+def _was_filled(view: FeatureView, online: OnlineStore) -> bool:
+    text = online.watermark(view.storage_name)
+    said = None if text is None else Progress.from_text(text)
+    return said is not None and (said.reached is not None or said.run is not None)
+
+
+def _erase_online(view: FeatureView, keys: pa.Table, online: OnlineStore) -> int:
+    """Begin another life of a view's online rows, then delete those of these entities; return how many there were."""
+    deleted = 0
+    try:
+        Filling(view, online).renew()
+    except OnlineUnavailableError:
+        raise
+    except OnlineStoreError:  # a server out of memory refuses to write, but not to delete, which makes room
+        deleted = _delete(view, keys, online)
+        Filling(view, online).renew()
+    return deleted + _delete(view, keys, online)
+
+
+def _delete(view: FeatureView, keys: pa.Table, online: OnlineStore) -> int:
+    return sum(online.delete(view.storage_name, found) for found in _online_keys(view, keys, online))
 
 
 def _online_keys(view: FeatureView, keys: pa.Table, online: OnlineStore) -> Iterator[Sequence[bytes]]:

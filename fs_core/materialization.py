@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from fs_core.asof import SEQ
 from fs_core.definitions import FeatureView
-from fs_core.errors import NotOnlineError, OfflineStoreError
+from fs_core.errors import FeatureStoreError, NotOnlineError, OfflineStoreError
 from fs_core.online.codec import RowCodec
 from fs_core.online.progress import Filling, Progress
 from fs_core.online.timeline import recent_of
@@ -80,15 +80,42 @@ def materialize(
     Raises:
         NotOnlineError: the view is not declared online.
         OnlineStoreError: the store can't take the rows, or entities were forgotten meanwhile; nothing is marked as
-            done but what it took.
+            done but what it took. To rebuild, nothing is dropped where it refuses writes.
     """
     refuse_offline(view)
     start = time.perf_counter()
-    if rebuild:
-        online.drop(view.storage_name)
-    filling, now = Filling(view, online), now or Clock().now
-    if filling.progress.suspect:
+    with _dropped(view, online) if rebuild else nullcontext():
+        rows, applied = _bring(view, offline, online, until, now or Clock().now)
+    done = Materialized(view.ref, rows, applied, time.perf_counter() - start)
+    log.info("materialized %s: %d rows, %d applied, %.2f s", done.view, done.rows, done.applied, done.seconds)
+    return done
+
+
+@contextmanager
+def _dropped(view: FeatureView, online: OnlineStore) -> Iterator[None]:
+    """Drop a view's online rows if the store takes a write now, and say so where filling it again fails."""
+    name = view.storage_name
+    held = online.watermark(name)
+    if held is None:
+        Filling(view, online)  # writes that a life begins
+    else:
+        online.swap_watermark(name, held, held)
+    try:
+        online.drop(name)
+        yield
+    except FeatureStoreError as error:
+        error.add_note(f"The online rows of {view.ref} were dropped; reads find nothing until materialize succeeds.")
+        raise
+
+
+def _bring(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore, until: int, now: Callable[[], int]
+) -> tuple[int, int]:
+    """Send what is missing online; return how many rows were sent and taken."""
+    filling = Filling(view, online)
+    if (said := filling.progress).suspects:
         _look_through(view, offline, online, now)
+        filling.absolve(said)
     rows = applied = 0
     for run, covered in _runs(view, offline, filling, until):
         unsettled: deque[OnlineRows] = deque()  # sent since a statement was kept: who forgets later finds earlier ones
@@ -96,9 +123,7 @@ def materialize(
         with sending.settled(partial(tuple, unsettled)):
             sent, took = _fill(view, online, filling, run, covered, unsettled)
         rows, applied = rows + sent, applied + took
-    done = Materialized(view.ref, rows, applied, time.perf_counter() - start)
-    log.info("materialized %s: %d rows, %d applied, %.2f s", done.view, done.rows, done.applied, done.seconds)
-    return done
+    return rows, applied
 
 
 def _runs(view: FeatureView, offline: OfflineStore, filling: Filling, until: int) -> Iterator[tuple[Winners, Progress]]:

@@ -201,8 +201,7 @@ class _Check:
                 found.append((key, held, problem))
         self._report(found, expected)
         if sending is not None:
-            sent = self._mend(found, expected)
-            sending.settle(lambda: [sent])
+            self._mend(found, expected, sending)
 
     def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return self._online.read([(self._view.storage_name, keys)])[0]
@@ -246,19 +245,21 @@ class _Check:
                     row |= {f"{prefix}event_time": int(order.event_time[0]), f"{prefix}seq": int(order.seq[0])}
             self.evidence.append({**row, "__problem": str(problem), "__key": key})
 
-    def _mend(self, found: list[tuple[bytes, bytes | None, Problem]], expected: Mapping[bytes, Any]) -> OnlineRows:
-        """Delete and write what differs; return what was written."""
+    def _mend(
+        self, found: list[tuple[bytes, bytes | None, Problem]], expected: Mapping[bytes, Any], sending: Sending
+    ) -> None:
+        """Delete and write what differs, and take back what was forgotten meanwhile."""
         name = self._view.storage_name
         bad = [(key, held) for key, held, problem in found if held is not None and problem is not Problem.STALE]
         self._online.delete(name, [key for key, _ in bad], [held for _, held in bad])
         good = [(key, *expected[key]) for key, _, _ in found if key in expected]
         keys, rows, moments = zip(*good, strict=True) if good else ((), (), ())
         written = OnlineRows(keys, rows, moments)
-        if good:
-            # Into no timeline: earlier rows may be missing there too, and only `materialize` brings those.
-            self._online.write(name, written)
+        with sending.settled(lambda: [written]):
+            if good:
+                # Into no timeline: earlier rows may be missing there too, and only `materialize` brings those.
+                self._online.write(name, written)
         self.repaired += len(found)
-        return written
 
 
 def _unequal(expected: OnlineRows, held: list[bytes | None]) -> Iterator[bytes]:

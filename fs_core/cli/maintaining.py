@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from fs_core.cli.group import cli
-from fs_core.cli.output import Report
+from fs_core.cli.output import Report, shown
 from fs_core.cli.session import in_store
 from fs_core.store import FeatureStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NAMED = 3  # keys shown before they are erased
 
 
 @cli.command()
@@ -64,14 +70,39 @@ def forget(
 
     wanted = table_of(keys, store.registry.entity(entity).keys, "Forget whom?")
     if not yes:
-        click.confirm(f"Erase {wanted.num_rows:,} of entity {entity} for good?", abort=True, err=True)
+        _ask(entity, wanted)
     erased = store.forget(entity, wanted, saved=saved)
     done = [dataclasses.asdict(view) for view in erased]
     sets = [{"training_set": s.name, "rows": s.rows, "deleted": s.deleted} for s in erased.training_sets]
-    notes = [
+    served = any(store.view(view.view).online for view in erased)
+    notes = [f"online rows erased from {store.online!r}"] if served else []
+    notes += [
         f"training set {s.name}: "
-        + (f"{s.rows:,} such rows" if s.rows is not None else "damaged, perhaps such rows")
+        + ("damaged, perhaps such rows" if s.rows is None else f"{s.rows:,} such row{'' if s.rows == 1 else 's'}")
         + (", deleted" if s.deleted else ", kept; --saved delete deletes those that hold them")
         for s in erased.training_sets
     ]
     return Report(done, heading="" if done else f"no view describes {entity}", data=[*done, *sets], notes=notes)
+
+
+def _ask(entity: str, wanted: pa.Table) -> None:
+    """Go on only if a person says so.
+
+    Raises:
+        click.Abort: the person doesn't.
+        click.UsageError: nobody is there to ask.
+    """
+    keys = [
+        ", ".join(f"{name}={shown(key)}" for name, key in row.items()) for row in wanted.slice(0, _NAMED).to_pylist()
+    ]
+    more = f"; and {wanted.num_rows - _NAMED:,} more" if wanted.num_rows > _NAMED else ""
+    try:
+        agreed = click.confirm(
+            f"Erase {wanted.num_rows:,} of entity {entity} for good: {'; '.join(keys)}{more}?", err=True
+        )
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError("Nothing was erased: there is nobody to ask. Pass --yes to erase at once.") from None
+    if not agreed:
+        raise click.Abort

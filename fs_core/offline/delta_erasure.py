@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,7 +20,8 @@ from deltalake import DeltaTable, PostCommitHookProperties
 from fs_core.asof import SEQ
 from fs_core.dtypes import storage_type
 from fs_core.offline.connection import connect, literal, quoted
-from fs_core.offline.delta_log import log_actions, log_lines
+from fs_core.offline.contract import EMPTY
+from fs_core.offline.delta_log import DeltaLog, log_actions, log_lines
 
 _SEQS_A_COMMIT = 5_000
 _FILES_A_QUERY = 500
@@ -115,18 +116,28 @@ def _without_statistics(line: str, paths: set[str]) -> str:
 def remove_attempt(place: Path, rows: pa.Table, began: float) -> None:
     """Remove what an attempt to append rows has left, which others overtook: nobody else would dare to for an hour.
 
-    Nobody can have copied the rows yet, since no state ever had them: whatever file holds one is that attempt's.
+    Nobody can have copied the rows yet, since no state ever had them: whatever file holds one is that attempt's. What
+    the newest state names stays all the same: should the attempt have been committed after all, it is history.
 
     Args:
         place: the table's directory.
         rows: the rows.
         began: when the first attempt began, seconds since 1970.
     """
-    recent = [
-        p for p in place.rglob("*.parquet") if "_delta_log" not in p.parts and _written(p) > began - _SKEW_SECONDS
-    ]
-    for file in unnamed_holders([str(path) for path in recent if _is_whole(str(path))], rows.select([SEQ])):
+    written = [p for p in place.rglob("*.parquet") if "_delta_log" not in p.parts]
+    recent = {str(path) for path in written if _written(path) > began - _SKEW_SECONDS}
+    log = DeltaLog(place)  # asked after the disk: what somebody has committed by then is named
+    named = log.files(newest) if (newest := log.newest()) != EMPTY else []
+    for file in _attempted(sorted(recent.difference(named)), rows.select([SEQ])):
         Path(file).unlink(missing_ok=True)
+
+
+def _attempted(files: Sequence[str], seqs: pa.Table) -> Collection[str]:
+    """Return which of some files, that perhaps nobody has finished, hold one of some seqs."""
+    try:
+        return holders(files, seqs)
+    except duckdb.Error:  # one is being written, or its writer has removed it
+        return unnamed_holders([file for file in files if _is_whole(file)], seqs)
 
 
 def is_abandoned(file: str) -> bool:

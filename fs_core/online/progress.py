@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OnlineStoreError
@@ -14,6 +14,9 @@ from fs_core.offline.contract import Watermark
 
 if TYPE_CHECKING:
     from fs_core.online.contract import OnlineStore
+
+_RUNS = 16  # of those that died none is forgotten, so their names may become many
+_OTHERS = "others"
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,17 @@ class Progress:
         reached: the state and moment that the rows stand at; None where no run was finished.
         run: where a run stands that wasn't finished; None where there is none.
         after: the last seq that the run has sent; None where it has sent nothing.
-        by: who runs, a random name; None where there is no run.
-        suspect: who ran when entities were forgotten, and may have died before it took back what it had sent of
-            them; None where that is sure.
+        runs: who runs in this life and hasn't said that it is done, random names; who died stays.
+        suspects: who ran when entities were forgotten, and may have died before it took back what it had sent of
+            them.
     """
 
     life: str
     reached: Watermark | None
     run: Watermark | None = None
     after: int | None = None
-    by: str | None = None
-    suspect: str | None = None
+    runs: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
 
     def taken(self, last: int) -> Progress:
         """Return the statement after the store took the run's rows up to a seq."""
@@ -56,9 +59,11 @@ class Progress:
         """Return the form in which an online store keeps it."""
         kept = {"life": self.life, **(self.reached.to_dict() if self.reached else {})}
         if self.run is not None:
-            kept |= {"run": self.run.to_dict(), "after": self.after, "by": self.by}
-        if self.suspect is not None:
-            kept["suspect"] = self.suspect
+            kept |= {"run": self.run.to_dict(), "after": self.after}
+        if self.runs:
+            kept["runs"] = self.runs
+        if self.suspects:
+            kept["suspects"] = self.suspects
         return json.dumps(kept)
 
     @classmethod
@@ -67,8 +72,10 @@ class Progress:
         kept = json.loads(text)
         reached = Watermark(kept["snapshot"], kept["until"]) if "until" in kept else None
         run = Watermark(kept["run"]["snapshot"], kept["run"]["until"]) if "run" in kept else None
-        by = kept.get("by", "unknown") if run else None
-        return cls(kept["life"], reached, run, kept.get("after"), by, kept.get("suspect"))
+        runs, suspects = tuple(kept.get("runs", ())), tuple(kept.get("suspects", ()))
+        if "by" in kept or "suspect" in kept:  # as kept before: the last run, and one suspect
+            runs, suspects = tuple(filter(None, [kept.get("by")])), tuple(filter(None, [kept.get("suspect")]))
+        return cls(kept["life"], reached, run, kept.get("after"), runs, suspects)
 
 
 def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
@@ -106,28 +113,37 @@ class Filling:
         Raises:
             OnlineStoreError: the rows were emptied meanwhile, or lost by the server, or entities forgotten.
         """
-        name = self._view.storage_name
-        new = replace(progress, by=None if progress.run is None else self._by).to_text()
-        while not self._online.swap_watermark(name, self._text, new):
-            text = self._online.watermark(name)
-            if text is None or Progress.from_text(text).life != progress.life:
-                raise OnlineStoreError(
-                    f"view {self._view.ref!r}: its online rows were dropped or lost, or entities forgotten, while it "
-                    "was materialized. Materialize it again."
-                )
-            self._text = text
-            if Progress.from_text(text).covers(progress):
+        while True:
+            held = self.progress
+            if held.life != progress.life:
+                self._lost()
+            runs = tuple(run for run in held.runs if run != self._by)
+            runs = runs if progress.run is None else _bounded((*runs, self._by))
+            said = held if held.covers(progress) else progress
+            new = replace(said, runs=runs, suspects=held.suspects).to_text()
+            if self._online.swap_watermark(self._view.storage_name, self._text, new):
+                self._text = new
                 return
-        self._text = new
+            text = self._online.watermark(self._view.storage_name)
+            if text is None:
+                self._lost()
+            self._text = text
+
+    def _lost(self) -> NoReturn:
+        raise OnlineStoreError(
+            f"view {self._view.ref!r}: its online rows were dropped or lost, or entities forgotten, while it "
+            "was materialized. Materialize it again."
+        )
 
     def renew(self) -> None:
         """Begin another life with the same rows, so that runs which began before stop and start again.
 
-        One that is under way is suspect until it says that it has taken back what was forgotten.
+        Each that is under way is suspect until it says that it has taken back what was forgotten.
         """
 
         def renewed(held: Progress) -> Progress:
-            return Progress(secrets.token_hex(8), held.reached, suspect=held.by if held.run else held.suspect)
+            suspects = dict.fromkeys((*held.suspects, *held.runs))
+            return Progress(secrets.token_hex(8), held.reached, suspects=_bounded(tuple(suspects)))
 
         self._change(renewed)
 
@@ -136,7 +152,11 @@ class Filling:
         text = self._online.watermark(self._view.storage_name)
         if text is not None:
             self._text = text
-            self._change(lambda held: replace(held, suspect=None) if held.suspect == self._by else held)
+            self._change(lambda held: _without(held, (self._by,)))
+
+    def absolve(self, looked: Progress) -> None:
+        """Say that all rows were compared with history since something was said: its suspects did no harm."""
+        self._change(lambda held: _without(held, looked.suspects) if held.life == looked.life else held)
 
     def _change(self, change: Callable[[Progress], Progress]) -> None:
         """Change what is said, whoever says what meanwhile."""
@@ -146,3 +166,12 @@ class Filling:
                 self._text = changed
                 return
             self._text = Filling(self._view, self._online)._text
+
+
+def _without(held: Progress, suspects: Collection[str]) -> Progress:
+    return replace(held, suspects=tuple(run for run in held.suspects if run not in suspects))
+
+
+def _bounded(runs: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the last of many runs; for the others stands one that never says that it is done."""
+    return runs if len(runs) <= _RUNS else (_OTHERS, *runs[1 - _RUNS :])

@@ -43,17 +43,31 @@ def forget_saved(saved_sets: SavedTrainingSets, keys: Sequence[pa.Table], *, del
         delete: whether to delete the sets; not those that can't be read.
 
     Raises:
-        SavedTrainingSetError: a set can't be deleted.
+        SavedTrainingSetError: a set can't be deleted; the others are. Further ones are named by its notes.
     """
     saved_sets.tidy()
-    found = list(_holding(saved_sets, keys))
-    for place, held in enumerate(found):
-        if delete and held.rows:
-            saved_sets.drop(held.name)
-            found[place] = replace(held, deleted=True)
-        else:
-            log.warning("training set %r still holds what was forgotten: %s rows", held.name, held.rows or "unknown")
+    found, failures = list[SavedRows](), list[SavedTrainingSetError]()
+    for held in _holding(saved_sets, keys):
+        try:
+            found.append(_dropped(saved_sets, held) if delete and held.rows else held)
+        except UnknownReferenceError:  # dropped meanwhile, by somebody else
+            continue
+        except SavedTrainingSetError as error:
+            failures.append(error)
+    if failures:
+        for other in failures[1:]:
+            failures[0].add_note(str(other))
+        failures[0].add_note("All other saved training sets were looked at, and everything else is erased.")
+        raise failures[0]
+    for held in found:
+        if not held.deleted:
+            log.info("training set %r still holds rows of what was forgotten: %s", held.name, held.rows or "unknown")
     return found
+
+
+def _dropped(saved_sets: SavedTrainingSets, held: SavedRows) -> SavedRows:
+    saved_sets.drop(held.name)
+    return replace(held, deleted=True)
 
 
 def _holding(saved_sets: SavedTrainingSets, keys: Sequence[pa.Table]) -> Iterator[SavedRows]:

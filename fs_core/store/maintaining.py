@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fs_core.definitions import Entity, FeatureView
-from fs_core.errors import ConfigurationError, DefinitionError, UnknownReferenceError, did_you_mean
+from fs_core.errors import ConfigurationError, DefinitionError, FeatureStoreError, UnknownReferenceError, did_you_mean
 from fs_core.store.parts import Parts
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ class Maintaining(Parts):
         store object, that reads with `max_age` may serve what it fetched before until it is that old, where the online
         store's server doesn't tell it of changes.
 
+        The online store is the one that this store object was given: rows in another aren't found. The log warns of
+        a view that was never materialized in this one.
+
         Nothing needs to be paused. A push, a `materialize` or a repair that had such a row in hand takes it back from
         the online store as soon as it has sent it; what is pushed or written later is a new fact. Should a
         `materialize` die between the two, the next one of the view compares every row with history first; should a
@@ -90,6 +93,7 @@ class Maintaining(Parts):
         Raises:
             UnknownReferenceError: there is no such entity.
             SchemaError, ValidationError: a key is missing, null or of another type; nothing was erased.
+            OnlineStoreError, OfflineStoreError: a store fails; notes say what is done. Repeat it.
             FeatureStoreError: rows were written again meanwhile; repeat it.
             SavedTrainingSetError: a set can't be deleted; the rest is done.
         """
@@ -115,6 +119,9 @@ class Maintaining(Parts):
                 forget(view, found, self.offline, self.online if view.storage_name in served else None)
                 for view, found in doomed.items()
             ]
+        except FeatureStoreError as error:
+            error.add_note("Saved training sets weren't looked at, nor were views that come later.")
+            raise
         finally:
             self._caches.clear()
         sets = SavedTrainingSets(Path(self.directory) / "training_sets")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +17,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake.exceptions import CommitFailedError
+from redis import Redis
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
-from fs_core.errors import FeatureStoreError, OfflineStoreError, SchemaError, UnknownReferenceError, ValidationError
-from fs_core.offline import delta
+from fs_core.errors import (
+    FeatureStoreError,
+    OfflineStoreError,
+    OnlineStoreError,
+    OnlineUnavailableError,
+    SchemaError,
+    UnknownReferenceError,
+    ValidationError,
+)
+from fs_core.offline import delta, delta_erasure
 from fs_core.online.contract import timeline_name
+from tests.servers import running_server
 
 USER = Entity("user", keys={"user": "string"}, description="A person.")
 SHOP = Entity("shop", keys={"shop": "int64"}, description="A shop.")
@@ -194,7 +207,7 @@ def test_a_crash_in_between_is_made_good(store: FeatureStore, monkeypatch: pytes
 KILLED = """
 import os, sys, time
 from fs_core import FeatureStore
-from fs_core.offline import delta
+from fs_core.offline import delta, delta_erasure
 from fs_core.online.contract import timeline_name
 
 def die(*_):
@@ -275,6 +288,30 @@ def test_an_append_that_was_overtaken_leaves_nothing(store: FeatureStore, monkey
     assert store.history(NOTES)["user"].to_pylist() == [BOB]
 
 
+def test_the_rows_of_a_state_are_no_leftovers(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the newest state names is history, also if its writer was told that it lost; the rest is searched at once.
+
+    One that is half written hides no other.
+    """
+    store.apply(NOTES)
+    for month in range(1, 7):
+        store.write(NOTES, notes(ALICE, month=month))
+    place, history, queries = store.offline._place(NOTES), store.history(NOTES), list[None]()
+    connect, kept = delta_erasure.connect, sorted(place.rglob("*.parquet"))
+    monkeypatch.setattr(delta_erasure, "connect", lambda: (queries.append(None), connect())[1])
+    left = [kept[0].with_name(f"part-left-{n}.parquet") for n in range(5)]
+    for file in left:
+        shutil.copy(kept[0], file)
+    delta_erasure.remove_attempt(place, history, time.time())
+    assert sorted(place.rglob("*.parquet")) == kept
+    assert len(queries) == 1
+    shutil.copy(kept[0], left[0])
+    left[1].write_bytes(b"PAR1 and no more")
+    delta_erasure.remove_attempt(place, history, time.time())
+    assert sorted(place.rglob("*.parquet")) == sorted([*kept, left[1]])
+    assert store.history(NOTES).equals(history)
+
+
 def test_what_is_refused(store: FeatureStore) -> None:
     """Unknown entities, missing, null and mistyped keys are refused before anything is erased."""
     store.apply(NOTES)
@@ -311,3 +348,56 @@ def test_keys_of_every_kind(store: FeatureStore, dtype: str) -> None:
     assert [part.rows for part in store.forget("thing", {"k": keys.slice(0, 1)})] == [1]
     assert store.history(view)["x"].to_pylist() == [1]
     assert store.get_online_features(view, {"k": keys}).to_arrow()["x"].to_pylist() == [None, 1]
+
+
+@pytest.mark.parametrize("server", ["Valkey 9.1", "Redis 6.2"])
+def test_a_server_out_of_memory(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server without memory lets rows be deleted, so a person is no longer served, and the error says what is done.
+
+    With room for more once they are gone, nothing fails.
+    """
+    with (
+        running_server(server) as url,
+        FeatureStore(tmp_path / "store", online=url) as store,
+        Redis.from_url(url) as at,
+    ):
+        store.apply(NOTES)
+        store.write(NOTES, notes(ALICE, BOB, month=1))
+        store.materialize()
+        at.config_set("maxmemory", 1)
+        with pytest.raises(OnlineStoreError, match="out of memory") as caught:
+            store.forget("user", {"user": [ALICE]})
+        assert "Erased from the history of notes:v1.0.0" in caught.value.__notes__[0]
+        assert "Saved training sets weren't looked at" in caught.value.__notes__[1]
+        assert ALICE not in online_rows(store)
+        at.config_set("maxmemory", 0)
+        assert [part.online for part in store.forget("user", {"user": [ALICE]})] == [0]
+        store.write(NOTES, notes(ALICE, month=2))
+        store.materialize()
+        at.config_set("maxmemory", 1)
+        delete = store.online.delete
+
+        def room(*arguments: Any) -> int:
+            at.config_set("maxmemory", 0)
+            return delete(*arguments)
+
+        monkeypatch.setattr(store.online, "delete", room)
+        assert [part.online for part in store.forget("user", {"user": [ALICE]})] == [1]
+
+
+def test_an_online_store_that_fails_half_way(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the online store fails, the error says that history is erased, what may be online, and to repeat it."""
+    store.apply(NOTES)
+    store.write(NOTES, notes(ALICE, month=1))
+    store.materialize()
+
+    def gone(*_: Any) -> Any:
+        raise OnlineUnavailableError("no answer")
+
+    for call in ("watermark", "swap_watermark", "delete"):
+        with monkeypatch.context() as broken:
+            broken.setattr(store.online, call, gone)
+            with pytest.raises(OnlineUnavailableError) as caught:
+                store.forget("user", {"user": [ALICE]})
+        assert re.search(r"history of notes:v1.0.0; .* still be online. Repeat forget", caught.value.__notes__[0])
+    assert [part.online for part in store.forget("user", {"user": [ALICE]})] == [1]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core import materialization as filling
@@ -186,3 +187,34 @@ def test_rows_dropped_under_a_run_are_sent_again(
         assert held(store) == [None] * 100
         assert store.materialize()[0].rows == 100
         assert held(store) == list(range(100))
+
+
+def test_rebuilding_on_a_full_server_drops_nothing(redis_url: str, tmp_path: Path) -> None:
+    """A server that refuses writes keeps the rows that it has, and the error doesn't tell of dropped ones."""
+    with FeatureStore(tmp_path / "store", online=redis_url) as store, Redis.from_url(redis_url) as server:
+        store.apply(VIEW)
+        store.write(VIEW, users(range(3), 0))
+        store.materialize()
+        server.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(OnlineStoreError, match="out of memory") as caught:
+                store.materialize(rebuild=True)
+        finally:
+            server.config_set("maxmemory", 0)
+        assert not hasattr(caught.value, "__notes__")
+        assert held(store, 3) == [0, 1, 2]
+
+
+def test_rebuilding_that_fails_says_what_is_gone(served: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the rows were dropped before the online store failed, the error says so; where it was asked for."""
+    served.materialize()
+    for rebuild in (True, False):
+        with monkeypatch.context() as broken:
+            break_after(broken, served, 1)
+            with pytest.raises(OnlineStoreError) as caught:
+                served.materialize(rebuild=rebuild)
+        notes = getattr(caught.value, "__notes__", [])
+        assert [note for note in notes if "were dropped; reads find nothing" in note] == notes[:rebuild]
+        assert len(notes) == rebuild
+    served.materialize()
+    assert held(served) == list(range(100))

@@ -20,6 +20,7 @@ from fs_core.asof import SEQ
 from fs_core.errors import FeatureStoreError, OfflineStoreError, OnlineStoreError
 from fs_core.online.codec import RowCodec
 from fs_core.online.contract import timeline_name
+from fs_core.online.progress import Filling, Progress
 from fs_core.online.timeline import _parsed
 from tests.core.interleaving import Killed, stepped
 from tests.servers import running_server
@@ -205,12 +206,47 @@ def test_a_run_that_lives_leaves_no_suspicion(embedded: Pair, monkeypatch: pytes
     """Who has taken back what it sent spares the next run the comparison; who died doesn't."""
     looked = list[object]()
     monkeypatch.setattr(materialization, "_look_through", lambda *arguments: looked.append(arguments))
-    for dies, times in ((None, 0), (8, 1)):
+    for dies, times in ((None, 0), (10, 1)):
         embedded.one.write(PLAIN, said(ALICE, *OTHERS))
-        with stepped(embedded.one, {7: embedded.forget}, dies=dies), pytest.raises((OnlineStoreError, Killed)):
+        with stepped(embedded.one, {9: embedded.forget}, dies=dies), pytest.raises((OnlineStoreError, Killed)):
             rebuild(embedded)
         embedded.other.materialize()
         assert len(looked) == times
+
+
+@pytest.mark.parametrize("survivor", ["none", "finishes", "acquits itself"])
+def test_one_of_two_runs_that_dies(embedded: Pair, survivor: str) -> None:
+    """Of two runs at once each is known when somebody is forgotten: what one that dies has sent, the next run finds."""
+    first, second = embedded.one, embedded.other
+    run = first.offline.winners(PLAIN, until=first._clock.now())
+    rows = RowCodec(PLAIN).encode(run.rows.read_all())
+    one, two = (Filling(PLAIN, store.online) for store in (first, second))
+    covered = Progress(one.progress.life, None, run.watermark)
+    one.keep(covered)
+    two.keep(covered)
+    if survivor == "finishes":
+        two.keep(covered.finished())
+    embedded.forget()
+    first.online.write(PLAIN.storage_name, rows)
+    if survivor == "acquits itself":
+        two.acquit()
+    assert embedded.of_alice()[0]
+    embedded.other.materialize()
+    assert embedded.of_alice() == (set(), set())
+    embedded.check()
+
+
+def test_runs_that_died_are_bounded(embedded: Pair) -> None:
+    """However many runs die, what is said of them stays short, and the next run after a forgetting compares."""
+    run = embedded.one.offline.winners(PLAIN, until=embedded.one._clock.now())
+    for _ in range(40):
+        filling = Filling(PLAIN, embedded.one.online)
+        filling.keep(Progress(filling.progress.life, None, run.watermark))
+    assert len(filling.progress.runs) == 16
+    embedded.forget()
+    assert filling.progress.runs[-1] in Filling(PLAIN, embedded.one.online).progress.suspects
+    embedded.check()
+    assert Filling(PLAIN, embedded.one.online).progress.suspects == ()
 
 
 def test_a_new_fact_that_lost_to_an_erased_row_comes_back(embedded: Pair) -> None:
@@ -243,6 +279,21 @@ def test_a_push_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest
     with pytest.raises(OnlineStoreError, match="lost") as caught:
         push(embedded)
     assert caught.value.__notes__ == ["The pushed rows are safe in history; materialize brings them online."]
+    assert embedded.of_alice() == (set(), set())
+
+
+def test_a_repair_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repair that is cut off after its rows have arrived takes back those that were forgotten."""
+    write = embedded.one.online.write
+
+    def cut_off(*arguments: Any, **more: Any) -> int:
+        embedded.forget()
+        write(*arguments, **more)
+        raise OnlineStoreError("the answer was lost")
+
+    monkeypatch.setattr(embedded.one.online, "write", cut_off)
+    with pytest.raises(OnlineStoreError, match="lost"):
+        repair(embedded)
     assert embedded.of_alice() == (set(), set())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from fs_core import FeatureStore
 from fs_core.cli.commands import cli
+from tests.servers import running_server
 
 DEFINITIONS = """
 from fs_core import Entity, FeatureView, Field
@@ -41,6 +44,13 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fs:
     for words in (("init",), ("apply", "definitions.py"), ("write", "spending", "rows.csv"), ("materialize",)):
         assert fs(*words).exit_code == 0
     return fs
+
+
+@pytest.fixture
+def locked() -> Iterator[str]:
+    """A server that wants a password."""
+    with running_server("Valkey 9.1", "--requirepass", "hunter2") as url:
+        yield url.replace("//", "//:hunter2@")
 
 
 def spoil() -> None:
@@ -79,7 +89,7 @@ def test_forget_asks_first(shop: Fs) -> None:
     """Without a yes nothing is erased; with one the report says what was; wrong keys are a wrong command line."""
     declined = CliRunner().invoke(cli, ["forget", "user", "-e", "user_id=a"], input="n\n")
     assert declined.exit_code == 1
-    assert "1 of entity user for good" in declined.stderr
+    assert "1 of entity user for good: user_id=a?" in declined.stderr
     assert len(json.loads(shop("history", "spending", "--json").stdout)) == 3
     done = shop("forget", "user", "-e", "user_id=a", "--yes", "--json")
     assert json.loads(done.stdout) == [{"view": "spending:v1.0.0", "rows": 1, "files": 1, "online": 1}]
@@ -89,12 +99,41 @@ def test_forget_asks_first(shop: Fs) -> None:
     assert "no entity 'usr'" in shop("forget", "usr", "-e", "user_id=a", "--yes").stderr
 
 
-def test_forget_tells_of_saved_training_sets(shop: Fs) -> None:
-    """A saved set with the person is named, for people and for programs, and deleted if asked."""
+def test_forget_tells_of_saved_training_sets(shop: Fs, caplog: pytest.LogCaptureFixture) -> None:
+    """A saved set with the person is named once, for people and for programs, and deleted if asked."""
     with FeatureStore(".") as store:
         spine = {"user_id": ["a"], "event_timestamp": [datetime(2030, 1, 1, tzinfo=UTC)]}
         store.save_training_set(store.get_historical_features(spine, "spending"), "kept")
     told = shop("forget", "user", "-e", "user_id=a", "--yes")
-    assert "training set kept: 1 such rows, kept; --saved delete" in told.stdout
+    assert "training set kept: 1 such row, kept; --saved delete" in told.stdout
+    assert caplog.messages == []  # which a person would read as well
     done = shop("forget", "user", "-e", "user_id=a", "--yes", "--saved", "delete", "--json")
     assert json.loads(done.stdout)[-1] == {"training_set": "kept", "rows": 1, "deleted": True}
+
+
+def test_forget_names_whom_and_where(shop: Fs, caplog: pytest.LogCaptureFixture) -> None:
+    """The question names some of the keys; with nobody to ask, the way out; the answer names the online store."""
+    many = [word for user in ("a", "b", "c", "d", "e") for word in ("-e", f"user_id={user}")]
+    asked = shop("forget", "user", *many)
+    assert "5 of entity user for good: user_id=a; user_id=b; user_id=c; and 2 more?" in asked.stderr
+    assert asked.exit_code == 2
+    assert "Pass --yes" in asked.stderr
+    done = shop("forget", "user", "-e", "user_id=a", "--yes")
+    assert "online rows erased from SQLiteOnlineStore(" in done.stdout
+    assert caplog.messages == []
+
+
+def test_forget_in_the_wrong_online_store(shop: Fs, monkeypatch: pytest.MonkeyPatch, locked: str) -> None:
+    """What a view was never materialized in is told of, since another online store may serve it still."""
+    monkeypatch.setenv("FS_ONLINE", locked)
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "fs_core.cli", "forget", "user", "-e", "user_id=a", "--yes"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said = done.stdout + done.stderr
+        assert "spending:v1.0.0 has never been materialized in RedisOnlineStore(" in done.stderr
+        assert "online rows erased from RedisOnlineStore(" in done.stdout
+        assert "hunter2" not in said

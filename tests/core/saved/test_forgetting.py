@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -88,6 +89,35 @@ def test_a_set_dropped_meanwhile_is_none(filled: FeatureStore, monkeypatch: pyte
 
     monkeypatch.setattr(SavedTrainingSets, "columns", gone)
     assert filled.forget("thing", {"thing": [0]}).training_sets == []
+
+
+def test_a_set_dropped_before_it_is_deleted_is_gone(filled: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who drops a set between its search and its deletion keeps no other from being deleted."""
+    keep(filled)
+    filled.save_training_set(ask(filled, labels(0)), "another")
+    look = SavedTrainingSets.columns
+
+    def drop_then(self: SavedTrainingSets, name: str, wanted: list[str]) -> pa.Table | None:
+        found = look(self, name, wanted)
+        if name == "another":
+            filled.drop_training_set(name)
+        return found
+
+    monkeypatch.setattr(SavedTrainingSets, "columns", drop_then)
+    assert filled.forget("thing", {"thing": [0]}, saved="delete").training_sets == [SavedRows("every", 3, deleted=True)]
+
+
+def test_one_that_cannot_be_deleted_spares_no_other(filled: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error comes after every other set was deleted, and names each that is left."""
+    keep(filled)
+    for name in ("another", "also"):
+        filled.save_training_set(ask(filled, labels(0)), name)
+    remove = shutil.rmtree
+    monkeypatch.setattr("shutil.rmtree", lambda path, **more: "every" in str(path) and remove(path, **more))
+    with pytest.raises(SavedTrainingSetError, match=r"'also'.*files of it are left") as caught:
+        filled.forget("thing", {"thing": [0]}, saved="delete")
+    assert "'another'" in caught.value.__notes__[0]
+    assert files(filled, "every") == []
 
 
 def test_what_cannot_be_deleted_is_told(filled: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
