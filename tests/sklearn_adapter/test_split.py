@@ -206,7 +206,10 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "a matrix": (lambda: np.zeros((8, 2)), "X is a matrix without a column 'event_timestamp'"),
     "a scalar": (lambda: np.array(5), "without a column 'event_timestamp'"),
     "a list of times": (lambda: DAYS, "X is a list. Pass an Arrow table, a data frame, a mapping"),
-    "hours, which Arrow lacks": (lambda: np.array(NAIVE, "datetime64[h]"), "X can't be read as Arrow"),
+    "hours, which Arrow lacks": (
+        lambda: np.array(NAIVE, "datetime64[h]"),
+        "X: column 'event_timestamp' can't be read as Arrow",
+    ),
     "nothing": (lambda: None, "X is a NoneType"),
 }
 

@@ -26,6 +26,8 @@ from fs_core.online.sqlite import SQLiteOnlineStore
 from tests.core.online.tracked import VIEW, Cached, listening, put, reads_of, row, until
 from tests.servers import available_servers, running_server
 
+pytestmark = pytest.mark.faults
+
 KEYS = [b"a", b"b", b"c"]
 FACTS = FeatureView(
     "facts",
