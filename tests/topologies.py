@@ -197,7 +197,11 @@ def _accept(listener: socket.socket, port: int, after: int | None, late: float) 
         except OSError:
             return
         time.sleep(late)
-        server = socket.create_connection(("127.0.0.1", port))
+        try:
+            server = socket.create_connection(("127.0.0.1", port))
+        except OSError:  # it has ended already: whoever connects so late finds nobody, as without us
+            client.close()
+            continue
         threading.Thread(target=_pass_on, args=(client, server, None), daemon=True).start()
         threading.Thread(target=_pass_on, args=(server, client, after), daemon=True).start()
 
