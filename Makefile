@@ -26,7 +26,7 @@ test: lint ## lint, every test, and most of them again on the built wheel
 # The wheel in an environment of its own, which finds what the wheel depends on where it is installed already.
 # Packaging breaks imports, files and entry points; properties, faults, and other servers than one have been seen above.
 test-wheel: .venv/.installed ## every test but properties and faults on the built wheel, with one server
-	rm -rf build
+	rm -rf $(WHEEL) build/lib build/bdist.*
 	$(PY) -m pip wheel -q --disable-pip-version-check --no-deps -w $(WHEEL) .
 	python3 -m venv $(WHEEL)/.venv
 	$(PY) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
