@@ -58,7 +58,7 @@ class Budget:
 
         Args:
             wanted: what is asked of the online store.
-            first: whether it has not answered in this process yet.
+            first: whether this process is connecting for the first time, and has not tried for long.
         """
         if self.seconds is not None:
             return self.seconds

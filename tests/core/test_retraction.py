@@ -268,16 +268,21 @@ def test_a_new_fact_that_lost_to_an_erased_row_comes_back(embedded: Pair) -> Non
     assert embedded.other.verify_online(PLAIN).differences == {}
 
 
-def test_a_push_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that arrives although its sender is told that it failed is looked at like any other."""
-    write = embedded.one.online.write
+def lose_the_answer(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have somebody forgotten before each write arrives, and the writer told that it failed."""
+    write = pair.one.online.write
 
     def cut_off(*arguments: Any, **more: Any) -> int:
-        embedded.forget()
+        pair.forget()
         write(*arguments, **more)
         raise OnlineStoreError("the answer was lost")
 
-    monkeypatch.setattr(embedded.one.online, "write", cut_off)
+    monkeypatch.setattr(pair.one.online, "write", cut_off)
+
+
+def test_a_push_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that arrives although its sender is told that it failed is looked at like any other."""
+    lose_the_answer(embedded, monkeypatch)
     with pytest.raises(OnlineStoreError, match="lost") as caught:
         push(embedded)
     assert caught.value.__notes__ == ["The pushed rows are safe in history; materialize brings them online."]
@@ -286,14 +291,7 @@ def test_a_push_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest
 
 def test_a_repair_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A repair that is cut off after its rows have arrived takes back those that were forgotten."""
-    write = embedded.one.online.write
-
-    def cut_off(*arguments: Any, **more: Any) -> int:
-        embedded.forget()
-        write(*arguments, **more)
-        raise OnlineStoreError("the answer was lost")
-
-    monkeypatch.setattr(embedded.one.online, "write", cut_off)
+    lose_the_answer(embedded, monkeypatch)
     with pytest.raises(OnlineStoreError, match="lost"):
         repair(embedded)
     assert embedded.of_alice() == (set(), set())

@@ -82,10 +82,8 @@ class Transport(_Routes):
             pool = self._pool(address, Pool, to_ask=True)
             try:
                 link = pool.take(share)
-                if not link.is_open:
-                    pool.open(
-                        link, share, self._patience
-                    )  # not by `ask`: a name's address may take longer than allowed
+                if not link.is_open:  # not by `ask`: a name's address may take longer than allowed
+                    pool.open(link, share, self._patience)
                 try:
                     if self._learn(link.ask(self.topology.question, share), address, job.tracking):
                         return True
