@@ -30,7 +30,7 @@ from fs_core.definitions import FeatureView
 from fs_core.errors import OnlineStoreError
 from fs_core.online.cells import Cells, Flags, Sizes, is_fixed, one_array, to_cells
 from fs_core.online.contract import LAST_SEQ, OnlineRows
-from fs_core.online.keys import pack_part
+from fs_core.online.keys import pack_keys
 from fs_core.online.layout import Layout, layout_of
 from fs_core.online.rows import FeatureRows
 from fs_core.online.variable import Pieces, are_sound, from_streams, stream_count, to_streams
@@ -110,10 +110,7 @@ class RowCodec:
 
     def pack_keys(self, columns: Sequence[pa.Array]) -> list[bytes | None]:
         """Return what `keys` does, of key columns in the view's order and types."""
-        parts = [pack_part(column) for column in columns]
-        if len(parts) == 1:
-            return parts[0]
-        return [None if None in row else b"".join(row) for row in zip(*parts, strict=True)]
+        return pack_keys(columns)
 
     def encode(self, rows: pa.Table) -> OnlineRows:
         """Return the packed rows of a table in `history_schema(view)`, in its order.

@@ -1,7 +1,9 @@
 """An entity's key as bytes, and back.
 
 Parts of fixed width are their bytes, big-endian, so that neighbouring numbers are neighbours in a store
-that sorts its keys; others carry their length in four bytes in front. No two keys of a view share bytes.
+that sorts its keys; others carry their length in four bytes in front. A whole number in last place goes
+without the bytes in front that only repeat its sign: its length is what is left. Most numbers that count
+something have few bytes, and online stores hold a key for each row. No two keys of a view share bytes.
 """
 
 from __future__ import annotations
@@ -18,25 +20,68 @@ _LENGTH = 4
 _FEW = 32  # values that take Python less time than NumPy
 
 
-def pack_part(array: pa.Array) -> list[bytes | None]:
+def pack_keys(columns: Sequence[pa.Array]) -> list[bytes | None]:
+    """Return each row's key, None where a part is null.
+
+    Args:
+        columns: the key columns of n rows, in the view's order and types.
+    """
+    *others, last = columns
+    ends = _whole_numbers(last) if pa.types.is_integer(last.type) else _parts(last)
+    if not others:
+        return ends
+    rows = zip(*map(_parts, others), ends, strict=True)
+    return [None if None in row else b"".join(row) for row in rows]
+
+
+def _parts(array: pa.Array) -> list[bytes | None]:
     """Return each value's bytes in a key, None where it is null."""
     if not is_fixed(array.type):
         values = array.cast(pa.binary()).to_pylist()
         return [None if v is None else len(v).to_bytes(_LENGTH, "big") + v for v in values]
-    if 0 < len(array) <= _FEW and not array.null_count and array.type.bit_width >= 8:
-        return _few_parts(array)
+    if _is_short(array) and array.type.bit_width >= 8:
+        size = array.type.bit_width // 8
+        data = _data(array)
+        return [data[start : start + size][::-1] for start in range(0, len(data), size)]
     cells, valid = to_cells(array)
     size = cells.dtype.itemsize
     flipped = np.ascontiguousarray(cells.view(np.uint8).reshape(-1, size)[:, ::-1])
-    pieces: list[bytes | None] = flipped.view(f"V{size}").ravel().tolist()
-    return pieces if valid.all() else [piece if ok else None for piece, ok in zip(pieces, valid, strict=True)]
+    return _none_where_null(flipped.view(f"V{size}").ravel().tolist(), valid)
 
 
-def _few_parts(array: pa.Array) -> list[bytes | None]:
-    """Do what `pack_part` does for few values without a null: NumPy takes longer for them."""
+def _whole_numbers(array: pa.Array) -> list[bytes | None]:
+    """Return each whole number's bytes in last place, None where it is null."""
+    signed = pa.types.is_signed_integer(array.type)
+    kind = np.dtype(f"<{'i' if signed else 'u'}{array.type.bit_width // 8}")
+    if _is_short(array):
+        numbers: list[int] = np.frombuffer(_data(array), kind).tolist()
+        return [number.to_bytes(_size(number, signed), "big", signed=signed) for number in numbers]
+    cells, valid = to_cells(array)
+    values = cells.view(kind)
+    beyond_sign = (values ^ (values >> (8 * kind.itemsize - 1)) if signed else values).view(cells.dtype)
+    limits = np.array([1 << (8 * size - signed) for size in range(1, kind.itemsize)], cells.dtype)
+    sizes = np.searchsorted(limits, beyond_sign, side="right") + 1
+    data = cells.byteswap().tobytes()
+    ends = range(kind.itemsize, len(data) + 1, kind.itemsize)
+    return _none_where_null([data[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)], valid)
+
+
+def _size(number: int, signed: bool) -> int:
+    """Return how many bytes hold a whole number: as many as its bits take, its sign's included."""
+    return max(1, ((number if number >= 0 else ~number).bit_length() + signed + 7) // 8)
+
+
+def _is_short(array: pa.Array) -> bool:
+    return 0 < len(array) <= _FEW and not array.null_count
+
+
+def _data(array: pa.Array) -> bytes:
     size = array.type.bit_width // 8
-    data = memoryview(array.buffers()[1])[array.offset * size : (array.offset + len(array)) * size].tobytes()
-    return [data[start : start + size][::-1] for start in range(0, len(data), size)]
+    return memoryview(array.buffers()[1])[array.offset * size : (array.offset + len(array)) * size].tobytes()
+
+
+def _none_where_null(pieces: list[bytes], valid: Flags) -> list[bytes | None]:
+    return pieces if valid.all() else [piece if ok else None for piece, ok in zip(pieces, valid, strict=True)]  # type: ignore[return-value]
 
 
 def unpack_keys(types: Mapping[str, pa.DataType], keys: Sequence[bytes]) -> tuple[pa.Table, Flags]:
@@ -44,19 +89,19 @@ def unpack_keys(types: Mapping[str, pa.DataType], keys: Sequence[bytes]) -> tupl
 
     Args:
         types: the key columns, in order.
-        keys: what `pack_part` made of them, part after part; or anything.
+        keys: what `pack_keys` made of them; or anything.
     """
-    parts = [_split(key, types) for key in keys]
+    parts = [_split(key, list(types.values())) for key in keys]
     columns = {}
     for place, (name, dtype) in enumerate(types.items()):
         columns[name] = _column(dtype, [None if row is None else row[place] for row in parts])
     return pa.table(columns, schema=pa.schema(list(types.items()))), np.array([row is not None for row in parts], bool)
 
 
-def _split(key: bytes, types: Mapping[str, pa.DataType]) -> list[bytes] | None:
-    """Return a key's parts, None if it can't have been packed from these types."""
+def _split(key: bytes, types: Sequence[pa.DataType]) -> list[bytes] | None:
+    """Return a key's parts at full length, None if it can't have been packed from these types."""
     parts, place = [], 0
-    for dtype in types.values():
+    for dtype in types[:-1] if pa.types.is_integer(types[-1]) else types:
         if is_fixed(dtype):
             size = cell_type(dtype).itemsize
         else:
@@ -67,7 +112,18 @@ def _split(key: bytes, types: Mapping[str, pa.DataType]) -> list[bytes] | None:
             return None
         parts.append(part)
         place += size
+    if len(parts) < len(types):
+        return _with_number(parts, key[place:], types[-1])
     return parts if place == len(key) else None
+
+
+def _with_number(parts: list[bytes], short: bytes, dtype: pa.DataType) -> list[bytes] | None:
+    """Return a key's parts with the whole number in last place, None if that is none in its shortest form."""
+    signed, size = pa.types.is_signed_integer(dtype), dtype.bit_width // 8
+    number = int.from_bytes(short, "big", signed=signed)
+    if len(short) > size or len(short) != _size(number, signed):
+        return None
+    return [*parts, number.to_bytes(size, "big", signed=signed)]
 
 
 def _is_value(part: bytes, dtype: pa.DataType) -> bool:

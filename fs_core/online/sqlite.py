@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections import deque
@@ -17,16 +18,21 @@ from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite, Recent, time
 from fs_core.online.timeline import merged
 from fs_core.permissions import may_write
 
+log = logging.getLogger("fs_core")
 _BUSY_SECONDS = 10.0
 _KEYS_A_QUERY = 500
 _ROWS_A_SCAN = 5_000
 
+# What a file says that it holds (`PRAGMA user_version`): it counts how rows and their keys have been written.
+_VERSION = 4
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS online_rows (
+DROP TABLE IF EXISTS online_rows;
+DROP TABLE IF EXISTS online_watermarks;
+CREATE TABLE online_rows (
     project TEXT NOT NULL, view TEXT NOT NULL, key BLOB NOT NULL, ord BLOB NOT NULL, row BLOB NOT NULL,
     PRIMARY KEY (project, view, key)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS online_watermarks (
+CREATE TABLE online_watermarks (
     project TEXT NOT NULL, view TEXT NOT NULL, watermark TEXT NOT NULL, PRIMARY KEY (project, view)
 ) WITHOUT ROWID;
 """
@@ -214,11 +220,31 @@ class SQLiteOnlineStore:
                     connection.execute("PRAGMA journal_mode=WAL")
                     connection.execute("PRAGMA synchronous=NORMAL")
                     connection.execute("PRAGMA secure_delete=ON")  # what must be forgotten is overwritten
-                    connection.executescript(_SCHEMA)
+                    self._prepare(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the tables, in place of those whose rows this version wouldn't find."""
+        if _version(connection) == _VERSION:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        held = _version(connection)  # again: another process may have been quicker
+        if held > _VERSION:
+            raise sqlite3.DatabaseError(f"a later version of fs_core has written it (format {held}, not {_VERSION})")
+        if held < _VERSION:
+            if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'online_rows'").fetchone():
+                log.warning(
+                    "The online store %s held rows as an earlier version of fs_core wrote them, which this one doesn't "
+                    "read. It is empty now: materialize fills it again.",
+                    self._path,
+                )
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+        connection.execute("COMMIT")
 
     def _only_readable(self) -> bool:
         return not may_write(self._path.parent) and self._path.exists()
@@ -232,12 +258,21 @@ class SQLiteOnlineStore:
             place = f"file:{quote(str(self._path))}?{option}"
             connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
             try:
-                connection.execute("SELECT 1 FROM online_rows")
+                version = _version(connection)
             except sqlite3.OperationalError:
                 connection.close()
                 continue
-            return connection
+            if version == _VERSION:
+                return connection
+            connection.close()
+            raise sqlite3.DatabaseError(
+                f"another version of fs_core has written it (format {version}, not {_VERSION}), and it can't be changed"
+            )
         raise sqlite3.OperationalError("it can't be read")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _last(idle: deque[sqlite3.Connection]) -> sqlite3.Connection | None:

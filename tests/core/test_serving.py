@@ -289,7 +289,7 @@ def _overwrite(store: FeatureStore, view: FeatureView, key: bytes, damage: Calla
     if isinstance(store.online, RedisOnlineStore):
         with redis.Redis.from_url(store._configuration.online) as client:
             names = client.scan_iter(match=store.online.key_patterns[0], count=1000)
-            (name,) = [name for name in names if key + b"}" in name]
+            (name,) = [name for name in names if b"{%b}" % key in name]
             client.set(name, damage(held))
         return
     with closing(sqlite3.connect(Path(store.directory) / "online.db")) as connection, connection:

@@ -182,7 +182,7 @@ if sys.argv[3] == "before":
 store = FeatureStore(sys.argv[1], online=sys.argv[2])
 if sys.argv[3] == "within":
     write, materialization.BATCH_ROWS = store.online.write, 300
-    store.online.write = lambda view, rows: die() if rows.keys[0] == (900).to_bytes(8, "big") else write(view, rows)
+    store.online.write = lambda view, rows: die() if rows.keys[0] == (900).to_bytes(2, "big") else write(view, rows)
 rows = {"user_id": list(range(2000)), "event_timestamp": ["2024-02-01"] * 2000, "x": [7] * 2000, "note": [""] * 2000}
 import pyarrow as pa
 rows["event_timestamp"] = pa.array(rows["event_timestamp"]).cast(pa.timestamp("us"))

@@ -1,10 +1,11 @@
 """What our keys on a server are called.
 
-A row's name is `fs` and a mark of its project (four letters, an opening brace before the last), the entity's
-key, a closing brace and a mark of its view (6 bytes): `fsa9Q{xKEY}VVVVVV`. What is within the braces is a hash
-tag, so that the rows of one entity share a cluster slot; the letter keeps it from ever being empty, which
-would not count as a tag. Marks are hashes, a view's one of its project's name too. Each byte counts: servers
-allot memory in steps, and with a whole number as the entity the name fits into one of 24 bytes.
+A row's name is a mark of its project (three letters), an opening brace, the entity's key, a closing brace and a
+mark of its view (5 bytes): `a9Q{KEY}VVVVV`. What is within the braces is a hash tag, so that the rows of one
+entity share a cluster slot. An empty tag would not count as one, so a key that begins with a closing brace has a
+tilde before it, and so has one that is empty or begins with a tilde. Marks are hashes, a view's one of its
+project's name too. Each byte counts: servers allot memory in steps, and with a whole number of up to 4 bytes as
+the entity the name fits into the one of 16 bytes that even an allocator of long steps has.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import itemgetter
 
 from fs_core.errors import ConfigurationError
 
-_MARK = 6  # bytes; among ten thousand views of a project two share one by a chance of 1 to 5 million
+_MARK = 5  # bytes; among a thousand views two share one by a chance of 1 to 2 million; then seals show it, as corrupt
+_ESCAPE = b"~"
+_ESCAPED = frozenset({b"", b"}", _ESCAPE})  # how a key begins that needs it
+_BEGINNING = itemgetter(slice(1))
 _SPECIAL = re.compile(rb"[*?\[\\]")  # in a glob
 _PROJECT = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # no star to match another's keys
 
@@ -37,8 +42,7 @@ class Names:
             raise ConfigurationError(
                 f"project {project!r} can't be part of a Redis key: use letters, digits, '_', '.' and '-', 64 at most."
             )
-        letters = base64.urlsafe_b64encode(hashlib.sha256(project.encode()).digest()[:3])
-        self._start = b"fs%b{%b" % (letters[:3], letters[3:])
+        self._start = base64.urlsafe_b64encode(hashlib.sha256(project.encode()).digest())[:3] + b"{"
         self._project = project
         self.patterns = f"{self._start.decode()}*", f"fs:{project}:*"
 
@@ -55,11 +59,11 @@ class Names:
     def rows(self, keys: Sequence[bytes], view: str) -> list[bytes]:
         """Return the names of entities' rows of a view."""
         start, end = self._start, b"}" + self.mark(view)
-        return [start + key + end for key in keys]
+        return [start + key + end for key in _tags(keys)]
 
     def key(self, name: bytes) -> bytes:
         """Return the entity's key that `rows` made a name of."""
-        return name[len(self._start) : -_MARK - 1]
+        return name[len(self._start) : -_MARK - 1].removeprefix(_ESCAPE)
 
     def mark_of(self, name: bytes) -> bytes:
         """Return the mark of the view whose row `rows` made a name of."""
@@ -67,12 +71,13 @@ class Names:
 
     def arguments(self, keys: Sequence[bytes], view: str) -> bytes:
         """Return the names of entities' rows as the protocol's arguments: lengths in front, ends behind."""
-        start, end, size = self._start, b"}" + self.mark(view) + b"\r\n", len(keys[0])
+        start, end, tags = self._start, b"}" + self.mark(view) + b"\r\n", _tags(keys)
         around = len(start) + len(end) - 2
-        if set(map(len, keys)) == {size}:
-            front = b"$%d\r\n%b" % (size + around, start)
-            return front + (end + front).join(keys) + end
-        return b"".join([b"$%d\r\n%b%b%b" % (len(key) + around, start, key, end) for key in keys])
+        fronts = {size: b"$%d\r\n%b" % (size + around, start) for size in set(map(len, tags))}
+        if len(fronts) == 1:
+            (front,) = fronts.values()
+            return front + (end + front).join(tags) + end
+        return end.join([fronts[len(tag)] + tag for tag in tags]) + end
 
     def pattern(self, view: str) -> bytes:
         """Return the glob that matches the names of all rows of a view, and nothing else."""
@@ -81,7 +86,14 @@ class Names:
     def watermark(self, view: str) -> bytes:
         """Return the name of a view's watermark."""
         # Not as it was called while rows had other names: what it said isn't true of these.
-        return f"fs:{self._project}:filled:{view}".encode()
+        return f"fs:{self._project}:online:{view}".encode()
+
+
+def _tags(keys: Sequence[bytes]) -> Sequence[bytes]:
+    """Return what stands within the braces for each key."""
+    if _ESCAPED.isdisjoint(map(_BEGINNING, keys)):
+        return keys
+    return [_ESCAPE + key if key[:1] in _ESCAPED else key for key in keys]
 
 
 @lru_cache(maxsize=4096)

@@ -50,7 +50,7 @@ def packed(view: FeatureView, *columns: pa.Array) -> list[bytes]:
 
 def keys_of(count: int) -> list[bytes]:
     """Return the keys of `history_of`'s rows."""
-    return [number.to_bytes(8, "big") for number in range(count)]
+    return RowCodec(view_of("int8")).keys(pa.table({"k": pa.array(range(count), pa.int64())}))  # type: ignore[return-value]
 
 
 def unpacked(view: FeatureView, rows: Sequence[bytes | None]) -> DecodedRows:

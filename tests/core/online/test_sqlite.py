@@ -164,3 +164,33 @@ def _allow(directory: Path, *, write: bool) -> None:
     for path in directory.iterdir():
         path.chmod(0o644 if write else 0o444)
     directory.chmod(0o755 if write else 0o555)
+
+
+def test_rows_of_an_earlier_version(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file whose rows this version wouldn't find is emptied, watermarks included, with a word on how to fill it."""
+    path = tmp_path / "online.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(sqlite._SCHEMA)  # as the first versions left it, which gave no number
+        connection.execute("INSERT INTO online_rows VALUES ('p', 'v-1', x'00', x'00', x'00')")
+        connection.execute("INSERT INTO online_watermarks VALUES ('p', 'v-1', 'all')")
+    online = SQLiteOnlineStore(path, project="p")
+    assert (online.read([("v-1", [b"\0"])]), online.watermark("v-1")) == ([[None]], None)
+    assert [record.message for record in caplog.records] == [
+        f"The online store {path} held rows as an earlier version of fs_core wrote them, which this one doesn't read. "
+        "It is empty now: materialize fills it again."
+    ]
+    online.write("v-1", row(1))
+    online.close()
+    again = SQLiteOnlineStore(path, project="p")
+    assert again.read([("v-1", [b"e"])]) == [[packed((1, 0, 0))]]
+    again.close()
+
+
+def test_rows_of_a_later_version(online: SQLiteOnlineStore) -> None:
+    """A file that a later version wrote is left alone."""
+    online.write("v-1", row(1))
+    online.close()
+    with sqlite3.connect(online._path) as connection:
+        connection.execute(f"PRAGMA user_version = {sqlite._VERSION + 1}")
+    with pytest.raises(OnlineStoreError, match="later version"):
+        online.write("v-1", row(2))
