@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.online.cells import Flags, cell_type, from_cells, is_fixed, to_cells
+from fs_core.online.cells import Cells, Flags, cell_type, from_cells, is_fixed, to_cells
 
 _LENGTH = 4
 _FEW = 32  # values that take Python less time than NumPy
@@ -44,9 +44,7 @@ def _parts(array: pa.Array) -> list[bytes | None]:
         data = _data(array)
         return [data[start : start + size][::-1] for start in range(0, len(data), size)]
     cells, valid = to_cells(array)
-    size = cells.dtype.itemsize
-    flipped = np.ascontiguousarray(cells.view(np.uint8).reshape(-1, size)[:, ::-1])
-    return _none_where_null(flipped.view(f"V{size}").ravel().tolist(), valid)
+    return _none_where_null(_big_endian(cells, cells.dtype.itemsize), valid)
 
 
 def _whole_numbers(array: pa.Array) -> list[bytes | None]:
@@ -61,9 +59,20 @@ def _whole_numbers(array: pa.Array) -> list[bytes | None]:
     beyond_sign = (values ^ (values >> (8 * kind.itemsize - 1)) if signed else values).view(cells.dtype)
     limits = np.array([1 << (8 * size - signed) for size in range(1, kind.itemsize)], cells.dtype)
     sizes = np.searchsorted(limits, beyond_sign, side="right") + 1
-    data = cells.byteswap().tobytes()
-    ends = range(kind.itemsize, len(data) + 1, kind.itemsize)
-    return _none_where_null([data[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)], valid)
+    # All are cut at once, as long as the longest. Most are: of numbers below a bound few have less bytes.
+    longest = int(sizes.max(initial=1))
+    pieces = _big_endian(cells, longest)
+    short = np.flatnonzero(sizes < longest)
+    for place, size in zip(short.tolist(), sizes[short].tolist(), strict=True):
+        pieces[place] = pieces[place][longest - size :]
+    return _none_where_null(pieces, valid)
+
+
+def _big_endian(cells: Cells, size: int) -> list[bytes]:
+    """Return the last `size` bytes of each cell, its lowest byte last."""
+    flipped = np.ascontiguousarray(cells.view(np.uint8).reshape(len(cells), cells.dtype.itemsize)[:, :size][:, ::-1])
+    pieces: list[bytes] = flipped.view(f"V{size}").ravel().tolist()
+    return pieces
 
 
 def _size(number: int, signed: bool) -> int:

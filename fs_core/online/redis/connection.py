@@ -41,7 +41,11 @@ class Connecting:
 
     @property
     def key_patterns(self) -> tuple[str, str]:
-        """Globs that match the project's rows, and all else it keeps, such as watermarks; for access control."""
+        """Globs that match the project's rows, and all else it keeps, such as watermarks; for access control.
+
+        Of two projects on one server the first may be the same, by a chance of 1 to 262,144: compare them where
+        one's users must not reach the other's rows. The rows don't meet even then.
+        """
         return self._names.patterns
 
     @cached_property

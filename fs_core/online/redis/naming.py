@@ -2,10 +2,10 @@
 
 A row's name is a mark of its project (three letters), an opening brace, the entity's key, a closing brace and a
 mark of its view (5 bytes): `a9Q{KEY}VVVVV`. What is within the braces is a hash tag, so that the rows of one
-entity share a cluster slot. An empty tag would not count as one, so a key that begins with a closing brace has a
-tilde before it, and so has one that is empty or begins with a tilde. Marks are hashes, a view's one of its
-project's name too. Each byte counts: servers allot memory in steps, and with a whole number of up to 4 bytes as
-the entity the name fits into the one of 16 bytes that even an allocator of long steps has.
+entity share a cluster slot. An empty tag would not count as one, so a key that begins with a closing brace has
+a byte of ones before it, and so has one that is empty or begins with such a byte. Marks are hashes, a view's one
+of its project's name too. Each byte counts: servers allot memory in steps, and with a whole number of up to
+4 bytes as the entity the name fits into the step of 16, which allocators of short and of long steps have.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from operator import itemgetter
 from fs_core.errors import ConfigurationError
 
 _MARK = 5  # bytes; among a thousand views two share one by a chance of 1 to 2 million; then seals show it, as corrupt
-_ESCAPE = b"~"
-_ESCAPED = frozenset({b"", b"}", _ESCAPE})  # how a key begins that needs it
-_BEGINNING = itemgetter(slice(1))
+_ESCAPE = b"\xff"
+_ESCAPED = frozenset(b"}" + _ESCAPE)  # how a key begins that needs it, unless it is empty
+_FIRST = itemgetter(0)
 _SPECIAL = re.compile(rb"[*?\[\\]")  # in a glob
 _PROJECT = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # no star to match another's keys
 
@@ -31,7 +31,8 @@ class Names:
     """The names of one project's keys.
 
     Attributes:
-        patterns: globs that match the project's rows, and all else it keeps; for access control.
+        patterns: globs that match the project's rows, and all else it keeps; for access control. Two projects
+            share the first by a chance of 1 to 262,144.
 
     Raises:
         ConfigurationError: the project's name can't be used.
@@ -73,11 +74,15 @@ class Names:
         """Return the names of entities' rows as the protocol's arguments: lengths in front, ends behind."""
         start, end, tags = self._start, b"}" + self.mark(view) + b"\r\n", _tags(keys)
         around = len(start) + len(end) - 2
-        fronts = {size: b"$%d\r\n%b" % (size + around, start) for size in set(map(len, tags))}
-        if len(fronts) == 1:
-            (front,) = fronts.values()
-            return front + (end + front).join(tags) + end
-        return end.join([fronts[len(tag)] + tag for tag in tags]) + end
+        between = {size: b"%b$%d\r\n%b" % (end, size + around, start) for size in set(map(len, tags))}
+        if len(between) == 1:
+            (piece,) = between.values()
+            joined = piece + piece.join(tags)
+        else:  # in turns, without a step of Python's for each
+            pieces = [b""] * (2 * len(tags))
+            pieces[::2], pieces[1::2] = map(between.__getitem__, map(len, tags)), tags
+            joined = b"".join(pieces)
+        return joined[len(end) :] + end
 
     def pattern(self, view: str) -> bytes:
         """Return the glob that matches the names of all rows of a view, and nothing else."""
@@ -91,9 +96,9 @@ class Names:
 
 def _tags(keys: Sequence[bytes]) -> Sequence[bytes]:
     """Return what stands within the braces for each key."""
-    if _ESCAPED.isdisjoint(map(_BEGINNING, keys)):
+    if b"" not in keys and _ESCAPED.isdisjoint(map(_FIRST, keys)):
         return keys
-    return [_ESCAPE + key if key[:1] in _ESCAPED else key for key in keys]
+    return [_ESCAPE + key if not key or key[0] in _ESCAPED else key for key in keys]
 
 
 @lru_cache(maxsize=4096)

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import ExitStack, nullcontext
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import redis
 
 from fs_core import FeatureStore
-from fs_core.online.redis import RedisOnlineStore
 from tests.benchmarks.online.board import Bar, Board
 from tests.benchmarks.online.feast_process import FEAST, NAME, WAYS, Feast, running_feast
+from tests.benchmarks.online.memory import memory
 from tests.benchmarks.online.views import VIEWS, Numbers, fill, values, write_file
 from tests.benchmarks.online.ways import Floor, Way, check, ours, refuse_difference
 from tests.benchmarks.timing import Timing, race
@@ -73,27 +71,11 @@ def in_turns(ways: dict[str, Way], feast: Feast | None, users: Numbers, runs: in
     return [*(Timing(way, tuple(seconds)) for way, seconds in mine.items()), faster]
 
 
-def memory(server: str, folder: Path, entities: int) -> str:
-    """Return how much of an empty server's memory an entity of one view takes."""
-    with running_server(server) as url, redis.Redis.from_url(url) as client:
-        with FeatureStore(folder, online=url) as store:
-            project = store.registry.project
-            before = int(client.info("memory")["used_memory"])
-            fill(store, entities)
-        each = (int(client.info("memory")["used_memory"]) - before) / entities
-        rows = islice(client.scan_iter(match=RedisOnlineStore(url, project=project).key_patterns[0]), 1_000)
-        alone = Counter(client.memory_usage(row) for row in rows).most_common(1)[0][0]
-        allocator = client.info("memory")["mem_allocator"]
-    return (
-        f"{server} ({allocator}): {each:.0f} bytes of memory an entity, key table included; "
-        f"{alone} by MEMORY USAGE, most often (bar: 176)"
-    )
-
-
 def main() -> None:
     """Race our reads against the floor and Feast on every server there is, and alone on SQLite."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entities", type=int, default=20_000)
+    parser.add_argument("--memory-entities", type=int, default=200_000, help="how many to fill a server with")
     parser.add_argument("--runs", type=int, default=300)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
@@ -111,7 +93,7 @@ def main() -> None:
                     feast.materialize()
                 compare(name, store, Floor(url, args.entities) if url else None, feast, args.entities, args.runs)
             if url:
-                print(memory(name, Path(folder, f"{name} memory"), args.entities))
+                print(memory(name, args.memory_entities))
     if not FEAST.exists():
         print("Feast isn't installed: make .venv-feast/.installed")
 

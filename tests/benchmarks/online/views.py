@@ -24,20 +24,20 @@ def values(view: str, entities: int) -> Numbers:
     return np.random.default_rng(VIEWS.index(view)).normal(size=(entities, len(FEATURES)))
 
 
-def rows(view: str, entities: int) -> pa.Table:
-    """Return a row for each user, of this moment."""
+def rows(view: str, entities: int, users: Numbers | None = None) -> pa.Table:
+    """Return a row for each user, of this moment; they are numbered from 0 unless they are given."""
     now = pa.array([datetime.now(UTC)] * entities, pa.timestamp("us", tz="UTC"))
     columns = dict(zip(FEATURES, values(view, entities).T.copy(), strict=True))
-    return pa.table({"user": np.arange(entities), "event_timestamp": now, **columns})
+    return pa.table({"user": np.arange(entities) if users is None else users, "event_timestamp": now, **columns})
 
 
-def fill(store: FeatureStore, entities: int, views: Sequence[str] = VIEWS[:1]) -> None:
+def fill(store: FeatureStore, entities: int, views: Sequence[str] = VIEWS[:1], *, users: Numbers | None = None) -> None:
     """Declare views, write a row for each user, bring them online."""
     user = Entity("user", keys={"user": "int64"}, description="A user.")
     fields = [Field(name, "float64", "A number.") for name in FEATURES]
     for view in views:
         store.apply(FeatureView(view, entity=user, fields=fields, description="Numbers of a user."))
-        store.write(view, rows(view, entities))
+        store.write(view, rows(view, entities, users))
     store.materialize()
 
 
