@@ -18,6 +18,7 @@ from fs_core.online.cells import Cells, Flags, cell_type, from_cells, is_fixed, 
 
 _LENGTH = 4
 _FEW = 32  # values that take Python less time than NumPy
+_FEW_NUMBERS = 128  # likewise, of whole numbers
 
 
 def pack_keys(columns: Sequence[pa.Array]) -> list[bytes | None]:
@@ -39,9 +40,9 @@ def _parts(array: pa.Array) -> list[bytes | None]:
     if not is_fixed(array.type):
         values = array.cast(pa.binary()).to_pylist()
         return [None if v is None else len(v).to_bytes(_LENGTH, "big") + v for v in values]
-    if _is_short(array) and array.type.bit_width >= 8:
+    if 0 < len(array) <= _FEW and not array.null_count and array.type.bit_width >= 8:
         size = array.type.bit_width // 8
-        data = _data(array)
+        data = memoryview(array.buffers()[1])[array.offset * size : (array.offset + len(array)) * size].tobytes()
         return [data[start : start + size][::-1] for start in range(0, len(data), size)]
     cells, valid = to_cells(array)
     return _none_where_null(_big_endian(cells, cells.dtype.itemsize), valid)
@@ -50,11 +51,11 @@ def _parts(array: pa.Array) -> list[bytes | None]:
 def _whole_numbers(array: pa.Array) -> list[bytes | None]:
     """Return each whole number's bytes in last place, None where it is null."""
     signed = pa.types.is_signed_integer(array.type)
-    kind = np.dtype(f"<{'i' if signed else 'u'}{array.type.bit_width // 8}")
-    if _is_short(array):
-        numbers: list[int] = np.frombuffer(_data(array), kind).tolist()
-        return [number.to_bytes(_size(number, signed), "big", signed=signed) for number in numbers]
+    if len(array) <= _FEW_NUMBERS:
+        numbers: list[int | None] = array.to_pylist()
+        return [None if n is None else n.to_bytes(_size(n, signed), "big", signed=signed) for n in numbers]
     cells, valid = to_cells(array)
+    kind = np.dtype(f"<{'i' if signed else 'u'}{array.type.bit_width // 8}")
     values = cells.view(kind)
     beyond_sign = (values ^ (values >> (8 * kind.itemsize - 1)) if signed else values).view(cells.dtype)
     limits = np.array([1 << (8 * size - signed) for size in range(1, kind.itemsize)], cells.dtype)
@@ -77,16 +78,7 @@ def _big_endian(cells: Cells, size: int) -> list[bytes]:
 
 def _size(number: int, signed: bool) -> int:
     """Return how many bytes hold a whole number: as many as its bits take, its sign's included."""
-    return max(1, ((number if number >= 0 else ~number).bit_length() + signed + 7) // 8)
-
-
-def _is_short(array: pa.Array) -> bool:
-    return 0 < len(array) <= _FEW and not array.null_count
-
-
-def _data(array: pa.Array) -> bytes:
-    size = array.type.bit_width // 8
-    return memoryview(array.buffers()[1])[array.offset * size : (array.offset + len(array)) * size].tobytes()
+    return ((number ^ number >> 64).bit_length() + signed + 7) // 8 or 1
 
 
 def _none_where_null(pieces: list[bytes], valid: Flags) -> list[bytes | None]:

@@ -36,7 +36,7 @@ def shortest(number: int, signed: bool) -> bytes:
 
 @pytest.mark.parametrize("dtype", WHOLE)
 @settings(max_examples=30)
-@given(data=st.data(), repeats=st.sampled_from([1, 20]))
+@given(data=st.data(), repeats=st.sampled_from([1, 50]))
 def test_whole_numbers_are_as_short_as_they_may(dtype: str, data: st.DataObject, repeats: int) -> None:
     """A whole number in last place takes as few bytes as hold it, few rows or many, nulls among them or not."""
     drawn = data.draw(st.lists(numbers(dtype) | st.none(), max_size=6)) * repeats
