@@ -23,7 +23,7 @@ from fs_core.offline.contract import EMPTY
 from fs_core.online.codec import RowCodec
 from fs_core.online.contract import timeline_name
 from fs_core.online.keys import unpack_keys
-from fs_core.online.progress import Filling, Progress
+from fs_core.online.progress import Filling, was_filled
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
@@ -106,7 +106,7 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
     deleted = left = 0
     if online is not None:
         try:
-            filled = _was_filled(view, online)
+            filled = was_filled(online, view)
             deleted = _erase_online(view, keys, online)
             left = sum(map(len, _online_keys(view, keys, online)))
         except OnlineStoreError as error:
@@ -130,12 +130,6 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
         )
     log.info("forgot %d rows and %d files of %s, %d online", erased.rows, erased.files, view.ref, deleted)
     return Forgotten(view.ref, erased.rows, erased.files, deleted)
-
-
-def _was_filled(view: FeatureView, online: OnlineStore) -> bool:
-    text = online.watermark(view.storage_name)
-    said = None if text is None else Progress.from_text(text)
-    return said is not None and (said.reached is not None or said.run is not None)
 
 
 def _erase_online(view: FeatureView, keys: pa.Table, online: OnlineStore) -> int:

@@ -39,9 +39,16 @@ def verify(store: FeatureStore, view: str, repair: bool, evidence: int) -> Repor
 
 @cli.command("drop-online")
 @click.argument("view")
+@click.option("--yes", is_flag=True, help="Don't ask.")
 @in_store
-def drop_online(store: FeatureStore, view: str) -> Report:
-    """Delete the online rows of a VIEW's version that is no longer served; history stays."""
+def drop_online(store: FeatureStore, view: str, yes: bool) -> Report:
+    """Delete the online rows of a VIEW's version that is no longer served; history stays.
+
+    Asks where the version is served: what a name or an alias means now.
+    """
+    served = store.served_as(view)
+    if served and not yes:
+        _ask(f"Drop the online rows of {view}? {' and '.join(served)} still means them.", "dropped")
     rows = store.drop_online(view)
     return Report(heading=f"{rows:,} online rows of {view} dropped", data={"view": view, "rows": rows})
 
@@ -70,7 +77,7 @@ def forget(
 
     wanted = table_of(keys, store.registry.entity(entity).keys, "Forget whom?")
     if not yes:
-        _ask(entity, wanted)
+        _ask(f"Erase {wanted.num_rows:,} of entity {entity} for good: {_named(wanted)}?", "erased")
     erased = store.forget(entity, wanted, saved=saved)
     done = [dataclasses.asdict(view) for view in erased]
     sets = [{"training_set": s.name, "rows": s.rows, "deleted": s.deleted} for s in erased.training_sets]
@@ -85,24 +92,31 @@ def forget(
     return Report(done, heading="" if done else f"no view describes {entity}", data=[*done, *sets], notes=notes)
 
 
-def _ask(entity: str, wanted: pa.Table) -> None:
+def _named(wanted: pa.Table) -> str:
+    """Return the first keys, and how many more there are."""
+    keys = [
+        ", ".join(f"{name}={shown(key)}" for name, key in row.items()) for row in wanted.slice(0, _NAMED).to_pylist()
+    ]
+    more = f"; and {wanted.num_rows - _NAMED:,} more" if wanted.num_rows > _NAMED else ""
+    return f"{'; '.join(keys)}{more}"
+
+
+def _ask(question: str, done: str) -> None:
     """Go on only if a person says so.
+
+    Args:
+        question: what is to be done.
+        done: the word for what nobody has done otherwise.
 
     Raises:
         click.Abort: the person doesn't.
         click.UsageError: nobody is there to ask.
     """
-    keys = [
-        ", ".join(f"{name}={shown(key)}" for name, key in row.items()) for row in wanted.slice(0, _NAMED).to_pylist()
-    ]
-    more = f"; and {wanted.num_rows - _NAMED:,} more" if wanted.num_rows > _NAMED else ""
     try:
-        agreed = click.confirm(
-            f"Erase {wanted.num_rows:,} of entity {entity} for good: {'; '.join(keys)}{more}?", err=True
-        )
+        agreed = click.confirm(question, err=True)
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        raise click.UsageError("Nothing was erased: there is nobody to ask. Pass --yes to erase at once.") from None
+        raise click.UsageError(f"Nothing was {done}: there is nobody to ask. Pass --yes to go on at once.") from None
     if not agreed:
         raise click.Abort

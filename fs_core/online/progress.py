@@ -84,6 +84,13 @@ def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
     return None if text is None else Progress.from_text(text).reached
 
 
+def was_filled(online: OnlineStore, view: FeatureView) -> bool:
+    """Tell whether a run has begun to fill a view's online rows, in this life."""
+    text = online.watermark(view.storage_name)
+    said = None if text is None else Progress.from_text(text)
+    return said is not None and (said.reached is not None or said.run is not None)
+
+
 class Filling:
     """One run's say about a view's online rows, beside that of others.
 

@@ -28,6 +28,7 @@ from fs_core.serving.vectors import FeatureVectors
 from fs_core.times import MICROSECONDS
 
 if TYPE_CHECKING:
+    from fs_core.definitions import FeatureView
     from fs_core.offline.contract import OfflineStore
 
 
@@ -44,6 +45,7 @@ class OnlineRead:
 
     Attributes:
         cache: the same.
+        absent: the views of which the online store has nothing for any of the entities; empty until `take`.
 
     Raises:
         SchemaError: a key is missing or of another type.
@@ -59,6 +61,7 @@ class OnlineRead:
         self._answers: dict[ViewPlan, Answer] = {}
         self._moment = now if at is None else at
         self.cache = cache
+        self.absent: list[FeatureView] = []
         self._cached = cache.ask(self._requests(), budget.max_age) if cache is not None else None
 
     @property
@@ -82,7 +85,9 @@ class OnlineRead:
         Raises:
             MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
         """
-        latest = self._looked_back(rows if self._cached is None else self._cached.whole(rows, leases))
+        rows = rows if self._cached is None else self._cached.whole(rows, leases)
+        self.absent = [view.view for view, values in zip(self._online, rows, strict=False) if _are_absent(values)]
+        latest = self._looked_back(rows)
         self._settle([self._held(view, values) for view, values in zip(self._online, latest, strict=True)])
 
     def fail(self, error: OnlineUnavailableError) -> None:
@@ -148,3 +153,7 @@ class OnlineRead:
         times = pa.chunked_array([pa.repeat(pa.scalar(self._moment, pa.int64()), len(table)).cast(MICROSECONDS)])
         rows = offline.as_of(view.view, table.append_column(TIME, times), list(view.names))
         return TableAnswer(rows.drop_columns([EVENT_TIME, STATUS]), rows[STATUS].to_pylist())
+
+
+def _are_absent(values: Sequence[bytes | None]) -> bool:
+    return len(values) > 0 and all(value is None for value in values)

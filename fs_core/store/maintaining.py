@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,8 @@ from fs_core.store.parts import Parts
 if TYPE_CHECKING:
     from fs_core.erasure import Erasure
     from fs_core.verification import Verification
+
+log = logging.getLogger("fs_core")
 
 
 class Maintaining(Parts):
@@ -40,7 +43,8 @@ class Maintaining(Parts):
     def drop_online(self, view: str | FeatureView) -> int:
         """Delete the online rows of a retired version, without blocking the server; return how many there were.
 
-        History stays: `materialize` would bring them back.
+        History stays: `materialize` would bring them back. The log warns where the version is still served: its
+        entities are missing from then on.
 
         Raises:
             DefinitionError: a later version that differs in documentation only is served from the same rows.
@@ -53,10 +57,30 @@ class Maintaining(Parts):
                 f"view {target.ref!r} is served from the same rows as {last.ref!r}, since only its documentation "
                 f"differs; nothing was dropped. If those are the rows to drop, name {last.ref!r}."
             )
+        served = self.served_as(target)
         try:
-            return self.online.drop(target.storage_name)
+            dropped = self.online.drop(target.storage_name)
         finally:
             self._caches.clear()
+        if served:
+            log.warning(
+                "dropped the online rows of %s, which %s still means: its entities are missing until "
+                "store.materialize(%r).",
+                target.ref,
+                " and ".join(served),
+                target.ref,
+            )
+        return dropped
+
+    def served_as(self, view: str | FeatureView) -> list[str]:
+        """Return the references without a version that lead to a view's online rows: its name, and its aliases.
+
+        Several versions that differ in documentation only have the same rows.
+        """
+        target = self.view(view)
+        aliases = [a.alias for a in self.registry.aliases() if (a.kind, a.name) == ("view", target.name)]
+        references = [target.name, *(f"{target.name}@{alias}" for alias in aliases)]
+        return [ref for ref in references if self.view(ref).storage_name == target.storage_name]
 
     def forget(self, entity: str | Entity, keys: Any, *, saved: Literal["report", "delete"] = "report") -> Erasure:
         """Erase every row of some entities: from history with all its states, the index and the online store.

@@ -63,6 +63,7 @@ class Parts:
         self._began: tuple[int, float] | None = None  # the process that has begun to, and when
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
         self._caches: dict[int, Any] = {}
+        self._looked_after: set[str] = set()  # names of views' rows of which a read found nothing
         self._lives: dict[str, str | None] = {}  # of views' online rows, as last seen: see `fs_core.retraction`
         _make(self._configuration.directory)
 

@@ -33,11 +33,12 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
     if isinstance(error, errors.TimeoutError) and late:
         return DeadlineExceededError(
             f"the online store {store} didn't answer within the read's deadline: {said}. Allow more time (deadline=), "
-            "or pass on_deadline='missing' or fallback='offline'."
+            f"or pass on_deadline='missing' or fallback='offline'.{_about_tls(error, store)}"
         )
     if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
         return OnlineUnavailableError(
             f"the online store {store} doesn't answer: {said}. Check that it runs, or read with fallback='offline'."
+            f"{_about_tls(error, store)}"
         )
     if "cluster support disabled" in said:
         return OnlineStoreError(f"the online store {store} is no cluster: {said}. Write its URL as redis://host:port.")
@@ -57,3 +58,14 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
             "Raise its maxmemory, give views a ttl, or declare some online=False; then materialize again."
         )
     return OnlineStoreError(f"the online store {store} failed: {said}")
+
+
+def _about_tls(error: Exception, store: str) -> str:
+    """Return how a server looks that was asked for TLS and has none, or the other way round; else nothing."""
+    late, said = isinstance(error, driver().exceptions.TimeoutError), str(error)
+    if store.startswith(("rediss", "valkeys")):
+        silent = late and "connecting" in said.lower()
+        return " A port without TLS is silent, too: if it is one, the URL begins with redis://." if silent else ""
+    if store.startswith(("redis", "valkey")) and "reset by peer" in said:
+        return " A port with TLS cuts plain connections off: if it is one, the URL begins with rediss://."
+    return ""

@@ -79,10 +79,23 @@ def test_verify_tells_a_script_by_its_exit_code(shop: Fs) -> None:
 
 def test_drop_online(shop: Fs) -> None:
     """The rows go, and are counted; materialize brings them back."""
-    assert shop("drop-online", "spending").stdout == "3 online rows of spending dropped\n"
-    assert json.loads(shop("drop-online", "spending", "--json").stdout) == {"view": "spending", "rows": 0}
+    assert shop("drop-online", "spending", "--yes").stdout == "3 online rows of spending dropped\n"
+    assert json.loads(shop("drop-online", "spending", "--yes", "--json").stdout) == {"view": "spending", "rows": 0}
     assert shop("materialize").exit_code == 0
     assert shop("verify", "spending").exit_code == 0
+
+
+def test_drop_online_asks_where_rows_are_served(shop: Fs) -> None:
+    """Without a yes nothing is dropped of what a name means now; with nobody to ask, the way out is said."""
+    declined = CliRunner().invoke(cli, ["drop-online", "spending"], input="n\n")
+    assert declined.exit_code == 1
+    assert "Drop the online rows of spending? spending still means them." in declined.stderr
+    asked = shop("drop-online", "spending:v1.0.0")
+    assert asked.exit_code == 2
+    assert "Nothing was dropped: there is nobody to ask. Pass --yes" in asked.stderr
+    assert shop("verify", "spending").exit_code == 0
+    assert CliRunner().invoke(cli, ["drop-online", "spending"], input="y\n").exit_code == 0
+    assert shop("verify", "spending").exit_code == 1
 
 
 def test_forget_asks_first(shop: Fs) -> None:

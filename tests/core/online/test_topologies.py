@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -217,11 +217,41 @@ class TestTLS:
         store.close()
 
     def test_without_tls(self, tls: Secured) -> None:
-        """A plain connection to a TLS port is unavailable, within the time allowed."""
+        """A plain connection to a TLS port is unavailable, within the time allowed; the error asks about TLS."""
         store = RedisOnlineStore(f"redis://127.0.0.1:{tls.port}/0", project="p", timeout=0.5)
-        with pytest.raises(OnlineUnavailableError):
-            store.read([("v-1", KEYS)])
+        for call in calls(store):
+            with pytest.raises(OnlineUnavailableError, match=r"port with TLS .* rediss://"):
+                call()
         store.close()
+
+    def test_where_there_is_none(self) -> None:
+        """A connection with TLS to a plain port is unavailable, within the time allowed; the error asks about TLS."""
+        with running_server("Valkey 9.1") as url:
+            store = RedisOnlineStore(url.replace("redis://", "rediss://"), project="p", timeout=0.5)
+            for call in calls(store):
+                with pytest.raises(OnlineUnavailableError, match=r"port without TLS .* redis://"):
+                    call()
+            store.close()
+
+    def test_nobody_there(self) -> None:
+        """A port that refuses connections has nothing to do with TLS."""
+        store = RedisOnlineStore("rediss://127.0.0.1:1", project="p", timeout=0.5)
+        for call in calls(store):
+            with pytest.raises(OnlineUnavailableError, match="refused|Connect call failed") as caught:
+                call()
+            assert "port without TLS" not in str(caught.value)
+        store.close()
+
+
+def calls(store: RedisOnlineStore) -> list[Callable[[], Any]]:
+    """Return ways of asking a server: with and without waiting, within a deadline, and of the driver's own."""
+    wanted = [("v-1", KEYS)]
+    return [
+        lambda: store.read(wanted),
+        lambda: store.read(wanted, within=0.2),
+        lambda: asyncio.run(store.read_async(wanted)),
+        lambda: store.watermark("v-1"),
+    ]
 
 
 @pytest.mark.parametrize("name", available_servers())
