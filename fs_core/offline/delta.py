@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
+from deltalake import PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
@@ -27,7 +27,6 @@ from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.connection import connect, quoted
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
 from fs_core.offline.delta_erasure import (
-    delete_rows,
     holders,
     is_abandoned,
     present_files,
@@ -36,7 +35,8 @@ from fs_core.offline.delta_erasure import (
     seqs_of,
     unnamed_holders,
 )
-from fs_core.offline.delta_log import DeltaLog
+from fs_core.offline.delta_log import DeltaLog, lost_a_checkpoint, open_table
+from fs_core.offline.delta_rewriting import replace_without
 from fs_core.offline.last_write import LastWrite, last_write
 from fs_core.offline.layout import MONTH, as_declared, lay_out
 from fs_core.offline.leftovers import remove_leftovers
@@ -166,7 +166,7 @@ class DeltaOfflineStore:
         with _as_store_error(view, f"can't compact its history at {place}"):
             for attempt in _attempts():
                 with attempt:
-                    DeltaTable(str(place)).optimize.compact(target_size=_FILE_BYTES, post_commithook_properties=_HOOKS)
+                    open_table(place).optimize.compact(target_size=_FILE_BYTES, post_commithook_properties=_HOOKS)
             remove_leftovers(place)
             state = self.snapshot(view)
             self._engine.prepare(view, self._files(view, state))
@@ -178,15 +178,11 @@ class DeltaOfflineStore:
 
     def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
         """See `OfflineStore.erase`."""
-        place, rows = self._place(view), 0
+        place = self._place(view)
         if self.snapshot(view) == EMPTY:
             return Erased(0, 0)
         with _as_store_error(view, f"can't erase from its history at {place}"):
-            while seqs := seqs_of(self._files(view, None), entities):  # again, where one was appended meanwhile
-                for attempt in _attempts():
-                    with attempt:
-                        delete_rows(place, seqs, _HOOKS)
-                rows += len(seqs)
+            rows = self._erase_from_newest(view, entities)
             named, others = present_files(place)
             kept = set(self._files(view, None))  # afterwards: what is appended in between isn't among those
             doomed = [f for f in holders(named, entities) if f not in kept]
@@ -196,6 +192,38 @@ class DeltaOfflineStore:
                 Path(file).unlink(missing_ok=True)
             self._engine.forget(view)
         return Erased(rows, len(doomed))
+
+    def _erase_from_newest(self, view: FeatureView, entities: pa.Table) -> int:
+        """Commit states without rows of entities until the newest has none; return how many there were.
+
+        A minute is enough: whoever goes on writing rows of the same entities isn't waited for. `traces` tells of them.
+        """
+        rows, ends = 0, time.monotonic() + _COMMIT_SECONDS
+        clean = set[str]()
+        while time.monotonic() < ends:  # again, where some were appended meanwhile
+            for attempt in _attempts():
+                with attempt:
+                    erased = self._erase_once(view, entities, clean)
+            if not erased:
+                break
+            rows += erased
+        return rows
+
+    def _erase_once(self, view: FeatureView, entities: pa.Table, clean: set[str]) -> int:
+        """Commit a state without the rows of entities that the newest has, in files not known to be clean."""
+        state = self.snapshot(view)
+        try:
+            files = [file for file in self._files(view, state) if file not in clean]
+            found = holders(files, entities)
+            clean.update(set(files).difference(found))
+            seqs = seqs_of(found, entities)
+            if seqs:
+                replace_without(self._place(view), state, found, seqs)
+        except (duckdb.Error, OSError) as error:
+            if self.snapshot(view) == state:
+                raise
+            raise CommitFailedError("another writer has deleted what was read") from error
+        return len(seqs)
 
     def traces(self, view: FeatureView, entities: pa.Table) -> int:
         """See `OfflineStore.traces`."""
@@ -287,5 +315,6 @@ def _write(place: Path, rows: pa.Table) -> None:
 
 
 def _lost_a_race(error: BaseException) -> bool:
-    """Whether another writer committed first, or made the table at the same moment."""
-    return isinstance(error, CommitFailedError) or (isinstance(error, DeltaError) and "already exists" in str(error))
+    """Whether another writer committed first, made the table at the same moment, or replaced its checkpoint."""
+    made_twice = isinstance(error, DeltaError) and "already exists" in str(error)
+    return isinstance(error, CommitFailedError) or made_twice or lost_a_checkpoint(error)

@@ -15,15 +15,13 @@ from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable, PostCommitHookProperties
 
 from fs_core.asof import SEQ
 from fs_core.dtypes import storage_type
 from fs_core.offline.connection import connect, literal, quoted
 from fs_core.offline.contract import EMPTY
-from fs_core.offline.delta_log import DeltaLog, log_actions, log_lines
+from fs_core.offline.delta_log import DeltaLog, log_actions, log_lines, open_table
 
-_SEQS_A_COMMIT = 5_000
 _FILES_A_QUERY = 500
 _UNFINISHED_SECONDS = 3600.0  # a file that no state names and that is older was left by a writer that died
 _SKEW_SECONDS = 60.0  # between this machine's clock and the disk's
@@ -53,13 +51,6 @@ def unnamed_holders(files: Sequence[str], entities: pa.Table) -> dict[str, int]:
         if rows:
             found[file] = rows
     return found
-
-
-def delete_rows(place: Path, seqs: Sequence[int], hooks: PostCommitHookProperties) -> None:
-    """Commit states without these rows; files of earlier states stay."""
-    for start in range(0, len(seqs), _SEQS_A_COMMIT):
-        listed = ", ".join(str(seq) for seq in seqs[start : start + _SEQS_A_COMMIT])
-        DeltaTable(str(place)).delete(f"{SEQ} IN ({listed})", post_commithook_properties=hooks)
 
 
 def known_files(place: Path) -> set[str]:
@@ -96,11 +87,12 @@ def scrub_log(place: Path, files: Sequence[str]) -> None:
             unfinished = entry.with_suffix(".scrubbed")
             unfinished.write_bytes(("\n".join(scrubbed) + "\n").encode())
             unfinished.replace(entry)
-    checkpoints = [*log.glob("*.checkpoint*.parquet"), *log.glob("_last_checkpoint")]
+    # What leads to a checkpoint goes before it does; who has followed it already looks again (`open_table`).
+    checkpoints = [*log.glob("_last_checkpoint"), *log.glob("*.checkpoint*.parquet")]
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
     if checkpoints:
-        DeltaTable(str(place)).create_checkpoint()
+        open_table(place).create_checkpoint()
 
 
 def _without_statistics(line: str, paths: set[str]) -> str:

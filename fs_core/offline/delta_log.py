@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from fs_core.offline.contract import EMPTY, Snapshot
 
+_CHECKPOINT_SECONDS = 5.0  # how long it is tried again
 _REMEMBERED = 32  # states whose files a process remembers
 
 _Identity = tuple[int, int]
@@ -32,6 +34,24 @@ def log_lines(entry: Path) -> list[str]:
 def log_actions(entry: Path) -> list[dict[str, Any]]:
     """Return the actions of a log entry."""
     return [json.loads(line) for line in log_lines(entry)]
+
+
+def open_table(place: Path, version: Snapshot | None = None) -> DeltaTable:
+    """Open a table at a state, by default the newest."""
+    for attempt in Retrying(
+        retry=retry_if_exception(lost_a_checkpoint),
+        stop=stop_after_delay(_CHECKPOINT_SECONDS),
+        wait=wait_random(0.0, 0.05),
+        reraise=True,
+    ):
+        with attempt:
+            table = DeltaTable(str(place), version=version)
+    return table
+
+
+def lost_a_checkpoint(error: BaseException) -> bool:
+    """Tell whether a checkpoint was replaced just when it was to be read, as erasing does."""
+    return isinstance(error, DeltaError) and "checkpoint" in str(error).lower()
 
 
 class _State(NamedTuple):
@@ -77,7 +97,7 @@ class DeltaLog:
         if known is not None:
             return known
         # The library gives URLs, in which a space of the directory's name is %20.
-        uris = DeltaTable(str(self._place), version=version).file_uris()
+        uris = open_table(self._place, version).file_uris()
         marker = f"/{self._place.name}/"
         found = sorted(f"{self._place}/{unquote(uri.rpartition(marker)[2])}" for uri in uris)
         if key is not None:
@@ -90,7 +110,7 @@ class DeltaLog:
         if not self._place.exists():
             return EMPTY
         try:
-            version = int(DeltaTable(str(self._place)).version())
+            version = int(open_table(self._place).version())
         except TableNotFoundError:
             return EMPTY
         identity = self._identity(version)

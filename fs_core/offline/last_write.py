@@ -11,7 +11,7 @@ from typing import Any
 from fs_core.asof import EVENT_TIME
 from fs_core.offline.delta_log import log_actions
 
-_LOOK_BACK = 20  # states: compactions bring no rows
+_LOOK_BACK = 20  # states: compactions and erasures bring no rows
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def last_write(table: Path, state: int) -> LastWrite | None:
             actions = log_actions(table / "_delta_log" / f"{version:020}.json")
         except (OSError, ValueError):
             return None
-        added = [action["add"] for action in actions if action.get("add", {}).get("dataChange")]
+        removed = any("remove" in action for action in actions)  # then what was added are the rows that stayed
+        added = [a["add"] for a in actions if a.get("add", {}).get("dataChange") and not removed]
         moments = [action["commitInfo"]["timestamp"] for action in actions if "commitInfo" in action]
         if added and moments:
             return _summary(added, int(moments[0]) * 1000)

@@ -180,7 +180,7 @@ def test_the_log_tells_nothing(store: FeatureStore) -> None:
     assert store.history(NOTES).num_rows == 13
 
 
-@pytest.mark.parametrize("step", ["delete_rows", "scrub_log", "present_files", "is_abandoned", "holders"])
+@pytest.mark.parametrize("step", ["replace_without", "scrub_log", "present_files", "is_abandoned", "holders"])
 def test_a_crash_in_between_is_made_good(store: FeatureStore, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Wherever it stopped, repeating it finishes the job."""
     store.apply(NOTES)

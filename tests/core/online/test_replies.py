@@ -88,4 +88,4 @@ def test_names_are_read_back_and_matched(keys: list[bytes], view: str) -> None:
     start, _, end = names.pattern(view).partition(b"*")
     unescaped = re.sub(rb"\\([*?\[\\])", rb"\1", end)
     assert all(name.startswith(start) and name.endswith(unescaped) for name in called)
-    assert all(len(name) == len(key) + 14 for name, key in zip(called, keys, strict=True))
+    assert all(len(name) - len(key) in (10, 11) for name, key in zip(called, keys, strict=True))

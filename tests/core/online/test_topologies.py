@@ -237,7 +237,7 @@ class TestTLS:
         """A port that refuses connections has nothing to do with TLS."""
         store = RedisOnlineStore("rediss://127.0.0.1:1", project="p", timeout=0.5)
         for call in calls(store):
-            with pytest.raises(OnlineUnavailableError, match="refused|Connect call failed") as caught:
+            with pytest.raises(OnlineUnavailableError, match=r"refused|Connect call failed") as caught:
                 call()
             assert "port without TLS" not in str(caught.value)
         store.close()
