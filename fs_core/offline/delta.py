@@ -98,9 +98,8 @@ class DeltaOfflineStore:
                     try:
                         _write(place, laid_out)
                     except DeltaError as error:
-                        if _lost_a_race(error):
-                            remove_attempt(place, laid_out, began)
-                        raise
+                        if not _lost_a_race(error) or not remove_attempt(place, laid_out, began):
+                            raise
         return self.snapshot(view)
 
     def snapshot(self, view: FeatureView) -> Snapshot:

@@ -19,8 +19,7 @@ import pyarrow as pa
 from fs_core.asof import SEQ
 from fs_core.dtypes import storage_type
 from fs_core.offline.connection import connect, literal, quoted
-from fs_core.offline.contract import EMPTY
-from fs_core.offline.delta_log import DeltaLog, log_actions, log_lines, open_table
+from fs_core.offline.delta_log import log_actions, log_lines, open_table
 
 _FILES_A_QUERY = 500
 _UNFINISHED_SECONDS = 3600.0  # a file that no state names and that is older was left by a writer that died
@@ -105,23 +104,28 @@ def _without_statistics(line: str, paths: set[str]) -> str:
     return line
 
 
-def remove_attempt(place: Path, rows: pa.Table, began: float) -> None:
-    """Remove what an attempt to append rows has left, which others overtook: nobody else would dare to for an hour.
+def remove_attempt(place: Path, rows: pa.Table, began: float) -> bool:
+    """Remove what a failed attempt to append rows has left: nobody else would dare to for an hour.
 
-    Nobody can have copied the rows yet, since no state ever had them: whatever file holds one is that attempt's. What
-    the newest state names stays all the same: should the attempt have been committed after all, it is history.
+    Nobody can have copied rows that no state ever had: whatever file holds one is the attempt's. If a state had them,
+    the attempt failed after its commit, when it looked after the log, and everything stays.
 
     Args:
         place: the table's directory.
         rows: the rows.
         began: when the first attempt began, seconds since 1970.
+
+    Returns:
+        Whether a state had the rows, so that they must not be appended again.
     """
     written = [p for p in place.rglob("*.parquet") if "_delta_log" not in p.parts]
-    recent = {str(path) for path in written if _written(path) > began - _SKEW_SECONDS}
-    log = DeltaLog(place)  # asked after the disk: what somebody has committed by then is named
-    named = log.files(newest) if (newest := log.newest()) != EMPTY else []
-    for file in _attempted(sorted(recent.difference(named)), rows.select([SEQ])):
+    recent = sorted(str(path) for path in written if _written(path) > began - _SKEW_SECONDS)
+    found = _attempted(recent, rows.select([SEQ]))
+    if not known_files(place).isdisjoint(found):  # asked after the disk: what somebody has committed by then is named
+        return True
+    for file in found:
         Path(file).unlink(missing_ok=True)
+    return False
 
 
 def _attempted(files: Sequence[str], seqs: pa.Table) -> Collection[str]:

@@ -51,7 +51,8 @@ def open_table(place: Path, version: Snapshot | None = None) -> DeltaTable:
 
 def lost_a_checkpoint(error: BaseException) -> bool:
     """Tell whether a checkpoint was replaced just when it was to be read, as erasing does."""
-    return isinstance(error, DeltaError) and "checkpoint" in str(error).lower()
+    said = str(error).lower()
+    return isinstance(error, DeltaError) and "checkpoint" in said and ("not found" in said or "didn't find" in said)
 
 
 class _State(NamedTuple):

@@ -3,7 +3,8 @@
 The library gives up a deletion of rows as soon as anybody has committed since it began, whatever that was. Finding and
 rewriting rows takes longer than others take to append, so beside steady writers it would never come to an end. But an
 append contradicts no such deletion: the files that it replaces are there still. So the commit is made here, as the
-protocol has it, after every state that only added files; what they added is searched next.
+protocol has it, after every state that only added files; what they added is searched next. (The library's own way to
+commit ready-made files, `create_write_transaction`, doesn't see that a compaction has removed the same file.)
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from deltalake.exceptions import CommitFailedError
 
 from fs_core.asof import SEQ
 from fs_core.offline.contract import Snapshot
-from fs_core.offline.delta_log import log_actions
+from fs_core.offline.delta_log import DeltaLog, log_actions
 
 
 def replace_without(place: Path, state: Snapshot, files: Sequence[str], seqs: Sequence[int]) -> None:
@@ -45,9 +46,15 @@ def replace_without(place: Path, state: Snapshot, files: Sequence[str], seqs: Se
             written[file] = _without(Path(file), pa.array(seqs, pa.int64()))
         _commit(place, state, written)
     except BaseException:
-        for new in filter(None, written.values()):
-            Path(new).unlink(missing_ok=True)
+        _discard(place, [new for new in written.values() if new is not None])
         raise
+
+
+def _discard(place: Path, files: Sequence[str]) -> None:
+    """Remove files that were to be committed, unless they were: what failed may have done so afterwards."""
+    log = DeltaLog(place)
+    for new in set(files).difference(log.files(log.newest())):
+        Path(new).unlink(missing_ok=True)
 
 
 def _without(file: Path, seqs: pa.Array) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from redis import Redis
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
@@ -288,28 +287,54 @@ def test_an_append_that_was_overtaken_leaves_nothing(store: FeatureStore, monkey
     assert store.history(NOTES)["user"].to_pylist() == [BOB]
 
 
-def test_the_rows_of_a_state_are_no_leftovers(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the newest state names is history, also if its writer was told that it lost; the rest is searched at once.
+def test_the_rows_of_a_state_are_no_leftovers(store: FeatureStore) -> None:
+    """What any state has had is history: its writer, told that it failed, removes nothing and appends nothing."""
+    store.apply(NOTES)
+    for month in (1, 2):
+        store.write(NOTES, notes(ALICE, BOB, month=month))
+    place, history = store.offline._place(NOTES), store.history(NOTES)
+    being_compacted = next(place.rglob("*.parquet")).with_name("part-being-compacted.parquet")
+    store.forget("user", {"user": [BOB]})
+    pq.write_table(history, being_compacted)
+    kept = sorted(place.rglob("*.parquet"))
+    assert delta_erasure.remove_attempt(place, history, time.time())
+    assert sorted(place.rglob("*.parquet")) == kept
 
-    One that is half written hides no other.
-    """
+
+def test_the_files_of_an_attempt_are_found_at_once(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no state had is removed, by one search for all files; one that is half written hides no other."""
     store.apply(NOTES)
     for month in range(1, 7):
         store.write(NOTES, notes(ALICE, month=month))
     place, history, queries = store.offline._place(NOTES), store.history(NOTES), list[None]()
     connect, kept = delta_erasure.connect, sorted(place.rglob("*.parquet"))
     monkeypatch.setattr(delta_erasure, "connect", lambda: (queries.append(None), connect())[1])
+    lost = history.set_column(history.column_names.index("__seq"), "__seq", [pa.array(range(100, 106), pa.int64())])
     left = [kept[0].with_name(f"part-left-{n}.parquet") for n in range(5)]
     for file in left:
-        shutil.copy(kept[0], file)
-    delta_erasure.remove_attempt(place, history, time.time())
+        pq.write_table(lost, file)
+    assert not delta_erasure.remove_attempt(place, lost, time.time())
     assert sorted(place.rglob("*.parquet")) == kept
     assert len(queries) == 1
-    shutil.copy(kept[0], left[0])
+    pq.write_table(lost, left[0])
     left[1].write_bytes(b"PAR1 and no more")
-    delta_erasure.remove_attempt(place, history, time.time())
+    assert not delta_erasure.remove_attempt(place, lost, time.time())
     assert sorted(place.rglob("*.parquet")) == sorted([*kept, left[1]])
     assert store.history(NOTES).equals(history)
+
+
+def test_an_append_that_failed_after_its_commit(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows whose commit stands are not appended again, though the library failed when it looked after the log."""
+    store.apply(NOTES)
+    write = delta._write
+
+    def late(place: Path, rows: pa.Table) -> None:
+        write(place, rows)
+        raise DeltaError("Kernel error: Had a _last_checkpoint hint but didn't find any checkpoints")
+
+    monkeypatch.setattr(delta, "_write", late)
+    store.write(NOTES, notes(ALICE, BOB, month=1))
+    assert store.history(NOTES)["user"].to_pylist() == [ALICE, BOB]
 
 
 def test_what_is_refused(store: FeatureStore) -> None:

@@ -187,6 +187,21 @@ def test_a_failure_leaves_no_file(history: FeatureStore, monkeypatch: pytest.Mon
     assert users_of(history) == list(range(10)) * 3
 
 
+def test_a_failure_after_the_commit_loses_nothing(history: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where something fails once the commit stands, the files that it names stay."""
+    bring = delta_rewriting._bring_to_disk
+
+    def fail(path: Path) -> None:
+        if path.name == "_delta_log":
+            raise OSError(5, "Input/output error")
+        bring(path)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(delta_rewriting, "_bring_to_disk", fail)
+        erase(history, 3)
+    assert users_of(history) == [0, 1, 2, 4, 5, 6, 7, 8, 9] * 3
+
+
 def test_the_library_reads_what_is_committed(history: FeatureStore) -> None:
     """Delta's own reader, compaction, checkpoints and history agree; a file without rows left isn't replaced."""
     history.write(FACTS, facts([3]))
