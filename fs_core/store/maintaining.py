@@ -75,12 +75,17 @@ class Maintaining(Parts):
     def served_as(self, view: str | FeatureView) -> list[str]:
         """Return the references without a version that lead to a view's online rows: its name, and its aliases.
 
-        Several versions that differ in documentation only have the same rows.
+        Several versions that differ in documentation only have the same rows. What is retired isn't served.
         """
-        target = self.view(view)
+        target, retired = self.view(view), self.registry.retired()
         aliases = [a.alias for a in self.registry.aliases() if (a.kind, a.name) == ("view", target.name)]
         references = [target.name, *(f"{target.name}@{alias}" for alias in aliases)]
-        return [ref for ref in references if self.view(ref).storage_name == target.storage_name]
+        meant = {ref: self.view(ref) for ref in references}
+        return [
+            ref
+            for ref, served in meant.items()
+            if served.storage_name == target.storage_name and ("view", served.name, served.version) not in retired
+        ]
 
     def forget(self, entity: str | Entity, keys: Any, *, saved: Literal["report", "delete"] = "report") -> Erasure:
         """Erase every row of some entities: from history with all its states, the index and the online store.

@@ -110,4 +110,6 @@ def test_dropping_what_is_not(unfilled: FeatureStore, caplog: pytest.LogCaptureF
     assert unfilled.drop_online("facts:v1.0.0") == 2
     assert caplog.messages == []
     unfilled.alias("facts:v1.0.0", "old")
+    unfilled.retire("others")
+    assert unfilled.served_as("others") == []
     assert unfilled.served_as("facts:v1.0.0") == ["facts@old"]
