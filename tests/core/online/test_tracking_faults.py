@@ -15,7 +15,6 @@ import pytest
 import redis
 
 from fs_core.errors import OnlineUnavailableError
-from tests.core.online.test_topologies import tls  # noqa: F401
 from tests.core.online.tracked import VIEW, Cached, listening, put, row, until
 from tests.servers import available_servers, free_port, running_server
 from tests.topologies import cut_off, node

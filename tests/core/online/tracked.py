@@ -15,6 +15,7 @@ from fs_core.serving import RowCache
 from fs_core.testing.online_suite import packed
 
 VIEW = "v-1"
+KEYS = [b"a", b"b", b"c"]
 
 
 def until(holds: Callable[[], bool], what: str, seconds: float = 20.0) -> None:

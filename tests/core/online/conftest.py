@@ -1,0 +1,34 @@
+"""A real server of each kind, a client of our own that sees what it keeps, and a reader that it tells of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.core.online.tracked import Cached
+from tests.servers import available_servers, running_server
+
+
+@pytest.fixture(scope="module", params=available_servers())
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of each kind of server in turn."""
+    with running_server(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def server(url: str) -> Iterator[redis.Redis]:
+    """A client of our own to an empty server."""
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def reader(url: str, server: redis.Redis) -> Iterator[Cached]:
+    """A reader that keeps what it reads."""
+    made = Cached(url)
+    yield made
+    made.close()

@@ -1,0 +1,66 @@
+"""URLs and projects that the Redis back-end refuses, before anything is sent and without showing a password."""
+
+from __future__ import annotations
+
+import pytest
+
+from fs_core.errors import ConfigurationError
+from fs_core.online.redis import RedisOnlineStore
+from fs_core.online.redis.places import parse
+
+
+@pytest.mark.parametrize("project", ["", "*", "a{b", "a}b", "a:watermark:b", "p?", "[p]", "x" * 65, "ä"])
+def test_projects_that_would_touch_others(project: str) -> None:
+    """A project whose name could match another's keys, or end the hash tag, is refused."""
+    with pytest.raises(ConfigurationError, match="project"):
+        RedisOnlineStore("redis://127.0.0.1:1/0", project=project)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host:port", "redis://host:99999", "redis://host?colour=blue", "redis://h?db=x"]
+)
+def test_urls_that_make_no_sense(url: str) -> None:
+    """A URL that the driver can't use is a mistake of configuration, named before anything is sent."""
+    with pytest.raises(ConfigurationError, match="not understood"):
+        RedisOnlineStore(url, project="p").read([("v-1", [b"e"])])
+
+
+def test_an_option_that_nobody_knows() -> None:
+    """The option is named; not where a password might have been taken for one."""
+    with pytest.raises(ConfigurationError, match="nobody knows the option 'colour'"):
+        RedisOnlineStore("redis://host?colour=blue", project="p").read([("v-1", [b"e"])])
+    with pytest.raises(ConfigurationError) as caught:
+        RedisOnlineStore("redis://:pass?colour=word@host", project="p").read([("v-1", [b"e"])])
+    assert "colour" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sign", ["#", "/", "?", "@/", "?a=b@#"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:sEcr{}et1@localhost:6379/0",
+        "redis://user:6379{}sEcret1@localhost:6379/0",
+        "rediss://:sEcr{}et1@localhost",
+        "redis+cluster://user:sEcr{}et1@h1,h2",
+        "redis://user:sEcr{}et1@h1:26379,h2:26379/0?sentinel=m",
+        "unix://user:sEcr{}et1@/run/redis.sock",
+    ],
+)
+def test_a_password_that_parts_a_url(url: str, sign: str) -> None:
+    """Signs that end a host must be escaped in a password: the error says how, and shows no piece of it."""
+    if sign == "@/" and url.startswith("unix"):
+        url = url.replace("unix", "redis")  # a socket's path may hold an `@`
+    with pytest.raises(ConfigurationError, match="%23") as caught:
+        RedisOnlineStore(url.format(sign), project="p").read([("v-1", [b"e"])])
+    assert "sEcr" not in str(caught.value)
+    assert "et1" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_signs_that_belong_where_they_are() -> None:
+    """An escaped password, an `@` in it, in an option or in a socket's path part nothing."""
+    assert parse("redis://user:a%23b%2Fc%3Fd@h").options["password"] == "a#b/c?d"
+    assert parse("redis://user:a@b@h").seeds == (("h", 6379),)
+    assert parse("redis://h:1/2?client_name=a@b").options["client_name"] == "a@b"
+    assert parse("unix:///run/a@b.sock").seeds == (("/run/a@b.sock", 0),)
+    assert parse("unix://user:secret@/run/a@b.sock").options["password"] == "secret"
