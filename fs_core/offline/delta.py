@@ -50,6 +50,9 @@ _TABLE = {
     "delta.logRetentionDuration": "interval 36500 days",
     # Opening replays the log from the last checkpoint: with one every 100 states, an append takes 2.5 times as long.
     "delta.checkpointInterval": "10",
+    # Least and greatest values are somebody's data: log entries that tell them are mended when a person is forgotten,
+    # and a writer that is about to repeat them in a checkpoint can't be.
+    "delta.checkpoint.writeStatsAsJson": "false",
 }
 _HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
 _FILE_BYTES = 256 << 20  # of a compacted file, about

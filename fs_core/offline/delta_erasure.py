@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fs_core.asof import SEQ
 from fs_core.dtypes import storage_type
@@ -74,7 +75,7 @@ def scrub_log(place: Path, files: Sequence[str]) -> None:
     """Take the statistics of files that are to be erased out of the log: least and greatest values are values, too.
 
     The states stay as they are: statistics are optional in the protocol, and nothing here searches by them.
-    Checkpoints repeat what entries say; since every entry is kept, they are made anew.
+    Checkpoints of older tables repeat what entries say; since every entry is kept, they are made anew.
     """
     log, paths = place / "_delta_log", {Path(file).relative_to(place).as_posix() for file in files}
     if not paths:
@@ -86,12 +87,17 @@ def scrub_log(place: Path, files: Sequence[str]) -> None:
             unfinished = entry.with_suffix(".scrubbed")
             unfinished.write_bytes(("\n".join(scrubbed) + "\n").encode())
             unfinished.replace(entry)
-    # What leads to a checkpoint goes before it does; who has followed it already looks again (`open_table`).
-    checkpoints = [*log.glob("_last_checkpoint"), *log.glob("*.checkpoint*.parquet")]
-    for checkpoint in checkpoints:
-        checkpoint.unlink(missing_ok=True)
+    checkpoints = [path for path in log.glob("*.checkpoint*.parquet") if _has_statistics(path)]
     if checkpoints:
+        # What leads to a checkpoint goes before it does; who has followed it already looks again (`open_table`).
+        for path in (log / "_last_checkpoint", *checkpoints):
+            path.unlink(missing_ok=True)
         open_table(place).create_checkpoint()
+
+
+def _has_statistics(checkpoint: Path) -> bool:
+    added = pq.read_schema(checkpoint).field("add").type
+    return any(added.field(place).name.startswith("stats") for place in range(added.num_fields))
 
 
 def _without_statistics(line: str, paths: set[str]) -> str:

@@ -166,7 +166,22 @@ def test_training_sets_that_need_them_say_so(store: FeatureStore) -> None:
 
 
 def test_the_log_tells_nothing(store: FeatureStore) -> None:
-    """Neither the entries of Delta's log nor its checkpoints keep a person's values, however many writes there were."""
+    """The entries of Delta's log keep no person's values, however many writes there were, nor ever do checkpoints."""
+    store.apply(NOTES)
+    for month in range(1, 13):
+        store.write(NOTES, notes(ALICE, BOB, month=month))
+    assert any(ALICE in entry.read_text() for entry in Path(store.directory).rglob("_delta_log/*.json"))
+    checkpoints = list(Path(store.directory).rglob("*.checkpoint*.parquet"))
+    assert checkpoints
+    assert not any(_parquet_holds(path, ALICE) for path in checkpoints)
+    store.forget("user", {"user": [ALICE]})
+    assert files_that_hold(store, ALICE) == []
+    assert sorted(Path(store.directory).rglob("*.checkpoint*.parquet")) == checkpoints
+
+
+def test_checkpoints_of_older_tables_tell_nothing(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints that have a person's values, as tables made before have, are made anew without."""
+    monkeypatch.delitem(delta._TABLE, "delta.checkpoint.writeStatsAsJson")
     store.apply(NOTES)
     for month in range(1, 13):
         store.write(NOTES, notes(ALICE, BOB, month=month))
