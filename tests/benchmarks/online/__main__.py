@@ -20,8 +20,8 @@ import redis
 
 from fs_core import FeatureStore
 from fs_core.online.redis import RedisOnlineStore
+from tests.benchmarks.feast.process import FEAST, NAME, WAYS, Feast, running_feast
 from tests.benchmarks.online.board import Bar, Board
-from tests.benchmarks.online.feast_process import FEAST, NAME, WAYS, Feast, running_feast
 from tests.benchmarks.online.views import VIEWS, Numbers, fill, values, write_file
 from tests.benchmarks.online.ways import Floor, Way, check, ours, refuse_difference
 from tests.benchmarks.timing import Timing, race
