@@ -16,6 +16,8 @@ from tests.servers import SERVERS, running_server
 # Machines are noisy: how long one example, or one read on the same machine as its server, takes says nothing
 # about the code. Tests of the deadline itself say their own.
 os.environ.setdefault("FS_DEADLINE", "20s")
+# Tests run side by side already: a model that is fitted by as many threads as there are cores waits for all others'.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 

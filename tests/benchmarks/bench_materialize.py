@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
-from tests.benchmarks.online.feast_process import FEAST, NAME, running_feast
+from tests.benchmarks.feast.process import FEAST, NAME, running_feast
 from tests.servers import available_servers, running_server
 
 VIEW = FeatureView(

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from fs_core import FeatureStore
 from tests.benchmarks.asof.bars import show_measures
 from tests.benchmarks.asof.growth import draw, measure, sizes_up_to
-from tests.benchmarks.asof.peers import FEAST
 from tests.benchmarks.asof.questions import Questions
 from tests.benchmarks.asof.race import race_peers
 from tests.benchmarks.asof.workloads import declare, history, spine_of
+from tests.benchmarks.feast.process import FEAST
 
 
 def main() -> None:

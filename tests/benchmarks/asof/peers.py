@@ -16,11 +16,9 @@ import pyarrow.parquet as pq
 
 from fs_core import FeatureStore
 from tests.benchmarks.asof.workloads import FEATURES
+from tests.benchmarks.feast.process import FEAST
 
 Ways = dict[str, Callable[[], pa.Table]]
-
-FEAST = Path(".venv-feast/bin/python")
-"""The Python of Feast's own environment; `make bench` makes it where that is possible."""
 
 
 def by_us(store: FeatureStore, spine: Path, features: str | list[str] = "numbers") -> pa.Table:
@@ -74,7 +72,7 @@ def by_feast(files: Path, spine: Path, ours: pa.Table, *, runs: int = 2) -> tupl
     if not FEAST.exists():
         return None
     out = spine.with_name("feast.parquet")
-    script = Path(__file__).with_name("feast_peer.py")
+    script = Path(__file__).parents[1] / "feast" / "as_of.py"
     command = [str(FEAST), "-W", "ignore", str(script), str(files), str(spine), str(out), str(runs)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

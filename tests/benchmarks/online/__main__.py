@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from fs_core import FeatureStore
+from tests.benchmarks.feast.process import FEAST, NAME, WAYS, Feast, running_feast
 from tests.benchmarks.online.board import Bar, Board
-from tests.benchmarks.online.feast_process import FEAST, NAME, WAYS, Feast, running_feast
 from tests.benchmarks.online.memory import memory
 from tests.benchmarks.online.views import VIEWS, Numbers, fill, values, write_file
 from tests.benchmarks.online.ways import Floor, Way, check, ours, refuse_difference

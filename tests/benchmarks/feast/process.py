@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from tests.benchmarks.asof.peers import FEAST
 from tests.benchmarks.online.views import Numbers
 
+FEAST = Path(".venv-feast/bin/python")
+"""The Python of Feast's own environment; `make bench` makes it where that is possible."""
 NAME = "Feast 0.67"
 WAYS = "to_dict", "to_arrow"
 """The ways of handing out what it read that `Feast.read` times."""
@@ -69,7 +70,7 @@ def running_feast(history: Path, url: str) -> Iterator[Feast | None]:
     if not FEAST.exists():
         yield None
         return
-    script = Path(__file__).with_name("feast_peer.py")
+    script = Path(__file__).with_name("serving.py")
     command = [
         str(FEAST.absolute()),
         "-W",

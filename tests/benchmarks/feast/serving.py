@@ -1,7 +1,6 @@
 """Feast's own online store, run by the Python of an environment of its own and told what to do line by line.
 
-Usage: feast_peer.py HISTORY.parquet HOST:PORT,db=N; reads requests as lines of JSON, answers each by one.
-The same view from the same rows, its DuckDB and its Redis store; nothing is tuned against it.
+Usage: serving.py HISTORY.parquet HOST:PORT,db=N; reads requests as lines of JSON, answers each by one.
 """
 
 from __future__ import annotations
@@ -16,30 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
-from feast.types import Float64
-
-FEATURES = [f"f{i}" for i in range(10)]
-REFERENCES = [f"numbers:{name}" for name in FEATURES]
-
-
-def opened(folder: str, history: str, server: str) -> FeatureStore:
-    """Declare the view in a fresh Feast store."""
-    store = FeatureStore(
-        config=RepoConfig(
-            project="bench",
-            provider="local",
-            registry=str(Path(folder, "registry.db")),
-            offline_store={"type": "duckdb"},
-            online_store={"type": "redis", "connection_string": server},
-            entity_key_serialization_version=3,
-        )
-    )
-    user = Entity(name="user", join_keys=["user"], value_type=ValueType.INT64)
-    source = FileSource(name="history", path=history, timestamp_field="event_timestamp")
-    fields = [Field(name=name, dtype=Float64) for name in FEATURES]
-    store.apply([user, FeatureView(name="numbers", entities=[user], schema=fields, source=source, ttl=None)])
-    return store
+from declared import FEATURES, REFERENCES, opened  # which is beside this script
+from feast import FeatureStore
 
 
 def materialize(store: FeatureStore) -> dict[str, Any]:
