@@ -69,7 +69,7 @@ def test_drivers_stay_in_their_rooms() -> None:
     """DuckDB is history's and the as-of engine's, redis the Redis room's, click the command line's."""
     assert {file.partition("/")[0] for file in core_files_that_import("duckdb")} == {"offline"}
     assert {file.rpartition("/")[0] for file in core_files_that_import("redis")} == {"online/redis"}
-    assert core_files_that_import("deltalake") == {f"offline/delta{part}.py" for part in ("", "_erasure", "_log")}
+    assert core_files_that_import("deltalake") == {f"offline/delta{part}.py" for part in ("", "_log", "_rewriting")}
     assert core_files_that_import("filelock") == {"asof/index/catalogue.py", "saved/directory.py"}
     assert {file.partition("/")[0] for file in core_files_that_import("click")} == {"cli"}
     assert {file.partition("/")[0] for file in core_files_that_import("sqlalchemy")} == {"registry"}
