@@ -156,4 +156,4 @@ class OnlineRead:
 
 
 def _are_absent(values: Sequence[bytes | None]) -> bool:
-    return len(values) > 0 and all(value is None for value in values)
+    return len(values) > 0 and values[0] is None and all(value is None for value in values)

@@ -83,7 +83,8 @@ class Reading(Parts):
             read.fail(error)
         else:
             self._answered_in = os.getpid()
-            self._look_after(self._unexplained(read))
+            if read.absent:
+                self._look_after(self._unexplained(read))
         return read.answer(self.offline if read.needs_history else None)
 
     async def get_online_features_async(
@@ -124,7 +125,7 @@ class Reading(Parts):
             read.fail(error)
         else:
             self._answered_in = os.getpid()
-            if unexplained := self._unexplained(read):
+            if read.absent and (unexplained := self._unexplained(read)):
                 await asyncio.to_thread(self._look_after, unexplained)
         if not read.needs_history:
             return read.answer(None)
