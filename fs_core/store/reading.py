@@ -193,7 +193,7 @@ class Reading(Parts):
         from fs_core.online.progress import was_filled
 
         for view in views:
-            with suppress(FeatureStoreError):  # a user who may read rows alone, a server that is gone: reads will tell
+            with suppress(FeatureStoreError, ValueError, KeyError):  # who may read rows alone; a server gone; damage
                 if not was_filled(self.online, view):
                     log.warning(
                         "view %s has never been materialized in %r, so what isn't pushed is missing: "
