@@ -19,24 +19,22 @@ lint: .venv/.installed ## linter, formatter, types
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy
 
-test: lint ## lint, every test, and most of them again on the built wheel
-	$(PY) -m pytest -n 2
-	$(MAKE) test-wheel
+test: lint wheel ## lint, and every test on the built wheel
+	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2
 
-# The wheel in an environment of its own, which finds what the wheel depends on where it is installed already.
-# Packaging breaks imports, files and entry points; properties, faults, and other servers than one have been seen above.
-test-wheel: .venv/.installed ## every test but properties and faults on the built wheel, with one server
+# The wheel in an environment of its own, which finds what the wheel depends on where it is installed already,
+# and beside it what the tests read.
+wheel: .venv/.installed
 	rm -rf $(WHEEL) build/lib build/bdist.*
 	$(PY) -m pip wheel -q --disable-pip-version-check --no-deps -w $(WHEEL) .
-	python3 -m venv $(WHEEL)/.venv
+	python3 -m venv --without-pip $(WHEEL)/.venv
 	$(PY) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
 		> "$$(ls -d $(WHEEL)/.venv/lib/python*/site-packages)/dependencies.pth"
-	$(WHEEL)/.venv/bin/python -m pip install -q --disable-pip-version-check \
+	$(PY) -m pip --python $(WHEEL)/.venv install -q --disable-pip-version-check \
 		"$$(ls $(WHEEL)/*.whl)[$(EXTRAS)]" -r tests/requirements.txt -c tests/constraints.txt
 	# MLflow starts its server by uvicorn's script, which must be this environment's own.
-	$(WHEEL)/.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --ignore-installed uvicorn
+	$(PY) -m pip --python $(WHEEL)/.venv install -q --disable-pip-version-check --no-deps --ignore-installed uvicorn
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
-	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2 -m 'not hypothesis and not faults'
 
 .venv-feast/.installed:
 	python3 -m venv .venv-feast
@@ -58,4 +56,4 @@ bench: .venv/.installed ## import, as-of and online reads beside peers; Feast wh
 loadtest: .venv/.installed ## serve a million entities under load; table, and picture in .out/
 	$(PY) -m tests.benchmarks.loadtest
 
-.PHONY: help demo lint test test-wheel bench loadtest
+.PHONY: help demo lint test wheel bench loadtest

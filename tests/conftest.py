@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,19 +19,6 @@ os.environ.setdefault("FS_DEADLINE", "20s")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, on the built wheel, what one server has shown: how they differ is no matter of packaging."""
-    if os.environ.get("FS_TESTED") == "wheel":
-        others = {name for name in SERVERS if name != "Valkey 9.1"}
-        left_out = [item for item in items if others & _strings(getattr(item, "callspec", None))]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-
-
-def _strings(callspec: Any) -> set[str]:
-    return {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
 
 
 @pytest.fixture(scope="session", params=["Valkey 9.1", "Redis 6.2"])

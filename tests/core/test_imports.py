@@ -91,7 +91,7 @@ def test_the_package_says_that_it_is_typed() -> None:
     assert (CORE / "py.typed").exists()
 
 
-@pytest.mark.skipif(os.environ.get("FS_TESTED") != "wheel", reason="for the run on the built wheel: make test-wheel")
+@pytest.mark.skipif(os.environ.get("FS_TESTED") != "wheel", reason="for the run on the built wheel: make test")
 def test_the_wheel_is_what_is_tested() -> None:
     """The run that says it tests the wheel doesn't import the source tree, and the wheel brings every file."""
     assert "site-packages" in CORE.parts

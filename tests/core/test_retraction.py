@@ -26,8 +26,6 @@ from tests.core.interleaving import Killed, stepped
 from tests.servers import running_server
 from tests.topologies import cluster
 
-pytestmark = pytest.mark.faults
-
 USER = Entity("user", keys={"user": "string"}, description="A person.")
 FIELDS = [Field("note", "string", "What was said."), Field("x", "int64", "X.")]
 PLAIN = FeatureView("plain", entity=USER, fields=FIELDS, description="The latest only.")

@@ -20,8 +20,6 @@ from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.progress import Progress
 from tests.faults.durable import DURABLE, Server, server
 
-pytestmark = pytest.mark.faults
-
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
 VIEW = FeatureView(
     "counter", entity=USER, fields=[Field("x", "int64", "X."), Field("note", "string", "N.")], description="Counts."

@@ -96,7 +96,6 @@ def writing(store: FeatureStore, users: list[int]) -> Iterator[dict[int, int]]:
             written[user] = len(said.split()) + 1
 
 
-@pytest.mark.faults
 def test_writers_who_never_pause(store: FeatureStore) -> None:
     """Erasing ends beside processes that append all the time, and every other row is there once."""
     store.apply(FACTS)

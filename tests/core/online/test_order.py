@@ -9,12 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.testing.oracle import bits, oracle_winners
-
-pytestmark = pytest.mark.faults
 
 ENTITIES = 1_000
 PROCESSES, THREADS, PUSHES = 4, 2, 2

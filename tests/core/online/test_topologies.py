@@ -21,8 +21,6 @@ from fs_core.testing.online_suite import packed
 from tests.servers import available_servers, running_server
 from tests.topologies import Node, Secured, cluster, secured, speaks_tls, watched
 
-pytestmark = pytest.mark.faults
-
 KEYS = [b"entity %d" % number for number in range(300)]
 ROWS = {key: packed((1, 1, 1), key * 5) for key in KEYS}
 

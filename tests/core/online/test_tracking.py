@@ -14,8 +14,6 @@ from fs_core.online.redis import RedisOnlineStore
 from fs_core.online.sqlite import SQLiteOnlineStore
 from tests.core.online.tracked import KEYS, VIEW, Cached, listening, put, reads_of, row, until
 
-pytestmark = pytest.mark.faults
-
 
 def test_who_tells_of_changes(tmp_path: Path) -> None:
     """The contract's optional part is met by Redis's back-end, not by the embedded one, which needs no cache."""

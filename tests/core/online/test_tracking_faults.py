@@ -19,8 +19,6 @@ from tests.core.online.tracked import VIEW, Cached, listening, put, row, until
 from tests.servers import available_servers, free_port, running_server
 from tests.topologies import cut_off, node
 
-pytestmark = pytest.mark.faults
-
 KEYS = [b"entity %d" % number for number in range(50)]
 
 

@@ -15,8 +15,6 @@ import redis
 
 from tests.core.online.tracked import KEYS, VIEW, Cached, listening, put, row, until
 
-pytestmark = pytest.mark.faults
-
 
 @pytest.mark.parametrize("kind", ["pubsub", "normal"])
 def test_a_connection_that_is_closed(url: str, server: redis.Redis, reader: Cached, kind: str) -> None:

@@ -20,9 +20,6 @@ from fs_core.online.contract import OnlineWrite
 from fs_core.online.redis import RedisOnlineStore
 from tests.core.online.tracked import KEYS, VIEW, Cached, put, reads_of, row, until
 
-pytestmark = pytest.mark.faults
-
-
 FACTS = FeatureView(
     "facts",
     entity=Entity("user", keys={"user": "int64"}, description="A user."),

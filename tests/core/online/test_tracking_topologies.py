@@ -15,8 +15,6 @@ from tests.core.online.tracked import VIEW, Cached, put, row, until
 from tests.servers import available_servers, running_server
 from tests.topologies import Secured, cluster, watched
 
-pytestmark = pytest.mark.faults
-
 KEYS = [b"entity %d" % number for number in range(50)]
 
 

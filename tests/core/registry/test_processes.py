@@ -17,8 +17,6 @@ from fs_core.definitions import Definition, Entity, FeatureService, FeatureView,
 from fs_core.errors import VersionConflictError
 from fs_core.registry import Registry
 
-pytestmark = pytest.mark.faults
-
 PROCESSES, THREADS = 2, 8
 
 
