@@ -19,7 +19,7 @@ from fs_core.online.contract import OnlineWrite
 from fs_core.online.redis import RedisOnlineStore
 from fs_core.testing.online_suite import packed
 from tests.servers import available_servers, running_server
-from tests.topologies import Node, Secured, cluster, secured, speaks_tls, watched
+from tests.topologies import Node, Secured, cluster, watched
 
 pytestmark = pytest.mark.faults
 
@@ -187,15 +187,6 @@ def test_a_name_that_is_not_resolved_in_time(url: str, monkeypatch: pytest.Monke
             await store.aclose()
 
     assert asyncio.run(whole()) < 2
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """A server that speaks TLS."""
-    if not speaks_tls():
-        pytest.skip("no redis-server of this machine's own that knows TLS, or no openssl to make it a certificate")
-    with secured(tmp_path_factory.mktemp("tls")) as made:
-        yield made
 
 
 class TestTLS:
