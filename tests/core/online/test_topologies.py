@@ -211,7 +211,7 @@ class TestTLS:
         """A plain connection to a TLS port is unavailable, within the time allowed; the error asks about TLS."""
         store = RedisOnlineStore(f"redis://127.0.0.1:{tls.port}/0", project="p", timeout=0.5)
         for call in calls(store):
-            with pytest.raises(OnlineUnavailableError, match=r"port with TLS .* rediss://"):
+            with pytest.raises(OnlineUnavailableError, match=r"port with TLS.* write rediss instead of redis "):
                 call()
         store.close()
 
@@ -220,7 +220,7 @@ class TestTLS:
         with running_server("Valkey 9.1") as url:
             store = RedisOnlineStore(url.replace("redis://", "rediss://"), project="p", timeout=0.5)
             for call in calls(store):
-                with pytest.raises(OnlineUnavailableError, match=r"port without TLS .* redis://"):
+                with pytest.raises(OnlineUnavailableError, match=r"port without TLS.* write redis instead of rediss "):
                     call()
             store.close()
 
