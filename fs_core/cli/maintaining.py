@@ -48,7 +48,7 @@ def drop_online(store: FeatureStore, view: str, yes: bool) -> Report:
     """
     served = store.served_as(view)
     if served and not yes:
-        _ask(f"Drop the online rows of {view}? {' and '.join(served)} still means them.", "dropped")
+        _ask(f"Drop the online rows of {view}? They are served as {' and '.join(served)}.", "dropped")
     rows = store.drop_online(view)
     return Report(heading=f"{rows:,} online rows of {view} dropped", data={"view": view, "rows": rows})
 

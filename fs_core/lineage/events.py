@@ -97,7 +97,7 @@ class _Teller:
             return
         try:
             self._client.emit(_event(self.activity, self._run_id, state, error))
-        except Exception as failure:  # noqa: BLE001
+        except Exception as failure:  # noqa: BLE001  # as above: the work goes on, untold
             self._silent = True
             _failed(failure)
 
@@ -105,7 +105,7 @@ class _Teller:
         """Let a transport that sends later send now."""
         try:
             self._client.close(0.0 if self._silent else 5.0)
-        except Exception as failure:  # noqa: BLE001
+        except Exception as failure:  # noqa: BLE001  # as above: the work is done, told or not
             _failed(failure)
 
 

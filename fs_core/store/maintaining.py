@@ -64,7 +64,7 @@ class Maintaining(Parts):
             self._caches.clear()
         if served:
             log.warning(
-                "dropped the online rows of %s, which %s still means: its entities are missing until "
+                "dropped the online rows of %s, which are served as %s: its entities are missing until "
                 "store.materialize(%r).",
                 target.ref,
                 " and ".join(served),

@@ -6,6 +6,8 @@ from fs_core.errors import DeadlineExceededError, OnlineStoreError, OnlineUnavai
 from fs_core.online.redis.driver import driver
 
 _FORBIDDEN_IN_SCRIPT = "The user executing the script can't"  # run this command, or access these keys
+_CLOSED = "Connection closed by server"  # what the driver says, by no error of the system's, where a stream ends
+_CUTS = ConnectionResetError, BrokenPipeError, ConnectionAbortedError, EOFError
 
 
 def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = False) -> OnlineStoreError:
@@ -18,6 +20,8 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
         late: whether the caller's deadline has come.
     """
     errors, said = driver().exceptions, str(error).rstrip(".")
+    if isinstance(error, errors.RedisClusterException) and isinstance(error.__cause__, Exception):
+        return said_as_ours(error.__cause__, store, part=part, late=late)  # why none of the nodes could be asked
     store = f"{store}: its {part}" if part else store
     if isinstance(error, errors.AuthenticationError | errors.AuthorizationError):
         asked_for_none = "without any password configured" in said
@@ -62,10 +66,33 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
 
 def _about_tls(error: Exception, store: str) -> str:
     """Return how a server looks that was asked for TLS and has none, or the other way round; else nothing."""
-    late, said = isinstance(error, driver().exceptions.TimeoutError), str(error)
-    if store.startswith(("rediss", "valkeys")):
-        silent = late and "connecting" in said.lower()
-        return " A port without TLS is silent, too: if it is one, the URL begins with redis://." if silent else ""
-    if store.startswith(("redis", "valkey")) and "reset by peer" in said:
-        return " A port with TLS cuts plain connections off: if it is one, the URL begins with rediss://."
+    scheme = store.partition(":")[0].partition("+")[0].lower()
+    if scheme in ("rediss", "valkeys") and _is_silent(error):
+        return (
+            " It may be a port without TLS, which is silent, too: "
+            f"then write {scheme[:-1]} instead of {scheme} in its URL."
+        )
+    if scheme in ("redis", "valkey") and _is_cut_off(error):
+        return (
+            " It may be a port with TLS, which cuts plain connections off: "
+            f"then write {scheme}s instead of {scheme} in its URL."
+        )
     return ""
+
+
+def _is_silent(error: Exception) -> bool:
+    """Tell whether a server took so long to connect to, though it may have taken the connection."""
+    return isinstance(error, driver().exceptions.TimeoutError) and "connecting" in str(error).lower()
+
+
+def _is_cut_off(error: Exception) -> bool:
+    """Tell whether a server took a connection and cut it off, whichever step of the driver's met that.
+
+    The nearest error of the system's decides: behind a refused connection there may be an earlier one that was cut.
+    """
+    if _CLOSED in str(error):
+        return True
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError | EOFError):
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return isinstance(cause, _CUTS)

@@ -137,7 +137,7 @@ class AsyncLink:
                 await self.connect()
         except TimeoutError:
             await self.disconnect(nowait=True)
-            raise driver().TimeoutError("no connection in time") from None
+            raise driver().TimeoutError("connecting took too long") from None
         except BaseException:
             await self.disconnect(nowait=True)
             raise
@@ -207,7 +207,7 @@ def end_lease(link: Any) -> None:
 
 def _some(data: bytes) -> bytes:
     if not data:
-        raise driver().ConnectionError("the server closed the connection")
+        raise driver().ConnectionError("the server closed the connection") from EOFError()
     return data
 
 

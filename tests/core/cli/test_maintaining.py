@@ -89,7 +89,7 @@ def test_drop_online_asks_where_rows_are_served(shop: Fs) -> None:
     """Without a yes nothing is dropped of what a name means now; with nobody to ask, the way out is said."""
     declined = CliRunner().invoke(cli, ["drop-online", "spending"], input="n\n")
     assert declined.exit_code == 1
-    assert "Drop the online rows of spending? spending still means them." in declined.stderr
+    assert "Drop the online rows of spending? They are served as spending." in declined.stderr
     asked = shop("drop-online", "spending:v1.0.0")
     assert asked.exit_code == 2
     assert "Nothing was dropped: there is nobody to ask. Pass --yes" in asked.stderr

@@ -1,4 +1,4 @@
-"""A real server of each kind, a client of our own that sees what it keeps, and a reader that it tells of changes."""
+"""A real server of each kind and one with TLS, a client of our own, and a reader that is told of changes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ import redis
 
 from tests.core.online.tracked import Cached
 from tests.servers import available_servers, running_server
+from tests.topologies import Secured, secured, speaks_tls
 
 
 @pytest.fixture(scope="module", params=available_servers())
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of each kind of server in turn."""
     with running_server(request.param) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A server that speaks TLS."""
+    if not speaks_tls():
+        pytest.skip("no redis-server of this machine's own that knows TLS, or no openssl to make it a certificate")
+    with secured(tmp_path_factory.mktemp("tls")) as made:
         yield made
 
 

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,23 @@ def test_rows_of_an_earlier_version(tmp_path: Path, caplog: pytest.LogCaptureFix
     again = SQLiteOnlineStore(path, project="p")
     assert again.read([("v-1", [b"e"])]) == [[packed((1, 0, 0))]]
     again.close()
+
+
+def test_rows_of_another_version_that_may_only_be_read(
+    online: SQLiteOnlineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it may only read, a file that an earlier or a later version wrote is refused as it is."""
+    online.write("v-1", row(1))
+    online.close()
+    monkeypatch.setattr(sqlite, "may_write", lambda _: False)
+    assert online.read([("v-1", [b"e"])]) == [[packed((1, 0, 0))]]
+    for version in (sqlite._VERSION - 1, sqlite._VERSION + 1):
+        with closing(sqlite3.connect(online._path)) as connection:
+            connection.execute(f"PRAGMA user_version = {version}")
+        before = online._path.read_bytes()
+        with pytest.raises(OnlineStoreError, match=rf"another version .*format {version}, .* can't be changed"):
+            online.read([("v-1", [b"e"])])
+        assert online._path.read_bytes() == before
 
 
 def test_rows_of_a_later_version(online: SQLiteOnlineStore) -> None:

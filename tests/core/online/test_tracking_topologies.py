@@ -10,7 +10,6 @@ import redis
 
 from fs_core.errors import OnlineUnavailableError
 from fs_core.online.contract import OnlineWrite
-from tests.core.online.test_topologies import tls  # noqa: F401
 from tests.core.online.tracked import VIEW, Cached, put, row, until
 from tests.servers import available_servers, running_server
 from tests.topologies import Secured, cluster, watched
@@ -98,7 +97,7 @@ def test_a_watched_master_and_its_successor(tmp_path: Path) -> None:
         reader.close()
 
 
-def test_through_tls(tls: Secured) -> None:  # noqa: F811
+def test_through_tls(tls: Secured) -> None:
     """A server that speaks TLS tells of changes through TLS, many at once."""
     url = f"rediss://127.0.0.1:{tls.port}/0?ssl_ca_certs={tls.certificate}"
     keys = [b"%d" % number for number in range(2000)]

@@ -90,13 +90,13 @@ def test_a_user_who_may_not_ask(tmp_path: Path, caplog: pytest.LogCaptureFixture
 
 
 def test_dropping_what_is_served(unfilled: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
-    """The rows go; the log names what still means them."""
+    """The rows go; the log names what they are served as."""
     unfilled.materialize("facts")
     unfilled.alias("facts:v1.0.0", "production")
     assert unfilled.served_as("facts") == ["facts", "facts@production"]
     assert unfilled.drop_online("facts") == 2
     (said,) = caplog.messages
-    assert said.startswith("dropped the online rows of facts:v1.0.0, which facts and facts@production still means")
+    assert said.startswith("dropped the online rows of facts:v1.0.0, which are served as facts and facts@production: ")
     assert "store.materialize('facts:v1.0.0')" in said
 
 
