@@ -160,7 +160,7 @@ class Parts:
     def close(self) -> None:
         """Release connections; the next call opens new ones.
 
-        What asks the online store beside the reads comes to its end first.
+        Waits where the online store is just being asked whether a view was ever materialized, for the log.
         """
         self._unfilled.wait()
         for part in ("registry", "online"):

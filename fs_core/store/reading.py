@@ -126,7 +126,10 @@ class Reading(Parts):
         return await asyncio.to_thread(lambda: read.answer(self.offline))
 
     async def aclose(self) -> None:
-        """Release the connections of the running event loop, and then all others, as `close` does."""
+        """Release the connections of the running event loop, and then all others, as `close` does, which waits.
+
+        The event loop goes on meanwhile.
+        """
         closing = getattr(self.__dict__.get("online"), "aclose", None)
         if closing is not None:
             await closing()

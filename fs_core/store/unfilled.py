@@ -46,6 +46,8 @@ class Unfilled:
         if not any(self._is_due(view, now) for view in views):
             return
         with _lock:
+            if self._asking_in != os.getpid():
+                self._waiting.clear()  # what is there is a fork's copy: its parent asks
             for view in views:
                 if self._is_due(view, now):
                     self._again[view.storage_name] = now + _AGAIN_SECONDS
