@@ -25,7 +25,7 @@ from fs_core.errors import FeatureStoreError, OfflineStoreError
 from fs_core.online.codec import RowCodec
 from fs_core.online.contract import OnlineRows
 from fs_core.online.keys import unpack_keys
-from fs_core.online.progress import Filling, Progress
+from fs_core.online.progress import Filling, progress_of
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
@@ -110,8 +110,8 @@ class Sending:
         return took
 
     def _present(self) -> str | None:
-        text = self._online.watermark(self._view.storage_name)
-        return None if text is None else Progress.from_text(text).life
+        said = progress_of(self._online, self._view)
+        return None if said is None else said.life
 
     def _gone(self, sent: OnlineRows) -> OnlineRows:
         """Return those of some rows that history doesn't have."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from fs_core.catalogue import places
 from fs_core.definitions import Definition, Entity, FeatureView
-from fs_core.errors import OfflineStoreError, OnlineStoreError
+from fs_core.errors import OfflineStoreError, OnlineStoreError, OnlineUnavailableError
 from fs_core.lineage import nodes
 from fs_core.offline.contract import EMPTY
+from fs_core.online.progress import reached
 from fs_core.registry import Registered
 from fs_core.registry.records import Edge, Record
 
@@ -171,16 +171,14 @@ def _states(store: FeatureStore, views: list[FeatureView]) -> Iterator[tuple[str
         until = None
         if answers and written and view.online:
             try:
-                until = _watermark(store, view)
-            except OnlineStoreError as error:
+                mark = reached(store.online, view)
+                until = None if mark is None else mark.until
+            except OnlineUnavailableError as error:
                 log.warning("catalogue: the online store doesn't answer, so nothing is said of it: %s", error)
                 answers = False
+            except OnlineStoreError as error:
+                log.warning("catalogue: %s", error)
         yield view.ref, State(written, last, until)
-
-
-def _watermark(store: FeatureStore, view: FeatureView) -> int | None:
-    text = store.online.watermark(view.storage_name)
-    return None if text is None else int(json.loads(text)["until"])
 
 
 def feature_nodes(view: FeatureView) -> list[str]:

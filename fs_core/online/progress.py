@@ -6,11 +6,12 @@ import json
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OnlineStoreError
 from fs_core.offline.contract import Watermark
+from fs_core.times import EARLIEST, LATEST
 
 if TYPE_CHECKING:
     from fs_core.online.contract import OnlineStore
@@ -67,27 +68,76 @@ class Progress:
         return json.dumps(kept)
 
     @classmethod
-    def from_text(cls, text: str) -> Progress:
-        """Return what `to_text` wrote."""
-        kept = json.loads(text)
-        reached = Watermark(kept["snapshot"], kept["until"]) if "until" in kept else None
-        run = Watermark(kept["run"]["snapshot"], kept["run"]["until"]) if "run" in kept else None
-        runs, suspects = tuple(kept.get("runs", ())), tuple(kept.get("suspects", ()))
+    def from_text(cls, text: str, view: FeatureView) -> Progress:
+        """Return what `to_text` wrote of a view.
+
+        Raises:
+            OnlineStoreError: it is damaged.
+        """
+        try:
+            return cls._parsed(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise OnlineStoreError(
+                f"view {view.ref!r}: what the online store keeps of how far it was filled is damaged: {text[:100]!r}. "
+                "Materialize the view with rebuild=True (fs materialize --rebuild), which drops its online rows first; "
+                "history has every row."
+            ) from error
+
+    @classmethod
+    def _parsed(cls, kept: dict[str, Any]) -> Progress:
+        runs, suspects = kept.get("runs", []), kept.get("suspects", [])
         if "by" in kept or "suspect" in kept:  # as kept before: the last run, and one suspect
-            runs, suspects = tuple(filter(None, [kept.get("by")])), tuple(filter(None, [kept.get("suspect")]))
-        return cls(kept["life"], reached, run, kept.get("after"), runs, suspects)
+            runs, suspects = ([kept[name]] if kept.get(name) else [] for name in ("by", "suspect"))
+        reached = _mark(kept) if "until" in kept else None
+        run = _mark(kept["run"]) if "run" in kept else None
+        after = None if kept.get("after") is None else _whole(kept["after"])
+        return cls(_word(kept["life"]), reached, run, after, _words(runs), _words(suspects))
+
+
+def _mark(kept: dict[str, Any]) -> Watermark:
+    until = _whole(kept["until"])
+    if not EARLIEST <= until <= LATEST:
+        raise ValueError(f"{until} is no moment")
+    return Watermark(_whole(kept["snapshot"]), until)
+
+
+def _whole(kept: Any) -> int:
+    if type(kept) is not int or not -(2**63) <= kept < 2**63:
+        raise ValueError(f"{kept!r} is no whole number of 64 bits")
+    return kept
+
+
+def _word(kept: Any) -> str:
+    if not isinstance(kept, str):
+        raise TypeError(f"{kept!r} is no text")
+    return kept
+
+
+def _words(kept: Any) -> tuple[str, ...]:
+    if not isinstance(kept, list):
+        raise TypeError(f"{kept!r} is no list")
+    return tuple(map(_word, kept))
+
+
+def progress_of(online: OnlineStore, view: FeatureView) -> Progress | None:
+    """Return what an online store keeps of a view, None where it keeps nothing.
+
+    Raises:
+        OnlineStoreError: the store can't answer, or what it keeps is damaged.
+    """
+    text = online.watermark(view.storage_name)
+    return None if text is None else Progress.from_text(text, view)
 
 
 def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
     """Return the state and moment that a view's online rows stand at, None where no run was finished."""
-    text = online.watermark(view.storage_name)
-    return None if text is None else Progress.from_text(text).reached
+    said = progress_of(online, view)
+    return None if said is None else said.reached
 
 
 def was_filled(online: OnlineStore, view: FeatureView) -> bool:
     """Tell whether a run has begun to fill a view's online rows, in this life."""
-    text = online.watermark(view.storage_name)
-    said = None if text is None else Progress.from_text(text)
+    said = progress_of(online, view)
     return said is not None and (said.reached is not None or said.run is not None)
 
 
@@ -111,8 +161,12 @@ class Filling:
 
     @property
     def progress(self) -> Progress:
-        """What was said last."""
-        return Progress.from_text(self._text)
+        """What was said last.
+
+        Raises:
+            OnlineStoreError: it is damaged.
+        """
+        return Progress.from_text(self._text, self._view)
 
     def keep(self, progress: Progress) -> None:
         """Keep a statement, unless another run's says more.

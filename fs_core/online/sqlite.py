@@ -43,7 +43,7 @@ INSERT INTO online_rows (project, view, key, ord, row) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (project, view, key) DO UPDATE SET ord = excluded.ord, row = excluded.row WHERE excluded.ord >= ord
 """
 
-_WATERMARK = "SELECT watermark FROM online_watermarks WHERE project = ? AND view = ?"
+_WATERMARK = "SELECT CAST(watermark AS BLOB) FROM online_watermarks WHERE project = ? AND view = ?"
 
 
 class SQLiteOnlineStore:
@@ -101,16 +101,17 @@ class SQLiteOnlineStore:
         """See `OnlineStore.watermark`."""
         with self._connection() as connection:
             found = connection.execute(_WATERMARK, (self._project, view)).fetchone()
-        return None if found is None else str(found[0])
+        return None if found is None else _text(found[0])
 
     def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
         """See `OnlineStore.swap_watermark`."""
         mine = (self._project, view)
         with self._transaction() as connection:
             found = connection.execute(_WATERMARK, mine).fetchone()
-            if (found[0] if found else None) != held:
+            if (_text(found[0]) if found else None) != held:
                 return False
-            connection.execute("INSERT OR REPLACE INTO online_watermarks VALUES (?, ?, ?)", (*mine, text))
+            keep = "INSERT OR REPLACE INTO online_watermarks VALUES (?, ?, CAST(? AS TEXT))"
+            connection.execute(keep, (*mine, text.encode(errors="surrogateescape")))
             return True
 
     def scan(self, view: str) -> Iterator[OnlineRows]:
@@ -273,6 +274,11 @@ class SQLiteOnlineStore:
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _text(kept: bytes) -> str:
+    """Return a watermark; of a damaged one what `swap_watermark` takes for the same."""
+    return kept.decode(errors="surrogateescape")
 
 
 def _last(idle: deque[sqlite3.Connection]) -> sqlite3.Connection | None:

@@ -12,6 +12,7 @@ from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
 from fs_core.errors import ConfigurationError
 from fs_core.selection import Features, Selection, as_list, select
+from fs_core.store.unfilled import Unfilled
 from fs_core.times import Clock
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Parts:
         self._began: tuple[int, float] | None = None  # the process that has begun to, and when
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
         self._caches: dict[int, Any] = {}
-        self._looked_after: set[str] = set()  # names of views' rows of which a read found nothing
+        self._unfilled = Unfilled()
         self._lives: dict[str, str | None] = {}  # of views' online rows, as last seen: see `fs_core.retraction`
         _make(self._configuration.directory)
 
@@ -157,7 +158,11 @@ class Parts:
         return tuple(d.ref for d in (*views, *(f for f in found if (f.name, f.version) in services)))
 
     def close(self) -> None:
-        """Release connections; the next call opens new ones."""
+        """Release connections; the next call opens new ones.
+
+        Waits where the online store is just being asked whether a view was ever materialized, for the log.
+        """
+        self._unfilled.wait()
         for part in ("registry", "online"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()

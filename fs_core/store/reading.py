@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from fs_core.configuration import deadline_seconds, duration_seconds
-from fs_core.errors import FeatureStoreError, NotOnlineError, OnlineUnavailableError
+from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.selection import Features
 from fs_core.store.parts import Parts
 from fs_core.times import Moment, micros
 
 if TYPE_CHECKING:
-    from fs_core.definitions import FeatureView
     from fs_core.online.contract import LeasingReader, OnlineStore
     from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead, RowCache
     from fs_core.serving.budget import Requests
-
-log = logging.getLogger("fs_core")
 
 
 class Reading(Parts):
@@ -84,7 +78,7 @@ class Reading(Parts):
         else:
             self._answered_in = os.getpid()
             if read.absent:
-                self._look_after(self._unexplained(read))
+                self._unfilled.look_after(store, read.absent)
         return read.answer(self.offline if read.needs_history else None)
 
     async def get_online_features_async(
@@ -125,17 +119,22 @@ class Reading(Parts):
             read.fail(error)
         else:
             self._answered_in = os.getpid()
-            if read.absent and (unexplained := self._unexplained(read)):
-                await asyncio.to_thread(self._look_after, unexplained)
+            if read.absent:
+                self._unfilled.look_after(store, read.absent)
         if not read.needs_history:
             return read.answer(None)
         return await asyncio.to_thread(lambda: read.answer(self.offline))
 
     async def aclose(self) -> None:
-        """Release the connections of the running event loop, and then all others, as `close` does."""
+        """Release the connections of the running event loop, and then all others, as `close` does, which waits.
+
+        The event loop goes on meanwhile.
+        """
         closing = getattr(self.__dict__.get("online"), "aclose", None)
         if closing is not None:
             await closing()
+        while self._unfilled.is_asking:
+            await asyncio.to_thread(self._unfilled.wait)
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -181,29 +180,6 @@ class Reading(Parts):
         moment = None if at is None else micros(at)
         cache = self._cache if budget.max_age else None
         return OnlineRead(asked.made_by(ReadPlan.of), entities, budget, at=moment, now=self._clock.now(), cache=cache)
-
-    def _unexplained(self, read: OnlineRead) -> list[FeatureView]:
-        """Return the views of which a read found nothing, and which nobody looked after yet: each once a store."""
-        found = [view for view in read.absent if view.storage_name not in self._looked_after]
-        self._looked_after.update(view.storage_name for view in found)
-        return found
-
-    def _look_after(self, views: Sequence[FeatureView]) -> None:
-        """Say which views are missing because nobody has brought them online."""
-        from fs_core.online.progress import was_filled
-
-        for view in views:
-            with suppress(FeatureStoreError, ValueError, KeyError):  # who may read rows alone; a server gone; damage
-                if not was_filled(self.online, view):
-                    log.warning(
-                        "view %s has never been materialized in %r, so what isn't pushed is missing: "
-                        "store.materialize(%r), or fs materialize %s. Is another online store the one that serves it? "
-                        "Then name that, by online= or FS_ONLINE.",
-                        view.ref,
-                        self.online,
-                        view.ref,
-                        view.ref,
-                    )
 
     @property
     def _cache(self) -> RowCache:

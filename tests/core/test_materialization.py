@@ -47,7 +47,7 @@ def progress_of(store: FeatureStore) -> Progress:
     """Return what is kept of how far the online store has been filled."""
     text = store.online.watermark(VIEW.storage_name)
     assert text is not None
-    return Progress.from_text(text)
+    return Progress.from_text(text, VIEW)
 
 
 def break_after(

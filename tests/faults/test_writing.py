@@ -78,7 +78,7 @@ def test_a_server_killed_during_materialize(
         with pytest.raises(OnlineUnavailableError, match="doesn't answer"):
             written.materialize()
     durable.start()
-    left = Progress.from_text(written.online.watermark(VIEW.storage_name) or "")
+    left = Progress.from_text(written.online.watermark(VIEW.storage_name) or "", VIEW)
     assert left.reached is None
     assert (left.after or 0) >= 1499
     done = written.materialize()[0]
@@ -129,11 +129,11 @@ def test_a_process_killed_during_materialize(written: FeatureStore, durable: Ser
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         text = written.online.watermark(VIEW.storage_name)
-        if text and (Progress.from_text(text).after or 0) > 1000:
+        if text and (Progress.from_text(text, VIEW).after or 0) > 1000:
             break
     process.kill()
     process.wait()
-    left = Progress.from_text(written.online.watermark(VIEW.storage_name) or "")
+    left = Progress.from_text(written.online.watermark(VIEW.storage_name) or "", VIEW)
     assert left.reached is None
     assert written.materialize()[0].rows == COUNT - 1 - (left.after or 0)
     assert written.verify_online(VIEW).total == 0
@@ -158,7 +158,7 @@ def test_a_server_out_of_memory(durable: Server, written: FeatureStore) -> None:
     assert set(partly.differences) == {"missing"}
     assert 0 < partly.online < COUNT
     text = written.online.watermark(VIEW.storage_name)
-    assert text is None or Progress.from_text(text).reached is None
+    assert text is None or Progress.from_text(text, VIEW).reached is None
     admin.config_set("maxmemory", 1)
     with pytest.raises(OnlineStoreError, match="out of memory"):
         written.push(VIEW, users(1, day=2))

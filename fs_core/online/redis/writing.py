@@ -39,12 +39,13 @@ class Writing(Reading):
         """See `OnlineStore.watermark`."""
         with self._said_as_ours():
             found: bytes | None = self._client.get(self._names.watermark(view))  # type: ignore[assignment]
-        return None if found is None else found.decode()
+        return None if found is None else found.decode(errors="surrogateescape")  # damaged ones as well
 
     def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
         """See `OnlineStore.swap_watermark`."""
+        texts = [(held or "").encode(errors="surrogateescape"), text.encode(errors="surrogateescape")]
         with self._said_as_ours():
-            return bool(run(self._client, "swap", [([self._names.watermark(view)], [held or "", text])]))
+            return bool(run(self._client, "swap", [([self._names.watermark(view)], texts)]))
 
     def scan(self, view: str) -> Iterator[OnlineRows]:
         """See `OnlineStore.scan`."""
