@@ -29,9 +29,9 @@ from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
 from fs_core.offline.delta_erasure import (
     holders,
     is_abandoned,
-    present_files,
     remove_attempt,
     scrub_log,
+    searched,
     seqs_of,
     unnamed_holders,
 )
@@ -185,15 +185,18 @@ class DeltaOfflineStore:
             return Erased(0, 0)
         with _as_store_error(view, f"can't erase from its history at {place}"):
             rows = self._erase_from_newest(view, entities)
-            named, others = present_files(place)
-            kept = set(self._files(view, None))  # afterwards: what is appended in between isn't among those
-            doomed = [f for f in holders(named, entities) if f not in kept]
-            doomed += [f for f in unnamed_holders(others, entities) if is_abandoned(f)]
+            doomed = searched(place, lambda named, others: self._doomed(view, entities, named, others))
             scrub_log(place, doomed)
             for file in doomed:
                 Path(file).unlink(missing_ok=True)
             self._engine.forget(view)
         return Erased(rows, len(doomed))
+
+    def _doomed(self, view: FeatureView, entities: pa.Table, named: Sequence[str], others: Sequence[str]) -> list[str]:
+        """Return those of some files that hold rows of entities and that no newest state and no writer needs."""
+        kept = set(self._files(view, None))  # after the list was made: what is appended in between isn't on it
+        doomed = [file for file in holders(named, entities) if file not in kept]
+        return doomed + [file for file in unnamed_holders(others, entities) if is_abandoned(file)]
 
     def _erase_from_newest(self, view: FeatureView, entities: pa.Table) -> int:
         """Commit states without rows of entities until the newest has none; return how many there were.
@@ -233,8 +236,10 @@ class DeltaOfflineStore:
         if not place.exists():
             return 0
         with _as_store_error(view, f"can't read its history at {place}"):
-            named, others = present_files(place)
-            return len(seqs_of(named, entities)) + sum(unnamed_holders(others, entities).values())
+            return searched(
+                place,
+                lambda named, others: len(seqs_of(named, entities)) + sum(unnamed_holders(others, entities).values()),
+            )
 
     def _place(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
