@@ -111,7 +111,7 @@ class Sending:
 
     def _present(self) -> str | None:
         text = self._online.watermark(self._view.storage_name)
-        return None if text is None else Progress.from_text(text).life
+        return None if text is None else Progress.of(self._view, text).life
 
     def _replace(self, gone: OnlineRows) -> OnlineRows:
         """Delete rows, with their timelines, and send what wins instead: new facts may have lost to them."""

@@ -67,6 +67,21 @@ class Progress:
         return json.dumps(kept)
 
     @classmethod
+    def of(cls, view: FeatureView, text: str) -> Progress:
+        """Return what is kept beside a view's rows.
+
+        Raises:
+            OnlineStoreError: it isn't what `to_text` wrote.
+        """
+        try:
+            return cls.from_text(text)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise OnlineStoreError(
+                f"view {view.ref!r}: what the online store keeps of how far its rows were brought is damaged, or of a "
+                "later version of fs_core. Materialize it with rebuild=True (fs materialize --rebuild)."
+            ) from error
+
+    @classmethod
     def from_text(cls, text: str) -> Progress:
         """Return what `to_text` wrote."""
         kept = json.loads(text)
@@ -81,13 +96,13 @@ class Progress:
 def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
     """Return the state and moment that a view's online rows stand at, None where no run was finished."""
     text = online.watermark(view.storage_name)
-    return None if text is None else Progress.from_text(text).reached
+    return None if text is None else Progress.of(view, text).reached
 
 
 def was_filled(online: OnlineStore, view: FeatureView) -> bool:
     """Tell whether a run has begun to fill a view's online rows, in this life."""
     text = online.watermark(view.storage_name)
-    said = None if text is None else Progress.from_text(text)
+    said = None if text is None else Progress.of(view, text)
     return said is not None and (said.reached is not None or said.run is not None)
 
 
@@ -112,7 +127,7 @@ class Filling:
     @property
     def progress(self) -> Progress:
         """What was said last."""
-        return Progress.from_text(self._text)
+        return Progress.of(self._view, self._text)
 
     def keep(self, progress: Progress) -> None:
         """Keep a statement, unless another run's says more.
