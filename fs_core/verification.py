@@ -286,7 +286,8 @@ class _Check:
         """Delete and write what differs, and take back what was forgotten meanwhile."""
         name = self._view.storage_name
         bad = [(key, held) for key, held, problem in found if held is not None and problem is not Problem.STALE]
-        self._online.delete(name, [key for key, _ in bad], [held for _, held in bad])
+        if bad:
+            self._online.delete(name, [key for key, _ in bad], [held for _, held in bad])
         good = [(key, *expected[key]) for key, _, _ in found if key in expected]
         keys, rows, moments = zip(*good, strict=True) if good else ((), (), ())
         written = OnlineRows(keys, rows, moments)
