@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -42,6 +42,8 @@ from fs_core.offline.layout import MONTH, as_declared, lay_out
 from fs_core.offline.leftovers import remove_leftovers
 from fs_core.offline.winners import Candidates, choose, find_winners, rows_sql, stream_winners
 from fs_core.times import MICROSECONDS
+
+T = TypeVar("T")
 
 _COMMIT_SECONDS = 60.0  # how long an append tries again after other writers won the race
 _TABLE = {
@@ -116,17 +118,24 @@ class DeltaOfflineStore:
         """See `OfflineStore.read`."""
         left_out = set() if columns is None else set(view.features).difference(columns)
         schema = pa.schema([field for field in history_schema(view) if field.name not in left_out])
-        files = self._files(view, snapshot)
-        sql = f"SELECT {', '.join(map(quoted, schema.names))} FROM {rows_sql(view, files, 'true')} ORDER BY {SEQ}"
-        return self._run(view, sql if files else None, schema)
+        names = ", ".join(map(quoted, schema.names))
+
+        def rows(files: Sequence[str]) -> pa.Table:
+            sql = f"SELECT {names} FROM {rows_sql(view, files, 'true')} ORDER BY {SEQ}"
+            return self._run(view, sql if files else None, schema)
+
+        return self._steadily(view, snapshot, rows)
 
     def as_of(
         self, view: FeatureView, spine: pa.Table, columns: Sequence[str], *, snapshot: Snapshot | None = None
     ) -> pa.Table:
         """See `OfflineStore.as_of`."""
-        files = self._files(view, snapshot)
-        with _as_store_error(view, "can't search its history"):
-            found = apply_rule(self._engine, view, files, spine, columns)
+
+        def search(files: Sequence[str]) -> pa.Table:
+            with _as_store_error(view, "can't search its history"):
+                return apply_rule(self._engine, view, files, spine, columns)
+
+        found = self._steadily(view, snapshot, search)
         wanted = {**{name: view.features[name] for name in columns}, EVENT_TIME: MICROSECONDS}
         return as_declared(found, wanted)
 
@@ -269,6 +278,21 @@ class DeltaOfflineStore:
             return self._files(view, snapshot)
         except OfflineStoreError:
             return []
+
+    def _steadily(self, view: FeatureView, snapshot: Snapshot | None, read: Callable[[Sequence[str]], T]) -> T:
+        """Read the files of a state; where those of the newest are deleted meanwhile, to forget somebody, anew.
+
+        Raises:
+            OfflineStoreError: they can't be read, or not any more.
+        """
+        files = self._files(view, snapshot)
+        while True:
+            try:
+                return read(files)
+            except OfflineStoreError:
+                before, files = files, self._files(view, snapshot)
+                if files == before:
+                    raise
 
     def _run(self, view: FeatureView, sql: str | None, schema: pa.Schema) -> pa.Table:
         if sql is None:

@@ -78,6 +78,44 @@ def test_files_that_the_other_deletes(
     assert store.history(NOTES)["user"].to_pylist() == [CAROL]
 
 
+def read_history(store: FeatureStore) -> Any:
+    """Return who history knows."""
+    return store.history(NOTES)["user"].to_pylist()
+
+
+def read_now(store: FeatureStore) -> Any:
+    """Return what was said by a person as history has it now."""
+    return store.get_online_features("notes", {"user": [CAROL]}, fallback="offline").to_dicts()[0]["note"]
+
+
+def read_then(store: FeatureStore) -> Any:
+    """Return what was said by a person by some moment, from the state that is the newest as it begins."""
+    spine = {"user": [CAROL], "event_timestamp": [datetime(2024, 5, 1, tzinfo=UTC)]}
+    return store.get_historical_features(spine, ["notes"]).table["note"].to_pylist()
+
+
+@pytest.mark.parametrize(("read", "answer"), [(read_history, [ALICE, CAROL]), (read_now, "c"), (read_then, None)])
+def test_who_reads_meanwhile(
+    store: FeatureStore, other: FeatureStore, monkeypatch: pytest.MonkeyPatch, read: Callable[[Any], Any], answer: Any
+) -> None:
+    """Who reads the newest state as its files go reads what is the newest then; of an older one it is told why not."""
+    files, deeds = store.offline._files, [other]  # type: ignore[attr-defined]
+
+    def listed(*arguments: Any) -> Any:
+        found = files(*arguments)
+        while deeds:
+            forget(deeds.pop(), BOB)
+        return found
+
+    monkeypatch.setattr(store.offline, "_files", listed)
+    if answer is None:
+        with pytest.raises(OfflineStoreError, match=r"can't be read any more: .* had to be forgotten"):
+            read(store)
+    else:
+        assert read(store) == answer
+    assert not deeds
+
+
 def test_a_damaged_file_is_told(store: FeatureStore, other: FeatureStore) -> None:
     """A file that is there and can't be searched ends the forgetting, as before: it may hold the person."""
     damaged = next(path for path in Path(store.directory).rglob("*.parquet") if "month=2024-03" in str(path))
@@ -85,3 +123,10 @@ def test_a_damaged_file_is_told(store: FeatureStore, other: FeatureStore) -> Non
     damaged.write_bytes(b"PAR1")
     with pytest.raises(OfflineStoreError, match="can't erase from its history"):
         forget(store, ALICE)
+
+
+def test_a_lost_file_is_told(store: FeatureStore, other: FeatureStore) -> None:
+    """A file of the newest state that is gone without a word is no erasure: nobody waits for another state."""
+    next(Path(store.directory).rglob("*.parquet")).unlink()
+    with pytest.raises(OfflineStoreError, match="can't read its history"):
+        other.history(NOTES)
