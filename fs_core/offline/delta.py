@@ -151,7 +151,24 @@ class DeltaOfflineStore:
         recent: int | None = None,
     ) -> Winners:
         """See `OfflineStore.winners`."""
-        state = self.snapshot(view) if snapshot is None else snapshot
+        while True:
+            state = self.snapshot(view) if snapshot is None else snapshot
+            try:
+                return self._winners(view, state, until, since, after, entities, recent)
+            except OfflineStoreError:  # as in `_steadily`
+                if snapshot is not None or self.snapshot(view) == state:
+                    raise
+
+    def _winners(
+        self,
+        view: FeatureView,
+        state: Snapshot,
+        until: int,
+        since: Watermark | None,
+        after: int | None,
+        entities: pa.Table | None,
+        recent: int | None,
+    ) -> Winners:
         files = self._files(view, state)
         old = set(self._files_if_kept(view, since.snapshot)) if since else set()
         new, seen = [f for f in files if f not in old], [f for f in files if f in old]
@@ -310,6 +327,8 @@ def _as_store_error(view: FeatureView, what: str) -> Iterator[None]:
         yield
     except (DeltaError, duckdb.Error, OSError, OverflowError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]  # Delta adds a stack trace
+        if isinstance(error, FileNotFoundError) or "No files found" in reason:
+            reason += ". Files are deleted when somebody is forgotten; if that was just now, repeat it."
         raise OfflineStoreError(f"view {view.ref!r}: {what}: {reason}") from error
 
 
