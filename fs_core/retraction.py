@@ -99,7 +99,7 @@ class Sending:
         while (life := self._present()) != self.life:
             self.life = life  # before history is read: what is erased later, that `forget` deletes or begins another
             for rows in chain(sent(), tuple(replaced)):
-                gone = self._gone(rows)
+                gone = lacking(self._view, self._offline, rows)
                 if gone:
                     took += len(gone)
                     replaced.append(self._replace(gone))
@@ -113,25 +113,9 @@ class Sending:
         said = progress_of(self._online, self._view)
         return None if said is None else said.life
 
-    def _gone(self, sent: OnlineRows) -> OnlineRows:
-        """Return those of some rows that history doesn't have."""
-        if not sent:
-            return sent
-        decoded = RowCodec(self._view).decode(sent.keys, sent.rows)
-        first, last = int(decoded.available_at.min()), int(decoded.available_at.max())
-        entities = self._entities(sent)
-
-        def seqs() -> list[pa.Array]:
-            found = self._offline.winners(self._view, until=last, entities=entities, recent=first - 1)
-            return [batch.column(SEQ) for batch in found.rows]
-
-        known = pa.chunked_array(_patiently(seqs), pa.int64()).to_numpy()
-        gone = np.flatnonzero(~np.isin(decoded.seq, known)).tolist()
-        return OnlineRows([sent.keys[i] for i in gone], [sent.rows[i] for i in gone])
-
     def _replace(self, gone: OnlineRows) -> OnlineRows:
         """Delete rows, with their timelines, and send what wins instead: new facts may have lost to them."""
-        name, entities = self._view.storage_name, self._entities(gone)
+        name, entities = self._view.storage_name, _entities(self._view, gone)
         self._online.delete(name, gone.keys, gone.rows)
         until = self._now()
         winners = _patiently(lambda: self._offline.winners(self._view, until=until, entities=entities).rows.read_all())
@@ -140,8 +124,26 @@ class Sending:
             self._online.write(name, rows)  # into no timeline, as after a repair
         return rows
 
-    def _entities(self, rows: OnlineRows) -> pa.Table:
-        return unpack_keys(self._view.keys, list(dict.fromkeys(rows.keys)))[0]
+
+def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> OnlineRows:
+    """Return those of some sound rows that history doesn't have."""
+    if not rows:
+        return rows
+    decoded = RowCodec(view).decode(rows.keys, rows.rows)
+    first, last = int(decoded.available_at.min()), int(decoded.available_at.max())
+    entities = _entities(view, rows)
+
+    def seqs() -> list[pa.Array]:
+        found = offline.winners(view, until=last, entities=entities, recent=first - 1)
+        return [batch.column(SEQ) for batch in found.rows]
+
+    known = pa.chunked_array(_patiently(seqs), pa.int64()).to_numpy()
+    gone = np.flatnonzero(~np.isin(decoded.seq, known)).tolist()
+    return OnlineRows([rows.keys[i] for i in gone], [rows.rows[i] for i in gone])
+
+
+def _entities(view: FeatureView, rows: OnlineRows) -> pa.Table:
+    return unpack_keys(view.keys, list(dict.fromkeys(rows.keys)))[0]
 
 
 def _patiently(read: Callable[[], T]) -> T:

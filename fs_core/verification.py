@@ -17,10 +17,11 @@ from fs_core.asof import EVENT_TIME, TIME
 from fs_core.definitions import FeatureView
 from fs_core.materialization import refuse_offline
 from fs_core.online.codec import RowCodec
-from fs_core.online.contract import ORDER, OnlineRows
+from fs_core.online.contract import ORDER, OnlineRows, timeline_name
 from fs_core.online.keys import unpack_keys
+from fs_core.online.timeline import entries_of
 from fs_core.progress import progress
-from fs_core.retraction import Sending
+from fs_core.retraction import Sending, lacking
 from fs_core.times import MICROSECONDS
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ class Problem(StrEnum):
     AHEAD = "ahead"
     """The online row beats the winner, but history has no such row available."""
     UNKNOWN = "unknown"
-    """The online store has a row of an entity that history doesn't know."""
+    """The online store has a row of an entity that history doesn't know, or, among an entity's recent rows, one."""
     CORRUPT = "corrupt"
-    """The online row, or its key, is damaged or of another schema."""
+    """The online row, or its key, or the recent rows are damaged or of another schema."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def verify(
 ) -> Verification:
     """Compare every online row of a view with the row that wins now, both ways, in bounded memory.
 
+    Of a view with `online_history` each recent row is looked for in history as well; whether one is missing isn't.
     What differs is looked at again, with history read between two looks at the online store, so rows that
     are pushed meanwhile are no differences. Rows that the server may have collected aren't missing.
 
@@ -101,7 +103,8 @@ def verify(
         online: the online store.
         now: returns the present moment, microseconds.
         repair: write what is missing or stale; delete and write what is wrong, ahead, unknown or corrupt,
-            unless somebody changed it meanwhile.
+            unless somebody changed it meanwhile. Recent rows that aren't right go: until others have come, only
+            history answers for the moments that they were kept for.
         evidence: how many differences to return as rows.
 
     Raises:
@@ -111,6 +114,8 @@ def verify(
     check = _Check(view, offline, online, now, repair, evidence)
     start = time.perf_counter()
     entities, rows = check.history_against_online(), check.online_against_history()
+    if view.online_history is not None:
+        check.timelines_against_history()
     done = Verification(
         view.ref,
         entities,
@@ -177,6 +182,36 @@ class _Check:
                 suspects = []
         self._look_again(suspects)
         return rows
+
+    def timelines_against_history(self) -> None:
+        """Look in history for the recent rows of each entity; to repair, delete timelines that hold others."""
+        name = timeline_name(self._view.storage_name)
+        for part in self._online.scan(name):
+            flaws = self._flaws(part)
+            if not flaws:
+                continue
+            time.sleep(_SETTLING_SECONDS)  # who forgets an entity deletes them after it has left history
+            held = self._online.read([(name, list(flaws))])[0]
+            left = [
+                (key, row) for key, row in zip(flaws, held, strict=True) if row is not None and row == flaws[key][0]
+            ]
+            self._report([(key, *flaws[key][1:]) for key, _ in left], {})
+            if self._repair:
+                self._online.delete(name, [key for key, _ in left], [timeline for _, timeline in left])
+                self.repaired += len(left)
+
+    def _flaws(self, part: OnlineRows) -> dict[bytes, tuple[bytes, bytes, Problem]]:
+        """Return by key those of some timelines that aren't right, with a row that isn't, and what is wrong with it."""
+        entries = [entries_of(timeline) for timeline in part.rows]
+        keys = [key for key, found in zip(part.keys, entries, strict=True) for _ in found or ()]
+        rows = [row for found in entries for row in found or ()]
+        damaged = set(self._codec.decode(keys, rows).corrupt)
+        bad = {key: (b"", Problem.CORRUPT) for key, found in zip(part.keys, entries, strict=True) if found is None}
+        bad |= {keys[place]: (rows[place], Problem.CORRUPT) for place in damaged}
+        sound = [place for place in range(len(rows)) if place not in damaged]
+        gone = lacking(self._view, self._offline, OnlineRows([keys[i] for i in sound], [rows[i] for i in sound]))
+        bad |= {key: (row, Problem.UNKNOWN) for key, row in zip(gone.keys, gone.rows, strict=True)}
+        return {key: (timeline, *bad[key]) for key, timeline in zip(part.keys, part.rows, strict=True) if key in bad}
 
     def _known(self, keys: pa.Table, until: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Tell which entities have a winner at a moment, expired or not."""
@@ -251,7 +286,8 @@ class _Check:
         """Delete and write what differs, and take back what was forgotten meanwhile."""
         name = self._view.storage_name
         bad = [(key, held) for key, held, problem in found if held is not None and problem is not Problem.STALE]
-        self._online.delete(name, [key for key, _ in bad], [held for _, held in bad])
+        if bad:
+            self._online.delete(name, [key for key, _ in bad], [held for _, held in bad])
         good = [(key, *expected[key]) for key, _, _ in found if key in expected]
         keys, rows, moments = zip(*good, strict=True) if good else ((), (), ())
         written = OnlineRows(keys, rows, moments)

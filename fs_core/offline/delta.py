@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -29,9 +29,9 @@ from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
 from fs_core.offline.delta_erasure import (
     holders,
     is_abandoned,
-    present_files,
     remove_attempt,
     scrub_log,
+    searched,
     seqs_of,
     unnamed_holders,
 )
@@ -42,6 +42,8 @@ from fs_core.offline.layout import MONTH, as_declared, lay_out
 from fs_core.offline.leftovers import remove_leftovers
 from fs_core.offline.winners import Candidates, choose, find_winners, rows_sql, stream_winners
 from fs_core.times import MICROSECONDS
+
+T = TypeVar("T")
 
 _COMMIT_SECONDS = 60.0  # how long an append tries again after other writers won the race
 _TABLE = {
@@ -116,17 +118,24 @@ class DeltaOfflineStore:
         """See `OfflineStore.read`."""
         left_out = set() if columns is None else set(view.features).difference(columns)
         schema = pa.schema([field for field in history_schema(view) if field.name not in left_out])
-        files = self._files(view, snapshot)
-        sql = f"SELECT {', '.join(map(quoted, schema.names))} FROM {rows_sql(view, files, 'true')} ORDER BY {SEQ}"
-        return self._run(view, sql if files else None, schema)
+        names = ", ".join(map(quoted, schema.names))
+
+        def rows(files: Sequence[str]) -> pa.Table:
+            sql = f"SELECT {names} FROM {rows_sql(view, files, 'true')} ORDER BY {SEQ}"
+            return self._run(view, sql if files else None, schema)
+
+        return self._steadily(view, snapshot, rows)
 
     def as_of(
         self, view: FeatureView, spine: pa.Table, columns: Sequence[str], *, snapshot: Snapshot | None = None
     ) -> pa.Table:
         """See `OfflineStore.as_of`."""
-        files = self._files(view, snapshot)
-        with _as_store_error(view, "can't search its history"):
-            found = apply_rule(self._engine, view, files, spine, columns)
+
+        def search(files: Sequence[str]) -> pa.Table:
+            with _as_store_error(view, "can't search its history"):
+                return apply_rule(self._engine, view, files, spine, columns)
+
+        found = self._steadily(view, snapshot, search)
         wanted = {**{name: view.features[name] for name in columns}, EVENT_TIME: MICROSECONDS}
         return as_declared(found, wanted)
 
@@ -142,7 +151,24 @@ class DeltaOfflineStore:
         recent: int | None = None,
     ) -> Winners:
         """See `OfflineStore.winners`."""
-        state = self.snapshot(view) if snapshot is None else snapshot
+        while True:
+            state = self.snapshot(view) if snapshot is None else snapshot
+            try:
+                return self._winners(view, state, until, since, after, entities, recent)
+            except OfflineStoreError:  # as in `_steadily`
+                if snapshot is not None or self.snapshot(view) == state:
+                    raise
+
+    def _winners(
+        self,
+        view: FeatureView,
+        state: Snapshot,
+        until: int,
+        since: Watermark | None,
+        after: int | None,
+        entities: pa.Table | None,
+        recent: int | None,
+    ) -> Winners:
         files = self._files(view, state)
         old = set(self._files_if_kept(view, since.snapshot)) if since else set()
         new, seen = [f for f in files if f not in old], [f for f in files if f in old]
@@ -185,15 +211,18 @@ class DeltaOfflineStore:
             return Erased(0, 0)
         with _as_store_error(view, f"can't erase from its history at {place}"):
             rows = self._erase_from_newest(view, entities)
-            named, others = present_files(place)
-            kept = set(self._files(view, None))  # afterwards: what is appended in between isn't among those
-            doomed = [f for f in holders(named, entities) if f not in kept]
-            doomed += [f for f in unnamed_holders(others, entities) if is_abandoned(f)]
+            doomed = searched(place, lambda named, others: self._doomed(view, entities, named, others))
             scrub_log(place, doomed)
             for file in doomed:
                 Path(file).unlink(missing_ok=True)
             self._engine.forget(view)
         return Erased(rows, len(doomed))
+
+    def _doomed(self, view: FeatureView, entities: pa.Table, named: Sequence[str], others: Sequence[str]) -> list[str]:
+        """Return those of some files that hold rows of entities and that no newest state and no writer needs."""
+        kept = set(self._files(view, None))  # after the list was made: what is appended in between isn't on it
+        doomed = [file for file in holders(named, entities) if file not in kept]
+        return doomed + [file for file in unnamed_holders(others, entities) if is_abandoned(file)]
 
     def _erase_from_newest(self, view: FeatureView, entities: pa.Table) -> int:
         """Commit states without rows of entities until the newest has none; return how many there were.
@@ -233,8 +262,10 @@ class DeltaOfflineStore:
         if not place.exists():
             return 0
         with _as_store_error(view, f"can't read its history at {place}"):
-            named, others = present_files(place)
-            return len(seqs_of(named, entities)) + sum(unnamed_holders(others, entities).values())
+            return searched(
+                place,
+                lambda named, others: len(seqs_of(named, entities)) + sum(unnamed_holders(others, entities).values()),
+            )
 
     def _place(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
@@ -265,6 +296,21 @@ class DeltaOfflineStore:
         except OfflineStoreError:
             return []
 
+    def _steadily(self, view: FeatureView, snapshot: Snapshot | None, read: Callable[[Sequence[str]], T]) -> T:
+        """Read the files of a state; where those of the newest are deleted meanwhile, to forget somebody, anew.
+
+        Raises:
+            OfflineStoreError: they can't be read, or not any more.
+        """
+        files = self._files(view, snapshot)
+        while True:
+            try:
+                return read(files)
+            except OfflineStoreError:
+                before, files = files, self._files(view, snapshot)
+                if files == before:
+                    raise
+
     def _run(self, view: FeatureView, sql: str | None, schema: pa.Schema) -> pa.Table:
         if sql is None:
             return schema.empty_table()
@@ -281,6 +327,8 @@ def _as_store_error(view: FeatureView, what: str) -> Iterator[None]:
         yield
     except (DeltaError, duckdb.Error, OSError, OverflowError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]  # Delta adds a stack trace
+        if isinstance(error, FileNotFoundError) or "No files found" in reason:
+            reason += ". Files are deleted when somebody is forgotten; if that was just now, repeat it."
         raise OfflineStoreError(f"view {view.ref!r}: {what}: {reason}") from error
 
 

@@ -7,10 +7,12 @@ Rows are named by seq: what Delta's log says of a deletion stays for ever, and s
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import duckdb
@@ -21,6 +23,8 @@ from fs_core.asof import SEQ
 from fs_core.dtypes import storage_type
 from fs_core.offline.connection import connect, literal, quoted
 from fs_core.offline.delta_log import log_actions, log_lines, open_table
+
+T = TypeVar("T")
 
 _FILES_A_QUERY = 500
 _UNFINISHED_SECONDS = 3600.0  # a file that no state names and that is older was left by a writer that died
@@ -71,10 +75,23 @@ def present_files(place: Path) -> tuple[list[str], list[str]]:
     return [f for f in present if f in known], [f for f in present if f not in known and _is_whole(f)]
 
 
+def searched(place: Path, search: Callable[[list[str], list[str]], T]) -> T:
+    """Return what a search finds in `present_files`; again, where one is deleted meanwhile, as others do who erase."""
+    while True:
+        named, others = present_files(place)
+        try:
+            return search(named, others)
+        except duckdb.Error:
+            if all(map(os.path.exists, named)):
+                raise
+
+
 def scrub_log(place: Path, files: Sequence[str]) -> None:
     """Take the statistics of files that are to be erased out of the log: least and greatest values are values, too.
 
-    The states stay as they are: statistics are optional in the protocol, and nothing here searches by them.
+    The states stay as they are: statistics are optional in the protocol, and nothing here searches by them. An entry
+    that tells of such a file loses those of all its files: whoever else scrubs it at the same moment, for somebody
+    else, then writes the same, and doesn't bring back what was taken out here.
     Checkpoints of older tables repeat what entries say; since every entry is kept, they are made anew.
     """
     log, paths = place / "_delta_log", {Path(file).relative_to(place).as_posix() for file in files}
@@ -82,9 +99,9 @@ def scrub_log(place: Path, files: Sequence[str]) -> None:
         return
     for entry in log.glob("*.json"):
         lines = log_lines(entry)
-        scrubbed = [_without_statistics(line, paths) for line in lines]
+        scrubbed = _without_statistics(lines, paths)
         if scrubbed != lines:
-            unfinished = entry.with_suffix(".scrubbed")
+            unfinished = entry.with_suffix(f".{uuid.uuid4().hex}.scrubbed")
             unfinished.write_bytes(("\n".join(scrubbed) + "\n").encode())
             unfinished.replace(entry)
     checkpoints = [path for path in log.glob("*.checkpoint*.parquet") if _has_statistics(path)]
@@ -100,14 +117,15 @@ def _has_statistics(checkpoint: Path) -> bool:
     return any(added.field(place).name.startswith("stats") for place in range(added.num_fields))
 
 
-def _without_statistics(line: str, paths: set[str]) -> str:
-    action = json.loads(line)
-    for kind in ("add", "remove"):
-        about = action.get(kind)
-        if about and about.get("stats") and unquote(about["path"]) in paths:
-            del about["stats"]
-            line = json.dumps(action, separators=(",", ":"))
-    return line
+def _without_statistics(lines: list[str], paths: Collection[str]) -> list[str]:
+    """Return an entry's lines without statistics; as they are if they tell of none of some files."""
+    actions = [json.loads(line) for line in lines]
+    told = [action.get("add") or action.get("remove") or {} for action in actions]
+    if not any(unquote(about.get("path", "")) in paths for about in told):
+        return lines
+    having = [about.pop("stats", None) is not None for about in told]
+    pairs = zip(lines, actions, having, strict=True)
+    return [json.dumps(action, separators=(",", ":")) if had else line for line, action, had in pairs]
 
 
 def remove_attempt(place: Path, rows: pa.Table, began: float) -> bool:

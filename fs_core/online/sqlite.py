@@ -129,20 +129,31 @@ class SQLiteOnlineStore:
             yield OnlineRows([key for key, _ in found], [row for _, row in found])
 
     def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
-        """See `OnlineStore.delete`."""
+        """See `OnlineStore.delete`.
+
+        What was deleted is gone from the file and its log, also what an earlier call deleted that was cut off.
+        """
         same = "" if rows is None else "AND row = ?"
         doomed = [(key,) for key in keys] if rows is None else zip(keys, rows, strict=True)
         values = [(self._project, view, *parts) for parts in doomed]
-        if not values:
-            return 0
         query = f"DELETE FROM online_rows WHERE project = ? AND view = ? AND key = ? {same}"
         with self._transaction() as connection:
-            deleted = connection.executemany(query, values).rowcount
+            deleted = connection.executemany(query, values).rowcount if values else 0
             timelines = [(self._project, timeline_name(view), key) for key in keys]
             connection.executemany("DELETE FROM online_rows WHERE project = ? AND view = ? AND key = ?", timelines)
-        with self._connection() as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the log holds what was there before
+        self._empty_log()
         return deleted
+
+    def _empty_log(self) -> None:
+        """Bring all to the file and empty its log, which holds what was there before."""
+        with self._connection() as connection:
+            ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if is_busy:
+            raise OnlineUnavailableError(
+                f"the online store {self._path}: the rows are deleted, but the log beside the file still holds them, "
+                f"because somebody has been reading an earlier state for more than {_BUSY_SECONDS:g} s. End that "
+                "(a backup, or a shell), and repeat."
+            )
 
     def drop(self, view: str) -> int:
         """See `OnlineStore.drop`."""

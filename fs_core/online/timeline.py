@@ -58,6 +58,12 @@ def merged(old: bytes | None, held: bytes | None, row: bytes, recent: Recent) ->
     return b"".join([head, *(part for entry in kept for part in (_LENGTH.pack(len(entry)), entry))])
 
 
+def entries_of(timeline: bytes) -> list[bytes] | None:
+    """Return the packed rows that a timeline holds; None where its bytes make no sense."""
+    known = _parsed(timeline)
+    return None if known is None else known[1]
+
+
 def resolve(
     codec: RowCodec,
     keys: Sequence[bytes],

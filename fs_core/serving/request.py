@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from fs_core.asof import EVENT_TIME, STATUS, TIME
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
-from fs_core.online.contract import Leases, PartialRead, timeline_name
-from fs_core.online.timeline import resolve
+from fs_core.online.contract import AVAILABLE, Leases, PartialRead, timeline_name
+from fs_core.online.timeline import moment_word, resolve
 from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.budget import Budget
 from fs_core.serving.cache import RowCache
@@ -30,6 +31,7 @@ from fs_core.times import MICROSECONDS
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView
     from fs_core.offline.contract import OfflineStore
+    from fs_core.online.cells import Flags
 
 
 class OnlineRead:
@@ -101,8 +103,9 @@ class OnlineRead:
             for view in self._online:
                 self._answers[view] = TableAnswer.unavailable(dict(view.view.features), len(self._keys[view.group]))
             return
-        parts = zip(self._online, self._looked_back(part.rows), part.unread[: len(self._online)], strict=True)
-        self._settle([self._held(view, values, unread) for view, values, unread in parts])
+        rows, unread = self._without_unread(part)
+        parts = zip(self._online, self._looked_back(rows), unread, strict=True)
+        self._settle([self._held(view, values, missed) for view, values, missed in parts])
 
     @property
     def needs_history(self) -> bool:
@@ -133,6 +136,20 @@ class OnlineRead:
             place = self._online.index(view)
             latest[place] = resolve(view.codec, self._keys[view.group].distinct, latest[place], timelines, self._moment)
         return latest
+
+    def _without_unread(self, part: PartialRead) -> tuple[list[list[bytes | None]], list[Flags | None]]:
+        """Return rows, and whose couldn't be read: also theirs that are too new where what was before couldn't."""
+        rows, unread, asked = list(part.rows), part.unread[: len(self._online)], moment_word(self._moment)
+        for view, missed in zip(self._looking_back, part.unread[len(self._online) :], strict=True):
+            if missed is None:
+                continue
+            place = self._online.index(view)
+            newer = [row is not None and row[AVAILABLE] > asked for row in rows[place]]
+            unknown = missed & np.array(newer, bool)
+            rows[place] = [None if lost else row for row, lost in zip(rows[place], unknown, strict=True)]
+            known = unread[place]
+            unread[place] = unknown if known is None else known | unknown
+        return rows, unread
 
     def _settle(self, held: Sequence[Held]) -> None:
         if self._at is None:

@@ -194,7 +194,7 @@ def test_checkpoints_of_older_tables_tell_nothing(store: FeatureStore, monkeypat
     assert store.history(NOTES).num_rows == 13
 
 
-@pytest.mark.parametrize("step", ["replace_without", "scrub_log", "present_files", "is_abandoned", "holders"])
+@pytest.mark.parametrize("step", ["replace_without", "scrub_log", "searched", "is_abandoned", "holders"])
 def test_a_crash_in_between_is_made_good(store: FeatureStore, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Wherever it stopped, repeating it finishes the job."""
     store.apply(NOTES)
@@ -232,7 +232,7 @@ FeatureStore(sys.argv[1]).forget("user", {"user": [sys.argv[3]]})
 """
 
 
-@pytest.mark.parametrize("step", ["present_files", "holders"])
+@pytest.mark.parametrize("step", ["searched", "holders"])
 def test_a_killed_process_is_made_good(store: FeatureStore, step: str) -> None:
     """A process killed after the rows left the newest state, before older files went, leaves a job to repeat."""
     store.apply(NOTES)
@@ -266,14 +266,14 @@ def test_what_is_appended_meanwhile_stays(store: FeatureStore, monkeypatch: pyte
     """A file that comes between the erasing of rows and the deletion of old files belongs to the newest state."""
     store.apply(NOTES)
     store.write(NOTES, notes(ALICE, BOB, month=1))
-    look, come = delta.present_files, [notes(ALICE, BOB, month=2)]
+    look, come = delta_erasure.present_files, [notes(ALICE, BOB, month=2)]
 
     def late(*arguments: Any) -> Any:
         while come:
             store.write(NOTES, come.pop())
         return look(*arguments)
 
-    monkeypatch.setattr(delta, "present_files", late)
+    monkeypatch.setattr(delta_erasure, "present_files", late)
     with pytest.raises(FeatureStoreError, match="again"):
         store.forget("user", {"user": [ALICE]})
     assert store.history(NOTES)["user"].to_pylist() == [BOB, ALICE, BOB]

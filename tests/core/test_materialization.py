@@ -68,6 +68,29 @@ def break_after(
     return sizes
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"life": "x", "until": 5}', '{"life": "x", "run": {}}'])
+def test_damaged_progress_is_told(store: FeatureStore, text: str) -> None:
+    """Where what is kept beside the rows makes no sense, an error names the view and the way out, which works."""
+    store.apply(VIEW)
+    store.write(VIEW, users(range(3), 0))
+    store.materialize()
+    held_before = store.online.watermark(VIEW.storage_name)
+    assert store.online.swap_watermark(VIEW.storage_name, held_before, text)
+    told = r"'counter:v1\.0\.0'.*rebuild=True"
+    with pytest.raises(OnlineStoreError, match=told):
+        store.materialize()
+    with pytest.raises(OnlineStoreError, match=told) as error:
+        store.push(VIEW, users([0], 1))
+    assert "safe in history" in str(error.value.__notes__)
+    with pytest.raises(OnlineStoreError, match=told) as error:
+        store.forget("user", {"user_id": [2]})
+    assert "Repeat forget" in str(error.value.__notes__)
+    assert held(store, 2) == [0, 1]
+    store.materialize(rebuild=True)
+    store.forget("user", {"user_id": [2]})
+    assert held(store, 3) == [1000, 1, None]
+
+
 def test_a_run_that_was_cut_off_is_finished(served: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was acknowledged isn't sent again; the moment isn't reached before the end; then all is there."""
     with monkeypatch.context() as broken:

@@ -16,7 +16,8 @@ import pytest
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import DefinitionError, NotOnlineError
 from fs_core.online.codec import RowCodec
-from fs_core.online.contract import OnlineWrite
+from fs_core.online.contract import OnlineWrite, timeline_name
+from fs_core.online.timeline import recent_of
 
 USER = Entity("user", keys={"user_id": "int64", "region": "string"}, description="U.")
 VIEW = FeatureView("counter", entity=USER, fields=[Field("x", "int64", "X.")], description="Counts.")
@@ -50,7 +51,7 @@ def key(user: int) -> bytes:
     return RowCodec(VIEW).keys(pa.table({"user_id": [user], "region": [f"é{user}"]}))[0]  # type: ignore[return-value]
 
 
-def packed(user: int, *, day: int, seq: int, x: int) -> OnlineWrite:
+def packed(user: int, *, day: int, seq: int, x: int, view: FeatureView = VIEW) -> OnlineWrite:
     """Return a packed row that history need not know."""
     moment = START + timedelta(days=day)
     row = {
@@ -63,7 +64,7 @@ def packed(user: int, *, day: int, seq: int, x: int) -> OnlineWrite:
     }
     from fs_core.asof import history_schema
 
-    return RowCodec(VIEW).encode(pa.Table.from_pylist([row], schema=history_schema(VIEW)))[0]
+    return RowCodec(view).encode(pa.Table.from_pylist([row], schema=history_schema(view)))[0]
 
 
 def of_another_key(write: OnlineWrite, key: bytes) -> bytes:
@@ -72,10 +73,10 @@ def of_another_key(write: OnlineWrite, key: bytes) -> bytes:
     return seal.to_bytes(4, "little") + write.row[4:]
 
 
-def put(store: FeatureStore, *writes: OnlineWrite) -> None:
+def put(store: FeatureStore, *writes: OnlineWrite, name: str = NAME) -> None:
     """Put rows online, whatever is there."""
-    store.online.delete(NAME, [write.key for write in writes])
-    store.online.write(NAME, list(writes))
+    store.online.delete(name, [write.key for write in writes])
+    store.online.write(name, list(writes))
 
 
 def test_nothing_differs(filled: FeatureStore) -> None:
@@ -119,6 +120,30 @@ def test_each_kind_of_difference(filled: FeatureStore) -> None:
     assert filled.verify_online("counter").total == 0
     asked = {"user_id": list(range(10)), "region": [f"é{i}" for i in range(10)]}
     assert filled.get_online_features(VIEW, asked).to_arrow()["x"].to_pylist() == [0, 100, *range(2, 10)]
+
+
+def test_recent_rows_are_compared_too(online_url: str, tmp_path: Path) -> None:
+    """Among recent rows, one that history doesn't know and damage are found, shown and taken away; others stay."""
+    view = FeatureView("recent", entity=USER, fields=VIEW.fields, description="R.", online_history="9000d")
+    name = view.storage_name
+    with FeatureStore(tmp_path / "store", online=online_url) as store:
+        store.apply(view)
+        for day in (0, 1):
+            store.write(view, users(0, 1, 2, day=day))
+            store.materialize()
+        recent = [(timeline_name(name), [key(0), key(1), key(2)])]
+        assert store.verify_online("recent").total == 0
+        timelines: list[Any] = store.online.read(recent)[0]
+        stray = [packed(0, day=0, seq=99, x=-1, view=view)]
+        store.online.write(name, stray, recent=recent_of(view, store._clock.now(), complete=False))
+        damaged = timelines[1][:-1] + bytes([timelines[1][-1] ^ 1])
+        put(store, OnlineWrite(key(1), damaged), name=timeline_name(name))
+        found = store.verify_online("recent", repair=True)
+        assert (found.differences, found.repaired) == ({"corrupt": 1, "unknown": 1}, 2)
+        shown = {row["user_id"]: (row["__problem"], row["__online_seq"]) for row in found.evidence.to_pylist()}
+        assert shown == {0: ("unknown", 99), 1: ("corrupt", None)}
+        assert store.online.read(recent)[0] == [None, None, timelines[2]]
+        assert store.verify_online("recent").total == 0
 
 
 def test_evidence_is_bounded(filled: FeatureStore) -> None:

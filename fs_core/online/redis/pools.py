@@ -56,7 +56,10 @@ class Pool:
             connecting: Future[None] = _done(link.open, ends)
         else:
             connecting = Future()
-            Thread(target=_fulfil, args=(connecting, link.open, time.monotonic() + patience), daemon=True).start()
+            try:
+                Thread(target=_fulfil, args=(connecting, link.open, time.monotonic() + patience), daemon=True).start()
+            except RuntimeError:  # no more threads
+                connecting = _done(link.open, ends)
         try:
             connecting.result(timeout=max(ends - time.monotonic(), 0))
         except BaseException as error:

@@ -14,12 +14,13 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from fs_core.errors import OnlineStoreError
+from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import OnlineWrite
-from fs_core.online.redis import RedisOnlineStore
+from fs_core.online.redis import RedisOnlineStore, pools
 from fs_core.testing.online_suite import new_view, packed
 from tests.core.online.tracked import until
 from tests.core.online.writes import rows
+from tests.servers import free_port
 
 
 @pytest.fixture
@@ -54,6 +55,27 @@ def test_entities_spread_over_slots(online: RedisOnlineStore, server: redis.Redi
     online.write("v-1", rows(*range(50)))
     names: list[bytes] = server.keys()  # type: ignore[assignment]
     assert len({key_slot(name) for name in names}) > 45
+
+
+def test_where_no_thread_can_start(redis_url: str, server: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read connects by itself then; no connection is lost to later ones."""
+    assert server.dbsize() == 0
+
+    class NoThread:
+        def __init__(self, **_: object) -> None: ...
+
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    online = RedisOnlineStore(redis_url, project="p", connections=2)
+    monkeypatch.setattr(pools, "Thread", NoThread)
+    for _ in range(3):
+        assert online.read([("v-1", [b"k"])], within=0.9) == [[None]]
+        online.close()
+    nobody = RedisOnlineStore(f"redis://127.0.0.1:{free_port()}", project="p", connections=2)
+    for _ in range(3):
+        with pytest.raises(OnlineUnavailableError, match="refused"):
+            nobody.read([("v-1", [b"k"])], within=0.9)
 
 
 def test_projects_share_a_server(redis_url: str, server: redis.Redis) -> None:

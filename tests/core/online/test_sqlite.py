@@ -114,6 +114,27 @@ def test_a_lock_that_is_never_given_back(online: SQLiteOnlineStore, monkeypatch:
     assert online.write("v-1", row(2)) == 1
 
 
+def test_what_is_deleted_leaves_the_log(online: SQLiteOnlineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody reads an earlier state, its bytes can't go, which is told; repeating makes it good."""
+    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.1)
+    online.write("v-1", [OnlineWrite(b"e", packed((1, 0, 0)) + b"what-was-said")])
+    path = online._path
+
+    def holders() -> list[str]:
+        return [file.name for file in path.parent.iterdir() if b"what-was-said" in file.read_bytes()]
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM online_rows").fetchall()
+        with pytest.raises(OnlineUnavailableError, match=r"deleted, but the log .* repeat"):
+            online.delete("v-1", [b"e"])
+        assert online.read([("v-1", [b"e"])]) == [[None]]
+        assert holders()
+        other.execute("COMMIT")
+        assert online.delete("v-1", []) == 0
+        assert holders() == []
+
+
 def test_a_writer_waits_for_another(online: SQLiteOnlineStore) -> None:
     """A lock that is held for a moment costs that moment, and no error."""
     online.write("v-1", row(1))

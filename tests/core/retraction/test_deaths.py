@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.core.retraction.pair import (
     ALICE,
     OTHERS,
     PLAIN,
+    RECENT,
     Pair,
     materialize,
     rebuild,
@@ -38,6 +40,23 @@ def test_a_run_that_dies_after_somebody_was_forgotten(embedded: Pair, work: Call
         assert online <= history
         embedded.check()
     assert moment > 3
+
+
+def test_a_run_that_dies_while_a_person_comes_again(tmp_path: Path, small: None) -> None:
+    """A new fact that wins doesn't hide what a run had sent before: the next run finds it among recent rows, too."""
+    hidden = 0
+    for moment in count():
+        with Pair(tmp_path / str(moment), "sqlite", RECENT) as pair:
+            with stepped(pair.one, {moment: pair.forget}, dies=moment + 1) as steps, suppress(Killed):
+                rebuild(pair)
+            if steps.seen <= moment + 1:
+                break
+            pair.other.push(RECENT, said(ALICE))
+            online, history = pair.of_alice()
+            hidden += not online <= history
+            pair.other.materialize()
+            pair.check()
+    assert hidden
 
 
 def test_a_run_that_lives_leaves_no_suspicion(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,36 @@ def test_only_what_is_not_known_is_fetched() -> None:
     assert cache.ask([("v", [b"a"])], 2.0).rest == [("v", [])]
 
 
+def test_a_moment_of_which_only_the_latest_row_is_here(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kept row that is too new is unavailable where those before it are; one that will do is served."""
+    view = FeatureView(
+        "recent",
+        entity=Entity("user", keys={"user": "int64"}, description="A user."),
+        fields=[Field("x", "int64", "X.")],
+        description="Recent.",
+        online_history="9000d",
+    )
+    store.apply(view)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    for users, day in (([1, 2], 0), ([1], 2)):
+        moments = [start + timedelta(days=day)] * len(users)
+        store.write(view, {"user": users, "event_timestamp": moments, "x": [day] * len(users)})
+        store.materialize()
+    asked = {"user": [1, 2, 3, 1]}
+    store.get_online_features("recent", {"user": [1, 2]}, max_age="1h")
+
+    def gone(*_: Any, **__: Any) -> Any:
+        raise OnlineUnavailableError("gone")
+
+    monkeypatch.setattr(store.online, "read", gone)
+    at = start + timedelta(days=1)
+    found = store.get_online_features("recent", asked, at=at, max_age="1h", on_deadline="missing")
+    assert found.status["recent"] == ["unavailable", "present", "unavailable", "unavailable"]
+    assert found.table["x"].to_pylist() == [None, 0, None, None]
+    with pytest.raises(OnlineUnavailableError, match="gone"):
+        store.get_online_features("recent", asked, at=at, max_age="1h")
+
+
 def test_what_is_here_while_the_rest_is_not() -> None:
     """Where the rest can't be fetched, what is known is served and the gaps are told."""
     cache = RowCache(9, Seconds())
