@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from fs_core.definitions import Definition, Entity, FeatureView
 from fs_core.errors import OfflineStoreError, OnlineStoreError
 from fs_core.lineage import nodes
 from fs_core.offline.contract import EMPTY
+from fs_core.online.progress import reached
 from fs_core.registry import Registered
 from fs_core.registry.records import Edge, Record
 
@@ -31,7 +31,8 @@ class State:
     Attributes:
         written: whether it has a history.
         last: what the last write brought; None if nobody can tell.
-        online_until: the moment that the online store stands at, microseconds; None if never filled, or not known.
+        online_until: the moment that the online store stands at, microseconds; None if never filled to
+            the end, or not known.
     """
 
     written: bool
@@ -171,16 +172,12 @@ def _states(store: FeatureStore, views: list[FeatureView]) -> Iterator[tuple[str
         until = None
         if answers and written and view.online:
             try:
-                until = _watermark(store, view)
+                mark = reached(store.online, view)
+                until = None if mark is None else mark.until
             except OnlineStoreError as error:
                 log.warning("catalogue: the online store doesn't answer, so nothing is said of it: %s", error)
                 answers = False
         yield view.ref, State(written, last, until)
-
-
-def _watermark(store: FeatureStore, view: FeatureView) -> int | None:
-    text = store.online.watermark(view.storage_name)
-    return None if text is None else int(json.loads(text)["until"])
 
 
 def feature_nodes(view: FeatureView) -> list[str]:
