@@ -56,7 +56,8 @@ def _exact(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
         column = column.cast(_WHOLE)
     cast = column.cast(dtype)
     if pa.types.is_floating(have) and pa.types.is_decimal(dtype):
-        _refuse(pc.not_equal(cast.cast(have), column))
+        # By way of text, which Arrow reads as the nearest float; its own cast from a decimal often misses that.
+        _refuse(pc.not_equal(cast.cast(pa.string()).cast(have), column))
     elif pa.types.is_floating(have) and pa.types.is_floating(dtype) and dtype.bit_width < have.bit_width:
         _refuse(pc.and_(pc.is_inf(cast.cast(pa.float64())), pc.is_finite(column.cast(pa.float64()))))
     return cast

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from fs_core.asof import SEQ
 from fs_core.definitions import FeatureView
-from fs_core.errors import FeatureStoreError, NotOnlineError, OfflineStoreError
+from fs_core.errors import NotOnlineError, OfflineStoreError
 from fs_core.online.codec import RowCodec
 from fs_core.online.progress import Filling, Progress
 from fs_core.online.timeline import recent_of
@@ -93,7 +93,7 @@ def materialize(
 
 @contextmanager
 def _dropped(view: FeatureView, online: OnlineStore) -> Iterator[None]:
-    """Drop a view's online rows if the store takes a write now, and say so where filling it again fails."""
+    """Drop a view's online rows if the store takes a write now, and say so where filling it again comes to no end."""
     name = view.storage_name
     held = online.watermark(name)
     if held is None:
@@ -103,7 +103,7 @@ def _dropped(view: FeatureView, online: OnlineStore) -> Iterator[None]:
     try:
         online.drop(name)
         yield
-    except FeatureStoreError as error:
+    except BaseException as error:
         error.add_note(f"The online rows of {view.ref} were dropped; reads find nothing until materialize succeeds.")
         raise
 

@@ -31,7 +31,8 @@ class State:
     Attributes:
         written: whether it has a history.
         last: what the last write brought; None if nobody can tell.
-        online_until: the moment that the online store stands at, microseconds; None if never filled, or not known.
+        online_until: the moment that the online store stands at, microseconds; None if never filled to
+            the end, or not known.
     """
 
     written: bool

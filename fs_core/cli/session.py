@@ -40,6 +40,10 @@ def answers(command: Command) -> Callable[..., None]:
                 traceback.print_exc()
             _complain(error)
             raise SystemExit(1) from error
+        except KeyboardInterrupt as error:
+            for note in getattr(error, "__notes__", ()):  # what is left half done
+                click.echo(note, err=True)
+            raise
         report.print_json() if as_json else report.print_table()
         if report.code:
             raise SystemExit(report.code)

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fs_core.definitions import SQL, FeatureView, Source
 from fs_core.errors import SourceError, did_you_mean
@@ -91,7 +92,9 @@ def run_source(
             column = f"{quoted(view.event_timestamp)}::TIMESTAMPTZ"
             for bound, sign in ((start, ">="), (end, "<")):
                 rows = rows if bound is None else rows.filter(f"{column} {sign} {moment(bound)}")
-            return rows.project(", ".join(map(quoted, _wanted(view)))).to_arrow_table()
+            found = rows.project(", ".join(map(quoted, _wanted(view)))).to_arrow_table()
+            plain = isinstance(view.source, Source) and sources.get(view.source.name, view.source)
+            return _as_declared(found, [view]) if plain and plain.format == "csv" else found
         except duckdb.Error as error:
             raise SourceError(f"view {view.name!r}: its source failed: {error}") from error
 
@@ -99,16 +102,19 @@ def run_source(
 def read_file(views: Iterable[FeatureView], path: Path) -> pa.Table:
     """Return the rows of a Parquet, CSV or JSON file, every column of it.
 
-    Keys and features of the views that are text stay text in a CSV.
+    Keys and features of the views that are text stay text in a CSV, and decimals keep their digits.
 
     Raises:
         DefinitionError: the file's ending doesn't tell its format.
-        SourceError: the file is missing, or not what its ending says.
+        SourceError: the file is missing, empty, or not what its ending says.
     """
     source = Source("file", path=path)
+    if path.is_file() and not path.stat().st_size:
+        raise SourceError(f"{str(path)!r} is empty: not even columns are named. A file without rows still names them.")
     with connect() as connection:
         try:
-            return _typed(connection, views, source, path.parent).to_arrow_table()
+            rows = _typed(connection, views, source, path.parent).to_arrow_table()
+            return _as_declared(rows, views) if source.format == "csv" else rows
         except duckdb.Error as error:
             raise SourceError(f"can't read {str(path)!r} as {source.format}: {error}") from error
 
@@ -169,14 +175,47 @@ def _file_relation(
 def _typed(
     connection: duckdb.DuckDBPyConnection, views: Iterable[FeatureView], source: Source, directory: Path
 ) -> duckdb.DuckDBPyRelation:
-    """Return a file's rows. DuckDB guesses the types of CSV, and a key such as 007 would lose its zeros for ever."""
+    """Return a file's rows; texts and decimals of a CSV as text.
+
+    DuckDB guesses the types of CSV: a key such as 007 would lose its zeros for ever, and a decimal become a float.
+    """
     rows = connection.sql(f"FROM {_reader(source, directory)}")
-    declared = {name: dtype for view in views for name, dtype in {**view.keys, **view.features}.items()}
-    texts = [n for n, t in declared.items() if pa.types.is_string(t) and n in rows.columns]
+    kept = (pa.types.is_string, pa.types.is_decimal)
+    texts = [n for n, t in _declared(views).items() if any(kind(t) for kind in kept) and n in rows.columns]
     if source.format != "csv" or not texts:
         return rows
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in texts)
     return connection.sql(f"FROM {_reader(source, directory, f', types = {{{types}}}')}")
+
+
+def _declared(views: Iterable[FeatureView]) -> dict[str, pa.DataType]:
+    return {name: dtype for view in views for name, dtype in {**view.keys, **view.features}.items()}
+
+
+def _as_declared(rows: pa.Table, views: Iterable[FeatureView]) -> pa.Table:
+    """Return a CSV's rows with decimals made of their texts, and columns without a value as nulls, which fit any type.
+
+    A text that is no decimal stays as it is, for whoever checks the rows to refuse.
+    """
+    declared = _declared(views)
+    for place, name in enumerate(rows.column_names):
+        column, dtype = rows[name], declared.get(name, pa.null())
+        if pa.types.is_string(column.type) and column.null_count == len(column):
+            column = pa.chunked_array([pa.nulls(len(column))])
+        elif pa.types.is_string(column.type) and pa.types.is_decimal(dtype):
+            column = _decimals(column, dtype)
+        rows = rows.set_column(place, name, column)
+    return rows
+
+
+def _decimals(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
+    """Return the decimals that texts are: as declared, or else with all their digits, or else the texts."""
+    for kind in (dtype, pa.decimal256(76, 38)):
+        try:
+            return pc.utf8_trim_whitespace(column).cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return column
 
 
 def _reader(source: Source, directory: Path, options: str = "") -> str:

@@ -1,5 +1,7 @@
 """Casting within a kind, without loss."""
 
+from decimal import Decimal
+
 import pyarrow as pa
 import pytest
 
@@ -27,6 +29,26 @@ def test_values_that_fit_are_the_same_after(values: list[object], have: pa.DataT
     cast = cast_lossless(pa.chunked_array([pa.array(values, have)]), want, "column 'x'")
     assert cast.type == want
     assert cast.to_pylist() == values
+
+
+@pytest.mark.parametrize("have", [pa.float32(), pa.float64()])
+def test_a_float_that_a_decimal_was_read_as_becomes_that_decimal(have: pa.DataType) -> None:
+    """Prices in a CSV are read as floats; each is the decimal that it was, nulls and lists of them included."""
+    cents = [*range(0, 99_999, 7), -12_345, None]
+    texts = [None if c is None else str(Decimal(c).scaleb(-2)) for c in cents]
+    prices = [None if c is None else Decimal(c).scaleb(-2) for c in cents]
+    floats = pa.array(texts).cast(have)
+    what, want = "column 'x'", pa.decimal128(12, 2)
+    assert cast_lossless(pa.chunked_array([floats]), want, what).to_pylist() == prices
+    lists = pa.chunked_array([pa.array([floats.to_pylist()], pa.list_(have))])
+    assert cast_lossless(lists, pa.list_(want), what).to_pylist() == [prices]
+
+
+@pytest.mark.parametrize("value", [12345678.125, 0.001, 1e11])
+def test_a_float_that_is_no_such_decimal_is_refused(value: float) -> None:
+    """More digits than the decimal has, before or behind the point, aren't rounded away."""
+    with pytest.raises(SchemaError, match="row 1 holds"):
+        cast_lossless(pa.chunked_array([[12345678.12, value]]), pa.decimal128(12, 2), "column 'x'")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fs_core.errors import DeadlineExceededError, OnlineStoreError, OnlineUnavailableError
 from fs_core.online.redis.driver import driver
 
@@ -19,7 +21,7 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
         part: which of several servers it was, such as `"node 10.0.0.1:6379"`.
         late: whether the caller's deadline has come.
     """
-    errors, said = driver().exceptions, str(error).rstrip(".")
+    errors, said = driver().exceptions, str(error).partition(" : <")[0].rstrip(".")  # of Sentinels, it shows objects
     if isinstance(error, errors.RedisClusterException) and isinstance(error.__cause__, Exception):
         return said_as_ours(error.__cause__, store, part=part, late=late)  # why none of the nodes could be asked
     store = f"{store}: its {part}" if part else store
@@ -50,6 +52,15 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
         return OnlineStoreError(
             f"the online store {store} is no Sentinel: {said}. Name the Sentinels in its URL, or leave out ?sentinel=."
         )
+    if "unknown command" in said and re.search(r"'M?GET'", said):
+        return OnlineStoreError(
+            f"the online store {store} serves no rows: it doesn't know GET and MGET. It may be a Sentinel: then add "
+            "?sentinel= and the master's name to its URL."
+        )
+    if isinstance(error, errors.ReadOnlyError) or "read only replica" in said:
+        return OnlineStoreError(
+            f"the online store {store} is a replica, which takes no rows: {said}. Write its master's URL instead."
+        )
     if isinstance(error, errors.MovedError | errors.ClusterCrossSlotError) and not part:
         return OnlineStoreError(
             f"the online store {store} is a node of a cluster: {said}. Write its URL as redis+cluster://host:port."
@@ -67,6 +78,10 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
 def _about_tls(error: Exception, store: str) -> str:
     """Return how a server looks that was asked for TLS and has none, or the other way round; else nothing."""
     scheme = store.partition(":")[0].partition("+")[0].lower()
+    if scheme in ("rediss", "valkeys") and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return " Name the file of the authority that signed its certificate in the URL: ?ssl_ca_certs=authority.pem."
+    if scheme in ("rediss", "valkeys") and _lacks_file(error):
+        return " A file that an ssl_ option of its URL names may be missing on this machine."
     if scheme in ("rediss", "valkeys") and _is_silent(error):
         return (
             " It may be a port without TLS, which is silent, too: "
@@ -78,6 +93,11 @@ def _about_tls(error: Exception, store: str) -> str:
             f"then write {scheme}s instead of {scheme} in its URL."
         )
     return ""
+
+
+def _lacks_file(error: Exception) -> bool:
+    """Tell whether connecting found a file missing, such as a certificate's."""
+    return isinstance(error, FileNotFoundError) or isinstance(error.__cause__ or error.__context__, FileNotFoundError)
 
 
 def _is_silent(error: Exception) -> bool:

@@ -91,7 +91,8 @@ def _client_of(place: Place, timeout: float, connections: int) -> redis.Redis:
         nodes = [loaded.cluster.ClusterNode(*address) for address in place.seeds]
         client = loaded.RedisCluster(startup_nodes=nodes, **_for_clients(options))
     elif place.kind == "sentinel":
-        watchers = loaded.Sentinel(place.seeds, sentinel_kwargs=_for_clients(place.sentinel_options or {}))
+        asked = {**(place.sentinel_options or {}), "retry": retry}
+        watchers = loaded.Sentinel(place.seeds, sentinel_kwargs=_for_clients(asked))
         client = watchers.master_for(
             place.service, connection_pool_class=_watched_pool(), **limits, **_for_clients(options)
         )

@@ -96,6 +96,8 @@ def _parse(url: str, defaults: dict[str, Any]) -> Place:
     parts = urlsplit(f"{scheme}://{rest}")
     if _has_parted_password(parts):
         raise _ContradictionError(_ESCAPES)
+    if scheme != "unix" and not re.fullmatch("/?[0-9]*/?", parts.path):  # the driver would take 0
+        raise _ContradictionError("what follows the port is no number of a database, such as /0")
     login, at, hosts = parts.netloc.rpartition("@")
     named = hosts.split(",")
     first = f"{scheme}://{login}{at}{named[0]}{parts.path}?{parts.query}"

@@ -19,6 +19,8 @@ class OneServer:
     question: tuple[str, ...] = ()
     in_arrays = True
     """Whether one command may read names of several slots."""
+    nobody_knows = "no server knows who has the rows"
+    """What to say where all that answer the question know nothing."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -53,6 +55,7 @@ class WatchedMaster(OneServer):
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self.question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", place.service)
+        self.nobody_knows = f"no Sentinel watches a master called {place.service!r}, as its URL says"
         self._server = None
 
     def learn(self, reply: Any, asked: Address) -> bool:

@@ -77,7 +77,7 @@ class Transport(_Routes):
             pool.clear()
 
     def _find_out(self, job: ReadJob) -> bool:
-        error: Exception = driver().ConnectionError("no server knows who has the rows")
+        error: Exception = driver().ConnectionError(self.topology.nobody_knows)
         for address, share in self._to_ask(job.ends):
             pool = self._pool(address, Pool, to_ask=True)
             try:
@@ -175,7 +175,7 @@ class AsyncTransport(_Routes):
             pool.forget()
 
     async def _find_out(self, job: ReadJob) -> bool:
-        error: Exception = driver().ConnectionError("no server knows who has the rows")
+        error: Exception = driver().ConnectionError(self.topology.nobody_knows)
         for address, share in self._to_ask(job.ends):
             pool = self._pool(address, AsyncPool, to_ask=True)
             try:

@@ -15,6 +15,7 @@ import pytest
 from fs_core import Entity, FeatureService, FeatureStore, FeatureView, Field, Source
 from fs_core.catalogue import Built
 from fs_core.errors import ConfigurationError
+from fs_core.online.progress import Filling
 from tests.core.catalogue.browser import CHROMIUM, Browser, browser
 from tests.core.lineage.conftest import SHOP, user, value, write_files
 
@@ -197,6 +198,18 @@ def test_an_online_store_that_is_down(tmp_path: Path, caplog: pytest.LogCaptureF
     assert [
         r.message.partition(",")[0] for r in caplog.records if r.name == "fs_core" and r.levelname == "WARNING"
     ] == ["catalogue: the online store doesn't answer"]
+    assert "Last write" in (tmp_path / "site/views/value-v1.0.0.html").read_text()
+
+
+def test_a_view_that_was_never_filled_to_the_end(tmp_path: Path) -> None:
+    """A catalogue is built while the first run that fills a view is under way, or after it was cut off."""
+    with FeatureStore(tmp_path / "store") as store:
+        write_files(tmp_path / "store")
+        store.apply(*SHOP)
+        store.backfill("value")
+        Filling(store.view("value"), store.online)
+        assert store.online.watermark(store.view("value").storage_name)
+        store.build_docs(tmp_path / "site")
     assert "Last write" in (tmp_path / "site/views/value-v1.0.0.html").read_text()
 
 

@@ -180,6 +180,20 @@ class TestWhatGoesWrong:
         assert "fs init elsewhere" in refusal(fs("list", "--store", "elsewhere"))
         assert not (tmp_path / "elsewhere").exists()
 
+    def test_a_rebuild_that_is_interrupted(self, shop: Fs, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Ctrl-C ends a command with 1, and says what it leaves half done."""
+        shop("write", "spending", "rows.csv")
+        assert shop("materialize").exit_code == 0
+
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("fs_core.materialization._bring", interrupted)
+        said = refusal(shop("materialize", "spending", "--rebuild"))
+        assert "online rows of spending:v1.0.0 were dropped" in said
+        assert "Aborted!" in said
+        assert refusal(shop("materialize", "spending")).split() == ["Aborted!"]
+
     def test_names_are_offered(self, shop: Fs) -> None:
         """An unknown view, feature or key brings up the nearest known one."""
         assert "Did you mean 'spending'" in refusal(shop("get", "spendng", "-e", "user_id=1"))

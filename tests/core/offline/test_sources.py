@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fs_core.definitions import SQL, Entity, FeatureView, Field, Source
-from fs_core.errors import SourceError
+from fs_core.errors import SchemaError, SourceError
 from fs_core.offline.connection import connect, literal, quoted
-from fs_core.offline.sources import referenced_tables, run_source
+from fs_core.offline.sources import read_file, referenced_tables, run_source
 from fs_core.offline.validation import validate_rows
 
 FLIGHTS = pa.table(
@@ -186,6 +187,58 @@ def test_text_formats(tmp_path: Path, name: str) -> None:
     assert checked["plane"].to_pylist() == ["007", "008", "007"]
     assert checked["crew"].to_pylist() == [4, 5, 6]
     assert checked["__event_time"].cast(pa.int64()).to_pylist() == [0, 10**6, 2 * 10**6]
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.csv.gz"])
+def test_decimals_of_a_csv_keep_their_digits(tmp_path: Path, name: str) -> None:
+    """What a float couldn't hold is read digit for digit, from a source and from a file that is written."""
+    digits = ["1234567890123456.78", "0.10", None, "-7"]
+    with connect() as connection:
+        connection.register("rows", rows_of(delay=digits))
+        connection.execute(f"COPY rows TO {literal(str(tmp_path / name))}")
+    planes = view(Source("s", name), delay="decimal(20, 2)")
+    for found in (run_source(planes, {}, tmp_path), read_file([planes], tmp_path / name)):
+        kept = validate_rows(planes, found)["delay"].to_pylist()
+        assert kept == [None if text is None else Decimal(text) for text in digits]
+
+
+@pytest.mark.parametrize(("text", "says"), [("1.005", "row 1 holds Decimal"), ("1,5", "is string, declared as")])
+def test_a_text_that_is_no_such_decimal(tmp_path: Path, text: str, says: str) -> None:
+    """Nothing is rounded to what was declared, and no other notation is guessed."""
+    with connect() as connection:
+        connection.register("rows", rows_of(delay=["1.00", text]))
+        connection.execute(f"COPY rows TO {literal(str(tmp_path / 'f.csv'))}")
+    planes = view(None, delay="decimal(20, 2)")
+    with pytest.raises(SchemaError, match=says):
+        validate_rows(planes, read_file([planes], tmp_path / "f.csv"))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64", "decimal(9, 2)", "bool", "date32", "string", "list<int64>"])
+def test_a_csv_without_values(tmp_path: Path, dtype: str) -> None:
+    """A column without a value is all nulls, whatever was declared, and a file with a header alone has no rows."""
+    planes = view(Source("s", "f.csv"), delay=dtype)
+    header, row = "plane,event_timestamp,delay\n", "007,2024-01-01T10:00:00Z,\n"
+    for text, delays in ((header + row * 2, [None, None]), (header, [])):
+        (tmp_path / "f.csv").write_text(text)
+        for found in (run_source(planes, {}, tmp_path), read_file([planes], tmp_path / "f.csv")):
+            checked = validate_rows(planes, found)
+            assert checked["delay"].to_pylist() == delays
+            assert checked["plane"].to_pylist() == ["007"] * len(delays)
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.json", "f.parquet"])
+def test_an_empty_file(tmp_path: Path, name: str) -> None:
+    """A file without a byte is called empty, and not blamed for the columns that it lacks."""
+    (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=rf"{name}' is empty"):
+        read_file([view(None)], tmp_path / name)
+
+
+def rows_of(**columns: list[str | None]) -> pa.Table:
+    """Rows of planes, with columns of text."""
+    length = len(next(iter(columns.values())))
+    times = pa.array(range(length), pa.timestamp("us"))
+    return pa.table({"plane": [f"00{n}" for n in range(length)], "event_timestamp": times, **columns})
 
 
 def test_wide_sums_fit_the_declared_type(tmp_path: Path, flights: dict[str, Source]) -> None:

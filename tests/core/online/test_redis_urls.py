@@ -17,7 +17,15 @@ def test_projects_that_would_touch_others(project: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://host:port", "redis://host:99999", "redis://host?colour=blue", "redis://h?db=x"]
+    "url",
+    [
+        "redis://host:port",
+        "redis://host:99999",
+        "redis://host?colour=blue",
+        "redis://h?db=x",
+        "redis://h/zero",
+        "redis://h/-1",
+    ],
 )
 def test_urls_that_make_no_sense(url: str) -> None:
     """A URL that the driver can't use is a mistake of configuration, named before anything is sent."""

@@ -18,7 +18,7 @@ from fs_core.errors import ConfigurationError, OnlineStoreError, OnlineUnavailab
 from fs_core.online.contract import OnlineWrite
 from fs_core.online.redis import RedisOnlineStore
 from fs_core.testing.online_suite import packed
-from tests.servers import available_servers, running_server
+from tests.servers import available_servers, free_port, running_server
 from tests.topologies import Node, Secured, cluster, watched
 
 KEYS = [b"entity %d" % number for number in range(300)]
@@ -147,11 +147,35 @@ def test_a_watched_master_and_its_successor(name: str, tmp_path: Path) -> None:
 
 
 def test_a_master_that_nobody_watches(tmp_path: Path) -> None:
-    """A name that the Sentinels don't know is an error that names the store."""
+    """A name that the Sentinels don't know is an error that names the store and it, whoever asks."""
     with watched("Valkey 9.1", tmp_path) as (_, sentinel):
         store = RedisOnlineStore(f"redis://127.0.0.1:{sentinel.port}?sentinel=other", project="p")
-        with pytest.raises(OnlineUnavailableError, match=str(sentinel.port)):
-            store.read([("v-1", KEYS)])
+        for call in (lambda: store.read([("v-1", KEYS)]), lambda: store.watermark("v-1")):
+            with pytest.raises(OnlineUnavailableError, match=rf"{sentinel.port}.*'other'"):
+                call()
+        store.close()
+
+
+def test_sentinels_that_are_gone() -> None:
+    """Where no Sentinel answers, whoever writes hears which master was asked for, without the driver's objects."""
+    store = RedisOnlineStore(f"redis://127.0.0.1:{free_port()}?sentinel=mymaster", project="p")
+    with pytest.raises(OnlineUnavailableError, match="No master found for 'mymaster'") as caught:
+        store.watermark("v-1")
+    assert "redis.client" not in str(caught.value)
+    store.close()
+
+
+def test_a_sentinel_or_a_replica_in_the_masters_place(tmp_path: Path) -> None:
+    """A URL that leads to a Sentinel or a replica says so, and what to write instead."""
+    with watched("Valkey 9.1", tmp_path) as (servers, sentinel):
+        store = RedisOnlineStore(f"redis://127.0.0.1:{sentinel.port}", project="p")
+        for call in (lambda: store.read([("v-1", KEYS)]), lambda: store.watermark("v-1")):
+            with pytest.raises(OnlineStoreError, match=r"may be a Sentinel.*\?sentinel="):
+                call()
+        store.close()
+        store = RedisOnlineStore(servers[1].url, project="p")
+        with pytest.raises(OnlineStoreError, match=r"is a replica.*master's URL"):
+            store.swap_watermark("v-1", None, "x")
         store.close()
 
 
@@ -201,7 +225,17 @@ class TestTLS:
         """A server that the authority doesn't vouch for gets no command; the error says so."""
         store = RedisOnlineStore(f"{scheme}://127.0.0.1:{tls.port}/0?ssl_ca_certs={tls.other}", project="p")
         for call in (lambda: store.read([("v-1", KEYS)]), lambda: store.watermark("v-1")):
-            with pytest.raises(OnlineUnavailableError, match=r"(?i)certificate verify failed"):
+            with pytest.raises(OnlineUnavailableError, match=r"(?i)certificate verify failed.*\?ssl_ca_certs="):
+                call()
+        store.close()
+
+    def test_an_authority_that_is_missing(self, tls: Secured, tmp_path: Path) -> None:
+        """Where the authority's file is missing, the error asks about it."""
+        store = RedisOnlineStore(f"rediss://127.0.0.1:{tls.port}/0?ssl_ca_certs={tmp_path}/none.pem", project="p")
+        for call in (lambda: store.read([("v-1", KEYS)]), lambda: store.watermark("v-1")):
+            with pytest.raises(
+                OnlineUnavailableError, match=r"file that an ssl_ option of its URL names may be missing"
+            ):
                 call()
         store.close()
 
