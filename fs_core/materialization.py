@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
-from fs_core.asof import SEQ
+from fs_core.asof import EVENT_TIME, SEQ, TIME
 from fs_core.definitions import FeatureView
 from fs_core.errors import NotOnlineError, OfflineStoreError
 from fs_core.online.codec import RowCodec
@@ -23,16 +24,19 @@ from fs_core.online.timeline import recent_of
 from fs_core.progress import progress
 from fs_core.retraction import Sending
 from fs_core.submitting import submit
-from fs_core.times import Clock
+from fs_core.times import MICROSECONDS, Clock
 
 if TYPE_CHECKING:
-    from fs_core.offline.contract import OfflineStore, Winners
+    from fs_core.offline.contract import OfflineStore, Watermark, Winners
     from fs_core.online.contract import OnlineRows, OnlineStore, Recent
 
 log = logging.getLogger("fs_core")
 
 BATCH_ROWS = 10_000
 """Rows packed and sent at a time: bounds memory, and what a run that is cut off does again."""
+
+Offer = Callable[[pa.Table, "OnlineRows"], int]
+"""Offers rows, as history has them and packed, to the online store; returns how many it took."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def _bring(
         unsettled: deque[OnlineRows] = deque()  # sent since a statement was kept: who forgets later finds earlier ones
         sending = Sending(view, offline, online, now, life=covered.life, filling=filling)
         with sending.settled(partial(tuple, unsettled)):
-            sent, took = _fill(view, online, filling, run, covered, unsettled)
+            sent, took = _fill(view, offline, online, filling, run, covered, unsettled)
         rows, applied = rows + sent, applied + took
     return rows, applied
 
@@ -163,6 +167,7 @@ def _look_through(view: FeatureView, offline: OfflineStore, online: OnlineStore,
 
 def _fill(
     view: FeatureView,
+    offline: OfflineStore,
     online: OnlineStore,
     filling: Filling,
     winners: Winners,
@@ -174,8 +179,8 @@ def _fill(
     if winners.total:
         filling.keep(covered)  # who forgets entities from now on knows of this run
     with progress(f"materialize {view.name}", winners.total) as advance:
-        recent = recent_of(view, winners.watermark.until, complete=True)
-        with closing(_sent(view, online, winners.rows, recent, unsettled)) as batches:
+        offer = _offering(view, offline, online, covered.reached, winners.watermark.until)
+        with closing(_sent(view, offer, winners.rows, unsettled)) as batches:
             for last, taken, count in batches:
                 rows, applied = rows + count, applied + taken
                 if rows < winners.total:
@@ -184,6 +189,40 @@ def _fill(
                 advance(count)
     filling.keep(covered.finished())
     return rows, applied
+
+
+def _offering(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore, since: Watermark | None, until: int
+) -> Offer:
+    """Return what offers a run's rows to the online store.
+
+    Where recent rows are kept, a run brings all of them of the entities that history didn't know when the last one
+    ended, but of the others what is new. Should the store have lost one of those, what else it had isn't known.
+    """
+    recent = recent_of(view, until, complete=True)
+
+    def offer(part: pa.Table, rows: OnlineRows) -> int:
+        if since is None or recent is None:
+            return _write(view, online, rows, recent)
+        known = _known(view, offline, part, since)
+        parts = (rows.take(np.flatnonzero(chosen).tolist()) for chosen in (known, ~known))
+        kinds = zip(parts, (replace(recent, complete=False), recent), strict=True)
+        return sum(_write(view, online, some, kind) for some, kind in kinds if some)
+
+    return offer
+
+
+def _known(
+    view: FeatureView, offline: OfflineStore, rows: pa.Table, since: Watermark
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell of which rows the entities may have been online at the end of an earlier run."""
+    times = pa.repeat(pa.scalar(since.until, pa.int64()), rows.num_rows).cast(MICROSECONDS)
+    spine = rows.select(list(view.keys)).append_column(TIME, pa.chunked_array([times]))
+    try:
+        found = offline.as_of(view, spine, [], snapshot=since.snapshot)
+    except OfflineStoreError:  # that state is no longer kept
+        return np.ones(rows.num_rows, dtype=bool)
+    return np.asarray(found[EVENT_TIME].is_valid().to_numpy(), dtype=bool)
 
 
 def _horizon(view: FeatureView, until: int) -> int | None:
@@ -205,7 +244,8 @@ def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) ->
     if rows.num_rows <= BATCH_ROWS:
         return _write(view, online, RowCodec(view).encode(rows), recent) if rows.num_rows else 0
     sent: deque[OnlineRows] = deque(maxlen=0)
-    return sum(taken for _, taken, _ in _sent(view, online, rows.to_batches(BATCH_ROWS), recent, sent))
+    offer = lambda _, packed: _write(view, online, packed, recent)  # noqa: E731
+    return sum(taken for _, taken, _ in _sent(view, offer, rows.to_batches(BATCH_ROWS), sent))
 
 
 def packed(view: FeatureView, rows: pa.Table) -> Iterator[OnlineRows]:
@@ -225,32 +265,31 @@ def _write(view: FeatureView, online: OnlineStore, rows: OnlineRows, recent: Rec
 
 def _sent(
     view: FeatureView,
-    online: OnlineStore,
+    offer: Offer,
     batches: Iterable[pa.RecordBatch],
-    recent: Recent | None,
     sent: deque[OnlineRows],
 ) -> Generator[tuple[int, int, int]]:
-    """Send batches; yield for each its last seq, how many rows the store took, and how many there were.
+    """Offer batches; yield for each its last seq, how many rows the store took, and how many there were.
 
     The next batch is read and packed while the store works on one; when it is handed over, it goes to `sent`.
     """
     codec = RowCodec(view)
 
-    def prepared() -> Iterator[tuple[int, OnlineRows]]:
+    def prepared() -> Iterator[tuple[pa.Table, OnlineRows]]:
         for batch in batches:
             table = pa.Table.from_batches([batch])
             for start in range(0, table.num_rows, BATCH_ROWS):
                 part = table.slice(start, BATCH_ROWS)
-                yield part[SEQ][-1].as_py(), codec.encode(part)
+                yield part, codec.encode(part)
 
     with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
         before = None
-        for last, rows in prepared():
+        for part, rows in prepared():
             sent.append(rows)
-            write = submit(sender, _write, view, online, rows, recent)
+            write = submit(sender, offer, part, rows)
             if before is not None:
                 yield before[0], before[1].result(), before[2]
-            before = (last, write, len(rows))
+            before = (part[SEQ][-1].as_py(), write, len(rows))
         if before is not None:
             yield before[0], before[1].result(), before[2]
 

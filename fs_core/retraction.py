@@ -139,7 +139,7 @@ def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> Onlin
 
     known = pa.chunked_array(_patiently(seqs), pa.int64()).to_numpy()
     gone = np.flatnonzero(~np.isin(decoded.seq, known)).tolist()
-    return OnlineRows([rows.keys[i] for i in gone], [rows.rows[i] for i in gone])
+    return rows.take(gone)
 
 
 def _entities(view: FeatureView, rows: OnlineRows) -> pa.Table:

@@ -86,6 +86,11 @@ class OnlineRows(Sequence[OnlineWrite]):
         moments = [write.collect_at for write in writes]
         return cls([write.key for write in writes], [write.row for write in writes], moments if any(moments) else None)
 
+    def take(self, places: Sequence[int]) -> OnlineRows:
+        """Return the rows at some places."""
+        moments = None if self.collect_at is None else [self.collect_at[place] for place in places]
+        return OnlineRows([self.keys[place] for place in places], [self.rows[place] for place in places], moments)
+
     def __len__(self) -> int:
         return len(self.keys)
 

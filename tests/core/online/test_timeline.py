@@ -185,6 +185,30 @@ def test_what_is_refused(changes: dict[str, Any]) -> None:
         counter(**changes)
 
 
+def test_what_was_lost_is_left_to_history(online_url: str, tmp_path: Path) -> None:
+    """An entity whose rows the online store has lost isn't missing before its next one: only history can tell. One
+    that history didn't know before is.
+    """
+    clock = HandClock(0)
+    with FeatureStore(tmp_path / "store", online=online_url, clock=clock) as store:
+        store.apply(counter())
+        for minute, things in ((0, [1]), (30, [1, 2])):
+            clock.micros = int((_TOMORROW + timedelta(minutes=minute)).timestamp() * 10**6)
+            for thing in things:
+                store.write("counter", {**at_minute(minute, minute), "thing": [thing]})
+            store.materialize()
+            if minute == 0:
+                name = store.view("counter").storage_name
+                assert store.online.delete(name, RowCodec(counter()).keys(pa.table({"thing": [1]}))) == 1  # type: ignore[arg-type]
+        now, before = ({"at": _TOMORROW + timedelta(minutes=minute)} for minute in (30, 10))
+        assert store.get_online_features("counter", {"thing": [1, 2]}, **now).to_arrow()["x"].to_pylist() == [30, 30]
+        with pytest.raises(MomentNotOnlineError, match="thing=1 was not available"):
+            store.get_online_features("counter", {"thing": [1, 2]}, **before)
+        assert store.get_online_features("counter", {"thing": [2]}, **before).status["counter"] == ["missing"]
+        found = store.get_online_features("counter", {"thing": [1, 2]}, **before, fallback="offline")
+        assert found.to_arrow()["x"].to_pylist() == [0, None]
+
+
 def test_a_moment_before_is_left_to_history(online_url: str, tmp_path: Path) -> None:
     """Within the hour online, before it an error that offers history, or history's answer."""
     clock = HandClock(0)
