@@ -24,7 +24,7 @@ DEADLINE = 0.05
 _A_KEY = 50e-6  # ... or this for each key, if that is longer: a frame of a hundred thousand is no serving
 
 FIRST = 1.0
-"""... or this, for reads of a process that connects for the first time, until it has tried for as long."""
+"""... or this, for reads of a process or event loop that connects for the first time, until it has tried that long."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Budget:
 
         Args:
             wanted: what is asked of the online store.
-            first: whether this process is connecting for the first time, and has not tried for long.
+            first: whether the reader is connecting for the first time, and has not tried for long.
         """
         if self.seconds is not None:
             return self.seconds

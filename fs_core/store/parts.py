@@ -12,6 +12,7 @@ from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
 from fs_core.errors import ConfigurationError
 from fs_core.selection import Features, Selection, as_list, select
+from fs_core.store.connecting import Connecting
 from fs_core.store.unfilled import Unfilled
 from fs_core.times import Clock
 
@@ -60,8 +61,7 @@ class Parts:
             directory, online=online, offline=offline, registry=registry, deadline=deadline
         )
         self._clock = clock or Clock()
-        self._answered_in: int | None = None  # the process that has read online rows; a forked child connects anew
-        self._began: tuple[int, float] | None = None  # the process that has begun to, and when
+        self._connecting = Connecting()
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
         self._caches: dict[int, Any] = {}
         self._unfilled = Unfilled()
@@ -167,7 +167,7 @@ class Parts:
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
         self._caches.clear()
-        self._answered_in = self._began = None
+        self._connecting = Connecting()
 
     def __enter__(self) -> Self:
         return self

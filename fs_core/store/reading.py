@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
@@ -67,7 +66,7 @@ class Reading(Parts):
         budget = self._budget(deadline, on_deadline, fallback, max_age)
         read, store = self._read(features, full_names, entities, at, budget), self.online
         wanted = read.wanted
-        within = self._within(wanted, budget)
+        within = self._within(wanted, budget, None)
         try:
             if read.cache is not None and _tells_of_changes(store):
                 read.take(*store.read_leased(wanted, read.cache, within=within))
@@ -76,7 +75,7 @@ class Reading(Parts):
         except OnlineUnavailableError as error:
             read.fail(error)
         else:
-            self._answered_in = os.getpid()
+            self._connecting.answered(None)
             if read.absent:
                 self._unfilled.look_after(store, read.absent)
         return read.answer(self.offline if read.needs_history else None)
@@ -107,7 +106,8 @@ class Reading(Parts):
             await asyncio.to_thread(self.select, features, full_names=full_names)
         read, store = self._read(features, full_names, entities, at, budget), self.online
         wanted = read.wanted
-        within = self._within(wanted, budget)
+        loop = asyncio.get_running_loop()
+        within = self._within(wanted, budget, loop)
         try:
             if read.cache is not None and _tells_of_changes(store):
                 read.take(*await store.read_leased_async(wanted, read.cache, within=within))
@@ -118,7 +118,7 @@ class Reading(Parts):
         except OnlineUnavailableError as error:
             read.fail(error)
         else:
-            self._answered_in = os.getpid()
+            self._connecting.answered(loop)
             if read.absent:
                 self._unfilled.look_after(store, read.absent)
         if not read.needs_history:
@@ -156,19 +156,10 @@ class Reading(Parts):
         oldest = 0.0 if max_age is None else duration_seconds(max_age, "max_age")
         return budget(seconds, on_deadline, fallback, oldest)
 
-    def _within(self, wanted: Requests, budget: Budget) -> float:
-        return budget.within(wanted, first=self._is_connecting())
-
-    def _is_connecting(self) -> bool:
-        """Tell whether nothing has answered this process yet, and it hasn't been waiting for long."""
-        if self._answered_in == os.getpid():
-            return False
+    def _within(self, wanted: Requests, budget: Budget, reader: object | None) -> float:
         from fs_core.serving.budget import FIRST
 
-        if self._began is None or self._began[0] != os.getpid():
-            self._began = os.getpid(), time.monotonic()
-            return True
-        return time.monotonic() - self._began[1] < FIRST
+        return budget.within(wanted, first=self._connecting.is_first(reader, FIRST))
 
     def _read(
         self, features: Features, full_names: bool, entities: Any, at: Moment | None, budget: Budget

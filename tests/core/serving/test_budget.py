@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core.online.redis import RedisOnlineStore
 from fs_core.serving import Budget
+from fs_core.serving.budget import FIRST
+from fs_core.store.connecting import Connecting
 
 
 def keys(count: int) -> list[tuple[str, list[bytes]]]:
@@ -54,16 +60,52 @@ def test_the_first_read_is_the_one_that_connects(
     assert waited == [1.0, 0.05, 1.0]
 
 
-def test_a_server_that_never_answers_costs_a_second_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nothing answers, reads are given longer for the first second alone; then serving's own deadline holds."""
+def test_the_first_read_of_each_event_loop_connects_too(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connections are its own: neither those of threads nor those of another loop help it."""
     monkeypatch.delenv("FS_DEADLINE")
-    with FeatureStore(tmp_path / "store", online="redis://127.0.0.1:1/0") as store:
-        clock = [100.0]
-        monkeypatch.setattr("fs_core.store.reading.time.monotonic", lambda: clock[0])
-        seen = []
-        for moment in (100.0, 100.9, 101.1, 500.0):
-            clock[0] = moment
-            seen.append(store._is_connecting())
-        assert seen == [True, True, False, False]
-        store.close()
-        assert store._is_connecting()
+    waited: list[float] = []
+    user = Entity("user", keys={"user": "int64"})
+    view = FeatureView("facts", entity=user, fields=[Field("x", "int64", "A number.")], description="Facts.")
+    with FeatureStore(tmp_path / "store", online=redis_url) as store:
+        store.apply(view)
+        within = store._within
+
+        def watched(*asked: Any) -> float:
+            waited.append(within(*asked))
+            return 10.0
+
+        monkeypatch.setattr(store, "_within", watched)
+
+        async def twice() -> None:
+            for _ in range(2):
+                await store.get_online_features_async("facts", {"user": [1]})
+            assert isinstance(store.online, RedisOnlineStore)
+            await store.online.aclose()
+
+        store.get_online_features("facts", {"user": [1]})
+        asyncio.run(twice())
+        asyncio.run(twice())
+        store.get_online_features("facts", {"user": [1]})
+    assert waited == [1.0, 1.0, 0.05, 1.0, 0.05, 0.05]
+
+
+def test_a_server_that_never_answers_costs_a_second_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing answers, reads are given longer for the first second alone; then serving's own deadline holds."""
+    clock, connecting = [100.0], Connecting()
+    monkeypatch.setattr("fs_core.store.connecting.time.monotonic", lambda: clock[0])
+    seen = []
+    for moment in (100.0, 100.9, 101.1, 500.0):
+        clock[0] = moment
+        seen.append(connecting.is_first(None, FIRST))
+    assert seen == [True, True, False, False]
+
+
+def test_a_forked_child_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has answered its parent hasn't answered it."""
+    connecting, child = Connecting(), os.getpid() + 1
+    connecting.answered(None)
+    assert not connecting.is_first(None, FIRST)
+    monkeypatch.setattr("fs_core.store.connecting.os.getpid", lambda: child)
+    assert connecting.is_first(None, FIRST)
