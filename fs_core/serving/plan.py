@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
@@ -111,13 +112,30 @@ class ReadPlan:
         return [[one_array(column) for column in key_table(table, first.view, _WHAT).columns] for first in self.groups]
 
     def _straight(self, entities: dict[Any, Any]) -> list[list[pa.Array]] | None:
-        """Return what `keys` does if they are Arrow arrays of the declared types, and nothing else is passed."""
-        columns = list(entities.values())
-        if len(columns) != len(self.key_names) or not all(isinstance(column, pa.Array) for column in columns):
+        """Return what `keys` does if the columns are of the declared types as they come, and nothing else is passed."""
+        if len(entities) != len(self.key_names):
             return None
-        if len(set(map(len, columns))) > 1:
+        columns: dict[Any, pa.Array] = {}
+        for name, column in entities.items():
+            array = _straight_array(column)
+            if array is None:
+                return None
+            columns[name] = array
+        if len(set(map(len, columns.values()))) > 1:
             return None
-        found = [[(entities.get(name), dtype) for name, dtype in first.view.keys.items()] for first in self.groups]
+        found = [[(columns.get(name), dtype) for name, dtype in first.view.keys.items()] for first in self.groups]
         if any(column is None or column.type != dtype for group in found for column, dtype in group):
             return None
         return [[column for column, _ in group] for group in found]
+
+
+def _straight_array(column: Any) -> pa.Array | None:
+    """Return a column as Arrow reads it; None where it has to be looked at more closely, for an error perhaps."""
+    if isinstance(column, pa.Array):
+        return column
+    if type(column) is not np.ndarray and type(column) is not list:
+        return None
+    try:
+        return one_array(pa.array(column))
+    except (pa.ArrowException, OverflowError):
+        return None
