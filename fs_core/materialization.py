@@ -19,6 +19,8 @@ from fs_core.asof import EVENT_TIME, SEQ, TIME
 from fs_core.definitions import FeatureView
 from fs_core.errors import NotOnlineError, OfflineStoreError
 from fs_core.online.codec import RowCodec
+from fs_core.online.contract import DividedStore
+from fs_core.online.eviction import warn_of_eviction
 from fs_core.online.progress import Filling, Progress
 from fs_core.online.timeline import recent_of
 from fs_core.progress import progress
@@ -84,7 +86,7 @@ def materialize(
     Raises:
         NotOnlineError: the view is not declared online.
         OnlineStoreError: the store can't take the rows, or entities were forgotten meanwhile; nothing is marked as
-            done but what it took. To rebuild, nothing is dropped where it refuses writes.
+            done but what it took. To rebuild, nothing is dropped where it, or a part of it, refuses writes.
     """
     refuse_offline(view)
     start = time.perf_counter()
@@ -97,13 +99,15 @@ def materialize(
 
 @contextmanager
 def _dropped(view: FeatureView, online: OnlineStore) -> Iterator[None]:
-    """Drop a view's online rows if the store takes a write now, and say so where filling it again comes to no end."""
+    """Drop a view's online rows if the store, or each of its parts, takes a write now; say so where it stays empty."""
     name = view.storage_name
     held = online.watermark(name)
     if held is None:
         Filling(view, online)  # writes that a life begins
     else:
         online.swap_watermark(name, held, held)
+    if isinstance(online, DividedStore):
+        online.refuse_unready()
     try:
         online.drop(name)
         yield
@@ -117,6 +121,7 @@ def _bring(
 ) -> tuple[int, int]:
     """Send what is missing online; return how many rows were sent and taken."""
     filling = Filling(view, online)
+    warn_of_eviction(view, online)
     if (said := filling.progress).suspects:
         _look_through(view, offline, online, now)
         filling.absolve(said)

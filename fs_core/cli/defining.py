@@ -41,7 +41,7 @@ def apply(store: FeatureStore, file: Path) -> Report:
 
     Of a Python file, every entity, view, service or source that a global name holds counts; of YAML, every
     document. Applying again changes nothing; other content under a registered version is refused, with the
-    version to give it.
+    version to give it. A warning says where a new version is current and has no history yet.
     """
     if file.suffix in (".yaml", ".yml"):
         changes = store.apply_yaml(_text(file), str(file))

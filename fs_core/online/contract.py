@@ -192,6 +192,35 @@ class LeasingReader(Protocol):
 
 
 @runtime_checkable
+class EvictingStore(Protocol):
+    """An online store whose server may be told to delete rows by itself when its memory is full, and can be asked."""
+
+    def eviction(self, *, expiring: bool) -> str | None:
+        """Return the name of the rule by which the server would delete rows; None where none of them would go.
+
+        Args:
+            expiring: whether the rows have moments of collection: some rules take no others.
+
+        Raises:
+            OnlineStoreError: the store can't be asked, or this user may not.
+        """
+        ...
+
+
+@runtime_checkable
+class DividedStore(Protocol):
+    """An online store of several parts, each of which may be lost while the others answer."""
+
+    def refuse_unready(self) -> None:
+        """Raise, as `OnlineStore.write` would, unless every part takes rows now; change nothing.
+
+        Raises:
+            OnlineStoreError: a part doesn't.
+        """
+        ...
+
+
+@runtime_checkable
 class OnlineStore(Protocol):
     """The latest row of each entity of each view.
 

@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wai
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite, Recent, timeline_name
 from fs_core.online.timeline import merged
-from fs_core.permissions import may_write
+from fs_core.permissions import about_slashes, may_write
 
 log = logging.getLogger("fs_core")
 _BUSY_SECONDS = 10.0
@@ -207,9 +207,10 @@ class SQLiteOnlineStore:
 
     def _said_as_ours(self, error: sqlite3.Error) -> OnlineStoreError:
         if isinstance(error, sqlite3.OperationalError):
+            slashes = about_slashes(self._path) if "unable to open" in str(error) else ""
             return OnlineUnavailableError(
                 f"the online store {self._path} can't be used: {error}. "
-                "Check that the directory exists and may be written, and that the disk isn't full."
+                f"Check that the directory exists and may be written, and that the disk isn't full.{slashes}"
             )
         return OnlineStoreError(
             f"the online store {self._path} failed: {error}. "

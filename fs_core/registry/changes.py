@@ -23,6 +23,7 @@ class Change:
         version: its version.
         action: `registered`, or `unchanged` if it was there already.
         made_current: whether it became the current version.
+        replaced: the version that was current before it became so; None where there was none.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Change:
     version: str
     action: Literal["registered", "unchanged"]
     made_current: bool
+    replaced: str | None = None
 
     def __str__(self) -> str:
         note = "" if self.action == "unchanged" or self.made_current else " (a greater version stays current)"
@@ -45,6 +47,16 @@ class ApplyResult(tuple[Change, ...]):
     def changed(self) -> list[Change]:
         """The definitions that were new."""
         return [change for change in self if change.action == "registered"]
+
+    @property
+    def replaced_views(self) -> dict[str, tuple[str, str]]:
+        """The views of which another version became current: by name the one before and the new one."""
+        moved: dict[str, tuple[str, str]] = {}
+        for change in self:
+            if change.kind == "view" and change.made_current and change.replaced is not None:
+                before, _ = moved.get(change.name, (change.replaced, ""))  # several versions may come at once
+                moved[change.name] = before, change.version
+        return moved
 
     def __str__(self) -> str:
         return "\n".join(str(change) for change in self) or "nothing to apply"

@@ -26,7 +26,7 @@ from tenacity import (
 )
 
 from fs_core.errors import RegistryError, redact_url
-from fs_core.permissions import may_write
+from fs_core.permissions import about_slashes, may_write
 from fs_core.registry import migrations
 from fs_core.registry.tables import SCHEMA_VERSION, aliases, metadata, settings
 
@@ -98,7 +98,21 @@ class Database:
             reason = str(getattr(error, "orig", None) or error)
             password = self._url().password
             reason = reason.replace(str(password), "***") if password else reason
-            raise RegistryError(f"the registry {self} {what}: {reason}.{_advice(error, reason)}") from None
+            raise RegistryError(f"the registry {self} {what}: {reason}.{self._advice(error, reason)}") from None
+
+    def _advice(self, error: SQLAlchemyError, reason: str) -> str:
+        if "unable to open" in reason:
+            file = self._file()
+            slashes = "" if file is None else about_slashes(file)
+            return f" Check that its directory exists and what you may do there.{slashes}"
+        if "not a database" in reason or "malformed" in reason:
+            return (
+                " The file is damaged, or another program's: restore it from a backup, since nothing else knows the "
+                "versions and the numbers of rows that it keeps; or name another registry. History is unharmed."
+            )
+        if isinstance(error, OperationalError) and error.connection_invalidated:
+            return " Check that the server runs."
+        return ""
 
     def _open(self) -> sa.Engine:
         with self._lock:
@@ -177,14 +191,6 @@ class Database:
 
 def _reopen(place: str | PurePath, read_only: bool) -> Database:
     return Database(place, read_only=read_only)
-
-
-def _advice(error: SQLAlchemyError, reason: str) -> str:
-    if "unable to open" in reason:
-        return " Check that its directory exists and what you may do there."
-    if isinstance(error, OperationalError) and error.connection_invalidated:
-        return " Check that the server runs."
-    return ""
 
 
 def _open_to_read(file: Path) -> sqlite3.Connection:

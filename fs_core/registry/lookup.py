@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -33,7 +33,7 @@ def get_anything(connection: sa.Connection, name: str, selector: VersionSelector
         if kind in kinds:
             return get(connection, [kind], name, selector)
     known = connection.execute(sa.select(definitions.c.name)).scalars()
-    raise UnknownReferenceError(f"nothing is called {name!r}.{did_you_mean(name, known)}")
+    raise UnknownReferenceError(f"nothing is called {name!r}.{_way_out(name, known)}")
 
 
 def get(connection: sa.Connection, kinds: Sequence[str], name: str, selector: VersionSelector) -> Definition:
@@ -47,9 +47,13 @@ def row_of(connection: sa.Connection, kinds: Sequence[str], name: str, selector:
     rows = connection.execute(query).all()
     if not rows:
         known = connection.execute(sa.select(definitions.c.name).where(definitions.c.kind.in_(kinds))).scalars()
-        raise UnknownReferenceError(f"there is no {' or '.join(kinds)} {name!r}.{did_you_mean(name, known)}")
+        raise UnknownReferenceError(f"there is no {' or '.join(kinds)} {name!r}.{_way_out(name, known)}")
     version = _choose(connection, rows, selector)
     return next(row for row in rows if row.version == version)
+
+
+def _way_out(name: str, known: Iterable[str]) -> str:
+    return did_you_mean(name, known) or " None is registered here yet: store.apply(...), or fs apply FILE."
 
 
 def _choose(connection: sa.Connection, rows: Sequence[Any], selector: VersionSelector) -> str:

@@ -289,17 +289,19 @@ def _register(connection: sa.Connection, new: Definition, now: int, *, given: bo
     connection.execute(
         definitions.insert().values(kind=kind, name=name, version=version, digest=new.digest, body=body, created_at=now)
     )
-    return Change(kind, name, version, "registered", made_current=_make_current(connection, new, now))
+    made_current, replaced = _make_current(connection, new, now)
+    return Change(kind, name, version, "registered", made_current=made_current, replaced=replaced)
 
 
-def _make_current(connection: sa.Connection, new: Definition, now: int) -> bool:
+def _make_current(connection: sa.Connection, new: Definition, now: int) -> tuple[bool, str | None]:
+    """Make a definition current unless a greater version is; return whether it is, and which it replaced."""
     mine = sa.and_(currents.c.kind == new.kind, currents.c.name == new.name)
     last = connection.execute(sa.select(currents).where(mine).order_by(currents.c.since.desc())).first()
     if last is not None and version_key(last.version) > version_key(new.version):
-        return False
+        return False, None
     since = now if last is None else max(now, last.since + 1)
     connection.execute(currents.insert().values(kind=new.kind, name=new.name, since=since, version=new.version))
-    return True
+    return True, None if last is None else last.version
 
 
 def _refuse_look_alike(connection: sa.Connection, new: Definition) -> None:

@@ -20,7 +20,7 @@ from fs_core.online.contract import Lease, Leases, PartialRead
 
 Requests = Sequence[tuple[str, Sequence[bytes]]]
 Rows = Sequence[Sequence[bytes | None]]
-_Hit = tuple[bytes | None] | None  # a row, or that there is none, in a tuple; None where neither is known
+_Hit = tuple[bytes | None, float] | None  # a row, or that there is none, and of when; None where neither is known
 
 ROWS = 100_000
 """How many rows a cache keeps unless told otherwise; the one not asked for longest goes first."""
@@ -49,12 +49,19 @@ class RowCache:
     def __len__(self) -> int:
         return len(self._held)
 
-    def ask(self, requests: Requests, max_age: float) -> CachedRead:
-        """Begin a read for which rows fetched at most `max_age` seconds ago will do."""
+    def ask(self, requests: Requests, max_age: float, together: Sequence[tuple[int, int]] = ()) -> CachedRead:
+        """Begin a read for which rows fetched at most `max_age` seconds ago will do.
+
+        Args:
+            requests: what is read.
+            max_age: how long ago, seconds.
+            together: places of two requests for the same keys, of rows and of what tells more about them: of each
+                key, both are of one read, or both are fetched.
+        """
         begun = self._clock()
         with self._lock:
             hits = [[self._hit(view, key, begun - max_age) for key in keys] for view, keys in requests]
-            read = CachedRead(self, requests, hits, begun)
+            read = CachedRead(self, requests, hits, begun, _parted(hits, together))
             if any(keys for _, keys in read.rest):
                 self._under_way.add(read)
         return read
@@ -96,7 +103,21 @@ class RowCache:
         if held is None or held[1] < oldest or not held[2].live:
             return None
         self._held.move_to_end((view, key))
-        return (held[0],)
+        return held[0], held[1]
+
+
+def _parted(
+    hits: list[list[_Hit]], together: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], tuple[bytes | None, float]]:
+    """Take out of the hits what isn't of one read with what it belongs to; return the rows among it, by place."""
+    spare = {}
+    for rows, more in together:
+        for place, (row, other) in enumerate(zip(hits[rows], hits[more], strict=True)):
+            if row is None or other is None or row[1] != other[1]:
+                hits[rows][place] = hits[more][place] = None
+                if row is not None:
+                    spare[rows, place] = row
+    return spare
 
 
 class CachedRead:
@@ -108,8 +129,16 @@ class CachedRead:
         changes: what has changed since, as far as the online store tells; None where that is too much.
     """
 
-    def __init__(self, cache: RowCache, requests: Requests, hits: list[list[_Hit]], begun: float) -> None:
+    def __init__(
+        self,
+        cache: RowCache,
+        requests: Requests,
+        hits: list[list[_Hit]],
+        begun: float,
+        spare: dict[tuple[int, int], tuple[bytes | None, float]],
+    ) -> None:
         self._cache, self._hits, self.begun = cache, hits, begun
+        self._spare = spare  # what is here and fetched all the same: by request and key
         self.changes: set[tuple[str, bytes]] | None = set()
         self.rest: list[tuple[str, Sequence[bytes]]] = [
             (view, [key for key, hit in zip(keys, found, strict=True) if hit is None])
@@ -124,7 +153,7 @@ class CachedRead:
     def partial(self, part: PartialRead | None) -> PartialRead | None:
         """Return what is here beside what could be fetched of `rest`; None if that is nothing."""
         if part is None:
-            if all(hit is None for found in self._hits for hit in found):
+            if not self._spare and all(hit is None for found in self._hits for hit in found):
                 return None
             sizes = [len(keys) for _, keys in self.rest]
             part = PartialRead([[None] * size for size in sizes], [np.ones(size, bool) for size in sizes])
@@ -132,8 +161,12 @@ class CachedRead:
         for found, missed in zip(self._hits, part.unread, strict=True):
             gaps = np.array([hit is None for hit in found], bool)
             gaps[gaps] = False if missed is None else missed
-            unread.append(gaps if gaps.any() else None)
-        return PartialRead(self._merged(part.rows), unread)
+            unread.append(gaps)
+        rows = self._merged(part.rows)
+        for (number, place), hit in self._spare.items():
+            if unread[number][place]:
+                rows[number][place], unread[number][place] = hit[0], False
+        return PartialRead(rows, [gaps if gaps.any() else None for gaps in unread])
 
     def _merged(self, fetched: Rows) -> list[list[bytes | None]]:
         merged = []

@@ -64,7 +64,9 @@ class OnlineRead:
         self._moment = now if at is None else at
         self.cache = cache
         self.absent: list[FeatureView] = []
-        self._cached = cache.ask(self._requests(), budget.max_age) if cache is not None else None
+        self._cached = None
+        if cache is not None:
+            self._cached = cache.ask(self._requests(), budget.max_age, self._together())
 
     @property
     def wanted(self) -> list[tuple[str, Sequence[bytes]]]:
@@ -75,6 +77,14 @@ class OnlineRead:
         named = [(view.view.storage_name, view.group) for view in self._online]
         named += [(timeline_name(view.view.storage_name), view.group) for view in self._looking_back]
         return [(name, self._keys[group].distinct) for name, group in named]
+
+    def _together(self) -> list[tuple[int, int]]:
+        """Return the places among the requests of views' latest rows and of their recent ones.
+
+        Kept recent rows that are older than the latest would lack it, and then tell nothing.
+        """
+        behind = enumerate(self._looking_back, len(self._online))
+        return [(self._online.index(view), place) for place, view in behind]
 
     @property
     def _looking_back(self) -> list[ViewPlan]:

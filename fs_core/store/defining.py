@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fs_core.definitions import SQL, Definition, FeatureView, Source
-from fs_core.errors import DefinitionError, RegistryError, UnknownReferenceError
+from fs_core.errors import DefinitionError, FeatureStoreError, RegistryError, UnknownReferenceError
 from fs_core.store.parts import Parts
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ class Defining(Parts):
 
     def apply(self, *definitions: Definition | Sequence[Definition]) -> ApplyResult:
         """Register definitions, alone or in lists, all or none; applying them again changes nothing.
+
+        A new version has a history of its own, unless only its documentation differs. The log warns where it becomes
+        current and has none yet, while the one before has.
 
         Raises:
             VersionConflictError: a registered version has other content; says what differs and which
@@ -38,7 +41,41 @@ class Defining(Parts):
         result = self.registry.apply(known)
         self._plans.clear()
         self._trace(known, result)
+        for name, (before, new) in result.replaced_views.items():
+            self._warn_of_emptiness(name, before, new)
         return result
+
+    def _warn_of_emptiness(self, name: str, before: str, new: str) -> None:
+        """Say in the log where a view's new version has no history, though the one that was current has."""
+        try:
+            view, known = self.view(f"{name}:v{new}"), self.view(f"{name}:v{before}")
+            if not self._is_empty(view) or self._is_empty(known):
+                return
+        except FeatureStoreError as error:  # the versions are registered all the same
+            log.debug("can't tell whether %s:v%s has history: %s", name, new, error)
+            return
+        fill = f"store.write({name!r}, ...)" if view.source is None else f"store.backfill({name!r})"
+        fill += f", then store.materialize({name!r})" if view.online else ""
+        log.warning(
+            "view %s: v%s is current now and has no history yet, as v%s has: who asks for %r without a version finds "
+            "nothing, neither online nor in history. Fill it: %s. Or go back until then: store.rollback(%r, to=%r), "
+            "or fs rollback %s %s.",
+            name,
+            new,
+            before,
+            name,
+            fill,
+            name,
+            before,
+            name,
+            before,
+        )
+
+    def _is_empty(self, view: FeatureView) -> bool:
+        """Tell whether nothing was ever written to a view."""
+        from fs_core.offline.contract import EMPTY
+
+        return self.offline.snapshot(view) == EMPTY
 
     def _trace(self, definitions: Sequence[Definition], result: ApplyResult) -> None:
         """Keep where the columns of new views come from."""

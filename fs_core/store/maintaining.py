@@ -107,6 +107,9 @@ class Maintaining(Parts):
         push, or the connection, die there, the row stays online until `verify_online(repair=True)` or until this is
         repeated.
 
+        A Redis or Valkey server deletes rows from memory; where it runs with an append-only file the bytes stay there
+        until that is rewritten, as by `BGREWRITEAOF`, and in snapshots and backups that were made before.
+
         Args:
             entity: the entity, or its name.
             keys: its key columns; anything `fs_core.interchange.to_table` reads. Columns that only an older

@@ -27,7 +27,8 @@ class Serving(Parts):
                 pinned to older ones, but for retired ones.
             until: stand at this moment; by default now.
             rebuild: drop the online rows first, damaged ones too, and fill them again from all of history;
-                until that is done, entities are missing online. A store that refuses writes keeps its rows.
+                until that is done, entities are missing online. A store that refuses writes keeps its rows, and
+                so does a cluster of which a node is lost.
 
         Raises:
             NotOnlineError: a named view is not declared online.

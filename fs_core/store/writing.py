@@ -36,6 +36,9 @@ class Writing(Parts):
         Raises:
             SchemaError: a column is missing, unexpected or of the wrong type.
             ValidationError: a null key or time, or a value outside its declared range.
+            RegistryError: the registry, which numbers the rows, can't be written, as on a full disk; nothing was
+                written.
+            OfflineStoreError: history can't be written.
         """
         target = self.view(view)
         return len(self._append(target, to_table(data, f"data for view {target.name!r}")))
@@ -50,7 +53,7 @@ class Writing(Parts):
 
         Raises:
             SourceError: the view has no source, a file is missing, the SQL fails or yields other columns.
-            SchemaError, ValidationError: as in `write`.
+            SchemaError, ValidationError, RegistryError, OfflineStoreError: as in `write`.
         """
         from fs_core.lineage.events import reported
         from fs_core.offline.sources import run_source
@@ -80,7 +83,7 @@ class Writing(Parts):
         keeps back wait in history for a later `materialize`.
 
         Raises:
-            SchemaError, ValidationError: as in `write`; nothing was written.
+            SchemaError, ValidationError, RegistryError: as in `write`; nothing was written.
             OnlineStoreError: the rows are safe in history, but not online; `materialize` brings them. Or entities may
                 have been forgotten meanwhile, and a store doesn't say so: the error's notes do.
             OfflineStoreError: history can't be written, or not be asked who was forgotten meanwhile.

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from fs_core.errors import (
     UnknownReferenceError,
     VersionConflictError,
 )
+from fs_core.offline.contract import EMPTY
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
 SPAWN = multiprocessing.get_context("spawn")
@@ -317,3 +319,18 @@ def test_mistakes_in_arguments(store: FeatureStore, mistake: str) -> None:
     with pytest.raises(kind, match=says):
         call(store)
     assert store.history("counter").num_rows == 1
+
+
+def test_a_registry_that_is_full(store: FeatureStore) -> None:
+    """Where the registry can't number rows, writes and pushes say so as they promise, and history stays as it was."""
+    store.apply(counter())
+    store.registry.close()
+    full = "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+    with sqlite3.connect(Path(store.directory) / "registry.db") as connection:
+        for event in ("INSERT", "UPDATE"):
+            connection.execute(f"CREATE TRIGGER no_{event} BEFORE {event} ON fs_sequences {full}")
+    connection.close()
+    for call in (store.write, store.push):
+        with pytest.raises(RegistryError, match="disk is full"):
+            call("counter", rows(1))
+    assert store.offline.snapshot(counter()) == EMPTY

@@ -12,11 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from redis import Redis
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
-from fs_core.errors import DefinitionError, NotOnlineError
+from fs_core.errors import DefinitionError, NotOnlineError, OnlineStoreError
 from fs_core.online.codec import RowCodec
 from fs_core.online.contract import OnlineWrite, timeline_name
+from fs_core.online.redis import RedisOnlineStore
 from fs_core.online.timeline import recent_of
 
 USER = Entity("user", keys={"user_id": "int64", "region": "string"}, description="U.")
@@ -77,6 +79,26 @@ def put(store: FeatureStore, *writes: OnlineWrite, name: str = NAME) -> None:
     """Put rows online, whatever is there."""
     store.online.delete(name, [write.key for write in writes])
     store.online.write(name, list(writes))
+
+
+@pytest.mark.parametrize("how", ["rebuilt", "dropped"])
+def test_a_key_of_another_type(redis_url: str, tmp_path: Path, how: str) -> None:
+    """A row that something else has overwritten is told missing; a push and a repair say how to get rid of it."""
+    with FeatureStore(tmp_path / "store", online=redis_url) as store, Redis.from_url(redis_url) as client:
+        store.apply(VIEW)
+        store.write(VIEW, users(1, 2))
+        store.materialize()
+        (name,) = RedisOnlineStore(redis_url, project=store.registry.project)._names.rows([key(1)], NAME)
+        client.delete(name)
+        client.rpush(name, "no row")
+        assert store.verify_online("counter").differences == {"missing": 1}
+        for call in (lambda: store.push("counter", users(1, day=1)), lambda: store.verify_online(VIEW, repair=True)):
+            with pytest.raises(OnlineStoreError, match=r"Something else has written under this project's keys"):
+                call()
+        if how == "dropped":
+            store.drop_online("counter")
+        store.materialize(rebuild=how == "rebuilt")
+        assert (store.verify_online("counter").total, store.push("counter", users(1, day=2))) == (0, 1)
 
 
 def test_nothing_differs(filled: FeatureStore) -> None:

@@ -65,6 +65,32 @@ def test_rolling_back_serves_the_earlier_version_at_once(two: FeatureStore) -> N
     assert score(two, "stats") == 2
 
 
+def test_a_new_version_begins_empty(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A version that takes over without history is told, with how to fill it and how to go back, where that matters."""
+    documented = dataclasses.replace(first, version="1.0.1", owner="growth")
+    third = dataclasses.replace(second, version="3.0.0", ttl="60d", online=False)
+    with FeatureStore(tmp_path) as store:
+        store.apply(first)
+        store.apply(dataclasses.replace(first, version="1.1.0", ttl="1d"))  # over one that is empty itself
+        store.rollback("stats", to="1.0.0")
+        rows = {"user_id": [7], "event_timestamp": [datetime.now(UTC)], "score": [1]}
+        store.write("stats", rows)
+        store.apply(dataclasses.replace(first, version="0.9.0", ttl="2d"), documented)  # an older one; the same history
+        assert not caplog.records
+        store.apply(second, third)
+        (told,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+        assert told == (
+            "view stats: v3.0.0 is current now and has no history yet, as v1.0.1 has: who asks for 'stats' without a "
+            "version finds nothing, neither online nor in history. Fill it: store.write('stats', ...). Or go back "
+            "until then: store.rollback('stats', to='1.0.1'), or fs rollback stats 1.0.1."
+        )
+        caplog.clear()
+        store.apply(second, third)
+        store.rollback("stats", to="1.0.1")
+        store.write("stats:v2.0.0", rows)
+        assert not caplog.records
+
+
 @pytest.mark.parametrize(
     ("name", "to", "message"),
     [

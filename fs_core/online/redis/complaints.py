@@ -29,7 +29,7 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
         asked_for_none = "without any password configured" in said
         way_out = "Leave them out of" if asked_for_none else "Put the right ones into"
         return OnlineUnavailableError(
-            f"the online store {store} refuses the credentials: {said}. {way_out} its URL: redis://user:password@host."
+            f"the online store {store} refuses the credentials: {said}. {way_out} its URL: {_with_login(store)}."
         )
     if isinstance(error, errors.NoPermissionError) or _FORBIDDEN_IN_SCRIPT in said:
         return OnlineUnavailableError(
@@ -47,7 +47,9 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
             f"{_about_tls(error, store)}"
         )
     if "cluster support disabled" in said:
-        return OnlineStoreError(f"the online store {store} is no cluster: {said}. Write its URL as redis://host:port.")
+        return OnlineStoreError(
+            f"the online store {store} is no cluster: {said}. Write its URL as {_family(store)}://host:port."
+        )
     if "unknown command" in said and "SENTINEL" in said:
         return OnlineStoreError(
             f"the online store {store} is no Sentinel: {said}. Name the Sentinels in its URL, or leave out ?sentinel=."
@@ -63,7 +65,8 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
         )
     if isinstance(error, errors.MovedError | errors.ClusterCrossSlotError) and not part:
         return OnlineStoreError(
-            f"the online store {store} is a node of a cluster: {said}. Write its URL as redis+cluster://host:port."
+            f"the online store {store} is a node of a cluster: {said}. "
+            f"Write its URL as {_family(store)}+cluster://host:port."
         )
     if isinstance(error, errors.ClusterDownError | errors.TryAgainError | errors.MovedError | errors.AskError):
         return OnlineUnavailableError(f"the online store {store} isn't ready: {said}. Try again in a moment.")
@@ -72,12 +75,33 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
             f"the online store {store} is out of memory and took no more rows: {said}. "
             "Raise its maxmemory, give views a ttl, or declare some online=False; then materialize again."
         )
+    if "WRONGTYPE" in said:
+        return OnlineStoreError(
+            f"the online store {store} has a key of another type where a row or a mark of ours belongs: {said}. "
+            "Something else has written under this project's keys (store.online.key_patterns). "
+            "store.drop_online (fs drop-online) deletes whatever is under a view's keys; store.materialize then brings "
+            "its rows again, as materialize(rebuild=True) does in one step where only rows are in the way."
+        )
     return OnlineStoreError(f"the online store {store} failed: {said}")
+
+
+def _family(store: str) -> str:
+    """Return the scheme of a store's URL without what it says of sharing; sockets have none of a network."""
+    scheme = store.partition("://")[0].partition("+")[0].lower()
+    return scheme if scheme in ("redis", "rediss", "valkey", "valkeys") else "redis"
+
+
+def _with_login(store: str) -> str:
+    """Return how a URL of a store's kind carries a login."""
+    scheme = store.partition("://")[0].lower()
+    if scheme == "unix":
+        return "unix://user:password@/path/to/socket"
+    return f"{_family(store)}{'+cluster' if scheme.endswith('+cluster') else ''}://user:password@host"
 
 
 def _about_tls(error: Exception, store: str) -> str:
     """Return how a server looks that was asked for TLS and has none, or the other way round; else nothing."""
-    scheme = store.partition(":")[0].partition("+")[0].lower()
+    scheme = store.partition("://")[0].partition("+")[0].lower()
     if scheme in ("rediss", "valkeys") and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return " Name the file of the authority that signed its certificate in the URL: ?ssl_ca_certs=authority.pem."
     if scheme in ("rediss", "valkeys") and _lacks_file(error):

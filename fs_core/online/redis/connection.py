@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from fs_core.errors import redact_url
 from fs_core.online.redis.complaints import said_as_ours
 from fs_core.online.redis.driver import driver, driver_errors
 from fs_core.online.redis.naming import Names
-from fs_core.online.redis.places import Place, arguments, parse
+from fs_core.online.redis.places import Place, arguments, parse, shown
 
 if TYPE_CHECKING:
     import redis
@@ -50,7 +49,7 @@ class Connecting:
 
     @cached_property
     def _name(self) -> str:
-        return redact_url(str(self._settings["url"]))
+        return shown(str(self._settings["url"]))
 
     @property
     def _client(self) -> redis.Redis:

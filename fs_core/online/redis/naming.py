@@ -93,6 +93,10 @@ class Names:
         # Not as it was called while rows had other names: what it said isn't true of these.
         return f"fs:{self._project}:online:{view}".encode()
 
+    def probe(self, number: int) -> bytes:
+        """Return a name under which nothing is ever kept, to see whether the server that has it takes a write."""
+        return f"fs:{self._project}:probe:{number}".encode()
+
 
 def _tags(keys: Sequence[bytes]) -> Sequence[bytes]:
     """Return what stands within the braces for each key."""

@@ -70,8 +70,16 @@ def parse(url: str, **defaults: Any) -> Place:
     except (ValueError, TypeError, AttributeError, driver().RedisError) as error:
         quotes_nothing = isinstance(error, _ContradictionError) or not has_password(url)
         why = _in_short(error) if quotes_nothing else f"{_ESCAPES}, and look at hosts, ports and options"
-        raise ConfigurationError(f"online URL {redact_url(url)} is not understood: {why}.") from None
+        raise ConfigurationError(f"online URL {shown(url)} is not understood: {why}.") from None
     return place
+
+
+def shown(url: str) -> str:
+    """Return a URL without its password and options, but for the master's name: without that it were one server's."""
+    seen = redact_url(url)
+    query = url.rpartition("@")[2].partition("?")[2]  # an `@` behind it, and a piece of a password may pass for one
+    named = re.search(r"(?:^|&)sentinel=([\w.-]+)(?:&|$)", query, re.ASCII)
+    return seen if named is None or seen.endswith("...") else f"{seen}?sentinel={named[1]}"
 
 
 def _in_short(error: Exception) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fs_core.online.redis.writing import Writing
+from fs_core.online.redis.condition import Condition
 
 
-class RedisOnlineStore(Writing):
+class RedisOnlineStore(Condition):
     """Latest rows on a Redis or Valkey server, 6.2 or newer. See `OnlineStore` for what is promised.
 
     The server should run with `maxmemory-policy noeviction`: one that evicts rows may keep the
-    watermark, and then nobody knows that they are gone.
+    watermark, and then nobody knows that they are gone. `materialize` warns of it where the user has `+info`.
 
     Leased reads (`LeasingReader`) have the server tell of changes, from Linux: a thread for each server and
     process listens, and the server remembers which names were read, up to its `tracking-table-max-keys`. The

@@ -172,6 +172,16 @@ class TestTheTour:
         assert "nothing new" in again.stdout
         assert {change["action"] for change in answer(shop("apply", "definitions.py", "--json"))} == {"unchanged"}
 
+    def test_a_version_that_begins_empty(self, shop: Fs, tmp_path: Path) -> None:
+        """Where a new version takes over from one with history, a warning beside the output names the ways out."""
+        assert shop("write", "spending", "rows.csv").exit_code == 0
+        (tmp_path / "second.py").write_text(DEFINITIONS.replace('ttl="30d"', 'ttl="60d", version="2.0.0"'))
+        command = [sys.executable, "-m", "fs_core.cli", "apply", "second.py", "--json"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert [c["version"] for c in json.loads(done.stdout) if c["replaced"] == "1.0.0"] == ["2.0.0"]
+        assert "v2.0.0 is current now and has no history yet" in done.stderr
+        assert "fs rollback spending 1.0.0" in done.stderr
+
 
 class TestWhatGoesWrong:
     def test_no_store_is_made_by_mistyping(self, fs: Fs, tmp_path: Path) -> None:

@@ -145,6 +145,40 @@ def test_what_may_pass_is_unavailability(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "login", "alone", "cluster"),
+    [
+        ("redis://h/0", "redis://user:password@host", "redis", "redis"),
+        ("rediss://u:***@h/0", "rediss://user:password@host", "rediss", "rediss"),
+        ("valkeys+cluster://h", "valkeys+cluster://user:password@host", "valkeys", "valkeys"),
+        ("unix:///run/redis.sock", "unix://user:password@/path/to/socket", "redis", "redis"),
+    ],
+)
+def test_hints_keep_to_the_scheme(url: str, login: str, alone: str, cluster: str) -> None:
+    """A URL that an error tells to write has the scheme of the one that was given, so that TLS isn't lost by it."""
+    errors = redis.exceptions
+    assert f": {login}." in str(said_as_ours(errors.AuthenticationError("invalid password"), url))
+    disabled = errors.RedisClusterException("ERR This instance has cluster support disabled")
+    assert f" {alone}://host:port." in str(said_as_ours(disabled, url))
+    assert f" {cluster}+cluster://host:port." in str(said_as_ours(errors.MovedError("3999 127.0.0.1:6381"), url))
+
+
+@pytest.mark.parametrize("name", available_servers())
+def test_a_key_of_another_type(name: str) -> None:
+    """Where something else has written under our names, it is said that it has, and what mends that."""
+    with running_server(name) as url, redis.Redis.from_url(url) as client:
+        store = RedisOnlineStore(url, project="p")
+        client.rpush(store._names.rows([b"e1"], "v-1")[0], "no row")
+        client.rpush(store._names.watermark("v-2"), "no mark")
+        for call in (lambda: store.write("v-1", rows(1)), lambda: store.watermark("v-2")):
+            with pytest.raises(OnlineStoreError, match=r"Something else has written.*drop_online.*rebuild=True"):
+                call()
+        assert store.drop("v-1") == 1
+        store.drop("v-2")
+        assert (store.write("v-1", rows(1)), store.watermark("v-2")) == (1, None)
+        store.close()
+
+
+@pytest.mark.parametrize(
     ("change", "way_out"),
     [
         (lambda url: url.replace("//", "//:secret@"), "Leave them out of its URL"),

@@ -42,6 +42,24 @@ def test_an_option_that_nobody_knows() -> None:
     assert "colour" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("redis://h1,h2:26379/0?sentinel=mymaster", "redis://h1,h2:26379/0?sentinel=mymaster"),
+        ("rediss://u:hunter2@h?ssl_ca_certs=f&sentinel=a-1.b_c&x=y", "rediss://u:***@h?sentinel=a-1.b_c"),
+        ("redis://h?sentinel_password=hunter2&sentinel=m", "redis://h?sentinel=m"),
+        ("redis://h?sentinel_password=hunter2", "redis://h"),
+        ("redis://:a?sentinel=hunter2@h", "redis://:***@..."),
+        ("redis://:a@h?sentinel=hunter2@h2", "redis://:***@..."),
+        ("redis://:a?b@h?sentinel=hunter2", "redis://:***@..."),
+        ("redis://h?sentinel=%20hunter2", "redis://h"),
+    ],
+)
+def test_what_is_shown_of_sentinels(url: str, seen: str) -> None:
+    """A URL is shown with the name of the watched master, which tells it from one server's, and no other option."""
+    assert repr(RedisOnlineStore(url, project="p")) == f"RedisOnlineStore({seen!r})"
+
+
 @pytest.mark.parametrize("sign", ["#", "/", "?", "@/", "?a=b@#"])
 @pytest.mark.parametrize(
     "url",

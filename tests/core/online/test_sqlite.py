@@ -233,3 +233,13 @@ def test_rows_of_a_later_version(online: SQLiteOnlineStore) -> None:
         connection.execute(f"PRAGMA user_version = {sqlite._VERSION + 1}")
     with pytest.raises(OnlineStoreError, match="later version"):
         online.write("v-1", row(2))
+
+
+def test_three_slashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a relative path can't be opened, the error says where it was looked for and how an absolute one is said."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OnlineStoreError, match=rf"looked for in {tmp_path}; .*four slashes: sqlite:////tmp/x\.db"):
+        SQLiteOnlineStore("tmp/x.db", project="p").write("v-1", row(1))
+    with pytest.raises(OnlineStoreError) as caught:
+        SQLiteOnlineStore(tmp_path / "absent" / "x.db", project="p").write("v-1", row(1))
+    assert "needs four" not in str(caught.value)

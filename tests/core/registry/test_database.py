@@ -240,7 +240,9 @@ def test_a_file_that_is_no_database(tmp_path: Path, read_only: bool) -> None:
     """A file of something else is an error that names it, and stays as it is."""
     path = tmp_path / "registry.db"
     path.write_bytes(b"something else " * 999)
-    with pytest.raises(RegistryError, match=r"the registry .*registry\.db can't be opened: file is not a database"):
+    with pytest.raises(
+        RegistryError, match=r"the registry .*registry\.db can't be opened: file is not a database.*backup"
+    ):
         Registry(path, read_only=read_only).listing()
     assert path.read_bytes() == b"something else " * 999
 
@@ -249,7 +251,9 @@ def test_a_damaged_file(file: Path) -> None:
     """A database whose pages were overwritten is an error that names the registry."""
     data = file.read_bytes()
     file.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
-    with pytest.raises(RegistryError, match=r"the registry .*registry\.db .*: database disk image is malformed"):
+    with pytest.raises(
+        RegistryError, match=r"the registry .*registry\.db .*: database disk image is malformed\..* backup"
+    ):
         Registry(file).listing()
 
 
@@ -314,6 +318,16 @@ def test_a_directory_that_is_missing(tmp_path: Path) -> None:
         RegistryError, match=r"registry .*absent/registry\.db can't be opened: unable to .* Check that its"
     ):
         Registry(tmp_path / "absent" / "registry.db").listing()
+
+
+def test_three_slashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a relative path can't be opened, the error says where it was looked for and how an absolute one is said."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RegistryError, match=rf"looked for in {tmp_path}; .* needs four slashes: sqlite:////tmp/x\.db"):
+        Registry("sqlite:///tmp/x.db").listing()
+    with pytest.raises(RegistryError) as caught:
+        Registry(f"sqlite:///{tmp_path}/absent/x.db").listing()
+    assert "needs four" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

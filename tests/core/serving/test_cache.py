@@ -113,6 +113,49 @@ def test_a_moment_of_which_only_the_latest_row_is_here(store: FeatureStore, monk
         store.get_online_features("recent", asked, at=at, max_age="1h")
 
 
+def test_what_belongs_together_is_of_one_read() -> None:
+    """A row and what tells more about it are kept from one read, or fetched anew; the row alone serves in need."""
+    clock = Seconds()
+    cache = RowCache(9, clock)
+    both, pair = [("v", [b"a", b"b"]), ("v:recent", [b"a", b"b"])], [(0, 1)]
+    cache.ask(both, 9.0, pair).whole([[b"1", None], [b"1..", None]])
+    assert cache.ask(both, 9.0, pair).rest == [("v", []), ("v:recent", [])]
+    clock.now += 1
+    cache.ask([("v", [b"a"])], 0.5).whole([[b"2"]])
+    assert cache.ask(both, 9.0).rest == [("v", []), ("v:recent", [])]
+    read = cache.ask(both, 9.0, pair)
+    assert read.rest == [("v", [b"a"]), ("v:recent", [b"a"])]
+    part = read.partial(None)
+    assert part is not None
+    assert part.rows == [[b"2", None], [None, None]]
+    assert part.unread[0] is None
+    assert part.unread[1].tolist() == [True, False]  # type: ignore[union-attr]
+    assert read.whole([[b"3"], [b"3.."]]) == [[b"3", None], [b"3..", None]]
+    assert cache.ask(both, 9.0, pair).rest == [("v", []), ("v:recent", [])]
+
+
+def test_a_fresh_row_beside_older_recent_ones(fresh_directory: Callable[[], Path]) -> None:
+    """A moment before the latest row is answered though the recent rows that are kept don't know that row yet."""
+    view = FeatureView(
+        "recent",
+        entity=Entity("user", keys={"user": "int64"}, description="A user."),
+        fields=[Field("x", "int64", "X.")],
+        description="Recent.",
+        online_history="9000d",
+    )
+    place, asked = fresh_directory(), {"user": [1]}
+    with FeatureStore(place) as writer, FeatureStore(place) as reader:
+        writer.apply(view)
+        start = datetime(2024, 1, 1, tzinfo=UTC)
+        for day in (0, 2):
+            writer.write(view, {**asked, "event_timestamp": [start + timedelta(days=day)], "x": [day]})
+            writer.materialize()
+            at = start + timedelta(days=1)
+            assert reader.get_online_features("recent", asked, at=at, max_age="1h").to_dicts()[0]["x"] == 0
+            assert reader.get_online_features("recent", asked, max_age="1us").to_dicts()[0]["x"] == day
+        assert reader.get_online_features("recent", asked, at=at, max_age="1h").to_dicts()[0]["x"] == 0
+
+
 def test_what_is_here_while_the_rest_is_not() -> None:
     """Where the rest can't be fetched, what is known is served and the gaps are told."""
     cache = RowCache(9, Seconds())

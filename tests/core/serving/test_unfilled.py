@@ -372,6 +372,8 @@ def test_dropping_what_is_not(unfilled: FeatureStore, caplog: pytest.LogCaptureF
     user = Entity("user", keys={"user": "int64"}, description="A user.")
     fields = [Field("x", "int64", "X."), Field("y", "int64", "Y.")]
     unfilled.apply(FeatureView("facts", entity=user, fields=fields, description="Facts.", version="2.0.0"))
+    assert [said.split(" is ")[0] for said in caplog.messages] == ["view facts: v2.0.0"]  # which begins empty
+    caplog.clear()
     assert unfilled.served_as("facts:v1.0.0") == []
     assert unfilled.drop_online("facts:v1.0.0") == 2
     assert caplog.messages == []
