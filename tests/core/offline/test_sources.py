@@ -202,14 +202,14 @@ def test_decimals_of_a_csv_keep_their_digits(tmp_path: Path, name: str) -> None:
         assert kept == [None if text is None else Decimal(text) for text in digits]
 
 
-@pytest.mark.parametrize(("text", "says"), [("1.005", "row 1 holds Decimal"), ("1,5", "is string, declared as")])
-def test_a_text_that_is_no_such_decimal(tmp_path: Path, text: str, says: str) -> None:
+@pytest.mark.parametrize("text", ["1.005", "1,5"])
+def test_a_text_that_is_no_such_decimal(tmp_path: Path, text: str) -> None:
     """Nothing is rounded to what was declared, and no other notation is guessed."""
     with connect() as connection:
         connection.register("rows", rows_of(delay=["1.00", text]))
         connection.execute(f"COPY rows TO {literal(str(tmp_path / 'f.csv'))}")
     planes = view(None, delay="decimal(20, 2)")
-    with pytest.raises(SchemaError, match=says):
+    with pytest.raises(SchemaError, match=rf"'delay' is declared as decimal128\(20, 2\): row 1 holds '{text}'"):
         validate_rows(planes, read_file([planes], tmp_path / "f.csv"))
 
 
