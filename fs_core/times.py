@@ -148,8 +148,10 @@ def from_iso(texts: pa.Array, rounding: Rounding | None) -> pa.Array:
     Raises:
         pyarrow.ArrowInvalid: a text is no such time, or would have to be rounded.
     """
+    first = texts.drop_null().slice(0, 1)
     for kind in (MICROSECONDS, pa.timestamp("us")):  # most columns have offsets throughout or none, and few digits
         try:
+            first.cast(kind)  # a long column takes Arrow long to refuse
             return texts.cast(kind).cast(pa.int64()).cast(MICROSECONDS)
         except pa.ArrowInvalid:
             continue

@@ -20,7 +20,7 @@ class Source(Definition):
 
     Args:
         name: the name by which SQL selects from it.
-        path: a Parquet, CSV or JSON file, or a glob of several. A relative path is looked up in the
+        path: a Parquet, CSV or JSON file, or a glob of several; times in CSV and JSON are ISO 8601. A relative path is looked up in the
             working directory, then in the store's directory.
         format: `parquet`, `csv` or `json`; by default what the path's ending says (`.gz` set aside).
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import dropwhile
 
 import duckdb
 import pyarrow as pa
@@ -15,9 +18,9 @@ from fs_core.offline.connection import literal
 from fs_core.offline.parsing import Kinds, column_of_texts
 
 _DELIMITERS = (",", ";", "\t", "|")
-_DIALECT = (
-    "header = true, quote = '\"', escape = '\"', comment = '', nullstr = '', allow_quoted_nulls = false, "
-    "strict_mode = true, null_padding = false"
+_DIALECT = (  # the header is a row to drop: told of one, DuckDB 2.0 yields no rows where it mistakes how lines end
+    "auto_detect = false, header = false, quote = '\"', escape = '\"', comment = '', nullstr = '', "
+    "allow_quoted_nulls = false, strict_mode = true, null_padding = false"
 )
 _LONGEST = 2**20  # characters that are looked at for a header
 _BATCH = 100_000  # rows whose texts are in memory at once
@@ -35,17 +38,10 @@ class Header:
     Attributes:
         names: of the columns.
         delimiter: of `, ; tab |` the one that makes most of the wanted names, and the comma where several do.
-        skipped: blank lines before.
     """
 
     names: list[str]
     delimiter: str
-    skipped: int
-
-    @property
-    def dialect(self) -> str:
-        """How DuckDB should split the file."""
-        return f"{_DIALECT}, delim = {literal(self.delimiter)}, skip = {self.skipped}"
 
 
 def csv_batches(
@@ -53,8 +49,8 @@ def csv_batches(
 ) -> Iterator[pa.Table]:
     """Yield the rows of a CSV file, columns of a kind as `column_of_texts` makes them.
 
-    Other columns become whole numbers, floats, booleans or text by what DuckDB finds in a sample. What is empty is
-    null, unless it is quoted and text was declared. The first batch is empty and says the names.
+    Other columns are text; `column_of_any_type` knows more when it sees all of it. What is empty is null, unless it is
+    quoted and text. At least one batch comes, if only to say the names.
 
     Args:
         connection: DuckDB's.
@@ -66,22 +62,20 @@ def csv_batches(
         SourceError: the file is empty, not UTF-8, or no such CSV; names the line.
         SchemaError: as in `column_of_texts`.
     """
+    header = read_header(path, kinds)
+    places = [f"c{place}" for place in range(len(header.names))]  # DuckDB would take `id` and `ID` for the same
+    kept = [(place, name) for place, name in zip(places, header.names, strict=True) if every or name in kinds]
+    columns = ", ".join(f"{place}: 'VARCHAR'" for place in places)
+    options = f"{_DIALECT}, delim = {literal(header.delimiter)}, columns = {{{columns}}}"
+    selected = ", ".join(place for place, _ in kept) or "c0"
+    first = -1  # the header
     try:
-        header = read_header(path, kinds)
-        types = dict.fromkeys(_places(header), "VARCHAR")
-        if every and not kinds.keys() >= set(header.names):
-            types |= _other_types(connection, path, header, kinds)
-        kept = [(place, name) for place, name in zip(types, header.names, strict=True) if every or name in kinds]
-        columns = ", ".join(f"{place}: {literal(found)}" for place, found in types.items())
-        options = f"auto_detect = false, {header.dialect}, columns = {{{columns}}}"
-        selected = ", ".join(place for place, _ in kept) or "0"
-        rows = connection.sql(f"SELECT {selected} FROM read_csv({literal(path)}, {options})").to_arrow_reader(_BATCH)
-        yield _typed(pa.Table.from_batches([], rows.schema), kept, kinds, 0)
-        first = 0
-        for batch in rows:
-            yield _typed(pa.Table.from_batches([batch]), kept, kinds, first)
+        query = f"SELECT {selected} FROM read_csv({literal(path)}, {options})"
+        for batch in connection.sql(query).to_arrow_reader(_BATCH):
+            rows = batch.slice(1) if first < 0 else batch
+            yield _typed(rows, kept, kinds, max(first, 0))
             first += len(batch)
-    except (duckdb.Error, pa.ArrowException) as error:
+    except (duckdb.Error, OSError) as error:  # what fails after the first rows comes through Arrow, as an OSError
         raise SourceError(f"{path!r} {explained(str(error))}") from error
 
 
@@ -89,23 +83,25 @@ def read_header(path: str, wanted: Collection[str]) -> Header:
     """Return what the first line says that isn't blank.
 
     Raises:
-        SourceError: there is no line, or two columns share a name.
+        SourceError: there is no line, it isn't UTF-8, or two columns share a name.
     """
     with pa.input_stream(path, compression="detect") as stream:
-        text = stream.read(_LONGEST).decode(
-            "utf-8-sig", errors="replace"
-        )  # what isn't UTF-8, DuckDB says in which line
-    lines = text.splitlines(keepends=True)
-    skipped = next((place for place, line in enumerate(lines) if line.strip()), None)
-    if skipped is None:
+        start = stream.read(_LONGEST)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SourceError(f"{path!r} {_not_utf_8('its header', 'UTF-16')}")
+    text = start.decode("utf-8-sig", errors="replace")  # of later lines, DuckDB tells where they aren't
+    lines = list(dropwhile(lambda line: not line.strip(), io.StringIO(text, newline="")))
+    if not lines:
         raise SourceError(f"{path!r} is empty: not even columns are named. A file without rows still names them.")
-    split = {delimiter: _first_record(lines[skipped:], delimiter) for delimiter in _DELIMITERS}
+    split = {delimiter: _first_record(lines, delimiter) for delimiter in _DELIMITERS}
     delimiter = max(_DELIMITERS, key=lambda d: (len(set(split[d]) & set(wanted)), d == ",", len(split[d])))
     names = split[delimiter]
+    if any("\ufffd" in name for name in names):
+        raise SourceError(f"{path!r} {_not_utf_8('its header', 'WINDOWS-1252')}")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise SourceError(f"{path!r} has two columns named {twice!r}. Rename one of them.")
-    return Header(names, delimiter, skipped)
+    return Header(names, delimiter)
 
 
 def _first_record(lines: list[str], delimiter: str) -> list[str]:
@@ -117,30 +113,11 @@ def _first_record(lines: list[str], delimiter: str) -> list[str]:
     return [name.strip() or f"column{place}" for place, name in enumerate(found)]
 
 
-def _places(header: Header) -> list[str]:
-    """Return DuckDB's names for the columns: it would take `id` and `ID` for the same."""
-    return [f"c{place}" for place in range(len(header.names))]
-
-
-def _other_types(connection: duckdb.DuckDBPyConnection, path: str, header: Header, kinds: Kinds) -> dict[str, str]:
-    """Return the types that DuckDB finds for columns without a kind."""
-    names = ", ".join(map(literal, _places(header)))
-    options = f"names = [{names}], auto_type_candidates = ['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']"
-    try:
-        found = connection.sql(f"FROM read_csv({literal(path)}, {header.dialect}, {options})")
-    except duckdb.Error:  # reading says better what is wrong
-        return {}
-    pairs = zip(_places(header), header.names, found.types, strict=False)
-    return {place: str(kind) for place, name, kind in pairs if name not in kinds}
-
-
-def _typed(rows: pa.Table, kept: list[tuple[str, str]], kinds: Kinds, first: int) -> pa.Table:
+def _typed(rows: pa.RecordBatch, kept: list[tuple[str, str]], kinds: Kinds, first: int) -> pa.Table:
     columns = {}
     for place, name in kept:
-        column = rows[place]
-        if name in kinds:
-            column = column_of_texts(column.combine_chunks().cast(pa.string()), name, kinds[name], first)
-        columns[name] = column
+        column = rows.column(place)
+        columns[name] = column_of_texts(column, name, kinds[name], first) if name in kinds else column
     return pa.table(columns)
 
 
@@ -150,13 +127,10 @@ def explained(message: str) -> str:
     where = f"line {line[1]}" if line else "some line"
     shown = f": {_cut(original[1])!r}" if original else ""
     if "not utf-8" in message.lower():
-        return (
-            f"isn't UTF-8 in {where}. Convert it first, such as by iconv -f WINDOWS-1252 -t UTF-8, "
-            "or read it with pandas and its encoding, and pass the frame."
-        )
+        return _not_utf_8(where, "WINDOWS-1252")
     if counts:
         return (
-            f"has {counts[2]} fields in {where}, {counts[1]} in its header{shown}. "
+            f"has {counts[2]} fields in {where}, but {counts[1]} in its header{shown}. "
             "Each line needs a field for each column; quote values that hold the delimiter."
         )
     if "unterminated quote" in message:
@@ -167,6 +141,13 @@ def explained(message: str) -> str:
     if "invalid state" in message:
         return "isn't CSV throughout: its lines end in several ways, or a quote is out of place. Write it anew."
     return f"can't be read as CSV: {_SETTINGS.split(message)[0].strip()}"
+
+
+def _not_utf_8(where: str, likely: str) -> str:
+    return (
+        f"isn't UTF-8 in {where}. Convert it first, such as by iconv -f {likely} -t UTF-8, or read it with pandas and "
+        "its encoding, and pass the frame."
+    )
 
 
 def _cut(text: str) -> str:

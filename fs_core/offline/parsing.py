@@ -26,7 +26,10 @@ Kinds = Mapping[str, Kind]
 _WIDEST = pa.decimal256(76, 38)  # holds all digits of what fits any declared decimal or whole number
 _BOOLEANS = {"true": True, "t": True, "yes": True, "y": True, "false": False, "f": False, "no": False, "n": False}
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-_EXACT_IN_FLOAT = 2**53  # up to here a float64 holds every whole number
+_PROBED = 100  # values that tell most columns of text from numbers
+_WRITE_ISO = "Write it as ISO 8601 {}, or parse it with pandas and pass the frame."
+EXACT_IN_FLOAT = 2**53
+"""Below it a float64 holds every whole number."""
 
 
 def type_of(kind: Kind) -> pa.DataType:
@@ -56,6 +59,19 @@ def column_of_texts(texts: pa.Array, name: str, kind: Kind, first: int = 0) -> p
     return _attempted(lambda start, end: _of_texts(texts.slice(start, end - start), kind), texts, name, kind, first)
 
 
+def column_of_any_type(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of a CSV that nobody declared: all whole numbers, all floats or all booleans, or text."""
+    if texts.null_count == len(texts):
+        return pa.chunked_array([pa.nulls(len(texts))])
+    for kind in (pa.int64(), pa.float64(), pa.bool_()):
+        try:
+            column_of_texts(texts.drop_null()[:_PROBED].combine_chunks(), "", kind)  # most columns fail soon
+            return pa.chunked_array([column_of_texts(chunk, "", kind) for chunk in texts.chunks], kind)
+        except SchemaError:
+            continue
+    return texts
+
+
 def column_of_objects(values: Sequence[Any], name: str, kind: Kind, first: int = 0) -> pa.Array:
     """Return a column of JSON, as Python reads it, in its kind; decimals and times may be text.
 
@@ -73,8 +89,9 @@ def _attempted(
     except REFUSALS as error:
         row = first_failure(len(values), attempt)
         value = values[row].as_py() if isinstance(values, pa.Array) else values[row]
+        way_out = _way_out(kind, isinstance(values, pa.Array))
         says = f"row {first + row} holds {_shown(value)}"
-        raise SchemaError(f"column {name!r} {_declared(kind)}: {says}. {_way_out(kind)}") from error
+        raise SchemaError(f"column {name!r} {_declared(kind)}: {says}. {way_out}") from error
 
 
 def _shown(value: Any) -> str:
@@ -85,18 +102,17 @@ def _declared(kind: Kind) -> str:
     return "takes ISO 8601 times only" if isinstance(kind, str) else f"is declared as {kind}"
 
 
-def _way_out(kind: Kind) -> str:
-    if isinstance(kind, str) or pa.types.is_timestamp(kind):
-        return (
-            "Write it as ISO 8601 with an offset, such as 2024-01-15T10:30:00Z, "
-            "or parse it with pandas and pass the frame."
-        )
+def _way_out(kind: Kind, is_text: bool) -> str:
+    if isinstance(kind, str):
+        return _WRITE_ISO.format("with an offset, such as 2024-01-15T10:30:00Z")
+    if pa.types.is_timestamp(kind):
+        return _WRITE_ISO.format(f"with an offset, such as 2024-01-15T10:30:00Z, and no finer than {kind.unit}")
     if pa.types.is_date(kind):
-        return "Write it as ISO 8601, such as 2024-01-15, or parse it with pandas and pass the frame."
+        return _WRITE_ISO.format("such as 2024-01-15")
     if pa.types.is_binary(kind):
-        return "Text files can't hold bytes: write Parquet."
-    if _is_list(kind):
-        return "Write lists as JSON arrays or as Parquet; a CSV can't hold them."
+        return "Text can't hold bytes: write Parquet."
+    if _is_list(kind) and is_text:
+        return "A CSV can't hold lists: write JSON or Parquet."
     return "Mend the value, or declare another type."
 
 
@@ -128,7 +144,7 @@ def _booleans(texts: pa.Array) -> pa.Array:
 
 
 def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    if not pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py():  # Arrow reads 0x1f as 31
+    if not any(pc.any(pc.match_substring(texts, x)).as_py() for x in "xX"):  # Arrow reads 0x1f as 31
         try:
             return texts.cast(kind)
         except pa.ArrowInvalid:
@@ -138,7 +154,7 @@ def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _floats(texts: pa.Array) -> pa.Array:
     found = texts.cast(pa.float64())
-    large = pc.greater(pc.abs(found), _EXACT_IN_FLOAT)
+    large = pc.greater_equal(pc.abs(found), EXACT_IN_FLOAT)
     if pc.any(large).as_py():
         for text, number in zip(texts.filter(large).to_pylist(), found.filter(large).to_pylist(), strict=True):
             # A number with a point is the nearest float; a whole one may be an identity, which nearest is too far for.
@@ -168,16 +184,13 @@ def _of_objects(values: Sequence[Any], kind: Kind) -> pa.Array:
     if _is_list(kind):
         return _lists(values, kind)
     if pa.types.is_floating(kind):
-        values = [float(value) if isinstance(value, Decimal) else value for value in values]
+        values = [_float(value) if isinstance(value, Decimal) else value for value in values]
     elif pa.types.is_integer(kind):
         values = [_whole(value) if isinstance(value, Decimal) else value for value in values]
     try:
-        found = cast_lossless(pa.chunked_array([pa.array(values)]), type_of(kind), "").combine_chunks()
+        return cast_lossless(pa.chunked_array([pa.array(values)]), type_of(kind), "").combine_chunks()
     except (SchemaError, OverflowError, UnicodeError) as error:
         raise pa.ArrowInvalid(str(error)) from error
-    if pa.types.is_floating(found.type) and pc.any(pc.is_inf(found)).as_py():  # JSON has none: 1e999
-        raise pa.ArrowInvalid("a number would change")
-    return found
 
 
 def _texts(values: Sequence[Any], *kinds: type) -> pa.Array:
@@ -189,6 +202,13 @@ def _texts(values: Sequence[Any], *kinds: type) -> pa.Array:
     except UnicodeError as error:
         raise pa.ArrowInvalid(str(error)) from error
     return pc.ascii_trim_whitespace(texts)
+
+
+def _float(value: Decimal) -> float:
+    found = float(value)
+    if math.isinf(found):
+        raise pa.ArrowInvalid("a number is beyond any float")
+    return found
 
 
 def _whole(value: Decimal) -> int | Decimal:

@@ -18,7 +18,7 @@ from fs_core.errors import SchemaError, SourceError, did_you_mean
 from fs_core.offline.connection import connect, literal, moment, quoted
 from fs_core.offline.csv_files import csv_batches, explained
 from fs_core.offline.json_files import json_batches
-from fs_core.offline.parsing import Kinds
+from fs_core.offline.parsing import Kinds, column_of_any_type
 from fs_core.times import to_utc_micros
 
 _READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
@@ -140,11 +140,9 @@ def read_file(views: Iterable[FeatureView], path: Path, *, spine: str | None = N
     if path.is_file() and not path.stat().st_size:
         raise SourceError(f"{str(path)!r} is empty: not even columns are named. A file without rows still names them.")
     if source.format != "parquet":
-        files = _files(source, path.parent)
-        try:
-            return _joined([b for file in files for b in _batches(source, file, _kinds(views, spine), every=True)])
-        except SchemaError as error:
-            raise SchemaError(f"{str(path)!r}: {error}") from error
+        kinds = _kinds(views, spine)
+        pieces = [b for file in _files(source, path.parent) for b in _batches(source, file, kinds, every=True)]
+        return _other_columns_typed(_joined(pieces), kinds) if source.format == "csv" else _joined(pieces)
     with connect() as connection:
         try:
             return connection.sql(f"FROM {_reader(source, path.parent)}").to_arrow_table()
@@ -162,14 +160,22 @@ def _kinds(views: Iterable[FeatureView], spine: str | None = None) -> Kinds:
 
 def _batches(source: Source, path: str, kinds: Kinds, *, every: bool) -> Iterator[pa.Table]:
     read = csv_batches if source.format == "csv" else json_batches
-    with connect() as connection:
-        yield from read(connection, path, kinds, every=every)
+    try:
+        with connect() as connection:
+            yield from read(connection, path, kinds, every=every)
+    except SchemaError as error:
+        raise SchemaError(f"{path!r}: {error}") from error
 
 
 def _files(source: Source, directory: Path) -> list[str]:
     """Return the files that a source's path means, in order."""
     path = _located(source, directory)
     return [path] if Path(path).exists() else sorted(glob.glob(path, recursive=True))
+
+
+def _other_columns_typed(rows: pa.Table, kinds: Kinds) -> pa.Table:
+    names = rows.column_names
+    return pa.table({name: rows[name] if name in kinds else column_of_any_type(rows[name]) for name in names})
 
 
 def _joined(pieces: list[pa.Table]) -> pa.Table:
