@@ -62,15 +62,15 @@ def csv_batches(
         SourceError: the file is empty, not UTF-8, or no such CSV; names the line.
         SchemaError: as in `column_of_texts`.
     """
-    header = read_header(path, kinds)
-    places = [f"c{place}" for place in range(len(header.names))]  # DuckDB would take `id` and `ID` for the same
-    kept = [(place, name) for place, name in zip(places, header.names, strict=True) if every or name in kinds]
-    columns = ", ".join(f"{place}: 'VARCHAR'" for place in places)
-    options = f"{_DIALECT}, delim = {literal(header.delimiter)}, columns = {{{columns}}}"
-    selected = ", ".join(place for place, _ in kept) or "c0"
-    first = -1  # the header
     try:
+        header = read_header(path, kinds)
+        places = [f"c{place}" for place in range(len(header.names))]  # DuckDB would take `id` and `ID` for the same
+        kept = [(place, name) for place, name in zip(places, header.names, strict=True) if every or name in kinds]
+        columns = ", ".join(f"{place}: 'VARCHAR'" for place in places)
+        options = f"{_DIALECT}, delim = {literal(header.delimiter)}, columns = {{{columns}}}"
+        selected = ", ".join(place for place, _ in kept) or "c0"
         query = f"SELECT {selected} FROM read_csv({literal(path)}, {options})"
+        first = -1  # the header
         for batch in connection.sql(query).to_arrow_reader(_BATCH):
             rows = batch.slice(1) if first < 0 else batch
             yield _typed(rows, kept, kinds, max(first, 0))

@@ -99,12 +99,13 @@ def run_source(
         try:
             rows = _relation(connection, view, sources, directory)
             _check_columns(view, rows.columns)
-            column = f"{quoted(view.event_timestamp)}::TIMESTAMPTZ"
-            for bound, sign in ((start, ">="), (end, "<")):
+            column = f"{quoted(view.event_timestamp)}::TIMESTAMPTZ"  # DuckDB cuts nanoseconds off, which round up here
+            for bound, sign in ((None if start is None else start - 1, ">="), (end, "<")):
                 rows = rows if bound is None else rows.filter(f"{column} {sign} {moment(bound)}")
-            return rows.project(", ".join(map(quoted, _wanted(view)))).to_arrow_table()
+            found = rows.project(", ".join(map(quoted, _wanted(view)))).to_arrow_table()
         except duckdb.Error as error:
             raise SourceError(f"view {view.name!r}: its source failed: {_explained(error)}") from error
+    return between(found) if pa.types.is_temporal(found[view.event_timestamp].type) else found  # or it will be refused
 
 
 def _text_rows(view: FeatureView, source: Source, directory: Path, between: Callable[[pa.Table], pa.Table]) -> pa.Table:

@@ -332,3 +332,9 @@ def test_a_date_is_midnight(tmp_path: Path) -> None:
     assert read(tmp_path / "f.csv", f"plane,event_timestamp,f\n1,{AT},2026-01-02\n", f="date")["f"].to_pylist() == [
         date(2026, 1, 2)
     ]
+
+
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"plane,event")[:-9]])
+def test_a_damaged_archive(tmp_path: Path, content: bytes) -> None:
+    """A file that can't be decompressed is refused like any other."""
+    assert "can't be read as CSV" in refused(tmp_path / "f.csv.gz", content)

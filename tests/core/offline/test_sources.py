@@ -265,6 +265,15 @@ def test_a_range_of_event_times(
     assert found["delay"].to_pylist() == delays
 
 
+def test_a_range_of_nanoseconds(tmp_path: Path) -> None:
+    """A fact between two microseconds is in the range that its rounded time is in, and in no other."""
+    times = pa.array([999, 1_000, 1_001], pa.timestamp("ns", tz="UTC"))
+    pq.write_table(FLIGHTS.set_column(1, "event_timestamp", times), tmp_path / "f.parquet")
+    planes = view(Source("s", "f.parquet"))
+    ranges = [run_source(planes, {}, tmp_path, start=at, end=at + 1)["delay"].to_pylist() for at in range(4)]
+    assert ranges == [[], [1, 2], [3], []]
+
+
 def test_identifiers_and_texts_are_quoted() -> None:
     """Whatever a name or text holds, SQL reads back the same."""
     name, text = 'a"b; DROP', "it's '' x"
