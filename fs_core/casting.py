@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.dtypes import plain_type
 from fs_core.errors import SchemaError
+
+REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError)
+"""What Arrow raises for a value that doesn't fit a type."""
 
 _WHOLE = pa.decimal128(20, 0)  # holds every whole number of 64 bits; Arrow casts no narrower decimal from one
 
@@ -35,8 +40,8 @@ def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.
         raise SchemaError(f"{what} is {plain}, declared as {dtype}. Convert it first, or declare another type.")
     try:
         return _exact(column, dtype)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        row = _first_failure(column, dtype)
+    except REFUSALS as error:
+        row = first_failure(len(column), lambda start, end: _exact(column.slice(start, end - start), dtype))
         raise SchemaError(
             f"{what} can't become {dtype} without loss: row {row} holds {_shown(column[row])}. "
             "Mend the value, or declare a wider type."
@@ -96,14 +101,19 @@ def _is_list(dtype: pa.DataType) -> bool:
     return bool(pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype))
 
 
-def _first_failure(column: pa.ChunkedArray, dtype: pa.DataType) -> int:
-    """Return the first row that doesn't cast, by halving: a cast of a prefix fails once it holds one."""
-    low, high = 0, len(column)
+def first_failure(length: int, attempt: Callable[[int, int], object]) -> int:
+    """Return the first of `length` rows that doesn't cast, by halving: a cast of some rows fails once one of them does.
+
+    Args:
+        length: how many rows there are, one of which fails.
+        attempt: casts the rows from a start to before an end, or raises one of `REFUSALS`.
+    """
+    low, high = 0, length
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            _exact(column.slice(low, middle - low), dtype)
+            attempt(low, middle)
             low = middle
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
+        except REFUSALS:
             high = middle
     return low

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
@@ -21,6 +21,11 @@ LATEST = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 _UNITS = {"us": 1, "ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
 _UNITS["w"] = 7 * _UNITS["d"]
 _PART = re.compile(r"([0-9]+)(us|ms|s|m|h|d|w)")
+_ISO = (  # splits a text; what each part may hold, Arrow's own parser says
+    r"^(?P<whole>[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}(?::[0-9]{2}(?::[0-9]{2})?)?)?)"
+    r"(?:[.,](?P<fraction>[0-9]{1,6})(?P<rest>[0-9]*))?(?P<zone>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?$"
+)
+_Counts = TypeVar("_Counts", pa.Array, pa.ChunkedArray)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
@@ -133,6 +138,48 @@ def to_utc_micros(column: pa.ChunkedArray | pa.Array, name: str, rounding: Round
     return counts.cast(MICROSECONDS)
 
 
+def from_iso(texts: pa.Array, rounding: Rounding | None) -> pa.Array:
+    """Return ISO 8601 texts as `timestamp[us, UTC]`: a date, or date and time with `T` or a space, fraction and offset.
+
+    Args:
+        texts: strings; without an offset they are UTC, and a date is its midnight. Nulls stay null.
+        rounding: where moments between two microseconds go, as in `to_utc_micros`; None refuses them.
+
+    Raises:
+        pyarrow.ArrowInvalid: a text is no such time, or would have to be rounded.
+    """
+    first = texts.drop_null().slice(0, 1)
+    for kind in (MICROSECONDS, pa.timestamp("us")):  # most columns have offsets throughout or none, and few digits
+        try:
+            first.cast(kind)  # a long column takes Arrow long to refuse
+            return texts.cast(kind).cast(pa.int64()).cast(MICROSECONDS)
+        except pa.ArrowInvalid:
+            continue
+    return _from_varied_iso(texts, rounding)
+
+
+def _from_varied_iso(texts: pa.Array, rounding: Rounding | None) -> pa.Array:
+    import pyarrow.compute as pc
+
+    parts = pc.extract_regex(texts, _ISO)
+    if parts.null_count > texts.null_count:
+        raise pa.ArrowInvalid("a text is no ISO 8601 time")
+    whole, fraction, rest, zone = (pc.struct_field(parts, name) for name in ("whole", "fraction", "rest", "zone"))
+    point = pc.if_else(pc.equal(fraction, ""), "", ".")
+    rounded = pc.binary_join_element_wise(whole, point, fraction, zone, "")
+    naive = pc.equal(zone, "")
+    zoned_counts = pc.if_else(naive, None, rounded).cast(MICROSECONDS).cast(pa.int64())
+    naive_counts = pc.if_else(naive, rounded, None).cast(pa.timestamp("us")).cast(pa.int64())
+    between = pc.match_substring_regex(rest, "[1-9]")
+    if rounding is None:
+        if pc.any(between).as_py():
+            raise pa.ArrowInvalid("a time is finer than a microsecond")
+        rounding = "down"
+    # In tenths of a microsecond, of which the first stands for all that the dropped digits may say.
+    tenths = pc.add(pc.multiply(pc.coalesce(zoned_counts, naive_counts), 10), between.cast(pa.int64()))
+    return _divide(tenths, 10, rounding).cast(MICROSECONDS)
+
+
 def _refuse_out_of_range(counts: pa.ChunkedArray, name: str, per_second: int) -> None:
     import pyarrow.compute as pc
 
@@ -144,7 +191,7 @@ def _refuse_out_of_range(counts: pa.ChunkedArray, name: str, per_second: int) ->
         raise DataError(f"column {name!r} holds a time outside the years 1 to 9999.")
 
 
-def _divide(counts: pa.ChunkedArray, by: int, rounding: Rounding) -> pa.ChunkedArray:
+def _divide(counts: _Counts, by: int, rounding: Rounding) -> _Counts:
     """Divide towards minus infinity ("down") or plus infinity ("up"); Arrow's own division truncates."""
     import pyarrow.compute as pc
 

@@ -61,7 +61,7 @@ def check_leakage(
     """  # noqa: D301
     from fs_core.offline.sources import read_file
 
-    table = read_file(store.select(features, full_names=full_names).views, spine)
+    table = read_file(store.select(features, full_names=full_names).views, spine, spine=timestamp)
     found = store.check_leakage(
         features,
         table,

@@ -20,7 +20,10 @@ from fs_core.store import FeatureStore
 @click.argument("file", type=FILE)
 @in_store
 def write(store: FeatureStore, view: str, file: Path) -> Report:
-    """Append the rows of a Parquet, CSV or JSON FILE to a VIEW's history, all or nothing."""
+    """Append the rows of a Parquet, CSV or JSON FILE to a VIEW's history, all or nothing.
+
+    Values are read as they are declared; times in CSV and JSON are ISO 8601, UTC where no offset is given.
+    """
     from fs_core.offline.sources import read_file
 
     return _wrote(store.write(view, read_file([store.view(view)], file)), view)

@@ -20,8 +20,8 @@ class Source(Definition):
 
     Args:
         name: the name by which SQL selects from it.
-        path: a Parquet, CSV or JSON file, or a glob of several. A relative path is looked up in the
-            working directory, then in the store's directory.
+        path: a Parquet, CSV or JSON file, or a glob of several; times in CSV and JSON are ISO 8601. A relative
+            path is looked up in the working directory, then in the store's directory.
         format: `parquet`, `csv` or `json`; by default what the path's ending says (`.gz` set aside).
 
     Where the data lies is documentation, not content: a moved file doesn't change what features mean.

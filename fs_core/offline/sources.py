@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.definitions import SQL, FeatureView, Source
-from fs_core.errors import SourceError, did_you_mean
+from fs_core.errors import SchemaError, SourceError, did_you_mean
 from fs_core.offline.connection import connect, literal, moment, quoted
+from fs_core.offline.csv_files import csv_batches, explained
+from fs_core.offline.json_files import json_batches
+from fs_core.offline.parsing import Kinds, column_of_any_type
+from fs_core.times import to_utc_micros
 
 _READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
 _QUERY = "__query"  # a name that no source can have
@@ -85,38 +90,112 @@ def run_source(
     Raises:
         SourceError: there is no source, a file is missing, the SQL fails, or its columns aren't the view's.
     """
+    between = partial(_between, column=view.event_timestamp, start=start, end=end)
+    if isinstance(view.source, Source):
+        source = sources.get(view.source.name, view.source)
+        if source.format != "parquet":
+            return _text_rows(view, source, directory, between)
     with connect() as connection:
         try:
             rows = _relation(connection, view, sources, directory)
             _check_columns(view, rows.columns)
-            column = f"{quoted(view.event_timestamp)}::TIMESTAMPTZ"
-            for bound, sign in ((start, ">="), (end, "<")):
+            column = f"{quoted(view.event_timestamp)}::TIMESTAMPTZ"  # DuckDB cuts nanoseconds off, which round up here
+            for bound, sign in ((None if start is None else start - 1, ">="), (end, "<")):
                 rows = rows if bound is None else rows.filter(f"{column} {sign} {moment(bound)}")
             found = rows.project(", ".join(map(quoted, _wanted(view)))).to_arrow_table()
-            plain = isinstance(view.source, Source) and sources.get(view.source.name, view.source)
-            return _as_declared(found, [view]) if plain and plain.format == "csv" else found
         except duckdb.Error as error:
-            raise SourceError(f"view {view.name!r}: its source failed: {error}") from error
+            raise SourceError(f"view {view.name!r}: its source failed: {_explained(error)}") from error
+    return between(found) if pa.types.is_temporal(found[view.event_timestamp].type) else found  # or it will be refused
 
 
-def read_file(views: Iterable[FeatureView], path: Path) -> pa.Table:
+def _text_rows(view: FeatureView, source: Source, directory: Path, between: Callable[[pa.Table], pa.Table]) -> pa.Table:
+    """Return the wanted columns and rows of a source of CSV or JSON files."""
+    files, pieces = _files(source, directory), []
+    try:
+        for path in files:
+            pieces += [between(batch) for batch in _batches(source, path, _kinds([view]), every=False)]
+        rows = _joined(pieces)
+    except (SourceError, SchemaError) as error:
+        raise type(error)(f"view {view.name!r}: its source failed: {error}") from error
+    _check_columns(view, rows.column_names, exactly=False)
+    return rows.select(_wanted(view))
+
+
+def read_file(views: Iterable[FeatureView], path: Path, *, spine: str | None = None) -> pa.Table:
     """Return the rows of a Parquet, CSV or JSON file, every column of it.
 
-    Keys and features of the views that are text stay text in a CSV, and decimals keep their digits.
+    Keys, features and times are read as they are declared, digit for digit; times are ISO 8601, UTC without an offset.
+
+    Args:
+        views: whose keys and features the file may hold.
+        path: the file, or a glob of several.
+        spine: the column of moments, if the file is a spine: they round down. Otherwise the file holds facts, and the
+            times that the views name round up.
 
     Raises:
         DefinitionError: the file's ending doesn't tell its format.
         SourceError: the file is missing, empty, or not what its ending says.
+        SchemaError: a value in a CSV or JSON isn't of its column's type; names the row (from 0).
     """
     source = Source("file", path=path)
     if path.is_file() and not path.stat().st_size:
         raise SourceError(f"{str(path)!r} is empty: not even columns are named. A file without rows still names them.")
+    if source.format != "parquet":
+        kinds = _kinds(views, spine)
+        pieces = [b for file in _files(source, path.parent) for b in _batches(source, file, kinds, every=True)]
+        return _other_columns_typed(_joined(pieces), kinds) if source.format == "csv" else _joined(pieces)
     with connect() as connection:
         try:
-            rows = _typed(connection, views, source, path.parent).to_arrow_table()
-            return _as_declared(rows, views) if source.format == "csv" else rows
+            return connection.sql(f"FROM {_reader(source, path.parent)}").to_arrow_table()
         except duckdb.Error as error:
             raise SourceError(f"can't read {str(path)!r} as {source.format}: {error}") from error
+
+
+def _kinds(views: Iterable[FeatureView], spine: str | None = None) -> Kinds:
+    """Return how to read the columns of views: as declared, and the clocks of facts, or a spine's, as moments."""
+    views = list(views)
+    clocks = [name for view in views for name in (view.event_timestamp, view.available_at) if name]
+    moments: Kinds = dict.fromkeys(clocks, "up") if spine is None else {spine: "down"}
+    return {**moments, **{name: dtype for view in views for name, dtype in {**view.keys, **view.features}.items()}}
+
+
+def _batches(source: Source, path: str, kinds: Kinds, *, every: bool) -> Iterator[pa.Table]:
+    read = csv_batches if source.format == "csv" else json_batches
+    try:
+        with connect() as connection:
+            yield from read(connection, path, kinds, every=every)
+    except SchemaError as error:
+        raise SchemaError(f"{path!r}: {error}") from error
+
+
+def _files(source: Source, directory: Path) -> list[str]:
+    """Return the files that a source's path means, in order."""
+    path = _located(source, directory)
+    return [path] if Path(path).exists() else sorted(glob.glob(path, recursive=True))
+
+
+def _other_columns_typed(rows: pa.Table, kinds: Kinds) -> pa.Table:
+    names = rows.column_names
+    return pa.table({name: rows[name] if name in kinds else column_of_any_type(rows[name]) for name in names})
+
+
+def _joined(pieces: list[pa.Table]) -> pa.Table:
+    try:
+        return pa.concat_tables(pieces, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise SchemaError(f"a column mixes types: {error}") from error
+
+
+def _between(rows: pa.Table, *, column: str, start: int | None, end: int | None) -> pa.Table:
+    """Return the rows from a moment on, and before another."""
+    if start is None and end is None:
+        return rows
+    if column not in rows.column_names:  # objects of a JSON file, none of which has a time
+        return rows.slice(0, 0)
+    times = to_utc_micros(rows[column], column, "up").cast(pa.int64())
+    if start is not None:
+        rows, times = (found.filter(pc.greater_equal(times, start)) for found in (rows, times))
+    return rows if end is None else rows.filter(pc.less(times, end))
 
 
 def columns_of(source: Source, directory: Path) -> list[str] | None:
@@ -133,11 +212,14 @@ def _relation(
 ) -> duckdb.DuckDBPyRelation:
     """Return the rows, not yet computed, of a view's source."""
     if isinstance(view.source, Source):
-        return _file_relation(connection, view, sources.get(view.source.name, view.source), directory)
+        rows = connection.sql(f"FROM {_reader(sources.get(view.source.name, view.source), directory)}")
+        _check_columns(view, rows.columns, exactly=False)
+        return rows.project(", ".join(map(quoted, _wanted(view))))
     if not isinstance(view.source, SQL):
         raise SourceError(f"view {view.name!r} has no source to run. Write or push its rows, or declare a source.")
     for source in _sources_read(view, view.source, sources):
-        connection.execute(f"CREATE TEMP VIEW {quoted(source.name)} AS SELECT * FROM {_reader(source, directory)}")
+        reader = _reader(source, directory, _iso_alone(connection, source, directory))
+        connection.execute(f"CREATE TEMP VIEW {quoted(source.name)} AS SELECT * FROM {reader}")
     # As a view's body, a query may end in a semicolon and a comment; some releases of sql() take neither.
     connection.execute(f"CREATE TEMP VIEW {_QUERY} AS {view.source.query}")
     return connection.table(_QUERY)
@@ -163,59 +245,23 @@ def _tables(view: FeatureView, sql: SQL) -> set[str]:
         raise SourceError(f"view {view.name!r}: {error}") from error
 
 
-def _file_relation(
-    connection: duckdb.DuckDBPyConnection, view: FeatureView, source: Source, directory: Path
-) -> duckdb.DuckDBPyRelation:
-    """Return a plain source's wanted columns; it may have others."""
-    rows = _typed(connection, [view], source, directory)
-    _check_columns(view, rows.columns, exactly=False)
-    return rows.project(", ".join(map(quoted, _wanted(view))))
+def _iso_alone(connection: duckdb.DuckDBPyConnection, source: Source, directory: Path) -> str:
+    """Return options by which DuckDB finds times in a CSV only if they are ISO 8601; SQL can parse others."""
+    if source.format != "csv":
+        return ""
+    options = ", dateformat = '%Y-%m-%d'"
+    try:
+        sniffed = f"FROM sniff_csv({literal(_files(source, directory)[0])}{options})"
+        guessed = connection.sql(f"SELECT TimestampFormat {sniffed}").fetchall()[0][0]
+    except duckdb.Error:  # reading says what is wrong
+        guessed = None
+    return options + (", timestampformat = '%Y-%m-%dT%H:%M:%S'" if guessed else "")
 
 
-def _typed(
-    connection: duckdb.DuckDBPyConnection, views: Iterable[FeatureView], source: Source, directory: Path
-) -> duckdb.DuckDBPyRelation:
-    """Return a file's rows; texts and decimals of a CSV as text.
-
-    DuckDB guesses the types of CSV: a key such as 007 would lose its zeros for ever, and a decimal become a float.
-    """
-    rows = connection.sql(f"FROM {_reader(source, directory)}")
-    kept = (pa.types.is_string, pa.types.is_decimal)
-    texts = [n for n, t in _declared(views).items() if any(kind(t) for kind in kept) and n in rows.columns]
-    if source.format != "csv" or not texts:
-        return rows
-    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in texts)
-    return connection.sql(f"FROM {_reader(source, directory, f', types = {{{types}}}')}")
-
-
-def _declared(views: Iterable[FeatureView]) -> dict[str, pa.DataType]:
-    return {name: dtype for view in views for name, dtype in {**view.keys, **view.features}.items()}
-
-
-def _as_declared(rows: pa.Table, views: Iterable[FeatureView]) -> pa.Table:
-    """Return a CSV's rows with decimals made of their texts, and columns without a value as nulls, which fit any type.
-
-    A text that is no decimal stays as it is, for whoever checks the rows to refuse.
-    """
-    declared = _declared(views)
-    for place, name in enumerate(rows.column_names):
-        column, dtype = rows[name], declared.get(name, pa.null())
-        if pa.types.is_string(column.type) and column.null_count == len(column):
-            column = pa.chunked_array([pa.nulls(len(column))])
-        elif pa.types.is_string(column.type) and pa.types.is_decimal(dtype):
-            column = _decimals(column, dtype)
-        rows = rows.set_column(place, name, column)
-    return rows
-
-
-def _decimals(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
-    """Return the decimals that texts are: as declared, or else with all their digits, or else the texts."""
-    for kind in (dtype, pa.decimal256(76, 38)):
-        try:
-            return pc.utf8_trim_whitespace(column).cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    return column
+def _explained(error: duckdb.Error) -> str:
+    """Return DuckDB's words; of a CSV without its settings."""
+    message = str(error)
+    return f"a CSV {explained(message)}" if "CSV" in message.split("\n")[0] or "sniffing" in message else message
 
 
 def _reader(source: Source, directory: Path, options: str = "") -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -224,3 +226,53 @@ def test_the_clock_shows_the_present() -> None:
     """The clock's moments are microseconds since 1970, now."""
     before, now, after = time.time_ns() // 1000, Clock().now(), time.time_ns() // 1000
     assert before <= now <= after
+
+
+ISO = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
+
+
+@given(
+    moment=st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)),
+    form=st.sampled_from(ISO),
+    digits=st.text("0123456789", max_size=12),
+    point=st.sampled_from(".,"),
+    offset=st.none() | st.integers(-1439, 1439),
+    others=st.lists(st.sampled_from(["2026-01-01", "2026-01-01T00Z", "2026-01-01 00:00:00.00000001+01:00", None])),
+)
+def test_iso_texts_are_rounded_by_the_same_rule(
+    moment: datetime, form: str, digits: str, point: str, offset: int | None, others: list[str | None]
+) -> None:
+    """Up is the first microsecond not before the text's moment, down the last not after it; an offset is subtracted."""
+    sign, minutes = "-" if (offset or 0) < 0 else "+", abs(offset or 0)
+    zone = "" if offset is None else f"{sign}{minutes // 60:02}:{minutes % 60:02}"
+    text = moment.strftime(form).rjust(19, "0") + (point + digits if digits else "") + zone
+    whole = (moment.replace(microsecond=0) - datetime(1970, 1, 1)) // timedelta(seconds=1) - 60 * (offset or 0)
+    exact = whole * 10**6 + Fraction(int(digits or 0) * 10**6, 10 ** len(digits))
+    for column in ([text], [*others, text]):
+        up = times.from_iso(pa.array(column), "up").cast(pa.int64())[-1].as_py()
+        down = times.from_iso(pa.array(column), "down").cast(pa.int64())[-1].as_py()
+        assert (down, up) == (math.floor(exact), math.ceil(exact))
+        if up != down:
+            with pytest.raises(pa.ArrowInvalid):
+                times.from_iso(pa.array(column), None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "03/04/2026",
+        "2026-4-3",
+        "20260403",
+        "2026-04-03Z",
+        "2026-04-03T10.5",
+        "2026-04-03T24:00",
+        "2026-02-30",
+        "",
+        "now",
+    ],
+)
+@pytest.mark.parametrize("others", [[], ["2026-01-01T00:00:00.1234567Z", None]], ids=["alone", "among others"])
+def test_other_notations_are_no_iso_texts(text: str, others: list[str | None]) -> None:
+    """Nothing is guessed to be a time."""
+    with pytest.raises(pa.ArrowInvalid):
+        times.from_iso(pa.array([*others, text]), "up")

@@ -240,6 +240,12 @@ class TestWhatGoesWrong:
 
     def test_a_file_that_is_not_what_its_ending_says(self, shop: Fs) -> None:
         """The file and the format tried are named."""
+        Path("bad.csv").write_text("user_id,event_timestamp,amount,note\na,2024-01-01,1,\nb,03/04/2024,1,\n")
+        for said in (
+            refusal(shop("write", "spending", "bad.csv")),
+            refusal(shop("check-leakage", "spending.amount", "--spine", "bad.csv", "--full-names")),
+        ):
+            assert "column 'event_timestamp' takes ISO 8601 times only: row 1 holds '03/04/2024'" in said
         Path("rows.parquet").write_text("no parquet")
         assert "rows.parquet" in refusal(shop("write", "spending", "rows.parquet"))
         Path("rows.xlsx").write_text("")
