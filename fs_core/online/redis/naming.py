@@ -93,6 +93,10 @@ class Names:
         # Not as it was called while rows had other names: what it said isn't true of these.
         return f"fs:{self._project}:online:{view}".encode()
 
+    def witness(self, view: str, tag: bytes) -> bytes:
+        """Return the name of a witness of a view's watermark, in the slot of a tag."""
+        return b"fs:%b:witness:{%b}:%b" % (self._project.encode(), tag, view.encode())
+
 
 def _tags(keys: Sequence[bytes]) -> Sequence[bytes]:
     """Return what stands within the braces for each key."""
