@@ -7,12 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from fs_core.online.redis.driver import driver
+from fs_core.online.redis.driver import driver, driver_errors
 from fs_core.submitting import submit
 
 if TYPE_CHECKING:
@@ -119,7 +120,13 @@ def _send(client: Any, name: str, calls: list[Call]) -> tuple[list[Call], list[i
         pipeline.script_load(source(name))
         for keys, args in mine:
             pipeline.evalsha(digest, len(keys), *keys, *args)
-        for call, reply in zip(mine, pipeline.execute(raise_on_error=False)[1:], strict=True):
+        try:
+            answers = pipeline.execute(raise_on_error=False)[1:]
+        except (errors.ConnectionError, errors.TimeoutError):
+            with suppress(*driver_errors()):
+                client.nodes_manager.initialize()  # another may have taken over: the next call goes there
+            raise
+        for call, reply in zip(mine, answers, strict=True):
             if isinstance(reply, passing):
                 left.append(call)
             elif isinstance(reply, Exception):
