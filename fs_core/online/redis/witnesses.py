@@ -60,8 +60,8 @@ class Mark:
         """Return another swap's."""
         return cls.of(b"%d %s %s" % (level, secrets.token_hex(4).encode(), text))
 
-    def has(self, witness: bytes | None) -> bool:
-        """Tell whether a witness vouches for it; the script `tell` does so, too."""
+    def vouched_by(self, witness: bytes | None) -> bool:
+        """Tell whether a witness vouches for it, as the script `tell` does."""
         level, tokens = _told(witness)
         return level > self.level or (level == self.level and self.token in tokens)
 
@@ -92,7 +92,10 @@ class Witnessing(Reading):
             base = mark or Mark.of(b"")
             if lost or base.text != held:
                 return False
-            # None higher than the highest: one that others are about to write stays without the words that it lost.
+            # Witnesses are ahead by two where a watermark was lost alone, or where others have swapped since it was
+            # read. Those mustn't be told of a level above that of the others' watermark, to vouch for it everywhere.
+            if highest > base.level + 1 and (self._kept(view)[0] or b"") != base.value:
+                continue
             new = Mark.new(max(base.level + 1, highest), text)
             words = (base.level, base.token, new.level, new.token)
             told = run_on_nodes(self._client, "tell", [([name], words) for name in self._witnesses(view)])
@@ -108,10 +111,10 @@ class Witnessing(Reading):
         if run(self._client, "delete", [([self._names.watermark(view)], [mark.value])]):
             nodes = [f"{node[0]}:{node[1]}" for node in self._transport.topology.route(lost) if node is not None]
             log.warning(
-                "the online store %s: node %s lost what it held, by a restart without persistence or to a replica "
-                "that lagged; rows of %s may be missing until materialize, which sends all again",
+                "the online store %s: its node %s lost rows of %s: it was restarted without them, a replica that "
+                "lagged took over, or somebody dropped the view as a run began. The next materialize sends all again.",
                 self._name,
-                ", ".join(nodes),
+                " and ".join(nodes),
                 view,
             )
 
@@ -155,7 +158,7 @@ def tags() -> tuple[bytes, ...]:
 
 
 def _silent(mark: Mark | None, witnesses: Mapping[bytes, bytes | None]) -> list[bytes]:
-    return [] if mark is None else [name for name, witness in witnesses.items() if not mark.has(witness)]
+    return [] if mark is None else [name for name, witness in witnesses.items() if not mark.vouched_by(witness)]
 
 
 def _told(witness: bytes | None) -> tuple[int, Sequence[bytes]]:
