@@ -219,7 +219,7 @@ def test_slots_that_move(tmp_path: Path) -> None:
         ids = [client.execute_command("CLUSTER", "MYID") for client in clients]
         own = driver().crc.key_slot(store.online._names.watermark(NAME))  # type: ignore[attr-defined]
         kept = store.online.watermark(NAME)
-        for slot in [own, *range(1024)]:
+        for slot in {own, *range(1024)}:
             here = slot * 3 // SLOTS
             there = (here + 1) % 3
             clients[there].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[here])
