@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,11 @@ import redis
 from tests.servers import SERVERS, free_port, wait_until_up
 
 SLOTS = 16_384
+_CLUSTERED = (
+    *("--cluster-enabled", "yes"),
+    *("--cluster-require-full-coverage", "no"),
+    *("--cluster-node-timeout", "2000"),
+)
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,8 @@ def node(name: str, folder: Path, *options: str, port: int | None = None) -> Ite
 @contextmanager
 def cluster(name: str, folder: Path, size: int = 3) -> Iterator[list[Node]]:
     """Run a cluster of primaries that share all slots evenly; it serves the rest when one is lost."""
-    options = ["--cluster-enabled", "yes", "--cluster-require-full-coverage", "no", "--cluster-node-timeout", "2000"]
     with ExitStack() as stack:
-        runs = (node(name, folder / str(number), *options, port=_port_of_two()) for number in range(size))
+        runs = (node(name, folder / str(number), *_CLUSTERED, port=_port_of_two()) for number in range(size))
         nodes = [stack.enter_context(run) for run in runs]
         clients = [stack.enter_context(redis.Redis(port=n.port)) for n in nodes]
         for number, client in enumerate(clients):
@@ -84,11 +88,52 @@ def cluster(name: str, folder: Path, size: int = 3) -> Iterator[list[Node]]:
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for other in nodes[1:]:
             clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", other.port)
-        deadline = time.monotonic() + 20
-        while not all(_agrees(client, size) for client in clients):
-            assert time.monotonic() < deadline, "the nodes never agreed"
-            time.sleep(0.05)
+        _until(lambda: all(_agrees(client, size) for client in clients), "the nodes never agreed")
         yield nodes
+
+
+@contextmanager
+def restarted(name: str, folder: Path, nodes: list[Node], number: int) -> Iterator[Node]:
+    """Run a killed node of a cluster again: without its rows, and with its slots."""
+    with node(name, folder / str(number), *_CLUSTERED, port=nodes[number].port) as made:
+        _until(lambda: all(_all_well(n) for n in nodes), "the node never came back")
+        yield made
+
+
+@contextmanager
+def replica(name: str, folder: Path, master: Node) -> Iterator[Node]:
+    """Run a replica of a node of a cluster; it has what the master had."""
+    with (
+        node(name, folder, *_CLUSTERED, port=_port_of_two()) as made,
+        redis.Redis(port=master.port) as its_master,
+        redis.Redis(port=made.port) as client,
+    ):
+        client.execute_command("CLUSTER", "MEET", "127.0.0.1", master.port)
+        name_of = its_master.execute_command("CLUSTER", "MYID")
+        _until(lambda: name_of in client.execute_command("CLUSTER", "NODES"), "it never met its master")
+        _until(lambda: _replicates(client, name_of), "it never took to its master")
+        _until(lambda: client.info("replication").get("master_link_status") == "up", "it was never told what there is")
+        yield made
+
+
+def _replicates(client: redis.Redis, master: bytes) -> bool:
+    try:
+        client.execute_command("CLUSTER", "REPLICATE", master)
+    except redis.ResponseError:  # it doesn't know yet that the other is a master
+        return False
+    return True
+
+
+def _all_well(node: Node) -> bool:
+    with redis.Redis(port=node.port) as client:
+        return b"fail" not in client.execute_command("CLUSTER", "NODES") and _agrees(client)
+
+
+def _until(true: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)
 
 
 def _port_of_two() -> int:
@@ -104,10 +149,10 @@ def _port_of_two() -> int:
             return port
 
 
-def _agrees(client: redis.Redis, size: int) -> bool:
+def _agrees(client: redis.Redis, size: int | None = None) -> bool:
     told = dict(line.split(":", 1) for line in client.execute_command("CLUSTER", "INFO").decode().split())
     known = {entry[2][1] for entry in client.execute_command("CLUSTER", "SLOTS")}
-    return told["cluster_state"] == "ok" and int(told["cluster_slots_assigned"]) == SLOTS and len(known) == size
+    return told["cluster_state"] == "ok" and int(told["cluster_slots_assigned"]) == SLOTS and size in (None, len(known))
 
 
 @contextmanager

@@ -34,7 +34,8 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
     if isinstance(error, errors.NoPermissionError) or _FORBIDDEN_IN_SCRIPT in said:
         return OnlineUnavailableError(
             f"the online store {store} refuses what its ACL user may not do: {said}. The user needs the keys that "
-            "store.online.key_patterns names; to read, +get +mget; to write, +@read +@write +@scripting."
+            "store.online.key_patterns names; to read, +get +mget; to write, +@read +@write +@scripting "
+            "(on a cluster +cluster|slots as well, and to write, +cluster +command)."
         )
     if isinstance(error, errors.TimeoutError) and late:
         return DeadlineExceededError(

@@ -97,6 +97,10 @@ class Names:
         """Return a name under which nothing is ever kept, to see whether the server that has it takes a write."""
         return f"fs:{self._project}:probe:{number}".encode()
 
+    def witness(self, view: str, tag: bytes) -> bytes:
+        """Return the name of a witness of a view's watermark, in the slot of a tag."""
+        return b"fs:%b:witness:{%b}:%b" % (self._project.encode(), tag, view.encode())
+
 
 def _tags(keys: Sequence[bytes]) -> Sequence[bytes]:
     """Return what stands within the braces for each key."""

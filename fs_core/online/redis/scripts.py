@@ -7,12 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from fs_core.online.redis.driver import driver
+from fs_core.online.redis.driver import driver, driver_errors
 from fs_core.submitting import submit
 
 if TYPE_CHECKING:
@@ -37,12 +38,24 @@ for i, key in ipairs(KEYS) do
 end
 return deleted
 """
+_TELL = """
+local told = redis.call('GET', KEYS[1]) or ''
+local level = tonumber(string.match(told, '^%d+')) or 0
+local base, new = tonumber(ARGV[1]), tonumber(ARGV[3])
+if level < base or level == base and not string.find(told, ARGV[2], 1, true) then return -1 end
+if level < new then
+  redis.call('SET', KEYS[1], ARGV[3] .. ' ' .. ARGV[4])
+elseif level == new then
+  redis.call('APPEND', KEYS[1], ' ' .. ARGV[4])
+end
+return level
+"""
 
 
 def run(client: redis.Redis, name: str, calls: Iterable[Call]) -> int:
     """Call a script, `write`, `swap` or `delete`; return the sum of the replies."""
     if is_cluster(client):
-        return _run_on_nodes(client, name, list(calls))
+        return sum(run_on_nodes(client, name, list(calls)))
     script = client.register_script(source(name))
 
     def call(one: Call) -> int:
@@ -74,17 +87,20 @@ def source(name: str) -> str:
     """Return a script's text."""
     if name == "write":
         return resources.files("fs_core.online.redis").joinpath("compare_and_set.lua").read_text()
-    return {"swap": _SWAP, "delete": _DELETE}[name]
+    return {"swap": _SWAP, "delete": _DELETE, "tell": _TELL}[name]
 
 
-def _run_on_nodes(client: Any, name: str, calls: list[Call]) -> int:
-    """Send each node its calls at once; where slots have moved, learn where to and send those again."""
-    total = 0
+def run_on_nodes(client: Any, name: str, calls: list[Call]) -> list[int]:
+    """Call a script on a cluster, of those of `run` or `tell`; return the replies in any order.
+
+    Each node is sent its calls at once; where slots have moved, those are sent again to where they are by then.
+    """
+    found = list[int]()
     for attempt in range(_TRIES):
         calls, replies = _send(client, name, calls)
-        total += sum(replies)
+        found += replies
         if not calls:
-            return total
+            return found
         time.sleep(_PAUSE_SECONDS * 2**attempt)
         client.nodes_manager.initialize()
     raise driver().TryAgainError(f"{len(calls)} calls found no node that serves their slots")
@@ -104,7 +120,13 @@ def _send(client: Any, name: str, calls: list[Call]) -> tuple[list[Call], list[i
         pipeline.script_load(source(name))
         for keys, args in mine:
             pipeline.evalsha(digest, len(keys), *keys, *args)
-        for call, reply in zip(mine, pipeline.execute(raise_on_error=False)[1:], strict=True):
+        try:
+            answers = pipeline.execute(raise_on_error=False)[1:]
+        except (errors.ConnectionError, errors.TimeoutError):
+            with suppress(*driver_errors()):
+                client.nodes_manager.initialize()  # another may have taken over: the next call goes there
+            raise
+        for call, reply in zip(mine, answers, strict=True):
             if isinstance(reply, passing):
                 left.append(call)
             elif isinstance(reply, Exception):

@@ -9,7 +9,9 @@ class RedisOnlineStore(Condition):
     """Latest rows on a Redis or Valkey server, 6.2 or newer. See `OnlineStore` for what is promised.
 
     The server should run with `maxmemory-policy noeviction`: one that evicts rows may keep the
-    watermark, and then nobody knows that they are gone. `materialize` warns of it where the user has `+info`.
+    watermark, and then nobody knows that they are gone; `materialize` warns of it where the user has `+info`. On a
+    cluster, 64 small keys for each view tell when a node lost rows (`fs_core.online.redis.witnesses`); of nodes with
+    fewer than 271 slots in sequence, perhaps not.
 
     Leased reads (`LeasingReader`) have the server tell of changes, from Linux: a thread for each server and
     process listens, and the server remembers which names were read, up to its `tracking-table-max-keys`. The

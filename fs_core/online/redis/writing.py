@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from fs_core.online.contract import OnlineRows, OnlineWrite, Recent, timeline_name
-from fs_core.online.redis.reading import Reading
 from fs_core.online.redis.scripts import Call, is_cluster, run
+from fs_core.online.redis.witnesses import Witnessing
 from fs_core.online.timeline import moment_word
 
 _ROWS_A_CALL = 500  # bounds how long one script call holds the server
 _SCAN_COUNT = 1000
 
 
-class Writing(Reading):
+class Writing(Witnessing):
     """The write half of the store."""
 
     def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
@@ -37,14 +37,21 @@ class Writing(Reading):
 
     def watermark(self, view: str) -> str | None:
         """See `OnlineStore.watermark`."""
-        with self._said_as_ours():
-            found: bytes | None = self._client.get(self._names.watermark(view))  # type: ignore[assignment]
+        found: bytes | None
+        if self._in_parts:
+            mark, lost, _ = self._attested(view)
+            found = None if mark is None or lost else mark.text
+        else:
+            with self._said_as_ours():
+                found = self._client.get(self._names.watermark(view))  # type: ignore[assignment]
         return None if found is None else found.decode(errors="surrogateescape")  # damaged ones as well
 
     def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
         """See `OnlineStore.swap_watermark`."""
         texts = [(held or "").encode(errors="surrogateescape"), text.encode(errors="surrogateescape")]
         with self._said_as_ours():
+            if self._in_parts:
+                return self._swap_attested(view, *texts)
             return bool(run(self._client, "swap", [([self._names.watermark(view)], texts)]))
 
     def scan(self, view: str) -> Iterator[OnlineRows]:
@@ -66,6 +73,11 @@ class Writing(Reading):
             self._unlink(self._names.rows(keys, timeline_name(view)))
             return deleted
 
+    @property
+    def _in_parts(self) -> bool:
+        """Whether some rows may be lost while others and the watermark stay."""
+        return self._place.kind == "cluster"
+
     def _unlink(self, names: Sequence[bytes]) -> int:
         parts = range(0, len(names), _ROWS_A_CALL)
         return sum(int(self._client.unlink(*names[start : start + _ROWS_A_CALL])) for start in parts)
@@ -81,6 +93,8 @@ class Writing(Reading):
             for names in self._scanned(timeline_name(view)):
                 self._client.unlink(*names)
             dropped = sum(int(self._client.unlink(*names)) for names in self._scanned(view))
+            if self._in_parts:
+                self._client.unlink(*self._witnesses(view))
             self._client.unlink(self._names.watermark(view))  # again: a run that began meanwhile has lost rows
             return dropped
 
