@@ -64,7 +64,8 @@ def node(name: str, folder: Path, *options: str, port: int | None = None) -> Ite
     assert binary, f"{name} is not on this machine"
     port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *options]
+    always = ["--save", "", "--repl-diskless-sync-delay", "0"]  # a replica needn't wait for others
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *always, *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     made = Node(port, process)
     try:
@@ -112,8 +113,13 @@ def replica(name: str, folder: Path, master: Node) -> Iterator[Node]:
         name_of = its_master.execute_command("CLUSTER", "MYID")
         _until(lambda: name_of in client.execute_command("CLUSTER", "NODES"), "it never met its master")
         _until(lambda: _replicates(client, name_of), "it never took to its master")
-        _until(lambda: client.info("replication").get("master_link_status") == "up", "it was never told what there is")
+        _until_told(client)
         yield made
+
+
+def _until_told(replica: redis.Redis) -> None:
+    """Wait until a replica has what its master had; only what is written from then on is waited for by WAIT."""
+    _until(lambda: replica.info("replication").get("master_link_status") == "up", "it was never told what there is")
 
 
 def _replicates(client: redis.Redis, master: bytes) -> bool:
@@ -163,6 +169,7 @@ def watched(name: str, folder: Path) -> Iterator[tuple[list[Node], Node]]:
     with ExitStack() as stack:
         master = stack.enter_context(node(name, folder / "master"))
         replica = stack.enter_context(node(name, folder / "replica", "--replicaof", "127.0.0.1", str(master.port)))
+        _until_told(stack.enter_context(redis.Redis(port=replica.port)))
         port = free_port()
         settings = folder / "sentinel.conf"
         settings.write_text(

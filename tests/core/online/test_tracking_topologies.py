@@ -80,7 +80,7 @@ def test_a_watched_master_and_its_successor(tmp_path: Path) -> None:
         reader.keep(*KEYS)
         with redis.Redis(port=servers[0].port) as master, redis.Redis(port=sentinel.port) as watcher:
             until(lambda: bool(watcher.execute_command("SENTINEL", "REPLICAS", "mymaster")), "no replica is known")
-            assert master.wait(1, 5_000) == 1
+            assert master.wait(1, 20_000) == 1
         servers[0].kill()
         until(lambda: not reader.tells(*KEYS), "kept though nobody tells of changes")
 
