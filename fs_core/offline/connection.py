@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import threading
 
@@ -47,6 +48,11 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """Return `text` as an SQL string."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def one_file(path: str) -> str:
+    """Return a file's path as an SQL string that means this file alone, though its name looks like a pattern."""
+    return literal(glob.escape(path))
 
 
 def moment(micros: int) -> str:

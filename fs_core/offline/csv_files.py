@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import dropwhile
@@ -14,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from fs_core.errors import SourceError
-from fs_core.offline.connection import literal
+from fs_core.offline.connection import literal, one_file
 from fs_core.offline.parsing import Kinds, column_of_texts
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -63,13 +64,13 @@ def csv_batches(
         SchemaError: as in `column_of_texts`.
     """
     try:
-        header = read_header(path, kinds)
+        header = read_header(path, kinds, every=every)
         places = [f"c{place}" for place in range(len(header.names))]  # DuckDB would take `id` and `ID` for the same
         kept = [(place, name) for place, name in zip(places, header.names, strict=True) if every or name in kinds]
         columns = ", ".join(f"{place}: 'VARCHAR'" for place in places)
         options = f"{_DIALECT}, delim = {literal(header.delimiter)}, columns = {{{columns}}}"
         selected = ", ".join(place for place, _ in kept) or "c0"
-        query = f"SELECT {selected} FROM read_csv({literal(path)}, {options})"
+        query = f"SELECT {selected} FROM read_csv({one_file(path)}, {options})"
         first = -1  # the header
         for batch in connection.sql(query).to_arrow_reader(_BATCH):
             rows = batch.slice(1) if first < 0 else batch
@@ -79,11 +80,12 @@ def csv_batches(
         raise SourceError(f"{path!r} {explained(str(error))}") from error
 
 
-def read_header(path: str, wanted: Collection[str]) -> Header:
+def read_header(path: str, wanted: Collection[str], *, every: bool = True) -> Header:
     """Return what the first line says that isn't blank.
 
     Raises:
-        SourceError: there is no line, it isn't UTF-8, or two columns share a name.
+        SourceError: there is no line, it isn't UTF-8, or two columns share a name that is wanted, as is every one
+            unless told otherwise.
     """
     with pa.input_stream(path, compression="detect") as stream:
         start = stream.read(_LONGEST)
@@ -98,7 +100,8 @@ def read_header(path: str, wanted: Collection[str]) -> Header:
     names = split[delimiter]
     if any("\ufffd" in name for name in names):
         raise SourceError(f"{path!r} {_not_utf_8('its header', 'WINDOWS-1252')}")
-    twice = next((name for name in names if names.count(name) > 1), None)
+    counts = Counter(names)
+    twice = next((name for name in names if counts[name] > 1 and (every or name in wanted)), None)
     if twice is not None:
         raise SourceError(f"{path!r} has two columns named {twice!r}. Rename one of them.")
     return Header(names, delimiter)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from fs_core.errors import SchemaError, SourceError
-from fs_core.offline.connection import literal
+from fs_core.offline.connection import one_file
 from fs_core.offline.parsing import EXACT_IN_FLOAT, Kind, Kinds, column_of_objects, column_of_texts, type_of
 
 _BATCH = 50_000  # objects that are in memory as such at once
@@ -42,7 +42,7 @@ def json_batches(
         SchemaError: as in `column_of_objects`, a row is no object, or a column without a kind mixes types.
     """
     try:
-        reader = connection.sql(f"FROM read_json_objects({literal(path)})").to_arrow_reader(_BATCH)
+        reader = connection.sql(f"FROM read_json_objects({one_file(path)})").to_arrow_reader(_BATCH)
         first = 0
         for batch in reader:
             texts = batch.column(0).to_pylist()

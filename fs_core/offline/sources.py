@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from fs_core.definitions import SQL, FeatureView, Source
 from fs_core.errors import SchemaError, SourceError, did_you_mean
-from fs_core.offline.connection import connect, literal, moment, quoted
+from fs_core.offline.connection import connect, literal, moment, one_file, quoted
 from fs_core.offline.csv_files import csv_batches, explained
 from fs_core.offline.json_files import json_batches
 from fs_core.offline.parsing import Kinds, column_of_any_type
@@ -110,11 +110,8 @@ def run_source(
 
 def _text_rows(view: FeatureView, source: Source, directory: Path, between: Callable[[pa.Table], pa.Table]) -> pa.Table:
     """Return the wanted columns and rows of a source of CSV or JSON files."""
-    files, pieces = _files(source, directory), []
     try:
-        for path in files:
-            pieces += [between(batch) for batch in _batches(source, path, _kinds([view]), every=False)]
-        rows = _joined(pieces)
+        rows = _joined([between(batch) for batch in _batches(source, directory, _kinds([view]), every=False)])
     except (SourceError, SchemaError) as error:
         raise type(error)(f"view {view.name!r}: its source failed: {error}") from error
     _check_columns(view, rows.column_names, exactly=False)
@@ -142,8 +139,8 @@ def read_file(views: Iterable[FeatureView], path: Path, *, spine: str | None = N
         raise SourceError(f"{str(path)!r} is empty: not even columns are named. A file without rows still names them.")
     if source.format != "parquet":
         kinds = _kinds(views, spine)
-        pieces = [b for file in _files(source, path.parent) for b in _batches(source, file, kinds, every=True)]
-        return _other_columns_typed(_joined(pieces), kinds) if source.format == "csv" else _joined(pieces)
+        rows = _joined(list(_batches(source, path.parent, kinds, every=True)))
+        return _other_columns_typed(rows, kinds) if source.format == "csv" else rows
     with connect() as connection:
         try:
             return connection.sql(f"FROM {_reader(source, path.parent)}").to_arrow_table()
@@ -159,13 +156,29 @@ def _kinds(views: Iterable[FeatureView], spine: str | None = None) -> Kinds:
     return {**moments, **{name: dtype for view in views for name, dtype in {**view.keys, **view.features}.items()}}
 
 
-def _batches(source: Source, path: str, kinds: Kinds, *, every: bool) -> Iterator[pa.Table]:
-    read = csv_batches if source.format == "csv" else json_batches
-    try:
-        with connect() as connection:
-            yield from read(connection, path, kinds, every=every)
-    except SchemaError as error:
-        raise SchemaError(f"{path!r}: {error}") from error
+def _batches(source: Source, directory: Path, kinds: Kinds, *, every: bool) -> Iterator[pa.Table]:
+    """Yield the rows of CSV or JSON files, of columns that are known or of every one."""
+    known: set[str] | None = None
+    for path in _files(source, directory):
+        try:
+            with connect() as connection:
+                if source.format == "json":
+                    yield from json_batches(connection, path, kinds, every=every)
+                    continue
+                for batch in csv_batches(connection, path, kinds, every=every):
+                    known = _agreed(path, set(batch.column_names), known)
+                    yield batch
+        except SchemaError as error:
+            raise SchemaError(f"{path!r}: {error}") from error
+
+
+def _agreed(path: str, names: set[str], known: set[str] | None) -> set[str]:
+    """Return the columns of a CSV file if those before it have the same: a name that is misspelt is no null."""
+    if known is not None and known != names:
+        lacking, other = sorted(known - names), sorted(names - known)
+        says = f"lacks {', '.join(map(repr, lacking))}" if lacking else f"has {', '.join(map(repr, other))}"
+        raise SourceError(f"{path!r} {says}, other than the files before it. Give all files the same columns.")
+    return names
 
 
 def _files(source: Source, directory: Path) -> list[str]:
@@ -251,7 +264,7 @@ def _iso_alone(connection: duckdb.DuckDBPyConnection, source: Source, directory:
         return ""
     options = ", dateformat = '%Y-%m-%d'"
     try:
-        sniffed = f"FROM sniff_csv({literal(_files(source, directory)[0])}{options})"
+        sniffed = f"FROM sniff_csv({one_file(_files(source, directory)[0])}{options})"
         guessed = connection.sql(f"SELECT TimestampFormat {sniffed}").fetchall()[0][0]
     except duckdb.Error:  # reading says what is wrong
         guessed = None
@@ -265,7 +278,9 @@ def _explained(error: duckdb.Error) -> str:
 
 
 def _reader(source: Source, directory: Path, options: str = "") -> str:
-    return f"{_READERS[str(source.format)]}({literal(_located(source, directory))}{options})"
+    path = _located(source, directory)
+    named = one_file(path) if Path(path).exists() else literal(path)
+    return f"{_READERS[str(source.format)]}({named}{options})"
 
 
 def _located(source: Source, directory: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -246,6 +247,47 @@ def test_several_files_in_other_orders(tmp_path: Path) -> None:
     (tmp_path / "3.csv").write_text(f"{HEADER}\nx,{AT},2\n")
     with pytest.raises(SchemaError, match=r"3\.csv': column 'plane' is declared as int64: row 0 holds 'x'"):
         run_source(backed, {}, tmp_path)
+
+
+@pytest.mark.parametrize("names", [("delay", "dela"), ("dela", "delay")])
+def test_files_whose_columns_differ(tmp_path: Path, names: tuple[str, str]) -> None:
+    """A file of a glob that lacks a column is refused: its rows would have nulls there that nobody wrote."""
+    for plane, name in enumerate(names):
+        (tmp_path / f"{plane}.csv").write_text(f"plane,event_timestamp,{name}\n{plane},{AT},2\n")
+    backed = view(Source("s", tmp_path / "*.csv"))
+    with pytest.raises(SourceError, match=r"1\.csv' (lacks|has) 'delay', other than the files before it"):
+        run_source(backed, {}, tmp_path)
+    with pytest.raises(SourceError, match=rf"1\.csv' lacks '{names[0]}', other than the files before it"):
+        read_file([backed], tmp_path / "*.csv")
+
+
+def test_columns_of_one_name_that_nobody_wants(tmp_path: Path) -> None:
+    """A source may hold them, as what a join wrote does; what is written may not."""
+    (tmp_path / "f.csv").write_text(f"{HEADER},x,x\n1,{AT},2,3,4\n")
+    backed = view(Source("s", tmp_path / "f.csv"))
+    assert run_source(backed, {}, tmp_path)["delay"].to_pylist() == [2]
+    with pytest.raises(SourceError, match="has two columns named 'x'"):
+        read_file([backed], tmp_path / "f.csv")
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path, ending: str) -> None:
+    """A file that is there is meant by its name, and no other that the name would match."""
+    for plane, name in enumerate(["f1", "f[1]"]):
+        path = tmp_path / f"{name}.{ending}"
+        if ending == "parquet":
+            pq.write_table(
+                pa.table({"plane": [plane], "event_timestamp": [datetime(2026, 1, 1)], "delay": [1.0]}), path
+            )
+        elif ending == "csv":
+            path.write_text(f"{HEADER}\n{plane},{AT},1\n")
+        else:
+            path.write_text(f'{{"plane": {plane}, "event_timestamp": "{AT}", "delay": 1}}')
+    source = Source("s", tmp_path / f"f[1].{ending}")
+    assert read_file([view()], tmp_path / f"f[1].{ending}")["plane"].to_pylist() == [1]
+    assert run_source(view(source), {}, tmp_path)["plane"].to_pylist() == [1]
+    sql = view(SQL("SELECT plane, event_timestamp, delay::DOUBLE AS delay FROM s"))
+    assert run_source(sql, {"s": source}, tmp_path)["plane"].to_pylist() == [1]
 
 
 def test_a_range_of_rounded_times(tmp_path: Path) -> None:
