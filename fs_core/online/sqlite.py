@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -145,15 +147,25 @@ class SQLiteOnlineStore:
         return deleted
 
     def _empty_log(self) -> None:
-        """Bring all to the file and empty its log, which holds what was there before."""
+        """Bring all to the file and empty its log, which holds what was there before.
+
+        SQLite waits for who reads, but not for who does the same, as each writer does now and then.
+        """
+        ends = time.monotonic() + _BUSY_SECONDS
+        while self._is_log_held():
+            if time.monotonic() >= ends:
+                raise OnlineUnavailableError(
+                    f"the online store {self._path}: the rows are deleted, but the log beside the file still holds "
+                    f"them, because somebody has been reading an earlier state for more than {_BUSY_SECONDS:g} s. End "
+                    "that (a backup, or a shell), and repeat."
+                )
+            time.sleep(random.uniform(0.01, 0.1))  # noqa: S311
+
+    def _is_log_held(self) -> bool:
+        """Empty the log, or tell that somebody keeps it from that."""
         with self._connection() as connection:
             ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        if is_busy:
-            raise OnlineUnavailableError(
-                f"the online store {self._path}: the rows are deleted, but the log beside the file still holds them, "
-                f"because somebody has been reading an earlier state for more than {_BUSY_SECONDS:g} s. End that "
-                "(a backup, or a shell), and repeat."
-            )
+        return bool(is_busy)
 
     def drop(self, view: str) -> int:
         """See `OnlineStore.drop`."""

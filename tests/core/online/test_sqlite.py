@@ -6,12 +6,16 @@ import multiprocessing
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -133,6 +137,33 @@ def test_what_is_deleted_leaves_the_log(online: SQLiteOnlineStore, monkeypatch: 
         other.execute("COMMIT")
         assert online.delete("v-1", []) == 0
         assert holders() == []
+
+
+HOLD = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX, 1, 121)  # the lock of checkpoints: https://sqlite.org/walformat.html
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_somebody_else_empties_the_log(online: SQLiteOnlineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one may bring the log's content to the file at a time; who deletes waits for the other."""
+    online.write("v-1", row(1))
+    command = [sys.executable, "-c", HOLD, f"{online._path}-shm"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        waits: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            other.communicate()
+
+        monkeypatch.setattr(sqlite, "time", SimpleNamespace(monotonic=time.monotonic, sleep=wait))
+        assert online.delete("v-1", [b"e"]) == 1
+    assert len(waits) == 1
 
 
 def test_a_writer_waits_for_another(online: SQLiteOnlineStore) -> None:
