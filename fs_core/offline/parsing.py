@@ -26,6 +26,7 @@ Kinds = Mapping[str, Kind]
 _WIDEST = pa.decimal256(76, 38)  # holds all digits of what fits any declared decimal or whole number
 _BOOLEANS = {"true": True, "t": True, "yes": True, "y": True, "false": False, "f": False, "no": False, "n": False}
 _WHOLE = re.compile(r"[+-]?[0-9]+")
+_ZEROS_FIRST = r"^\s*[+-]?0[0-9]"
 _PROBED = 100  # values that tell most columns of text from numbers
 _WRITE_ISO = "Write it as ISO 8601 {}, or parse it with pandas and pass the frame."
 EXACT_IN_FLOAT = 2**53
@@ -60,9 +61,14 @@ def column_of_texts(texts: pa.Array, name: str, kind: Kind, first: int = 0) -> p
 
 
 def column_of_any_type(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of a CSV that nobody declared: all whole numbers, all floats or all booleans, or text."""
+    """Return a column of a CSV that nobody declared: all whole numbers, all floats or all booleans, or text.
+
+    What begins with zeros, such as 007, is no number: it would lose them.
+    """
     if texts.null_count == len(texts):
         return pa.chunked_array([pa.nulls(len(texts))])
+    if pc.any(pc.match_substring_regex(texts, _ZEROS_FIRST)).as_py():
+        return texts
     for kind in (pa.int64(), pa.float64(), pa.bool_()):
         try:
             column_of_texts(texts.drop_null()[:_PROBED].combine_chunks(), "", kind)  # most columns fail soon

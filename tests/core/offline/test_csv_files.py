@@ -120,6 +120,24 @@ def test_a_spines_moments_round_down(tmp_path: Path) -> None:
     assert facts["event_timestamp"].to_pylist()[0].microsecond == 123_457
 
 
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (["1", ""], [1, None]),
+        (["1.5", "0"], [1.5, 0.0]),
+        (["no", "yes"], [False, True]),
+        (["0", "007"], ["0", "007"]),
+        (["1", "-01"], ["1", "-01"]),
+        (["2026-01-01", ""], ["2026-01-01", None]),
+    ],
+)
+def test_columns_that_nobody_declared(tmp_path: Path, texts: list[str], found: list[Any]) -> None:
+    """They are numbers or booleans where no text would change by that, and text otherwise."""
+    (tmp_path / "f.csv").write_text(f"{HEADER},late\n" + "".join(f"1,{AT},1,{text}\n" for text in texts))
+    spine = read_file([view()], tmp_path / "f.csv", spine="event_timestamp")
+    assert spine["late"].to_pylist() == found
+
+
 def test_availability_is_a_moment_too(tmp_path: Path) -> None:
     """The second clock is read like the first."""
     late = FeatureView("v", entity=view().entities[0], fields=[Field("delay", "float64")], available_at="known")
