@@ -48,7 +48,7 @@ class Database:
     def __init__(self, place: str | PurePath, *, read_only: bool = False) -> None:
         self._place = place
         self._read_only = read_only
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}  # by process: a thread may hold one while another forks
         self._engine: sa.Engine | None = None
         self._pid = 0
 
@@ -113,6 +113,10 @@ class Database:
         if isinstance(error, OperationalError) and error.connection_invalidated:
             return " Check that the server runs."
         return ""
+
+    @property
+    def _lock(self) -> threading.Lock:
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     def _open(self) -> sa.Engine:
         with self._lock:

@@ -6,9 +6,11 @@ import itertools
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 from fs_core.definitions import Definition, Entity, FeatureService, FeatureView, Field, VersionSelector
 from fs_core.errors import VersionConflictError
 from fs_core.registry import Registry
+from fs_core.registry.database import Database
 
 PROCESSES, THREADS = 2, 8
 
@@ -196,6 +199,34 @@ def test_forking(registry: Registry) -> None:
         child.join()
     assert [child.exitcode for child in children] == [0, 0, 0]
     assert {r.definition.name for r in registry.listing("view")} == {"before", "after_0", "after_1", "after_2"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_forking_while_a_thread_opens_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child doesn't wait for a thread of its parent's, which it doesn't have."""
+    registry, opens, parent = Registry(tmp_path / "registry.db"), Database._connect, os.getpid()
+    began, forked = threading.Event(), threading.Event()
+
+    def connect(database: Database) -> Any:
+        if os.getpid() == parent:
+            began.set()
+            assert forked.wait(60)
+        return opens(database)
+
+    monkeypatch.setattr(Database, "_connect", connect)
+    with ThreadPoolExecutor(1) as thread:
+        opened = thread.submit(registry.generation)
+        assert began.wait(60)
+        child = multiprocessing.get_context("fork").Process(target=registry.generation)
+        child.start()
+        child.join(60)
+        code = child.exitcode
+        child.kill()
+        forked.set()
+        opened.result()
+    registry.close()
+    assert code == 0
 
 
 def _use_after_fork(registry: Registry, number: int) -> None:
