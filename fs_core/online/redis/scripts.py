@@ -40,7 +40,10 @@ return deleted
 """
 _TELL = """
 local told = redis.call('GET', KEYS[1]) or ''
-local level = tonumber(string.match(told, '^%d+')) or 0
+local level, digits, tokens = 0, string.match(told, '^(%d+)(.*)$')
+if digits and #digits <= 15 and string.gsub(tokens, ' %x%x%x%x%x%x%x%x', '') == '' then
+  level = tonumber(digits)
+end
 local base, new = tonumber(ARGV[1]), tonumber(ARGV[3])
 if level < base or level == base and not string.find(told, ARGV[2], 1, true) then return -1 end
 if level < new then

@@ -37,7 +37,7 @@ log = logging.getLogger("fs_core")
 WITNESSES = 64
 _NEAR = 16  # slots within which a witness may lie: to find names for less would take long
 _KEPT = re.compile(rb"(\d{1,15}) ([0-9a-f]{8}) (.*)", re.DOTALL)
-_TOLD = re.compile(rb"(\d{1,15})((?: [0-9a-f]{8})*)")
+_TOLD = re.compile(rb"(\d{1,15})((?: [0-9a-fA-F]{8})*)")  # the script `tell` takes nothing else for a word, either
 
 
 @dataclass(frozen=True)
