@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.asof import EVENT_TIME, SEQ, TIME
+from fs_core.asof import SEQ
 from fs_core.definitions import FeatureView
 from fs_core.errors import NotOnlineError, OfflineStoreError
 from fs_core.online.codec import RowCodec
@@ -24,9 +24,9 @@ from fs_core.online.eviction import warn_of_eviction
 from fs_core.online.progress import Filling, Progress
 from fs_core.online.timeline import recent_of
 from fs_core.progress import progress
-from fs_core.retraction import Sending
+from fs_core.retraction import Sending, knows
 from fs_core.submitting import submit
-from fs_core.times import MICROSECONDS, Clock
+from fs_core.times import Clock
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore, Watermark, Winners
@@ -221,13 +221,10 @@ def _known(
     view: FeatureView, offline: OfflineStore, rows: pa.Table, since: Watermark
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Tell of which rows the entities may have been online at the end of an earlier run."""
-    times = pa.repeat(pa.scalar(since.until, pa.int64()), rows.num_rows).cast(MICROSECONDS)
-    spine = rows.select(list(view.keys)).append_column(TIME, pa.chunked_array([times]))
     try:
-        found = offline.as_of(view, spine, [], snapshot=since.snapshot)
+        return knows(view, offline, rows.select(list(view.keys)), since.until, since.snapshot)
     except OfflineStoreError:  # that state is no longer kept
         return np.ones(rows.num_rows, dtype=bool)
-    return np.asarray(found[EVENT_TIME].is_valid().to_numpy(), dtype=bool)
 
 
 def _horizon(view: FeatureView, until: int) -> int | None:

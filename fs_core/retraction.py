@@ -13,22 +13,23 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
-from fs_core.asof import SEQ
+from fs_core.asof import EVENT_TIME, SEQ, TIME
 from fs_core.definitions import FeatureView
 from fs_core.errors import FeatureStoreError, OfflineStoreError
 from fs_core.online.codec import RowCodec
 from fs_core.online.contract import OnlineRows
 from fs_core.online.keys import unpack_keys
 from fs_core.online.progress import Filling, progress_of
+from fs_core.times import MICROSECONDS
 
 if TYPE_CHECKING:
-    from fs_core.offline.contract import OfflineStore
+    from fs_core.offline.contract import OfflineStore, Snapshot
     from fs_core.online.contract import OnlineStore
 
 log = logging.getLogger("fs_core")
@@ -140,6 +141,15 @@ def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> Onlin
     known = pa.chunked_array(_patiently(seqs), pa.int64()).to_numpy()
     gone = np.flatnonzero(~np.isin(decoded.seq, known)).tolist()
     return rows.take(gone)
+
+
+def knows(
+    view: FeatureView, offline: OfflineStore, entities: pa.Table, moment: int, snapshot: Snapshot | None = None
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell which entities have a winner at a moment in history, or in a state of it, expired or not."""
+    times = pa.repeat(pa.scalar(moment, pa.int64()), entities.num_rows).cast(MICROSECONDS)
+    found = offline.as_of(view, entities.append_column(TIME, pa.chunked_array([times])), [], snapshot=snapshot)
+    return np.asarray(found[EVENT_TIME].is_valid().to_numpy(), dtype=bool)
 
 
 def _entities(view: FeatureView, rows: OnlineRows) -> pa.Table:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.asof import EVENT_TIME, TIME
 from fs_core.definitions import FeatureView
 from fs_core.materialization import refuse_offline
 from fs_core.online.codec import RowCodec
@@ -21,7 +20,7 @@ from fs_core.online.contract import ORDER, OnlineRows, timeline_name
 from fs_core.online.keys import unpack_keys
 from fs_core.online.timeline import entries_of
 from fs_core.progress import progress
-from fs_core.retraction import Sending, lacking
+from fs_core.retraction import Sending, knows, lacking
 from fs_core.times import MICROSECONDS
 
 if TYPE_CHECKING:
@@ -174,9 +173,8 @@ class _Check:
         for part in self._online.scan(self._view.storage_name):
             rows += len(part)
             keys, sound = unpack_keys(self._view.keys, part.keys)
-            suspects += [
-                key for key, known in zip(part.keys, sound & self._known(keys, until), strict=True) if not known
-            ]
+            known = sound & knows(self._view, self._offline, keys, until)
+            suspects += [part.keys[place] for place in np.flatnonzero(~known).tolist()]
             if len(suspects) >= _SUSPECTS:
                 self._look_again(suspects)
                 suspects = []
@@ -212,12 +210,6 @@ class _Check:
         gone = lacking(self._view, self._offline, OnlineRows([keys[i] for i in sound], [rows[i] for i in sound]))
         bad |= {key: (row, Problem.UNKNOWN) for key, row in zip(gone.keys, gone.rows, strict=True)}
         return {key: (timeline, *bad[key]) for key, timeline in zip(part.keys, part.rows, strict=True) if key in bad}
-
-    def _known(self, keys: pa.Table, until: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Tell which entities have a winner at a moment, expired or not."""
-        times = pa.repeat(pa.scalar(until, pa.int64()), keys.num_rows).cast(MICROSECONDS)
-        found = self._offline.as_of(self._view, keys.append_column(TIME, pa.chunked_array([times])), [])
-        return np.asarray(found[EVENT_TIME].is_valid().to_numpy(), dtype=bool)
 
     def _look_again(self, keys: list[bytes]) -> None:
         """Count, show and repair those suspects that differ from history, which is read after and before them."""
