@@ -37,8 +37,8 @@ log = logging.getLogger("fs_core")
 BATCH_ROWS = 10_000
 """Rows packed and sent at a time: bounds memory, and what a run that is cut off does again."""
 
-Offer = Callable[[pa.Table, "OnlineRows"], int]
-"""Offers rows, as history has them and packed, to the online store; returns how many it took."""
+Offer = Callable[["OnlineRows"], int]
+"""Offers packed rows to the online store; returns how many it took."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ def _fill(
     if winners.total:
         filling.keep(covered)  # who forgets entities from now on knows of this run
     with progress(f"materialize {view.name}", winners.total) as advance:
-        offer = _offering(view, offline, online, covered.reached, winners.watermark.until)
-        with closing(_sent(view, offer, winners.rows, unsettled)) as batches:
+        offering = _offering(view, offline, online, covered.reached, winners.watermark.until)
+        with closing(_sent(view, offering, winners.rows, unsettled)) as batches:
             for last, taken, count in batches:
                 rows, applied = rows + count, applied + taken
                 if rows < winners.total:
@@ -198,23 +198,27 @@ def _fill(
 
 def _offering(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, since: Watermark | None, until: int
-) -> Offer:
-    """Return what offers a run's rows to the online store.
+) -> Callable[[pa.Table], Offer]:
+    """Return what makes offers of a run's rows, as history has them, to the online store.
 
     Where recent rows are kept, a run brings all of them of the entities that history didn't know when the last one
     ended, but of the others what is new. Should the store have lost one of those, what else it had isn't known.
     """
     recent = recent_of(view, until, complete=True)
 
-    def offer(part: pa.Table, rows: OnlineRows) -> int:
+    def offering(part: pa.Table) -> Offer:
         if since is None or recent is None:
-            return _write(view, online, rows, recent)
+            return lambda rows: _write(view, online, rows, recent)
         known = _known(view, offline, part, since)
-        parts = (rows.take(np.flatnonzero(chosen).tolist()) for chosen in (known, ~known))
-        kinds = zip(parts, (replace(recent, complete=False), recent), strict=True)
-        return sum(_write(view, online, some, kind) for some, kind in kinds if some)
+        kinds = (known, replace(recent, complete=False)), (~known, recent)
 
-    return offer
+        def offer(rows: OnlineRows) -> int:
+            parts = ((rows.take(np.flatnonzero(chosen).tolist()), kind) for chosen, kind in kinds)
+            return sum(_write(view, online, some, kind) for some, kind in parts if some)
+
+        return offer
+
+    return offering
 
 
 def _known(
@@ -246,8 +250,8 @@ def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) ->
     if rows.num_rows <= BATCH_ROWS:
         return _write(view, online, RowCodec(view).encode(rows), recent) if rows.num_rows else 0
     sent: deque[OnlineRows] = deque(maxlen=0)
-    offer = lambda _, packed: _write(view, online, packed, recent)  # noqa: E731
-    return sum(taken for _, taken, _ in _sent(view, offer, rows.to_batches(BATCH_ROWS), sent))
+    batches = _sent(view, lambda _: lambda rows: _write(view, online, rows, recent), rows.to_batches(BATCH_ROWS), sent)
+    return sum(taken for _, taken, _ in batches)
 
 
 def packed(view: FeatureView, rows: pa.Table) -> Iterator[OnlineRows]:
@@ -267,31 +271,32 @@ def _write(view: FeatureView, online: OnlineStore, rows: OnlineRows, recent: Rec
 
 def _sent(
     view: FeatureView,
-    offer: Offer,
+    offering: Callable[[pa.Table], Offer],
     batches: Iterable[pa.RecordBatch],
     sent: deque[OnlineRows],
 ) -> Generator[tuple[int, int, int]]:
     """Offer batches; yield for each its last seq, how many rows the store took, and how many there were.
 
-    The next batch is read and packed while the store works on one; when it is handed over, it goes to `sent`.
+    The next batch is read, looked up and packed while the store works on one; when it is handed over, it goes to
+    `sent`.
     """
     codec = RowCodec(view)
 
-    def prepared() -> Iterator[tuple[pa.Table, OnlineRows]]:
+    def prepared() -> Iterator[tuple[int, OnlineRows, Offer]]:
         for batch in batches:
             table = pa.Table.from_batches([batch])
             for start in range(0, table.num_rows, BATCH_ROWS):
                 part = table.slice(start, BATCH_ROWS)
-                yield part, codec.encode(part)
+                yield part[SEQ][-1].as_py(), codec.encode(part), offering(part)
 
     with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
         before = None
-        for part, rows in prepared():
+        for last, rows, offer in prepared():
             sent.append(rows)
-            write = submit(sender, offer, part, rows)
+            write = submit(sender, offer, rows)
             if before is not None:
                 yield before[0], before[1].result(), before[2]
-            before = (part[SEQ][-1].as_py(), write, len(rows))
+            before = (last, write, len(rows))
         if before is not None:
             yield before[0], before[1].result(), before[2]
 
