@@ -65,7 +65,7 @@ def _column(values: Any, name: str, what: str) -> pa.Array | pa.ChunkedArray:
         return pa.chunked_array(values)
     try:
         return pa.array(values if hasattr(values, "__array__") else _listed(values, name, what))
-    except (pa.ArrowException, OverflowError) as error:
+    except (pa.ArrowException, OverflowError, ValueError) as error:  # the last: pandas' NaT, half of a surrogate pair
         raise SchemaError(f"{what}: column {name!r} can't be read as Arrow: {error}") from error
 
 

@@ -23,8 +23,9 @@ _UNITS["w"] = 7 * _UNITS["d"]
 _PART = re.compile(r"([0-9]+)(us|ms|s|m|h|d|w)")
 _ISO = (  # splits a text; what each part may hold, Arrow's own parser says
     r"^(?P<whole>[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}(?::[0-9]{2}(?::[0-9]{2})?)?)?)"
-    r"(?:[.,](?P<fraction>[0-9]{1,6})(?P<rest>[0-9]*))?(?P<zone>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?$"
+    r"(?:[.,](?P<fraction>[0-9]{1,6})(?P<rest>[0-9]*))?(?P<zone>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?(?P<utc> UTC)?$"
 )
+_ISO_PARTS = "whole", "fraction", "rest", "zone", "utc"
 _Counts = TypeVar("_Counts", pa.Array, pa.ChunkedArray)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -141,6 +142,8 @@ def to_utc_micros(column: pa.ChunkedArray | pa.Array, name: str, rounding: Round
 def from_iso(texts: pa.Array, rounding: Rounding | None) -> pa.Array:
     """Return ISO 8601 texts as `timestamp[us, UTC]`: a date, or date and time with `T` or a space, fraction and offset.
 
+    In place of an offset there may be ` UTC`, as some databases write it.
+
     Args:
         texts: strings; without an offset they are UTC, and a date is its midnight. Nulls stay null.
         rounding: where moments between two microseconds go, as in `to_utc_micros`; None refuses them.
@@ -164,7 +167,9 @@ def _from_varied_iso(texts: pa.Array, rounding: Rounding | None) -> pa.Array:
     parts = pc.extract_regex(texts, _ISO)
     if parts.null_count > texts.null_count:
         raise pa.ArrowInvalid("a text is no ISO 8601 time")
-    whole, fraction, rest, zone = (pc.struct_field(parts, name) for name in ("whole", "fraction", "rest", "zone"))
+    whole, fraction, rest, zone, utc = (pc.struct_field(parts, name) for name in _ISO_PARTS)
+    if pc.any(pc.and_(pc.not_equal(zone, ""), pc.not_equal(utc, ""))).as_py():
+        raise pa.ArrowInvalid("a text has two zones")
     point = pc.if_else(pc.equal(fraction, ""), "", ".")
     rounded = pc.binary_join_element_wise(whole, point, fraction, zone, "")
     naive = pc.equal(zone, "")

@@ -96,12 +96,21 @@ def _is_large(column: pa.Array) -> bool:
 
 
 def _by_python(texts: list[str], kinds: Kinds, first: int, every: bool) -> pa.Table:
-    rows = json.loads(f"[{','.join(texts)}]", parse_float=Decimal)
+    rows = json.loads(f"[{','.join(texts)}]", parse_float=Decimal, object_pairs_hook=_object)
     for row, value in enumerate(rows):
         if not isinstance(value, dict):
             raise SchemaError(f"row {first + row} is {value!r}, no object. Write each row as an object of its columns.")
     names = dict.fromkeys(name for row in rows for name in row if every or name in kinds)
     return pa.table({name: _column([row.get(name) for row in rows], name, kinds, first) for name in names})
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SchemaError(f"an object has {twice!r} twice: {dict(pairs[:8])!r}. Keep one of them.")
+    return made
 
 
 def _column(values: list[Any], name: str, kinds: Kinds, first: int) -> pa.Array:

@@ -61,15 +61,18 @@ def column_of_texts(texts: pa.Array, name: str, kind: Kind, first: int = 0) -> p
 
 
 def column_of_any_type(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of a CSV that nobody declared: all whole numbers, all floats or all booleans, or text.
+    """Return a column of a CSV that nobody declared: all whole numbers, all floats, all `true` or `false`, or text.
 
-    What begins with zeros, such as 007, is no number: it would lose them.
+    What begins with zeros, such as 007, is no number: it would lose them. 3.0 is a float, and y may be a name.
     """
     if texts.null_count == len(texts):
         return pa.chunked_array([pa.nulls(len(texts))])
     if pc.any(pc.match_substring_regex(texts, _ZEROS_FIRST)).as_py():
         return texts
-    for kind in (pa.int64(), pa.float64(), pa.bool_()):
+    plain = {pa.int64(): r"^\s*[+-]?[0-9]+\s*$", pa.float64(): "", pa.bool_(): r"(?i)^\s*(true|false)\s*$"}
+    for kind, pattern in plain.items():
+        if not pc.all(pc.match_substring_regex(texts, pattern)).as_py():
+            continue
         try:
             column_of_texts(texts.drop_null()[:_PROBED].combine_chunks(), "", kind)  # most columns fail soon
             return pa.chunked_array([column_of_texts(chunk, "", kind) for chunk in texts.chunks], kind)

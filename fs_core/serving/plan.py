@@ -137,5 +137,5 @@ def _straight_array(column: Any) -> pa.Array | None:
         return None
     try:
         return one_array(pa.array(column))
-    except (pa.ArrowException, OverflowError):
+    except (pa.ArrowException, OverflowError, ValueError):
         return None

@@ -84,8 +84,17 @@ def test_a_pandas_index_is_a_column() -> None:
     assert to_table({"t": index}, "data")["t"].to_pylist() == list(index)
 
 
-@pytest.mark.parametrize("data", [{"user": [2**64], "x": [1]}, [{"user": 2**64, "x": 1}], {"user": [1, "a"]}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"user": [2**64], "x": [1]},
+        [{"user": 2**64, "x": 1}],
+        {"user": [1, "a"]},
+        {"user": ["\ud800"]},
+        {"user": [pd.NaT]},
+    ],
+)
 def test_a_column_that_arrow_cannot_hold(data: Any) -> None:
-    """The error names the column whose values are too great, or of several kinds."""
+    """The error names the column whose values are too great, of several kinds, or neither text nor time."""
     with pytest.raises(SchemaError, match="the rows: column 'user' can't be read as Arrow"):
         to_table(data, "the rows")

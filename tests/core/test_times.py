@@ -267,6 +267,8 @@ def test_iso_texts_are_rounded_by_the_same_rule(
         "2026-04-03T10.5",
         "2026-04-03T24:00",
         "2026-02-30",
+        "2026-04-03T10:00Z UTC",
+        "2026-04-03T10:00 CET",
         "",
         "now",
     ],
@@ -276,3 +278,11 @@ def test_other_notations_are_no_iso_texts(text: str, others: list[str | None]) -
     """Nothing is guessed to be a time."""
     with pytest.raises(pa.ArrowInvalid):
         times.from_iso(pa.array([*others, text]), "up")
+
+
+@pytest.mark.parametrize("text", ["2026-04-03 10:30:00 UTC", "2026-04-03 10:30 UTC", "2026-04-03 10:30:00.000 UTC"])
+@pytest.mark.parametrize("others", [[], ["2026-01-01T00:00:00.1234567Z", None]], ids=["alone", "among others"])
+def test_utc_may_be_named(text: str, others: list[str | None]) -> None:
+    """Databases export times with the name of the one zone that is no matter of opinion."""
+    (*_, found) = times.from_iso(pa.array([*others, text]), "up").to_pylist()
+    assert found == datetime(2026, 4, 3, 10, 30, tzinfo=UTC)

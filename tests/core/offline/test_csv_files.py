@@ -125,7 +125,9 @@ def test_a_spines_moments_round_down(tmp_path: Path) -> None:
     [
         (["1", ""], [1, None]),
         (["1.5", "0"], [1.5, 0.0]),
-        (["no", "yes"], [False, True]),
+        (["3.0", "4.0"], [3.0, 4.0]),
+        (["false", "True"], [False, True]),
+        (["n", "y"], ["n", "y"]),
         (["0", "007"], ["0", "007"]),
         (["1", "-01"], ["1", "-01"]),
         (["2026-01-01", ""], ["2026-01-01", None]),
@@ -135,7 +137,8 @@ def test_columns_that_nobody_declared(tmp_path: Path, texts: list[str], found: l
     """They are numbers or booleans where no text would change by that, and text otherwise."""
     (tmp_path / "f.csv").write_text(f"{HEADER},late\n" + "".join(f"1,{AT},1,{text}\n" for text in texts))
     spine = read_file([view()], tmp_path / "f.csv", spine="event_timestamp")
-    assert spine["late"].to_pylist() == found
+    late = spine["late"].to_pylist()
+    assert (late, [*map(type, late)]) == (found, [*map(type, found)])
 
 
 def test_availability_is_a_moment_too(tmp_path: Path) -> None:

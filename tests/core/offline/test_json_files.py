@@ -200,6 +200,8 @@ def test_no_rows(tmp_path: Path) -> None:
     ("text", "kind", "says"),
     [
         ("[1, 2]", SchemaError, r"f\.json': row 0 is 1, no object"),
+        ('{"plane": "a", "f": 1, "f": 2}', SchemaError, r"f\.json': an object has 'f' twice: .*Keep one"),
+        ('{"plane": "a", "x": {"y": 1, "y": 2}}', SchemaError, r"f\.json': an object has 'y' twice: .*Keep one"),
         ('{"plane": ', SourceError, r"f\.json' can't be read as JSON: .*unexpected end of data"),
         (lines("1", others=60_000) + '{"plane": ', SourceError, r"can't be read as JSON: .*unexpected end of data"),
     ],
