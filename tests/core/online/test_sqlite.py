@@ -199,7 +199,9 @@ def test_a_reader_without_permission_sees_later_writes() -> None:
     directory = Path(tempfile.mkdtemp())
     path = directory / "online.db"
     try:
-        SQLiteOnlineStore(path, project="p").write("v", row(0))
+        first = SQLiteOnlineStore(path, project="p")
+        first.write("v", row(0))
+        first.close()  # or it is when garbage is collected, and takes a file away while they are listed
         with multiprocessing.get_context("spawn").Pool(1) as process:
             for number in (1, 2):
                 _allow(directory, write=True)
