@@ -23,11 +23,11 @@ class ExpressionReader:
 
     def query(self, node: exp.Expression, tables: Mapping[str, Relation], outer: Scope | None = None) -> Relation:
         """See `QueryReader.query`."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: `queries` has it, which reads expressions in turn
 
     def chosen(self, node: exp.Columns, scope: Scope) -> Flow:
         """Return where the columns that `COLUMNS(...)` chooses come from."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: `stars` has it
 
     def expression(self, node: exp.Expression, scope: Scope) -> Flow:
         """Return where the value of an expression comes from."""

@@ -86,15 +86,19 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
     return OnlineStoreError(f"the online store {store} failed: {said}")
 
 
+def _scheme(store: str) -> str:
+    return store.partition("://")[0].lower()
+
+
 def _family(store: str) -> str:
     """Return the scheme of a store's URL without what it says of sharing; sockets have none of a network."""
-    scheme = store.partition("://")[0].partition("+")[0].lower()
+    scheme = _scheme(store).partition("+")[0]
     return scheme if scheme in ("redis", "rediss", "valkey", "valkeys") else "redis"
 
 
 def _with_login(store: str) -> str:
     """Return how a URL of a store's kind carries a login."""
-    scheme = store.partition("://")[0].lower()
+    scheme = _scheme(store)
     if scheme == "unix":
         return "unix://user:password@/path/to/socket"
     return f"{_family(store)}{'+cluster' if scheme.endswith('+cluster') else ''}://user:password@host"
@@ -102,7 +106,9 @@ def _with_login(store: str) -> str:
 
 def _about_tls(error: Exception, store: str) -> str:
     """Return how a server looks that was asked for TLS and has none, or the other way round; else nothing."""
-    scheme = store.partition("://")[0].partition("+")[0].lower()
+    if _scheme(store) == "unix":
+        return ""
+    scheme = _family(store)
     if scheme in ("rediss", "valkeys") and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return " Name the file of the authority that signed its certificate in the URL: ?ssl_ca_certs=authority.pem."
     if scheme in ("rediss", "valkeys") and _lacks_file(error):

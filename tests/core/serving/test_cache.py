@@ -23,6 +23,13 @@ from fs_core.times import Clock
 from tests.topologies import node
 
 KEYS = [b"a", b"b", b"c", b"d"]
+RECENT = FeatureView(
+    "recent",
+    entity=Entity("user", keys={"user": "int64"}, description="A user."),
+    fields=[Field("x", "int64", "X.")],
+    description="Recent.",
+    online_history="9000d",
+)
 
 
 class Seconds:
@@ -85,18 +92,11 @@ def test_only_what_is_not_known_is_fetched() -> None:
 
 def test_a_moment_of_which_only_the_latest_row_is_here(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kept row that is too new is unavailable where those before it are; one that will do is served."""
-    view = FeatureView(
-        "recent",
-        entity=Entity("user", keys={"user": "int64"}, description="A user."),
-        fields=[Field("x", "int64", "X.")],
-        description="Recent.",
-        online_history="9000d",
-    )
-    store.apply(view)
+    store.apply(RECENT)
     start = datetime(2024, 1, 1, tzinfo=UTC)
     for users, day in (([1, 2], 0), ([1], 2)):
         moments = [start + timedelta(days=day)] * len(users)
-        store.write(view, {"user": users, "event_timestamp": moments, "x": [day] * len(users)})
+        store.write(RECENT, {"user": users, "event_timestamp": moments, "x": [day] * len(users)})
         store.materialize()
     asked = {"user": [1, 2, 3, 1]}
     store.get_online_features("recent", {"user": [1, 2]}, max_age="1h")
@@ -136,19 +136,12 @@ def test_what_belongs_together_is_of_one_read() -> None:
 
 def test_a_fresh_row_beside_older_recent_ones(fresh_directory: Callable[[], Path]) -> None:
     """A moment before the latest row is answered though the recent rows that are kept don't know that row yet."""
-    view = FeatureView(
-        "recent",
-        entity=Entity("user", keys={"user": "int64"}, description="A user."),
-        fields=[Field("x", "int64", "X.")],
-        description="Recent.",
-        online_history="9000d",
-    )
     place, asked = fresh_directory(), {"user": [1]}
     with FeatureStore(place) as writer, FeatureStore(place) as reader:
-        writer.apply(view)
+        writer.apply(RECENT)
         start = datetime(2024, 1, 1, tzinfo=UTC)
         for day in (0, 2):
-            writer.write(view, {**asked, "event_timestamp": [start + timedelta(days=day)], "x": [day]})
+            writer.write(RECENT, {**asked, "event_timestamp": [start + timedelta(days=day)], "x": [day]})
             writer.materialize()
             at = start + timedelta(days=1)
             assert reader.get_online_features("recent", asked, at=at, max_age="1h").to_dicts()[0]["x"] == 0
