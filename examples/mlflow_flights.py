@@ -31,7 +31,7 @@ import fs_mlflow
 from examples.flights import data, serve, train
 from examples.flights.__main__ import DEFINITIONS, VIEWS
 from fs_core import FeatureStore, TrainingSet
-from fs_core.matrix import to_matrix
+from fs_core.values.matrix import to_matrix
 
 FEATURE = "plane_history.last_arr_delay"
 

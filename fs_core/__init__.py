@@ -1,13 +1,13 @@
 """A feature store whose training rows and served rows come from one rule, proven bit for bit.
 
 Definitions say what features mean; `FeatureStore` writes, retrieves and serves them. The rule that
-decides which row counts at a moment is stated in `fs_core.asof.rule`.
+decides which row counts at a moment is stated in `fs_core.rule`.
 """
 
-from fs_core.asof import Status
 from fs_core.definitions import SQL, Definition, Entity, FeatureService, FeatureView, Field, Source
 from fs_core.encoding import Encoding
 from fs_core.errors import FeatureStoreError
+from fs_core.rule import Status
 from fs_core.store import FeatureStore
 from fs_core.training_set import TrainingSet
 

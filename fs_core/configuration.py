@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from fs_core.errors import ConfigurationError, DefinitionError, redact_url
-from fs_core.times import parse_duration
+from fs_core.values.times import parse_duration
 
 FILE = "feature_store.toml"
 REGISTRY = "registry.db"

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import DataError
-from fs_core.interchange import to_pandas
-from fs_core.times import from_micros, micros, to_utc_micros
+from fs_core.values.interchange import to_pandas
+from fs_core.values.times import from_micros, micros, to_utc_micros
 
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView
@@ -56,7 +56,7 @@ class TrainingSet:
         lay (the snapshot numbers, and which rows read which) doesn't count: compaction changes those and
         nothing else.
         """
-        from fs_core.fingerprint import hash_table
+        from fs_core.values.fingerprint import hash_table
 
         spec = {name: part for name, part in self.spec.items() if name not in ("snapshots", "parts")}
         text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
@@ -81,7 +81,7 @@ class TrainingSet:
         )
 
     def to_pandas(self) -> Any:
-        """Return a pandas DataFrame; see `fs_core.interchange.to_pandas` for the types."""
+        """Return a pandas DataFrame; see `fs_core.values.interchange.to_pandas` for the types."""
         return to_pandas(self.table)
 
     def to_polars(self) -> Any:

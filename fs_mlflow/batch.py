@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core.errors import ConfigurationError, NameClashError
-from fs_core.interchange import to_table
-from fs_core.selection import require_columns
+from fs_core.retrieval.selection import require_columns
+from fs_core.values.interchange import to_table
 
 if TYPE_CHECKING:
     from fs_core import FeatureStore

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from mlflow.types import ColSpec, DataType
 from mlflow.types.schema import AnyType, Array
 
-from fs_core.casting import cast_lossless
 from fs_core.errors import SchemaError
-from fs_core.interchange import to_table
-from fs_core.times import MICROSECONDS, micros, to_utc_micros
+from fs_core.values.casting import cast_lossless
+from fs_core.values.interchange import to_table
+from fs_core.values.times import MICROSECONDS, micros, to_utc_micros
 
 INPUT = "the model's input"
 
@@ -67,7 +67,7 @@ def request_table(data: Any, dtypes: Mapping[str, pa.DataType]) -> pa.Table:
     is none, UTC.
 
     Args:
-        data: a pandas data frame, or anything that `fs_core.interchange.to_table` reads.
+        data: a pandas data frame, or anything that `fs_core.values.interchange.to_table` reads.
         dtypes: the columns wanted.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from fs_core.encoding import Encoding
-from fs_core.interchange import to_pandas
+from fs_core.values.interchange import to_pandas
 from fs_mlflow import inner, packaged
 from fs_mlflow.columns import input_spec
 from fs_mlflow.model import SETTINGS, InputLayout

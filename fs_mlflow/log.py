@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core import FeatureView, TrainingSet
-from fs_core.dtypes import canonical, resolve
 from fs_core.encoding import Encoding
 from fs_core.errors import ConfigurationError, DefinitionError, NotOnlineError, SchemaError, UnknownReferenceError
-from fs_core.selection import require_columns
+from fs_core.retrieval.selection import require_columns
+from fs_core.values.dtypes import canonical, resolve
 from fs_mlflow import flavor as packaging
 from fs_mlflow import inner
 from fs_mlflow.naming import FINGERPRINT, feature_tags

@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from fs_core import FeatureStore
 from fs_core.encoding import Encoding
-from fs_core.interchange import to_pandas
-from fs_core.matrix import to_matrix
-from fs_core.selection import require_columns
+from fs_core.retrieval.selection import require_columns
 from fs_core.store import open_store
-from fs_core.times import MICROSECONDS
+from fs_core.values.interchange import to_pandas
+from fs_core.values.matrix import to_matrix
+from fs_core.values.times import MICROSECONDS
 from fs_mlflow import inner, packaged, pins
 from fs_mlflow.columns import INPUT, request_table
 from fs_mlflow.packaged import PackagedFeatures

@@ -13,9 +13,9 @@ import pyarrow as pa
 from fs_core import FeatureView
 from fs_core.definitions import Source
 from fs_core.definitions.stored import from_dict
-from fs_core.dtypes import resolve
 from fs_core.encoding import Encoding
 from fs_core.errors import DefinitionError
+from fs_core.values.dtypes import resolve
 
 Layout = Literal["matrix", "columns"]
 """How a model takes its inputs: one array, or a column for each name."""

@@ -6,7 +6,7 @@ from fs_core import FeatureStore, FeatureView
 from fs_core.definitions import VersionSelector
 from fs_core.errors import UnknownReferenceError
 from fs_core.registry.changes import differences
-from fs_core.retrieval import RULE
+from fs_core.retrieval.query import RULE
 from fs_mlflow.packaged import PackagedFeatures
 
 _WAY_OUT = "Open the store that it was trained with (FS_STORE, or model_config={'fs_store': ...}), or train again."

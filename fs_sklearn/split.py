@@ -11,8 +11,8 @@ import pyarrow as pa
 from sklearn.model_selection import BaseCrossValidator
 
 from fs_core.errors import DataError, SchemaError, did_you_mean
-from fs_core.interchange import to_table
-from fs_core.times import duration_micros, parse_duration, to_utc_micros
+from fs_core.values.interchange import to_table
+from fs_core.values.times import duration_micros, parse_duration, to_utc_micros
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 

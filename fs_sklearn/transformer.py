@@ -16,10 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from fs_core import FeatureStore
 from fs_core.errors import SchemaError, UnknownReferenceError
-from fs_core.interchange import to_pandas, to_table
-from fs_core.matrix import to_matrix
-from fs_core.selection import Features, Selection, require_columns
+from fs_core.retrieval.selection import Features, Selection, require_columns
 from fs_core.store import open_store
+from fs_core.values.interchange import to_pandas, to_table
+from fs_core.values.matrix import to_matrix
 
 
 class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg, misc]
@@ -44,7 +44,7 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         feature_names_out_: the features, in order, list of str.
         spec_: each feature's pinned reference and content digest, list of [str, str].
 
-    Output is a NumPy matrix by default (see `fs_core.matrix.to_matrix` for its dtype), a pandas or Polars
+    Output is a NumPy matrix by default (see `fs_core.values.matrix.to_matrix` for its dtype), a pandas or Polars
     frame of the declared types after `set_output`. Rows and their order are those of `X`.
 
     See Also:

@@ -12,13 +12,12 @@ import pyarrow as pa
 import tensorflow as tf
 
 from fs_core import Encoding, TrainingSet
-from fs_core.dtypes import plain_type
 from fs_core.encoding import BoundTable
 from fs_core.encoding.label import Label, LabelColumn, label_name, refuse_as_feature
-from fs_core.encoding.moments import Moments
-from fs_core.encoding.raw import Array, Raw, Rows
+from fs_core.encoding.raw import Array, Moments, Raw, Rows
 from fs_core.errors import ConfigurationError, DefinitionError, SchemaError
-from fs_core.selection import require_columns
+from fs_core.retrieval.selection import require_columns
+from fs_core.values.dtypes import plain_type
 from fs_tf.loose import LooseColumn
 
 Layout = Literal["columns", "matrix"]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fs_core import Encoding, FeatureStore, TrainingSet
 from fs_core.encoding import EncodedReader
-from fs_core.times import Moment
+from fs_core.values.times import Moment
 from fs_tf.inputs import Inputs, Layout, no_numbers
 
 if TYPE_CHECKING:

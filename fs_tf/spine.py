@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from fs_core.errors import DataError
-from fs_core.streaming import tables_of
+from fs_core.retrieval.streaming import tables_of
 
 _STREAMS = 8  # kept open for iterators that may go on
 

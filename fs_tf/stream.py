@@ -15,10 +15,10 @@ from fs_core import Encoding, FeatureStore
 from fs_core.encoding.label import Label
 from fs_core.encoding.raw import Array, Rows
 from fs_core.errors import DataError
-from fs_core.interchange import to_table
-from fs_core.selection import Features
+from fs_core.retrieval.selection import Features
+from fs_core.retrieval.streaming import AsOfReader
 from fs_core.store import open_store
-from fs_core.streaming import AsOfReader
+from fs_core.values.interchange import to_table
 from fs_tf.dataset import checked_seed
 from fs_tf.inputs import Inputs, Layout
 from fs_tf.order import Shard
@@ -56,7 +56,7 @@ def stream_dataset(
 
     Args:
         store: a `FeatureStore`, the directory of one, or None for the environment's `FS_STORE`.
-        spine: keys, times, perhaps a label: anything that `fs_core.interchange.to_table` reads; or a function
+        spine: keys, times, perhaps a label: anything that `fs_core.values.interchange.to_table` reads; or a function
             without arguments that opens an Arrow stream, the same rows at each call, such as
             `lambda: pyarrow.dataset.dataset("spine/").scanner().to_reader()`.
         features: a service, a reference, or a list of references.

@@ -79,7 +79,7 @@ class StreamedBlocks:
         Raises:
             DataError: the stream can be read once, and was.
         """
-        from fs_core.streaming import tables_of
+        from fs_core.retrieval.streaming import tables_of
 
         size = max(self._block_rows // step_rows, 1) * step_rows
         waiting: pa.Table | None = None

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from fs_core import Encoding, TrainingSet
 from fs_core.encoding.label import Label
-from fs_core.selection import Features
+from fs_core.retrieval.selection import Features
 from fs_torch.batch import Row, Rows, each, given
 from fs_torch.source import RowSource, of_spine, of_training_set
 from fs_torch.tensors import Form, Layout, Transform

@@ -15,7 +15,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from fs_core import Encoding, TrainingSet
 from fs_core.encoding.label import Label
 from fs_core.errors import ConfigurationError
-from fs_core.selection import Features
+from fs_core.retrieval.selection import Features
 from fs_torch.batch import Batch
 from fs_torch.blocks import Blocks, OneBlock, Stream, StreamedBlocks
 from fs_torch.position import Position, Start

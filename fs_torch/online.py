@@ -10,7 +10,7 @@ import torch
 
 from fs_core import Encoding, TrainingSet
 from fs_core.encoding import BoundTable, EncodedReader
-from fs_core.times import Moment
+from fs_core.values.times import Moment
 from fs_torch.tensors import Form, Layout, Transform
 
 if TYPE_CHECKING:

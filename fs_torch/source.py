@@ -15,15 +15,15 @@ import pyarrow as pa
 from fs_core import Encoding, TrainingSet
 from fs_core.encoding.label import Label, LabelColumn, label_name, refuse_as_feature
 from fs_core.errors import ConfigurationError, FeatureStoreError, OfflineStoreError
-from fs_core.interchange import to_table
-from fs_core.selection import Features, require_columns
+from fs_core.retrieval.selection import Features, require_columns
 from fs_core.store import open_store
+from fs_core.values.interchange import to_table
 from fs_torch.batch import Batch, Part, each
 from fs_torch.tensors import Form, numpy_dtype
 
 if TYPE_CHECKING:
     from fs_core import FeatureStore
-    from fs_core.streaming import AsOfReader
+    from fs_core.retrieval.streaming import AsOfReader
 
 Positions = np.ndarray[Any, np.dtype[np.int64]]
 

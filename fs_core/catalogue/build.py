@@ -19,7 +19,7 @@ from fs_core.catalogue.pages import definition_page
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError
 from fs_core.lineage import nodes
-from fs_core.progress import progress
+from fs_core.runtime.progress_bar import progress
 
 if TYPE_CHECKING:
     from fs_core.store import FeatureStore

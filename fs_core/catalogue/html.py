@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 
-from fs_core.times import from_micros
+from fs_core.values.times import from_micros
 
 
 class Markup(str):

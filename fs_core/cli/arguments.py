@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fs_core.errors import DataError
-from fs_core.times import from_micros, micros
+from fs_core.values.times import from_micros, micros
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

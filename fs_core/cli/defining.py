@@ -14,7 +14,7 @@ from fs_core.cli.output import Report, write_document
 from fs_core.cli.session import answers, in_store
 from fs_core.errors import DefinitionError
 from fs_core.store import FeatureStore
-from fs_core.times import from_micros
+from fs_core.values.times import from_micros
 
 
 @cli.command()

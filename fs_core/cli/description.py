@@ -9,11 +9,11 @@ from typing import Any
 from fs_core.cli.output import Report
 from fs_core.definitions import Definition, FeatureView, Reference
 from fs_core.errors import OnlineStoreError, UnknownReferenceError, did_you_mean
+from fs_core.materialization.watermark import reached
 from fs_core.offline.contract import EMPTY
-from fs_core.online.progress import reached
 from fs_core.registry.registry import Registered
 from fs_core.store import FeatureStore
-from fs_core.times import from_micros
+from fs_core.values.times import from_micros
 
 
 def describe(store: FeatureStore, ref: str) -> Report:

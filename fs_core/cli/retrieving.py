@@ -14,7 +14,7 @@ from fs_core.cli.group import cli
 from fs_core.cli.output import Report, shown
 from fs_core.cli.session import in_store
 from fs_core.leakage import Finding, Severity
-from fs_core.saved import SavedTrainingSet
+from fs_core.retrieval.saved import SavedTrainingSet
 from fs_core.store import FeatureStore
 
 
@@ -59,7 +59,7 @@ def check_leakage(
       fs check-leakage spending --spine labels.parquet --label bought
       fs check-leakage delay_model --spine flights.csv --label late --fail-on leak --json
     """  # noqa: D301
-    from fs_core.offline.sources import read_file
+    from fs_core.sources.sources import read_file
 
     table = read_file(store.select(features, full_names=full_names).views, spine, spine=timestamp)
     found = store.check_leakage(

@@ -10,7 +10,7 @@ from fs_core.cli.group import cli
 from fs_core.cli.output import Report
 from fs_core.cli.session import in_store
 from fs_core.store import FeatureStore
-from fs_core.times import from_micros
+from fs_core.values.times import from_micros
 
 
 @cli.command()

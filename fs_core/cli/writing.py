@@ -24,7 +24,7 @@ def write(store: FeatureStore, view: str, file: Path) -> Report:
 
     Values are read as they are declared; times in CSV and JSON are ISO 8601, UTC where no offset is given.
     """
-    from fs_core.offline.sources import read_file
+    from fs_core.sources.sources import read_file
 
     return _wrote(store.write(view, read_file([store.view(view)], file)), view)
 

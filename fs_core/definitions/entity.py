@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from fs_core import dtypes
 from fs_core.definitions.base import Definition, check_name, check_unique, check_version, freeze
 from fs_core.errors import DefinitionError
+from fs_core.values import dtypes
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 
 from fs_core.errors import DataError, DefinitionError
-from fs_core.times import micros
+from fs_core.values.times import micros
 
 _ALIAS = r"(?!(?:current|latest|[0-9a-fA-F]+)\Z)[A-Za-z][A-Za-z0-9_-]{0,62}"  # nothing that a digest may begin with
 _REFERENCE = re.compile(

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from fs_core import dtypes
 from fs_core.definitions.base import (
     Definition,
     check_flag,
@@ -24,7 +23,8 @@ from fs_core.definitions.base import (
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.source import SQL, Source
 from fs_core.errors import DefinitionError
-from fs_core.times import duration_micros, format_duration, parse_duration
+from fs_core.values import dtypes
+from fs_core.values.times import duration_micros, format_duration, parse_duration
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Field:
 
     Args:
         name: the column's name in data and results.
-        dtype: a pyarrow type or its text (see `fs_core.dtypes`).
+        dtype: a pyarrow type or its text (see `fs_core.values.dtypes`).
         description: what it means and in which unit; a view with an undescribed field isn't registered.
         minimum: the least value a write may carry, itself included; None for no bound.
         maximum: the greatest value a write may carry, itself included; None for no bound.

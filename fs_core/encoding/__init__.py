@@ -1,7 +1,6 @@
 """How columns become tensors: described once, fitted once, used in training and serving alike."""
 
-from fs_core.encoding.bound import BoundTable
-from fs_core.encoding.encoding import Encoding
-from fs_core.encoding.online import EncodedReader
+from fs_core.encoding.encoding import BoundTable, Encoding
+from fs_core.serving.encoded import EncodedReader
 
 __all__ = ["BoundTable", "EncodedReader", "Encoding"]

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.dtypes import plain_type
-from fs_core.encoding.raw import Array, Raw, Rows, raw_column
-from fs_core.encoding.vocabulary import Vocabulary
+from fs_core.encoding.raw import Array, Raw, Rows, Vocabulary, raw_column
 from fs_core.errors import SchemaError, ValidationError
-from fs_core.selection import require_columns
+from fs_core.retrieval.selection import require_columns
+from fs_core.values.dtypes import plain_type
 
 MASK = "__mask"
 """What the name of a mask adds to its feature's."""

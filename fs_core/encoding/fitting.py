@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.dtypes import is_supported, plain_type
 from fs_core.encoding.column import MASK, MICROS_A_DAY, ColumnEncoding, Fill
 from fs_core.encoding.encoding import Encoding
 from fs_core.encoding.label import refuse_as_feature
-from fs_core.encoding.vocabulary import Vocabulary
+from fs_core.encoding.raw import Vocabulary
 from fs_core.errors import DefinitionError, SchemaError, ValidationError, did_you_mean
-from fs_core.selection import require_columns
-from fs_core.times import micros
+from fs_core.retrieval.selection import require_columns
+from fs_core.values.dtypes import is_supported, plain_type
+from fs_core.values.times import micros
 
 if TYPE_CHECKING:
     from fs_core.training_set import TrainingSet

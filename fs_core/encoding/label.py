@@ -9,11 +9,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from fs_core.dtypes import is_supported, plain_type
 from fs_core.encoding.column import ColumnEncoding
 from fs_core.encoding.raw import Array, Raw, Rows
 from fs_core.errors import DefinitionError, SchemaError, ValidationError
-from fs_core.selection import require_columns
+from fs_core.retrieval.selection import require_columns
+from fs_core.values.dtypes import is_supported, plain_type
 
 Label: TypeAlias = str | Literal[False] | None
 """A column; None for the one that the training set names; False for none at all."""

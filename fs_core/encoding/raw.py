@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from fs_core.encoding.vocabulary import Vocabulary
+from fs_core.errors import SchemaError, did_you_mean
+from fs_core.values.times import MICROSECONDS, Moment, micros, to_utc_micros
 
 Array = np.ndarray[Any, Any]
 Rows = Array | slice
@@ -117,3 +119,74 @@ def _seen(array: pa.Array) -> Array:
     if buffer is None or len(array) == 0:
         return np.zeros(len(array), dtype)
     return np.frombuffer(buffer, dtype, len(array), array.offset * dtype.itemsize)
+
+
+Moments: TypeAlias = Moment | int | pa.Array | pa.ChunkedArray | np.ndarray[Any, Any]
+"""One moment for all rows, or one for each: times, or microseconds since 1970 UTC."""
+
+
+def raw_moments(table: pa.Table, moments: Moments | None, timestamp: str) -> Raw:
+    """Return each row's moment in microseconds, shape [rows].
+
+    Raises:
+        SchemaError: there are none, or not one for each row.
+    """
+    if moments is None:
+        return _raw(_timestamps(table, timestamp), timestamp)
+    if isinstance(moments, pa.Array | pa.ChunkedArray | np.ndarray):
+        if len(moments) != table.num_rows:
+            raise SchemaError(
+                f"{len(moments)} moments for {table.num_rows} rows. Pass one for each row, or one for all."
+            )
+        return _raw(moments if isinstance(moments, pa.Array | pa.ChunkedArray) else pa.array(moments), "moments")
+    return Raw(np.full(table.num_rows, micros(moments)), None)
+
+
+def _timestamps(table: pa.Table, timestamp: str) -> pa.ChunkedArray:
+    if timestamp not in table.column_names:
+        raise SchemaError(
+            f"ages need each row's moment, but the table has no column {timestamp!r}. Pass moments=, when serving "
+            f"the `at` of the read.{did_you_mean(timestamp, table.column_names)}"
+        )
+    return table[timestamp]
+
+
+def _raw(column: pa.Array | pa.ChunkedArray, name: str) -> Raw:
+    column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    column = column.cast(MICROSECONDS) if pa.types.is_int64(column.type) else to_utc_micros(column, name, "down")
+    return raw_column(column, None, None)
+
+
+Codes = np.ndarray[Any, np.dtype[np.int32]]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Known words; a word's code is its place, counted from 1. Code 0 is an unknown or missing word.
+
+    Attributes:
+        words: distinct, in the order of their codes.
+    """
+
+    words: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of codes: the words and code 0."""
+        return len(self.words) + 1
+
+    def codes(self, array: pa.Array) -> Codes:
+        """Return each word's code, int32, shape [len(array)]."""
+        if len(array) < len(self.words):  # Arrow would hash the whole vocabulary for a few words
+            return np.array([self._places.get(word, 0) for word in array.to_pylist()], np.int32)
+        import pyarrow.compute as pc
+
+        found = pc.index_in(array, value_set=self._value_set)
+        return np.asarray(pc.add(pc.fill_null(found, -1), 1).to_numpy(zero_copy_only=False), np.int32)
+
+    @cached_property
+    def _places(self) -> dict[str | None, int]:
+        return {word: code for code, word in enumerate(self.words, start=1)}
+
+    @cached_property
+    def _value_set(self) -> pa.Array:
+        return pa.array(self.words, pa.string())

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from fs_core.dtypes import canonical, resolve
 from fs_core.encoding.column import ColumnEncoding, Fill
 from fs_core.encoding.encoding import Encoding
 from fs_core.encoding.fitting import checked_fill, float_dtype
-from fs_core.encoding.vocabulary import Vocabulary
+from fs_core.encoding.raw import Vocabulary
 from fs_core.errors import DefinitionError
+from fs_core.values.dtypes import canonical, resolve
 
 FORMAT = 1
 

@@ -12,12 +12,12 @@ from datetime import timedelta
 import numpy as np
 import pyarrow as pa
 
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME
-from fs_core.asof.engine import Flags, Micros, numbers
 from fs_core.definitions import SQL, FeatureView, Source
 from fs_core.leakage.report import EVIDENCE_ROWS, Finding, Severity
 from fs_core.leakage.subject import Rows, Subject
-from fs_core.times import format_duration
+from fs_core.offline.search.engine import Flags, Micros, numbers
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME
+from fs_core.values.times import format_duration
 
 _ENOUGH = 5
 """Measured delays from which a typical one can be told."""

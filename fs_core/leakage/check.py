@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import DataError, SchemaError
-from fs_core.interchange import to_table
 from fs_core.leakage.availability import check_availability
 from fs_core.leakage.claims import check_claims
 from fs_core.leakage.label import check_crowding, check_label
@@ -17,9 +16,10 @@ from fs_core.leakage.report import Finding, LeakageReport
 from fs_core.leakage.strength import can_be_ranked
 from fs_core.leakage.subject import Subject
 from fs_core.leakage.truncation import check_truncation, draw_moments
-from fs_core.retrieval import Query
-from fs_core.selection import require_columns
-from fs_core.times import from_micros
+from fs_core.retrieval.query import Query
+from fs_core.retrieval.selection import require_columns
+from fs_core.values.interchange import to_table
+from fs_core.values.times import from_micros
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore

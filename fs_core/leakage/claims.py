@@ -8,8 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME, TIME
-from fs_core.casting import cast_lossless
 from fs_core.definitions import FeatureView
 from fs_core.errors import SchemaError
 from fs_core.leakage.differences import Flags, differing
@@ -18,8 +16,10 @@ from fs_core.leakage.label import CERTAIN
 from fs_core.leakage.report import Finding, Severity
 from fs_core.leakage.strength import Strength, can_be_ranked, strongest, targets
 from fs_core.leakage.subject import Subject
-from fs_core.selection import SelectedFeature
-from fs_core.times import MICROSECONDS
+from fs_core.retrieval.selection import SelectedFeature
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, TIME
+from fs_core.values.casting import cast_lossless
+from fs_core.values.times import MICROSECONDS
 
 _ROUNDING = 1e-5
 """Relative difference that arithmetic in another order or width makes of one number."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from fs_core.asof.engine import Micros, numbers
-from fs_core.asof.index.keys import UNKNOWN, KeyDictionary
 from fs_core.definitions import FeatureView
+from fs_core.offline.search.engine import Micros, numbers
+from fs_core.offline.search.entity_codes import UNKNOWN, KeyDictionary
 
 NEVER = np.iinfo(np.int64).max
 

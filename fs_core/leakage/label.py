@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.asof import EVENT_TIME
-from fs_core.asof.engine import Micros
 from fs_core.definitions import FeatureView
 from fs_core.leakage.entities import EntityClock
 from fs_core.leakage.report import Finding, Severity
 from fs_core.leakage.strength import Strength, can_be_ranked, strongest, targets
 from fs_core.leakage.subject import Rows, Subject
-from fs_core.selection import SelectedFeature
-from fs_core.times import MICROSECONDS, format_duration
+from fs_core.offline.search.engine import Micros
+from fs_core.retrieval.selection import SelectedFeature
+from fs_core.rule import EVENT_TIME
+from fs_core.values.times import MICROSECONDS, format_duration
 
 SUSPICIOUS = 0.9
 """The strength (see `fs_core.leakage.strength`) from which one feature alone is too good: an AUC of 0.95."""

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.asof import TIME
-from fs_core.asof.engine import Micros, numbers
 from fs_core.definitions import FeatureView
-from fs_core.keys import key_table
 from fs_core.leakage.report import EVIDENCE_ROWS
-from fs_core.retrieval import Query, moments
-from fs_core.selection import SelectedFeature
+from fs_core.offline.search.engine import Micros, numbers
+from fs_core.retrieval.query import Query, moments
+from fs_core.retrieval.selection import SelectedFeature, key_table
+from fs_core.rule import TIME
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore

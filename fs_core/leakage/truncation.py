@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME, STATUS
-from fs_core.asof.engine import Micros, apply_rule, numbers
-from fs_core.asof.plain import PlainEngine
 from fs_core.definitions import FeatureView
-from fs_core.dtypes import storage_type
 from fs_core.leakage.differences import differing
 from fs_core.leakage.report import Finding, Severity
 from fs_core.leakage.subject import Rows, Subject
-from fs_core.times import MICROSECONDS
+from fs_core.offline.search.engine import Micros, apply_rule, numbers
+from fs_core.offline.search.sql import PlainEngine
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, STATUS
+from fs_core.values.dtypes import storage_type
+from fs_core.values.times import MICROSECONDS
 
 _ROWS_A_MOMENT = 256  # the last ones up to the moment: what an answer sees ahead is mostly near
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fs_core.lineage.activities import Activity
+    from fs_core.lineage.storage import Analysis, Edge, Record
     from fs_core.registry import Registry
-    from fs_core.registry.records import Analysis, Edge, Record
     from fs_core.training_set import TrainingSet
 
 log = logging.getLogger("fs_core")
@@ -162,7 +162,7 @@ class Lineage:
         """Return a function that gives a source's columns, reading its file once."""
         from functools import cache
 
-        from fs_core.offline.sources import columns_of
+        from fs_core.sources.sources import columns_of
 
         @cache
         def columns(name: str) -> list[str] | None:
@@ -282,6 +282,6 @@ class Lineage:
 def _tables(view: FeatureView) -> set[str]:
     if not isinstance(view.source, SQL):
         return set()
-    from fs_core.offline.sources import referenced_tables
+    from fs_core.sources.sources import referenced_tables
 
     return referenced_tables(view.source.query)

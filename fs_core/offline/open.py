@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fs_core.offline.contract import OfflineStore
-from fs_core.plugins import load_backend
+from fs_core.runtime.plugins import load_backend
 
 GROUP = "fs_core.offline"
 """Entry points of this group add back-ends: the name is the URL's scheme, the value is called with
@@ -19,8 +19,8 @@ def open_offline_store(url: str, *, directory: Path) -> OfflineStore:
         ConfigurationError: nobody knows the scheme, or the directory can't be used.
     """
     if url == "delta":
-        from fs_core.asof.index.engine import IndexEngine
-        from fs_core.offline.delta import DeltaOfflineStore
+        from fs_core.offline.delta.store import DeltaOfflineStore
+        from fs_core.offline.search.index import IndexEngine
 
         return DeltaOfflineStore(directory / "history", IndexEngine(directory / "index"))
     opened: OfflineStore = load_backend(GROUP, url, ["delta"])(url, directory=directory)

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
-from fs_core.casting import cast_lossless
 from fs_core.definitions import FeatureView, Field
 from fs_core.errors import DataError, SchemaError, ValidationError, did_you_mean
-from fs_core.times import EARLIEST, LATEST, MICROSECONDS, to_utc_micros
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
+from fs_core.values.casting import cast_lossless
+from fs_core.values.times import EARLIEST, LATEST, MICROSECONDS, to_utc_micros
 
 _SHOWN = 5  # offending rows an error names
 _STEPS = {"s": 10**6, "ms": 10**3, "us": 1}  # microseconds in a step of each unit

@@ -1,6 +1,6 @@
 """What an online back-end must do. `fs_core.testing.OnlineStoreSuite` certifies one.
 
-A back-end moves bytes: it never looks into a row, except at its order, which `fs_core.online.codec`
+A back-end moves bytes: it never looks into a row, except at its order, which `fs_core.online.row.codec`
 puts at a fixed place so that a store's own script can compare it.
 """
 
@@ -237,7 +237,7 @@ class OnlineStore(Protocol):
         """Compare-and-set each row; return how many were applied (the rest had lost to a newer one).
 
         With `recent`, each row, applied or not, is merged into its entity's timeline as well
-        (`fs_core.online.timeline.merged`), in the same step, kept under `timeline_name(view)`, where
+        (`fs_core.online.row.recent.merged`), in the same step, kept under `timeline_name(view)`, where
         `read` finds it by the same key.
         """
         ...

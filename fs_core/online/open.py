@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fs_core.errors import ConfigurationError
 from fs_core.online.contract import OnlineStore
-from fs_core.plugins import load_backend
+from fs_core.runtime.plugins import load_backend
 
 GROUP = "fs_core.online"
 """Entry points of this group add back-ends: the name is the URL's scheme, the value is called with

@@ -17,8 +17,8 @@ from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wai
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite, Recent, timeline_name
-from fs_core.online.timeline import merged
-from fs_core.permissions import about_slashes, may_write
+from fs_core.online.row.recent import merged
+from fs_core.runtime.files import about_slashes, may_write
 
 log = logging.getLogger("fs_core")
 _BUSY_SECONDS = 10.0

@@ -26,9 +26,9 @@ from tenacity import (
 )
 
 from fs_core.errors import RegistryError, redact_url
-from fs_core.permissions import about_slashes, may_write
 from fs_core.registry import migrations
 from fs_core.registry.tables import SCHEMA_VERSION, aliases, metadata, settings
+from fs_core.runtime.files import about_slashes, may_write
 
 _BUSY_SECONDS = 30
 # What makes several queries see one state. SQLite's transactions do so by themselves.

@@ -16,7 +16,7 @@ from fs_core.registry.database import Database
 from fs_core.registry.generation import raise_generation
 from fs_core.registry.lookup import alias_target, row_of
 from fs_core.registry.tables import aliases, currents, definitions, retirements
-from fs_core.times import Clock
+from fs_core.values.times import Clock
 
 _REFERABLE = ("view", "service")
 

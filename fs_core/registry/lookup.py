@@ -15,7 +15,7 @@ from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
 from fs_core.errors import FeatureStoreError, RegistryError, UnknownReferenceError, did_you_mean
 from fs_core.registry.tables import aliases, currents, definitions
-from fs_core.times import from_micros
+from fs_core.values.times import from_micros
 
 
 def find(connection: sa.Connection, name: str, selector: VersionSelector) -> FeatureView | FeatureService:

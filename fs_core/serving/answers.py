@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from fs_core.asof import Status
-from fs_core.online.rows import FeatureRows
+from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
+from fs_core.online.row.cells import Flags
+from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
+from fs_core.online.row.columns import FeatureRows
+from fs_core.rule import Status, is_expired
+from fs_core.serving.plan import ViewPlan
+from fs_core.values.times import EARLIEST, from_micros
 
 UNAVAILABLE = "unavailable"
 """The status of a row that nobody could read in time, where `on_deadline="missing"` allows that."""
@@ -77,3 +83,115 @@ class TableAnswer:
         """See `Answer.matrix`."""
         del names
         return None
+
+
+_PRESENT, _MISSING, _EXPIRED, _UNAVAILABLE = (
+    np.uint8(STATUSES.index(status)) for status in (Status.PRESENT, Status.MISSING, Status.EXPIRED, UNAVAILABLE)
+)
+
+
+@dataclass(frozen=True)
+class AskedKeys:
+    """The entities of a request as one group of views has them: key bytes, each read once.
+
+    Attributes:
+        columns: the key columns.
+        distinct: the key bytes to read.
+        position: row i's place among them, -1 for a null key; None where row i's place is i.
+    """
+
+    columns: Sequence[pa.Array]
+    distinct: list[bytes]
+    position: np.ndarray[Any, np.dtype[np.int64]] | None
+
+    @classmethod
+    def of(cls, view: ViewPlan, columns: Sequence[pa.Array]) -> AskedKeys:
+        """Pack the keys of the entities asked for."""
+        keys = view.codec.pack_keys(columns)
+        if len(set(keys)) == len(keys) and not any(column.null_count for column in columns):
+            return cls(columns, keys, None)  # type: ignore[arg-type]  # no null, no None
+        places: dict[bytes, int] = {}
+        position = [-1 if key is None else places.setdefault(key, len(places)) for key in keys]
+        return cls(columns, list(places), np.array(position, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def entity(self, view: ViewPlan, place: int) -> str:
+        """Return how an error calls the entity whose key is at a place."""
+        row = place if self.position is None else int(np.flatnonzero(self.position == place)[0])
+        named = zip(view.view.keys, self.columns, strict=True)
+        return ", ".join(f"{name}={column[row].as_py()!r}" for name, column in named)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the online store held for one view's distinct keys.
+
+    Attributes:
+        plan: the view.
+        keys: the keys.
+        rows: the row of each distinct key.
+        unread: whose row couldn't be read, bool [distinct]; None where all could.
+    """
+
+    plan: ViewPlan
+    keys: AskedKeys
+    rows: DecodedRows
+    unread: Flags | None = None
+
+    @property
+    def latest(self) -> int:
+        """The latest availability of a row that is there, microseconds; before all time if none is."""
+        known = self.rows.available_at
+        return max((known if self.rows.sound is None else known[self.rows.sound]).tolist(), default=EARLIEST)
+
+    def problem(self, moment: int, now: int | None) -> OnlineStoreError | None:
+        """Return why these rows don't answer for `moment`, or None if they do. `now` is None if moment is now."""
+        if now is None:  # then no row is too new, and what was collected is expired
+            return self._damage()
+        return self._damage() or self._too_new(moment) or self._collected(moment, now)
+
+    def answer(self, moment: int) -> OnlineAnswer:
+        """Spread the distinct rows over the rows asked for. A null key has position -1: the place after the last."""
+        position, rows, ttl = self.keys.position, self.rows, self.plan.ttl
+        if ttl is None and rows.sound is None and position is None and self.unread is None:
+            return OnlineAnswer(rows.features, np.full(len(rows.clocks), _PRESENT))
+        expired = is_expired(rows.event_time, moment, ttl)
+        status = np.where(rows.found, np.where(expired, _EXPIRED, _PRESENT), _MISSING)
+        if self.unread is not None:
+            status[self.unread] = _UNAVAILABLE
+        if position is not None:
+            status = np.append(status, _MISSING)[position]
+        present = status == _PRESENT
+        return OnlineAnswer(rows.features.take(position, None if present.all() else present), status)
+
+    def _damage(self) -> OnlineStoreError | None:
+        corrupt = self.rows.corrupt
+        if not corrupt:
+            return None
+        names = [self.keys.entity(self.plan, place) for place in corrupt[:3]]
+        return CorruptRowError(
+            f"view {self.plan.view.ref!r}: the online row of {', '.join(names)} is damaged or of another schema or "
+            f"format ({len(corrupt)} in all). Materialize the view with rebuild=True (fs materialize --rebuild), or "
+            "pass fallback='offline'."
+        )
+
+    def _too_new(self, moment: int) -> OnlineStoreError | None:
+        newer = np.flatnonzero(self.rows.found & (self.rows.available_at > moment))
+        if not len(newer):
+            return None
+        return MomentNotOnlineError(
+            f"view {self.plan.view.ref!r}: at {from_micros(moment).isoformat()} the online row of "
+            f"{self.keys.entity(self.plan, int(newer[0]))} was not available yet ({len(newer)} such rows). "
+            "Only history knows what was: pass fallback='offline'."
+        )
+
+    def _collected(self, moment: int, now: int) -> OnlineStoreError | None:
+        absent = np.flatnonzero(~self.rows.found if self.unread is None else ~(self.rows.found | self.unread))
+        if self.plan.ttl is None or moment >= now - ONLINE_GRACE_MICROS or not len(absent):
+            return None
+        return MomentNotOnlineError(
+            f"view {self.plan.view.ref!r}: nothing is held for {self.keys.entity(self.plan, int(absent[0]))}, and what "
+            f"was alive at {from_micros(moment).isoformat()} may have been collected since. Pass fallback='offline'."
+        )

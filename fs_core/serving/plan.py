@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.interchange import to_table
-from fs_core.keys import key_table
-from fs_core.online.cells import one_array
-from fs_core.online.codec import RowCodec
-from fs_core.selection import SelectedFeature, Selection
+from fs_core.online.row.cells import one_array
+from fs_core.online.row.codec import RowCodec
+from fs_core.retrieval.selection import SelectedFeature, Selection, key_table
+from fs_core.values.interchange import to_table
 
 _WHAT = "the entities"
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.interchange import to_pandas
-from fs_core.matrix import to_matrix
-from fs_core.online.cells import one_array
+from fs_core.online.row.cells import one_array
 from fs_core.serving.answers import Answer, OnlineAnswer
 from fs_core.serving.plan import ReadPlan
-from fs_core.times import from_micros
+from fs_core.values.interchange import to_pandas
+from fs_core.values.matrix import to_matrix
+from fs_core.values.times import from_micros
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class FeatureVectors:
         return pa.Table.from_batches([pa.RecordBatch.from_struct_array(struct)])
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
-        """Return the features as a matrix, shape [rows, features]; see `fs_core.matrix.to_matrix`."""
+        """Return the features as a matrix, shape [rows, features]; see `fs_core.values.matrix.to_matrix`."""
         plan = self._parts.plan
         if plan.in_order:
             named = zip(plan.views, self._parts.answers, strict=True)
@@ -106,7 +106,7 @@ class FeatureVectors:
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def to_pandas(self) -> Any:
-        """Return a pandas DataFrame of keys and features; see `fs_core.interchange.to_pandas`."""
+        """Return a pandas DataFrame of keys and features; see `fs_core.values.interchange.to_pandas`."""
         return to_pandas(self.to_arrow())
 
     def _key_columns(self) -> list[pa.Array]:

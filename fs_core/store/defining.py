@@ -91,7 +91,7 @@ class Defining(Parts):
         if not queries:
             return
         from fs_core.errors import did_you_mean
-        from fs_core.offline.sources import named, referenced_tables
+        from fs_core.sources.sources import named, referenced_tables
 
         known = {r.definition.name for r in self.registry.listing("source")}
         known |= {d.name for d in definitions if isinstance(d, Source)}

@@ -30,8 +30,8 @@ class Documenting(Defining):
         Raises:
             UnknownReferenceError: there is no such definition.
         """
-        from fs_core.documents import write
-        from fs_core.offline.sources import referenced_tables
+        from fs_core.definitions.yaml_writing import write
+        from fs_core.sources.sources import referenced_tables
 
         listed = self.registry.listing()
         if refs:
@@ -54,8 +54,8 @@ class Documenting(Defining):
             DefinitionError: it is no YAML, or defines what can't be; names file and line.
             UnknownReferenceError: a view's source is neither in it nor registered.
         """
-        from fs_core.documents import read
-        from fs_core.offline.sources import referenced_tables
+        from fs_core.definitions.yaml_reading import read
+        from fs_core.sources.sources import referenced_tables
 
         return read(text, referenced_tables, self.registry.source, self._registered_entity, file)
 
@@ -89,7 +89,7 @@ class Documenting(Defining):
     def _origins(self, view: FeatureView) -> Iterator[Definition]:
         """Yield a view's entities and sources."""
         from fs_core.definitions import SQL
-        from fs_core.offline.sources import referenced_tables
+        from fs_core.sources.sources import referenced_tables
 
         yield from (self._registered_entity(entity) for entity in view.entities)
         if isinstance(view.source, Source):
@@ -99,7 +99,7 @@ class Documenting(Defining):
 
     def _source_read(self, table: str) -> Source:
         """Return the source that a query means by a table."""
-        from fs_core.offline.sources import named
+        from fs_core.sources.sources import named
 
         try:
             return self.registry.source(table)

@@ -11,8 +11,8 @@ from fs_core.store.parts import Parts
 from fs_core.training_set import TrainingSet
 
 if TYPE_CHECKING:
-    from fs_core.saved import SavedTrainingSet
-    from fs_core.saved.directory import SavedTrainingSets
+    from fs_core.retrieval.saved import SavedTrainingSet
+    from fs_core.retrieval.saved.directory import SavedTrainingSets
 
 log = logging.getLogger("fs_core")
 
@@ -68,7 +68,7 @@ class Keeping(Parts):
             SavedTrainingSetError: it is damaged, or can't be written.
             SchemaError: the spine's columns aren't those it was saved with.
         """
-        from fs_core.saved.refresh import refresh
+        from fs_core.retrieval.saved.refresh import refresh
 
         return refresh(self._saved_sets, self.registry, self.offline, name, spine)
 
@@ -90,6 +90,6 @@ class Keeping(Parts):
 
     @property
     def _saved_sets(self) -> SavedTrainingSets:
-        from fs_core.saved.directory import SavedTrainingSets
+        from fs_core.retrieval.saved.directory import SavedTrainingSets
 
         return SavedTrainingSets(Path(self.directory) / "training_sets")

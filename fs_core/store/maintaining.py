@@ -11,8 +11,8 @@ from fs_core.errors import ConfigurationError, DefinitionError, FeatureStoreErro
 from fs_core.store.parts import Parts
 
 if TYPE_CHECKING:
-    from fs_core.erasure import Erasure
-    from fs_core.verification import Verification
+    from fs_core.materialization.forget import Erasure
+    from fs_core.materialization.verify import Verification
 
 log = logging.getLogger("fs_core")
 
@@ -35,7 +35,7 @@ class Maintaining(Parts):
             NotOnlineError: the view is not declared online.
             OnlineStoreError, OfflineStoreError: a store can't be read.
         """
-        from fs_core.verification import verify
+        from fs_core.materialization.verify import verify
 
         target = self.view(view)
         return verify(target, self.offline, self.online, now=self._clock.now, repair=repair, evidence=evidence)
@@ -112,7 +112,7 @@ class Maintaining(Parts):
 
         Args:
             entity: the entity, or its name.
-            keys: its key columns; anything `fs_core.interchange.to_table` reads. Columns that only an older
+            keys: its key columns; anything `fs_core.values.interchange.to_table` reads. Columns that only an older
                 version of the entity has as keys must be there too.
             saved: what to do with saved training sets that have the key columns and rows of these entities: name
                 them in the answer, or delete them whole, since a set without some rows isn't the one that its
@@ -129,10 +129,10 @@ class Maintaining(Parts):
             FeatureStoreError: rows were written again meanwhile; repeat it.
             SavedTrainingSetError: a set can't be deleted; the rest is done.
         """
-        from fs_core.erasure import Erasure, forget, keys_of, views_of
-        from fs_core.interchange import to_table
-        from fs_core.saved.directory import SavedTrainingSets
-        from fs_core.saved.forgetting import forget_saved
+        from fs_core.materialization.forget import Erasure, forget, keys_of, views_of
+        from fs_core.retrieval.saved.directory import SavedTrainingSets
+        from fs_core.retrieval.saved.forgetting import forget_saved
+        from fs_core.values.interchange import to_table
 
         if saved not in ("report", "delete"):
             raise ConfigurationError(f"saved={saved!r} is neither 'report' nor 'delete'. Nothing was erased.")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
 from fs_core.errors import ConfigurationError
-from fs_core.selection import Features, Selection, as_list, select
+from fs_core.retrieval.selection import Features, Selection, as_list, select
 from fs_core.store.connecting import Connecting
 from fs_core.store.unfilled import Unfilled
-from fs_core.times import Clock
+from fs_core.values.times import Clock
 
 if TYPE_CHECKING:
     from fs_core.lineage import Lineage
@@ -65,7 +65,9 @@ class Parts:
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
         self._caches: dict[int, Any] = {}
         self._unfilled = Unfilled()
-        self._lives: dict[str, str | None] = {}  # of views' online rows, as last seen: see `fs_core.retraction`
+        self._lives: dict[
+            str, str | None
+        ] = {}  # of views' online rows, as last seen: see `fs_core.materialization.retract`
         _make(self._configuration.directory)
 
     @property

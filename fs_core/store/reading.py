@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from fs_core.configuration import deadline_seconds, duration_seconds
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
-from fs_core.selection import Features
+from fs_core.retrieval.selection import Features
 from fs_core.store.parts import Parts
-from fs_core.times import Moment, micros
+from fs_core.values.times import Moment, micros
 
 if TYPE_CHECKING:
     from fs_core.online.contract import LeasingReader, OnlineStore

@@ -11,15 +11,15 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError
-from fs_core.selection import Features
+from fs_core.retrieval.selection import Features
 from fs_core.store.parts import Parts
-from fs_core.times import EARLIEST, LATEST, duration_micros, parse_duration
 from fs_core.training_set import TrainingSet
+from fs_core.values.times import EARLIEST, LATEST, duration_micros, parse_duration
 
 if TYPE_CHECKING:
     from fs_core.leakage import LeakageReport
-    from fs_core.retrieval import Query
-    from fs_core.streaming import AsOfReader
+    from fs_core.retrieval.query import Query
+    from fs_core.retrieval.streaming import AsOfReader
 
 
 class Retrieving(Parts):
@@ -52,7 +52,7 @@ class Retrieving(Parts):
         """
         from fs_core.lineage import activities
         from fs_core.lineage.events import reported
-        from fs_core.retrieval import historical_features
+        from fs_core.retrieval.query import historical_features
 
         query = self._query(features, timestamp, label, lag, full_names)
         made = replace(historical_features(self.offline, spine, query), store=self)
@@ -86,7 +86,7 @@ class Retrieving(Parts):
             UnknownReferenceError, SchemaError, NameClashError: as there; what only rows can show comes
                 with their batch.
         """
-        from fs_core.streaming import stream
+        from fs_core.retrieval.streaming import stream
 
         query = self._query(features, timestamp, label, lag, full_names)
         return stream(self.offline, spine, query, batch_size)
@@ -106,7 +106,7 @@ class Retrieving(Parts):
         Raises:
             UnknownReferenceError, NameClashError: as in `get_historical_features`.
         """
-        from fs_core.streaming import AsOfReader
+        from fs_core.retrieval.streaming import AsOfReader
 
         return AsOfReader(self, self._query(features, timestamp, None, lag, full_names))
 
@@ -159,7 +159,7 @@ class Retrieving(Parts):
         self, features: Features, timestamp: str, label: str | None, lag: timedelta | str | None, full_names: bool
     ) -> Query:
         """Pin what is asked: versions of definitions, states of history."""
-        from fs_core.retrieval import Query
+        from fs_core.retrieval.query import Query
 
         selection = self.select(features, full_names=full_names)
         shift = parse_duration(lag if lag is not None else "0s", "lag")
@@ -179,7 +179,7 @@ class Retrieving(Parts):
             UnknownReferenceError: a pinned version is gone or means something else here.
             OfflineStoreError: a state of history is no longer kept.
         """
-        from fs_core.retrieval import recreate
+        from fs_core.retrieval.query import recreate
 
         return replace(recreate(self.offline, self.registry, spec, spine), store=self)
 

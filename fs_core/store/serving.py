@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError
 from fs_core.store.parts import Parts
-from fs_core.times import Moment, micros
+from fs_core.values.times import Moment, micros
 
 if TYPE_CHECKING:
-    from fs_core.materialization import Materialized
+    from fs_core.materialization.materialize import Materialized
 
 
 class Serving(Parts):
@@ -36,7 +36,7 @@ class Serving(Parts):
         """
         from fs_core.lineage import activities
         from fs_core.lineage.events import reported
-        from fs_core.materialization import materialize, refuse_offline
+        from fs_core.materialization.materialize import materialize, refuse_offline
 
         targets = [self.view(view) for view in views] or self._online_views()
         for view in targets:

@@ -70,7 +70,7 @@ class Unfilled:
 
         It imports nothing: in a process that is forked meanwhile, what it imports could never be imported.
         """
-        from fs_core.online.progress import was_filled
+        from fs_core.materialization.watermark import was_filled
 
         thread = threading.Thread(target=self._run, args=[was_filled], name="fs-core-unfilled", daemon=False)
         try:

@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView, Source
 from fs_core.errors import OnlineStoreError, SourceError
-from fs_core.interchange import to_table
 from fs_core.store.parts import Parts
-from fs_core.times import Moment, micros
+from fs_core.values.interchange import to_table
+from fs_core.values.times import Moment, micros
 
 if TYPE_CHECKING:
-    from fs_core.retraction import Sending
+    from fs_core.materialization.retract import Sending
 
 log = logging.getLogger("fs_core")
 
@@ -31,7 +31,7 @@ class Writing(Parts):
         Args:
             view: its reference.
             data: key columns, the event time, the availability if the view names its column, and the
-                features; anything `fs_core.interchange.to_table` reads.
+                features; anything `fs_core.values.interchange.to_table` reads.
 
         Raises:
             SchemaError: a column is missing, unexpected or of the wrong type.
@@ -56,7 +56,7 @@ class Writing(Parts):
             SchemaError, ValidationError, RegistryError, OfflineStoreError: as in `write`.
         """
         from fs_core.lineage.events import reported
-        from fs_core.offline.sources import run_source
+        from fs_core.sources.sources import run_source
 
         target = self.view(view)
         if target.source is None:
@@ -102,7 +102,7 @@ class Writing(Parts):
 
     def _sending(self, view: FeatureView) -> Sending | OnlineStoreError:
         """Return what a push keeps to, or why the online store can't be asked."""
-        from fs_core.retraction import Sending
+        from fs_core.materialization.retract import Sending
 
         try:
             return Sending(view, self.offline, self.online, self._clock.now, life=self._lives.get(view.storage_name))
@@ -113,8 +113,8 @@ class Writing(Parts):
         """Bring those rows online that are available."""
         import pyarrow.compute as pc
 
-        from fs_core.asof import AVAILABLE_AT
-        from fs_core.materialization import packed, send
+        from fs_core.materialization.materialize import packed, send
+        from fs_core.rule import AVAILABLE_AT
 
         ready = written.filter(pc.less_equal(written[AVAILABLE_AT].cast(pa.int64()), now))
         if ready.num_rows == 0:

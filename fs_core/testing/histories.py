@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from fs_core import dtypes
 from fs_core.definitions import Entity, FeatureView, Field
+from fs_core.values import dtypes
 
 SCALARS = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32"),

@@ -1,6 +1,6 @@
 """The as-of rule by brute force: every row looked at for every question, in plain Python.
 
-It shares no code with what it judges, and follows the words of `fs_core.asof.rule` one by one. Rows are
+It shares no code with what it judges, and follows the words of `fs_core.rule` one by one. Rows are
 dicts as `pyarrow.Table.to_pylist` gives them. Times are aware datetimes or whole microseconds since 1970.
 """
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from sklearn.linear_model import LinearRegression
 
 from fs_core import Entity, FeatureStore, FeatureView, Field, TrainingSet
-from fs_core.matrix import to_matrix
+from fs_core.values.matrix import to_matrix
 from tests.benchmarks.timing import race, show
 
 FEATURES = [f"f{i}" for i in range(10)]

@@ -14,11 +14,11 @@ import pyarrow as pa
 import redis
 
 from fs_core import Entity, FeatureView, Field
-from fs_core.asof import history_schema
-from fs_core.materialization import send
-from fs_core.online.codec import RowCodec
+from fs_core.materialization.materialize import send
 from fs_core.online.contract import OnlineWrite
 from fs_core.online.redis import RedisOnlineStore
+from fs_core.online.row.codec import RowCodec
+from fs_core.rule import history_schema
 from tests.benchmarks.timing import race, show
 from tests.servers import available_servers, running_server
 

@@ -18,7 +18,7 @@ from fs_core.errors import MomentNotOnlineError
 from fs_core.serving import FeatureVectors
 from fs_core.testing.histories import TICKS, Scenario, boundaries, moments, nullable, scenarios
 from fs_core.testing.oracle import bits, oracle_as_of
-from fs_core.times import Clock, from_micros, micros
+from fs_core.values.times import Clock, from_micros, micros
 
 NewDirectory = Callable[[], Path]
 

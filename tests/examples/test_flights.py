@@ -19,8 +19,8 @@ from examples.flights.data import RawData
 from examples.flights.naive import as_claimed, naive_rows
 from examples.flights.serve import compare, differing_rows, upcoming
 from fs_core import Entity, FeatureStore, FeatureView
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
-from fs_core.materialization import send
+from fs_core.materialization.materialize import send
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 import redis
 
-from fs_core import Entity, FeatureStore, FeatureView, Field, materialization
+from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
-from fs_core.online.progress import Progress
+from fs_core.materialization import materialize as filling
+from fs_core.materialization.watermark import Progress
 from tests.faults.durable import DURABLE, Server, server
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
@@ -49,7 +50,7 @@ def durable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def written(durable: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeatureStore]:
     """A store with history that isn't online yet, which sends a thousand rows at a time."""
-    monkeypatch.setattr(materialization, "BATCH_ROWS", 300)
+    monkeypatch.setattr(filling, "BATCH_ROWS", 300)
     with FeatureStore(tmp_path / "store", online=durable.url) as store:
         store.apply(VIEW)
         store.write(VIEW, users())
@@ -89,7 +90,7 @@ def test_a_server_killed_during_materialize(
 
 def test_a_server_killed_that_remembers_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server without a file comes back empty: what was sent before it died isn't taken to be there."""
-    monkeypatch.setattr(materialization, "BATCH_ROWS", 300)
+    monkeypatch.setattr(filling, "BATCH_ROWS", 300)
     with server("Redis 6.2", tmp_path) as forgetful, FeatureStore(tmp_path / "s", online=forgetful.url) as store:
         store.apply(VIEW)
         store.write(VIEW, users())
@@ -112,8 +113,9 @@ def test_a_server_killed_that_remembers_nothing(tmp_path: Path, monkeypatch: pyt
 
 MATERIALIZE = """
 import sys
-from fs_core import FeatureStore, materialization
-materialization.BATCH_ROWS = int(sys.argv[3])
+from fs_core import FeatureStore
+from fs_core.materialization import materialize
+materialize.BATCH_ROWS = int(sys.argv[3])
 FeatureStore(sys.argv[1], online=sys.argv[2]).materialize()
 """
 
@@ -170,16 +172,17 @@ def test_a_server_out_of_memory(durable: Server, written: FeatureStore) -> None:
 
 PUSH = """
 import os, sys
-from fs_core import FeatureStore, materialization
+from fs_core import FeatureStore
+from fs_core.materialization import materialize
 
 def die(*_, **__):
     os.kill(os.getpid(), 9)
 
 if sys.argv[3] == "before":
-    materialization.send = die
+    materialize.send = die
 store = FeatureStore(sys.argv[1], online=sys.argv[2])
 if sys.argv[3] == "within":
-    write, materialization.BATCH_ROWS = store.online.write, 300
+    write, materialize.BATCH_ROWS = store.online.write, 300
     store.online.write = lambda view, rows: die() if rows.keys[0] == (900).to_bytes(2, "big") else write(view, rows)
 rows = {"user_id": list(range(2000)), "event_timestamp": ["2024-02-01"] * 2000, "x": [7] * 2000, "note": [""] * 2000}
 import pyarrow as pa

@@ -14,7 +14,7 @@ from mlflow.types import Schema
 from mlflow.types.schema import AnyType
 
 from fs_core.errors import DataError, SchemaError
-from fs_core.interchange import to_pandas
+from fs_core.values.interchange import to_pandas
 from fs_mlflow.columns import input_spec, request_table
 from fs_mlflow.model import InputLayout
 from fs_mlflow.packaged import PackagedFeatures

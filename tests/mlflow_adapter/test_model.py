@@ -199,7 +199,7 @@ class TestLogging:
 
     def test_a_matrix_is_a_matrix(self, tracking: Path, here: Path, learned: TrainingSet) -> None:
         """A model fitted on an array gets an array, in the dtype that the types alone decide."""
-        from fs_core.matrix import to_matrix
+        from fs_core.values.matrix import to_matrix
 
         asked = ["basket", "visitors", "amount"]
         kept = learned.table.select(asked).drop_null()

@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 
 import fs_sklearn.split
 from fs_core.errors import DataError, DefinitionError, SchemaError
-from fs_core.times import parse_duration
+from fs_core.values.times import parse_duration
 from fs_sklearn import SKOPS_TRUSTED_TYPES, PointInTimeSplit
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

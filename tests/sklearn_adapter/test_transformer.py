@@ -28,7 +28,7 @@ from fs_core import FeatureStore, FeatureView, Field
 from fs_core.errors import NotOnlineError, SchemaError, UnknownReferenceError
 from fs_core.testing.histories import TICKS, Scenario, boundaries, moments, scenarios
 from fs_core.testing.oracle import bits
-from fs_core.times import Clock
+from fs_core.values.times import Clock
 from fs_sklearn import FeatureStoreTransformer
 from tests.sklearn_adapter.shop import MODEL_IN, NOW, SPENDING, USER, ago, fill
 

@@ -13,8 +13,8 @@ import pytest
 from examples import keras_flights
 from examples.flights import data, serve, train
 from fs_core import FeatureStore
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
-from fs_core.materialization import send
+from fs_core.materialization.materialize import send
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 
 
 def test_the_example_learns_and_serves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

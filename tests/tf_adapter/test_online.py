@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from fs_core import Encoding, Entity, FeatureStore, FeatureView, Field, TrainingSet, dtypes
+from fs_core import Encoding, Entity, FeatureStore, FeatureView, Field, TrainingSet
 from fs_core.errors import DefinitionError, NotOnlineError, SchemaError, UnknownReferenceError, ValidationError
+from fs_core.values import dtypes
 from fs_tf import OnlineFeatures, feature_dataset
 
 NOW = datetime.now(UTC)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from fs_core import Encoding, Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import DataError, NameClashError
-from fs_core.streaming import AsOfReader
+from fs_core.retrieval.streaming import AsOfReader
 from fs_tf import feature_dataset, pipeline, stream_dataset
 from tests.tf_adapter.rows import STAMP, flat
 

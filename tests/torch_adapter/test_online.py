@@ -16,8 +16,9 @@ import pytest
 import torch
 from fastapi import FastAPI
 
-from fs_core import Encoding, Entity, FeatureStore, FeatureView, Field, TrainingSet, dtypes
+from fs_core import Encoding, Entity, FeatureStore, FeatureView, Field, TrainingSet
 from fs_core.errors import NotOnlineError, ValidationError
+from fs_core.values import dtypes
 from fs_torch import FeatureDataset, OnlineFeatures
 from tests.core.encoding.drawing import TYPES
 

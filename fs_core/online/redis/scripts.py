@@ -14,7 +14,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from fs_core.online.redis.driver import driver, driver_errors
-from fs_core.submitting import submit
+from fs_core.runtime.threads import submit
 
 if TYPE_CHECKING:
     import redis

@@ -16,7 +16,7 @@ import numpy as np
 from fs_core.online.contract import OnlineRows, OnlineWrite, Recent, timeline_name
 from fs_core.online.redis.scripts import Call, is_cluster, run
 from fs_core.online.redis.witnesses import Witnessing
-from fs_core.online.timeline import moment_word
+from fs_core.online.row.recent import moment_word
 
 _ROWS_A_CALL = 500  # bounds how long one script call holds the server
 _SCAN_COUNT = 1000

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fs_core.asof import STATUS, TIME, history_schema
 from fs_core.offline.contract import EMPTY, OfflineStore, Watermark
+from fs_core.rule import STATUS, TIME, history_schema
 from fs_core.testing.histories import moments, spines
 from fs_core.testing.offline_suite.tables import (
     append_all,
@@ -21,7 +21,7 @@ from fs_core.testing.offline_suite.tables import (
     examples,
 )
 from fs_core.testing.oracle import oracle_as_of
-from fs_core.times import MICROSECONDS
+from fs_core.values.times import MICROSECONDS
 
 
 class AsOf:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fs_core.asof import SEQ, history_schema
 from fs_core.errors import OfflineStoreError
 from fs_core.offline.contract import EMPTY, OfflineStore
+from fs_core.rule import SEQ, history_schema
 from fs_core.testing.histories import spines
 from fs_core.testing.offline_suite.tables import (
     append_all,

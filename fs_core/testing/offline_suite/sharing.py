@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from fs_core.asof import SEQ, TIME
 from fs_core.offline.contract import OfflineStore
+from fs_core.rule import SEQ, TIME
 from fs_core.testing.histories import moments
 from fs_core.testing.offline_suite.tables import counted, counter
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, STATUS, history_schema
 from fs_core.definitions import Entity, FeatureView, Field
 from fs_core.offline.contract import OfflineStore
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, STATUS, history_schema
 from fs_core.testing.histories import TICKS, Scenario, moments, scenarios
 from fs_core.testing.oracle import bits
-from fs_core.times import MICROSECONDS
+from fs_core.values.times import MICROSECONDS
 
 _numbers = itertools.count()
 

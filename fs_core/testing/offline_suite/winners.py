@@ -9,9 +9,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import OfflineStore, Watermark
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.testing.offline_suite.tables import (
     MOMENTS,
     append_all,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fs_core.online.contract import LAST_SEQ, ORDER, OnlineStore, OnlineWrite, Recent, timeline_name
-from fs_core.online.timeline import merged
+from fs_core.online.row.recent import merged
 from fs_core.testing.online_suite.rows import Order, examples, new_view, packed
 
 _LOW, _HIGH = -(2**63), 2**63 - 1

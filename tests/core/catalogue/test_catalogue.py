@@ -15,7 +15,7 @@ import pytest
 from fs_core import Entity, FeatureService, FeatureStore, FeatureView, Field, Source
 from fs_core.catalogue import Built
 from fs_core.errors import ConfigurationError
-from fs_core.online.progress import Filling
+from fs_core.materialization.watermark import Filling
 from tests.core.catalogue.browser import CHROMIUM, Browser, browser
 from tests.core.lineage.conftest import SHOP, user, value, write_files
 

@@ -198,7 +198,7 @@ class TestWhatGoesWrong:
         def interrupted(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("fs_core.materialization._bring", interrupted)
+        monkeypatch.setattr("fs_core.materialization.materialize._bring", interrupted)
         said = refusal(shop("materialize", "spending", "--rebuild"))
         assert "online rows of spending:v1.0.0 were dropped" in said
         assert "Aborted!" in said

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fs_core import dtypes
 from fs_core.definitions import Entity
 from fs_core.errors import DefinitionError
 from fs_core.testing.histories import KEYS, feature_types
+from fs_core.values import dtypes
 
 
 @given(feature_types())

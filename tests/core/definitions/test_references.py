@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fs_core.definitions import Reference, VersionSelector
 from fs_core.errors import DefinitionError
-from fs_core.times import micros
+from fs_core.values.times import micros
 
 names = st.from_regex(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,62}", fullmatch=True)
 versions = st.tuples(*[st.integers(0, 999_999_999)] * 3).map(lambda numbers: ".".join(map(str, numbers)))

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fs_core import dtypes
 from fs_core.definitions import SQL, Entity, FeatureView, Field, Source
 from fs_core.errors import DefinitionError
 from fs_core.testing.histories import SCALARS
+from fs_core.values import dtypes
 
 user = Entity("user", keys={"user_id": "int64"})
 item = Entity("item", keys={"sku": "string", "region": "string"})

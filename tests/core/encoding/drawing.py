@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from fs_core import TrainingSet, dtypes
+from fs_core import TrainingSet
 from fs_core.testing.histories import SCALARS, nullable
+from fs_core.values import dtypes
 
 STAMP = pa.timestamp("us", tz="UTC")
 ELEMENTS = tuple(name for name in SCALARS if name != "binary")

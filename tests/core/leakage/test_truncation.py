@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fs_core.asof import AVAILABLE_AT, EVENT_TIME, TIME, history_schema
-from fs_core.asof.engine import AsOfEngine, Found
-from fs_core.asof.index.engine import IndexEngine
-from fs_core.asof.plain import PlainEngine
 from fs_core.cli.output import plain
 from fs_core.definitions import Entity, FeatureView, Field
 from fs_core.leakage import Finding, LeakageReport, Severity
 from fs_core.leakage.check import check_leakage
-from fs_core.offline.delta import DeltaOfflineStore
-from fs_core.retrieval import Query, historical_features
-from fs_core.selection import SelectedFeature, Selection
+from fs_core.offline.delta.store import DeltaOfflineStore
+from fs_core.offline.search.engine import AsOfEngine, Found
+from fs_core.offline.search.index import IndexEngine
+from fs_core.offline.search.sql import PlainEngine
+from fs_core.retrieval.query import Query, historical_features
+from fs_core.retrieval.selection import SelectedFeature, Selection
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, TIME, history_schema
 from fs_core.testing.histories import moments, scenarios, spines
 from fs_core.testing.oracle import bits, oracle_as_of
 

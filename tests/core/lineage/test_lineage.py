@@ -355,7 +355,7 @@ def test_what_is_no_manifest(shop: FeatureStore, document: object) -> None:
 
 def test_a_graph_is_drawn(shop: FeatureStore) -> None:
     """A tree shows each way once; Mermaid and Graphviz name every node and edge."""
-    from fs_core.lineage.drawing import FORMATS
+    from fs_core.lineage.graph import FORMATS
 
     graph = shop.lineage.downstream("users.country")
     assert str(graph).splitlines() == [

@@ -8,7 +8,7 @@ import pytest
 
 from fs_core import FeatureStore
 from fs_core.errors import ConfigurationError
-from fs_core.offline.delta import DeltaOfflineStore
+from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.offline.open import open_offline_store
 
 PLUGIN = """

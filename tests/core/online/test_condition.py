@@ -12,7 +12,7 @@ import redis
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
-from fs_core.online import eviction
+from fs_core.materialization import materialize as filling
 from fs_core.online.contract import DividedStore, EvictingStore
 from fs_core.online.redis import RedisOnlineStore
 from fs_core.online.sqlite import SQLiteOnlineStore
@@ -28,7 +28,7 @@ COUNT = 60
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process that has warned of no store yet."""
-    monkeypatch.setattr(eviction, "_said", set())
+    monkeypatch.setattr(filling, "_said", set())
 
 
 def fill(store: FeatureStore, *views: FeatureView) -> None:

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
-from fs_core.asof import history_schema
 from fs_core.errors import CorruptRowError
-from fs_core.online.codec import RowCodec
 from fs_core.online.contract import OnlineStore, OnlineWrite
-from fs_core.online.keys import unpack_keys
 from fs_core.online.open import open_online_store
+from fs_core.online.row.codec import RowCodec
+from fs_core.online.row.keys import unpack_keys
+from fs_core.rule import history_schema
 from fs_core.testing.histories import KEYS, scenarios, values
 from fs_core.testing.oracle import bits
 

@@ -14,14 +14,15 @@ import pyarrow as pa
 import pytest
 import redis
 
-from fs_core import Entity, FeatureStore, FeatureView, Field, materialization
+from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
-from fs_core.online.codec import RowCodec
+from fs_core.materialization import materialize as filling
 from fs_core.online.contract import OnlineWrite
 from fs_core.online.redis import RedisOnlineStore, witnesses
 from fs_core.online.redis.driver import driver
 from fs_core.online.redis.scripts import source
 from fs_core.online.redis.witnesses import Mark, tags
+from fs_core.online.row.codec import RowCodec
 from fs_core.testing.online_suite import packed
 from fs_core.testing.online_suite.rows import new_view
 from tests.core.online.tracked import until
@@ -246,7 +247,7 @@ def test_slots_that_move(tmp_path: Path) -> None:
 
 def test_runs_and_readers_at_once(empty: list[Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of runs at once none takes another's swap for a loss, and neither does who reads meanwhile."""
-    monkeypatch.setattr(materialization, "BATCH_ROWS", 10)
+    monkeypatch.setattr(filling, "BATCH_ROWS", 10)
     disowned = list[Any]()
     monkeypatch.setattr(RedisOnlineStore, "_disown", lambda *args: disowned.append(args))
     with filled(tmp_path, empty) as store, FeatureStore(tmp_path / "store", online=url_of(empty[1])) as other:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fs_core.definitions import FeatureService, Reference, VersionSelector
 from fs_core.errors import UnknownReferenceError
 from fs_core.registry import Registry
-from fs_core.times import from_micros
+from fs_core.values.times import from_micros
 from tests.core.registry.documented import view
 
 

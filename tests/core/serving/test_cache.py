@@ -19,7 +19,7 @@ from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import ConfigurationError, OnlineUnavailableError
 from fs_core.online.contract import Lease, PartialRead
 from fs_core.serving import RowCache
-from fs_core.times import Clock
+from fs_core.values.times import Clock
 from tests.topologies import node
 
 KEYS = [b"a", b"b", b"c", b"d"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fs_core import Entity, FeatureView, Field
 from fs_core.errors import SchemaError
-from fs_core.selection import SelectedFeature, Selection
+from fs_core.retrieval.selection import SelectedFeature, Selection
 from fs_core.serving.plan import ReadPlan
 
 DTYPES = ["int64", "int32", "uint8", "string", "bytes", "bool", "date", "timestamp"]

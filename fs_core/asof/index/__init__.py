@@ -1,7 +1,0 @@
-"""The as-of index: history laid out so that a winner is found by binary search.
-
-It is derived from data files, which never change once written, and may be deleted at any time. A *run*
-covers a set of files: their rows in order of entity and availability, those that can never win left out.
-What was written since the last run was made becomes a run of its own, searched beside the others; runs
-that have grown alike are merged.
-"""

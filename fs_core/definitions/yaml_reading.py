@@ -1,0 +1,269 @@
+"""Definitions from YAML, safely: no tag makes an object, and an error says in which file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fs_core.definitions import Definition, Entity, Field, Source, from_dict
+from fs_core.definitions.base import version_key
+from fs_core.definitions.yaml_writing import KINDS, SERVED, VIEW_DEFAULTS, Tables
+from fs_core.errors import DefinitionError, FeatureStoreError, did_you_mean
+
+_COMMON = {"version": str, "description": str, "created_at": object, "author": str, "tags": dict}
+_ENTRIES: Mapping[str, Mapping[str, type]] = {
+    "source": {"path": str, "format": str},
+    "entity": {"keys": dict},
+    "view": {
+        "dependencies": list,
+        "entities": list,
+        **dict.fromkeys(VIEW_DEFAULTS, object),
+        "fields": list,
+        "transformation_code": str,
+        "source": str,
+    },
+    "service": {"features": list},
+}
+_REQUIRED = {"source": ["path"], "entity": ["keys"], "view": ["entities", "fields"], "service": ["features"]}
+_FIELD = {"name": str, "dtype": str, "description": str, "minimum": object, "maximum": object, "nullable": bool}
+_WORDS = {str: "text; put it in quotes", dict: "a mapping", list: "a list", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A mapping of the file, and the lines of its parts."""
+
+    file: str
+    line: int
+    values: Mapping[str, Any]
+    lines: Mapping[str, int]
+    parts: Mapping[str, Any]  # the nodes, by name
+
+    def error(self, message: str, name: str | None = None) -> DefinitionError:
+        """Return an error that says where."""
+        return DefinitionError(f"{self.file}:{self.lines.get(name or '', self.line)}: {message}")
+
+
+def read(
+    text: str,
+    tables: Tables,
+    source: Callable[[str], Source],
+    entity: Callable[[Entity], Entity],
+    file: str = "definitions.yaml",
+) -> list[Definition]:
+    """Return the definitions of a file, in its order.
+
+    Args:
+        text: YAML documents as `fs_core.documents.write` makes them.
+        tables: gives the sources that SQL reads, to check `dependencies`.
+        source: gives a source that the file doesn't define.
+        entity: gives an entity that the file doesn't define, with version and documentation.
+        file: what to call the file in errors.
+
+    Raises:
+        DefinitionError: it is no YAML, or says what no definition can; names file and line.
+    """
+    made: dict[int, Definition] = {}
+    entries = list(enumerate(_entries(text, file)))
+    # Views come last, since they know their sources and entities from the same file.
+    for number, entry in sorted(entries, key=lambda item: _kind(item[1]) == "view"):
+        lookups = (_sources(made.values(), source), _entities(made.values(), entity))
+        made[number] = _definition(entry, tables, lookups)
+    return [made[number] for number, _ in entries]
+
+
+def _entries(text: str, file: str) -> Iterator[_Entry]:
+    import yaml
+
+    loader = None
+    try:
+        loader = yaml.SafeLoader(text)
+        while loader.check_node():
+            node = loader.get_node()
+            if node.tag == "tag:yaml.org,2002:null":
+                continue
+            if not isinstance(node, yaml.MappingNode):
+                raise DefinitionError(f"{file}:{node.start_mark.line + 1}: a document is a mapping of entries.")
+            yield _entry(node, loader, file)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = file if mark is None else f"{file}:{mark.line + 1}"
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise DefinitionError(f"{place}: that is no YAML that may be read: {problem}.") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _entry(node: Any, loader: Any, file: str) -> _Entry:
+    lines: dict[str, int] = {}
+    parts: dict[str, Any] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key.value, str):
+            raise DefinitionError(f"{file}:{line}: an entry is named by a word, not by {key.id}.")
+        if key.value in lines:
+            raise DefinitionError(f"{file}:{line}: {key.value!r} stands twice; also in line {lines[key.value]}.")
+        lines[key.value], parts[key.value] = line, value
+        if value.id == "mapping" and key.value in ("keys", "tags"):
+            _entry(value, loader, file)  # for its names, which YAML itself would let stand twice
+    values = {key.value: _value(value, key, loader, file) for key, value in node.value}
+    return _Entry(file, node.start_mark.line + 1, values, lines, {"": loader, **parts})
+
+
+def _value(node: Any, key: Any, loader: Any, file: str) -> Any:
+    try:
+        return loader.construct_object(node, deep=True)
+    except (ValueError, OverflowError) as error:  # it looks like a date, say, and is none
+        what = repr(node.value) if isinstance(node.value, str) else "something in it"
+        raise DefinitionError(
+            f"{file}:{key.start_mark.line + 1}: {key.value}: {what} can't be read: {error}. Put text in quotes."
+        ) from error
+
+
+def _kind(entry: _Entry) -> str:
+    names = [kind for kind, name in KINDS.items() if name in entry.values]
+    kind = next((kind for kind in ("view", "service", "entity", "source") if kind in names), None)
+    if kind is None:
+        raise entry.error(f"the document defines nothing; name it by one of {', '.join(KINDS.values())}.")
+    return kind
+
+
+def _definition(entry: _Entry, tables: Tables, lookups: tuple[Any, Any]) -> Definition:
+    kind = _kind(entry)
+    named = KINDS[kind]
+    _check(entry, {named: str, **_COMMON, **_ENTRIES[kind]}, [named, "version", *_REQUIRED[kind]])
+    values = entry.values
+    content, docs = _CONTENTS[kind](entry)
+    if kind == "view":
+        _check_dependencies(entry, tables)
+    told = {"description": values.get("description", ""), "owner": values.get("author", "")}
+    data = {
+        "kind": kind,
+        "name": values[named],
+        "version": values["version"].removeprefix("v"),
+        "content": content,
+        "documentation": {**told, "tags": values.get("tags", {}), **docs},
+    }
+    try:
+        return from_dict(data, *lookups)
+    except FeatureStoreError as error:
+        raise type(error)(f"{entry.file}:{entry.line}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise entry.error(f"{kind} {values[named]!r}: {error}") from error
+
+
+def _check(entry: _Entry, types: Mapping[str, type], required: Iterable[str]) -> None:
+    for name, value in entry.values.items():
+        if name not in types:
+            raise entry.error(f"there is no entry {name!r} here.{did_you_mean(str(name), types)}", name)
+        if not isinstance(value, types[name]):
+            raise entry.error(f"{name} is {value!r}, not {_WORDS[types[name]]}.", name)
+    for name in required:
+        if name not in entry.values:
+            raise entry.error(f"the entry {name!r} is missing.")
+
+
+Contents = tuple[dict[str, Any], dict[str, Any]]
+"""What is digested of a definition, and what more its documentation holds."""
+
+
+def _source(entry: _Entry) -> Contents:
+    return {"format": entry.values.get("format")}, {"path": entry.values["path"]}
+
+
+def _entity(entry: _Entry) -> Contents:
+    return {"keys": _pairs(entry, "keys")}, {}
+
+
+def _service(entry: _Entry) -> Contents:
+    return {"features": entry.values["features"]}, {}
+
+
+def _view(entry: _Entry) -> Contents:
+    values = entry.values
+    if "transformation_code" in values and "source" in values:
+        raise entry.error("a view has either transformation_code or a source.", "source")
+    origin = {"sql": values.get("transformation_code"), "source": values.get("source")}
+    fields = [_field(part) for part in _parts(entry, "fields")]
+    content = {
+        "entities": [
+            {"name": part.values["name"], "keys": _pairs(part, "keys")}
+            for part in _parts(entry, "entities", {"name": str, "keys": dict})
+        ],
+        "fields": [{name: value for name, value in f.items() if name != "description"} for f in fields],
+        "source": {name: value for name, value in origin.items() if value is not None} or None,
+        **{name: values.get(name, default) for name, default in VIEW_DEFAULTS.items() if name not in SERVED},
+    }
+    served = {name: values.get(name, default) for name, default in SERVED.items()}
+    return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, **served}
+
+
+_CONTENTS: Mapping[str, Callable[[_Entry], Contents]] = {
+    "source": _source,
+    "entity": _entity,
+    "service": _service,
+    "view": _view,
+}
+
+
+def _field(entry: _Entry) -> dict[str, Any]:
+    _check(entry, _FIELD, ["name", "dtype"])
+    try:
+        Field(**entry.values)
+    except DefinitionError as error:
+        raise entry.error(str(error)) from error
+    return dict(entry.values)
+
+
+def _parts(entry: _Entry, name: str, types: Mapping[str, type] | None = None) -> list[_Entry]:
+    """Return the mappings of a list."""
+    import yaml
+
+    loader = entry.parts[""]
+    found = []
+    for node in entry.parts[name].value:
+        if not isinstance(node, yaml.MappingNode):
+            raise DefinitionError(f"{entry.file}:{node.start_mark.line + 1}: each of {name} is a mapping.")
+        part = _entry(node, loader, entry.file)
+        if types is not None:
+            _check(part, types, types)
+        found.append(part)
+    return found
+
+
+def _pairs(entry: _Entry, name: str) -> list[list[Any]]:
+    for key, dtype in entry.values[name].items():
+        if not isinstance(key, str) or not isinstance(dtype, str):
+            raise entry.error(f"{name}: {key!r}: {dtype!r} is no name and dtype; both are text.", name)
+    return [[key, dtype] for key, dtype in entry.values[name].items()]
+
+
+def _check_dependencies(entry: _Entry, tables: Tables) -> None:
+    """Refuse dependencies that aren't what the SQL reads: a reader would believe them."""
+    if "dependencies" not in entry.values:
+        return
+    said = {str(name).partition(":")[0] for name in entry.values["dependencies"]}
+    sql = entry.values.get("transformation_code")
+    read = set() if sql is None else set(tables(sql))
+    if {name.lower() for name in said} != {name.lower() for name in read}:  # SQL tells no cases apart
+        raise entry.error(
+            f"dependencies are {', '.join(sorted(said)) or 'none'}, but the SQL reads "
+            f"{', '.join(sorted(read)) or 'none'}. Leave the entry out, or mend it.",
+            "dependencies",
+        )
+
+
+def _sources(made: Iterable[Definition], other: Callable[[str], Source]) -> Callable[[str], Source]:
+    known: dict[str, Source] = {}
+    for source in sorted((d for d in made if isinstance(d, Source)), key=lambda s: version_key(s.version)):
+        known[source.name] = source
+    return lambda name: known.get(name) or other(name)
+
+
+def _entities(made: Iterable[Definition], other: Callable[[Entity], Entity]) -> Callable[[Entity], Entity]:
+    known: dict[str, Entity] = {}
+    for entity in sorted((d for d in made if isinstance(d, Entity)), key=lambda e: version_key(e.version)):
+        known[entity.digest] = entity
+    return lambda bare: known.get(bare.digest) or other(bare)

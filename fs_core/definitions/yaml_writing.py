@@ -1,0 +1,140 @@
+"""Definitions to YAML.
+
+    feature_view: spending
+    version: v1.2.0
+    description: What a user bought lately.
+    created_at: '2024-01-15T10:30:00.000000Z'
+    author: growth@example.com
+    dependencies:
+    - orders
+    entities:
+    - name: user
+      keys: {user_id: int64}
+    event_timestamp: event_timestamp
+    ttl: 30d
+    fields:
+    - {name: amount, dtype: float64, description: 'Last order, EUR.'}
+    transformation_code: |-
+      SELECT ...
+
+Documents are ordered by kind, name and version, their entries always alike, and one value takes one line, so that a
+change shows where it is. What has its default is left out. Nothing is lost: `fs_core.documents.read` gives equal
+definitions back. `created_at` and `dependencies` are for readers: the first is told by the registry, the second is
+what the SQL reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from fs_core.definitions import Definition, FeatureView
+from fs_core.definitions.base import version_key
+from fs_core.values.times import from_micros
+
+KINDS = {"source": "source", "entity": "entity", "view": "feature_view", "service": "feature_service"}
+"""The entry that names a definition, by its kind."""
+
+SERVED: Mapping[str, Any] = {f.name: f.default for f in fields(FeatureView) if f.name.startswith("online")}
+"""Whether and how a view is served, with the defaults; it is told with the documentation, for it changes no value."""
+
+VIEW_DEFAULTS: Mapping[str, Any] = {
+    "event_timestamp": "event_timestamp",
+    "available_at": None,
+    "lag": "0s",
+    "ttl": None,
+    **SERVED,
+}
+"""What a view's document may leave out."""
+
+_WIDTH = 1 << 20  # of a line: a value is never folded
+
+_BREAKS = set("\x85\u2028\u2029\ufeff")  # YAML reads these as ends of lines; only an escape keeps them
+
+Tables = Callable[[str], Iterable[str]]
+"""Gives the names of the sources that a query reads."""
+
+
+def write(definitions: Iterable[Definition], tables: Tables, created: Mapping[Definition, int] | None = None) -> str:
+    """Return definitions as YAML documents.
+
+    Args:
+        definitions: in any order.
+        tables: gives the sources that a view's SQL reads.
+        created: when each was registered, microseconds since 1970-01-01 UTC, as far as known.
+    """
+    import yaml
+
+    order = list(KINDS)
+    given = sorted(definitions, key=lambda d: (order.index(d.kind), d.name, version_key(d.version)))
+    documents = [_document(definition, tables, (created or {}).get(definition)) for definition in given]
+    options = {"sort_keys": False, "allow_unicode": True, "width": _WIDTH, "explicit_start": True}
+    return str(yaml.dump_all(documents, Dumper=_dumper(), **options)) if documents else ""
+
+
+def _dumper() -> Any:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no types
+        """Writes texts of several lines as such, and names nothing twice by anchors."""
+
+        def ignore_aliases(self, _data: Any) -> bool:
+            return True
+
+    def text(dumper: Any, value: str) -> Any:
+        style = '"' if _BREAKS & set(value) else "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return Dumper
+
+
+def _document(definition: Definition, tables: Tables, created_at: int | None) -> dict[str, Any]:
+    docs = definition.documentation()
+    head: dict[str, Any] = {KINDS[definition.kind]: definition.name, "version": f"v{definition.version}"}
+    told = {"description": docs["description"], "created_at": _moment(created_at), "author": docs["owner"]}
+    head |= {name: value for name, value in told.items() if value}
+    head |= {"tags": docs["tags"]} if docs["tags"] else {}
+    return head | {"source": _source, "entity": _entity, "view": _view, "service": _service}[definition.kind](
+        definition.content(), docs, tables
+    )
+
+
+def _moment(micros: int | None) -> str:
+    return "" if micros is None else from_micros(micros).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _source(content: Mapping[str, Any], docs: Mapping[str, Any], _tables: Tables) -> dict[str, Any]:
+    return {"path": docs["path"], "format": content["format"]}
+
+
+def _entity(content: Mapping[str, Any], _docs: Mapping[str, Any], _tables: Tables) -> dict[str, Any]:
+    return {"keys": _keys(content["keys"])}
+
+
+def _service(content: Mapping[str, Any], _docs: Mapping[str, Any], _tables: Tables) -> dict[str, Any]:
+    return {"features": list(content["features"])}
+
+
+def _view(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
+    source = content["source"] or {}
+    read = sorted(tables(source["sql"])) if "sql" in source else []
+    values = {name: (docs if name in SERVED else content).get(name, default) for name, default in VIEW_DEFAULTS.items()}
+    return {
+        **({"dependencies": read} if read else {}),
+        "entities": [{"name": e["name"], "keys": _keys(e["keys"])} for e in content["entities"]],
+        **{name: values[name] for name, default in VIEW_DEFAULTS.items() if values[name] != default},
+        "fields": [_field(f, docs["fields"][f["name"]]) for f in content["fields"]],
+        **({"transformation_code": source["sql"]} if "sql" in source else {}),
+        **({"source": source["source"]} if "source" in source else {}),
+    }
+
+
+def _field(content: Mapping[str, Any], description: str) -> dict[str, Any]:
+    rules = {name: value for name, value in content.items() if name not in ("name", "dtype")}
+    return {"name": content["name"], "dtype": content["dtype"], "description": description, **rules}
+
+
+def _keys(pairs: Sequence[Sequence[str]]) -> dict[str, str]:
+    return {name: dtype for name, dtype in pairs}  # noqa: C416  # pairs come from JSON as lists

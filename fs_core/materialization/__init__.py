@@ -1,0 +1,1 @@
+"""Between history and the online store: filling it, comparing the two, forgetting entities in both."""

@@ -1,0 +1,335 @@
+"""Filling the online store: from history by `materialize`, from live rows by `push`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import NotOnlineError, OfflineStoreError, OnlineStoreError
+from fs_core.materialization.retract import Sending, knows
+from fs_core.materialization.watermark import Filling, Progress
+from fs_core.online.contract import DividedStore, EvictingStore
+from fs_core.online.row.codec import RowCodec
+from fs_core.online.row.recent import recent_of
+from fs_core.rule import SEQ
+from fs_core.runtime.progress_bar import progress
+from fs_core.runtime.threads import submit
+from fs_core.values.times import Clock
+
+if TYPE_CHECKING:
+    from fs_core.definitions import FeatureView
+    from fs_core.offline.contract import OfflineStore, Watermark, Winners
+    from fs_core.online.contract import OnlineRows, OnlineStore, Recent
+
+log = logging.getLogger("fs_core")
+
+BATCH_ROWS = 10_000
+"""Rows packed and sent at a time: bounds memory, and what a run that is cut off does again."""
+
+Offer = Callable[["OnlineRows"], int]
+"""Offers packed rows to the online store; returns how many it took."""
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """What one `materialize` did for one view.
+
+    Attributes:
+        view: the view's reference with its version.
+        rows: entities whose row was sent.
+        applied: how many of them were newer than what the online store held.
+        seconds: how long it took.
+    """
+
+    view: str
+    rows: int
+    applied: int
+    seconds: float
+
+
+def materialize(
+    view: FeatureView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    *,
+    until: int,
+    rebuild: bool = False,
+    now: Callable[[], int] | None = None,
+) -> Materialized:
+    """Bring one view's online rows to the moment `until` (microseconds); to rebuild, from nothing.
+
+    What to send follows from what was *written* and what *became available* since the last time, which
+    the online store itself remembers: when it is emptied, it forgets, and everything is sent again.
+    How far a run has come is kept there too, so one that was cut off is finished before the next begins.
+    Repeating is harmless, and so are several runs at once. When entities are forgotten meanwhile, the run takes
+    back what it has sent of them, and ends; when it dies before it can, the next one compares every row.
+
+    Args:
+        view: whose rows.
+        offline: history.
+        online: the online store.
+        until: the moment.
+        rebuild: drop the online rows first.
+        now: returns the present moment, microseconds; by default the system's.
+
+    Raises:
+        NotOnlineError: the view is not declared online.
+        OnlineStoreError: the store can't take the rows, or entities were forgotten meanwhile; nothing is marked as
+            done but what it took. To rebuild, nothing is dropped where it, or a part of it, refuses writes.
+    """
+    refuse_offline(view)
+    start = time.perf_counter()
+    with _dropped(view, online) if rebuild else nullcontext():
+        rows, applied = _bring(view, offline, online, until, now or Clock().now)
+    done = Materialized(view.ref, rows, applied, time.perf_counter() - start)
+    log.info("materialized %s: %d rows, %d applied, %.2f s", done.view, done.rows, done.applied, done.seconds)
+    return done
+
+
+@contextmanager
+def _dropped(view: FeatureView, online: OnlineStore) -> Iterator[None]:
+    """Drop a view's online rows if the store, or each of its parts, takes a write now; say so where it stays empty."""
+    name = view.storage_name
+    held = online.watermark(name)
+    if held is None:
+        Filling(view, online)  # writes that a life begins
+    else:
+        online.swap_watermark(name, held, held)
+    if isinstance(online, DividedStore):
+        online.refuse_unready()
+    try:
+        online.drop(name)
+        yield
+    except BaseException as error:
+        error.add_note(f"The online rows of {view.ref} were dropped; reads find nothing until materialize succeeds.")
+        raise
+
+
+def _bring(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore, until: int, now: Callable[[], int]
+) -> tuple[int, int]:
+    """Send what is missing online; return how many rows were sent and taken."""
+    filling = Filling(view, online)
+    warn_of_eviction(view, online)
+    if (said := filling.progress).suspects:
+        _look_through(view, offline, online, now)
+        filling.absolve(said)
+    rows = applied = 0
+    for run, covered in _runs(view, offline, filling, until):
+        unsettled: deque[OnlineRows] = deque()  # sent since a statement was kept: who forgets later finds earlier ones
+        sending = Sending(view, offline, online, now, life=covered.life, filling=filling)
+        with sending.settled(partial(tuple, unsettled)):
+            sent, took = _fill(view, offline, online, filling, run, covered, unsettled)
+        rows, applied = rows + sent, applied + took
+    return rows, applied
+
+
+def _runs(view: FeatureView, offline: OfflineStore, filling: Filling, until: int) -> Iterator[tuple[Winners, Progress]]:
+    """Yield what is left of a run that was cut off, if there is one, then the run to `until`."""
+    left = filling.progress
+    if left.run is not None:
+        try:
+            winners = offline.winners(
+                view,
+                until=left.run.until,
+                since=left.reached,
+                snapshot=left.run.snapshot,
+                after=left.after,
+                recent=_horizon(view, left.run.until),
+            )
+        except OfflineStoreError as error:  # its state of history is no longer kept: the next run does it all
+            log.warning("materialize %s: can't go on where it was cut off, starts again: %s", view.ref, error)
+        else:
+            log.info("materialize %s: %d rows are left of a run that was cut off", view.ref, winners.total)
+            yield winners, left
+    reached = filling.progress.reached
+    winners = offline.winners(view, until=until, since=reached, recent=_horizon(view, until))
+    yield winners, Progress(filling.progress.life, reached, winners.watermark)
+
+
+def _look_through(view: FeatureView, offline: OfflineStore, online: OnlineStore, now: Callable[[], int]) -> None:
+    """Delete what a run that died may have brought online of entities that were forgotten."""
+    from fs_core.materialization.verify import verify
+
+    log.warning(
+        "materialize %s: entities were forgotten while a run was under way that may have died; comparing every row "
+        "with history first",
+        view.ref,
+    )
+    verify(view, offline, online, now=now, repair=True, evidence=0)
+
+
+def _fill(
+    view: FeatureView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    filling: Filling,
+    winners: Winners,
+    covered: Progress,
+    unsettled: deque[OnlineRows],
+) -> tuple[int, int]:
+    """Send a run's rows, keeping how far it came; return how many were sent and taken."""
+    rows = applied = 0
+    if winners.total:
+        filling.keep(covered)  # who forgets entities from now on knows of this run
+    with progress(f"materialize {view.name}", winners.total) as advance:
+        offering = _offering(view, offline, online, covered.reached, winners.watermark.until)
+        with closing(_sent(view, offering, winners.rows, unsettled)) as batches:
+            for last, taken, count in batches:
+                rows, applied = rows + count, applied + taken
+                if rows < winners.total:
+                    filling.keep(covered.taken(last))
+                    unsettled.popleft()
+                advance(count)
+    filling.keep(covered.finished())
+    return rows, applied
+
+
+def _offering(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore, since: Watermark | None, until: int
+) -> Callable[[pa.Table], Offer]:
+    """Return what makes offers of a run's rows, as history has them, to the online store.
+
+    Where recent rows are kept, a run brings all of them of the entities that history didn't know when the last one
+    ended, but of the others what is new. Should the store have lost one of those, what else it had isn't known.
+    """
+    recent = recent_of(view, until, complete=True)
+
+    def offering(part: pa.Table) -> Offer:
+        if since is None or recent is None:
+            return lambda rows: _write(view, online, rows, recent)
+        known = _known(view, offline, part, since)
+        kinds = (known, replace(recent, complete=False)), (~known, recent)
+
+        def offer(rows: OnlineRows) -> int:
+            parts = ((rows.take(np.flatnonzero(chosen).tolist()), kind) for chosen, kind in kinds)
+            return sum(_write(view, online, some, kind) for some, kind in parts if some)
+
+        return offer
+
+    return offering
+
+
+def _known(
+    view: FeatureView, offline: OfflineStore, rows: pa.Table, since: Watermark
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell of which rows the entities may have been online at the end of an earlier run."""
+    try:
+        return knows(view, offline, rows.select(list(view.keys)), since.until, since.snapshot)
+    except OfflineStoreError:  # that state is no longer kept
+        return np.ones(rows.num_rows, dtype=bool)
+
+
+def _horizon(view: FeatureView, until: int) -> int | None:
+    """Return the moment from which on a view's online rows answer at `until`; None where only the latest are kept."""
+    recent = recent_of(view, until, complete=True)
+    return None if recent is None else recent.horizon
+
+
+def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) -> int:
+    """Pack rows and offer them to the online store, which keeps the newest; return how many it took.
+
+    Args:
+        view: whose rows.
+        online: the online store.
+        rows: in `history_schema(view)`.
+        now: the present moment, microseconds, from which the view's `online_history` counts.
+    """
+    recent = recent_of(view, now, complete=False)
+    if rows.num_rows <= BATCH_ROWS:
+        return _write(view, online, RowCodec(view).encode(rows), recent) if rows.num_rows else 0
+    sent: deque[OnlineRows] = deque(maxlen=0)
+    batches = _sent(view, lambda _: lambda rows: _write(view, online, rows, recent), rows.to_batches(BATCH_ROWS), sent)
+    return sum(taken for _, taken, _ in batches)
+
+
+def packed(view: FeatureView, rows: pa.Table) -> Iterator[OnlineRows]:
+    """Yield rows as `send` sends them."""
+    codec = RowCodec(view)
+    for start in range(0, rows.num_rows, BATCH_ROWS):
+        yield codec.encode(rows.slice(start, BATCH_ROWS))
+
+
+def _write(view: FeatureView, online: OnlineStore, rows: OnlineRows, recent: Recent | None) -> int:
+    return (
+        online.write(view.storage_name, rows)
+        if recent is None
+        else online.write(view.storage_name, rows, recent=recent)
+    )
+
+
+def _sent(
+    view: FeatureView,
+    offering: Callable[[pa.Table], Offer],
+    batches: Iterable[pa.RecordBatch],
+    sent: deque[OnlineRows],
+) -> Generator[tuple[int, int, int]]:
+    """Offer batches; yield for each its last seq, how many rows the store took, and how many there were.
+
+    The next batch is read, looked up and packed while the store works on one; when it is handed over, it goes to
+    `sent`.
+    """
+    codec = RowCodec(view)
+
+    def prepared() -> Iterator[tuple[int, OnlineRows, Offer]]:
+        for batch in batches:
+            table = pa.Table.from_batches([batch])
+            for start in range(0, table.num_rows, BATCH_ROWS):
+                part = table.slice(start, BATCH_ROWS)
+                yield part[SEQ][-1].as_py(), codec.encode(part), offering(part)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
+        before = None
+        for last, rows, offer in prepared():
+            sent.append(rows)
+            write = submit(sender, offer, rows)
+            if before is not None:
+                yield before[0], before[1].result(), before[2]
+            before = (last, write, len(rows))
+        if before is not None:
+            yield before[0], before[1].result(), before[2]
+
+
+def refuse_offline(view: FeatureView) -> None:
+    """Raise `NotOnlineError` unless the view is declared online."""
+    if not view.online:
+        raise NotOnlineError(
+            f"view {view.ref!r} is declared with online=False. Declare online=True in a new version to serve it."
+        )
+
+
+_said: set[str] = set()  # of which stores, in this process; a forked child needn't say again what its parent has
+
+
+def warn_of_eviction(view: FeatureView, online: OnlineStore) -> None:
+    """Say in the log, once a process, where an online store's server may delete rows of a view by itself."""
+    place = repr(online)
+    if place in _said or not isinstance(online, EvictingStore):
+        return
+    try:
+        policy = online.eviction(expiring=view.ttl is not None or view.online_history is not None)
+    except OnlineStoreError as error:  # who may ask nothing of the kind serves rows all the same
+        log.debug("can't tell whether %s deletes rows by itself: %s", place, error)
+        return
+    if policy is None:
+        return
+    _said.add(place)
+    log.warning(
+        "%s deletes rows by itself when its memory is full (maxmemory-policy %s): reads then say of them that they are "
+        "missing, without an error, and materialize doesn't bring them back; verify_online(repair=True) does. Set "
+        "maxmemory-policy noeviction, with which a full server refuses new rows instead and materialize says so. "
+        "A volatile-* policy is no way out: rows of views with a ttl, and those of online_history, carry an expiry.",
+        place,
+        policy,
+    )

@@ -1,0 +1,166 @@
+"""Taking back from the online store what was forgotten between reading it and sending it.
+
+Whoever sends rows has them from history, and their entities may be forgotten before they arrive. `forget`
+erases history first, then begins another life of the view's online rows (`materialization.watermark`), then
+deletes those rows. So a sender looks at the life before its rows are in history, or read there, and again when
+they have arrived. If it is the same, `forget` has its deletion before it still. If it is another, history lacks
+what was erased, and the sender deletes it. Neither needs the other to wait.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import FeatureStoreError, OfflineStoreError
+from fs_core.materialization.watermark import Filling, progress_of
+from fs_core.online.contract import OnlineRows
+from fs_core.online.row.codec import RowCodec
+from fs_core.online.row.keys import unpack_keys
+from fs_core.rule import EVENT_TIME, SEQ, TIME
+from fs_core.values.times import MICROSECONDS
+
+if TYPE_CHECKING:
+    from fs_core.offline.contract import OfflineStore, Snapshot
+    from fs_core.online.contract import OnlineStore
+
+log = logging.getLogger("fs_core")
+
+T = TypeVar("T")
+
+_READING_SECONDS = 5.0
+_UNSURE = (
+    "If entities were forgotten meanwhile, rows of theirs may be online, until verify_online(repair=True) or the next "
+    "materialize of a run that was cut off deletes them"
+)
+
+Packed = Callable[[], Iterable[OnlineRows]]
+"""Gives the rows that were sent, packed as they were; asked for only if they must be looked at."""
+
+
+class Sending:
+    """What a sender keeps to: made before its rows are in history or read there, settled after they were sent.
+
+    Args:
+        view: whose rows.
+        offline: history.
+        online: where they are sent.
+        now: returns the present moment, microseconds.
+        life: the view's life at some moment before; by default it is asked for.
+        filling: the run that sends, if it is one.
+    """
+
+    def __init__(
+        self,
+        view: FeatureView,
+        offline: OfflineStore,
+        online: OnlineStore,
+        now: Callable[[], int],
+        *,
+        life: str | None = None,
+        filling: Filling | None = None,
+    ) -> None:
+        self._view, self._offline, self._online, self._now = view, offline, online, now
+        self._filling = filling
+        self.life: str | None = Filling(view, online).progress.life if life is None else life
+        """The life in which everything that was sent stands; None where the view was dropped since."""
+
+    @contextmanager
+    def settled(self, sent: Packed) -> Iterator[None]:
+        """Settle what is sent meanwhile, also where sending fails: rows may have arrived all the same."""
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self.settle(sent)
+            except FeatureStoreError as worse:
+                error.add_note(f"{_UNSURE}: {worse}")
+            raise
+        try:
+            self.settle(sent)
+        except FeatureStoreError as error:
+            error.add_note(f"{_UNSURE}.")
+            raise
+
+    def settle(self, sent: Packed) -> int:
+        """Take back what history no longer has; return how many of the rows sent that were.
+
+        Raises:
+            OnlineStoreError, OfflineStoreError: a store doesn't answer; what had to be taken back may be online.
+        """
+        took, replaced = 0, list[OnlineRows]()
+        while (life := self._present()) != self.life:
+            self.life = life  # before history is read: what is erased later, that `forget` deletes or begins another
+            for rows in chain(sent(), tuple(replaced)):
+                gone = lacking(self._view, self._offline, rows)
+                if gone:
+                    took += len(gone)
+                    replaced.append(self._replace(gone))
+            if self._filling is not None:
+                self._filling.acquit()
+        if took:
+            log.info("%s: took back %d rows that were forgotten while they were sent", self._view.ref, took)
+        return took
+
+    def _present(self) -> str | None:
+        said = progress_of(self._online, self._view)
+        return None if said is None else said.life
+
+    def _replace(self, gone: OnlineRows) -> OnlineRows:
+        """Delete rows, with their timelines, and send what wins instead: new facts may have lost to them."""
+        name, entities = self._view.storage_name, _entities(self._view, gone)
+        self._online.delete(name, gone.keys, gone.rows)
+        until = self._now()
+        winners = _patiently(lambda: self._offline.winners(self._view, until=until, entities=entities).rows.read_all())
+        rows = RowCodec(self._view).encode(winners)
+        if rows:
+            self._online.write(name, rows)  # into no timeline, as after a repair
+        return rows
+
+
+def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> OnlineRows:
+    """Return those of some sound rows that history doesn't have."""
+    if not rows:
+        return rows
+    decoded = RowCodec(view).decode(rows.keys, rows.rows)
+    first, last = int(decoded.available_at.min()), int(decoded.available_at.max())
+    entities = _entities(view, rows)
+
+    def seqs() -> list[pa.Array]:
+        found = offline.winners(view, until=last, entities=entities, recent=first - 1)
+        return [batch.column(SEQ) for batch in found.rows]
+
+    known = pa.chunked_array(_patiently(seqs), pa.int64()).to_numpy()
+    gone = np.flatnonzero(~np.isin(decoded.seq, known)).tolist()
+    return rows.take(gone)
+
+
+def knows(
+    view: FeatureView, offline: OfflineStore, entities: pa.Table, moment: int, snapshot: Snapshot | None = None
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell which entities have a winner at a moment in history, or in a state of it, expired or not."""
+    times = pa.repeat(pa.scalar(moment, pa.int64()), entities.num_rows).cast(MICROSECONDS)
+    found = offline.as_of(view, entities.append_column(TIME, pa.chunked_array([times])), [], snapshot=snapshot)
+    return np.asarray(found[EVENT_TIME].is_valid().to_numpy(), dtype=bool)
+
+
+def _entities(view: FeatureView, rows: OnlineRows) -> pa.Table:
+    return unpack_keys(view.keys, list(dict.fromkeys(rows.keys)))[0]
+
+
+def _patiently(read: Callable[[], T]) -> T:
+    """Read history, again where that fails: files that are being read may be deleted for somebody to be forgotten."""
+    return Retrying(
+        retry=retry_if_exception_type(OfflineStoreError),
+        stop=stop_after_delay(_READING_SECONDS),
+        wait=wait_random(0.01, 0.1),
+        reraise=True,
+    )(read)

@@ -1,0 +1,238 @@
+"""How far an online store has been filled, kept beside its rows and lost with them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import OnlineStoreError
+from fs_core.offline.contract import Watermark
+from fs_core.values.times import EARLIEST, LATEST
+
+if TYPE_CHECKING:
+    from fs_core.online.contract import OnlineStore
+
+_RUNS = 16  # of those that died none is forgotten, so their names may become many
+_OTHERS = "others"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A true statement about a view's online rows.
+
+    Attributes:
+        life: names the rows' life from one emptying to the next; what is said of one isn't true of another.
+        reached: the state and moment that the rows stand at; None where no run was finished.
+        run: where a run stands that wasn't finished; None where there is none.
+        after: the last seq that the run has sent; None where it has sent nothing.
+        runs: who runs in this life and hasn't said that it is done, random names; who died stays.
+        suspects: who ran when entities were forgotten, and may have died before it took back what it had sent of
+            them.
+    """
+
+    life: str
+    reached: Watermark | None
+    run: Watermark | None = None
+    after: int | None = None
+    runs: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
+
+    def taken(self, last: int) -> Progress:
+        """Return the statement after the store took the run's rows up to a seq."""
+        return replace(self, after=last)
+
+    def finished(self) -> Progress:
+        """Return the statement after the store took all of the run's rows."""
+        return Progress(self.life, self.run)
+
+    def covers(self, other: Progress) -> bool:
+        """Tell whether this says of the same rows all that the other says."""
+        if self.reached is None or self.life != other.life:
+            return False
+        said = [mark for mark in (other.reached, other.run) if mark is not None]
+        return all(self.reached.snapshot >= mark.snapshot and self.reached.until >= mark.until for mark in said)
+
+    def to_text(self) -> str:
+        """Return the form in which an online store keeps it."""
+        kept = {"life": self.life, **(self.reached.to_dict() if self.reached else {})}
+        if self.run is not None:
+            kept |= {"run": self.run.to_dict(), "after": self.after}
+        if self.runs:
+            kept["runs"] = self.runs
+        if self.suspects:
+            kept["suspects"] = self.suspects
+        return json.dumps(kept)
+
+    @classmethod
+    def from_text(cls, text: str, view: FeatureView) -> Progress:
+        """Return what `to_text` wrote of a view.
+
+        Raises:
+            OnlineStoreError: it is damaged.
+        """
+        try:
+            return cls._parsed(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise OnlineStoreError(
+                f"view {view.ref!r}: what the online store keeps of how far it was filled is damaged: {text[:100]!r}. "
+                "Materialize the view with rebuild=True (fs materialize --rebuild), which drops its online rows first; "
+                "history has every row."
+            ) from error
+
+    @classmethod
+    def _parsed(cls, kept: dict[str, Any]) -> Progress:
+        runs, suspects = kept.get("runs", []), kept.get("suspects", [])
+        if "by" in kept or "suspect" in kept:  # as kept before: the last run, and one suspect
+            runs, suspects = ([kept[name]] if kept.get(name) else [] for name in ("by", "suspect"))
+        reached = _mark(kept) if "until" in kept else None
+        run = _mark(kept["run"]) if "run" in kept else None
+        after = None if kept.get("after") is None else _whole(kept["after"])
+        return cls(_word(kept["life"]), reached, run, after, _words(runs), _words(suspects))
+
+
+def _mark(kept: dict[str, Any]) -> Watermark:
+    until = _whole(kept["until"])
+    if not EARLIEST <= until <= LATEST:
+        raise ValueError(f"{until} is no moment")
+    return Watermark(_whole(kept["snapshot"]), until)
+
+
+def _whole(kept: Any) -> int:
+    if type(kept) is not int or not -(2**63) <= kept < 2**63:
+        raise ValueError(f"{kept!r} is no whole number of 64 bits")
+    return kept
+
+
+def _word(kept: Any) -> str:
+    if not isinstance(kept, str):
+        raise TypeError(f"{kept!r} is no text")
+    return kept
+
+
+def _words(kept: Any) -> tuple[str, ...]:
+    if not isinstance(kept, list):
+        raise TypeError(f"{kept!r} is no list")
+    return tuple(map(_word, kept))
+
+
+def progress_of(online: OnlineStore, view: FeatureView) -> Progress | None:
+    """Return what an online store keeps of a view, None where it keeps nothing.
+
+    Raises:
+        OnlineStoreError: the store can't answer, or what it keeps is damaged.
+    """
+    text = online.watermark(view.storage_name)
+    return None if text is None else Progress.from_text(text, view)
+
+
+def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
+    """Return the state and moment that a view's online rows stand at, None where no run was finished."""
+    said = progress_of(online, view)
+    return None if said is None else said.reached
+
+
+def was_filled(online: OnlineStore, view: FeatureView) -> bool:
+    """Tell whether a run has begun to fill a view's online rows, in this life."""
+    said = progress_of(online, view)
+    return said is not None and (said.reached is not None or said.run is not None)
+
+
+class Filling:
+    """One run's say about a view's online rows, beside that of others.
+
+    Every statement that is kept is true, whoever made it, as long as the rows live. So another run's may
+    be replaced, but never one of another life: who emptied the store meanwhile took our rows with it.
+    """
+
+    def __init__(self, view: FeatureView, online: OnlineStore) -> None:
+        self._view = view
+        self._online = online
+        self._by = secrets.token_hex(8)
+        text = online.watermark(view.storage_name)
+        while text is None:
+            born = Progress(secrets.token_hex(8), None).to_text()
+            done = online.swap_watermark(view.storage_name, None, born)
+            text = born if done else online.watermark(view.storage_name)
+        self._text = text
+
+    @property
+    def progress(self) -> Progress:
+        """What was said last.
+
+        Raises:
+            OnlineStoreError: it is damaged.
+        """
+        return Progress.from_text(self._text, self._view)
+
+    def keep(self, progress: Progress) -> None:
+        """Keep a statement, unless another run's says more.
+
+        Raises:
+            OnlineStoreError: the rows were emptied meanwhile, or lost by the server, or entities forgotten.
+        """
+        while True:
+            held = self.progress
+            if held.life != progress.life:
+                self._lost()
+            runs = tuple(run for run in held.runs if run != self._by)
+            runs = runs if progress.run is None else _bounded((*runs, self._by))
+            said = held if held.covers(progress) else progress
+            new = replace(said, runs=runs, suspects=held.suspects).to_text()
+            if self._online.swap_watermark(self._view.storage_name, self._text, new):
+                self._text = new
+                return
+            text = self._online.watermark(self._view.storage_name)
+            if text is None:
+                self._lost()
+            self._text = text
+
+    def _lost(self) -> NoReturn:
+        raise OnlineStoreError(
+            f"view {self._view.ref!r}: its online rows were dropped or lost, or entities forgotten, while it "
+            "was materialized. Materialize it again."
+        )
+
+    def renew(self) -> None:
+        """Begin another life with the same rows, so that runs which began before stop and start again.
+
+        Each that is under way is suspect until it says that it has taken back what was forgotten.
+        """
+
+        def renewed(held: Progress) -> Progress:
+            suspects = dict.fromkeys((*held.suspects, *held.runs))
+            return Progress(secrets.token_hex(8), held.reached, suspects=_bounded(tuple(suspects)))
+
+        self._change(renewed)
+
+    def acquit(self) -> None:
+        """Say that this run is suspect of nothing any more."""
+        text = self._online.watermark(self._view.storage_name)
+        if text is not None:
+            self._text = text
+            self._change(lambda held: _without(held, (self._by,)))
+
+    def absolve(self, looked: Progress) -> None:
+        """Say that all rows were compared with history since something was said: its suspects did no harm."""
+        self._change(lambda held: _without(held, looked.suspects) if held.life == looked.life else held)
+
+    def _change(self, change: Callable[[Progress], Progress]) -> None:
+        """Change what is said, whoever says what meanwhile."""
+        while True:
+            changed = change(self.progress).to_text()
+            if changed == self._text or self._online.swap_watermark(self._view.storage_name, self._text, changed):
+                self._text = changed
+                return
+            self._text = Filling(self._view, self._online)._text
+
+
+def _without(held: Progress, suspects: Collection[str]) -> Progress:
+    return replace(held, suspects=tuple(run for run in held.suspects if run not in suspects))
+
+
+def _bounded(runs: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the last of many runs; for the others stands one that never says that it is done."""
+    return runs if len(runs) <= _RUNS else (_OTHERS, *runs[1 - _RUNS :])

@@ -1,0 +1,1 @@
+"""History in Delta tables: one table for each meaning of a view."""

@@ -1,0 +1,229 @@
+"""What states a Delta table has and which files make each, asked of the library once a state.
+
+Opening a table takes milliseconds; seeing that its log has no further entry takes microseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
+from fs_core.offline.contract import EMPTY, Snapshot
+from fs_core.rule import EVENT_TIME
+
+_CHECKPOINT_SECONDS = 5.0  # how long it is tried again
+_REMEMBERED = 32  # states whose files a process remembers
+
+_Identity = tuple[int, int]
+
+
+def log_lines(entry: Path) -> list[str]:
+    """Return the actions of a log entry as they are written, one JSON object each.
+
+    Lines end in a newline alone: a text among the statistics may hold what Unicode calls the end of a line, too.
+    """
+    return [line for line in entry.read_bytes().decode().split("\n") if line]
+
+
+def log_actions(entry: Path) -> list[dict[str, Any]]:
+    """Return the actions of a log entry."""
+    return [json.loads(line) for line in log_lines(entry)]
+
+
+def open_table(place: Path, version: Snapshot | None = None) -> DeltaTable:
+    """Open a table at a state, by default the newest."""
+    for attempt in Retrying(
+        retry=retry_if_exception(lost_a_checkpoint),
+        stop=stop_after_delay(_CHECKPOINT_SECONDS),
+        wait=wait_random(0.0, 0.05),
+        reraise=True,
+    ):
+        with attempt:
+            table = DeltaTable(str(place), version=version)
+    return table
+
+
+def lost_a_checkpoint(error: BaseException) -> bool:
+    """Tell whether a checkpoint was replaced just when it was to be read, as erasing does."""
+    said = str(error).lower()
+    return isinstance(error, DeltaError) and "checkpoint" in said and ("not found" in said or "didn't find" in said)
+
+
+class _State(NamedTuple):
+    """A state, and what tells its log entry from that of a table made anew in the same place."""
+
+    version: Snapshot
+    identity: _Identity
+
+
+class DeltaLog:
+    """The log of one table. Thread-safe.
+
+    Args:
+        place: the table's directory; it may not exist yet.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._newest: _State | None = None
+        self._files: OrderedDict[_State, list[str]] = OrderedDict()
+
+    def newest(self) -> Snapshot:
+        """Return the newest state, `EMPTY` without a table."""
+        known = self._newest
+        if known is None or self._identity(known.version) != known.identity:
+            return self._ask()
+        version = known.version
+        while (identity := self._identity(version + 1)) is not None:
+            version += 1
+            known = _State(version, identity)
+        self._newest = known
+        return version
+
+    def files(self, version: Snapshot) -> list[str]:
+        """Return a state's files, sorted.
+
+        Raises:
+            DeltaError: there is no such state.
+        """
+        identity = self._identity(version)
+        key = None if identity is None else _State(version, identity)
+        known = None if key is None else self._files.get(key)
+        if known is not None:
+            return known
+        # The library gives URLs, in which a space of the directory's name is %20.
+        uris = open_table(self._place, version).file_uris()
+        marker = f"/{self._place.name}/"
+        found = sorted(f"{self._place}/{unquote(uri.rpartition(marker)[2])}" for uri in uris)
+        if key is not None:
+            self._files[key] = found
+            while len(self._files) > _REMEMBERED:
+                self._files.popitem(last=False)
+        return found
+
+    def _ask(self) -> Snapshot:
+        if not self._place.exists():
+            return EMPTY
+        try:
+            version = int(open_table(self._place).version())
+        except TableNotFoundError:
+            return EMPTY
+        identity = self._identity(version)
+        self._newest = None if identity is None else _State(version, identity)
+        return version
+
+    def _identity(self, version: Snapshot) -> _Identity | None:
+        try:
+            found = (self._place / "_delta_log" / f"{version:020}.json").stat()
+        except FileNotFoundError:
+            return None  # not written yet, or left to a checkpoint by another program
+        return found.st_ino, found.st_mtime_ns
+
+
+_SURELY_DEAD = 86_400.0
+"""Seconds after which a file without a state belongs to nobody: an append names its files within minutes."""
+
+
+def remove_leftovers(place: Path) -> int:
+    """Remove a table's data files that no entry of its log ever named, once they are a day old; return how many.
+
+    The log must be whole, from its first entry on: then it names every file of every state. If an entry was left
+    to a checkpoint by another program, nothing is removed.
+    """
+    entries = sorted((place / "_delta_log").glob("*.json"))
+    if [int(entry.stem) for entry in entries] != list(range(len(entries))):
+        return 0
+    named = {path for entry in entries for path in _named(entry)}
+    dead = time.time() - _SURELY_DEAD
+    found = [path for path in place.rglob("*.parquet") if "_delta_log" not in path.relative_to(place).parts]
+    left = [p for p in found if p.relative_to(place).as_posix() not in named and p.stat().st_mtime < dead]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)
+
+
+def _named(entry: Path) -> set[str]:
+    """Return the data files that an entry of the log adds or removes."""
+    named = [action[kind]["path"] for action in log_actions(entry) for kind in ("add", "remove") if kind in action]
+    return {form for path in named for form in (path, unquote(path))}
+
+
+_LOOK_BACK = 20  # states: compactions and erasures bring no rows
+
+
+@dataclass(frozen=True)
+class ColumnStatistics:
+    """A column's values in one write.
+
+    Attributes:
+        minimum: the least, as JSON has it; None where the log doesn't tell.
+        maximum: the greatest.
+        nulls: how many are null; None where the log doesn't tell.
+    """
+
+    minimum: Any
+    maximum: Any
+    nulls: int | None
+
+
+@dataclass(frozen=True)
+class LastWrite:
+    """One write.
+
+    Attributes:
+        rows: how many rows it brought.
+        at: when, microseconds since 1970-01-01 UTC.
+        newest: the latest event time among them, ISO 8601; None where the log doesn't tell.
+        columns: statistics by column.
+    """
+
+    rows: int
+    at: int
+    newest: str | None
+    columns: Mapping[str, ColumnStatistics]
+
+
+def last_write(table: Path, state: int) -> LastWrite | None:
+    """Return what was last written to a Delta table up to a state; None if nothing, or if its log doesn't tell."""
+    for version in range(state, max(-1, state - _LOOK_BACK), -1):
+        try:
+            actions = log_actions(table / "_delta_log" / f"{version:020}.json")
+        except (OSError, ValueError):
+            return None
+        removed = any("remove" in action for action in actions)  # then what was added are the rows that stayed
+        added = [a["add"] for a in actions if a.get("add", {}).get("dataChange") and not removed]
+        moments = [action["commitInfo"]["timestamp"] for action in actions if "commitInfo" in action]
+        if added and moments:
+            return _summary(added, int(moments[0]) * 1000)
+    return None
+
+
+def _summary(added: list[dict[str, Any]], at: int) -> LastWrite | None:
+    told = [json.loads(file["stats"]) for file in added if file.get("stats")]
+    if len(told) < len(added):
+        return None
+    names = {name for stats in told for part in ("nullCount", "minValues") for name in stats.get(part, {})}
+    columns = {name: _column(name, told) for name in names}
+    newest = columns[EVENT_TIME].maximum if EVENT_TIME in columns else None
+    return LastWrite(sum(stats["numRecords"] for stats in told), at, newest, columns)
+
+
+def _column(name: str, told: list[dict[str, Any]]) -> ColumnStatistics:
+    least = [s["minValues"][name] for s in told if name in s.get("minValues", {})]
+    most = [s["maxValues"][name] for s in told if name in s.get("maxValues", {})]
+    nulls = [s["nullCount"][name] for s in told if isinstance(s.get("nullCount", {}).get(name), int)]
+    whole = len(nulls) == len(told)
+    try:
+        return ColumnStatistics(min(least, default=None), max(most, default=None), sum(nulls) if whole else None)
+    except TypeError:  # a nested column's are mappings
+        return ColumnStatistics(None, None, sum(nulls) if whole else None)

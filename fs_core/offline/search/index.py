@@ -1,0 +1,121 @@
+"""The fast engine: winners by binary search in runs, the plain engine where making runs wouldn't pay."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+from fs_core.offline.search.engine import Found, alive, numbers
+from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather
+from fs_core.offline.search.runs import Catalogue
+from fs_core.offline.search.sql import PlainEngine
+from fs_core.offline.search.timeline import NOWHERE
+from fs_core.rule import TIME
+from fs_core.runtime.threads import workers
+
+log = logging.getLogger("fs_core")
+
+_FEW_ROWS = 64  # of a spine, which must not open the world
+_THREADLESS = 4096  # rows of a spine, below which handing columns to threads takes longer than gathering them
+_LITTLE_DATA = 8 << 20  # bytes that are laid out in about the time in which they are scanned once
+_TRIES = 3
+
+
+class IndexEngine:
+    """Searches runs under a directory, and makes them when they are missing. See `AsOfEngine`.
+
+    Args:
+        directory: where runs lie; safe to delete at any time.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._catalogue = Catalogue(directory)
+        self._plain = PlainEngine()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return IndexEngine, (self._directory,)
+
+    def search(self, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
+        """See `AsOfEngine.search`."""
+        for _ in range(_TRIES):
+            runs = self._runs(view, files, spine.num_rows)
+            if runs is None:
+                break
+            try:
+                return _search(view, runs, spine, columns)
+            except DamagedRunError as damage:  # or somebody merged or deleted runs just now
+                self._catalogue.discard(damage.args[0])
+        return self._plain.search(view, files, spine, columns)
+
+    def prepare(self, view: FeatureView, files: Sequence[str]) -> None:
+        """See `AsOfEngine.prepare`: one run of everything, or as few as memory allows; others are removed."""
+        if files and self._catalogue.writable():
+            self._catalogue.make_anew(view, files)
+
+    def forget(self, view: FeatureView) -> None:
+        """See `AsOfEngine.forget`."""
+        self._catalogue.clear(view)
+
+    def _runs(self, view: FeatureView, files: Sequence[str], rows: int) -> tuple[Run, ...] | None:
+        runs = self._catalogue.runs(view, files)
+        if runs is not None:
+            return runs
+        if not self._catalogue.writable() or not self._pays(view, files, rows):
+            return None
+        try:
+            return self._catalogue.make(view, files)
+        except OSError as error:
+            log.warning("as-of index of %s: can't be made (%s); searching without it", view.ref, error)
+            return None
+
+    def _pays(self, view: FeatureView, files: Sequence[str], rows: int) -> bool:
+        """Tell whether to make the missing runs: not for a handful of rows, nor for an old state of history."""
+        missing = self._catalogue.missing(view, files)
+        if sum(Path(file).stat().st_size for file in missing) <= _LITTLE_DATA:
+            return True
+        return rows > _FEW_ROWS and not self._catalogue.is_ahead(view, files)
+
+
+def _search(view: FeatureView, runs: Sequence[Run], spine: pa.Table, columns: Sequence[str]) -> Found:
+    keys, moments = spine.select(list(view.keys)), numbers(spine[TIME])
+    few = spine.num_rows <= _THREADLESS
+    spread = map if few or len(runs) == 1 else workers().map
+    which, best = _best(list(spread(lambda run: run.find(keys, moments), runs)))
+    shares = [np.flatnonzero(which == number) for number in range(len(runs))] if len(runs) > 1 else []
+    wins = best.places != NOWHERE
+    present = alive(view, wins, best.event_time, moments)
+    places = best.places if present.all() else np.where(present, best.places, NOWHERE)
+
+    def column(name: str) -> pa.ChunkedArray:
+        return gather(runs, shares, places, name, view.features[name])
+
+    found = map(column, columns) if few else workers().map(column, columns)
+    return Found(pa.table(dict(zip(columns, found, strict=True))), best.event_time, wins, present)
+
+
+def _best(hits: Sequence[Hits]) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Hits]:
+    """Return, for each row, the run of the greatest by `(event_time, a, seq)`, and its hit.
+
+    The winner among all candidates is the winner among the runs' winners.
+    """
+    best, which = hits[0], np.zeros(len(hits[0].places), np.int64)
+    for number, other in enumerate(hits[1:], start=1):
+        greater = other.seq > best.seq
+        greater = np.where(other.available_at == best.available_at, greater, other.available_at > best.available_at)
+        greater = np.where(other.event_time == best.event_time, greater, other.event_time > best.event_time)
+        takes = (other.places != NOWHERE) & (greater | (best.places == NOWHERE))
+        which[takes] = number
+        best = Hits(
+            np.where(takes, other.places, best.places),
+            np.where(takes, other.event_time, best.event_time),
+            np.where(takes, other.available_at, best.available_at),
+            np.where(takes, other.seq, best.seq),
+        )
+    return which, best

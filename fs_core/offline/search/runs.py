@@ -1,0 +1,264 @@
+"""Which runs there are, and making the ones that are missing: once, whoever asks, and never half visible."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from fs_core.definitions import FeatureView
+from fs_core.offline.search.run import Run, boot, make_durable, write_run
+from fs_core.runtime.files import may_write
+from fs_core.runtime.threads import workers
+
+_ALIKE = 4
+"""A run is merged with the smaller ones once they hold a fourth of its rows, so runs stay few, and each
+row is laid out again a logarithmic number of times."""
+_LARGEST = 24_000_000
+"""Rows of a run at most, unless a single file has more: making one keeps the keys and clocks in memory."""
+_REMEMBERED = 256  # sets of files whose runs a process remembers
+_UNFINISHED = ".unfinished-"
+
+
+class Catalogue:
+    """The runs of every view under one directory. Thread-safe; any number of processes share it.
+
+    A run's directory appears by one rename when it is whole. Who makes one holds a lock that dies with the
+    process; what a killed process left unfinished, the next one removes.
+
+    Args:
+        directory: made with the first run; safe to delete at any time.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._remembered: OrderedDict[tuple[str, int, str], tuple[Run, ...]] = OrderedDict()
+        self._opened: dict[Path, Run] = {}
+        self._guard = threading.Lock()
+
+    def writable(self) -> bool:
+        """Tell whether runs can be made here."""
+        nearest = next(place for place in (self._directory, *self._directory.parents) if place.exists())
+        return may_write(nearest)
+
+    def runs(self, view: FeatureView, files: Sequence[str]) -> tuple[Run, ...] | None:
+        """Return runs that together cover exactly these files, None if some are missing."""
+        known = self._recall(view, files)
+        if known is not None:
+            return known
+        wanted = {_name(file) for file in files}
+        fitting = self._fitting(view, wanted)
+        if _covered(fitting) != wanted:
+            return None
+        return self._remember(view, files, fitting)
+
+    def missing(self, view: FeatureView, files: Sequence[str]) -> list[str]:
+        """Return the files that no fitting run covers."""
+        covered = _covered(self._fitting(view, {_name(file) for file in files}))
+        return [file for file in files if _name(file) not in covered]
+
+    def is_ahead(self, view: FeatureView, files: Sequence[str]) -> bool:
+        """Tell whether a run covers other files too: then these are an older state of history."""
+        return bool(_covered(self._list(view)).difference(_name(file) for file in files))
+
+    def make(self, view: FeatureView, files: Sequence[str]) -> tuple[Run, ...] | None:
+        """Return runs that cover exactly these files, after making what is missing.
+
+        None if somebody deleted them meanwhile.
+
+        Raises:
+            OSError: the directory can't be written, or a data file can't be read.
+        """
+        with self._making(view):
+            self._make_missing(view, files)
+            return self.runs(view, files)
+
+    def make_anew(self, view: FeatureView, files: Sequence[str]) -> None:
+        """Make as few runs as possible that cover exactly these files, and remove every other."""
+        named = {_name(file): file for file in files}
+        with self._making(view):
+            groups = _groups({name: _count_rows(file) for name, file in named.items()}, _LARGEST)
+            kept = {_run_name(sorted(group)) for group in groups}
+            present = {run.directory.name for run in self._list(view)}
+            for group in groups:
+                if _run_name(sorted(group)) not in present:
+                    self._publish(view, {name: named[name] for name in group})
+            for run in self._list(view):
+                if run.directory.name not in kept:
+                    shutil.rmtree(run.directory, ignore_errors=True)
+
+    def clear(self, view: FeatureView) -> None:
+        """Remove every run of a view, after whoever is making one is done; any that can't be read too.
+
+        Raises:
+            OSError: the directory can't be written.
+        """
+        place = self._place(view)
+        if not place.exists():
+            return
+        with self._making(view):
+            for directory in [path for path in place.iterdir() if path.is_dir()]:
+                shutil.rmtree(_out_of_the_way(directory))
+                self._opened.pop(directory, None)
+        with self._guard:
+            self._remembered.clear()
+
+    @contextmanager
+    def _making(self, view: FeatureView) -> Iterator[None]:
+        """Be the only one who makes runs of a view, after removing what a killed one left unfinished."""
+        place = self._place(view)
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / ".lock"):
+            for left in place.glob(_UNFINISHED + "*"):
+                shutil.rmtree(left, ignore_errors=True)  # whoever made it held this lock, and is gone
+            yield
+
+    def discard(self, directory: Path) -> None:
+        """Remove a run that can't be read."""
+        self._opened.pop(directory, None)
+        with self._guard:
+            self._remembered.clear()
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def _make_missing(self, view: FeatureView, files: Sequence[str]) -> None:
+        named = {_name(file): file for file in files}
+        fitting = self._fitting(view, set(named))
+        missing = set(named) - _covered(fitting)
+        if not missing:
+            return
+        sizes = {name: _count_rows(named[name]) for name in missing}
+        rows, merged = sum(sizes.values()), []
+        for run in sorted(fitting, key=lambda run: run.written):
+            if run.written > min(_ALIKE * rows, _LARGEST - rows):
+                break
+            rows += run.written
+            sizes |= dict.fromkeys(run.files, 0)
+            merged.append(run)
+        for group in _groups(sizes, _LARGEST):
+            self._publish(view, {name: named[name] for name in group})
+        for run in merged:
+            shutil.rmtree(run.directory, ignore_errors=True)  # who has it mapped keeps its pages
+
+    def _publish(self, view: FeatureView, named: dict[str, str]) -> None:
+        place = self._place(view)
+        unfinished = place / f"{_UNFINISHED}{uuid.uuid4().hex}"
+        unfinished.mkdir()
+        names = sorted(named)
+        whole = place / _run_name(names)
+        try:
+            write_run(unfinished, view, [named[name] for name in names], names)
+            if boot() is None:
+                make_durable(unfinished)
+            if whole.exists():
+                # Not trusted or of another format, or nothing would be missing.
+                shutil.rmtree(_out_of_the_way(whole), ignore_errors=True)
+            unfinished.rename(whole)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        workers().submit(make_durable, whole)
+
+    def _place(self, view: FeatureView) -> Path:
+        return self._directory / view.storage_name
+
+    def _fitting(self, view: FeatureView, wanted: set[str]) -> list[Run]:
+        """Return disjoint runs that cover nothing but the files wanted, the largest first."""
+        chosen: list[Run] = []
+        taken: set[str] = set()
+        for run in sorted(self._list(view), key=lambda run: (-len(run.files), -run.written)):
+            if run.files <= wanted and not run.files & taken:
+                chosen.append(run)
+                taken |= run.files
+        return chosen
+
+    def _list(self, view: FeatureView) -> list[Run]:
+        place = self._place(view)
+        if not place.exists():
+            return []
+        found = []
+        for directory in sorted(path for path in place.iterdir() if not path.name.startswith(".")):
+            run = self._open(directory)
+            if run is not None:
+                found.append(run)
+        return found
+
+    def _open(self, directory: Path) -> Run | None:
+        run = self._opened.get(directory)
+        if run is not None:
+            return run
+        try:
+            run = Run(directory)
+        except (OSError, ValueError, KeyError):
+            return None  # just replaced by another, not trusted, or made by another version
+        self._opened[directory] = run
+        return run
+
+    def _recall(self, view: FeatureView, files: Sequence[str]) -> tuple[Run, ...] | None:
+        key = _fingerprint(view, files)
+        with self._guard:
+            known = self._remembered.get(key)
+            if known is None:
+                return None
+            self._remembered.move_to_end(key)
+        if all(run.directory.exists() for run in known):
+            return known
+        with self._guard:
+            self._remembered.pop(key, None)
+        for run in known:
+            self._opened.pop(run.directory, None)
+        return None
+
+    def _remember(self, view: FeatureView, files: Sequence[str], runs: Sequence[Run]) -> tuple[Run, ...]:
+        with self._guard:
+            self._remembered[_fingerprint(view, files)] = tuple(runs)
+            while len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+        return tuple(runs)
+
+
+def _out_of_the_way(directory: Path) -> Path:
+    """Give a run that is to go a name by which no worker marks it as durable meanwhile; return it."""
+    return directory.rename(directory.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}"))
+
+
+def _name(file: str) -> str:
+    """Return what tells a data file from every other: Delta names each by a UUID."""
+    return file.rpartition("/")[2]
+
+
+def _run_name(names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:32]
+
+
+def _fingerprint(view: FeatureView, files: Sequence[str]) -> tuple[str, int, str]:
+    return view.storage_name, len(files), hashlib.sha256("\n".join(files).encode()).hexdigest()
+
+
+def _covered(runs: Sequence[Run]) -> set[str]:
+    return {name for run in runs for name in run.files}
+
+
+def _count_rows(file: str) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(file).num_rows)
+
+
+def _groups(sizes: dict[str, int], most: int) -> list[list[str]]:
+    """Part files into groups of at most `most` rows each, a larger file alone, so that memory stays bounded."""
+    groups: list[list[str]] = [[]]
+    rows = 0
+    for name in sorted(sizes):
+        if groups[-1] and rows + sizes[name] > most:
+            groups.append([])
+            rows = 0
+        groups[-1].append(name)
+        rows += sizes[name]
+    return groups

@@ -1,0 +1,164 @@
+"""Rows that were read, as columns: each made when it is asked for, a run of like columns by one copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.online.row.cells import Cells, Flags, Sizes, cell_type, from_cells, is_fixed, validity_bitmap, window
+from fs_core.online.row.layout import Layout
+
+_ALIGNMENT = 64  # what frameworks that share Arrow's memory insist on
+_FLOATS: dict[pa.DataType, np.dtype[Any]] = {pa.float32(): np.dtype("<f4"), pa.float64(): np.dtype("<f8")}
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """The features of n rows, in a form from which any columns follow quickly.
+
+    Attributes:
+        layout: how the heads lie.
+        heads: the rows' heads [n]; zeros where nothing is present.
+        variable: the features whose size varies, decoded.
+    """
+
+    layout: Layout
+    heads: Cells
+    variable: Mapping[str, pa.Array]
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def take(self, position: Sizes | None, present: Flags | None) -> FeatureRows:
+        """Return the rows at `position` (None: these), blanked where not `present` (None: nowhere)."""
+        if position is None and present is None:
+            return self
+        heads, variable = self.heads, self.variable
+        if position is not None:
+            heads = heads[position] if len(heads) else np.zeros(len(position), heads.dtype)
+        if present is not None:
+            heads = heads.copy()
+            heads[~present] = np.zeros((), heads.dtype)
+        if variable:
+            places = np.arange(len(heads)) if position is None else position
+            at = pa.array(places, mask=None if present is None else ~present)
+            variable = {name: column.take(at) for name, column in variable.items()}
+        return FeatureRows(self.layout, heads, variable)
+
+    def arrays(self, names: tuple[str, ...]) -> list[pa.Array]:
+        """Return columns, in the order asked, in their declared types; values lie at multiples of 64 bytes."""
+        found: list[pa.Array] = []
+        valid = self._valid()
+        for run in _runs(self.layout, names):
+            found += self._block(run, valid) if run.count else [self._single(run.names[0], run.places[0], valid)]
+        return found
+
+    def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
+        """Return columns as one matrix, NaN for null, if they lie side by side as floats of one size; else None."""
+        runs = _runs(self.layout, names)
+        kind = runs[0].floats if len(runs) == 1 else None
+        if kind is None:
+            return None
+        run = runs[0]
+        cells = np.empty((len(self), run.count), kind)
+        cells[...] = self._view(run, kind)
+        valid = self._valid()
+        if valid is not None:
+            cells[~valid[:, run.places]] = np.nan
+        return cells
+
+    def _valid(self) -> Flags | None:
+        """Which values aren't null, bool [n, 8 or more]; None where none is."""
+        flags = self.heads["__flags"]
+        if flags.tobytes() == _all_set(len(self.layout.features)) * len(flags):
+            return None
+        return np.unpackbits(flags, axis=1, bitorder="little").view(bool)
+
+    def _view(self, run: _Run, kind: np.dtype[Any]) -> Cells:
+        return window(self.heads, run.offset, kind, run.count)
+
+    def _block(self, run: _Run, valid: Flags | None) -> list[pa.Array]:
+        count, width = len(self), run.cell.itemsize
+        pitch = -(-count * width // _ALIGNMENT) * _ALIGNMENT
+        data = pa.allocate_buffer(pitch * run.count)
+        np.ndarray((run.count, count), run.cell, data, 0, (pitch, width))[...] = self._view(run, run.cell).T
+        if valid is None:  # a slice is made more quickly than an array
+            step = pitch // width
+            whole = [pa.Array.from_buffers(kind, step * run.count, [None, data], 0) for kind in run.kinds]
+            return [whole[kind].slice(place * step, count) for place, kind in enumerate(run.kind_of)]
+        made = []
+        for place, dtype in enumerate(run.types):
+            bitmap = validity_bitmap(valid[:, run.places[place]])
+            made.append(pa.Array.from_buffers(dtype, count, [bitmap, data.slice(place * pitch, count * width)]))
+        return made
+
+    def _single(self, name: str, place: int, valid: Flags | None) -> pa.Array:
+        if name in self.variable:
+            return self.variable[name]
+        return from_cells(self.layout.features[name], self.heads[name], None if valid is None else valid[:, place])
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Columns side by side whose cells are equally wide, or (count 0) one that is none of that.
+
+    `floats` is the NumPy type of all of them if they are floats of one size.
+    """
+
+    names: tuple[str, ...]
+    types: tuple[pa.DataType, ...]
+    places: tuple[int, ...]
+    cell: np.dtype[Any]
+    offset: int
+    count: int
+
+    def goes_on_with(self, other: _Run) -> bool:
+        """Tell whether another column lies right behind these and is as wide."""
+        end = self.offset + self.count * self.cell.itemsize
+        return bool(self.count and self.cell == other.cell and other.offset == end)
+
+    def joined(self, other: _Run) -> _Run:
+        """Return both as one."""
+        names, types, places = self.names + other.names, self.types + other.types, self.places + other.places
+        return _Run(names, types, places, self.cell, self.offset, self.count + other.count)
+
+    @cached_property
+    def kinds(self) -> list[pa.DataType]:
+        """The types, each once."""
+        return list(dict.fromkeys(self.types))
+
+    @cached_property
+    def kind_of(self) -> list[int]:
+        """The place of each column's type among them: a look-up by type takes Arrow longer than making a slice."""
+        return [self.kinds.index(dtype) for dtype in self.types]
+
+    @cached_property
+    def floats(self) -> np.dtype[Any] | None:
+        return _FLOATS.get(self.types[0]) if self.count and set(self.types) == {self.types[0]} else None
+
+
+@lru_cache(maxsize=1024)
+def _runs(layout: Layout, names: tuple[str, ...]) -> list[_Run]:
+    """Cut the columns asked for into runs that lie in the row as they are asked for."""
+    runs: list[_Run] = []
+    order = list(layout.features)
+    for name in names:
+        dtype = layout.features[name]
+        if not is_fixed(dtype) or pa.types.is_boolean(dtype):  # a boolean takes a byte here and a bit in Arrow
+            runs.append(_Run((name,), (dtype,), (order.index(name),), np.dtype("u1"), 0, 0))
+            continue
+        assert layout.head.fields is not None
+        cell, offset = cell_type(dtype), layout.head.fields[name][1]
+        new = _Run((name,), (dtype,), (order.index(name),), cell, offset, 1)
+        runs = [*runs[:-1], runs[-1].joined(new)] if runs and runs[-1].goes_on_with(new) else [*runs, new]
+    return runs
+
+
+@lru_cache(maxsize=64)
+def _all_set(features: int) -> bytes:
+    return np.packbits(np.ones(features, bool), bitorder="little").tobytes()

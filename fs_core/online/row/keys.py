@@ -1,0 +1,149 @@
+"""An entity's key as bytes, and back.
+
+Parts of fixed width are their bytes, big-endian, so that neighbouring numbers are neighbours in a store
+that sorts its keys; others carry their length in four bytes in front. A whole number in last place goes
+without the bytes in front that only repeat its sign: its length is what is left. Most numbers that count
+something have few bytes, and online stores hold a key for each row. No two keys of a view share bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.online.row.cells import Cells, Flags, cell_type, from_cells, is_fixed, to_cells
+
+_LENGTH = 4
+_FEW = 32  # values that take Python less time than NumPy
+_FEW_NUMBERS = 128  # likewise, of whole numbers
+
+
+def pack_keys(columns: Sequence[pa.Array]) -> list[bytes | None]:
+    """Return each row's key, None where a part is null.
+
+    Args:
+        columns: the key columns of n rows, in the view's order and types.
+    """
+    *others, last = columns
+    ends = _whole_numbers(last) if pa.types.is_integer(last.type) else _parts(last)
+    if not others:
+        return ends
+    rows = zip(*map(_parts, others), ends, strict=True)
+    return [None if None in row else b"".join(row) for row in rows]
+
+
+def _parts(array: pa.Array) -> list[bytes | None]:
+    """Return each value's bytes in a key, None where it is null."""
+    if not is_fixed(array.type):
+        values = array.cast(pa.binary()).to_pylist()
+        return [None if v is None else len(v).to_bytes(_LENGTH, "big") + v for v in values]
+    if 0 < len(array) <= _FEW and not array.null_count and array.type.bit_width >= 8:
+        size = array.type.bit_width // 8
+        data = memoryview(array.buffers()[1])[array.offset * size : (array.offset + len(array)) * size].tobytes()
+        return [data[start : start + size][::-1] for start in range(0, len(data), size)]
+    cells, valid = to_cells(array)
+    return _none_where_null(_big_endian(cells, cells.dtype.itemsize), valid)
+
+
+def _whole_numbers(array: pa.Array) -> list[bytes | None]:
+    """Return each whole number's bytes in last place, None where it is null."""
+    signed = pa.types.is_signed_integer(array.type)
+    if len(array) <= _FEW_NUMBERS:
+        numbers: list[int | None] = array.to_pylist()
+        return [None if n is None else n.to_bytes(_size(n, signed), "big", signed=signed) for n in numbers]
+    cells, valid = to_cells(array)
+    kind = np.dtype(f"<{'i' if signed else 'u'}{array.type.bit_width // 8}")
+    values = cells.view(kind)
+    beyond_sign = (values ^ (values >> (8 * kind.itemsize - 1)) if signed else values).view(cells.dtype)
+    limits = np.array([1 << (8 * size - signed) for size in range(1, kind.itemsize)], cells.dtype)
+    sizes = np.searchsorted(limits, beyond_sign, side="right") + 1
+    # All are cut at once, as long as the longest. Most are: of numbers below a bound few have less bytes.
+    longest = int(sizes.max(initial=1))
+    pieces = _big_endian(cells, longest)
+    short = np.flatnonzero(sizes < longest)
+    for place, size in zip(short.tolist(), sizes[short].tolist(), strict=True):
+        pieces[place] = pieces[place][longest - size :]
+    return _none_where_null(pieces, valid)
+
+
+def _big_endian(cells: Cells, size: int) -> list[bytes]:
+    """Return the last `size` bytes of each cell, its lowest byte last."""
+    flipped = np.ascontiguousarray(cells.view(np.uint8).reshape(len(cells), cells.dtype.itemsize)[:, :size][:, ::-1])
+    pieces: list[bytes] = flipped.view(f"V{size}").ravel().tolist()
+    return pieces
+
+
+def _size(number: int, signed: bool) -> int:
+    """Return how many bytes hold a whole number: as many as its bits take, its sign's included."""
+    return ((number ^ number >> 64).bit_length() + signed + 7) // 8 or 1
+
+
+def _none_where_null(pieces: list[bytes], valid: Flags) -> list[bytes | None]:
+    return pieces if valid.all() else [piece if ok else None for piece, ok in zip(pieces, valid, strict=True)]  # type: ignore[return-value]
+
+
+def unpack_keys(types: Mapping[str, pa.DataType], keys: Sequence[bytes]) -> tuple[pa.Table, Flags]:
+    """Return the key columns that were packed, and which keys are sound, bool [n]; others are null.
+
+    Args:
+        types: the key columns, in order.
+        keys: what `pack_keys` made of them; or anything.
+    """
+    parts = [_split(key, list(types.values())) for key in keys]
+    columns = {}
+    for place, (name, dtype) in enumerate(types.items()):
+        columns[name] = _column(dtype, [None if row is None else row[place] for row in parts])
+    return pa.table(columns, schema=pa.schema(list(types.items()))), np.array([row is not None for row in parts], bool)
+
+
+def _split(key: bytes, types: Sequence[pa.DataType]) -> list[bytes] | None:
+    """Return a key's parts at full length, None if it can't have been packed from these types."""
+    parts, place = [], 0
+    for dtype in types[:-1] if pa.types.is_integer(types[-1]) else types:
+        if is_fixed(dtype):
+            size = cell_type(dtype).itemsize
+        else:
+            size = int.from_bytes(key[place : place + _LENGTH], "big")
+            place += _LENGTH
+        part = key[place : place + size]
+        if len(part) != size or place > len(key) or not _is_value(part, dtype):
+            return None
+        parts.append(part)
+        place += size
+    if len(parts) < len(types):
+        return _with_number(parts, key[place:], types[-1])
+    return parts if place == len(key) else None
+
+
+def _with_number(parts: list[bytes], short: bytes, dtype: pa.DataType) -> list[bytes] | None:
+    """Return a key's parts with the whole number in last place, None if that is none in its shortest form."""
+    signed, size = pa.types.is_signed_integer(dtype), dtype.bit_width // 8
+    number = int.from_bytes(short, "big", signed=signed)
+    if len(short) > size or len(short) != _size(number, signed):
+        return None
+    return [*parts, number.to_bytes(size, "big", signed=signed)]
+
+
+def _is_value(part: bytes, dtype: pa.DataType) -> bool:
+    if pa.types.is_boolean(dtype):
+        return part in (b"\0", b"\1")
+    if not pa.types.is_string(dtype):
+        return True
+    try:
+        part.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _column(dtype: pa.DataType, parts: list[bytes | None]) -> pa.Array:
+    if not is_fixed(dtype):
+        return pa.array(parts, pa.binary()).cast(dtype)
+    kind: np.dtype[Any] = cell_type(dtype)
+    blank = bytes(kind.itemsize)
+    data = np.frombuffer(b"".join(blank if part is None else part for part in parts), np.uint8)
+    cells = np.ascontiguousarray(data.reshape(-1, kind.itemsize)[:, ::-1]).view(kind).reshape(-1)
+    return from_cells(dtype, cells, np.array([part is not None for part in parts], bool))

@@ -1,0 +1,159 @@
+"""How a view's rows lie in bytes, and how a batch of them is checked at once. `fs_core.online.row.codec` draws it.
+
+A row's seal is a checksum of the bytes after it, exclusive-or a tag of what they mean and the CRC-32 of the key
+that they belong to. The checksum of rows of one length is a multilinear hash. Take those bytes as little-endian
+words of 32 bits: `w[1]` the last one (it may overlap the one before), `w[2] ... w[k]` all of them from the first
+on. With numbers `m[0] ... m[k]` of 64 bits, which SHAKE-256 gives, it is the upper half of
+`m[0] + m[1] w[1] + ... + m[k] w[k]` modulo 2**64. For random `m`, two different rows share it once in 2**32
+(Lemire and Kaser, "Strongly universal string hashing is fast", 2014): as rarely as CRC-32, and one product
+in NumPy computes it for all rows of a batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from operator import mul
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+from fs_core.online.row.cells import Cells, Flags, cell_type, is_fixed, window
+from fs_core.online.row.variable import stream_count
+
+FORMAT = 3
+_FEW = 8  # rows that are checked one by one
+_START = 4  # where the bytes begin that the seal covers
+_WORD = np.dtype("<u4")
+_Seals = np.ndarray[Any, np.dtype[np.uint32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What follows from a view alone.
+
+    Attributes:
+        tag: marks the rows of this meaning in this format, 32 bits.
+        head: the type of a row's part that is equally long in all rows.
+        features: the features and their types, in order.
+        has_streams: whether rows go on behind their heads.
+    """
+
+    tag: int
+    head: np.dtype[Any]
+    features: Mapping[str, pa.DataType]
+    has_streams: bool
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes of a head."""
+        return self.head.itemsize
+
+    @cached_property
+    def blank(self) -> bytes:
+        """A head of zeros, which stands for no row."""
+        return bytes(self.size)
+
+    def read(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None]
+    ) -> tuple[Sequence[bytes], Cells, Flags | None]:
+        """Return the rows, their heads and which are sound, None where all are; what isn't there or sound is zeros."""
+        rows, heads = self._heads(values)
+        if not self.has_streams and len(rows) <= _FEW:
+            if all(map(self._is_sound, keys, rows)):
+                return rows, heads, None
+            sound = np.fromiter(map(self._is_sound, keys, rows), bool, len(rows))
+        else:
+            sound = self._seals(keys, rows, heads) == heads["__seal"]
+            if rows is not values:  # blanks may stand among them
+                sound &= np.fromiter((row is not self.blank for row in rows), bool, len(rows))
+        if self.has_streams:
+            lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+            sound &= heads["__sizes"].sum(axis=1, dtype=np.int64) + self.size == lengths
+        if sound.all():
+            return rows, heads, None
+        heads = heads.copy()
+        heads[~sound] = np.zeros((), self.head)
+        return rows, heads, sound
+
+    def _heads(self, values: Sequence[bytes | None]) -> tuple[Sequence[bytes], Cells]:
+        size, blank = self.size, self.blank
+        if self.has_streams:
+            rows = [blank if v is None or len(v) < size else v for v in values]
+            return rows, np.frombuffer(b"".join([row[:size] for row in rows]), self.head)
+        if None in values or set(map(len, values)) - {size}:  # type: ignore[arg-type]
+            values = [blank if v is None or len(v) != size else v for v in values]
+        return values, np.frombuffer(b"".join(values), self.head)  # type: ignore[return-value, arg-type]
+
+    def _is_sound(self, key: bytes, row: bytes) -> bool:
+        """Tell of one row without streams what `read` tells of many: NumPy takes longer for few."""
+        first, last, *others = self._numbers
+        mixed = first + last * int.from_bytes(row[-4:], "little")
+        mixed += sum(map(mul, self._words.unpack_from(row, _START), others))
+        seal: int = (mixed >> 32 & 0xFFFFFFFF) ^ self.tag ^ zlib.crc32(key)
+        return int.from_bytes(row[:_START], "little") == seal and row is not self.blank
+
+    @cached_property
+    def _words(self) -> struct.Struct:
+        return struct.Struct(f"<{(self.size - _START) // 4}I")
+
+    @cached_property
+    def _numbers(self) -> list[int]:
+        return list(map(int, _multipliers((self.size - _START) // 4)))
+
+    def seals(self, keys: Sequence[bytes], heads: Cells) -> _Seals:
+        """Return the seal of each row without streams, uint32 [n]."""
+        belong = np.fromiter(map(zlib.crc32, keys), np.uint32, len(keys))
+        return checksums(heads) ^ belong ^ np.uint32(self.tag)
+
+    def seal(self, key: bytes, body: bytes) -> int:
+        """Return the seal of a row with streams, given all that follows it."""
+        return zlib.crc32(body) ^ zlib.crc32(key) ^ self.tag
+
+    def _seals(self, keys: Sequence[bytes], rows: Sequence[bytes], heads: Cells) -> _Seals:
+        if self.has_streams:  # their lengths differ, and they are cut one by one in any case
+            pairs = zip(keys, rows, strict=True)
+            return np.fromiter((self.seal(key, row[_START:]) for key, row in pairs), np.uint32, len(rows))
+        return self.seals(keys, heads)
+
+
+@lru_cache(maxsize=1024)
+def layout_of(view: FeatureView) -> Layout:
+    """Return the layout of a view's rows."""
+    cells = [(name, cell_type(dtype)) for name, dtype in view.features.items() if is_fixed(dtype)]
+    streams = sum(stream_count(dtype) for dtype in view.features.values() if not is_fixed(dtype))
+    # Names with two underscores in front are reserved: no feature's name is one of ours.
+    start = [
+        ("__seal", "<u4"),
+        ("__clocks", ">u8", (2,)),
+        ("__seq", ">u2", (3,)),
+        ("__flags", "u1", ((len(view.features) + 7) // 8,)),
+    ]
+    head = np.dtype([*start, *cells, ("__sizes", "<u4", (streams,))])
+    digest = hashlib.sha256(f"{FORMAT}:{view.digest}".encode()).digest()
+    return Layout(int.from_bytes(digest[:4], "little"), head, view.features, streams > 0)
+
+
+def checksums(heads: Cells) -> _Seals:
+    """Return the checksum of each row, uint32 [n], of what follows its first four bytes."""
+    return np.asarray(_sums(heads) >> np.uint64(32), dtype=np.uint32)
+
+
+def _sums(heads: Cells) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    size = heads.dtype.itemsize
+    numbers = _multipliers(words := (size - _START) // 4)
+    cells = window(heads, _START, _WORD, words).astype(np.uint64)
+    last = window(heads, size - 4, _WORD, 1)[:, 0].astype(np.uint64)
+    return np.asarray(cells @ numbers[2:] + last * numbers[1] + numbers[0], dtype=np.uint64)
+
+
+@lru_cache(maxsize=1024)
+def _multipliers(words: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    drawn = hashlib.shake_256(b"fs_core row checksum").digest(8 * (words + 2))
+    return np.frombuffer(drawn, "<u8").astype(np.uint64)

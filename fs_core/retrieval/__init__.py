@@ -1,0 +1,1 @@
+"""A spine in, a training set out: selecting features, the as-of join, streams of rows, saved sets."""

@@ -1,0 +1,204 @@
+"""Point-in-time retrieval: a spine in, a training set out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import DataError, UnknownReferenceError
+from fs_core.retrieval.selection import SelectedFeature, Selection, key_table, require_columns
+from fs_core.rule import TIME
+from fs_core.training_set import TrainingSet
+from fs_core.values.interchange import to_table
+from fs_core.values.times import duration_micros, format_duration, parse_duration, to_utc_micros
+
+if TYPE_CHECKING:
+    from fs_core.offline.contract import OfflineStore, Snapshot
+    from fs_core.registry import Registry
+
+SPEC_FORMAT = 1
+_NEEDED = ("features", "views", "timestamp", "label", "lag", "full_names", "snapshots")
+RULE = "as-of/1"
+"""Names the rule in `fs_core.rule`; a change of its meaning would be another number."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of history, apart from the spine.
+
+    Attributes:
+        selection: the features.
+        timestamp: the spine's time column.
+        label: the spine's label column, if one is named.
+        lag: how far before each moment to look; zero to serve the same row online.
+        snapshots: the state of each view's history, by view name.
+    """
+
+    selection: Selection
+    timestamp: str
+    label: str | None
+    lag: timedelta
+    snapshots: Mapping[str, Snapshot]
+
+    def spec(self) -> dict[str, Any]:
+        """Return the JSON-serialisable provenance of the result."""
+        return {
+            "format": SPEC_FORMAT,
+            "rule": RULE,
+            "features": [
+                {"ref": f"{f.view.name}.{f.name}:v{f.view.version}", "column": f.column, "digest": f.view.digest}
+                for f in self.selection.features
+            ],
+            "views": [_view_spec(view) for view in self.selection.views],
+            "keys": list(self.selection.keys),
+            "timestamp": self.timestamp,
+            "label": self.label,
+            "lag": None if not self.lag else format_duration(self.lag),
+            "full_names": self.selection.full_names,
+            "snapshots": dict(self.snapshots),
+        }
+
+
+def historical_features(offline: OfflineStore, spine: Any, query: Query) -> TrainingSet:
+    """Apply the as-of rule to every row of the spine.
+
+    Raises:
+        SchemaError: the spine lacks the time, the label or a key, or one has the wrong type.
+        NameClashError: a feature and a spine column share a name.
+    """
+    table = to_table(spine, "the spine")
+    require_columns([query.timestamp, *([query.label] if query.label else [])], table.column_names, "the spine")
+    query.selection.refuse_clash(table.column_names, "the spine")
+    times = moments(table, query)
+    found: dict[str, pa.ChunkedArray] = {}
+    for view, features in query.selection.views.items():
+        rows = _as_of(offline, view, features, table, times, query.snapshots[view.name])
+        found |= {feature.column: rows[feature.name] for feature in features}
+    for column in query.selection.columns:
+        table = table.append_column(column, found[column])
+    selection = query.selection
+    views = tuple(selection.views)
+    return TrainingSet(table, selection.columns, selection.keys, query.timestamp, query.label, query.spec(), views)
+
+
+def recreate(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any], spine: Any) -> TrainingSet:
+    """Return the training set that a spec describes; each part of a refreshed one from its own states.
+
+    Raises:
+        DataError: the spec is none, or incomplete; the parts don't add up to the spine.
+        UnknownReferenceError: as in `query_from_spec`.
+    """
+    query = query_from_spec(registry, spec)
+    parts = spec.get("parts")
+    if not parts:
+        return historical_features(offline, spine, query)
+    table = to_table(spine, "the spine")
+    rows = sum(part["rows"] for part in parts)
+    if len(table) != rows:
+        raise DataError(f"the spine has {len(table):,} rows, the training set {rows:,}. Pass those it was made from.")
+    pieces, start = [], 0
+    for part in parts:
+        pinned = replace(query, snapshots=dict(part["snapshots"]))
+        pieces.append(historical_features(offline, table.slice(start, part["rows"]), pinned))
+        start += part["rows"]
+    whole = pa.concat_tables([piece.table for piece in pieces])
+    return replace(pieces[-1], table=whole, spec={**query.spec(), "parts": [dict(part) for part in parts]})
+
+
+def parts_of(training_set: TrainingSet) -> list[TrainingSet]:
+    """Return the rows that read the same states of history, each with the spec of their own.
+
+    Raises:
+        DataError: the spec's parts don't add up to the rows.
+    """
+    spec = {name: part for name, part in training_set.spec.items() if name != "parts"}
+    parts = training_set.spec.get("parts", [{"rows": len(training_set), "snapshots": spec["snapshots"]}])
+    rows = sum(part["rows"] for part in parts)
+    if rows != len(training_set):
+        raise DataError(f"the training set has {len(training_set):,} rows, the parts of its spec {rows:,}.")
+    found, start = [], 0
+    for part in parts:
+        table = training_set.table.slice(start, part["rows"])
+        found.append(replace(training_set, table=table, spec={**spec, "snapshots": dict(part["snapshots"])}))
+        start += part["rows"]
+    return found
+
+
+def query_from_spec(registry: Registry, spec: Mapping[str, Any]) -> Query:
+    """Rebuild the query that a training set's spec describes, on the same states of history.
+
+    Raises:
+        DataError: it is no spec, or incomplete.
+        UnknownReferenceError: a view's version is gone or means something else now.
+    """
+    if not isinstance(spec, Mapping):
+        raise DataError(
+            f"the spec is a {type(spec).__name__}. Pass a training set's spec; if it is text, json.loads(text)."
+        )
+    if spec.get("format") != SPEC_FORMAT or spec.get("rule") != RULE:
+        raise UnknownReferenceError(
+            f"spec of format {spec.get('format')!r}, rule {spec.get('rule')!r}: this fs_core reads format "
+            f"{SPEC_FORMAT}, rule {RULE!r}. Use the version that wrote it."
+        )
+    lacking = [part for part in _NEEDED if part not in spec]
+    if lacking:
+        raise DataError(f"the spec has no {lacking[0]!r}. Pass all of a training set's spec.")
+    views = {part["name"]: _pinned_view(registry, part) for part in spec["views"]}
+    features = []
+    for part in spec["features"]:
+        name, _, feature = part["ref"].rpartition(":v")[0].partition(".")
+        features.append(SelectedFeature(views[name], feature, part["column"]))
+    selection = Selection(tuple(features), spec["full_names"])
+    lag = parse_duration(spec["lag"] or "0s")
+    return Query(selection, spec["timestamp"], spec["label"], lag, dict(spec["snapshots"]))
+
+
+def moments(table: pa.Table, query: Query) -> pa.ChunkedArray:
+    """Return the moment at which each row is looked up, `timestamp[us, UTC]`: its own, shifted back by the lag."""
+    import pyarrow.compute as pc
+
+    times = to_utc_micros(table[query.timestamp], query.timestamp, "down")
+    if not query.lag:
+        return times
+    return pc.subtract(times.cast(pa.int64()), duration_micros(query.lag)).cast(times.type)
+
+
+def _as_of(
+    offline: OfflineStore,
+    view: FeatureView,
+    features: list[SelectedFeature],
+    table: pa.Table,
+    times: pa.ChunkedArray,
+    snapshot: Snapshot,
+) -> pa.Table:
+    narrow = key_table(table, view, "the spine").append_column(TIME, times)
+    return offline.as_of(view, narrow, [feature.name for feature in features], snapshot=snapshot)
+
+
+def _view_spec(view: FeatureView) -> dict[str, Any]:
+    content = view.content()
+    return {
+        "name": view.name,
+        "version": view.version,
+        "digest": view.digest,
+        "keys": {key: dict(e["keys"])[key] for e in content["entities"] for key in dict(e["keys"])},
+        "lag": content["lag"],
+        "ttl": content["ttl"],
+    }
+
+
+def _pinned_view(registry: Registry, part: Mapping[str, Any]) -> FeatureView:
+    from fs_core.definitions import VersionSelector
+
+    view = registry.view(part["name"], VersionSelector(version=part["version"]))
+    if view.digest != part["digest"]:
+        raise UnknownReferenceError(
+            f"view {view.ref!r} has digest {view.digest[:12]} here, but the training set was made from "
+            f"{part['digest'][:12]}. Open the store it was made in."
+        )
+    return view

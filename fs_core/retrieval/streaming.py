@@ -1,0 +1,126 @@
+"""Point-in-time rows without a training set in memory: as a stream, or looked up batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fs_core.errors import DataError, FeatureStoreError
+from fs_core.retrieval.query import Query, historical_features
+from fs_core.values.interchange import to_table
+
+if TYPE_CHECKING:
+    from fs_core.store.parts import Parts
+    from fs_core.training_set import TrainingSet
+
+
+def stream(offline: Any, spine: Any, query: Query, batch_size: int) -> pa.RecordBatchReader:
+    """Return what `historical_features` would, batch by batch, in the memory of one batch.
+
+    Args:
+        offline: the history.
+        spine: a `pyarrow.RecordBatchReader`, or anything that `fs_core.values.interchange.to_table` reads.
+        query: what is asked; the states of history it names are read throughout.
+        batch_size: rows of each batch but the last.
+
+    Raises:
+        DataError: `batch_size` isn't 1 or more.
+        SchemaError, NameClashError: as in `historical_features`, before the first batch if the columns show it.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise DataError(f"batch_size={batch_size!r} is not a number of rows; pass 1 or more.")
+    reader = spine if isinstance(spine, pa.RecordBatchReader) else to_table(spine, "the spine").to_reader(batch_size)
+    schema = historical_features(offline, reader.schema.empty_table(), query).table.schema
+    return pa.RecordBatchReader.from_batches(schema, _batches(offline, reader, query, batch_size, schema))
+
+
+def _batches(
+    offline: Any, reader: pa.RecordBatchReader, query: Query, batch_size: int, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    start = 0
+    for part in tables_of(reader, batch_size):
+        try:
+            rows = historical_features(offline, part, query).table.cast(schema)
+        except FeatureStoreError as error:
+            error.add_note(f"Rows are counted from row {start} of the spine.")
+            raise
+        yield from rows.combine_chunks().to_batches()
+        start += part.num_rows
+
+
+def tables_of(reader: pa.RecordBatchReader, batch_size: int) -> Iterator[pa.Table]:
+    """Yield a reader's rows in tables of one size, whatever the size of its own batches."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in reader:
+        waiting.append(batch)
+        rows += batch.num_rows
+        while rows >= batch_size:
+            table = pa.Table.from_batches(waiting, reader.schema)
+            yield table.slice(0, batch_size)
+            waiting = table.slice(batch_size).to_batches()
+            rows -= batch_size
+    if rows:
+        yield pa.Table.from_batches(waiting, reader.schema)
+
+
+class AsOfReader:
+    """Looks features up as of given moments, batch by batch, from one state of history.
+
+    Thread-safe. A pickle holds configuration: another process opens the store by its place and reads
+    the same state, sharing the pages of the index.
+
+    Args:
+        store: the store.
+        query: what is asked; pins versions and states of history.
+    """
+
+    def __init__(self, store: Parts, query: Query) -> None:
+        self._store = store
+        self._query = query
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key columns that `lookup` needs, beside the time."""
+        return self._query.selection.keys
+
+    @property
+    def timestamp(self) -> str:
+        """The time column that `lookup` needs."""
+        return self._query.timestamp
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of what `lookup` returns: the features, in the order asked for."""
+        return pa.schema([(f.column, f.view.features[f.name]) for f in self._query.selection.features])
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What is read, as in `TrainingSet.spec`."""
+        return self._query.spec()
+
+    def rows(self, spine: Any) -> TrainingSet:
+        """Return a spine's rows with their features, as `get_historical_features` does, from the reader's state.
+
+        Raises:
+            SchemaError, NameClashError: as there.
+        """
+        return historical_features(self._store.offline, spine, self._query)
+
+    def lookup(self, keys_and_times: Any) -> pa.RecordBatch:
+        """Return the features of each row, in the rows' order; other columns don't matter.
+
+        Args:
+            keys_and_times: keys and time; anything that `fs_core.values.interchange.to_table` reads.
+
+        Raises:
+            SchemaError: a column is missing or of the wrong type.
+        """
+        table = to_table(keys_and_times, "the rows to look up")
+        present = [name for name in (*self.keys, self.timestamp) if name in table.column_names]
+        found = historical_features(self._store.offline, table.select(present), self._query)
+        features = found.table.select(list(found.features)).combine_chunks()
+        batches = features.to_batches()
+        return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=self.schema)

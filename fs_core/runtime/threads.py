@@ -1,0 +1,51 @@
+"""Handing work to threads, where there may be none any more."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def submit(threads: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> Future[T]:
+    """Have a thread do work; do it here where the process ends, as in an `atexit` handler, and threads take none."""
+    try:
+        return threads.submit(work, *args, **options)
+    except RuntimeError as error:
+        if "interpreter shutdown" not in str(error):  # where no thread could start, the work is in the queue already
+            raise
+    done: Future[T] = Future()
+    try:
+        done.set_result(work(*args, **options))
+    except Exception as error:  # noqa: BLE001  # it is raised where the future is waited for
+        done.set_exception(error)
+    return done
+
+
+_MOST = 8
+_lock = threading.Lock()
+_pools: dict[int, ThreadPoolExecutor] = {}  # by process: threads don't survive a fork
+
+
+def workers() -> ThreadPoolExecutor:
+    """Return this process's threads, one for each core, eight at most."""
+    with _lock:
+        pool = _pools.get(os.getpid())
+        if pool is None:
+            pool = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST), thread_name_prefix="fs_core")
+            _pools[os.getpid()] = pool
+        return pool
+
+
+def _renew_lock() -> None:
+    """Give a forked child a lock that no thread of its parent holds."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

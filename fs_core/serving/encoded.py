@@ -1,0 +1,128 @@
+"""Online reads under an encoding: what every adapter's serving side does before tensors are made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fs_core.encoding.encoding import BoundTable, Encoding
+from fs_core.errors import DataError, NotOnlineError, SchemaError, UnknownReferenceError, did_you_mean
+from fs_core.training_set import TrainingSet
+from fs_core.values.times import Moment
+
+if TYPE_CHECKING:
+    from fs_core.retrieval.selection import Selection
+    from fs_core.serving import Fallback, FeatureVectors
+    from fs_core.store import FeatureStore
+
+
+class EncodedReader:
+    """Reads the features that a training set was made of, in its pinned versions, and encodes them.
+
+    Thread-safe; a pickle holds the store's place.
+
+    Args:
+        store: a `FeatureStore`, the directory of one, or None for the environment's `FS_STORE`.
+        made_from: the training set, or its `spec`.
+        encoding: how its features become tensors.
+
+    Raises:
+        UnknownReferenceError: a pinned version is gone, or means something else in this store.
+        NotOnlineError: the training set looked back by a lag.
+        SchemaError: the encoding takes a column that no read returns.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore | str | os.PathLike[str] | None,
+        made_from: TrainingSet | Mapping[str, Any],
+        encoding: Encoding,
+    ) -> None:
+        from fs_core.store import open_store
+
+        spec = made_from.spec if isinstance(made_from, TrainingSet) else made_from
+        if not isinstance(spec, Mapping) or not {"features", "full_names", "lag", "keys"} <= set(spec):
+            raise DataError(f"{type(made_from).__name__}: neither a training set nor its spec. Pass one of them.")
+        _refuse_lag(spec)
+        self.store = open_store(store)
+        self.encoding = encoding
+        self._pinned = [part["ref"] for part in spec["features"]]
+        self._full_names = bool(spec["full_names"])
+        self._selection = self.store.select(self._pinned, full_names=self._full_names)
+        _refuse_other_meaning(spec, self._selection)
+        _refuse_unserved(encoding, self._selection)
+
+    def read(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> BoundTable:
+        """Return the entities' rows, ready to encode; ages count to the moment of the read.
+
+        Args:
+            entities: as in `FeatureStore.get_online_features`.
+            at: as there.
+            fallback: as there.
+
+        Raises:
+            SchemaError, OnlineStoreError: as there.
+            ValidationError: a missing feature has no number to become.
+        """
+        return self._bound(self.vectors(entities, at=at, fallback=fallback))
+
+    def vectors(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> FeatureVectors:
+        """Return the entities' rows as they are, the pinned features in the training set's order.
+
+        Raises:
+            SchemaError, OnlineStoreError: as in `FeatureStore.get_online_features`.
+        """
+        return self.store.get_online_features(
+            self._pinned, entities, at=at, fallback=fallback, full_names=self._full_names
+        )
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the rows: keys, then features, as `FeatureVectors.to_arrow` returns them."""
+        keys = {key: view.keys[key] for view in self._selection.views for key in view.keys}
+        return pa.schema([*keys.items(), *((f.column, f.view.features[f.name]) for f in self._selection.features)])
+
+    async def read_async(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> BoundTable:
+        """Do what `read` does without holding up the event loop."""
+        return self._bound(await self.vectors_async(entities, at=at, fallback=fallback))
+
+    async def vectors_async(
+        self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None
+    ) -> FeatureVectors:
+        """Do what `vectors` does without holding up the event loop."""
+        return await self.store.get_online_features_async(
+            self._pinned, entities, at=at, fallback=fallback, full_names=self._full_names
+        )
+
+    def _bound(self, found: FeatureVectors) -> BoundTable:
+        return self.encoding.bind(found.to_arrow(), moments=found.at)
+
+
+def _refuse_lag(spec: Mapping[str, Any]) -> None:
+    if spec["lag"]:
+        raise NotOnlineError(
+            f"the training set looked {spec['lag']} before each moment, so no online read gives its rows. "
+            "Make it without lag to serve it."
+        )
+
+
+def _refuse_other_meaning(spec: Mapping[str, Any], selection: Selection) -> None:
+    for part, feature in zip(spec["features"], selection.features, strict=True):
+        if feature.view.digest != part["digest"]:
+            raise UnknownReferenceError(
+                f"{part['ref']} was trained on with digest {part['digest'][:12]}, but means "
+                f"{feature.view.digest[:12]} in this store. Open the store it was trained with."
+            )
+
+
+def _refuse_unserved(encoding: Encoding, selection: Selection) -> None:
+    served = (*selection.columns, *selection.keys)
+    for name in encoding.features:
+        if name not in served:
+            raise SchemaError(
+                f"the encoding takes column {name!r}, which no online read returns: it was no feature of the training "
+                f"set, but a column of its spine. Fit the encoding without it.{did_you_mean(name, served)}"
+            )

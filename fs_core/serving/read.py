@@ -1,0 +1,185 @@
+"""One online read on its way: what it wants from the online store, and what follows from what came back.
+
+It does no input or output of its own, so that waiting and not waiting readers share every step:
+
+    read = OnlineRead(plan, entities, ...)
+    read.take(rows)                 # the online store's answer to `read.wanted`, or ...
+    read.fail(error)                # ... that there was none
+    read.answer(offline)            # reads history where `read.needs_history`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.errors import NotOnlineError, OnlineUnavailableError
+from fs_core.online.contract import AVAILABLE, Leases, PartialRead, timeline_name
+from fs_core.online.row.recent import moment_word, resolve
+from fs_core.rule import EVENT_TIME, STATUS, TIME
+from fs_core.serving.answers import Answer, AskedKeys, Held, TableAnswer
+from fs_core.serving.budget import Budget
+from fs_core.serving.cache import RowCache
+from fs_core.serving.plan import ReadPlan, ViewPlan
+from fs_core.serving.vectors import FeatureVectors
+from fs_core.values.times import MICROSECONDS
+
+if TYPE_CHECKING:
+    from fs_core.definitions import FeatureView
+    from fs_core.offline.contract import OfflineStore
+    from fs_core.online.row.cells import Flags
+
+
+class OnlineRead:
+    """The features of entities at the moment `at` (microseconds), by default `now`.
+
+    Args:
+        plan: what is asked of each.
+        entities: whom.
+        budget: what it may cost.
+        at: the moment; None for now.
+        now: what the clock shows.
+        cache: where rows fetched at most `budget.max_age` seconds ago are; None where only fresh ones will do.
+
+    Attributes:
+        cache: the same.
+        absent: the views of which the online store has nothing for any of the entities; empty until `take`.
+
+    Raises:
+        SchemaError: a key is missing or of another type.
+        NotOnlineError: a view isn't online and no fallback is allowed.
+    """
+
+    def __init__(
+        self, plan: ReadPlan, entities: Any, budget: Budget, *, at: int | None, now: int, cache: RowCache | None = None
+    ) -> None:
+        self._plan, self._budget, self._at, self._now = plan, budget, at, now
+        self._keys = [AskedKeys.of(*pair) for pair in zip(plan.groups, plan.keys(entities), strict=True)]
+        self._online = [view for view in plan.views if self._is_online(view)]
+        self._answers: dict[ViewPlan, Answer] = {}
+        self._moment = now if at is None else at
+        self.cache = cache
+        self.absent: list[FeatureView] = []
+        self._cached = None
+        if cache is not None:
+            self._cached = cache.ask(self._requests(), budget.max_age, self._together())
+
+    @property
+    def wanted(self) -> list[tuple[str, Sequence[bytes]]]:
+        """What to ask the online store for, each entity once."""
+        return self._requests() if self._cached is None else self._cached.rest
+
+    def _requests(self) -> list[tuple[str, Sequence[bytes]]]:
+        named = [(view.view.storage_name, view.group) for view in self._online]
+        named += [(timeline_name(view.view.storage_name), view.group) for view in self._looking_back]
+        return [(name, self._keys[group].distinct) for name, group in named]
+
+    def _together(self) -> list[tuple[int, int]]:
+        """Return the places among the requests of views' latest rows and of their recent ones.
+
+        Kept recent rows that are older than the latest would lack it, and then tell nothing.
+        """
+        behind = enumerate(self._looking_back, len(self._online))
+        return [(self._online.index(view), place) for place, view in behind]
+
+    @property
+    def _looking_back(self) -> list[ViewPlan]:
+        """The views whose recent rows may tell of the moment asked for."""
+        return [] if self._at is None else [view for view in self._online if view.view.online_history is not None]
+
+    def take(self, rows: Sequence[Sequence[bytes | None]], leases: Leases | None = None) -> None:
+        """Take the online store's answer to `wanted`, and under which leases it may be kept, if it gives any.
+
+        Raises:
+            MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
+        """
+        rows = rows if self._cached is None else self._cached.whole(rows, leases)
+        self.absent = [view.view for view, values in zip(self._online, rows, strict=False) if _are_absent(values)]
+        latest = self._looked_back(rows)
+        self._settle([self._held(view, values) for view, values in zip(self._online, latest, strict=True)])
+
+    def fail(self, error: OnlineUnavailableError) -> None:
+        """Take it that the online store gave no answer, or only a part of it; raise `error` unless that is allowed."""
+        if self._budget.fallback == "offline":
+            return
+        if self._budget.on_deadline == "error":
+            raise error
+        part: PartialRead | None = error.partial if self._cached is None else self._cached.partial(error.partial)
+        if part is None:
+            for view in self._online:
+                self._answers[view] = TableAnswer.unavailable(dict(view.view.features), len(self._keys[view.group]))
+            return
+        rows, unread = self._without_unread(part)
+        parts = zip(self._online, self._looked_back(rows), unread, strict=True)
+        self._settle([self._held(view, values, missed) for view, values, missed in parts])
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether history must answer for a view."""
+        return len(self._answers) < len(self._plan.views)
+
+    def answer(self, offline: OfflineStore | None) -> FeatureVectors:
+        """Return the result; history, which is only then needed, answers for the views that the online store didn't."""
+        answers = [self._answers.get(view) or self._from_history(view, offline) for view in self._plan.views]
+        return FeatureVectors(self._plan, [keys.columns for keys in self._keys], answers, self._moment)
+
+    def _is_online(self, view: ViewPlan) -> bool:
+        if not view.view.online and self._budget.fallback is None:
+            raise NotOnlineError(
+                f"view {view.view.ref!r} is not served online: it was declared with online=False. "
+                "Declare online=True in a new version, or pass fallback='offline' to read it from history."
+            )
+        return view.view.online
+
+    def _held(self, view: ViewPlan, values: Sequence[bytes | None], unread: Any = None) -> Held:
+        keys = self._keys[view.group]
+        return Held(view, keys, view.codec.decode(keys.distinct, values), unread)
+
+    def _looked_back(self, rows: Sequence[Sequence[bytes | None]]) -> list[Sequence[bytes | None]]:
+        """Return each online view's rows at the moment asked for, as far as recent rows tell."""
+        latest = list(rows[: len(self._online)])
+        for view, timelines in zip(self._looking_back, rows[len(self._online) :], strict=True):
+            place = self._online.index(view)
+            latest[place] = resolve(view.codec, self._keys[view.group].distinct, latest[place], timelines, self._moment)
+        return latest
+
+    def _without_unread(self, part: PartialRead) -> tuple[list[list[bytes | None]], list[Flags | None]]:
+        """Return rows, and whose couldn't be read: also theirs that are too new where what was before couldn't."""
+        rows, unread, asked = list(part.rows), part.unread[: len(self._online)], moment_word(self._moment)
+        for view, missed in zip(self._looking_back, part.unread[len(self._online) :], strict=True):
+            if missed is None:
+                continue
+            place = self._online.index(view)
+            newer = [row is not None and row[AVAILABLE] > asked for row in rows[place]]
+            unknown = missed & np.array(newer, bool)
+            rows[place] = [None if lost else row for row, lost in zip(rows[place], unknown, strict=True)]
+            known = unread[place]
+            unread[place] = unknown if known is None else known | unknown
+        return rows, unread
+
+    def _settle(self, held: Sequence[Held]) -> None:
+        if self._at is None:
+            # Now, or later if a row shows that later has come: another machine's clock may be ahead, and
+            # a row that is there was available.
+            self._moment = max([self._now, *(h.latest for h in held)])
+        for view in held:
+            problem = view.problem(self._moment, None if self._at is None else self._now)
+            if problem is None:
+                self._answers[view.plan] = view.answer(self._moment)
+            elif self._budget.fallback is None:
+                raise problem
+
+    def _from_history(self, view: ViewPlan, offline: OfflineStore | None) -> TableAnswer:
+        assert offline is not None
+        keys = self._keys[view.group].columns
+        table = pa.Table.from_arrays(list(keys), schema=pa.schema(list(view.view.keys.items())))
+        times = pa.chunked_array([pa.repeat(pa.scalar(self._moment, pa.int64()), len(table)).cast(MICROSECONDS)])
+        rows = offline.as_of(view.view, table.append_column(TIME, times), list(view.names))
+        return TableAnswer(rows.drop_columns([EVENT_TIME, STATUS]), rows[STATUS].to_pylist())
+
+
+def _are_absent(values: Sequence[bytes | None]) -> bool:
+    return len(values) > 0 and values[0] is None and all(value is None for value in values)

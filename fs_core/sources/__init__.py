@@ -1,0 +1,1 @@
+"""Raw data: reading files, and running SQL over them."""

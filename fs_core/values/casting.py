@@ -1,0 +1,119 @@
+"""Casting between types of one kind, never at the price of a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fs_core.errors import SchemaError
+from fs_core.values.dtypes import plain_type
+
+REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError)
+"""What Arrow raises for a value that doesn't fit a type."""
+
+_WHOLE = pa.decimal128(20, 0)  # holds every whole number of 64 bits; Arrow casts no narrower decimal from one
+
+
+def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.ChunkedArray:
+    """Return `column` as `dtype` with every value the same.
+
+    Whole numbers fit any numeric type that holds them, floats any whole-number or decimal type that
+    holds them; float64 rounds to float32 where that was declared, but not to infinity. Text stays
+    text, booleans booleans; a naive time is UTC. A column of nothing but nulls fits everything.
+
+    Args:
+        column: the values.
+        dtype: the declared type.
+        what: how the error begins, such as `"view 'x': column 'y'"`.
+
+    Raises:
+        SchemaError: the kinds differ, or a value doesn't fit; names the first row (from 0) and value.
+    """
+    plain = plain_type(column.type)
+    if plain != column.type:
+        column = column.cast(plain)
+    if plain == dtype:
+        return column
+    if not _is_one_kind(plain, dtype):
+        raise SchemaError(f"{what} is {plain}, declared as {dtype}. Convert it first, or declare another type.")
+    try:
+        return _exact(column, dtype)
+    except REFUSALS as error:
+        row = first_failure(len(column), lambda start, end: _exact(column.slice(start, end - start), dtype))
+        raise SchemaError(
+            f"{what} can't become {dtype} without loss: row {row} holds {_shown(column[row])}. "
+            "Mend the value, or declare a wider type."
+        ) from error
+
+
+def _exact(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
+    """Cast; raise `ArrowInvalid` where Arrow itself would round to a decimal or overflow to infinity."""
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())  # exact, and Arrow casts it to more types
+    have = column.type
+    if _is_list(have) and _is_list(dtype):
+        _exact(pc.list_flatten(column), dtype.value_type)
+        if pa.types.is_integer(have.value_type) and pa.types.is_decimal(dtype.value_type):
+            column = column.cast(pa.list_(_WHOLE))
+    elif pa.types.is_integer(have) and pa.types.is_decimal(dtype):
+        column = column.cast(_WHOLE)
+    cast = column.cast(dtype)
+    if pa.types.is_floating(have) and pa.types.is_decimal(dtype):
+        # By way of text, which Arrow reads as the nearest float; its own cast from a decimal often misses that.
+        _refuse(pc.not_equal(cast.cast(pa.string()).cast(have), column))
+    elif pa.types.is_floating(have) and pa.types.is_floating(dtype) and dtype.bit_width < have.bit_width:
+        _refuse(pc.and_(pc.is_inf(cast.cast(pa.float64())), pc.is_finite(column.cast(pa.float64()))))
+    return cast
+
+
+def _refuse(lost: pa.ChunkedArray) -> None:
+    if pc.any(lost).as_py():
+        raise pa.ArrowInvalid("a value would change")
+
+
+def _shown(value: pa.Scalar) -> str:
+    try:
+        return repr(value.as_py())
+    except (OverflowError, ValueError):  # a date or time that Python has no year for
+        return f"{value.type} beyond the year 9999 or before the year 1"
+
+
+def _is_one_kind(have: pa.DataType, want: pa.DataType) -> bool:
+    if pa.types.is_null(have):
+        return True
+    if _is_list(have) and _is_list(want):
+        return _is_one_kind(have.value_type, want.value_type)
+    if pa.types.is_date(have):
+        return bool(pa.types.is_date(want) or pa.types.is_timestamp(want))
+    return any(kind(have) and kind(want) for kind in (_is_number, *_SAME))
+
+
+_SAME = (pa.types.is_boolean, pa.types.is_string, pa.types.is_binary, pa.types.is_timestamp)
+
+
+def _is_number(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype))
+
+
+def _is_list(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype))
+
+
+def first_failure(length: int, attempt: Callable[[int, int], object]) -> int:
+    """Return the first of `length` rows that doesn't cast, by halving: a cast of some rows fails once one of them does.
+
+    Args:
+        length: how many rows there are, one of which fails.
+        attempt: casts the rows from a start to before an end, or raises one of `REFUSALS`.
+    """
+    low, high = 0, length
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            attempt(low, middle)
+            low = middle
+        except REFUSALS:
+            high = middle
+    return low
