@@ -12,10 +12,10 @@ from fs_core.catalogue import places
 from fs_core.definitions import Definition, Entity, FeatureView
 from fs_core.errors import OfflineStoreError, OnlineStoreError, OnlineUnavailableError
 from fs_core.lineage import nodes
-from fs_core.lineage.storage import Edge, Record
 from fs_core.materialization.watermark import reached
 from fs_core.offline.contract import EMPTY
 from fs_core.registry import Registered
+from fs_core.registry.records import Edge, Record
 
 if TYPE_CHECKING:
     from fs_core.offline.delta.log import LastWrite

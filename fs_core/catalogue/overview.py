@@ -11,7 +11,7 @@ from fs_core.catalogue.pages import UP, marks
 from fs_core.catalogue.pictures import of_record
 from fs_core.definitions import FeatureView
 from fs_core.lineage import nodes
-from fs_core.lineage.storage import Record
+from fs_core.registry.records import Record
 
 
 def first_page(contents: Contents) -> Markup:

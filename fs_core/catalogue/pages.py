@@ -10,9 +10,9 @@ from fs_core.catalogue.html import Markup, code, e, facts, iso_moment, link, mar
 from fs_core.catalogue.pictures import of_entity, of_service, of_source, of_view
 from fs_core.definitions import SQL, Definition, Entity, FeatureService, FeatureView, Field, Source
 from fs_core.lineage import nodes
-from fs_core.lineage.storage import Edge
 from fs_core.offline.delta.log import ColumnStatistics
 from fs_core.registry import Registered
+from fs_core.registry.records import Edge
 
 UP = "../"
 

@@ -9,7 +9,7 @@ from fs_core.catalogue.contents import Contents, feature_nodes
 from fs_core.catalogue.picture import Box, Link, draw
 from fs_core.definitions import Entity, FeatureService, FeatureView, Source
 from fs_core.lineage import nodes
-from fs_core.lineage.storage import Record
+from fs_core.registry.records import Record
 
 UP = "../"
 

@@ -132,7 +132,7 @@ def _row(node: Node) -> dict[str, Any]:
 def _report(graph: Graph, form: str, rows: Sequence[dict[str, Any]] = (), none: str = "") -> Report:
     from fs_core.lineage import manifest
     from fs_core.lineage.graph import FORMATS
-    from fs_core.lineage.storage import Record
+    from fs_core.registry.records import Record
 
     if form == "table":
         return Report(rows, heading="" if rows else none, data=graph.to_dict(), notes=graph.notes)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from fs_core.definitions import SQL, FeatureView, Source
 from fs_core.lineage import nodes
 from fs_core.lineage.sql.flow import SOME
-from fs_core.lineage.storage import Edge
+from fs_core.registry.records import Edge
 
 if TYPE_CHECKING:
     from fs_core.training_set import TrainingSet

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fs_core.definitions import SQL, FeatureView, Source
 from fs_core.lineage import nodes
 from fs_core.lineage.sql.flow import SOME, Flow, Origin
-from fs_core.lineage.storage import Analysis, Edge
+from fs_core.registry.records import Analysis, Edge
 
 RULES = 2
 """The edition of the rules below; a greater one makes every view be looked at again."""

@@ -10,7 +10,7 @@ from fs_core.definitions.references import CURRENT
 from fs_core.errors import DefinitionError, UnknownReferenceError, did_you_mean
 from fs_core.lineage import nodes
 from fs_core.lineage.search import Search
-from fs_core.lineage.storage import Described
+from fs_core.registry.records import Described
 
 _VERSION = re.compile(r"v?\d+\.\d+\.\d+")
 _RECORDED = ("training_set", "run", "model")

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from fs_core.lineage import nodes
-from fs_core.lineage.storage import Edge
+from fs_core.registry.records import Edge
 
 Direction = Literal["upstream", "downstream"]
 How = Literal["derives", "influences"]

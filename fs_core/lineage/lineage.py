@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fs_core.lineage.activities import Activity
-    from fs_core.lineage.storage import Analysis, Edge, Record
     from fs_core.registry import Registry
+    from fs_core.registry.records import Analysis, Edge, Record
     from fs_core.training_set import TrainingSet
 
 log = logging.getLogger("fs_core")

@@ -8,7 +8,7 @@ from typing import Any
 from fs_core.errors import DataError
 from fs_core.lineage import nodes
 from fs_core.lineage.recording import Given
-from fs_core.lineage.storage import Edge, Record
+from fs_core.registry.records import Edge, Record
 
 FORMAT = 1
 _RECORDED = ("training_set", "run", "model")

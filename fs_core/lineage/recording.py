@@ -9,7 +9,7 @@ from fs_core.configuration import without_password
 from fs_core.definitions import Reference
 from fs_core.errors import DefinitionError
 from fs_core.lineage import nodes
-from fs_core.lineage.storage import Edge, Record, Revision
+from fs_core.registry.records import Edge, Record, Revision
 
 if TYPE_CHECKING:
     from fs_core.training_set import TrainingSet

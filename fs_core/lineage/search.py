@@ -8,7 +8,7 @@ from functools import cached_property
 from fs_core.lineage import nodes
 from fs_core.lineage.graph import Direction, Graph, Node
 from fs_core.lineage.sql.flow import SOME
-from fs_core.lineage.storage import Edge, GraphReader
+from fs_core.registry.records import Edge, GraphReader
 
 _WEAK = ("influences", "reads")  # no value flows along these
 

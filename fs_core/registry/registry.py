@@ -23,7 +23,6 @@ from fs_core.definitions import (
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
 from fs_core.errors import DefinitionError, DocumentationError, UnknownReferenceError, did_you_mean
-from fs_core.lineage.storage import Records
 from fs_core.registry.changes import ApplyResult, Change, refuse_other
 from fs_core.registry.database import Database
 from fs_core.registry.generation import raise_generation, setting
@@ -38,6 +37,7 @@ from fs_core.registry.lookup import (
     version_query,
     versions_query,
 )
+from fs_core.registry.records import Records
 from fs_core.registry.tables import currents, definitions, sequences
 from fs_core.values.times import Clock
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from fs_core.definitions import SQL, Entity, FeatureService, FeatureView, Field, Source
 from fs_core.lineage import Lineage
-from fs_core.lineage.storage import Analysis, Edge, Revision
 from fs_core.registry import Registry
+from fs_core.registry.records import Analysis, Edge, Revision
 
 user = Entity("user", keys={"id": "int64"}, description="A user.")
 stats = FeatureView("stats", user, [Field("x", "int64", "A feature.")], description="Statistics.")
