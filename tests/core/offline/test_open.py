@@ -12,7 +12,7 @@ from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.offline.open import open_offline_store
 
 PLUGIN = """
-from fs_core.offline.delta import DeltaOfflineStore
+from fs_core.offline.delta.store import DeltaOfflineStore
 
 class Attic(DeltaOfflineStore):
     def __init__(self, url, directory):

@@ -240,9 +240,9 @@ class TestMakingItAgain:
         program = """
 import sys, json
 from fs_core import FeatureStore
-from fs_core.offline.connection import connect
+from fs_core.offline.duckdb import connect
 connect().execute("SET GLOBAL threads = 1")
-from tests.core.test_retrieval import spine
+from tests.core.retrieval.test_query import spine
 print(FeatureStore(sys.argv[1]).recreate(json.loads(sys.argv[2]), spine()).fingerprint)
 """
         words = [sys.executable, "-c", program, str(shop.directory), json.dumps(training.spec)]

@@ -253,7 +253,7 @@ def test_winners_when_the_old_state_is_gone(tmp_path: Path) -> None:
 FORKED = """
 import os, sys
 from fs_core.errors import OfflineStoreError
-from fs_core.offline.delta import DeltaOfflineStore
+from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.testing.offline_suite import counted, counter
 
 store = DeltaOfflineStore(sys.argv[1])

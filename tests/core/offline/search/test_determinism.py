@@ -25,10 +25,10 @@ from pathlib import Path
 import pyarrow as pa
 from fs_core import FeatureStore
 from fs_core.asof.index import workers
-from fs_core.asof.plain import PlainEngine
-from fs_core.offline.connection import connect
-from fs_core.offline.delta import DeltaOfflineStore
-from tests.core.asof.index.test_determinism import spine
+from fs_core.offline.search.sql import PlainEngine
+from fs_core.offline.duckdb import connect
+from fs_core.offline.delta.store import DeltaOfflineStore
+from tests.core.offline.search.test_determinism import spine
 
 place, threads, compacts = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "compact"
 pa.set_cpu_count(threads)
