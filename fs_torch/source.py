@@ -16,6 +16,7 @@ from fs_core import Encoding, TrainingSet
 from fs_core.encoding.label import Label, LabelColumn, label_name, refuse_as_feature
 from fs_core.errors import ConfigurationError, FeatureStoreError, OfflineStoreError
 from fs_core.retrieval.selection import Features, require_columns
+from fs_core.runtime.per_process import this_process
 from fs_core.store import open_store
 from fs_core.values.interchange import to_table
 from fs_torch.batch import Batch, Part, each
@@ -158,11 +159,11 @@ class SpineRows(RowSource):
         return {**self.__dict__, "_reader": None, "_packed": self._packed or pickle.dumps(self._reader)}
 
 
-_started_in = os.getpid()
+_started_in = this_process()
 
 
 def _is_forked() -> bool:
-    return os.getpid() != _started_in
+    return this_process() is not _started_in
 
 
 def of_training_set(

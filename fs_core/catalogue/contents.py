@@ -139,8 +139,6 @@ def gather(store: FeatureStore, title: str, built_at: int) -> Contents:
     """
     edges, records = store.lineage.everything()
     registered = store.registry.listing()
-    with store.registry.graph() as reader:
-        notes = reader.notes()
     aliases: dict[tuple[str, str, str], list[str]] = {}
     for alias in store.aliases():
         aliases.setdefault((alias.kind, alias.name, alias.version), []).append(alias.alias)
@@ -151,7 +149,7 @@ def gather(store: FeatureStore, title: str, built_at: int) -> Contents:
         tuple(registered),
         tuple(edges),
         tuple(records),
-        notes,
+        store.lineage.notes(),
         aliases,
         frozenset(store.registry.retired()),
         dict(_states(store, views)),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,6 @@ log = logging.getLogger("fs_core")
 PRODUCER = "urn:fs-core"
 _PAUSE_SECONDS = 60.0  # after a failure: a receiver that is down would hold up each job with its retries
 _quiet_until = 0.0
-_lock = threading.Lock()
 
 
 def is_configured() -> bool:
@@ -73,8 +71,7 @@ def _teller(describe: Callable[[], Activity]) -> _Teller | None:
 
 def _failed(error: Exception) -> None:
     global _quiet_until
-    with _lock:
-        _quiet_until = time.monotonic() + _PAUSE_SECONDS
+    _quiet_until = time.monotonic() + _PAUSE_SECONDS
     log.warning("OpenLineage was not told (silent for %d s now): %s", _PAUSE_SECONDS, type(error).__name__)
     log.debug("OpenLineage was not told", exc_info=error)
 

@@ -16,6 +16,7 @@ from fs_core.lineage.asking import Asking
 from fs_core.lineage.graph import Direction, Graph, Node
 from fs_core.lineage.recording import model_record, training_set_record
 from fs_core.lineage.search import Search
+from fs_core.registry.records import GraphStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,7 @@ class Lineage:
 
     def __init__(self, registry: Registry, directory: Path) -> None:
         self._registry = registry
+        self._storage = GraphStorage(registry.database)
         self._directory = directory
 
     # --- asking ----------------------------------------------------------------------------------
@@ -84,6 +86,11 @@ class Lineage:
             edges = {*search.reader.every_edge(), *search.service_edges, *search.more}
             return sorted(edges), search.reader.records()
 
+    def notes(self) -> dict[tuple[str, str], list[str]]:
+        """Return, by name and version, what could not be told about views."""
+        with self._storage.graph() as reader:
+            return reader.notes()
+
     def _search(self, ref: str, direction: Direction) -> Graph:
         with self._open() as search:
             asking = Asking(search, self._columns_of(), every_version=direction == "downstream")
@@ -92,19 +99,19 @@ class Lineage:
     @contextmanager
     def _open(self) -> Iterator[Search]:
         more = self._complete()
-        with self._registry.graph() as reader:
+        with self._storage.graph() as reader:
             yield Search(reader, more)
 
     # --- queries of views ------------------------------------------------------------------------
 
     def _complete(self) -> list[Edge]:
         """Look at the views that nobody looked at yet; return edges that couldn't be kept."""
-        with self._registry.graph() as reader:
+        with self._storage.graph() as reader:
             missing = reader.unanalysed(RULES)
         found = self._analysed([self._registry.view(n, VersionSelector(version=v)) for n, v in missing])
         try:
             if found:
-                self._registry.save_analyses(found)
+                self._storage.save_analyses(found)
         except RegistryError as error:
             log.info("lineage of %d views is not kept: %s", len(found), error)
             return [edge for analysis in found for edge in analysis.edges]
@@ -118,7 +125,7 @@ class Lineage:
         """
         found = self._analysed(list(views))
         if found:
-            self._registry.save_analyses(found)
+            self._storage.save_analyses(found)
 
     def refresh(self) -> list[str]:
         """Look at every view again, for files may have come or changed; return what can't be told, a note each.
@@ -128,14 +135,12 @@ class Lineage:
         """
         listed = (r.definition for r in self._registry.listing("view"))
         found = self._analysed([d for d in listed if isinstance(d, FeatureView)])
-        self._registry.save_analyses(found)
+        self._storage.save_analyses(found)
         return [f"view {a.name}:v{a.version}: {note}." for a in found for note in a.notes]
 
     def refresh_unresolved(self, view: FeatureView) -> None:
         """Look at a view again if something could not be told of it, now that its sources can be read."""
-        with self._registry.graph() as reader:
-            noted = (view.name, view.version) in reader.notes()
-        if noted:
+        if (view.name, view.version) in self.notes():
             self.add([view])
 
     def _analysed(self, views: Sequence[FeatureView]) -> list[Analysis]:
@@ -202,7 +207,7 @@ class Lineage:
         with self._open() as search:
             services = search.service_edges
         given, made = training_set_record(training_set, services, run_id, tracking_uri)
-        self._registry.save_records(given, made)
+        self._storage.save_records(given, made)
         return nodes.training_set(training_set.fingerprint)
 
     def record_model(
@@ -256,7 +261,7 @@ class Lineage:
             "flavor": flavor,
         }
         node = nodes.model(name, str(version if version is not None else model_id or ""))
-        self._registry.revise_records("model", lambda known: model_record(node, known, said, features, fingerprint))
+        self._storage.revise_records("model", lambda known: model_record(node, known, said, features, fingerprint))
         return node
 
     # --- manifests -------------------------------------------------------------------------------
@@ -275,7 +280,7 @@ class Lineage:
             RegistryError: the registry can't be written.
         """
         given, made = manifest.read(document)
-        self._registry.save_records(given, made)
+        self._storage.save_records(given, made)
         return len(given)
 
 

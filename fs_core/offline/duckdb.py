@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import glob
-import os
-import threading
 
 import duckdb
 
-_lock = threading.Lock()
-_databases: dict[int, duckdb.DuckDBPyConnection] = {}  # by process: a forked child must not touch its parent's
+from fs_core.runtime.per_process import PerProcess
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -21,23 +18,17 @@ def connect() -> duckdb.DuckDBPyConnection:
     happens to be called so. As-of joins never run as nested loops: DuckDB would choose them for Arrow
     tables, whose size it can't tell and takes for 1, at fifty times the time.
     """
-    with _lock:
-        database = _databases.get(os.getpid())
-        if database is None:
-            database = duckdb.connect(config={"python_enable_replacements": False})
-            database.execute("SET GLOBAL TimeZone='UTC'")
-            database.execute("SET GLOBAL asof_loop_join_threshold=0")
-            _databases[os.getpid()] = database
-        return database.cursor()
+    return _database.get().cursor()
 
 
-def _renew_lock() -> None:
-    """Give a forked child a lock that no thread of its parent holds."""
-    global _lock
-    _lock = threading.Lock()
+def _open() -> duckdb.DuckDBPyConnection:
+    database = duckdb.connect(config={"python_enable_replacements": False})
+    database.execute("SET GLOBAL TimeZone='UTC'")
+    database.execute("SET GLOBAL asof_loop_join_threshold=0")
+    return database
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+_database = PerProcess(_open)
 
 
 def quoted(name: str) -> str:

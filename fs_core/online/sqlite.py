@@ -19,6 +19,7 @@ from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite, Recent, timeline_name
 from fs_core.online.row.recent import merged
 from fs_core.runtime.files import about_slashes, may_write
+from fs_core.runtime.per_process import PerProcess
 
 log = logging.getLogger("fs_core")
 _BUSY_SECONDS = 10.0
@@ -59,7 +60,7 @@ class SQLiteOnlineStore:
     def __init__(self, path: str | os.PathLike[str], *, project: str) -> None:
         self._path = Path(path)
         self._project = project
-        self._idle: dict[int, deque[sqlite3.Connection]] = {}
+        self._idle = PerProcess(deque[sqlite3.Connection])
 
     def __repr__(self) -> str:
         return f"SQLiteOnlineStore({str(self._path)!r})"
@@ -178,7 +179,7 @@ class SQLiteOnlineStore:
 
     def close(self) -> None:
         """See `OnlineStore.close`."""
-        for connection in self._idle.pop(os.getpid(), ()):
+        for connection in self._idle.take() or ():
             connection.close()
 
     def _read_view(self, connection: sqlite3.Connection, view: str, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -193,11 +194,9 @@ class SQLiteOnlineStore:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection to one thread; say SQLite's complaints in our words."""
-        # By process: a forked child must neither use nor close what its parent opened.
-        idle = self._idle.setdefault(os.getpid(), deque())
         connection = None
         try:
-            connection = _last(idle) or self._open()
+            connection = _last(self._idle.get()) or self._open()
             yield connection
         except BaseException as error:
             if connection is not None:
@@ -208,7 +207,7 @@ class SQLiteOnlineStore:
         if self._only_readable():
             connection.close()  # an immutable file is never looked at twice, and another user may write it
         else:
-            self._idle.setdefault(os.getpid(), deque()).append(connection)
+            self._idle.get().append(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

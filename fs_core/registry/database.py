@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -29,6 +27,7 @@ from fs_core.errors import RegistryError, redact_url
 from fs_core.registry import migrations
 from fs_core.registry.tables import SCHEMA_VERSION, aliases, metadata, settings
 from fs_core.runtime.files import about_slashes, may_write
+from fs_core.runtime.per_process import PerProcess
 
 _BUSY_SECONDS = 30
 # What makes several queries see one state. SQLite's transactions do so by themselves.
@@ -48,9 +47,7 @@ class Database:
     def __init__(self, place: str | PurePath, *, read_only: bool = False) -> None:
         self._place = place
         self._read_only = read_only
-        self._locks: dict[int, threading.Lock] = {}  # by process: a thread may hold one while another forks
-        self._engine: sa.Engine | None = None
-        self._pid = 0
+        self._engine = PerProcess(lambda: self._connect())
 
     def __repr__(self) -> str:
         return f"Database({str(self)!r})"
@@ -64,7 +61,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction that only reads, and sees one state of the registry."""
-        engine = self._open()
+        engine = self._engine.get()
         engine = engine.execution_options(**_ONE_STATE.get(engine.dialect.name, _ONE_STATE[""]))
         with self._said_as_ours("failed"), engine.connect() as connection:
             yield connection
@@ -75,7 +72,7 @@ class Database:
 
         Writers go one after the other: SQLite by `BEGIN IMMEDIATE`, others by locking one row.
         """
-        engine = self._open()
+        engine = self._engine.get()
         if self._is_read_only():
             raise RegistryError(f"the registry {self} is read-only here; nothing was written.")
         with self._said_as_ours("failed"), engine.execution_options(fs_writes=True).begin() as connection:
@@ -84,10 +81,9 @@ class Database:
 
     def close(self) -> None:
         """Release connections; the next call opens new ones."""
-        with self._lock:
-            if self._engine is not None and self._pid == os.getpid():
-                self._engine.dispose()
-            self._engine = None
+        engine = self._engine.take()
+        if engine is not None:
+            engine.dispose()
 
     @contextmanager
     def _said_as_ours(self, what: str) -> Iterator[None]:
@@ -113,18 +109,6 @@ class Database:
         if isinstance(error, OperationalError) and error.connection_invalidated:
             return " Check that the server runs."
         return ""
-
-    @property
-    def _lock(self) -> threading.Lock:
-        return self._locks.setdefault(os.getpid(), threading.Lock())
-
-    def _open(self) -> sa.Engine:
-        with self._lock:
-            if self._engine is None or self._pid != os.getpid():
-                if self._engine is not None:
-                    self._engine.dispose(close=False)  # the parent process still uses those connections
-                self._engine, self._pid = self._connect(), os.getpid()
-            return self._engine
 
     def _connect(self) -> sa.Engine:
         file = self._file()

@@ -70,7 +70,7 @@ class Alias:
 class Lifecycle:
     """Moves between versions of views and services."""
 
-    _database: Database
+    database: Database
     _clock: Clock
 
     def rollback(self, target: Reference) -> Moved:
@@ -80,7 +80,7 @@ class Lifecycle:
             UnknownReferenceError: there is no such view, service or version.
             DefinitionError: that version is retired.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             row = row_of(connection, _REFERABLE, target.name, target.selector)
             _refuse_retired(connection, row, "made current")
             last = _latest_current(connection, row)
@@ -100,7 +100,7 @@ class Lifecycle:
             DefinitionError: the alias can't stand in a reference, or the version is retired.
         """
         check_alias(alias)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             row = row_of(connection, _REFERABLE, target.name, target.selector)
             _refuse_retired(connection, row, "given an alias")
             return self._point(connection, row.kind, row.name, alias, row.version)
@@ -111,7 +111,7 @@ class Lifecycle:
         Raises:
             UnknownReferenceError: there is no such alias.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             known = {a.alias: a for a in _aliases(connection) if a.name == name}
             if alias not in known:
                 raise UnknownReferenceError(f"{name!r} has no alias {alias!r}.{did_you_mean(alias, known)}")
@@ -119,7 +119,7 @@ class Lifecycle:
 
     def aliases(self) -> list[Alias]:
         """Return the aliases that mean something, by kind, name and alias."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return _aliases(connection)
 
     def _point(self, connection: sa.Connection, kind: str, name: str, alias: str, version: str | None) -> Moved:
@@ -140,7 +140,7 @@ class Lifecycle:
             UnknownReferenceError: there is no such view, service or version.
             DefinitionError: it is current, and there are others that could be.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             row = row_of(connection, _REFERABLE, target.name, target.selector)
             _refuse_current(connection, row)
             if (row.kind, row.name, row.version) not in _retired(connection):
@@ -155,7 +155,7 @@ class Lifecycle:
         Raises:
             UnknownReferenceError: there is no such view, service or version.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             row = row_of(connection, _REFERABLE, target.name, target.selector)
             mine = sa.and_(
                 retirements.c.kind == row.kind, retirements.c.name == row.name, retirements.c.version == row.version
@@ -166,7 +166,7 @@ class Lifecycle:
 
     def retired(self) -> set[Version]:
         """Return what is retired."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return _retired(connection)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -15,10 +15,12 @@ from fs_core.definitions import Reference, VersionSelector
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
 from fs_core.errors import DefinitionError, UnknownReferenceError
-from fs_core.registry.database import Database
 from fs_core.registry.lookup import row_of
 from fs_core.registry.tables import analyses, currents, definitions, edges, records, retirements
 from fs_core.values.times import Clock
+
+if TYPE_CHECKING:
+    from fs_core.registry.database import Database
 
 _PARAMETERS = 500  # of one statement; every database takes so many
 
@@ -87,11 +89,16 @@ class Described(NamedTuple):
     digest: str
 
 
-class Records:
-    """Reading and writing the lineage graph."""
+class GraphStorage:
+    """The lineage graph in the registry's database.
 
-    _database: Database
-    _clock: Clock
+    Args:
+        database: of the registry.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._clock = Clock()
 
     @contextmanager
     def graph(self) -> Iterator[GraphReader]:

@@ -37,7 +37,6 @@ from fs_core.registry.lookup import (
     version_query,
     versions_query,
 )
-from fs_core.registry.records import Records
 from fs_core.registry.tables import currents, definitions, sequences
 from fs_core.values.times import Clock
 
@@ -81,7 +80,7 @@ class Summary(NamedTuple):
     description: str
 
 
-class Registry(Lifecycle, Records):
+class Registry(Lifecycle):
     """Definitions, immutable by version, several versions side by side.
 
     Thread-safe; opens its database lazily in each process; pickles as configuration.
@@ -92,32 +91,32 @@ class Registry(Lifecycle, Records):
     """
 
     def __init__(self, place: str | PurePath, *, read_only: bool = False) -> None:
-        self._database = Database(place, read_only=read_only)
+        self.database = Database(place, read_only=read_only)
         self._clock = Clock()
 
     def __repr__(self) -> str:
-        return f"Registry({self._database!r})"
+        return f"Registry({self.database!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_database": self._database}
+        return {"database": self.database}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._database, self._clock = state["_database"], Clock()
+        self.database, self._clock = state["database"], Clock()
 
     @cached_property
     def project(self) -> str:
         """16 hex digits that tell this registry's rows from another's in a shared online store."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return str(connection.execute(setting("project")).scalar_one())
 
     def generation(self) -> int:
         """Return a number that grows with every change."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return int(connection.execute(setting("generation")).scalar_one())
 
     def close(self) -> None:
         """Release connections; the next call opens new ones."""
-        self._database.close()
+        self.database.close()
 
     # --- write -----------------------------------------------------------------------------------
 
@@ -132,7 +131,7 @@ class Registry(Lifecycle, Records):
         explicit = {_key(definition) for definition in given}
         whole = sorted([*given, *_embedded(given)], key=lambda d: _ORDER.index(d.kind))
         changes: dict[tuple[str, str, str], Change] = {}
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             for definition in whole:
                 key = _key(definition)
                 change = _register(connection, definition, self._clock.now(), given=key in explicit)
@@ -148,7 +147,7 @@ class Registry(Lifecycle, Records):
     def reserve(self, storage_name: str, count: int) -> int:
         """Hand out `count` sequence numbers of a view's history, to nobody else ever; return the first."""
         mine = sequences.c.storage_name == storage_name
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             first = connection.execute(sa.select(sequences.c.next).where(mine)).scalar()
             if first is None:
                 connection.execute(sequences.insert().values(storage_name=storage_name, next=count))
@@ -188,7 +187,7 @@ class Registry(Lifecycle, Records):
         Raises:
             UnknownReferenceError: there is none, or not in that version.
         """
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return find(connection, name, selector)
 
     def anything(self, name: str, selector: VersionSelector = CURRENT) -> Definition:
@@ -197,12 +196,12 @@ class Registry(Lifecycle, Records):
         Raises:
             UnknownReferenceError: there is none, or not in that version.
         """
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return get_anything(connection, name, selector)
 
     def listing(self, kind: str | None = None) -> list[Registered]:
         """Return everything registered, or one kind of it, by kind, name and version."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             query = sa.select(definitions)
             rows = connection.execute(query if kind is None else query.where(definitions.c.kind == kind)).all()
             current = {
@@ -219,7 +218,7 @@ class Registry(Lifecycle, Records):
         Raises:
             RegistryError: a definition is damaged.
         """
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             query = sa.select(definitions)
             rows = connection.execute(query if kind is None else query.where(definitions.c.kind == kind)).all()
             current = {
@@ -241,7 +240,7 @@ class Registry(Lifecycle, Records):
         return sorted(listed, key=lambda s: (_ORDER.index(s.kind), s.name, version_key(s.version)))
 
     def _get(self, kind: str, name: str, selector: VersionSelector) -> Definition:
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return get(connection, [kind], name, selector)
 
 

@@ -12,11 +12,11 @@ from fs_core.retrieval.query import Query, historical_features
 from fs_core.values.interchange import to_table
 
 if TYPE_CHECKING:
-    from fs_core.store.parts import Parts
+    from fs_core.offline.contract import OfflineStore
     from fs_core.training_set import TrainingSet
 
 
-def stream(offline: Any, spine: Any, query: Query, batch_size: int) -> pa.RecordBatchReader:
+def stream(offline: OfflineStore, spine: Any, query: Query, batch_size: int) -> pa.RecordBatchReader:
     """Return what `historical_features` would, batch by batch, in the memory of one batch.
 
     Args:
@@ -37,7 +37,7 @@ def stream(offline: Any, spine: Any, query: Query, batch_size: int) -> pa.Record
 
 
 def _batches(
-    offline: Any, reader: pa.RecordBatchReader, query: Query, batch_size: int, schema: pa.Schema
+    offline: OfflineStore, reader: pa.RecordBatchReader, query: Query, batch_size: int, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     start = 0
     for part in tables_of(reader, batch_size):
@@ -69,16 +69,16 @@ def tables_of(reader: pa.RecordBatchReader, batch_size: int) -> Iterator[pa.Tabl
 class AsOfReader:
     """Looks features up as of given moments, batch by batch, from one state of history.
 
-    Thread-safe. A pickle holds configuration: another process opens the store by its place and reads
-    the same state, sharing the pages of the index.
+    Thread-safe. A pickle holds the history's configuration, as `OfflineStore` promises: another process opens the
+    same history and reads the same state, sharing the pages of the index.
 
     Args:
-        store: the store.
+        offline: the history.
         query: what is asked; pins versions and states of history.
     """
 
-    def __init__(self, store: Parts, query: Query) -> None:
-        self._store = store
+    def __init__(self, offline: OfflineStore, query: Query) -> None:
+        self._offline = offline
         self._query = query
 
     @property
@@ -107,7 +107,7 @@ class AsOfReader:
         Raises:
             SchemaError, NameClashError: as there.
         """
-        return historical_features(self._store.offline, spine, self._query)
+        return historical_features(self._offline, spine, self._query)
 
     def lookup(self, keys_and_times: Any) -> pa.RecordBatch:
         """Return the features of each row, in the rows' order; other columns don't matter.
@@ -120,7 +120,7 @@ class AsOfReader:
         """
         table = to_table(keys_and_times, "the rows to look up")
         present = [name for name in (*self.keys, self.timestamp) if name in table.column_names]
-        found = historical_features(self._store.offline, table.select(present), self._query)
+        found = historical_features(self._offline, table.select(present), self._query)
         features = found.table.select(list(found.features)).combine_chunks()
         batches = features.to_batches()
         return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=self.schema)

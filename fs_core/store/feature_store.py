@@ -6,20 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from fs_core import configuration
-from fs_core.store.documenting import Documenting
-from fs_core.store.keeping import Keeping
-from fs_core.store.maintaining import Maintaining
-from fs_core.store.reading import Reading
-from fs_core.store.retrieving import Retrieving
-from fs_core.store.serving import Serving
-from fs_core.store.versioning import Versioning
-from fs_core.store.writing import Writing
+from fs_core.store import definitions, history, training, upkeep
+from fs_core.store.online import Reading
 
 if TYPE_CHECKING:
     from fs_core.catalogue import Built
 
 
-class FeatureStore(Documenting, Versioning, Writing, Retrieving, Keeping, Serving, Reading, Maintaining):
+class FeatureStore(Reading):
     """Definitions, history and latest values of features, behind one rule.
 
     An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may
@@ -41,6 +35,41 @@ class FeatureStore(Documenting, Versioning, Writing, Retrieving, Keeping, Servin
     Raises:
         ConfigurationError: no directory is known, it can't be made, or a setting can't be understood.
     """
+
+    # Its methods are functions of its resources, each with its docstring in the file it is named after.
+
+    apply = definitions.apply
+    to_yaml = definitions.to_yaml
+    read_yaml = definitions.read_yaml
+    apply_yaml = definitions.apply_yaml
+    diff = definitions.diff
+    rollback = definitions.rollback
+    alias = definitions.alias
+    aliases = definitions.aliases
+    retire = definitions.retire
+
+    write = history.write
+    backfill = history.backfill
+    push = history.push
+    compact = history.compact
+    history = history.history
+
+    get_historical_features = training.get_historical_features
+    stream_historical_features = training.stream_historical_features
+    as_of_reader = training.as_of_reader
+    check_leakage = training.check_leakage
+    recreate = training.recreate
+    save_training_set = training.save_training_set
+    load_training_set = training.load_training_set
+    refresh_training_set = training.refresh_training_set
+    list_training_sets = training.list_training_sets
+    drop_training_set = training.drop_training_set
+
+    materialize = upkeep.materialize
+    verify_online = upkeep.verify_online
+    drop_online = upkeep.drop_online
+    served_as = upkeep.served_as
+    forget = upkeep.forget
 
     @classmethod
     def create(

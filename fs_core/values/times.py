@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 
 from fs_core.errors import DataError, DefinitionError, SchemaError
+from fs_core.runtime.per_process import PerProcess
 
 MICROSECONDS = pa.timestamp("us", tz="UTC")
 """The Arrow type of every event time, availability time and label time inside the store."""
@@ -216,10 +217,10 @@ class Clock:
 
     def __init__(self) -> None:
         self._last = 0
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)  # a process may be forked while another thread holds it
 
     def now(self) -> int:
         """Return the current moment in microseconds since 1970-01-01 UTC, later than any before."""
-        with self._lock:
+        with self._lock.get():
             self._last = max(self._last + 1, time.time_ns() // 1000)
             return self._last

@@ -39,6 +39,7 @@ from fs_core.offline.duckdb import connect, quoted
 from fs_core.offline.search.engine import AsOfEngine, apply_rule
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.rule import EVENT_TIME, SEQ, history_schema
+from fs_core.runtime.per_process import this_process
 from fs_core.values.times import MICROSECONDS
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ _TABLE = {
 _HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
 _FILE_BYTES = 256 << 20  # of a compacted file, about
 _UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
-_delta_processes: set[int] = set()  # the process in which the Delta library runs, once it does
+_delta_processes: set[object] = set()  # the process in which the Delta library runs, once it does
 
 
 class DeltaOfflineStore:
@@ -332,7 +333,7 @@ def _as_store_error(view: FeatureView, what: str) -> Iterator[None]:
 
 def _refuse_fork(view: FeatureView) -> None:
     """Say in plain words what the Delta library would panic about."""
-    _delta_processes.add(os.getpid())
+    _delta_processes.add(this_process())
     if len(_delta_processes) > 1:
         raise OfflineStoreError(
             f"view {view.ref!r}: this process was forked from one that had used history, and the Delta library "

@@ -14,6 +14,7 @@ from fs_core.errors import DataError, DefinitionError, UnknownReferenceError
 from fs_core.lineage import Graph
 from fs_core.lineage.analysis import RULES
 from fs_core.registry import Registry
+from fs_core.registry.records import GraphStorage
 from fs_core.training_set import TrainingSet
 from tests.core.lineage.conftest import SHOP, habits, orders, user, users, value, write_files
 
@@ -214,10 +215,10 @@ def test_views_of_an_older_registry_are_looked_at_when_asked(tmp_path: Path) -> 
     with FeatureStore(tmp_path) as store:
         write_files(tmp_path)
         store.registry.apply(SHOP)
-        with store.registry.graph() as reader:
+        with GraphStorage(store.registry.database).graph() as reader:
             assert len(reader.unanalysed(RULES)) == 4
         assert store.lineage.downstream("users.country").features == ["profile.country:v1.0.0", "value.country:v1.0.0"]
-        with store.registry.graph() as reader:
+        with GraphStorage(store.registry.database).graph() as reader:
             assert reader.unanalysed(RULES) == []
 
 

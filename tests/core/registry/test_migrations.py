@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from fs_core.definitions import Entity, FeatureService, FeatureView, Field, Reference, VersionSelector
 from fs_core.errors import RegistryError
 from fs_core.registry import Registry
+from fs_core.registry.records import GraphStorage
 from fs_core.registry.tables import SCHEMA_VERSION, metadata
 
 # What fs_core made when schemas began, to the letter of its statements; types as both databases read them.
@@ -151,7 +152,7 @@ def test_an_older_file_that_is_only_read(tmp_path: Path) -> None:
     registry = Registry(path, read_only=True)
     assert [r.definition for r in registry.listing()] == [user, old, model]
     assert (registry.aliases(), registry.retired()) == ([], set())
-    with registry.graph() as reader:
+    with GraphStorage(registry.database).graph() as reader:
         assert (reader.every_edge(), reader.records(), reader.unanalysed(1)) == ([], [], [("stats", "1.0.0")])
     with pytest.raises(RegistryError, match="read-only here"):
         registry.set_alias(Reference.parse("stats"), "production")

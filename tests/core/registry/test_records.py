@@ -11,7 +11,7 @@ from typing import Any
 from fs_core.definitions import SQL, Entity, FeatureService, FeatureView, Field, Source
 from fs_core.lineage import Lineage
 from fs_core.registry import Registry
-from fs_core.registry.records import Analysis, Edge, Revision
+from fs_core.registry.records import Analysis, Edge, GraphStorage, Revision
 
 user = Entity("user", keys={"id": "int64"}, description="A user.")
 stats = FeatureView("stats", user, [Field("x", "int64", "A feature.")], description="Statistics.")
@@ -27,11 +27,11 @@ def analysis(*edges: Edge, rules: int = 1, notes: tuple[str, ...] = ()) -> Analy
 def test_an_analysis_replaces_the_one_before(registry: Registry) -> None:
     """Edges of a view's nodes are replaced, shared ones are kept once, notes and edition are remembered."""
     registry.apply([stats])
-    with registry.graph() as reader:
+    with GraphStorage(registry.database).graph() as reader:
         assert reader.unanalysed(1) == [("stats", "1.0.0")]
-    registry.save_analyses([analysis(*EDGES, notes=("it's \\ \x00 é",))])
-    registry.save_analyses([analysis(*EDGES[:2], notes=("'quoted'",))])
-    with registry.graph() as reader:
+    GraphStorage(registry.database).save_analyses([analysis(*EDGES, notes=("it's \\ \x00 é",))])
+    GraphStorage(registry.database).save_analyses([analysis(*EDGES[:2], notes=("'quoted'",))])
+    with GraphStorage(registry.database).graph() as reader:
         assert reader.unanalysed(1) == []
         assert reader.unanalysed(2) == [("stats", "1.0.0")]
         assert reader.notes() == {("stats", "1.0.0"): ["'quoted'"]}
@@ -43,8 +43,8 @@ def test_an_analysis_replaces_the_one_before(registry: Registry) -> None:
 def test_many_nodes_at_once(registry: Registry) -> None:
     """More nodes than a statement takes parameters are asked about in parts, and every edge is found once."""
     made = [Edge(f"feature:stats.f{n}:v1.0.0", COLUMN, "derives") for n in range(1234)]
-    registry.save_analyses([analysis(*made)])
-    with registry.graph() as reader:
+    GraphStorage(registry.database).save_analyses([analysis(*made)])
+    with GraphStorage(registry.database).graph() as reader:
         assert sorted(reader.edges([edge.downstream for edge in made], upstream=True)) == sorted(made)
         assert reader.nodes_like("feature:", ".F12:v") == ["feature:stats.f12:v1.0.0"]
         assert reader.nodes_like("feature_", "f12") == []  # an underscore is itself
@@ -55,7 +55,7 @@ def test_what_services_mean(registry: Registry) -> None:
     registry.apply([stats, FeatureView("stats", user, [Field("x", "int32", "X.")], version="2.0.0", description="S.")])
     features = ["stats.*", "stats.x:v1.0.0", f"stats@{stats.digest[:10]}"]
     registry.apply([FeatureService("model", features)])
-    with registry.graph() as reader:
+    with GraphStorage(registry.database).graph() as reader:
         found = reader.services()["model", "1.0.0"]
         assert [(view.version, feature) for view, feature in found] == [
             ("2.0.0", None),
@@ -88,15 +88,15 @@ def test_revisions_follow_each_other(registry: Registry, new_url: Callable[[], s
             before = known[0].body["seen"] if known else []
             return [("model:m", "model", {"seen": [*before, number]})], [Edge("model:m", f"run:{number}", "logged")], ()
 
-        registry.revise_records("model", revise)
+        GraphStorage(registry.database).revise_records("model", revise)
 
     registry.listing()
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(add, range(12)))
-    with registry.graph() as reader:
+    with GraphStorage(registry.database).graph() as reader:
         (record,) = reader.records()
         assert sorted(record.body["seen"]) == list(range(12))
         assert len(reader.edges(["model:m"], upstream=True)) == 12
-    registry.revise_records("model", lambda known: ([], [], [known[0].id]))
-    with registry.graph() as reader:
+    GraphStorage(registry.database).revise_records("model", lambda known: ([], [], [known[0].id]))
+    with GraphStorage(registry.database).graph() as reader:
         assert (reader.records(), reader.every_edge()) == ([], [])

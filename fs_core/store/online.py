@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeGuard
 from fs_core.configuration import deadline_seconds, duration_seconds
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.retrieval.selection import Features
-from fs_core.store.parts import Parts
+from fs_core.store.resources import Resources
 from fs_core.values.times import Moment, micros
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fs_core.serving.budget import Requests
 
 
-class Reading(Parts):
+class Reading(Resources):
     """Online reads."""
 
     def get_online_features(

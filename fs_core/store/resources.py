@@ -44,7 +44,7 @@ class _Plan(NamedTuple):
         return made
 
 
-class Parts:
+class Resources:
     """Opens registry, history and online store when they are needed, in the process that needs them."""
 
     def __init__(

@@ -1,0 +1,174 @@
+"""Rows into history: written, run from a source, pushed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView, Source
+from fs_core.errors import OnlineStoreError, SourceError
+from fs_core.store.resources import Resources
+from fs_core.values.interchange import to_table
+from fs_core.values.times import Moment, micros
+
+if TYPE_CHECKING:
+    from fs_core.materialization.retract import Sending
+
+log = logging.getLogger("fs_core")
+
+
+def write(store: Resources, view: str | FeatureView, data: Any) -> int:
+    """Append rows to a view's history, all or none; return how many.
+
+    Args:
+        view: its reference.
+        data: key columns, the event time, the availability if the view names its column, and the
+            features; anything `fs_core.values.interchange.to_table` reads.
+
+    Raises:
+        SchemaError: a column is missing, unexpected or of the wrong type.
+        ValidationError: a null key or time, or a value outside its declared range.
+        RegistryError: the registry, which numbers the rows, can't be written, as on a full disk; nothing was
+            written.
+        OfflineStoreError: history can't be written.
+    """
+    target = store.view(view)
+    return len(_append(store, target, to_table(data, f"data for view {target.name!r}")))
+
+
+def backfill(
+    store: Resources, view: str | FeatureView, *, start: Moment | None = None, end: Moment | None = None
+) -> int:
+    """Run a view's source and append what it yields to history; return the number of rows.
+
+    Args:
+        view: its reference.
+        start: leave out facts whose event time is earlier.
+        end: leave out facts whose event time is this or later.
+
+    Raises:
+        SourceError: the view has no source, a file is missing, the SQL fails or yields other columns.
+        SchemaError, ValidationError, RegistryError, OfflineStoreError: as in `write`.
+    """
+    from fs_core.lineage.events import reported
+    from fs_core.sources.sources import run_source
+
+    target = store.view(view)
+    if target.source is None:
+        raise SourceError(f"view {target.ref!r} has no source to run. Use write or push, or declare one.")
+    listed = [r.definition for r in store.registry.listing("source") if r.current]
+    with reported(lambda: store.lineage.backfill_of(target)) as told:
+        rows = run_source(
+            target,
+            {source.name: source for source in listed if isinstance(source, Source)},
+            store._configuration.directory,
+            start=None if start is None else micros(start),
+            end=None if end is None else micros(end),
+        )
+        store.lineage.refresh_unresolved(target)
+        written = len(_append(store, target, rows))
+        if told:
+            told.written = written
+    return written
+
+
+def push(store: Resources, view: str | FeatureView, rows: Any) -> int:
+    """Take live rows: into history first, then online; return how many.
+
+    Their availability is the moment of the push, whatever a column says. Rows that a declared lag
+    keeps back wait in history for a later `materialize`.
+
+    Raises:
+        SchemaError, ValidationError, RegistryError: as in `write`; nothing was written.
+        OnlineStoreError: the rows are safe in history, but not online; `materialize` brings them. Or entities may
+            have been forgotten meanwhile, and a store doesn't say so: the error's notes do.
+        OfflineStoreError: history can't be written, or not be asked who was forgotten meanwhile.
+    """
+    target = store.view(view)
+    data, now = to_table(rows, f"rows for view {target.name!r}"), store._clock.now()
+    if not target.online:
+        return len(_append(store, target, data, pushed_at=now))
+    sending = _sending(store, target)  # before the rows are in history
+    written = _append(store, target, data, pushed_at=now)
+    if isinstance(sending, OnlineStoreError):
+        with _safe_in_history():
+            raise sending
+    _send(store, target, written, now, sending)
+    return len(written)
+
+
+def _sending(store: Resources, view: FeatureView) -> Sending | OnlineStoreError:
+    """Return what a push keeps to, or why the online store can't be asked."""
+    from fs_core.materialization.retract import Sending
+
+    try:
+        return Sending(view, store.offline, store.online, store._clock.now, life=store._lives.get(view.storage_name))
+    except OnlineStoreError as error:
+        return error
+
+
+def _send(store: Resources, view: FeatureView, written: pa.Table, now: int, sending: Sending) -> None:
+    """Bring those rows online that are available."""
+    import pyarrow.compute as pc
+
+    from fs_core.materialization.materialize import packed, send
+    from fs_core.rule import AVAILABLE_AT
+
+    ready = written.filter(pc.less_equal(written[AVAILABLE_AT].cast(pa.int64()), now))
+    if ready.num_rows == 0:
+        return
+    before = sending.life
+    try:
+        with sending.settled(partial(packed, view, ready)), _safe_in_history():
+            send(view, store.online, ready, now=now)
+    finally:
+        if sending.life != before:
+            store._caches.clear()  # they may hold what was taken back
+    store._lives[view.storage_name] = sending.life
+
+
+def _append(store: Resources, view: FeatureView, data: pa.Table, *, pushed_at: int | None = None) -> pa.Table:
+    """Check, number and append rows; return them as history has them."""
+    from fs_core.offline.validation import validate_rows, with_sequence
+
+    checked = validate_rows(view, data, pushed_at=pushed_at)
+    if checked.num_rows == 0:
+        return with_sequence(view, checked, 0)
+    rows = with_sequence(view, checked, store.registry.reserve(view.storage_name, checked.num_rows))
+    store.offline.append(view, rows)
+    log.info("wrote %d rows to %s", rows.num_rows, view.ref)
+    return rows
+
+
+def compact(store: Resources, *views: str | FeatureView) -> None:
+    """Lay the history of views out afresh for fast search, by default of every current view.
+
+    Many small writes leave many small files. Nothing is lost: rows, states and fingerprints stay.
+
+    Raises:
+        OfflineStoreError: history can't be written.
+    """
+    listed = [r.definition for r in store.registry.listing("view") if r.current]
+    for target in [store.view(view) for view in views] or [v for v in listed if isinstance(v, FeatureView)]:
+        store.offline.compact(target)
+        log.info("compacted %s", target.ref)
+
+
+def history(store: Resources, view: str | FeatureView) -> pa.Table:
+    """Return every row of a view's history, in the order written: keys, clocks, seq, features."""
+    return store.offline.read(store.view(view))
+
+
+@contextmanager
+def _safe_in_history() -> Iterator[None]:
+    """Say of pushed rows that couldn't be sent where they are."""
+    try:
+        yield
+    except OnlineStoreError as error:
+        error.add_note("The pushed rows are safe in history; materialize brings them online.")
+        raise

@@ -1,0 +1,278 @@
+"""Training sets, streams and look-ups by the as-of rule, and training sets kept by name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fs_core.errors import DefinitionError, RegistryError
+from fs_core.retrieval.selection import Features
+from fs_core.store.resources import Resources
+from fs_core.training_set import TrainingSet
+from fs_core.values.times import EARLIEST, LATEST, duration_micros, parse_duration
+
+if TYPE_CHECKING:
+    from fs_core.leakage import LeakageReport
+    from fs_core.retrieval.query import Query
+    from fs_core.retrieval.saved import SavedTrainingSet
+    from fs_core.retrieval.saved.directory import SavedTrainingSets
+    from fs_core.retrieval.streaming import AsOfReader
+
+log = logging.getLogger("fs_core")
+
+
+def get_historical_features(
+    store: Resources,
+    spine: Any,
+    features: Features,
+    *,
+    timestamp: str = "event_timestamp",
+    label: str | None = None,
+    lag: timedelta | str | None = None,
+    full_names: bool = False,
+) -> TrainingSet:
+    """Return the spine with each row's features as the as-of rule gives them at the row's moment.
+
+    Args:
+        spine: key columns, a time, perhaps a label and anything else; rows and order are kept.
+        features: a service, a reference, or a list of references.
+        timestamp: the spine's time column; naive is UTC, finer than microseconds rounds down.
+        label: the spine's label column.
+        lag: look this long before each moment; the result can't be served online then.
+        full_names: name columns `view__feature`.
+
+    Raises:
+        UnknownReferenceError: no such view, service, version or feature.
+        SchemaError: the spine lacks a column or one has the wrong type.
+        NameClashError: two columns of the result would share a name.
+    """
+    from fs_core.lineage import activities
+    from fs_core.lineage.events import reported
+    from fs_core.retrieval.query import historical_features
+
+    query = _query(store, features, timestamp, label, lag, full_names)
+    made = replace(historical_features(store.offline, spine, query), store=store)
+    with reported(lambda: activities.training_set(store.registry.project, made, query.selection.views)):
+        return made
+
+
+def stream_historical_features(
+    store: Resources,
+    spine: Any,
+    features: Features,
+    *,
+    batch_size: int = 65_536,
+    timestamp: str = "event_timestamp",
+    label: str | None = None,
+    lag: timedelta | str | None = None,
+    full_names: bool = False,
+) -> pa.RecordBatchReader:
+    """Return the table of `get_historical_features` as a stream: same rows, order and bits, in bounded memory.
+
+    Args:
+        spine: as there; a `pyarrow.RecordBatchReader` is read as the stream is.
+        features: as there.
+        batch_size: rows of each batch but the last.
+        timestamp: as there.
+        label: as there.
+        lag: as there.
+        full_names: as there.
+
+    Raises:
+        DataError: `batch_size` isn't 1 or more.
+        UnknownReferenceError, SchemaError, NameClashError: as there; what only rows can show comes
+            with their batch.
+    """
+    from fs_core.retrieval.streaming import stream
+
+    query = _query(store, features, timestamp, label, lag, full_names)
+    return stream(store.offline, spine, query, batch_size)
+
+
+def as_of_reader(
+    store: Resources,
+    features: Features,
+    *,
+    timestamp: str = "event_timestamp",
+    lag: timedelta | str | None = None,
+    full_names: bool = False,
+) -> AsOfReader:
+    """Return a reader that looks features up as of given moments, batch by batch, without a training set.
+
+    It reads the state that history has now, whatever is written later.
+
+    Raises:
+        UnknownReferenceError, NameClashError: as in `get_historical_features`.
+    """
+    from fs_core.retrieval.streaming import AsOfReader
+
+    return AsOfReader(store.offline, _query(store, features, timestamp, None, lag, full_names))
+
+
+def check_leakage(
+    store: Resources,
+    features: Features,
+    spine: Any,
+    label: str | None = None,
+    *,
+    timestamp: str = "event_timestamp",
+    lag: timedelta | str | None = None,
+    full_names: bool = False,
+    samples: int = 16,
+    rows: int = 100_000,
+    seed: int = 0,
+) -> LeakageReport:
+    """Look for answers that knew more than could be known at their moments.
+
+    - Declarations: views that never say when their facts are known, or say it earlier than pushes measured.
+    - Deletion: for some of the spine's moments, everything later is deleted from a copy of history, and
+      the answers must stay the same.
+    - The label: a feature that alone tells it suspiciously well; facts that happen right after its moments.
+    - Columns of the spine that carry a feature's name, from a join made elsewhere, are held against what
+      was known.
+
+    What a source's own SQL looked up ahead, before its rows were written, only the label can show. Reads
+    the clocks and the features asked for of one view's whole history after another into memory.
+
+    Args:
+        features: as in `get_historical_features`.
+        spine: as there; rows without a time are left out.
+        label: as there.
+        timestamp: as there.
+        lag: as there.
+        full_names: as there.
+        samples: at most so many moments, drawn from the spine's own, before which the future is deleted.
+        rows: look at so many of the spine's rows at most, drawn at random.
+        seed: what the draws depend on.
+
+    Raises:
+        DataError: `samples` or `rows` isn't 1 or more.
+        UnknownReferenceError, SchemaError, NameClashError: as in `get_historical_features`.
+    """
+    from fs_core.leakage import check
+
+    query = _query(store, features, timestamp, label, lag, full_names)
+    return check.check_leakage(store.offline, spine, query, samples=samples, rows=rows, seed=seed)
+
+
+def _query(
+    store: Resources,
+    features: Features,
+    timestamp: str,
+    label: str | None,
+    lag: timedelta | str | None,
+    full_names: bool,
+) -> Query:
+    """Pin what is asked: versions of definitions, states of history."""
+    from fs_core.retrieval.query import Query
+
+    selection = store.select(features, full_names=full_names)
+    shift = parse_duration(lag if lag is not None else "0s", "lag")
+    if duration_micros(shift) > LATEST - EARLIEST:
+        raise DefinitionError(f"lag {lag!r} is longer than any history can be. Look less far back.")
+    snapshots = {view.name: store.offline.snapshot(view) for view in selection.views}
+    return Query(selection, timestamp, label, shift, snapshots)
+
+
+def recreate(store: Resources, spec: Mapping[str, Any], spine: Any) -> TrainingSet:
+    """Return the training set that `spec` describes, from the states of history it was made from.
+
+    With the spine it was made from, the result has the same fingerprint, whatever was written since.
+
+    Raises:
+        DataError: the spec is none, or incomplete; a saved set's spec says which rows read which states, and
+            the spine has another number.
+        UnknownReferenceError: a pinned version is gone or means something else here.
+        OfflineStoreError: a state of history is no longer kept.
+    """
+    from fs_core.retrieval import query
+
+    return replace(query.recreate(store.offline, store.registry, spec, spine), store=store)
+
+
+def save_training_set(
+    store: Resources, training_set: TrainingSet, name: str, *, overwrite: bool = False
+) -> SavedTrainingSet:
+    """Keep a training set under a name, whole or not at all, whatever happens meanwhile.
+
+    With `lag="1d"`, `"7d"` and `"30d"` these are the materialized as-of views for common windows.
+
+    Args:
+        training_set: what `get_historical_features` returned.
+        name: letters, digits and underscores, as definitions have.
+        overwrite: replace one of that name.
+
+    Raises:
+        DefinitionError: the name can't be used.
+        SavedTrainingSetError: there is one of that name, a column's type can't be kept, or the directory
+            can't be written.
+    """
+    saved = saved_sets(store).save(training_set, name, overwrite=overwrite)
+    try:
+        store.lineage.record_training_set(training_set)
+    except RegistryError as error:  # it is saved, whatever the lineage knows of it
+        log.warning("the lineage doesn't know of training set %r: %s", name, error)
+    return saved
+
+
+def load_training_set(store: Resources, name: str) -> TrainingSet:
+    """Return a saved training set, the same bits, types and fingerprint; none is looked up again.
+
+    Raises:
+        UnknownReferenceError: nothing is saved under that name.
+        SavedTrainingSetError: its files were damaged since.
+    """
+    return saved_sets(store).load(name)
+
+
+def refresh_training_set(store: Resources, name: str, spine: Any) -> int:
+    """Look up those rows of `spine` that a saved training set lacks, and add them; return how many.
+
+    A row is there already if one with the same keys, time and label is; of equal rows as many as the spine
+    has beyond those. The rows added are looked up in history as it is now, in the pinned versions of the
+    features; those there before stay as they were. The spec then says which rows read which states, so
+    `recreate` makes every bit of it again.
+
+    Args:
+        name: what it is saved as.
+        spine: the columns that it was saved with, in any order.
+
+    Raises:
+        UnknownReferenceError: nothing is saved under that name, or a pinned version is gone.
+        SavedTrainingSetError: it is damaged, or can't be written.
+        SchemaError: the spine's columns aren't those it was saved with.
+    """
+    from fs_core.retrieval.saved.refresh import refresh
+
+    return refresh(saved_sets(store), store.registry, store.offline, name, spine)
+
+
+def list_training_sets(store: Resources) -> list[SavedTrainingSet]:
+    """Return what is saved, by name.
+
+    Raises:
+        SavedTrainingSetError: a manifest is damaged.
+    """
+    return saved_sets(store).listing()
+
+
+def drop_training_set(store: Resources, name: str) -> None:
+    """Remove a saved training set, damaged or not.
+
+    Raises:
+        UnknownReferenceError: nothing is saved under that name.
+    """
+    saved_sets(store).drop(name)
+
+
+def saved_sets(store: Resources) -> SavedTrainingSets:
+    """Return the training sets that are kept in the store's directory."""
+    from fs_core.retrieval.saved.directory import SavedTrainingSets
+
+    return SavedTrainingSets(Path(store.directory) / "training_sets")

@@ -1,0 +1,218 @@
+"""The online store filled, verified and emptied, and entities forgotten."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from fs_core.definitions import Entity, FeatureView
+from fs_core.errors import ConfigurationError, DefinitionError, FeatureStoreError, UnknownReferenceError, did_you_mean
+from fs_core.store.resources import Resources
+from fs_core.store.training import saved_sets
+from fs_core.values.interchange import to_table
+from fs_core.values.times import Moment, micros
+
+if TYPE_CHECKING:
+    from fs_core.materialization.forget import Erasure
+    from fs_core.materialization.materialize import Materialized
+    from fs_core.materialization.verify import Verification
+
+log = logging.getLogger("fs_core")
+
+
+def materialize(
+    store: Resources, *views: str | FeatureView, until: Moment | None = None, rebuild: bool = False
+) -> list[Materialized]:
+    """Bring the online store up to date with history; return what was done for each view.
+
+    Args:
+        views: references; none means every registered version of every online view, since models may be
+            pinned to older ones, but for retired ones.
+        until: stand at this moment; by default now.
+        rebuild: drop the online rows first, damaged ones too, and fill them again from all of history;
+            until that is done, entities are missing online. A store that refuses writes keeps its rows, and
+            so does a cluster of which a node is lost.
+
+    Raises:
+        NotOnlineError: a named view is not declared online.
+        OnlineStoreError: the store can't take the rows, or entities were forgotten meanwhile; repeat it.
+    """
+    from fs_core.lineage import activities
+    from fs_core.lineage.events import reported
+    from fs_core.materialization.materialize import materialize as fill_online
+    from fs_core.materialization.materialize import refuse_offline
+
+    targets = [store.view(view) for view in views] or _online_views(store)
+    for view in targets:
+        refuse_offline(view)
+    now = store._clock.now()
+    moment = now if until is None else micros(until)
+    if moment > now:
+        raise ConfigurationError(f"until={until} is in the future; only rows available by now may go online.")
+    done = []
+    try:
+        for view in targets:
+            with reported(lambda: activities.materialize(store.registry.project, view)) as told:  # noqa: B023  # called at once
+                fill = partial(fill_online, view, store.offline, store.online, now=store._clock.now)
+                done.append(fill(until=moment, rebuild=rebuild))
+                if told:
+                    told.written = done[-1].applied
+    finally:
+        if rebuild or len(done) < len(targets):  # rows were dropped, or forgotten while they were sent
+            store._caches.clear()
+    return done
+
+
+def _online_views(store: Resources) -> list[FeatureView]:
+    """Return every online version but retired ones, since a model may be pinned to any; one for each meaning."""
+    retired = {(name, version) for kind, name, version in store.registry.retired() if kind == "view"}
+    registered = [r.definition for r in store.registry.listing("view")]
+    kept = [view for view in registered if (view.name, view.version) not in retired]
+    latest = {view.storage_name: view for view in kept if isinstance(view, FeatureView)}
+    return [view for view in latest.values() if view.online]
+
+
+def verify_online(
+    store: Resources, view: str | FeatureView, *, repair: bool = False, evidence: int = 100
+) -> Verification:
+    """Compare every online row of a view with what the as-of rule says now; return each kind of difference.
+
+    Both ways: what history has must be online, and nothing else may be. It streams, and others may
+    read and write meanwhile.
+
+    Args:
+        view: its reference.
+        repair: mend what differs.
+        evidence: how many differences to return as rows.
+
+    Raises:
+        NotOnlineError: the view is not declared online.
+        OnlineStoreError, OfflineStoreError: a store can't be read.
+    """
+    from fs_core.materialization.verify import verify
+
+    target = store.view(view)
+    return verify(target, store.offline, store.online, now=store._clock.now, repair=repair, evidence=evidence)
+
+
+def drop_online(store: Resources, view: str | FeatureView) -> int:
+    """Delete the online rows of a retired version, without blocking the server; return how many there were.
+
+    History stays: `materialize` would bring them back. The log warns where the version is still served: its
+    entities are missing from then on.
+
+    Raises:
+        DefinitionError: a later version that differs in documentation only is served from the same rows.
+    """
+    target = store.view(view)
+    versions = [r.definition for r in store.registry.listing("view") if r.definition.name == target.name]
+    last = [v for v in versions if isinstance(v, FeatureView) and v.storage_name == target.storage_name][-1]
+    if last.version != target.version:
+        raise DefinitionError(
+            f"view {target.ref!r} is served from the same rows as {last.ref!r}, since only its documentation "
+            f"differs; nothing was dropped. If those are the rows to drop, name {last.ref!r}."
+        )
+    served = served_as(store, target)
+    try:
+        dropped = store.online.drop(target.storage_name)
+    finally:
+        store._caches.clear()
+    if served:
+        log.warning(
+            "dropped the online rows of %s, which are served as %s: its entities are missing until "
+            "store.materialize(%r).",
+            target.ref,
+            " and ".join(served),
+            target.ref,
+        )
+    return dropped
+
+
+def served_as(store: Resources, view: str | FeatureView) -> list[str]:
+    """Return the references without a version that lead to a view's online rows: its name, and its aliases.
+
+    Several versions that differ in documentation only have the same rows. What is retired isn't served.
+    """
+    target, retired = store.view(view), store.registry.retired()
+    aliases = [a.alias for a in store.registry.aliases() if (a.kind, a.name) == ("view", target.name)]
+    references = [target.name, *(f"{target.name}@{alias}" for alias in aliases)]
+    meant = {ref: store.view(ref) for ref in references}
+    return [
+        ref
+        for ref, served in meant.items()
+        if served.storage_name == target.storage_name and ("view", served.name, served.version) not in retired
+    ]
+
+
+def forget(
+    store: Resources, entity: str | Entity, keys: Any, *, saved: Literal["report", "delete"] = "report"
+) -> Erasure:
+    """Erase every row of some entities: from history with all its states, the index and the online store.
+
+    Every registered version of every view of the entity counts, views of several entities too. Each
+    is read back afterwards, files and keys. Training sets that were made from states which held such
+    rows can't be recreated any more, and say so; those made from other states can. Saved training sets that
+    hold the entities are reported, or deleted. The sources that `backfill` runs, and training sets that somebody
+    else has or saves after this, aren't the store's: they must forget on their own. Another process, or another
+    store object, that reads with `max_age` may serve what it fetched before until it is that old, where the online
+    store's server doesn't tell it of changes.
+
+    The online store is the one that this store object was given: rows in another aren't found. The log warns of
+    a view that was never materialized in this one.
+
+    Nothing needs to be paused. A push, a `materialize` or a repair that had such a row in hand takes it back from
+    the online store as soon as it has sent it; what is pushed or written later is a new fact. Should a
+    `materialize` die between the two, the next one of the view compares every row with history first; should a
+    push, or the connection, die there, the row stays online until `verify_online(repair=True)` or until this is
+    repeated.
+
+    A Redis or Valkey server deletes rows from memory; where it runs with an append-only file the bytes stay there
+    until that is rewritten, as by `BGREWRITEAOF`, and in snapshots and backups that were made before.
+
+    Args:
+        entity: the entity, or its name.
+        keys: its key columns; anything `fs_core.values.interchange.to_table` reads. Columns that only an older
+            version of the entity has as keys must be there too.
+        saved: what to do with saved training sets that have the key columns and rows of these entities: name
+            them in the answer, or delete them whole, since a set without some rows isn't the one that its
+            fingerprint and spec describe. A damaged set is reported only.
+
+    Returns:
+        What was erased of each view, a list, whose `training_sets` names the saved training sets; repeating it
+        erases nothing more.
+
+    Raises:
+        UnknownReferenceError: there is no such entity.
+        SchemaError, ValidationError: a key is missing, null or of another type; nothing was erased.
+        OnlineStoreError, OfflineStoreError: a store fails; notes say what is done. Repeat it.
+        FeatureStoreError: rows were written again meanwhile; repeat it.
+        SavedTrainingSetError: a set can't be deleted; the rest is done.
+    """
+    from fs_core.materialization.forget import Erasure, keys_of, views_of
+    from fs_core.materialization.forget import forget as erase
+    from fs_core.retrieval.saved.forgetting import forget_saved
+
+    if saved not in ("report", "delete"):
+        raise ConfigurationError(f"saved={saved!r} is neither 'report' nor 'delete'. Nothing was erased.")
+    name = entity.name if isinstance(entity, Entity) else entity
+    known = {r.definition.name for r in store.registry.listing("entity")}
+    if not isinstance(name, str) or name not in known:
+        raise UnknownReferenceError(f"there is no entity {name!r}.{did_you_mean(name, known)}")
+    table = to_table(keys, "the keys to forget")
+    registered = [r.definition for r in store.registry.listing("view")]
+    views = [view for view in registered if isinstance(view, FeatureView)]
+    doomed = {view: keys_of(mine, table) for view, mine in views_of(name, views).items()}
+    every = list(doomed.values()) or [keys_of(store.registry.entity(name), table)]
+    served = {view.storage_name for view in views if view.online}
+    try:
+        done = [
+            erase(view, found, store.offline, store.online if view.storage_name in served else None)
+            for view, found in doomed.items()
+        ]
+    except FeatureStoreError as error:
+        error.add_note("Saved training sets weren't looked at, nor were views that come later.")
+        raise
+    finally:
+        store._caches.clear()
+    return Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"))
