@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fs_core.errors import ConfigurationError, NameClashError
 from fs_core.retrieval.selection import require_columns
-from fs_core.values.interchange import to_table
+from fs_core.values.interchange import to_reader
 
 if TYPE_CHECKING:
     from fs_core import FeatureStore
@@ -49,7 +49,7 @@ def score_batch(
     model = mlflow.pyfunc.load_model(model_uri, model_config=settings)._model_impl
     if not isinstance(model, FeatureModel):
         raise ConfigurationError(f"{model_uri} looks no features up. Log it with fs_mlflow.log_model.")
-    read = spine if isinstance(spine, pa.RecordBatchReader) else to_table(spine, "the spine").to_reader(batch_size)
+    read = to_reader(spine, "the spine", batch_size=batch_size)
     _refuse_clash(read.schema.names)
     parts = [_beside(rows, predicted) for rows, predicted in _scored(model, read, batch_size)]
     return pa.concat_tables(parts) if parts else _beside(read.schema.empty_table(), pa.nulls(0))

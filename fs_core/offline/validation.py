@@ -68,7 +68,7 @@ def _cast(
             misfits.append(str(error))
     for name in clocks:
         try:
-            times[name] = _moments(data[name], name)
+            times[name] = to_utc_micros(data[name], name, "up")
         except SchemaError as error:
             misfits.append(str(error))
         except DataError as error:
@@ -76,12 +76,6 @@ def _cast(
     if misfits:
         raise SchemaError(f"view {view.name!r}: " + " ".join(misfits) + " Nothing was written.")
     return columns, times
-
-
-def _moments(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    if pa.types.is_null(column.type):  # nothing but nulls: the check for nulls says it better
-        return column.cast(MICROSECONDS)
-    return to_utc_micros(column, name, "up")
 
 
 def _effective(

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fs_core.errors import DataError, FeatureStoreError
 from fs_core.retrieval.query import Query, historical_features
-from fs_core.values.interchange import to_table
+from fs_core.values.interchange import to_reader, to_table
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
@@ -31,7 +31,7 @@ def stream(offline: OfflineStore, spine: Any, query: Query, batch_size: int) -> 
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise DataError(f"batch_size={batch_size!r} is not a number of rows; pass 1 or more.")
-    reader = spine if isinstance(spine, pa.RecordBatchReader) else to_table(spine, "the spine").to_reader(batch_size)
+    reader = to_reader(spine, "the spine", batch_size=batch_size)
     schema = historical_features(offline, reader.schema.empty_table(), query).table.schema
     return pa.RecordBatchReader.from_batches(schema, _batches(offline, reader, query, batch_size, schema))
 

@@ -13,6 +13,8 @@ from fs_core.values.dtypes import plain_type
 REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError)
 """What Arrow raises for a value that doesn't fit a type."""
 
+_FIRST_SHARED = {pa.float32(): 2.0**24, pa.float64(): 2.0**53}
+"""The least float that two whole numbers round to."""
 _WHOLE = pa.decimal128(20, 0)  # holds every whole number of 64 bits; Arrow casts no narrower decimal from one
 
 
@@ -20,8 +22,10 @@ def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.
     """Return `column` as `dtype` with every value the same.
 
     Whole numbers fit any numeric type that holds them, floats any whole-number or decimal type that
-    holds them; float64 rounds to float32 where that was declared, but not to infinity. Text stays
-    text, booleans booleans; a naive time is UTC. A column of nothing but nulls fits everything.
+    holds them; float64 rounds to float32 where that was declared, but not to infinity. A float of 2**53
+    or more in magnitude (2**24 in a float32) becomes no whole number: 2**53 + 1 is the same float as 2**53,
+    so it may have been another one before somebody made it a float, as pandas does with an int64 beside a null.
+    Text stays text, booleans booleans; a naive time is UTC. A column of nothing but nulls fits everything.
 
     Args:
         column: the values.
@@ -43,8 +47,7 @@ def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.
     except REFUSALS as error:
         row = first_failure(len(column), lambda start, end: _exact(column.slice(start, end - start), dtype))
         raise SchemaError(
-            f"{what} can't become {dtype} without loss: row {row} holds {_shown(column[row])}. "
-            "Mend the value, or declare a wider type."
+            f"{what} can't become {dtype} without loss: row {row} holds {_shown(column[row])}. {_way_out(plain, dtype)}"
         ) from error
 
 
@@ -60,12 +63,25 @@ def _exact(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
     elif pa.types.is_integer(have) and pa.types.is_decimal(dtype):
         column = column.cast(_WHOLE)
     cast = column.cast(dtype)
-    if pa.types.is_floating(have) and pa.types.is_decimal(dtype):
+    if pa.types.is_floating(have) and pa.types.is_integer(dtype):
+        _refuse(pc.greater_equal(pc.abs(column), _FIRST_SHARED[have]))
+    elif pa.types.is_floating(have) and pa.types.is_decimal(dtype):
         # By way of text, which Arrow reads as the nearest float; its own cast from a decimal often misses that.
         _refuse(pc.not_equal(cast.cast(pa.string()).cast(have), column))
     elif pa.types.is_floating(have) and pa.types.is_floating(dtype) and dtype.bit_width < have.bit_width:
         _refuse(pc.and_(pc.is_inf(cast.cast(pa.float64())), pc.is_finite(column.cast(pa.float64()))))
     return cast
+
+
+def _way_out(have: pa.DataType, dtype: pa.DataType) -> str:
+    if pa.types.is_floating(have) and pa.types.is_integer(dtype):
+        return (
+            "A whole number that was made a float may have become another one. Keep it whole: in pandas as 'Int64' "
+            "(convert_dtypes, or dtype= where it is read), which holds nulls too."
+        )
+    if _is_list(have) and pa.types.is_fixed_size_list(dtype):
+        return f"Each list must have {dtype.list_size} elements."
+    return "Mend the value, or declare a wider type."
 
 
 def _refuse(lost: pa.ChunkedArray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -11,15 +12,19 @@ import pyarrow as pa
 from fs_core.errors import SchemaError
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+_UINT64_FROM = 2**63  # Arrow takes Python's whole numbers for int64 and gives up here
 
 
 def to_table(data: Any, what: str) -> pa.Table:
-    """Return `data` as an Arrow table, without metadata and without an unnamed pandas index.
+    """Return `data` as an Arrow table, without metadata and without unnamed pandas indexes.
+
+    This is the door: what comes in by different libraries is the same from here on. Named pandas indexes become
+    columns. Arrow's view layouts, in which Polars hands over text and bytes, become plain ones.
 
     Args:
         data: an Arrow table, batch or reader; anything with `__arrow_c_stream__` or
             `__arrow_c_array__` (pandas 2.2+, Polars, DuckDB relations); a mapping of column names to
-            sequences; or a sequence of mappings, one for each row.
+            sequences; a sequence of mappings, one for each row; or a named pandas or Polars series, for one column.
         what: how errors call it, such as `"the spine"`.
 
     Raises:
@@ -30,17 +35,42 @@ def to_table(data: Any, what: str) -> pa.Table:
     except (pa.ArrowException, OverflowError) as error:
         raise SchemaError(f"{what} can't be read as Arrow: {error}") from error
     kept = [name for name in table.column_names if not _PANDAS_INDEX.fullmatch(name)]
-    twice = sorted({name for name in kept if kept.count(name) > 1})
-    if twice:
-        raise SchemaError(f"{what} has two columns named {twice[0]!r}. Rename one of them.")
-    return table.select(kept).replace_schema_metadata(None)
+    _refuse_twice(kept, what)
+    return pa.table({name: _without_views(table[name]) for name in kept}) if kept else table.select(kept)
+
+
+def to_reader(data: Any, what: str, *, batch_size: int) -> pa.RecordBatchReader:
+    """Return `data` as a stream of batches that are as `to_table` would have them; a reader is read as it comes.
+
+    Args:
+        data: a `pyarrow.RecordBatchReader`, or what `to_table` takes.
+        what: how errors call it.
+        batch_size: rows of a batch at most, where the data isn't a stream of batches already.
+
+    Raises:
+        SchemaError: as `to_table`.
+    """
+    if not isinstance(data, pa.RecordBatchReader):
+        return to_table(data, what).to_reader(batch_size)
+    schema = to_table(data.schema.empty_table(), what).schema
+    batches = (batch for read in data for batch in to_table(read, what).to_batches())
+    return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def _read(data: Any, what: str) -> pa.Table:
     if isinstance(data, pa.Table):
         return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if hasattr(data, "to_frame"):
+        data = _framed(data, what)
+    if hasattr(data, "reset_index"):
+        data = _without_index(data, what)
     if hasattr(data, "__arrow_c_stream__"):
-        return pa.RecordBatchReader.from_stream(data).read_all()
+        try:
+            return pa.RecordBatchReader.from_stream(data).read_all()
+        except OverflowError:  # a pandas frame with Python's own whole numbers from 2**63 on
+            return pa.table({str(name): _column(list(data[name]), str(name), what) for name in data})
     if hasattr(data, "__arrow_c_array__"):
         return pa.Table.from_batches([pa.record_batch(data)])
     if isinstance(data, Mapping):
@@ -54,6 +84,28 @@ def _read(data: Any, what: str) -> pa.Table:
     )
 
 
+def _framed(series: Any, what: str) -> Any:
+    """Return a series of pandas or Polars as a frame of one column."""
+    if not series.name:
+        raise SchemaError(f"{what} is a series without a name. Name it after its column, or pass a data frame.")
+    return series.to_frame()
+
+
+def _without_index(frame: Any, what: str) -> Any:
+    """Return a pandas frame whose named indexes are columns; Arrow would drop those that only count rows."""
+    named = [name for name in frame.index.names if name is not None]
+    columns = [str(name) for name in frame.columns]
+    _refuse_twice([*columns, *(str(name) for name in named if str(name) not in columns)], what)
+    levels = [name for name in named if str(name) not in columns]
+    return frame.reset_index(level=levels) if levels else frame
+
+
+def _refuse_twice(names: Sequence[str], what: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SchemaError(f"{what} has two columns named {twice[0]!r}. Rename one of them.")
+
+
 def _column(values: Any, name: str, what: str) -> pa.Array | pa.ChunkedArray:
     if hasattr(values, "to_series"):  # a pandas index, which Arrow reads in a way that pandas deprecates
         values = values.to_series()
@@ -63,10 +115,35 @@ def _column(values: Any, name: str, what: str) -> pa.Array | pa.ChunkedArray:
         return pa.array(values)
     if hasattr(values, "__arrow_c_stream__"):
         return pa.chunked_array(values)
+    listed = values if hasattr(values, "__array__") else _listed(values, name, what)
     try:
-        return pa.array(values if hasattr(values, "__array__") else _listed(values, name, what))
-    except (pa.ArrowException, OverflowError, ValueError) as error:  # the last: pandas' NaT, half of a surrogate pair
-        raise SchemaError(f"{what}: column {name!r} can't be read as Arrow: {error}") from error
+        return _array(listed)
+    except (pa.ArrowException, OverflowError, ValueError) as error:  # the last: half of a surrogate pair
+        raise SchemaError(f"{what}: column {name!r} can't be read as Arrow: {_reason(listed, error)}") from error
+
+
+def _array(values: Any) -> pa.Array:
+    """Return values as an Arrow array; whole numbers from 2**63 on as uint64, as NumPy has them."""
+    try:
+        return pa.array(values)
+    except OverflowError:
+        present = [value for value in values if value is not None]
+        nested = all(isinstance(value, list | tuple) for value in present)
+        return pa.array(values, pa.list_(pa.uint64()) if nested else pa.uint64())
+
+
+def _reason(values: Any, error: Exception) -> str:
+    """Return why values can't be read, naming the first one that Arrow's own words don't name."""
+    for row, value in enumerate(values):
+        if value is None:
+            continue
+        if isinstance(value, Decimal) and not value.is_finite():
+            return f"row {row} holds {value}, and decimals have no such value. Use None for a missing one."
+        if str(value) == "NaT":
+            return f"row {row} holds NaT beside times of Python. Use None for a missing one."
+        if isinstance(value, int) and not -_UINT64_FROM <= value < 2 * _UINT64_FROM:
+            return f"row {row} holds {value}, which has more than 64 bits."
+    return str(error)
 
 
 def _listed(values: Any, name: str, what: str) -> list[Any]:
@@ -78,6 +155,36 @@ def _listed(values: Any, name: str, what: str) -> list[Any]:
             f"Pass a sequence, such as ['N14228']."
         )
     return list(values)
+
+
+def _without_views(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column whose text and bytes lie one after the other; categories stay categories."""
+    plain = _plain_layout(column.type)
+    if plain == column.type:
+        return column
+    if not pa.types.is_dictionary(column.type):
+        return column.cast(plain)
+    chunks = [
+        pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(plain.value_type), ordered=plain.ordered)
+        for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks, plain)
+
+
+def _plain_layout(dtype: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(dtype):
+        return pa.string()
+    if pa.types.is_binary_view(dtype):
+        return pa.binary()
+    if pa.types.is_dictionary(dtype):
+        return pa.dictionary(dtype.index_type, _plain_layout(dtype.value_type), dtype.ordered)
+    if pa.types.is_large_list(dtype):
+        return pa.large_list(_plain_layout(dtype.value_type))
+    if pa.types.is_list(dtype):
+        return pa.list_(_plain_layout(dtype.value_type))
+    if pa.types.is_fixed_size_list(dtype):
+        return pa.list_(_plain_layout(dtype.value_type), dtype.list_size)
+    return dtype
 
 
 def to_pandas(table: pa.Table, *, nullable: Collection[str] = ()) -> Any:

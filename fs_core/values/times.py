@@ -114,7 +114,7 @@ def to_utc_micros(column: pa.ChunkedArray | pa.Array, name: str, rounding: Round
     """Return a time column as `timestamp[us, UTC]`, rounding finer input so that nothing leaks.
 
     Feature times round up (known no earlier than they were), label times round down (no wiser than
-    they were). Nulls stay null. A naive time is UTC; a date is its midnight.
+    they were). Nulls stay null, a column without any value too. A naive time is UTC; a date is its midnight.
 
     Raises:
         SchemaError: the column's type is no time.
@@ -124,6 +124,8 @@ def to_utc_micros(column: pa.ChunkedArray | pa.Array, name: str, rounding: Round
 
     column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
     kind = column.type
+    if pa.types.is_null(kind):
+        return column.cast(MICROSECONDS)
     if pa.types.is_date(kind):
         column, kind = column.cast(pa.timestamp("s")), pa.timestamp("s")
     if not pa.types.is_timestamp(kind):
