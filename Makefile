@@ -1,4 +1,5 @@
 PY := .venv/bin/python
+INSTALL := $(PY) -m pip install -q --disable-pip-version-check
 SOURCES := fs_core fs_mlflow fs_sklearn fs_tf fs_torch examples tests
 EXTRAS := redis,sklearn,torch,tf,mlflow,openlineage
 WHEEL := build/wheel
@@ -6,12 +7,18 @@ WHEEL := build/wheel
 help: ## what there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-.venv/.installed: pyproject.toml tests/requirements.txt tests/constraints.txt
+# What the demo uses. Modules are compiled when they are first imported: most of what is installed never is.
+.venv/.demo: pyproject.toml examples/requirements.txt tests/constraints.txt
 	python3 -m venv .venv
-	$(PY) -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS)]' -r tests/requirements.txt -c tests/constraints.txt
+	$(INSTALL) --no-compile -e '.[sklearn]' -r examples/requirements.txt -c tests/constraints.txt
 	touch $@
 
-demo: .venv/.installed ## flights, from raw rows to a served prediction
+# The rest, in the same environment.
+.venv/.installed: .venv/.demo tests/requirements.txt
+	$(INSTALL) -e '.[$(EXTRAS)]' -r tests/requirements.txt -c tests/constraints.txt
+	touch $@
+
+demo: .venv/.demo ## flights, from raw rows to a served prediction
 	$(PY) -m examples.flights
 
 lint: .venv/.installed ## linter, formatter, types

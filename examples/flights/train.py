@@ -56,7 +56,7 @@ def cutoff(flights: pa.Table) -> datetime:
 
 def classifier() -> HistGradientBoostingClassifier:
     """Return the model; it takes nulls as NaN, so nothing is imputed."""
-    return HistGradientBoostingClassifier(max_iter=150, early_stopping=False, random_state=0)
+    return HistGradientBoostingClassifier(early_stopping=False, random_state=0)
 
 
 def make_model(store: FeatureStore) -> Pipeline:

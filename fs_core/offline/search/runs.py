@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -92,7 +92,7 @@ class Catalogue:
                     self._publish(view, {name: named[name] for name in group})
             for run in self._list(view):
                 if run.directory.name not in kept:
-                    shutil.rmtree(run.directory, ignore_errors=True)
+                    _remove(run.directory)
 
     def clear(self, view: FeatureView) -> None:
         """Remove every run of a view, after whoever is making one is done; any that can't be read too.
@@ -125,7 +125,7 @@ class Catalogue:
         self._opened.pop(directory, None)
         with self._guard:
             self._remembered.clear()
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove(directory)
 
     def _make_missing(self, view: FeatureView, files: Sequence[str]) -> None:
         named = {_name(file): file for file in files}
@@ -144,7 +144,7 @@ class Catalogue:
         for group in _groups(sizes, _LARGEST):
             self._publish(view, {name: named[name] for name in group})
         for run in merged:
-            shutil.rmtree(run.directory, ignore_errors=True)  # who has it mapped keeps its pages
+            _remove(run.directory)  # who has it mapped keeps its pages
 
     def _publish(self, view: FeatureView, named: dict[str, str]) -> None:
         place = self._place(view)
@@ -158,7 +158,7 @@ class Catalogue:
                 make_durable(unfinished)
             if whole.exists():
                 # Not trusted or of another format, or nothing would be missing.
-                shutil.rmtree(_out_of_the_way(whole), ignore_errors=True)
+                _remove(whole)
             unfinished.rename(whole)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -221,6 +221,12 @@ class Catalogue:
             while len(self._remembered) > _REMEMBERED:
                 self._remembered.popitem(last=False)
         return tuple(runs)
+
+
+def _remove(directory: Path) -> None:
+    """Remove a run; somebody else may be removing it, too."""
+    with suppress(OSError):
+        shutil.rmtree(_out_of_the_way(directory))
 
 
 def _out_of_the_way(directory: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -162,6 +163,27 @@ def test_compaction_leaves_one_run_and_every_state(tmp_path: Path) -> None:
     assert len(runs_of(tmp_path)) == 1
     for state, written in states.items():
         assert ask(store, snapshot=state) == expected(written)
+
+
+def test_run_marked_durable_while_it_is_removed_is_removed_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was held up may mark a run at any moment; no directory with the mark alone is left."""
+    store = store_in(tmp_path)
+    for n in range(3):
+        store.append(counter, rows(10 * n, 10))
+        ask(store)
+    earlier, rmdir = runs_of(tmp_path), os.rmdir
+
+    def mark_first(*args: Any, **options: Any) -> None:
+        for run in earlier:
+            with contextlib.suppress(FileNotFoundError):
+                (run / run_room.MARK).touch()
+        rmdir(*args, **options)
+
+    monkeypatch.setattr(os, "rmdir", mark_first)
+    store.compact(counter)
+    assert len(runs_of(tmp_path)) == 1
 
 
 def test_an_old_state_leaves_the_index_of_the_new_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
