@@ -31,6 +31,7 @@ class Defining(Parts):
             DocumentationError: a view or field has no description.
             UnknownReferenceError: SQL reads a table that is no source, or a service names no feature.
             SourceError: SQL doesn't parse.
+            DefinitionError: a `where` is no condition on one event.
         """
         flat = [d for item in definitions for d in (item if isinstance(item, list | tuple) else [item])]
         known: list[Definition] = [d for d in flat if isinstance(d, Definition)]
@@ -38,6 +39,7 @@ class Defining(Parts):
             wrong = next(d for d in flat if not isinstance(d, Definition))
             raise DefinitionError(f"{wrong!r} is no definition. Apply sources, entities, views and services.")
         self._check_tables(known)
+        _check_predicates(known)
         result = self.registry.apply(known)
         self._plans.clear()
         self._trace(known, result)
@@ -55,7 +57,7 @@ class Defining(Parts):
             log.debug("can't tell whether %s:v%s has history: %s", name, new, error)
             return
         fill = f"store.write({name!r}, ...)" if view.source is None else f"store.backfill({name!r})"
-        fill += f", then store.materialize({name!r})" if view.online else ""
+        fill += f", then store.materialize({name!r})" if view.rows_online else ""
         log.warning(
             "view %s: v%s is current now and has no history yet, as v%s has: who asks for %r without a version finds "
             "nothing, neither online nor in history. Fill it: %s. Or go back until then: store.rollback(%r, to=%r), "
@@ -103,3 +105,13 @@ class Defining(Parts):
                     f"view {view.ref!r}: its SQL reads {table!r}, which is no registered source. "
                     f"Apply a Source({table!r}, path=...) with it.{did_you_mean(table, known)}"
                 )
+
+
+def _check_predicates(definitions: Sequence[Definition]) -> None:
+    filtering = [d for d in definitions if isinstance(d, FeatureView) and any(a.where for a in d.aggregations)]
+    if not filtering:
+        return
+    from fs_core.offline.predicates import check_predicates
+
+    for view in filtering:
+        check_predicates(view)

@@ -145,7 +145,7 @@ class Maintaining(Parts):
         views = [view for view in registered if isinstance(view, FeatureView)]
         doomed = {view: keys_of(mine, table) for view, mine in views_of(name, views).items()}
         every = list(doomed.values()) or [keys_of(self.registry.entity(name), table)]
-        served = {view.storage_name for view in views if view.online}
+        served = {view.storage_name for view in views if view.rows_online}
         try:
             done = [
                 forget(view, found, self.offline, self.online if view.storage_name in served else None)

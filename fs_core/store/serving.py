@@ -64,4 +64,4 @@ class Serving(Parts):
         registered = [r.definition for r in self.registry.listing("view")]
         kept = [view for view in registered if (view.name, view.version) not in retired]
         latest = {view.storage_name: view for view in kept if isinstance(view, FeatureView)}
-        return [view for view in latest.values() if view.online]
+        return [view for view in latest.values() if view.rows_online]

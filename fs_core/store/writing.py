@@ -90,7 +90,7 @@ class Writing(Parts):
         """
         target = self.view(view)
         data, now = to_table(rows, f"rows for view {target.name!r}"), self._clock.now()
-        if not target.online:
+        if not target.rows_online:
             return len(self._append(target, data, pushed_at=now))
         sending = self._sending(target)  # before the rows are in history
         written = self._append(target, data, pushed_at=now)
