@@ -4,7 +4,7 @@ Definitions say what features mean; `FeatureStore` writes, retrieves and serves 
 decides which row counts at a moment is stated in `fs_core.rule`.
 """
 
-from fs_core.definitions import SQL, Definition, Entity, FeatureService, FeatureView, Field, Source
+from fs_core.definitions import SQL, Aggregation, Definition, Entity, FeatureService, FeatureView, Field, Source
 from fs_core.encoding import Encoding
 from fs_core.errors import FeatureStoreError
 from fs_core.rule import Status
@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SQL",
+    "Aggregation",
     "Definition",
     "Encoding",
     "Entity",

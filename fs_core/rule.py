@@ -63,13 +63,13 @@ def is_expired(event_time: Micros, moment: Micros | int, ttl: int | None) -> np.
 
 
 def history_schema(view: FeatureView) -> pa.Schema:
-    """Return the columns of a view's history: keys, the rule's three columns, features."""
+    """Return the columns of a view's history: keys, the rule's three columns, and what the view stores."""
     return pa.schema(
         [
             *(pa.field(name, dtype, nullable=False) for name, dtype in view.keys.items()),
             pa.field(EVENT_TIME, MICROSECONDS, nullable=False),
             pa.field(AVAILABLE_AT, MICROSECONDS, nullable=False),
             pa.field(SEQ, pa.int64(), nullable=False),
-            *(pa.field(name, dtype) for name, dtype in view.features.items()),
+            *(pa.field(name, dtype) for name, dtype in view.stored.items()),
         ]
     )

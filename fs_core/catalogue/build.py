@@ -118,7 +118,7 @@ def _entries(contents: Contents) -> Iterator[tuple[Any, ...]]:
         words = " ".join([d.owner, *(f"{name}={value}" for name, value in d.tags.items())]).strip()
         yield d.kind, d.name, place, d.description, words
         if isinstance(d, FeatureView):
-            for f in d.fields:
+            for f in d.outputs:
                 yield "feature", f"{d.name}.{f.name}", f"{place}#feature-{f.name}", f.description, words
     for record in contents.recorded("model"):
         words = " ".join([record.body.get("stage") or "", *record.body.get("aliases", ())]).strip()

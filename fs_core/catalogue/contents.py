@@ -168,7 +168,7 @@ def _states(store: FeatureStore, views: list[FeatureView]) -> Iterator[tuple[str
             log.warning("catalogue: %s", error)
             written, last = False, None
         until = None
-        if answers and written and view.online:
+        if answers and written and view.rows_online:
             try:
                 mark = reached(store.online, view)
                 until = None if mark is None else mark.until

@@ -17,7 +17,7 @@ from fs_core.registry.records import Record
 def first_page(contents: Contents) -> Markup:
     """Return the body of the first page: how much there is of what, and all of it by kind."""
     current = {kind: [r for r in contents.of(kind) if r.current] for kind in ("view", "service", "entity", "source")}
-    features = sum(len(r.definition.fields) for r in current["view"] if isinstance(r.definition, FeatureView))
+    features = sum(len(r.definition.outputs) for r in current["view"] if isinstance(r.definition, FeatureView))
     counts = [
         ("views", "views", len(current["view"])),
         ("views", "features", features),
@@ -51,7 +51,7 @@ def _views(contents: Contents) -> Markup:
             (
                 link(places.of_definition("view", view.name, view.version), view.name),
                 f"v{view.version}",
-                len(view.fields),
+                len(view.outputs),
                 ", ".join(entity.name for entity in view.entities),
                 view.owner,
                 iso_moment(last.newest) if last else "",

@@ -120,7 +120,7 @@ def _view(contents: Contents, view: Definition) -> str:
             "Comes from",
             "Used by",
         ),
-        [_feature(contents, view, f, statistics.get(f.name)) for f in view.fields],
+        [_feature(contents, view, f, statistics.get(f.name)) for f in view.outputs],
         "Features",
     )
     notes = "".join(f"<p class=note>{e(note)}.</p>" for note in contents.notes.get((view.name, view.version), ()))
@@ -234,7 +234,7 @@ def _entity(contents: Contents, entity: Definition) -> str:
     keys = table(("Key", "Type"), [(n, Markup(f"<code>{e(t)}</code>")) for n, t in entity.keys.items()], "Keys")
     views = contents.views_of.get(entity.name, [])
     rows = [
-        (link(UP + places.of_definition("view", v.name, v.version), v.name), len(v.fields), v.description)
+        (link(UP + places.of_definition("view", v.name, v.version), v.name), len(v.outputs), v.description)
         for v in views
     ]
     return (

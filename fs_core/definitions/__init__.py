@@ -1,5 +1,6 @@
 """What a team declares: sources, entities, feature views, feature services, and how they are named."""
 
+from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.references import Reference, VersionSelector
@@ -10,6 +11,7 @@ from fs_core.definitions.view import FeatureView, Field
 
 __all__ = [
     "SQL",
+    "Aggregation",
     "Definition",
     "Entity",
     "FeatureService",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.service import FeatureService
@@ -71,5 +72,7 @@ def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -
         ttl=content["ttl"],
         online=docs["online"],
         online_history=docs.get("online_history"),
+        event_id=content.get("event_id", ()),
+        aggregations=[Aggregation(**aggregation) for aggregation in content.get("aggregations", ())],
         **_common(data),
     )

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import (
     Definition,
     check_flag,
@@ -22,7 +23,7 @@ from fs_core.definitions.base import (
 )
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.source import SQL, Source
-from fs_core.errors import DefinitionError
+from fs_core.errors import DefinitionError, did_you_mean
 from fs_core.values import dtypes
 from fs_core.values.times import duration_micros, format_duration, parse_duration
 
@@ -78,7 +79,7 @@ class FeatureView(Definition):
         name: how references name it; no `__` inside and no `_` at its end.
         entity: the entity, or a list of entities whose keys together are the key.
         version: `major.minor.patch`; a registered version never changes.
-        fields: the features.
+        fields: the features; with `aggregations`, the columns of an event.
         source: an `SQL` query, a `Source` whose columns carry the fields' names, or None for a view
             that is only written and pushed to.
         event_timestamp: the column that says when a fact became true.
@@ -89,6 +90,10 @@ class FeatureView(Definition):
         online: whether the view is served online; offline-only views cost no online memory.
         online_history: how far back online reads `at` a moment are answered without history; the rows of
             that time are kept online as well. None keeps the latest row alone.
+        event_id: names of fields that identify an event, for a view with aggregations: of several rows with the
+            same entity and id, the last by the rule counts, so a retry doesn't count twice and a correction replaces.
+        aggregations: what the view says of the events in windows. They are its features then, and each row that is
+            written is an event, of which `fields` are the columns.
 
     Raises:
         DefinitionError: names clash, an entity or field is missing, a duration doesn't parse.
@@ -107,6 +112,8 @@ class FeatureView(Definition):
     ttl: timedelta | str | None = None
     online: bool = True
     online_history: timedelta | str | None = None
+    event_id: Sequence[str] = ()
+    aggregations: Sequence[Aggregation] = ()
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -133,6 +140,25 @@ class FeatureView(Definition):
         if self.available_at is not None and self.available_at != self.event_timestamp:
             times.append(check_name(self.available_at, f"{what}: available_at"))
         check_unique([*self.keys, *times, *(f.name for f in self.fields)], what)
+        freeze(self, event_id=_event_id(self.event_id, what), aggregations=_aggregations(self.aggregations, what))
+        self._check_aggregations(what)
+
+    def _check_aggregations(self, what: str) -> None:
+        for name in self.event_id:
+            if name not in self.stored:
+                raise DefinitionError(f"{what}: event_id {name!r} is no field.{did_you_mean(name, self.stored)}")
+            if not dtypes.is_key_type(self.stored[name]):
+                raise DefinitionError(f"{what}: event_id {name!r} is {self.stored[name]}, whose equality is not exact.")
+        if not self.aggregations:
+            if self.event_id:
+                raise DefinitionError(f"{what}: event_id is for views with aggregations; leave it out.")
+            return
+        if self.ttl is not None:
+            raise DefinitionError(f"{what}: leave ttl out; with aggregations, windows expire by themselves.")
+        taken = [*self.keys, *self.stored]
+        check_unique([*taken, *(column for a in self.aggregations for column in a.columns)], f"{what}: aggregations")
+        for aggregation in self.aggregations:
+            aggregation.output_type(self.stored, what)
 
     def _check_online_history(self, what: str) -> None:
         if self.online_history is None:
@@ -158,9 +184,31 @@ class FeatureView(Definition):
         return MappingProxyType(found)
 
     @cached_property
-    def features(self) -> Mapping[str, pa.DataType]:
-        """The feature columns, in order: name to Arrow type."""
+    def stored(self) -> Mapping[str, pa.DataType]:
+        """The columns that history keeps beside keys and clocks, in order: name to Arrow type."""
         return MappingProxyType({f.name: f.type for f in self.fields})
+
+    @cached_property
+    def features(self) -> Mapping[str, pa.DataType]:
+        """The feature columns, in order: name to Arrow type. With aggregations, these; else what is stored."""
+        return MappingProxyType({f.name: f.type for f in self.outputs})
+
+    @cached_property
+    def outputs(self) -> tuple[Field, ...]:
+        """The features as fields, with descriptions: the view's own, or its aggregations'."""
+        if not self.aggregations:
+            return tuple(self.fields)
+        what = f"view {self.name!r}"
+        return tuple(
+            Field(column, aggregation.output_type(self.stored, what), aggregation.describe(window))
+            for aggregation in self.aggregations
+            for column, window in zip(aggregation.columns, aggregation.windows, strict=True)
+        )
+
+    @property
+    def rows_online(self) -> bool:
+        """Whether each entity's latest row is kept online; windows are read from history."""
+        return self.online and not self.aggregations
 
     @property
     def lag_micros(self) -> int:
@@ -187,7 +235,11 @@ class FeatureView(Definition):
         return f"{self.name}-{self.digest[:16]}"
 
     def content(self) -> dict[str, Any]:
-        """Return keys, fields with ranges, source, and the parameters of the as-of rule."""
+        """Return keys, fields with ranges, source, the parameters of the as-of rule, and aggregations if any."""
+        windows: dict[str, Any] = {
+            "event_id": list(self.event_id),
+            "aggregations": [aggregation.content() for aggregation in self.aggregations],
+        }
         return {
             "entities": [{"name": e.name, **e.content()} for e in self.entities],
             "fields": [_field_content(f) for f in self.fields],
@@ -196,6 +248,7 @@ class FeatureView(Definition):
             "available_at": self.available_at,
             "lag": format_duration(parse_duration(self.lag)),
             "ttl": None if self.ttl is None else format_duration(parse_duration(self.ttl)),
+            **(windows if self.aggregations else {}),
         }
 
     def documentation(self) -> dict[str, Any]:
@@ -220,6 +273,20 @@ def _fields(fields: Sequence[Field], what: str) -> tuple[Field, ...]:
     if not found or not all(isinstance(f, Field) for f in found):
         raise DefinitionError(f"{what}: fields is {fields!r}; pass a list with at least one Field.")
     return found
+
+
+def _event_id(names: Any, what: str) -> tuple[str, ...]:
+    found = [names] if isinstance(names, str) else names
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        raise DefinitionError(f"{what}: event_id is {names!r}; pass a list of fields' names.")
+    check_unique(found, f"{what}: event_id")
+    return tuple(found)
+
+
+def _aggregations(aggregations: Any, what: str) -> tuple[Aggregation, ...]:
+    if not isinstance(aggregations, list | tuple) or not all(isinstance(a, Aggregation) for a in aggregations):
+        raise DefinitionError(f"{what}: aggregations is {aggregations!r}; pass a list of Aggregation.")
+    return tuple(aggregations)
 
 
 def _field_content(f: Field) -> dict[str, Any]:

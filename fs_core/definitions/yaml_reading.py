@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fs_core.definitions import Definition, Entity, Field, Source, from_dict
+from fs_core.definitions import Aggregation, Definition, Entity, Field, Source, from_dict
 from fs_core.definitions.base import version_key
-from fs_core.definitions.yaml_writing import KINDS, SERVED, VIEW_DEFAULTS, Tables
+from fs_core.definitions.yaml_writing import KINDS, SERVED, VIEW_DEFAULTS, WINDOWS, Tables
 from fs_core.errors import DefinitionError, FeatureStoreError, did_you_mean
 
 _COMMON = {"version": str, "description": str, "created_at": object, "author": str, "tags": dict}
@@ -20,6 +20,7 @@ _ENTRIES: Mapping[str, Mapping[str, type]] = {
         "entities": list,
         **dict.fromkeys(VIEW_DEFAULTS, object),
         "fields": list,
+        **dict.fromkeys(WINDOWS, list),
         "transformation_code": str,
         "source": str,
     },
@@ -27,7 +28,18 @@ _ENTRIES: Mapping[str, Mapping[str, type]] = {
 }
 _REQUIRED = {"source": ["path"], "entity": ["keys"], "view": ["entities", "fields"], "service": ["features"]}
 _FIELD = {"name": str, "dtype": str, "description": str, "minimum": object, "maximum": object, "nullable": bool}
-_WORDS = {str: "text; put it in quotes", dict: "a mapping", list: "a list", bool: "true or false"}
+_AGGREGATION = {
+    **dict.fromkeys(("name", "function", "column", "where", "closed", "hop"), str),
+    "windows": list,
+    "n": int,
+}
+_WORDS = {
+    str: "text; put it in quotes",
+    dict: "a mapping",
+    list: "a list",
+    bool: "true or false",
+    int: "a whole number",
+}
 
 
 @dataclass(frozen=True)
@@ -196,6 +208,10 @@ def _view(entry: _Entry) -> Contents:
         "source": {name: value for name, value in origin.items() if value is not None} or None,
         **{name: values.get(name, default) for name, default in VIEW_DEFAULTS.items() if name not in SERVED},
     }
+    if "aggregations" in values:
+        content["aggregations"] = [_aggregation(part) for part in _parts(entry, "aggregations")]
+    if "event_id" in values:
+        content["event_id"] = values["event_id"]
     served = {name: values.get(name, default) for name, default in SERVED.items()}
     return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, **served}
 
@@ -206,6 +222,14 @@ _CONTENTS: Mapping[str, Callable[[_Entry], Contents]] = {
     "service": _service,
     "view": _view,
 }
+
+
+def _aggregation(entry: _Entry) -> dict[str, Any]:
+    _check(entry, _AGGREGATION, ["function", "windows"])
+    try:
+        return Aggregation(**entry.values).content()
+    except DefinitionError as error:
+        raise entry.error(str(error)) from error
 
 
 def _field(entry: _Entry) -> dict[str, Any]:

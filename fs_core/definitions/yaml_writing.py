@@ -48,6 +48,9 @@ VIEW_DEFAULTS: Mapping[str, Any] = {
 }
 """What a view's document may leave out."""
 
+WINDOWS = ("event_id", "aggregations")
+"""What only the document of a view with aggregations has."""
+
 _WIDTH = 1 << 20  # of a line: a value is never folded
 
 _BREAKS = set("\x85\u2028\u2029\ufeff")  # YAML reads these as ends of lines; only an escape keeps them
@@ -126,6 +129,7 @@ def _view(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -
         "entities": [{"name": e["name"], "keys": _keys(e["keys"])} for e in content["entities"]],
         **{name: values[name] for name, default in VIEW_DEFAULTS.items() if values[name] != default},
         "fields": [_field(f, docs["fields"][f["name"]]) for f in content["fields"]],
+        **{name: content[name] for name in WINDOWS if content.get(name)},
         **({"transformation_code": source["sql"]} if "sql" in source else {}),
         **({"source": source["source"]} if "source" in source else {}),
     }

@@ -115,7 +115,7 @@ def _history(project: str, view: FeatureView) -> Dataset:
 
 def _fields(view: FeatureView) -> list[tuple[str, str, str]]:
     keys = [(name, str(dtype), "") for name, dtype in view.keys.items()]
-    return [*keys, *((f.name, str(f.type), f.description) for f in view.fields)]
+    return [*keys, *((f.name, str(f.type), f.description) for f in view.outputs)]
 
 
 def _file(source: Source, directory: Path) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fs_core.definitions import SQL, FeatureView, Source
 from fs_core.lineage import nodes
@@ -27,8 +27,9 @@ def analyse(view: FeatureView, tables: Iterable[str], columns: Columns) -> Analy
     mine = nodes.view(view.name, view.version)
     edges = {Edge(nodes.feature(view.name, name, view.version), mine, "contains") for name in view.features}
     flows, rows, notes = _flows(view, {table.lower(): table for table in tables}, columns)
+    features = _aggregated(view, flows) if view.aggregations else flows
     for name in view.features:
-        node, flow = nodes.feature(view.name, name, view.version), flows.get(name, Flow())
+        node, flow = nodes.feature(view.name, name, view.version), features.get(name, Flow())
         edges |= _edges(node, flow.derives, "derives") | _edges(node, flow.influences - flow.derives, "influences")
     deciding = set(rows).union(*(flows[name].all for name in _deciding(view) if name in flows))
     edges |= _edges(mine, deciding, "influences")
@@ -95,14 +96,39 @@ def _needs_columns(tree: object) -> bool:
     return bool(stars) or (several and any(not column.table for column in tree.find_all(exp.Column)))
 
 
+def _aggregated(view: FeatureView, flows: Mapping[str, Flow]) -> dict[str, Flow]:
+    """Return where aggregates come from: their column; what decides which events count influences them."""
+    found: dict[str, Flow] = {}
+    for aggregation in view.aggregations:
+        deciding = [*view.event_id, *(_read_by(aggregation.where, view) if aggregation.where else [])]
+        flow = flows.get(aggregation.column or "", Flow())
+        influences = flow.influences.union(*(flows[name].all for name in deciding if name in flows))
+        found |= dict.fromkeys(aggregation.columns, Flow(flow.derives, influences))
+    return found
+
+
+def _read_by(where: str, view: FeatureView) -> list[str]:
+    """Return the columns that a condition reads; all of them where the parser doesn't understand it."""
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
+    try:
+        tree = sqlglot.parse_one(where, read="duckdb")
+    except (SqlglotError, RecursionError):
+        return _columns(view)
+    read = {column.name.lower() for column in tree.find_all(exp.Column)}
+    return [name for name in _columns(view) if name.lower() in read]
+
+
 def _columns(view: FeatureView) -> list[str]:
     times = [view.event_timestamp, *([view.available_at] if view.available_at else [])]
-    return list(dict.fromkeys([*view.keys, *times, *view.features]))
+    return list(dict.fromkeys([*view.keys, *times, *view.stored]))
 
 
 def _deciding(view: FeatureView) -> list[str]:
     """Return the columns that decide which row is found: keys and times."""
-    return [name for name in _columns(view) if name not in view.features]
+    return [name for name in _columns(view) if name not in view.stored]
 
 
 def _registered(flow: Flow, tables: dict[str, str]) -> Flow:

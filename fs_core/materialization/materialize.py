@@ -303,6 +303,8 @@ def _sent(
 
 def refuse_offline(view: FeatureView) -> None:
     """Raise `NotOnlineError` unless the view is declared online."""
+    if view.online and view.aggregations:
+        raise NotOnlineError(f"view {view.ref!r} has windows, which are not kept online; read them from history.")
     if not view.online:
         raise NotOnlineError(
             f"view {view.ref!r} is declared with online=False. Declare online=True in a new version to serve it."

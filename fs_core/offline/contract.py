@@ -91,8 +91,8 @@ class OfflineStore(Protocol):
         Args:
             view: whose history.
             snapshot: the state to read (default: the newest).
-            columns: the features wanted (default: all), in any order; keys, clocks and seq always come, and
-                columns keep the order of the schema.
+            columns: which of what the view stores is wanted (default: all), in any order; keys, clocks and seq
+                always come, and columns keep the order of the schema.
         """
         ...
 

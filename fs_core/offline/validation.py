@@ -25,14 +25,14 @@ def validate_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = 
 
     Args:
         view: what the rows should be.
-        data: keys, the view's event time, its availability if it names a column, and its features.
+        data: keys, the view's event time, its availability if it names a column, and its fields.
         pushed_at: the moment of a push, microseconds; it is the availability then, and a column of
             the view's name for it is optional and ignored.
 
     Raises:
         SchemaError: a column is missing, unexpected or of the wrong type.
-        ValidationError: a null key or time, a null or value that a field doesn't allow; lists every
-            such column, with the rows (from 0).
+        ValidationError: a null key, time or part of an event's id, a null or value that a field doesn't allow, a
+            value for which a `where` fails; lists every such column, with the rows (from 0).
         DataError: a time outside the years 1 to 9999.
     """
     _check_columns(view, data.column_names, pushed=pushed_at is not None)
@@ -40,13 +40,26 @@ def validate_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = 
     columns, times = _cast(view, data, [view.event_timestamp, *([named] if named else [])])
     event_time = times[view.event_timestamp]
     available = times[named] if named else event_time
-    required = {key: columns[key] for key in view.keys} | times
+    required = {name: columns[name] for name in (*view.keys, *view.event_id)} | times
     problems = [*_nulls(required), *_beyond_calendar(columns), *_field_problems(view.fields, columns)]
     if problems:
         raise ValidationError(f"view {view.name!r}: " + "; ".join(problems) + ". Nothing was written.")
     columns |= {EVENT_TIME: event_time, AVAILABLE_AT: _effective(view, event_time, available, pushed_at)}
     schema = pa.schema([f for f in history_schema(view) if f.name != SEQ])
-    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+    checked = pa.table({name: columns[name] for name in schema.names}, schema=schema)
+    _try_predicates(view, checked)
+    return checked
+
+
+def _try_predicates(view: FeatureView, rows: pa.Table) -> None:
+    """Refuse events for which a `where` fails: whoever reads them would fail for ever."""
+    if any(aggregation.where for aggregation in view.aggregations):
+        from fs_core.offline.predicates import passing
+
+        try:
+            passing(view, rows)
+        except ValidationError as error:
+            raise ValidationError(f"{error} Nothing was written.") from error
 
 
 def with_sequence(view: FeatureView, rows: pa.Table, first: int) -> pa.Table:
@@ -59,9 +72,9 @@ def with_sequence(view: FeatureView, rows: pa.Table, first: int) -> pa.Table:
 def _cast(
     view: FeatureView, data: pa.Table, clocks: Iterable[str]
 ) -> tuple[dict[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
-    """Return keys and features in their types, and the clocks in microseconds; report all misfits at once."""
+    """Return keys and fields in their types, and the clocks in microseconds; report all misfits at once."""
     columns, times, misfits = {}, {}, []
-    for name, dtype in {**view.keys, **view.features}.items():
+    for name, dtype in {**view.keys, **view.stored}.items():
         try:
             columns[name] = cast_lossless(data[name], dtype, f"column {name!r}")
         except SchemaError as error:
@@ -97,7 +110,7 @@ def _effective(
 
 def _check_columns(view: FeatureView, present: Iterable[str], *, pushed: bool) -> None:
     present = list(present)
-    required = [*view.keys, view.event_timestamp, *view.features]
+    required = [*view.keys, view.event_timestamp, *view.stored]
     available = [view.available_at] if view.available_at and view.available_at not in required else []
     required += [] if pushed else available
     missing = [name for name in required if name not in present]

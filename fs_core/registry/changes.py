@@ -136,13 +136,28 @@ def bumped(version: str, bump: Bump) -> str:
     ]
 
 
+_GROWING = ("fields", "features", "aggregations")
+
+
 def _only_adds(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether `new` is `old` with more fields or features, the rest untouched."""
-    grown = next((part for part in ("fields", "features") if part in old), None)
-    if grown is None or {**old, grown: None} != {**new, grown: None}:
-        return False
-    later = iter(new[grown])
-    return all(item in later for item in old[grown])  # in the same order: a model knows features by position
+    """Whether `new` is `old` with more fields, features or windows, the rest untouched."""
+    parts = [part for part in _GROWING if part in old and part in new]
+    nothing = dict.fromkeys(parts)
+    return bool(parts) and {**old, **nothing} == {**new, **nothing} and all(_extends(old[p], new[p]) for p in parts)
+
+
+def _extends(old: list[Any], new: list[Any]) -> bool:
+    """Whether all that was there still is, in the same order: a model knows features by position."""
+    later = iter(_by_window(new))
+    return all(item in later for item in _by_window(old))
+
+
+def _by_window(items: list[Any]) -> list[Any]:
+    """Return aggregations with one window each, as many as they are features; other items as they are."""
+    parts = (
+        [{**i, "windows": w} for w in i["windows"]] if isinstance(i, dict) and "windows" in i else [i] for i in items
+    )
+    return [item for part in parts for item in part]
 
 
 def _texts(*documentations: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -127,12 +127,17 @@ class OnlineRead:
         return FeatureVectors(self._plan, [keys.columns for keys in self._keys], answers, self._moment)
 
     def _is_online(self, view: ViewPlan) -> bool:
+        if view.view.online and view.view.aggregations and self._budget.fallback is None:
+            raise NotOnlineError(
+                f"view {view.view.ref!r} has windows, which are not kept online. Pass fallback='offline' to read them "
+                "from history."
+            )
         if not view.view.online and self._budget.fallback is None:
             raise NotOnlineError(
                 f"view {view.view.ref!r} is not served online: it was declared with online=False. "
                 "Declare online=True in a new version, or pass fallback='offline' to read it from history."
             )
-        return view.view.online
+        return view.view.rows_online
 
     def _held(self, view: ViewPlan, values: Sequence[bytes | None], unread: Any = None) -> Held:
         keys = self._keys[view.group]

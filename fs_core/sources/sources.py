@@ -153,7 +153,7 @@ def _kinds(views: Iterable[FeatureView], spine: str | None = None) -> Kinds:
     views = list(views)
     clocks = [name for view in views for name in (view.event_timestamp, view.available_at) if name]
     moments: Kinds = dict.fromkeys(clocks, "up") if spine is None else {spine: "down"}
-    return {**moments, **{name: dtype for view in views for name, dtype in {**view.keys, **view.features}.items()}}
+    return {**moments, **{name: dtype for view in views for name, dtype in {**view.keys, **view.stored}.items()}}
 
 
 def _batches(source: Source, directory: Path, kinds: Kinds, *, every: bool) -> Iterator[pa.Table]:
@@ -296,7 +296,7 @@ def _located(source: Source, directory: Path) -> str:
 
 def _wanted(view: FeatureView) -> list[str]:
     times = [view.event_timestamp, *([view.available_at] if view.available_at else [])]
-    return list(dict.fromkeys([*view.keys, *times, *view.features]))
+    return list(dict.fromkeys([*view.keys, *times, *view.stored]))
 
 
 def _check_columns(view: FeatureView, present: list[str], *, exactly: bool = True) -> None:

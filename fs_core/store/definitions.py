@@ -63,6 +63,7 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition]) -> 
         DocumentationError: a view or field has no description.
         UnknownReferenceError: SQL reads a table that is no source, or a service names no feature.
         SourceError: SQL doesn't parse.
+        DefinitionError: a `where` is no condition on one event.
     """
     flat = [d for item in definitions for d in (item if isinstance(item, list | tuple) else [item])]
     known: list[Definition] = [d for d in flat if isinstance(d, Definition)]
@@ -70,6 +71,7 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition]) -> 
         wrong = next(d for d in flat if not isinstance(d, Definition))
         raise DefinitionError(f"{wrong!r} is no definition. Apply sources, entities, views and services.")
     _check_tables(store, known)
+    _check_predicates(known)
     result = store.registry.apply(known)
     store._plans.clear()
     _trace(store, known, result)
@@ -88,7 +90,7 @@ def _warn_of_emptiness(store: Resources, name: str, before: str, new: str) -> No
         log.debug("can't tell whether %s:v%s has history: %s", name, new, error)
         return
     fill = f"store.write({name!r}, ...)" if view.source is None else f"store.backfill({name!r})"
-    fill += f", then store.materialize({name!r})" if view.online else ""
+    fill += f", then store.materialize({name!r})" if view.rows_online else ""
     log.warning(
         "view %s: v%s is current now and has no history yet, as v%s has: who asks for %r without a version finds "
         "nothing, neither online nor in history. Fill it: %s. Or go back until then: store.rollback(%r, to=%r), "
@@ -120,6 +122,16 @@ def _trace(store: Resources, definitions: Sequence[Definition], result: ApplyRes
         store.lineage.add(views.values())
     except RegistryError as error:  # the views are registered; whoever asks for lineage next sees to it
         log.warning("lineage is not kept yet: %s", error)
+
+
+def _check_predicates(definitions: Sequence[Definition]) -> None:
+    filtering = [d for d in definitions if isinstance(d, FeatureView) and any(a.where for a in d.aggregations)]
+    if not filtering:
+        return
+    from fs_core.offline.predicates import check_predicates
+
+    for view in filtering:
+        check_predicates(view)
 
 
 def _check_tables(store: Resources, definitions: Sequence[Definition]) -> None:

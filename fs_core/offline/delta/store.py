@@ -115,7 +115,7 @@ class DeltaOfflineStore:
         self, view: FeatureView, *, snapshot: Snapshot | None = None, columns: Sequence[str] | None = None
     ) -> pa.Table:
         """See `OfflineStore.read`."""
-        left_out = set() if columns is None else set(view.features).difference(columns)
+        left_out = set() if columns is None else set(view.stored).difference(columns)
         schema = pa.schema([field for field in history_schema(view) if field.name not in left_out])
         names = ", ".join(map(quoted, schema.names))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fs_core import SQL, FeatureService, FeatureStore, FeatureView, Field, Source
+from fs_core import SQL, Aggregation, Entity, FeatureService, FeatureStore, FeatureView, Field, Source
 from fs_core.errors import DataError, DefinitionError, UnknownReferenceError
 from fs_core.lineage import Graph
 from fs_core.lineage.analysis import RULES
@@ -377,3 +377,33 @@ def test_source_of_another_spelling(tmp_path: Path) -> None:
     with FeatureStore(tmp_path) as store:
         store.registry.apply([Source("Orders", "orders.csv"), habits])
         assert store.lineage.upstream("habits").sources == ["Orders"]
+
+
+def test_aggregates_come_from_the_columns_of_their_events(store: FeatureStore) -> None:
+    """An aggregate derives from its column; its condition and the events' id influence it."""
+    view = FeatureView(
+        "purchases",
+        entity=Entity("user", keys={"user_id": "int64"}, description="A customer."),
+        fields=[
+            Field("order_id", "string", "The order."),
+            Field("amount", "float64", "Paid."),
+            Field("shop", "string", "Where."),
+        ],
+        source=SQL("SELECT user_id, id AS order_id, paid_at AS event_timestamp, price * n AS amount, shop FROM orders"),
+        description="What a user buys.",
+        event_id=["order_id"],
+        aggregations=[
+            Aggregation("count", windows=["7d"]),
+            Aggregation("sum", "amount", windows=["7d"], where="shop <> 'test'"),
+        ],
+    )
+    clocks = dict.fromkeys(["orders.paid_at", "orders.user_id"], "influences")
+    store.apply(orders, view)
+    assert hows(store.lineage.upstream("purchases.amount_sum_7d"), "column") == {
+        "orders.price": "derives",
+        "orders.n": "derives",
+        "orders.shop": "influences",
+        "orders.id": "influences",
+        **clocks,
+    }
+    assert hows(store.lineage.upstream("purchases.count_7d"), "column") == {"orders.id": "influences", **clocks}

@@ -1,0 +1,134 @@
+"""`where` of aggregations: SQL over an event's columns, checked when it is declared, evaluated once for each event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import DefinitionError, ValidationError
+from fs_core.offline.duckdb import connect
+from fs_core.rule import EVENT_TIME
+
+_EVENTS = "__events"
+_MOMENTS = {"current_timestamp", "current_date", "current_time", "localtimestamp", "localtime"}  # without parentheses
+
+
+def predicates(view: FeatureView) -> tuple[str, ...]:
+    """Return the different `where` of a view's aggregations, in order of first mention."""
+    return tuple(dict.fromkeys(a.where for a in view.aggregations if a.where is not None))
+
+
+def check_predicates(view: FeatureView) -> None:
+    """Refuse what is no condition on one event, the same whenever and wherever it is evaluated.
+
+    Raises:
+        DefinitionError: it doesn't parse, reads what isn't the event's, isn't boolean, or may change its mind.
+    """
+    for where in predicates(view):
+        what = f"view {view.name!r}: where {where!r}"
+        with connect() as connection:
+            _check_syntax(connection, where, what, [*view.keys, *view.stored, view.event_timestamp])
+            connection.register(_EVENTS, _visible(view, None))
+            try:
+                kind = connection.sql(f"SELECT (\n{where}\n) FROM {_EVENTS}").types[0]
+            except duckdb.Error as error:
+                reason = str(error).partition("\n\n")[0].replace("\n", " ")
+                raise DefinitionError(f"{what} can't be evaluated: {reason}") from error
+        if str(kind) != "BOOLEAN":
+            raise DefinitionError(f"{what} gives {kind}, not true or false. Compare it with something.")
+
+
+def passing(view: FeatureView, events: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """Return for each `where` of a view which events it is true for: boolean, no nulls, in the events' order.
+
+    Args:
+        view: whose aggregations.
+        events: rows in `history_schema(view)`, in the declared types; clocks but the event time may be absent.
+
+    Raises:
+        ValidationError: it fails for a value, as a cast of text to a number does.
+    """
+    wanted = predicates(view)
+    if not wanted:
+        return {}
+    with connect() as connection:
+        connection.register(_EVENTS, _visible(view, events))
+        try:
+            found = connection.sql(_query(wanted)).to_arrow_table()
+        except duckdb.Error as error:
+            reason = str(error).partition("\n\n")[0].replace("\n", " ")
+            raise ValidationError(f"view {view.name!r}: where fails for a value: {reason}") from error
+    return {where: found.column(place) for place, where in enumerate(wanted)}
+
+
+def _query(wheres: list[str] | tuple[str, ...]) -> str:
+    listed = ", ".join(f"coalesce((\n{where}\n), false) AS w{place}" for place, where in enumerate(wheres))
+    return f"SELECT {listed} FROM {_EVENTS}"
+
+
+def _visible(view: FeatureView, events: pa.Table | None) -> pa.Table:
+    """Return the columns that a condition may read, under the names that data has; without events, none."""
+    types = {**view.keys, EVENT_TIME: pa.timestamp("us", tz="UTC"), **view.stored}
+    found = {}
+    for name, dtype in types.items():
+        known = pa.float32() if pa.types.is_float16(dtype) else dtype  # DuckDB has no half floats
+        named = view.event_timestamp if name == EVENT_TIME else name
+        found[named] = pa.array([], known) if events is None else events[name].cast(known)
+    return pa.table(found)
+
+
+def _check_syntax(connection: duckdb.DuckDBPyConnection, where: str, what: str, columns: Collection[str]) -> None:
+    known = {name.lower() for name in columns}
+    for part in _parts(_parsed(connection, where, what)):
+        if part["class"] in ("SUBQUERY", "WINDOW", "PARAMETER", "STAR"):
+            raise DefinitionError(f"{what} looks beyond one event: it has a {part['class'].lower()}.")
+        if part["class"] == "FUNCTION":
+            arguments = part.get("arguments", part.get("children", ()))  # the older releases' word is the second
+            _check_function(connection, str(part["function_name"]), len(arguments), what)
+        if part["class"] == "COLUMN_REF" and part["column_names"][-1].lower() in _MOMENTS - known:
+            raise DefinitionError(f"{what} isn't the same always: {part['column_names'][-1]} is another each time.")
+
+
+def _check_function(connection: duckdb.DuckDBPyConnection, name: str, arguments: int, what: str) -> None:
+    """Refuse functions that aren't of one row, or whose result isn't of their arguments alone; look into macros."""
+    known = connection.execute(
+        "SELECT function_type, stability, macro_definition FROM duckdb_functions() WHERE function_name = ?",
+        [name.lower()],
+    ).fetchall()
+    if not known:
+        return  # binding says it better
+    scalars = [stability for kind, stability, _ in known if kind == "scalar"]
+    macros = [definition for kind, _, definition in known if kind == "macro"]
+    if not scalars and not macros:
+        raise DefinitionError(f"{what} looks beyond one event: {name} is no function of single values.")
+    if (scalars and "CONSISTENT" not in scalars) or (name.lower() == "age" and arguments == 1):
+        raise DefinitionError(f"{what} isn't the same always: {name} doesn't depend on the event alone.")
+    for definition in macros:
+        _check_syntax(connection, definition, what, [])
+
+
+def _parsed(connection: duckdb.DuckDBPyConnection, where: str, what: str) -> Any:
+    """Return the syntax of one expression; anything more or less is refused."""
+    text = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT (\n{where}\n) FROM {_EVENTS}"]).fetchall()[0][0]
+    parsed = json.loads(text)
+    if parsed["error"]:
+        raise DefinitionError(f"{what} is no SQL expression: {parsed['error_message']}.")
+    listed = parsed["statements"][0]["node"].get("select_list", [])
+    if len(parsed["statements"]) != 1 or len(listed) != 1:
+        raise DefinitionError(f"{what} is more than one expression.")
+    return listed[0]
+
+
+def _parts(node: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(node, dict):
+        if isinstance(node.get("class"), str):
+            yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for part in node:
+            yield from _parts(part)
