@@ -79,9 +79,9 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     for view, features in query.selection.views.items():
         rows = _as_of(offline, view, features, table, times, query.snapshots[view.name])
         found |= {feature.column: rows[feature.name] for feature in features}
-    for column in query.selection.columns:
-        table = table.append_column(column, found[column])
     selection = query.selection
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    table = pa.table(columns | {name: found[name] for name in selection.columns})
     views = tuple(selection.views)
     return TrainingSet(table, selection.columns, selection.keys, query.timestamp, query.label, query.spec(), views)
 

@@ -32,7 +32,7 @@ from fs_core.runtime.threads import workers
 
 FORMAT = 2
 _META = "run.json"
-_ROWS_A_CHUNK = 1 << 20  # of a column while it is written
+_GROUP_BYTES = 64 << 20  # of columns that are read together
 
 
 class DamagedRunError(Exception):
@@ -140,7 +140,7 @@ _EMPTY_NPY = 128  # bytes of an array file without elements; there is nothing to
 def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: Iterable[str]) -> None:
     """Lay the rows of data files out as a run, in a directory that nobody reads yet.
 
-    Memory: the keys and clocks of every row, and two columns at a time.
+    Memory: the keys and clocks of every row, and one column a thread at a time, or as many as 64 MiB hold.
 
     Args:
         directory: empty.
@@ -166,11 +166,12 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
     taken = pa.array(rows)
     del codes, event_time, available_at, seq, timeline
 
-    def lay_out(name: str) -> None:
-        whole = _roomy(_read(files, {name: view.features[name]})[name])
-        _write_array(directory / f"column-{name}.arrow", whole.take(taken))
+    def lay_out(group: Mapping[str, pa.DataType]) -> None:
+        read = _read(files, group)
+        for name in group:
+            _write_array(directory / f"column-{name}.arrow", _roomy(read[name]).take(taken))
 
-    list(workers().map(lay_out, view.features))
+    list(workers().map(lay_out, _groups(files, view.stored)))
     meta = {
         "format": FORMAT,
         "boot": boot(),
@@ -191,6 +192,16 @@ def _read(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
         for name, dtype in types.items()
     }
     return pa.table(columns)
+
+
+def _groups(files: Sequence[str], types: Mapping[str, pa.DataType]) -> list[dict[str, pa.DataType]]:
+    """Part columns into groups that are read together: opening a file takes as long as it has columns."""
+    average = 1
+    for file in files:
+        about = pq.read_metadata(file)
+        average += sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)) // about.num_columns
+    size, names = max(1, _GROUP_BYTES // average), list(types)
+    return [{name: types[name] for name in names[start : start + size]} for start in range(0, len(names), size)]
 
 
 def _int64(files: Sequence[str], name: str) -> Micros:

@@ -318,3 +318,32 @@ def test_states_without_rows(tmp_path: Path) -> None:
     assert ask(store) == [None] * 100
     store.append(counter, rows(0, 100))
     assert ask(store) == expected(100)
+
+
+def test_a_wide_view_opens_each_file_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of a thousand columns opens a data file as often as a run of one: each opening reads of every column."""
+    opened = list[str]()
+    parquet_file = run_room.pq.ParquetFile
+
+    def counted(file: str) -> Any:
+        opened.append(file)
+        return parquet_file(file)
+
+    def times_opened(columns: int) -> int:
+        names = [f"x{number}" for number in range(columns)]
+        entity = Entity("e", keys={"k": "int64"})
+        wide = FeatureView("wide", entity=entity, version="1.0.0", fields=[Field(name, "int64") for name in names])
+        store = DeltaOfflineStore(tmp_path / f"{columns}", IndexEngine(tmp_path / f"index-{columns}"))
+        clocks = pa.array([0, 0], pa.timestamp("us", "UTC"))
+        rows = {"k": pa.array([1, 2]), **{name: pa.array([n, n]) for n, name in enumerate(names)}}
+        rows |= {EVENT_TIME: clocks, AVAILABLE_AT: clocks, SEQ: pa.array([0, 1])}
+        schema = history_schema(wide)
+        store.append(wide, pa.table({name: rows[name] for name in schema.names}, schema=schema))
+        opened.clear()
+        spine = pa.table({"k": pa.array([2]), TIME: pa.array([1], pa.timestamp("us", "UTC"))})
+        found = store.as_of(wide, spine, names[-1:])
+        assert found[names[-1]].to_pylist() == [columns - 1]
+        return len(opened)
+
+    monkeypatch.setattr(run_room.pq, "ParquetFile", counted)
+    assert times_opened(1000) == times_opened(1)
