@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Protocol, TypeGuard, overload, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 
@@ -133,64 +132,6 @@ class AwaitableReader(Protocol):
         ...
 
 
-class Lease:
-    """Under what rows that were read may be kept: the store ends it when it can't tell of their changes any more.
-
-    After C. G. Gray and D. R. Cheriton, "Leases" (SOSP 1989), but for its end: by a word, not by a clock.
-
-    Attributes:
-        live: whether what was read under it may still be served. Once False, False for good.
-    """
-
-    __slots__ = ("live",)
-
-    def __init__(self, *, live: bool = True) -> None:
-        self.live = live
-
-    def end(self) -> None:
-        """Let nothing be served any more that was read under it."""
-        self.live = False
-
-
-class Keeper(Protocol):
-    """Who keeps rows. A store holds keepers weakly."""
-
-    def drop(self, view: str, keys: Sequence[bytes]) -> None:
-        """Serve none of these rows any more, nor what reads that are under way bring of them.
-
-        It is called from any thread, with keys that aren't kept as well; it is quick and raises nothing.
-        """
-        ...
-
-
-Leases = Sequence[Sequence[Lease]]
-"""For each key of each request the lease of its row, or of there being none."""
-
-
-@runtime_checkable
-class LeasingReader(Protocol):
-    """An online store that tells of changes; what was read from others is kept by its age alone.
-
-    A change of a row, its deletion or collection is told to the keeper of any read that returned it, or may
-    return it and isn't over yet, before or soon after others see it, until the row's lease ends. Where word of
-    it is lost without a sign, the lease ends within 15 seconds of the change. Where the store can't tell of
-    changes, it gives a lease that lasts until it can; where that is about to turn out, one that has ended, so that
-    nothing is kept.
-    """
-
-    def read_leased(
-        self, requests: Sequence[tuple[str, Sequence[bytes]]], keeper: Keeper, *, within: float | None = None
-    ) -> tuple[list[list[bytes | None]], Leases]:
-        """Return what `OnlineStore.read` does, and each row's lease."""
-        ...
-
-    async def read_leased_async(
-        self, requests: Sequence[tuple[str, Sequence[bytes]]], keeper: Keeper, *, within: float | None = None
-    ) -> tuple[list[list[bytes | None]], Leases]:
-        """Return what `read_leased` does, without blocking the event loop."""
-        ...
-
-
 @runtime_checkable
 class EvictingStore(Protocol):
     """An online store whose server may be told to delete rows by itself when its memory is full, and can be asked."""
@@ -304,13 +245,3 @@ class OnlineStore(Protocol):
     def close(self) -> None:
         """Release connections; the next call opens new ones."""
         ...
-
-
-def tells_of_changes(store: OnlineStore) -> TypeGuard[LeasingReader]:
-    """Tell whether a store is a `LeasingReader`."""
-    return _tells_of_changes(type(store))
-
-
-@cache
-def _tells_of_changes(kind: type) -> bool:
-    return issubclass(kind, LeasingReader)  # which costs more than a read may

@@ -2,8 +2,7 @@
 
 What is kept is what the online store held, or that it held nothing. Whether a row has expired, or was
 available at the moment asked for, is decided at each read as for a row just fetched: a cached read is a
-read of the store as it was, at most so long ago as the caller allows. A store that tells of changes
-shortens that: what has changed is dropped when it is told, and everything when it can't tell any more.
+read of the store as it was, at most so long ago as the caller allows.
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from weakref import WeakSet
 
 import numpy as np
 
-from fs_core.online.contract import Lease, Leases, PartialRead
+from fs_core.online.contract import PartialRead
 
 Requests = Sequence[tuple[str, Sequence[bytes]]]
 Rows = Sequence[Sequence[bytes | None]]
@@ -24,12 +22,6 @@ _Hit = tuple[bytes | None, float] | None  # a row, or that there is none, and of
 
 ROWS = 100_000
 """How many rows a cache keeps unless told otherwise; the one not asked for longest goes first."""
-
-_CHANGES = 10_000
-"""How many changes during one read are told apart; more, and nothing that it fetched is kept."""
-
-BY_AGE = Lease()
-"""What rows of a store that tells nothing are kept under."""
 
 
 class RowCache:
@@ -42,8 +34,7 @@ class RowCache:
 
     def __init__(self, rows: int = ROWS, clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._clock = rows, clock
-        self._held: OrderedDict[tuple[str, bytes], tuple[bytes | None, float, Lease]] = OrderedDict()
-        self._under_way: WeakSet[CachedRead] = WeakSet()  # one that is given up goes with its last reference
+        self._held: OrderedDict[tuple[str, bytes], tuple[bytes | None, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -61,49 +52,29 @@ class RowCache:
         begun = self._clock()
         with self._lock:
             hits = [[self._hit(view, key, begun - max_age) for key in keys] for view, keys in requests]
-            read = CachedRead(self, requests, hits, begun, _parted(hits, together))
-            if any(keys for _, keys in read.rest):
-                self._under_way.add(read)
-        return read
+            return CachedRead(self, requests, hits, begun, _parted(hits, together))
 
-    def keep(self, read: CachedRead, rows: Rows, leases: Leases | None) -> None:
-        """Take in what a read has fetched, but for what has changed since it began."""
+    def keep(self, read: CachedRead, rows: Rows) -> None:
+        """Take in what a read has fetched."""
         with self._lock:
-            self._under_way.discard(read)
-            if read.changes is None:
-                return
-            for number, ((view, keys), values) in enumerate(zip(read.rest, rows, strict=True)):
-                under = [BY_AGE] * len(keys) if leases is None else leases[number]
-                for key, row, lease in zip(keys, values, under, strict=True):
-                    if (view, key) not in read.changes:
-                        self._keep((view, key), row, read.begun, lease)
+            for (view, keys), values in zip(read.rest, rows, strict=True):
+                for key, row in zip(keys, values, strict=True):
+                    self._keep((view, key), row, read.begun)
             while len(self._held) > self._most:
                 self._held.popitem(last=False)
 
-    def drop(self, view: str, keys: Sequence[bytes]) -> None:
-        """See `Keeper.drop`: what has changed is fetched again, and no read under way brings it back."""
-        places = [(view, key) for key in keys]
-        with self._lock:
-            for place in places:
-                self._held.pop(place, None)
-            for read in self._under_way:
-                if read.changes is not None:
-                    read.changes.update(places)
-                    if len(read.changes) > _CHANGES:
-                        read.changes = None
-
-    def _keep(self, place: tuple[str, bytes], row: bytes | None, begun: float, lease: Lease) -> None:
-        held = self._held.get(place)
-        if held is None or held[1] < begun or not held[2].live:
-            self._held[place] = row, begun, lease
-        self._held.move_to_end(place)
+    def _keep(self, name: tuple[str, bytes], row: bytes | None, begun: float) -> None:
+        held = self._held.get(name)
+        if held is None or held[1] < begun:
+            self._held[name] = row, begun
+        self._held.move_to_end(name)
 
     def _hit(self, view: str, key: bytes, oldest: float) -> _Hit:
         held = self._held.get((view, key))
-        if held is None or held[1] < oldest or not held[2].live:
+        if held is None or held[1] < oldest:
             return None
         self._held.move_to_end((view, key))
-        return held[0], held[1]
+        return held
 
 
 def _parted(
@@ -126,7 +97,6 @@ class CachedRead:
     Attributes:
         rest: what must be fetched.
         begun: when it began; what it fetches can't be older.
-        changes: what has changed since, as far as the online store tells; None where that is too much.
     """
 
     def __init__(
@@ -139,15 +109,14 @@ class CachedRead:
     ) -> None:
         self._cache, self._hits, self.begun = cache, hits, begun
         self._spare = spare  # what is here and fetched all the same: by request and key
-        self.changes: set[tuple[str, bytes]] | None = set()
         self.rest: list[tuple[str, Sequence[bytes]]] = [
             (view, [key for key, hit in zip(keys, found, strict=True) if hit is None])
             for (view, keys), found in zip(requests, hits, strict=True)
         ]
 
-    def whole(self, fetched: Rows, leases: Leases | None = None) -> list[list[bytes | None]]:
-        """Return all rows, and keep those that were fetched, which are `rest`'s, under their leases or by age alone."""
-        self._cache.keep(self, fetched, leases)
+    def whole(self, fetched: Rows) -> list[list[bytes | None]]:
+        """Return all rows, and keep those that were fetched, which are `rest`'s."""
+        self._cache.keep(self, fetched)
         return self._merged(fetched)
 
     def partial(self, part: PartialRead | None) -> PartialRead | None:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
-from fs_core.online.contract import AVAILABLE, Leases, PartialRead, timeline_name
+from fs_core.online.contract import AVAILABLE, PartialRead, timeline_name
 from fs_core.online.row.recent import moment_word, resolve
 from fs_core.rule import EVENT_TIME, STATUS, TIME
 from fs_core.serving.answers import Answer, AskedKeys, Held, TableAnswer
@@ -90,13 +90,13 @@ class OnlineRead:
         """The views whose recent rows may tell of the moment asked for."""
         return [] if self._at is None else [view for view in self._online if view.view.online_history is not None]
 
-    def take(self, rows: Sequence[Sequence[bytes | None]], leases: Leases | None = None) -> None:
-        """Take the online store's answer to `wanted`, and under which leases it may be kept, if it gives any.
+    def take(self, rows: Sequence[Sequence[bytes | None]]) -> None:
+        """Take the online store's answer to `wanted`.
 
         Raises:
             MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
         """
-        rows = rows if self._cached is None else self._cached.whole(rows, leases)
+        rows = rows if self._cached is None else self._cached.whole(rows)
         self.absent = [view.view for view, values in zip(self._online, rows, strict=False) if _are_absent(values)]
         latest = self._looked_back(rows)
         self._settle([self._held(view, values) for view, values in zip(self._online, latest, strict=True)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Self
 
 from fs_core.configuration import deadline_seconds, duration_seconds
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
@@ -14,7 +14,6 @@ from fs_core.store.resources import Resources
 from fs_core.values.times import Moment, micros
 
 if TYPE_CHECKING:
-    from fs_core.online.contract import LeasingReader, OnlineStore
     from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead, RowCache
     from fs_core.serving.budget import Requests
 
@@ -47,13 +46,8 @@ class Reading(Resources):
                 serves nulls whose status is `"unavailable"`.
             fallback: `"offline"` lets history answer what the online store can't, however long that takes.
             max_age: how long ago a row may have been fetched by this process, such as `"10m"`; then it isn't fetched
-                again. By default every row is fetched. Expiry is decided anew in any case. Redis and Valkey tell this
-                process when a row that it keeps changes, which is then fetched anew: nothing older is served soon
-                after the change, nor 15 seconds after it where a connection broke without a sign, for rows are
-                fetched anew once nothing has been read through theirs for 10. A server that has only just been asked
-                to tell has its rows fetched each time. Where it doesn't tell (its user may not, the platform isn't
-                Linux), and from other online stores, a row is served until it is `max_age` old, whatever becomes
-                of it.
+                again, whatever becomes of it meanwhile. By default every row is fetched. Expiry is decided anew in
+                any case.
             full_names: name columns `view__feature`.
 
         Raises:
@@ -68,10 +62,7 @@ class Reading(Resources):
         wanted = read.wanted
         within = self._within(wanted, budget, None)
         try:
-            if read.cache is not None and _tells_of_changes(store):
-                read.take(*store.read_leased(wanted, read.cache, within=within))
-            else:
-                read.take(store.read(wanted, within=within))
+            read.take(store.read(wanted, within=within))
         except OnlineUnavailableError as error:
             read.fail(error)
         else:
@@ -96,8 +87,6 @@ class Reading(Resources):
 
         Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
         (where a request is resolved for the first time, or it may have changed) are read in a thread.
-        Rows that a Redis or Valkey server tells of are kept while the event loop that read them runs: a loop for
-        each call, such as `asyncio.run`, fetches every time.
         """
         from fs_core.online.contract import AwaitableReader
 
@@ -109,9 +98,7 @@ class Reading(Resources):
         loop = asyncio.get_running_loop()
         within = self._within(wanted, budget, loop)
         try:
-            if read.cache is not None and _tells_of_changes(store):
-                read.take(*await store.read_leased_async(wanted, read.cache, within=within))
-            elif isinstance(store, AwaitableReader):
+            if isinstance(store, AwaitableReader):
                 read.take(await store.read_async(wanted, within=within))
             else:
                 read.take(await asyncio.to_thread(store.read, wanted, within=within))
@@ -188,9 +175,3 @@ def _refuse_retired(retired: tuple[str, ...]) -> None:
             f"{', '.join(map(repr, retired))} is retired and not served. Ask for another version, or take it back: "
             "store.retire(ref, undo=True), then materialize."
         )
-
-
-def _tells_of_changes(store: OnlineStore) -> TypeGuard[LeasingReader]:
-    from fs_core.online.contract import tells_of_changes
-
-    return tells_of_changes(store)

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from fs_core.online.contract import Lease, Leases, PartialRead
+from fs_core.online.contract import PartialRead
 from fs_core.online.redis.driver import driver
 from fs_core.online.redis.naming import Names
 from fs_core.online.redis.places import Address
 from fs_core.online.redis.replies import Replies, gets, mget
 from fs_core.online.redis.topology import OneServer
-from fs_core.online.redis.tracking import Tracking
 
 _TRIES = 3
 _PAUSE = 0.01  # seconds; what is paused is between half and one and a half of it, doubled each time
@@ -43,7 +42,6 @@ class Exchange:
         places: which of the job's names they answer; None for all.
         error: what went wrong.
         on_idle: whether the connection had been idle, so that the server may have closed it long ago.
-        lease: under what the rows may be kept, where they are.
     """
 
     address: Address | None
@@ -52,7 +50,6 @@ class Exchange:
     places: Sequence[int] | None = None
     error: Exception | None = None
     on_idle: bool = False
-    lease: Lease | None = None
 
 
 class ReadJob:
@@ -63,13 +60,10 @@ class ReadJob:
         requests: what is read.
         topology: who has it.
         ends: when to have given up, by `time.monotonic`.
-        tracking: who is told of changes of the rows, where they are kept.
     """
 
-    def __init__(
-        self, names: Names, requests: Requests, topology: OneServer, ends: float, tracking: Tracking | None = None
-    ) -> None:
-        self.names, self.requests, self.topology, self.ends, self.tracking = names, requests, topology, ends, tracking
+    def __init__(self, names: Names, requests: Requests, topology: OneServer, ends: float) -> None:
+        self.names, self.requests, self.topology, self.ends = names, requests, topology, ends
         self.failures: dict[Address | None, Exception] = {}
         self.pause = 0.0
         self._count = sum(len(keys) for _, keys in requests)
@@ -77,7 +71,6 @@ class ReadJob:
         self._tries = 0
         self._sent: list[Exchange] = []
         self._rows: list[Any] = []
-        self._leases: list[Any] = []
         self._all: list[bytes] = []
         self._open: Sequence[int] | None = None
 
@@ -119,12 +112,6 @@ class ReadJob:
         error = next(iter(self.failures.values()))
         raise error
 
-    def leases(self) -> Leases:
-        """Return under what each row of `result` may be kept."""
-        if not self._leases:  # one exchange brought all
-            self._leases = [exchange.lease for exchange in self._sent for _ in range(self._count)]
-        return self._cut(self._leases)
-
     def part(self, error: Exception) -> str:
         """Return which server an error is about, where there are several; else nothing."""
         if self.topology.in_arrays:
@@ -145,7 +132,6 @@ class ReadJob:
         if not self._all:
             self._all = [n for view, keys in self.requests for n in self.names.rows(keys, view)]
             self._rows = [None] * self._count
-            self._leases = [None] * self._count
         wanted = range(self._count) if self._open is None else self._open
         routed = self.topology.route([self._all[place] for place in wanted])
         made = []
@@ -173,7 +159,7 @@ class ReadJob:
                     self.failures[exchange.address] = _complaint(item)
                     left.append(place)
                 else:
-                    self._rows[place], self._leases[place] = item, exchange.lease
+                    self._rows[place] = item
 
     def _decide(self) -> None:
         """Go on if trying again may help and there is time for it."""

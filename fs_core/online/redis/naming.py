@@ -66,10 +66,6 @@ class Names:
         """Return the entity's key that `rows` made a name of."""
         return name[len(self._start) : -_MARK - 1].removeprefix(_ESCAPE)
 
-    def mark_of(self, name: bytes) -> bytes:
-        """Return the mark of the view whose row `rows` made a name of."""
-        return name[-_MARK:]
-
     def arguments(self, keys: Sequence[bytes], view: str) -> bytes:
         """Return the names of entities' rows as the protocol's arguments: lengths in front, ends behind."""
         start, end, tags = self._start, b"}" + self.mark(view) + b"\r\n", _tags(keys)

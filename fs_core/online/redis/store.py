@@ -13,19 +13,12 @@ class RedisOnlineStore(Condition):
     cluster, 64 small keys for each view tell when a node lost rows (`fs_core.online.redis.witnesses`); of nodes with
     fewer than 271 slots in sequence, perhaps not.
 
-    Leased reads (`LeasingReader`) have the server tell of changes, from Linux: a thread for each server and
-    process listens, and the server remembers which names were read, up to its `tracking-table-max-keys`. The
-    user needs `+client|id +client|tracking +subscribe +ping` on `&__redis__:invalidate`; where that is lacking,
-    a warning says so and rows are kept by their age alone. One address must lead to one server: behind a balancer
-    that spreads connections over several, changes can be told to somebody else, so do without `max_age` there.
-
     Args:
         url: `redis://`, `rediss://`, `unix://`, `valkey://` or `valkeys://`, with the options that
             redis-py reads from it.
         project: whose rows these are: letters, digits, `_`, `.` and `-`, 64 at most.
         timeout: seconds to wait for a connection, and for each reply. A command is tried twice.
-        connections: how many connections at most; further callers wait for one. Leased reads have as many
-            of their own, and one that listens.
+        connections: how many connections at most; further callers wait for one.
 
     Raises:
         ConfigurationError: the project's name can't be used.

@@ -31,11 +31,6 @@ class OneServer:
         """Whether `route` can be asked."""
         return self._server is not None
 
-    @property
-    def holders(self) -> list[Address]:
-        """The servers that have rows, as far as is known."""
-        return [] if self._server is None else [self._server]
-
     def learn(self, reply: Any, asked: Address) -> bool:
         """Take the reply to the question; return whether it says enough."""
         del reply, asked
@@ -91,11 +86,6 @@ class Cluster(OneServer):
     @property
     def servers(self) -> list[Address]:
         """The primaries that are known, for others to be asked about the rest."""
-        return self._servers
-
-    @property
-    def holders(self) -> list[Address]:
-        """See `OneServer.holders`."""
         return self._servers
 
     def learn(self, reply: Any, asked: Address) -> bool:

@@ -14,7 +14,6 @@ from fs_core.online.redis.links import link_class
 from fs_core.online.redis.places import Address, Place, arguments
 from fs_core.online.redis.pools import AsyncPool, Pool
 from fs_core.online.redis.topology import topology_of
-from fs_core.online.redis.tracking import Tracking
 
 
 class _Routes:
@@ -23,23 +22,19 @@ class _Routes:
     def __init__(self, place: Place, connections: int, patience: float) -> None:
         self.topology = topology_of(place)
         self._place, self._connections, self._patience = place, connections, patience
-        self._pools: dict[tuple[Address, bool, bool], Any] = {}
+        self._pools: dict[tuple[Address, bool], Any] = {}
         self._answered: Address | None = None
 
-    def _pool(self, address: Address, kind: type[Any], *, to_ask: bool = False, tracked: bool = False) -> Any:
-        """Return a pool of a server.
-
-        A Sentinel's, which has credentials of its own, is another where it is to be asked. What is read through
-        connections of a tracked one burdens the server's memory, so other reads have their own.
-        """
+    def _pool(self, address: Address, kind: type[Any], *, to_ask: bool = False) -> Any:
+        """Return a pool of a server; a Sentinel's, which has credentials of its own, is another where it is asked."""
         watcher = to_ask and self._place.sentinel_options is not None
-        pool = self._pools.get((address, watcher, tracked))
+        pool = self._pools.get((address, watcher))
         if pool is None:
             options = self._place.sentinel_options if watcher else None
             given = options or self._place.options
             made = link_class(cast(Hashable, _flavour(given["connection_class"], asynchronous=kind is AsyncPool)))
             make = partial(made, **arguments(address, given))
-            pool = self._pools.setdefault((address, watcher, tracked), kind(make, self._connections))
+            pool = self._pools.setdefault((address, watcher), kind(make, self._connections))
         return pool
 
     def _to_ask(self, ends: float) -> Iterator[tuple[Address, float]]:
@@ -50,11 +45,9 @@ class _Routes:
             now = time.monotonic()
             yield address, now + max(ends - now, 0) / (len(known) - number)
 
-    def _learn(self, reply: Any, asked: Address, tracking: Tracking | None) -> bool:
+    def _learn(self, reply: Any, asked: Address) -> bool:
         if self.topology.learn(reply, asked):
             self._answered = asked
-            if tracking is not None:
-                tracking.only(self.topology.holders)
         return self.topology.known
 
 
@@ -85,7 +78,7 @@ class Transport(_Routes):
                 if not link.is_open:  # not by `ask`: a name's address may take longer than allowed
                     pool.open(link, share, self._patience)
                 try:
-                    if self._learn(link.ask(self.topology.question, share), address, job.tracking):
+                    if self._learn(link.ask(self.topology.question, share), address):
                         return True
                 finally:
                     pool.give(link)
@@ -106,8 +99,7 @@ class Transport(_Routes):
                     link.receive(exchange.replies)
                 except exchange_errors() as error:
                     _fail(exchange, error)
-                    if link.owed is None:
-                        pool.clear()
+                    pool.clear()
                 pool.give(lent.pop(0)[1])
         finally:
             for _, link, pool in lent:  # interrupted: a reply may be on its way
@@ -135,19 +127,12 @@ class Transport(_Routes):
             raise
 
     def _lent(self, exchange: Exchange, address: Address, job: ReadJob) -> tuple[Pool, Any]:
-        """Return an open connection, tracked where what is read is kept and one is ready, and its pool."""
-        listener = None if job.tracking is None else job.tracking.listener(address)
-        if listener is not None:
-            pool = self._pool(address, Pool, tracked=True)
-            link = pool.tracked(listener, self._patience)
-        if listener is None or link is None:
-            pool = self._pool(address, Pool)
-            link = pool.take(job.ends)
+        """Return an open connection and its pool."""
+        pool = self._pool(address, Pool)
+        link = pool.take(job.ends)
         exchange.on_idle = link.is_open
         if not exchange.on_idle:
             pool.open(link, job.ends, self._patience)
-        if job.tracking is not None:
-            exchange.lease = job.tracking.lease(address, link)
         return pool, link
 
 
@@ -183,7 +168,7 @@ class AsyncTransport(_Routes):
                 if not link.is_open:
                     await pool.open(link, share, self._patience)
                 try:
-                    if self._learn(await link.ask(self.topology.question, share), address, job.tracking):
+                    if self._learn(await link.ask(self.topology.question, share), address):
                         return True
                 finally:
                     pool.give(link)
@@ -204,25 +189,17 @@ class AsyncTransport(_Routes):
             await link.exchange(exchange.command, exchange.replies, job.ends)
         except exchange_errors() as error:
             _fail(exchange, error)
-            if link.owed is None:
-                await pool.clear()
+            await pool.clear()
         finally:
             pool.give(link)
 
     async def _lent(self, exchange: Exchange, address: Address, job: ReadJob) -> tuple[AsyncPool, Any]:
         """Return an open connection and its pool, as `Transport._lent`."""
-        listener = None if job.tracking is None else job.tracking.listener(address)
-        if listener is not None:
-            pool = self._pool(address, AsyncPool, tracked=True)
-            link = await pool.tracked(listener, self._patience)
-        if listener is None or link is None:
-            pool = self._pool(address, AsyncPool)
-            link = await pool.take(job.ends)
+        pool = self._pool(address, AsyncPool)
+        link = await pool.take(job.ends)
         exchange.on_idle = link.is_open
         if not exchange.on_idle:
             await pool.open(link, job.ends, self._patience)
-        if job.tracking is not None:
-            exchange.lease = job.tracking.lease(address, link)
         return pool, link
 
 

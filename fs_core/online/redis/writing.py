@@ -31,7 +31,7 @@ class Writing(Witnessing):
         keep = [] if recent is None else [_keeping(recent)]
         views = (view, timeline_name(view))[: 1 + len(keep)]
         names = [self._names.rows(columns.keys, name) for name in views]
-        with self._said_as_ours(), self._changing(views, columns.keys):
+        with self._said_as_ours():
             calls = self._calls(names, lambda part: [*_arguments(columns[part]), *keep])
             return run(self._client, "write", calls)
 
@@ -64,7 +64,7 @@ class Writing(Witnessing):
     def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
         """See `OnlineStore.delete`."""
         names = self._names.rows(keys, view)
-        with self._said_as_ours(), self._changing((view, timeline_name(view)), keys):
+        with self._said_as_ours():
             if rows is None:
                 deleted = self._unlink(names)
             else:

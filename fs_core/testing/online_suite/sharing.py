@@ -1,52 +1,20 @@
-"""What a store promises to its copies: threads, processes and forks, closed or told of each other's changes."""
+"""What a store promises to its copies: threads, processes and forks, closed or not."""
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 import pickle
-import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
-from fs_core.online.contract import AwaitableReader, OnlineStore, OnlineWrite, tells_of_changes
-from fs_core.serving import RowCache
+from fs_core.online.contract import OnlineStore, OnlineWrite
 from fs_core.testing.online_suite.rows import new_view, packed, shuffled, version_of, versioned, write_versions
 
 
 class Sharing:
     """Whoever writes and reads at once sees whole rows, none of them older than one seen before."""
-
-    def test_changes_are_told(self, store: OnlineStore) -> None:
-        """A store that tells of changes, if it does, lets no keeper serve an old row for long, however it was read."""
-        if not tells_of_changes(store):
-            return
-        view, keys, leasing, cache = new_view(), [b"a", b"b", b"c"], store, RowCache()
-        other: OnlineStore = pickle.loads(pickle.dumps(store))  # noqa: S301  # our own bytes
-
-        async def read(*, blocking: bool) -> list[bytes | None]:
-            asked = cache.ask([(view, keys)], 3600.0)
-            if blocking:
-                return asked.whole(*leasing.read_leased(asked.rest, cache))[0]
-            return asked.whole(*await leasing.read_leased_async(asked.rest, cache, within=30.0))[0]
-
-        async def watch() -> None:
-            for number in range(1, 40):
-                other.write(view, [OnlineWrite(key, versioned(number)) for key in keys[: number % 3 + 1]])
-                if number % 13 == 0:
-                    other.delete(view, keys[:1])
-                (expected,) = other.read([(view, keys)])
-                deadline = time.monotonic() + 30
-                while await read(blocking=number % 2 == 0) != expected:
-                    assert time.monotonic() < deadline, "an old row is served"
-                    await asyncio.sleep(0.001)
-            if isinstance(store, AwaitableReader):
-                await store.aclose()
-
-        asyncio.run(watch())
-        other.close()
 
     def test_pickling(self, store: OnlineStore) -> None:
         """A copy made by pickling, after use, is the same store."""

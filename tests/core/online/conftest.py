@@ -1,4 +1,4 @@
-"""A real server of each kind and one with TLS, a client of our own, and a reader that is told of changes."""
+"""A real server of each kind and one with TLS, and a client of our own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.core.online.tracked import Cached
 from tests.servers import available_servers, running_server
 from tests.topologies import Secured, secured, speaks_tls
 
@@ -34,11 +33,3 @@ def server(url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(url) as client:
         client.flushall()
         yield client
-
-
-@pytest.fixture
-def reader(url: str, server: redis.Redis) -> Iterator[Cached]:
-    """A reader that keeps what it reads."""
-    made = Cached(url)
-    yield made
-    made.close()

@@ -247,7 +247,7 @@ def listening() -> Iterator[tuple[socket.socket, dict[str, Any]]]:
 def wait_for(link: Any, sign: int) -> None:
     """Wait until the system knows of a connection's end; the driver hasn't looked yet."""
     watch = select.poll()
-    watch.register(link.descriptor, sign)
+    watch.register(link._sock if hasattr(link, "_sock") else link._writer.get_extra_info("socket"), sign)
     assert watch.poll(10_000)
 
 

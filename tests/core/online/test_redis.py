@@ -18,7 +18,7 @@ from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import OnlineWrite
 from fs_core.online.redis import RedisOnlineStore, pools
 from fs_core.testing.online_suite import new_view, packed
-from tests.core.online.tracked import until
+from tests.core.online.waiting import until
 from tests.core.online.writes import rows
 from tests.servers import free_port
 

@@ -25,7 +25,7 @@ from fs_core.online.redis.witnesses import Mark, tags
 from fs_core.online.row.codec import RowCodec
 from fs_core.testing.online_suite import packed
 from fs_core.testing.online_suite.rows import new_view
-from tests.core.online.tracked import until
+from tests.core.online.waiting import until
 from tests.topologies import SLOTS, Node, cluster, replica, restarted
 
 USER = Entity("user", keys={"user": "int64"}, description="A person.")
