@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fs_core.testing.offline_suite import OfflineStoreSuite
     from fs_core.testing.online_suite import OnlineStoreSuite
     from fs_core.testing.oracle import oracle_as_of, oracle_available_at, oracle_winners
+    from fs_core.testing.window_oracle import oracle_windows
 
 _HOMES = {
     "OfflineStoreSuite": "offline_suite",
@@ -27,9 +28,17 @@ _HOMES = {
     "oracle_as_of": "oracle",
     "oracle_available_at": "oracle",
     "oracle_winners": "oracle",
+    "oracle_windows": "window_oracle",
 }
 
-__all__ = ["OfflineStoreSuite", "OnlineStoreSuite", "oracle_as_of", "oracle_available_at", "oracle_winners"]
+__all__ = [
+    "OfflineStoreSuite",
+    "OnlineStoreSuite",
+    "oracle_as_of",
+    "oracle_available_at",
+    "oracle_windows",
+    "oracle_winners",
+]
 
 
 def __getattr__(name: str) -> Any:

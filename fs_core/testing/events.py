@@ -1,0 +1,195 @@
+"""Hypothesis strategies for views of events: late, tied, repeated, corrected, with values that are hard to add up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import strategies as st
+
+from fs_core.definitions import Aggregation, Entity, FeatureView, Field
+from fs_core.definitions.aggregation import FUNCTIONS
+from fs_core.errors import DefinitionError
+from fs_core.testing.histories import KEYS, SCALARS, STARTS, TICKS, Timescale, moments, values
+from fs_core.testing.window_oracle import Conditions
+
+HARD_FLOATS = (1e16, 1.0, -1e16, 0.1, 0.3, -0.0, 0.0, 5e-324, -5e-324, 2.2e-308, 1.7976931348623157e308, 1e-300, 3.0)
+"""Floats whose sum depends on the order, unless it is exact."""
+SPECIAL_FLOATS = (math.nan, math.inf, -math.inf)
+
+_LENGTHS = (timedelta(microseconds=1), timedelta(hours=7), timedelta(days=17))
+_CONDITIONS: Conditions = {
+    "flag > 1": lambda row: row["flag"] is not None and row["flag"] > 1,
+    "flag IS NULL OR flag % 2 = 0": lambda row: row["flag"] is None or row["flag"] % 2 == 0,
+    "x IS NOT NULL": lambda row: row["x"] is not None,
+    "false": lambda _: False,
+}
+
+
+@dataclass(frozen=True)
+class EventScenario:
+    """One world of events to ask questions about.
+
+    Attributes:
+        view: a view with aggregations.
+        scale: its times.
+        history: events in `history_schema(view)`, in any order, `__seq` unique.
+        keys: the key tuples that occur, and one that never does.
+        conditions: what each `where` means.
+    """
+
+    view: FeatureView
+    scale: Timescale
+    history: pa.Table
+    keys: Sequence[tuple[Any, ...]]
+    conditions: Conditions
+
+
+@st.composite
+def event_views(draw: st.DrawFn, tick: timedelta) -> FeatureView:
+    """Draw a view of events: one or two keys, a column `x` of any type, a few aggregations of any kind."""
+    # Half of the time floats and decimals: they have the most to go wrong.
+    dtype = draw(st.sampled_from([*SCALARS, "list<int64>"]) | st.sampled_from(["float64", "float32", "decimal(38, 2)"]))
+    names = draw(st.sampled_from([["k"], ["k", "key"]]))
+    fields = [Field("x", dtype, "Drawn."), Field("flag", "int8", "Drawn."), Field("id", "int16", "Drawn.")]
+    stored = {f.name: f.type for f in fields}
+    count = draw(st.integers(1, 5))
+    return FeatureView(
+        "v" + draw(st.sampled_from(["", "a", "b"])),
+        entity=Entity("e", keys={name: draw(st.sampled_from(KEYS)) for name in names}, description="Drawn."),
+        fields=fields,
+        description="Drawn.",
+        lag=draw(st.sampled_from([0, 0, 1])) * tick,
+        event_id=draw(st.sampled_from([(), ("id",)])),
+        aggregations=[draw(aggregations(tick, stored, f"f{number}")) for number in range(count)],
+    )
+
+
+@st.composite
+def aggregations(draw: st.DrawFn, tick: timedelta, stored: Mapping[str, pa.DataType], name: str) -> Aggregation:
+    """Draw an aggregation that the columns allow."""
+    column = draw(st.sampled_from(["x", "x", "x", "flag"]))
+    possible = [(f, n) for f in FUNCTIONS for n in (None, 2) if _is_defined(f, stored[column], n)]
+    function, n = draw(st.sampled_from(possible))
+    micro = timedelta(microseconds=1)
+    lengths = st.sampled_from(
+        [None, micro, tick, 2 * tick, 3 * tick + micro, TICKS * tick, timedelta(days=999_999_999)]
+    )
+    windows = draw(st.lists(lengths, min_size=1, max_size=2, unique=True))
+    hops = [None, None, None, tick, 3 * tick, timedelta(days=999_999_999), timedelta(microseconds=7)]
+    return Aggregation(
+        function,
+        None if function == "count" and draw(st.booleans()) else column,
+        windows=windows,
+        n=n,
+        where=draw(st.sampled_from([None, None, *_CONDITIONS])),
+        closed=draw(st.sampled_from(["right", "right", "left"])),
+        hop=None if windows == [None] else draw(st.sampled_from(hops)),
+        name=name,
+    )
+
+
+def _is_defined(function: str, dtype: pa.DataType, n: int | None) -> bool:
+    try:
+        Aggregation(function, "x", windows=[None], n=n).output_type({"x": dtype}, "")
+    except DefinitionError:
+        return False
+    return True
+
+
+def event_values(dtype: pa.DataType) -> st.SearchStrategy[Any]:
+    """Return a strategy for values of a dtype: over the whole range, or such as lose digits when they are added."""
+    if pa.types.is_floating(dtype):
+        found = {
+            float(pa.scalar(value, dtype).as_py()) for value in HARD_FLOATS if abs(value) < 6e4 or dtype.bit_width > 16
+        }
+        hard = st.sampled_from(sorted(value for value in found if math.isfinite(value)))
+        return hard | hard | hard | values(dtype) | st.sampled_from(SPECIAL_FLOATS)
+    if pa.types.is_integer(dtype):
+        return st.integers(0, 5) | st.integers(0, 5) | values(dtype)
+    return values(dtype)
+
+
+@st.composite
+def event_scenarios(draw: st.DrawFn, max_rows: int = 24, starts: Sequence[datetime] = STARTS) -> EventScenario:
+    """Draw a view of events with a history.
+
+    Args:
+        draw: Hypothesis passes it.
+        max_rows: how long the history may be.
+        starts: where tick 0 may lie.
+    """
+    scale = Timescale(draw(st.sampled_from(starts)), draw(st.sampled_from(_LENGTHS)))
+    view = draw(event_views(scale.tick))
+    domains = [draw(st.lists(values(t), min_size=2, max_size=2, unique=True)) for t in view.keys.values()]
+    entities = st.tuples(*(st.sampled_from(domain) for domain in domains))
+    known = draw(st.lists(entities, min_size=1, max_size=3, unique=True))
+    pool = draw(st.lists(st.none() | event_values(view.stored["x"]), min_size=1, max_size=5))
+    # One kind of lateness in half of the stories, so that whole chains come up; any in the others.
+    delays = draw(st.sampled_from([[0], [0, 0, 0, 1], [0, 1, 3, TICKS], list(range(TICKS + 1))]))
+    row = st.fixed_dictionaries(
+        {
+            "entity": st.sampled_from(known),
+            "event": st.integers(0, TICKS),
+            "delay": st.sampled_from(delays),
+            "x": st.sampled_from(pool),
+            "flag": st.sampled_from([None, 0, 1, 2, 3]),
+            "id": st.integers(0, draw(st.sampled_from([2, 30]))),
+        }
+    )
+    size = draw(st.sampled_from([1, 0, 5, max_rows // 2, max_rows // 2, max_rows, max_rows]))
+    rows = draw(st.lists(row, min_size=size, max_size=size))
+    history = _history(view, scale, rows, draw(st.permutations(range(len(rows)))))
+    return EventScenario(view, scale, history, [*known, draw(entities)], _CONDITIONS)
+
+
+def _history(view: FeatureView, scale: Timescale, rows: Sequence[dict[str, Any]], order: Sequence[int]) -> pa.Table:
+    columns: dict[str, Any] = {
+        key: pa.array([row["entity"][i] for row in rows], dtype) for i, (key, dtype) in enumerate(view.keys.items())
+    }
+    times = [scale.micros(row["event"]) for row in rows]
+    known = [
+        max(scale.micros(row["event"] + row["delay"]), t + view.lag_micros) for row, t in zip(rows, times, strict=True)
+    ]
+    columns |= {"__event_time": moments(times), "__available_at": moments(known)}
+    columns["__seq"] = pa.array(range(len(rows)), pa.int64())
+    for name, dtype in view.stored.items():
+        columns[name] = pa.array([row[name] for row in rows], dtype)
+    return pa.table(columns).take(pa.array(order, pa.int64()))
+
+
+def edges(scenario: EventScenario) -> list[tuple[tuple[Any, ...], int]]:
+    """Return each entity with moments, in microseconds, at which its answer may change: an event comes, or goes."""
+    view, found = scenario.view, []
+    lengths = {length for a in view.aggregations for length in a.window_micros if length is not None}
+    hops = {a.hop_micros for a in view.aggregations if a.hop_micros is not None}
+    latest = scenario.scale.micros(3 * TICKS)
+    for row in scenario.history.select([*view.keys, "__event_time", "__available_at"]).to_pylist():
+        *entity, event, available = row.values()
+        event, available = (int(pa.scalar(at, pa.timestamp("us", "UTC")).value) for at in (event, available))
+        ends = [event + length for length in lengths]
+        ends += [-(-event // hop) * hop + length for length in lengths for hop in hops]
+        found += [(tuple(entity), at) for at in (available, *ends) if at <= latest]
+    return found
+
+
+@st.composite
+def event_spines(draw: st.DrawFn, scenario: EventScenario, max_rows: int = 40) -> pa.Table:
+    """Draw a narrowed spine: duplicates, null keys, null times, and moments on, before and after edges."""
+    view, scale = scenario.view, scenario.scale
+    free = st.tuples(st.sampled_from(list(scenario.keys)), st.integers(0, 3 * TICKS).map(scale.micros))
+    changes = edges(scenario)
+    near = st.tuples(st.sampled_from(changes), st.sampled_from([0, 0, 1, -1])) if changes else st.nothing()
+    question = free | near.map(lambda edge: (edge[0][0], edge[0][1] + edge[1]))
+    blank = st.sampled_from([None] * 12 + [0, len(view.keys) - 1, len(view.keys)])
+    drawn = draw(st.lists(st.tuples(question, blank), max_size=12))
+    asked = [drawn[i % len(drawn)] for i in range(draw(st.integers(1, max_rows)))] if drawn else []
+    columns: dict[str, pa.Array] = {}
+    for i, (key, dtype) in enumerate(view.keys.items()):
+        columns[key] = pa.array([None if gap == i else entity[i] for (entity, _), gap in asked], dtype)
+    times = [None if gap == len(view.keys) else at for (_, at), gap in asked]
+    return pa.table({**columns, "__time": moments(times)})
