@@ -1,164 +1,142 @@
-"""The README's code runs as written."""
+"""Every page of documentation runs as written, and leads only to what is there."""
 
 from __future__ import annotations
 
 import importlib
-import os
+import importlib.util
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+from fs_core.online.contract import OnlineStore
+from tests.servers import running_server
+from tests.snippets import FRONT, NEEDED, PAGES, ROOT, Ran, blocks, run
 
-DEFINITIONS = """
-from fs_core import Entity, FeatureView, Field
-user = Entity("user", keys={"user_id": "int64"}, description="A customer.")
-fields = [Field("amount", "float64", "Last order, EUR.")]
-spending = FeatureView("spending", entity=user, fields=fields, description="What a user bought lately.")
-"""
+ELSEWHERE = {"fs_mlflow/README.md"}
+"""Pages that other tests run, beside an MLflow of their own: `tests/mlflow_adapter/test_readme.py`."""
+ROOMS_WITHOUT = {"store", "values", "runtime"}
+"""Rooms of the core that users never enter by name: their docstrings say what they hold."""
+LINK = re.compile(r"\]\(([^)\s:]+)\)")
 
-
-def snippets(section: str, language: str = "python") -> list[str]:
-    """The blocks of a language in a section, in order."""
-    (text,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", README, flags=re.DOTALL | re.MULTILINE)
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+Runner = Callable[[str], Ran]
 
 
 @pytest.fixture(scope="module")
-def typed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What a newcomer has after typing the quickstart in an empty directory: every name, and what was printed."""
-    names: dict[str, object] = {}
-    printed: list[str] = []
-    before = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("newcomer"))
-    try:
-        names["print"] = lambda *words: printed.append(" ".join(map(str, words)))
-        exec(compile(snippets("Quickstart")[0], "README.md", "exec"), names)
-    finally:
-        os.chdir(before)
-    return {**names, "printed": printed}
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """A function that runs a page once, and gives what was left and printed; skips where its framework is absent."""
+    done: dict[str, Ran] = {}
+
+    def once(name: str) -> Ran:
+        needed = NEEDED.get(name.partition("/")[0])
+        if needed is not None and importlib.util.find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed")
+        if name not in done:
+            directory = tmp_path_factory.mktemp("newcomer")
+            if "redis://localhost:6379/0" in PAGES[name].read_text(encoding="utf-8"):
+                with running_server("Valkey 9.1") as url:
+                    done[name] = run(PAGES[name], directory, {"redis://localhost:6379/0": url})
+            else:
+                done[name] = run(PAGES[name], directory)
+        return done[name]
+
+    return once
 
 
-def test_the_quickstart_shows_what_it_says(typed: dict[str, object]) -> None:
-    """The first block prints an expired row offline and all three statuses online, in at most 25 lines."""
-    assert "{'spending': ['present', 'expired', 'missing']}" in typed["printed"][-1]  # type: ignore[index]
-    training = typed["training"]
-    assert training.table["amount"].to_pylist() == [9.5, 20.0, None]  # type: ignore[attr-defined]
-    assert len(snippets("Quickstart")[0].splitlines()) <= 25
+@pytest.mark.parametrize("name", sorted(set(PAGES) - ELSEWHERE))
+def test_every_page_runs_as_written(name: str, ran: Runner) -> None:
+    """Each snippet runs in order in an empty directory, and prints what the page says."""
+    ran(name)
 
 
-def test_serving_runs_after_the_quickstart(typed: dict[str, object]) -> None:
-    """The serving block gives a matrix, a table and dicts within its deadline, and the same rows without blocking."""
-    printed: list[object] = []
-    names = {**typed, "print": printed.append}
-    exec(compile(snippets("Serving")[0], "README.md", "exec"), names)
-    found = [(row["user_id"], row["orders_7d"], row["amount"]) for row in printed[0]]  # type: ignore[attr-defined]
-    assert found == [(1, 3, 20.0), (2, None, None), (3, None, None)]
-    assert names["matrix"].shape == (2, 1)  # type: ignore[attr-defined]
-    assert names["rows"] == names["table"].to_pylist()  # type: ignore[attr-defined]
+def test_the_front_door_is_short(ran: Runner) -> None:
+    """150 lines at most, and a quickstart of 25 that shows an expired row offline and all three statuses online."""
+    (quickstart,) = (block for block in blocks(FRONT) if block.language == "python")
+    assert len(FRONT.read_text(encoding="utf-8").splitlines()) <= 150
+    assert len(quickstart.text.splitlines()) <= 25
+    left = ran("README.md")
+    assert "{'spending': ['present', 'expired', 'missing']}" in left.printed[-1]
+    assert left.names["training"].table["amount"].to_pylist() == [9.5, 20.0, None]
 
 
-def test_the_pipeline_runs_after_the_quickstart(typed: dict[str, object]) -> None:
-    """The scikit-learn block fits on the quickstart's training set and predicts from its online rows."""
-    pytest.importorskip("sklearn")
-    printed: list[object] = []
-    exec(compile(snippets("scikit-learn")[0], "README.md", "exec"), {**typed, "print": printed.append})
-    assert printed[0].shape == (3, 2)  # type: ignore[attr-defined]
+def test_every_room_has_a_page() -> None:
+    """A package that users meet has its how-to beside its code."""
+    rooms = {f"fs_core/{file.parent.name}/README.md" for file in ROOT.glob("fs_core/*/__init__.py")}
+    rooms -= {f"fs_core/{room}/README.md" for room in ROOMS_WITHOUT}
+    adapters = {f"{file.parent.name}/README.md" for file in ROOT.glob("fs_*/__init__.py")}
+    assert rooms | adapters <= set(PAGES)
 
 
-def test_torch_learns_and_is_served_after_the_quickstart(typed: dict[str, object]) -> None:
-    """The PyTorch block trains on the quickstart's rows, and the tensors it serves are training's."""
-    pytest.importorskip("torch")
-    printed: list[object] = []
-    names = {**typed, "print": printed.append}
-    exec(compile(snippets("PyTorch")[0], "README.md", "exec"), names)
-    assert printed[0].shape == (3, 1)  # type: ignore[attr-defined]
-    assert names["online"]({"user_id": [3]}).tolist() == [[0, 0]]  # type: ignore[operator]
+def test_serving_gives_one_answer_in_three_forms(ran: Runner) -> None:
+    """The serving page's matrix, table and dicts are those of its two users."""
+    names = ran("fs_core/serving/README.md").names
+    assert names["matrix"].shape == (2, 1)
+    assert names["rows"] == names["table"].to_pylist()
 
 
-def test_the_leak_check_runs_after_the_quickstart(typed: dict[str, object]) -> None:
-    """The block on leaks finds a notice and nothing worse."""
-    printed: list[object] = []
-    exec(compile(snippets("Looking for leaks")[0], "README.md", "exec"), {**typed, "print": printed.append})
-    assert "NOTICE availability: spending:v1.0.0" in str(printed[0])
+def test_the_kept_set_is_whole(ran: Runner) -> None:
+    """The retrieval page loads a saved training set with all of its rows."""
+    assert len(ran("fs_core/retrieval/README.md").names["kept"]) == 3
 
 
-def test_training_sets_are_kept_after_the_quickstart(typed: dict[str, object]) -> None:
-    """The block on keeping them saves three, loads one and looks up one new row."""
-    printed: list[object] = []
-    names = {**typed, "print": printed.append}
-    exec(compile(snippets("Keeping training sets")[0], "README.md", "exec"), names)
-    assert printed == [1]
-    assert len(names["kept"]) == 3  # type: ignore[arg-type]
+def test_the_torch_page_serves_what_it_trains_on(ran: Runner) -> None:
+    """An entity that nobody knows gets the encoding's fills."""
+    names = ran("fs_torch/README.md").names
+    assert names["online"]({"user_id": [3]}).tolist() == [[0, 0]]
 
 
-def test_keras_learns_and_serves_after_the_quickstart(typed: dict[str, object]) -> None:
-    """The TensorFlow block fits on the quickstart's training set and predicts from its online rows."""
-    pytest.importorskip("tensorflow")
-    printed: list[object] = []
-    exec(compile(snippets("TensorFlow")[0], "README.md", "exec"), {**typed, "print": printed.append})
-    assert printed[0].shape == (3, 1)  # type: ignore[attr-defined]
+def test_lineage_is_asked_as_written(ran: Runner) -> None:
+    """The model is found by column and by feature, and in each of the shell's first three answers."""
+    asked, *typed = ran("fs_core/lineage/README.md").printed
+    assert "model churn/3 (Production)" in asked
+    assert "".join(typed).count("churn/3") == 3
 
 
-def test_lineage_is_asked_as_written(typed: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks on lineage run after the quickstart: the model is found, the site is built, each command succeeds."""
-    monkeypatch.chdir(tmp_path)
-    printed: list[str] = []
-    names = {**typed, "print": lambda *words: printed.append(" ".join(map(str, words)))}
-    exec(compile(snippets("Versions, lineage, catalogue")[0], "README.md", "exec"), names)
-    assert "model churn/3 (Production)" in printed[0]
-    assert "churn/3" in printed[1]
-    assert (tmp_path / "catalogue" / "index.html").is_file()
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "FS_STORE": str(typed["store"].directory)}  # type: ignore[attr-defined]
-    (script,) = snippets("Versions, lineage, catalogue", "sh")
-    done = subprocess.run(["sh", "-e", "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("churn/3") == 3
+def test_the_command_line_shows_what_it_says(ran: Runner) -> None:
+    """The tour ends with a row that is served, one that is missing, and how far the view is online."""
+    (printed,) = ran("fs_core/cli/README.md").printed
+    assert "missing" in printed
+    assert "materialized until" in printed
 
 
-def test_the_command_line_runs_as_written(tmp_path: Path) -> None:
-    """Each line of the shell block succeeds where the two files that it names are."""
-    (tmp_path / "definitions.py").write_text(DEFINITIONS)
-    (tmp_path / "purchases.csv").write_text("user_id,event_timestamp,amount\n1,2024-01-01,9.5\n1,2024-01-02,20\n")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment.pop("FS_STORE", None)
-    (script,) = (block for block in snippets("Command line", "sh"))
-    done = subprocess.run(
-        ["sh", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "missing" in done.stdout
-    assert "materialized until" in done.stdout
+def test_the_catalogue_is_built(ran: Runner) -> None:
+    """The catalogue page leaves a site behind."""
+    assert (ran("fs_core/catalogue/README.md").directory / "catalogue" / "index.html").is_file()
 
 
-def test_what_is_online_is_looked_after_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the quickstart nothing differs, a past moment is answered online, and a forgotten user is gone."""
-    monkeypatch.chdir(tmp_path)
-    printed: list[tuple[object, ...]] = []
-    names: dict[str, object] = {"print": lambda *words: printed.append(words)}
-    for section in ("Quickstart", "Looking after what is online"):
-        exec(compile(snippets(section)[0], "README.md", "exec"), names)
-    assert printed[-2:] == [({}, 0), (2, 1)]
-    assert names["past"].status == {"spending": ["present"]}  # type: ignore[attr-defined]
+def test_a_forgotten_user_is_gone(ran: Runner) -> None:
+    """The materialization page finds nothing to mend, answers a past moment online, and erases two rows."""
+    left = ran("fs_core/materialization/README.md")
+    assert left.printed[1:4] == ["{} 0\n", "{'spending': ['present']}\n", "2 1\n"]
+    assert left.names["past"].status == {"spending": ["present"]}
 
 
-def test_the_suite_certifies_as_shown() -> None:
-    """The block on back-ends names the suite and its one fixture as they are."""
-    names: dict[str, object] = {}
-    exec(compile(snippets("Writing a back-end")[0], "README.md", "exec"), names)
+def test_the_suite_certifies_as_shown(ran: Runner) -> None:
+    """The page on back-ends names the suite and its one fixture as they are, and its store answers by its order."""
+    names = ran("fs_core/testing/README.md").names
     assert "store" in vars(names["TestShelf"])
+    assert isinstance(names["Shelf"](), OnlineStore)
 
 
-def test_every_module_the_readme_names_exists() -> None:
-    """Dotted names in the README lead somewhere, and so do its pictures and examples."""
-    for name in set(re.findall(r"`(fs_core(?:\.[a-z_]+)+)(?:\.[A-Z]\w+)?`", README)):
-        assert importlib.import_module(name)
-    for place in re.findall(r"\]\(([^):]+)\)", README):
-        assert (ROOT / place).exists()
-    for module in re.findall(r"`python -m (examples\.\w+)`", README):
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_every_link_leads_somewhere(name: str) -> None:
+    """Links, their headings, dotted names and examples exist."""
+    text = PAGES[name].read_text(encoding="utf-8")
+    for link in LINK.findall(re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)):
+        path, _, heading = link.partition("#")
+        target = PAGES[name].parent / path if path else PAGES[name]
+        assert target.exists(), link
+        assert not heading or heading in headings(target), link
+    for module, thing in set(re.findall(r"`(fs_\w+(?:\.[a-z_]+)*)(?:\.([A-Z]\w+))?`", text)):
+        if importlib.util.find_spec(NEEDED.get(module.partition(".")[0], "fs_core")) is not None:
+            found = importlib.import_module(module)
+            assert not thing or hasattr(found, thing), f"{module}.{thing}"
+    for module in re.findall(r"`python -m (examples\.\w+)`", text):
         assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists()
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
