@@ -36,6 +36,8 @@ class TrainingSet:
             the snapshot that was read of every view; of a saved set that was refreshed, also how many rows
             after one another read which snapshots (`parts`). `FeatureStore.recreate` takes it.
         views: the definitions whose digests the spec pins, where they are at hand; no part of the fingerprint.
+        coverage: by view name, how many rows have each status (`present`, `missing`, `expired`); empty where that
+            isn't known, as of a loaded or split set. No part of the fingerprint.
         store: the store that made it, in the process that did; None elsewhere.
     """
 
@@ -46,6 +48,7 @@ class TrainingSet:
     label: str | None
     spec: Mapping[str, Any]
     views: tuple[FeatureView, ...] = ()
+    coverage: Mapping[str, Mapping[str, int]] = field(default_factory=dict, repr=False, compare=False)
     store: Any = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -110,4 +113,4 @@ class TrainingSet:
             ends = np.cumsum([0, *(part["rows"] for part in spec["parts"])])
             kept = np.diff(np.cumsum([0, *mask.to_numpy()])[ends])
             spec["parts"] = [{**part, "rows": int(n)} for part, n in zip(spec["parts"], kept, strict=True)]
-        return replace(self, table=self.table.filter(mask), spec=spec)
+        return replace(self, table=self.table.filter(mask), spec=spec, coverage={})

@@ -33,10 +33,29 @@ def write(store: FeatureStore, view: str, file: Path) -> Report:
 @click.argument("view")
 @click.option("--start", type=Moment(), help="Leave out earlier event times.")
 @click.option("--end", type=Moment(), help="Leave out this event time and later ones.")
+@click.option("--incremental", is_flag=True, help="Leave out what history has already.")
+@click.option("--lookback", metavar="DURATION", help="With --incremental: how far back to look, such as 2d.")
 @in_store
-def backfill(store: FeatureStore, view: str, start: datetime | None, end: datetime | None) -> Report:
+def backfill(
+    store: FeatureStore,
+    view: str,
+    start: datetime | None,
+    end: datetime | None,
+    incremental: bool,
+    lookback: str | None,
+) -> Report:
     """Run a VIEW's source and append what it yields to history."""
-    return _wrote(store.backfill(view, start=start, end=end), view)
+    written = store.backfill(view, start=start, end=end, incremental=incremental, lookback=lookback)
+    return _wrote(written, view)
+
+
+@cli.command("carry-over")
+@click.argument("view")
+@click.option("--from", "from_", required=True, metavar="REF", help="The version whose history is copied.")
+@in_store
+def carry_over(store: FeatureStore, view: str, from_: str) -> Report:
+    """Copy an earlier version's history into a VIEW's new version, both clocks kept."""
+    return _wrote(store.carry_over(view, from_=from_), view)
 
 
 def _wrote(rows: int, view: str) -> Report:

@@ -149,6 +149,23 @@ class OfflineStore(Protocol):
         """
         ...
 
+    def unwritten(self, view: FeatureView, rows: pa.Table) -> pa.Table:
+        """Return those of some rows that the newest state doesn't have, in their order.
+
+        A row is there if one has the same keys, event time and values, and availability where the view names a
+        column for it. Of rows with one key and event time (or one event id), the one that counts must be the
+        given one, if only one is given: a value that went and came back isn't there.
+
+        Args:
+            view: whose history.
+            rows: in `history_schema(view)` without the sequence, none of them null in keys or clocks.
+        """
+        ...
+
+    def newest_event(self, view: FeatureView) -> int | None:
+        """Return the latest event time of the newest state, microseconds since 1970-01-01 UTC; None without rows."""
+        ...
+
     def compact(self, view: FeatureView) -> Snapshot:
         """Lay history out afresh for fast search, every row and every state kept; return the new state.
 

@@ -62,6 +62,13 @@ def _try_predicates(view: FeatureView, rows: pa.Table) -> None:
             raise ValidationError(f"{error} Nothing was written.") from error
 
 
+def refuse_field_problems(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) -> None:
+    """Raise `ValidationError` for values that the view's fields don't allow; lists every such column, with the rows."""
+    problems = [*_beyond_calendar(columns), *_field_problems(view.fields, columns)]
+    if problems:
+        raise ValidationError(f"view {view.name!r}: " + "; ".join(problems) + ". Nothing was written.")
+
+
 def with_sequence(view: FeatureView, rows: pa.Table, first: int) -> pa.Table:
     """Return checked rows in `history_schema(view)`, numbered from `first` in row order."""
     numbered = rows.append_column(SEQ, pa.array(np.arange(first, first + rows.num_rows, dtype=np.int64)))

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import DataError, UnknownReferenceError
+from fs_core.retrieval.coverage import added_up, counted, warn_of_absence
 from fs_core.retrieval.selection import SelectedFeature, Selection, key_table, require_columns
-from fs_core.rule import TIME
+from fs_core.rule import STATUS, TIME
 from fs_core.training_set import TrainingSet
 from fs_core.values.interchange import to_table
 from fs_core.values.times import duration_micros, format_duration, parse_duration, to_utc_micros
@@ -76,14 +77,27 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     query.selection.refuse_clash(table.column_names, "the spine")
     times = moments(table, query)
     found: dict[str, pa.ChunkedArray] = {}
+    coverage = {}
     for view, features in query.selection.views.items():
-        rows = _as_of(offline, view, features, table, times, query.snapshots[view.name])
+        narrow = key_table(table, view, "the spine").append_column(TIME, times)
+        snapshot = query.snapshots[view.name]
+        rows = offline.as_of(view, narrow, [feature.name for feature in features], snapshot=snapshot)
         found |= {feature.column: rows[feature.name] for feature in features}
+        coverage[view.name] = counted(rows[STATUS])
+        warn_of_absence(offline, view, narrow.append_column(STATUS, rows[STATUS]), snapshot)
     selection = query.selection
     columns = dict(zip(table.column_names, table.columns, strict=True))
     table = pa.table(columns | {name: found[name] for name in selection.columns})
-    views = tuple(selection.views)
-    return TrainingSet(table, selection.columns, selection.keys, query.timestamp, query.label, query.spec(), views)
+    return TrainingSet(
+        table,
+        selection.columns,
+        selection.keys,
+        query.timestamp,
+        query.label,
+        query.spec(),
+        tuple(selection.views),
+        coverage,
+    )
 
 
 def recreate(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any], spine: Any) -> TrainingSet:
@@ -107,7 +121,9 @@ def recreate(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any],
         pieces.append(historical_features(offline, table.slice(start, part["rows"]), pinned))
         start += part["rows"]
     whole = pa.concat_tables([piece.table for piece in pieces])
-    return replace(pieces[-1], table=whole, spec={**query.spec(), "parts": [dict(part) for part in parts]})
+    coverage = added_up([piece.coverage for piece in pieces])
+    spec = {**query.spec(), "parts": [dict(part) for part in parts]}
+    return replace(pieces[-1], table=whole, spec=spec, coverage=coverage)
 
 
 def parts_of(training_set: TrainingSet) -> list[TrainingSet]:
@@ -166,18 +182,6 @@ def moments(table: pa.Table, query: Query) -> pa.ChunkedArray:
     if not query.lag:
         return times
     return pc.subtract(times.cast(pa.int64()), duration_micros(query.lag)).cast(times.type)
-
-
-def _as_of(
-    offline: OfflineStore,
-    view: FeatureView,
-    features: list[SelectedFeature],
-    table: pa.Table,
-    times: pa.ChunkedArray,
-    snapshot: Snapshot,
-) -> pa.Table:
-    narrow = key_table(table, view, "the spine").append_column(TIME, times)
-    return offline.as_of(view, narrow, [feature.name for feature in features], snapshot=snapshot)
 
 
 def _view_spec(view: FeatureView) -> dict[str, Any]:

@@ -93,13 +93,16 @@ def _warn_of_emptiness(store: Resources, name: str, before: str, new: str) -> No
     fill += f", then store.materialize({name!r})" if view.rows_online else ""
     log.warning(
         "view %s: v%s is current now and has no history yet, as v%s has: who asks for %r without a version finds "
-        "nothing, neither online nor in history. Fill it: %s. Or go back until then: store.rollback(%r, to=%r), "
+        "nothing, neither online nor in history. Fill it: %s; store.carry_over(%r, from_=%r) keeps both clocks of the "
+        "rows that are there. Or go back until then: store.rollback(%r, to=%r), "
         "or fs rollback %s %s.",
         name,
         new,
         before,
         name,
         fill,
+        f"{name}:v{new}",
+        f"{name}:v{before}",
         name,
         before,
         name,

@@ -50,6 +50,7 @@ class FeatureStore(Reading):
 
     write = history.write
     backfill = history.backfill
+    carry_over = history.carry_over
     push = history.push
     compact = history.compact
     history = history.history

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView, Source
-from fs_core.errors import OnlineStoreError, SourceError
+from fs_core.errors import ConfigurationError, DefinitionError, OnlineStoreError, SourceError
+from fs_core.offline.contract import EMPTY
 from fs_core.store.resources import Resources
 from fs_core.values.interchange import to_table
-from fs_core.values.times import Moment, micros
+from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
     from fs_core.materialization.retract import Sending
@@ -42,7 +44,13 @@ def write(store: Resources, view: str | FeatureView, data: Any) -> int:
 
 
 def backfill(
-    store: Resources, view: str | FeatureView, *, start: Moment | None = None, end: Moment | None = None
+    store: Resources,
+    view: str | FeatureView,
+    *,
+    start: Moment | None = None,
+    end: Moment | None = None,
+    incremental: bool = False,
+    lookback: timedelta | str | None = None,
 ) -> int:
     """Run a view's source and append what it yields to history; return the number of rows.
 
@@ -50,15 +58,23 @@ def backfill(
         view: its reference.
         start: leave out facts whose event time is earlier.
         end: leave out facts whose event time is this or later.
+        incremental: leave out what history has already: new, late and corrected rows alone are written, however
+            often this runs and wherever it was interrupted. A row is known by its keys, event time and values (and
+            its availability, where the view names a column for it).
+        lookback: with `incremental`, how long before history's latest event time the source is still looked
+            through for late and corrected rows, such as `"2d"`; None for all of it.
 
     Raises:
         SourceError: the view has no source, a file is missing, the SQL fails or yields other columns.
+        ConfigurationError: `lookback` without `incremental`.
         SchemaError, ValidationError, RegistryError, OfflineStoreError: as in `write`.
     """
     from fs_core.lineage.events import reported
     from fs_core.sources.sources import run_source
 
     target = store.view(view)
+    if lookback is not None and not incremental:
+        raise ConfigurationError("lookback is for incremental=True: it bounds what is compared with history.")
     if target.source is None:
         raise SourceError(f"view {target.ref!r} has no source to run. Use write or push, or declare one.")
     listed = [r.definition for r in store.registry.listing("source") if r.current]
@@ -67,14 +83,54 @@ def backfill(
             target,
             {source.name: source for source in listed if isinstance(source, Source)},
             store._configuration.directory,
-            start=None if start is None else micros(start),
+            start=_latest(None if start is None else micros(start), _looked_back_to(store, target, lookback)),
             end=None if end is None else micros(end),
         )
         store.lineage.refresh_unresolved(target)
-        written = len(_append(store, target, rows))
+        written = len(_append(store, target, rows, incremental=incremental))
         if told:
             told.written = written
     return written
+
+
+def _looked_back_to(store: Resources, view: FeatureView, lookback: timedelta | str | None) -> int | None:
+    """Return from which event time on a source is looked through, microseconds; None for all."""
+    newest = None if lookback is None else store.offline.newest_event(view)
+    return None if newest is None else newest - duration_micros(parse_duration(lookback or "0s", "lookback"))
+
+
+def _latest(*moments: int | None) -> int | None:
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def carry_over(
+    store: Resources, view: str | FeatureView, *, from_: str | FeatureView, mapping: Mapping[str, str] | None = None
+) -> int:
+    """Copy an earlier version's history into a version that has none, with both clocks and the order; return the rows.
+
+    So a field can be added without making past pushes known earlier than they were. What was available stays so at
+    the same moments, or later where the new version declares a longer lag.
+
+    Args:
+        view: the version to fill, such as `"v:v2.0.0"`. Fields that the earlier one lacks are null.
+        from_: the version to copy from, such as `"v:v1.0.0"`.
+        mapping: fields that come from one of another name: new name to old.
+
+    Raises:
+        DefinitionError: the keys differ, the version has rows already, or `mapping` names no field.
+        SchemaError, ValidationError: a value doesn't fit the new field, or may not be null; nothing was written.
+        OfflineStoreError, RegistryError: as in `write`.
+    """
+    from fs_core.offline.carrying import carried
+
+    target, source = store.view(view), store.view(from_)
+    if store.offline.snapshot(target) != EMPTY:
+        raise DefinitionError(
+            f"view {target.ref!r} has rows already, and rows that are carried over must come first. Apply a new "
+            "version, or write the rows that are missing."
+        )
+    rows = carried(target, source, store.offline.read(source), dict(mapping or {}))
+    return len(_numbered(store, target, rows)) if rows.num_rows else 0
 
 
 def push(store: Resources, view: str | FeatureView, rows: Any) -> int:
@@ -132,11 +188,46 @@ def _send(store: Resources, view: FeatureView, written: pa.Table, now: int, send
     store._lives[view.storage_name] = sending.life
 
 
-def _append(store: Resources, view: FeatureView, data: pa.Table, *, pushed_at: int | None = None) -> pa.Table:
-    """Check, number and append rows; return them as history has them."""
-    from fs_core.offline.validation import validate_rows, with_sequence
+def _append(
+    store: Resources,
+    view: FeatureView,
+    data: pa.Table,
+    *,
+    pushed_at: int | None = None,
+    incremental: bool | None = None,
+) -> pa.Table:
+    """Check, number and append rows; return them as history has them.
+
+    Args:
+        store: where.
+        view: to whose history.
+        data: the rows.
+        pushed_at: the moment of a push, microseconds.
+        incremental: for a backfill, whether to leave out what is there already.
+    """
+    from fs_core.offline.validation import validate_rows
 
     checked = validate_rows(view, data, pushed_at=pushed_at)
+    if incremental is not None and store.offline.snapshot(view) != EMPTY:
+        missing = store.offline.unwritten(view, checked)
+        known = checked.num_rows - missing.num_rows
+        if incremental:
+            checked = missing
+        elif known:
+            log.warning(
+                "backfill of %s: history had %d of these %d rows already, and has them twice now. "
+                "backfill(..., incremental=True) writes the others alone.",
+                view.ref,
+                known,
+                checked.num_rows,
+            )
+    return _numbered(store, view, checked)
+
+
+def _numbered(store: Resources, view: FeatureView, checked: pa.Table) -> pa.Table:
+    """Number and append checked rows; return them as history has them."""
+    from fs_core.offline.validation import with_sequence
+
     if checked.num_rows == 0:
         return with_sequence(view, checked, 0)
     rows = with_sequence(view, checked, store.registry.reserve(view.storage_name, checked.num_rows))

@@ -31,9 +31,10 @@ from fs_core.offline.delta.erasure import (
     seqs_of,
     unnamed_holders,
 )
-from fs_core.offline.delta.layout import MONTH, as_declared, lay_out
+from fs_core.offline.delta.layout import MONTH, as_declared, by_recency, lay_out
 from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, lost_a_checkpoint, open_table, remove_leftovers
 from fs_core.offline.delta.rewriting import replace_without
+from fs_core.offline.delta.unwritten import unwritten
 from fs_core.offline.delta.winners import Candidates, choose, find_winners, rows_sql, stream_winners
 from fs_core.offline.duckdb import connect, quoted
 from fs_core.offline.search.engine import AsOfEngine, apply_rule
@@ -184,6 +185,26 @@ class DeltaOfflineStore:
     def _streamed(self, connection: duckdb.DuckDBPyConnection, candidates: Candidates) -> Iterator[pa.RecordBatch]:
         with _as_store_error(candidates.view, "can't read its history"), connection:
             yield from stream_winners(connection, candidates)
+
+    def unwritten(self, view: FeatureView, rows: pa.Table) -> pa.Table:
+        """See `OfflineStore.unwritten`."""
+
+        def compare(files: Sequence[str]) -> pa.Table:
+            with _as_store_error(view, "can't read its history"):
+                return unwritten(view, rows, files)
+
+        return self._steadily(view, None, compare)
+
+    def newest_event(self, view: FeatureView) -> int | None:
+        """See `OfflineStore.newest_event`."""
+
+        def newest(files: Sequence[str]) -> pa.Table:
+            latest = by_recency(files)[0] if files else []
+            sql = f"SELECT max({EVENT_TIME}) AS {EVENT_TIME} FROM {rows_sql(view, latest, 'true', [EVENT_TIME])}"
+            return self._run(view, sql if latest else None, pa.schema([(EVENT_TIME, MICROSECONDS)]))
+
+        found = self._steadily(view, None, newest)[EVENT_TIME].cast(pa.int64()).to_pylist()
+        return found[0] if found else None
 
     def compact(self, view: FeatureView) -> Snapshot:
         """See `OfflineStore.compact`. Files of earlier states stay; those that no state ever had are removed."""

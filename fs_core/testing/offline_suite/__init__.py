@@ -6,6 +6,7 @@ import pytest
 
 from fs_core.offline.contract import OfflineStore
 from fs_core.testing.offline_suite.as_of import AsOf
+from fs_core.testing.offline_suite.comparing import Comparing
 from fs_core.testing.offline_suite.erasing import Erasing
 from fs_core.testing.offline_suite.keeping import Keeping
 from fs_core.testing.offline_suite.sharing import Sharing, append_batches, compact_often
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 
-class OfflineStoreSuite(AsOf, Keeping, Winners, Erasing, Sharing):
+class OfflineStoreSuite(AsOf, Keeping, Winners, Comparing, Erasing, Sharing):
     """Subclass it with a fixture `store` that returns an empty `OfflineStore`; pytest does the rest."""
 
     @pytest.fixture

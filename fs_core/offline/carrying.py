@@ -1,0 +1,57 @@
+"""Carrying history over from one version of a view to another: both clocks and the order stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import DefinitionError, did_you_mean
+from fs_core.offline.validation import refuse_field_problems
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
+from fs_core.values.casting import cast_lossless
+from fs_core.values.times import LATEST
+
+
+def carried(target: FeatureView, source: FeatureView, history: pa.Table, mapping: Mapping[str, str]) -> pa.Table:
+    """Return a version's history in the schema of another, without its sequence, in the order it was written.
+
+    Args:
+        target: the version to fill.
+        source: the version whose history it is.
+        history: its rows, in `history_schema(source)`, ordered by seq.
+        mapping: fields of `target` that come from one of another name: new name to old.
+
+    Raises:
+        DefinitionError: the keys differ, or `mapping` names no field.
+        SchemaError: a value doesn't fit its new type.
+        ValidationError: a value is null or out of range where the new field doesn't allow it.
+    """
+    if dict(target.keys) != dict(source.keys):
+        raise DefinitionError(f"views {target.ref!r} and {source.ref!r} have other keys: rows can't be carried over.")
+    for new, old in mapping.items():
+        for name, view in ((new, target), (old, source)):
+            if name not in view.stored:
+                raise DefinitionError(
+                    f"mapping: view {view.ref!r} has no field {name!r}.{did_you_mean(name, view.stored)}"
+                )
+    columns = {name: history[name] for name in target.keys}
+    for name, dtype in target.stored.items():
+        old = mapping.get(name, name)
+        if old in source.stored:
+            columns[name] = cast_lossless(history[old], dtype, f"view {target.name!r}: column {name!r}")
+        else:
+            columns[name] = pa.chunked_array([pa.nulls(history.num_rows, dtype)])
+    refuse_field_problems(target, columns)
+    columns |= {EVENT_TIME: history[EVENT_TIME], AVAILABLE_AT: _available(target, history)}
+    schema = pa.schema([field for field in history_schema(target) if field.name != SEQ])
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _available(target: FeatureView, history: pa.Table) -> pa.ChunkedArray:
+    """Return from when rows are available, by the target's lag too."""
+    lag = min(target.lag_micros, LATEST)
+    ready = pc.min_element_wise(pc.add(history[EVENT_TIME].cast(pa.int64()), lag), LATEST)
+    return pc.max_element_wise(ready, history[AVAILABLE_AT].cast(pa.int64())).cast(history[AVAILABLE_AT].type)

@@ -1,0 +1,65 @@
+"""How many rows of a training set have a value of each view, and a warning where hardly any has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fs_core.definitions import FeatureView
+from fs_core.offline.contract import OfflineStore, Snapshot
+from fs_core.rule import STATUS, TIME, Status
+from fs_core.values.times import LATEST, MICROSECONDS, format_duration, parse_duration
+
+log = logging.getLogger("fs_core")
+
+_HARDLY_ANY = 0.05
+_ENOUGH_ROWS = 20  # of fewer, a share says nothing
+
+Coverage = Mapping[str, Mapping[str, int]]
+"""By view name, how many rows have each status: `present`, `missing` (no row was available), `expired`."""
+
+
+def counted(status: pa.ChunkedArray) -> dict[str, int]:
+    """Return how many rows have each status."""
+    return {str(kind): int(pc.sum(pc.equal(status, kind.value)).as_py() or 0) for kind in Status}
+
+
+def added_up(coverages: list[Coverage]) -> Coverage:
+    """Return the coverage of several training sets of the same views together."""
+    views = dict.fromkeys(name for coverage in coverages for name in coverage)
+    return {
+        name: {str(kind): sum(coverage[name][str(kind)] for coverage in coverages) for kind in Status} for name in views
+    }
+
+
+def warn_of_absence(offline: OfflineStore, view: FeatureView, found: pa.Table, snapshot: Snapshot) -> None:
+    """Say in the log where hardly any row of a training set has values of a view, with the reasons counted.
+
+    Args:
+        offline: history.
+        view: whose values.
+        found: the keys and `TIME` of each row, and its `STATUS`.
+        snapshot: the state of history that was read.
+    """
+    counts, rows = counted(found[STATUS]), found.num_rows
+    if rows < _ENOUGH_ROWS or counts[Status.PRESENT] >= _HARDLY_ANY * rows:
+        return
+    absent = found.filter(pc.equal(found[STATUS], Status.MISSING.value)).select([*view.keys, TIME])
+    at_the_end = pa.chunked_array([pa.repeat(pa.scalar(LATEST, pa.int64()), absent.num_rows).cast(MICROSECONDS)])
+    ever = offline.as_of(view, absent.select(list(view.keys)).append_column(TIME, at_the_end), [], snapshot=snapshot)
+    later = absent.num_rows - counted(ever[STATUS])[Status.MISSING]
+    clock = f"its {view.available_at!r}" if view.available_at else "the event time, or of the push,"
+    reasons = {
+        f"have rows that became available after the row's moment only ({clock} plus the lag decides)": later,
+        "belong to entities without any row": absent.num_rows - later,
+        f"had expired (ttl {_shown(view)})": counts[Status.EXPIRED],
+    }
+    said = "; ".join(f"{number:,} {reason}" for reason, number in reasons.items() if number)
+    log.warning("view %s has values for %d of %d rows: %s.", view.ref, counts[Status.PRESENT], rows, said)
+
+
+def _shown(view: FeatureView) -> str:
+    return "none" if view.ttl is None else format_duration(parse_duration(view.ttl))
