@@ -81,7 +81,10 @@ class OnlineFeatures:
         return self._tensors(self._reader.vectors(entities, at=at, fallback=fallback))
 
     async def async_(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> Any:
-        """Do what a call does without holding up the event loop."""
+        """Do what a call does without holding up the event loop.
+
+        Args: as a call takes them, `OnlineFeatures.__call__`.
+        """
         return self._tensors(await self._reader.vectors_async(entities, at=at, fallback=fallback))
 
     def _tensors(self, found: FeatureVectors) -> Any:

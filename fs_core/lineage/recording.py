@@ -21,7 +21,14 @@ Given = list[tuple[str, str, Mapping[str, Any]]]
 def training_set_record(
     training_set: TrainingSet, services: Iterable[Edge], run_id: str | None, tracking_uri: str | None
 ) -> tuple[Given, list[Edge]]:
-    """Return the nodes and edges of a training set; a service that takes exactly its features made it."""
+    """Return the nodes and edges of a training set; a service that takes exactly its features made it.
+
+    Args:
+        training_set: it; its rows are not kept.
+        services: edges from services to the features that they use.
+        run_id: the run that logged it.
+        tracking_uri: where the tracker is; secrets are left out.
+    """
     spec = training_set.spec
     node = nodes.training_set(training_set.fingerprint)
     body = {name: spec[name] for name in ("features", "keys", "timestamp", "label", "lag", "snapshots")}

@@ -73,7 +73,13 @@ class Search:
         return sorted(found)
 
     def graph(self, roots: Sequence[str], direction: Direction, notes: Sequence[str] = ()) -> Graph:
-        """Return everything that lies in a direction of nodes."""
+        """Return everything that lies in a direction of nodes.
+
+        Args:
+            roots: the nodes to begin with.
+            direction: `upstream` or `downstream`.
+            notes: remarks that go into the answer.
+        """
         upstream = direction == "upstream"
         start = list(dict.fromkeys([*roots, *(_unknown(r) for r in roots if nodes.kind_of(r) == "column")]))
         seen, frontier, edges = set(start), set(start), set[Edge]()
