@@ -1,4 +1,4 @@
-"""Telling the store's own lineage what was logged, so that it answers without MLflow."""
+"""Recording in the store's own lineage what was logged, so that it answers without MLflow."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class OnlineFeatures:
 
     The versions of the features are those that the training set pins; a store in which one means something
     else is refused, and so is a training set that looked back by a lag. Thread-safe; a pickle holds the
-    store's place.
+    store's directory.
 
     Args:
         store: a `FeatureStore`, the directory of one, or None for the environment's `FS_STORE`.

@@ -167,7 +167,7 @@ Codes = np.ndarray[Any, np.dtype[np.int32]]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Known words; a word's code is its place, counted from 1. Code 0 is an unknown or missing word.
+    """Known words; a word's code is its position, counted from 1. Code 0 is an unknown or missing word.
 
     Attributes:
         words: distinct, in the order of their codes.

@@ -37,7 +37,7 @@ class Dataset:
     """Data that is read or written.
 
     Attributes:
-        namespace: where names are told apart: a file system, a bucket, a feature store.
+        namespace: where names are unique: a file system, a bucket, a feature store.
         name: its name there.
         fields: name, type and description of each column, as far as known.
         columns: by column, what it comes from.

@@ -53,14 +53,14 @@ def model_record(
     features: Sequence[Mapping[str, Any] | str],
     fingerprint: str | None,
 ) -> Revision:
-    """Return the nodes and edges of a model, and the record without a version that it takes the place of.
+    """Return the nodes and edges of a model, and the record without a version that it replaces.
 
     Args:
         node: the model's.
         known: the models that are recorded.
-        said: what is told now, None where nothing is.
+        said: what is given now, None where nothing is.
         features: more features.
-        fingerprint: of the training set, if it is told now.
+        fingerprint: of the training set, if it is given now.
     """
     before = next((record.body for record in known if record.id == node), {})
     same = [r for r in known if said["model_id"] and r.body.get("model_id") == said["model_id"] and r.id != node]

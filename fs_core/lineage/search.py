@@ -107,7 +107,7 @@ class Search:
         )
 
     def _notes(self, found: Iterable[str]) -> list[str]:
-        """Return what couldn't be told about the views concerned."""
+        """Return what couldn't be known of the views concerned."""
         views = {node for node in found if nodes.kind_of(node) == "view"}
         noted = self.reader.notes()
         return [

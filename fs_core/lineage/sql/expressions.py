@@ -17,7 +17,7 @@ class ExpressionReader:
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
-        """Keep what could not be told."""
+        """Keep what could not be known."""
         if text not in self.notes:
             self.notes.append(text)
 
