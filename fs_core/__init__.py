@@ -1,7 +1,8 @@
 """A feature store whose training rows and served rows come from one rule, proven bit for bit.
 
-Definitions say what features mean; `FeatureStore` writes, retrieves and serves them. The rule that
-decides which row counts at a moment is stated in `fs_core.rule`.
+Definitions say what features mean; `FeatureStore` writes, retrieves and serves them. `fs_core.rule` states the
+rule that decides which row counts at a moment, ttl included; `fs_core.errors` holds every error. `README.md` beside
+this file has a map of the rooms, and says which file a change belongs to.
 """
 
 from fs_core.definitions import SQL, Aggregation, Definition, Entity, FeatureService, FeatureView, Field, Source

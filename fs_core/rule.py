@@ -56,6 +56,11 @@ def is_expired(event_time: Micros, moment: Micros | int, ttl: int | None) -> np.
     """Tell which winners step 3 of the rule turns into missing values; all times in int64 microseconds.
 
     Written as a difference: `t - ttl` could leave the range of time, `t - event_time` can't.
+
+    Args:
+        event_time: of the winners.
+        moment: the `t` asked for, one for each winner or one for all.
+        ttl: the view's; None for ever.
     """
     if ttl is None:
         return np.zeros(event_time.shape, dtype=bool)

@@ -26,6 +26,12 @@ def input_spec(name: str, dtype: pa.DataType, *, nullable: bool = False, require
     It is the widest type of the column's kind, since MLflow narrows nothing and the look-up casts without
     loss. Where MLflow has no such type, or would refuse a null or a time zone, the signature says "any" and
     `request_table` does the checking.
+
+    Args:
+        name: of the column.
+        dtype: its Arrow type.
+        nullable: whether callers may send nulls.
+        required: whether they must send the column.
     """
     return ColSpec(AnyType() if nullable and _knows_no_null(dtype) else _widest(dtype), name, required=required)
 

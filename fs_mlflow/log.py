@@ -67,7 +67,7 @@ def log_model(
         layout: `"matrix"` if the model takes one array, `"columns"` if a data frame (with an encoding: a
             dict of arrays); by default what suits the model.
         store: the store that the features are from, by default the one that made the training set. Its lineage
-            is told of the model; and it has the views' definitions, if the training set doesn't bring them along.
+            records the model; and it has the views' definitions, if the training set doesn't bring them along.
         registered_model_name: also register the model under this name.
         code_paths: files or folders that the model's class comes from.
         metadata: kept with the model.

@@ -82,7 +82,13 @@ class PackagedFeatures:
 
 
 def save(features: PackagedFeatures, encoding: Encoding | None, folder: Path) -> None:
-    """Write the files that `load` reads."""
+    """Write the files that `load` reads.
+
+    Args:
+        features: what the model takes.
+        encoding: what makes tensors of it, if anything does.
+        folder: of the packaged model.
+    """
     (folder / FEATURES).write_text(json.dumps(asdict(features), indent=1))
     if encoding is not None:
         (folder / ENCODING).write_text(encoding.to_json())

@@ -1,4 +1,4 @@
-"""Telling the store's own lineage what was logged, so that it answers without MLflow."""
+"""Recording in the store's own lineage what was logged, so that it answers without MLflow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ Place = FeatureStore | str | os.PathLike[str]
 
 
 def record_training_set(training_set: TrainingSet, run_id: str, store: FeatureStore | str | None = None) -> None:
-    """Keep in the store's lineage which run logged a training set, if a store is at hand that can."""
+    """Keep in the store's lineage which run logged a training set, if a store is at hand that can.
+
+    Args:
+        training_set: it; its rows are not kept.
+        run_id: the run that logged it.
+        store: the store, or the directory of one; by default the one that made the training set.
+    """
     import mlflow
 
     place = store_at_hand(training_set, store)

@@ -25,7 +25,7 @@ def log_training_set(
     The run gets an input dataset whose source makes the same bits again
     (`mlflow.data.get_source(...).load()`), the spec and the spine as artifacts, and tags: each feature's
     version and digest, the state of each view's history that was read, the rule and its lag. The store's
-    lineage is told of it, if the store is at hand.
+    lineage records it, if the store is at hand.
 
     Args:
         training_set: the rows and what they were made from.

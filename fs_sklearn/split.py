@@ -55,7 +55,13 @@ class PointInTimeSplit(BaseCrossValidator):  # type: ignore[misc]
         parse_duration(embargo, "embargo")
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002, N803
-        """Return the number of folds."""
+        """Return the number of folds.
+
+        Args:
+            X: ignored.
+            y: ignored.
+            groups: ignored.
+        """
         return self.n_splits
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Indices, Indices]]:  # noqa: ARG002, N803

@@ -81,7 +81,13 @@ def feature_dataset(
 
 
 def checked_seed(shard: Shard, *, shuffle: bool, seed: Any) -> int | None:
-    """Return the seed; raise `DataError` if it is none, and for shards that would each draw an order of their own."""
+    """Return the seed; raise `DataError` if it is none, and for shards that would each draw an order of their own.
+
+    Args:
+        shard: which part of the rows is read.
+        shuffle: whether rows are shuffled.
+        seed: what the caller passed.
+    """
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer)):
         raise DataError(f"seed={seed!r} is no seed. Pass a whole number, or None for an order that doesn't repeat.")
     if shuffle and shard.count > 1 and seed is None:

@@ -54,6 +54,13 @@ class Inputs:
     ) -> Inputs:
         """Return the inputs that a caller asks for; only types count, nothing is learnt from rows.
 
+        Args:
+            training_set: the rows; only their types count.
+            encoding: how features become numbers, if one is given.
+            layout: `columns` or `matrix`.
+            features: the columns; None for all of the encoding, or else all features.
+            label: the column of y; None for the training set's, False for none.
+
         Raises:
             SchemaError: no such column, or one that neither the encoding nor TensorFlow takes as it is.
             DefinitionError: arguments contradict each other.

@@ -42,6 +42,11 @@ def call(kept: tf.Tensor, types: Sequence[tf.DType], *given: Any) -> list[Any]:
     """Return the tensors of what a kept function returns for `given`.
 
     It is not taken for stateful: it must return the same for the same, and then iterators over it can be saved.
+
+    Args:
+        kept: which function.
+        types: of the tensors that it returns.
+        given: what to call it with.
     """
     tensors: list[Any] = tf.numpy_function(_dispatch, [kept, *given], types, stateful=False)
     return tensors

@@ -24,7 +24,7 @@ class OnlineFeatures:
 
     The versions of the features are those that the training set pins; a store in which one means something
     else is refused, and so is a training set that looked back by a lag. Thread-safe; a pickle holds the
-    store's place.
+    store's directory.
 
     Args:
         store: a `FeatureStore`, the directory of one, or None for the environment's `FS_STORE`.
@@ -81,7 +81,10 @@ class OnlineFeatures:
         return self._tensors(self._reader.vectors(entities, at=at, fallback=fallback))
 
     async def async_(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> Any:
-        """Do what a call does without holding up the event loop."""
+        """Do what a call does without holding up the event loop.
+
+        Args: as a call takes them, `OnlineFeatures.__call__`.
+        """
         return self._tensors(await self._reader.vectors_async(entities, at=at, fallback=fallback))
 
     def _tensors(self, found: FeatureVectors) -> Any:

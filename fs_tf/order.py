@@ -72,7 +72,13 @@ class EpochOrder:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def between(self, epoch: int, start: int, stop: int) -> Rows:
-        """Return the positions of the shard's rows from its `start`th to before its `stop`th in an epoch."""
+        """Return the positions of the shard's rows from its `start`th to before its `stop`th in an epoch.
+
+        Args:
+            epoch: which epoch's order, or `IN_ORDER`.
+            start: the first of the shard's rows.
+            stop: the one behind the last.
+        """
         first, step = self.shard.index, self.shard.count
         part = slice(first + start * step, min(first + stop * step, self.rows), step)
         return part if epoch == IN_ORDER else self._permutation(epoch)[part]

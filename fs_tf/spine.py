@@ -1,4 +1,4 @@
-"""A spine larger than memory: a stream that can be opened again, and gone on with at any place."""
+"""A spine larger than memory: a stream that can be opened again, and gone on with at any position."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STREAMS = 8  # kept open for iterators that may go on
 class SpineStream:
     """A stream's parts by number, each read once as long as they are asked for in turn. Thread-safe.
 
-    Several iterators may be at different places: each goes on with a stream of its own. An unknown place is
+    Several iterators may be at different positions: each goes on with a stream of its own. An unknown position is
     reached by opening a stream and reading up to it.
 
     Args:

@@ -52,7 +52,13 @@ class Rows(Sequence[Row]):
 
 
 def each(part: Part, place: Any, *, copied: bool = False) -> Part:
-    """Return rows of a tensor, or of each tensor of a dict: a view, or a copy that keeps no other row alive."""
+    """Return rows of a tensor, or of each tensor of a dict: a view, or a copy that keeps no other row alive.
+
+    Args:
+        part: a tensor, or a dict of them.
+        place: which rows: a position, a slice, or positions.
+        copied: whether to copy.
+    """
     if isinstance(part, dict):
         return {name: each(column, place, copied=copied) for name, column in part.items()}
     return part[place].clone() if copied else part[place]

@@ -101,15 +101,15 @@ class FeatureDataset(Dataset[Any]):  # type: ignore[misc]
 
         Args:
             store: a `FeatureStore`, the directory of one, or None for the environment's `FS_STORE`.
-            spine: as in `FeatureStore.get_historical_features`.
+            spine: keys, times, perhaps a label; anything that `fs_core.values.interchange.to_table` reads.
             features: a service, a reference, or a list of references.
             timestamp: the spine's time column.
             label: the spine's label column, False for features alone.
             lag: look this long before each moment.
             full_names: name columns `view__feature`.
-            dtype: as for a training set.
-            layout: likewise.
-            transform: likewise.
+            dtype: of the matrix and of floating columns; float32, float64, float16 or bfloat16.
+            layout: `"matrix"` or `"columns"`.
+            transform: what is done to a batch's features.
             encoding: how columns become tensors. By default one that knows types alone; text needs one that was
                 fitted, with its words.
 

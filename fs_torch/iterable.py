@@ -52,20 +52,22 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
 
     Args:
         training_set: the rows; or a `pyarrow.RecordBatchReader` with the features among its columns, such as
-            `FeatureStore.stream_historical_features` returns, or a function that opens one for each epoch. Every
-            rank and worker reads a stream whole and keeps its share.
+            `FeatureStore.stream_historical_features` returns, or a function that opens one for each epoch. Every rank
+            and worker reads a stream whole and keeps its share.
         batch_size: rows of each rank's batch.
         shuffle: whether to shuffle.
         seed: of the shuffle, 0 or more.
         drop_last: whether to leave out what makes no whole batch for every rank.
         rank: this process's number among `world_size`; by default torch.distributed's, if that runs.
-        world_size: how many processes train together; likewise.
-        features: as for `FeatureDataset`.
-        label: likewise; a stream's label has to be named.
-        dtype: likewise.
-        layout: likewise.
-        transform: likewise.
-        encoding: likewise. A stream needs one, or the names of features that hold no text.
+        world_size: how many processes train together; by default torch.distributed's, if that runs.
+        features: the columns, in order; by default all features.
+        label: the label's column, by default the training set's; False for features alone. A stream's has to be
+            named.
+        dtype: of the matrix and of floating columns; float32, float64, float16 or bfloat16.
+        layout: `"matrix"` or `"columns"`.
+        transform: what is done to a batch's features.
+        encoding: how columns become tensors; by default one fitted on this very training set. A stream needs one, or
+            the names of features that hold no text.
         block_rows: rows of a stream in memory at once, about.
 
     Raises:
@@ -131,7 +133,10 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         transform: Transform | None = None,
         encoding: Encoding | None = None,
     ) -> Self:
-        """Return a dataset that looks each batch's features up; see `FeatureDataset.from_spine`."""
+        """Return a dataset that looks each batch's features up; see `FeatureDataset.from_spine`.
+
+        Args: as `FeatureDataset.from_spine` and this class take them.
+        """
         made = cls.__new__(cls)
         query = {"timestamp": timestamp, "lag": lag, "full_names": full_names}
         rows = of_spine(store, spine, features, label, Form(dtype, layout, transform), encoding, **query)

@@ -29,9 +29,9 @@ class OnlineFeatures:
             keeps its connections.
         made_from: the training set, or its `spec`.
         encoding: how its features become tensors.
-        dtype: as in training.
-        layout: likewise.
-        transform: likewise.
+        dtype: of the matrix and of floating columns, as in training.
+        layout: `"matrix"` or `"columns"`, as in training.
+        transform: what is done to a batch's features, as in training.
 
     Raises:
         UnknownReferenceError: a pinned version is gone, or means something else in this store.
@@ -63,18 +63,22 @@ class OnlineFeatures:
         """Return the entities' features: `X[entities, features]`, or a dict of columns.
 
         Args:
-            entities: as in `FeatureStore.get_online_features`; rows come in their order.
-            at: as there.
-            fallback: as there.
+            entities: keys: a mapping of names to sequences, an Arrow table, a data frame, or a list of dicts.
+            at: the moment of the read, from which ages count too; by default now.
+            fallback: `"offline"` lets history answer what the online store can't.
 
         Raises:
-            SchemaError, OnlineStoreError: as there.
+            SchemaError: a key is missing or of another type.
+            OnlineStoreError: the online store can't answer.
             ValidationError: a missing feature has no number to become.
         """
         return self._tensors(self._reader.read(entities, at=at, fallback=fallback))
 
     async def async_(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> Any:
-        """Do the same without holding up the event loop, as in a FastAPI handler."""
+        """Do the same without holding up the event loop, as in a FastAPI handler.
+
+        Args: as a call takes them, `OnlineFeatures.__call__`.
+        """
         return self._tensors(await self._reader.read_async(entities, at=at, fallback=fallback))
 
     def _tensors(self, rows: BoundTable) -> Any:

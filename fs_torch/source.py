@@ -169,7 +169,15 @@ def _is_forked() -> bool:
 def of_training_set(
     training_set: TrainingSet, features: Sequence[str] | None, label: Label, form: Form, encoding: Encoding | None
 ) -> TableRows:
-    """Return a training set's rows, under an encoding of their own if none is given."""
+    """Return a training set's rows, under an encoding of their own if none is given.
+
+    Args:
+        training_set: the rows.
+        features: the columns, in order; None for all.
+        label: the label's column; None for the training set's, False for none.
+        form: what tensors look like.
+        encoding: how columns become numbers; None to fit one.
+    """
     name = label_name(label, training_set.label, "the training set")
     used = encoding or Encoding.fit(_labelled(training_set, name), features=features, dtype=numpy_dtype(form.dtype))
     return TableRows(training_set.table, _narrowed(used, features), form, name)
@@ -184,7 +192,17 @@ def of_spine(
     encoding: Encoding | None,
     **query: Any,
 ) -> SpineRows:
-    """Return a spine's rows with features looked up as of their moments."""
+    """Return a spine's rows with features looked up as of their moments.
+
+    Args:
+        store: a `FeatureStore`, the directory of one, or None for `FS_STORE`.
+        spine: keys, times, perhaps a label.
+        features: a service, a reference, or a list of references.
+        label: the spine's label column, False for none.
+        form: what tensors look like.
+        encoding: how columns become numbers; None for one that knows types alone.
+        query: what else `FeatureStore.as_of_reader` takes.
+    """
     reader = open_store(store).as_of_reader(features, **query)
     name = label_name(label, None, "a spine")
     table = to_table(spine, "the spine")
@@ -197,6 +215,13 @@ def of_stream(
     stream: Any, features: Sequence[str] | None, label: Label, form: Form, encoding: Encoding | None
 ) -> tuple[Encoding, str | None]:
     """Return the encoding of a stream's rows and the label's column.
+
+    Args:
+        stream: a `pyarrow.RecordBatchReader`, or a function that opens one.
+        features: the columns, in order.
+        label: the label's column, False for none.
+        form: what tensors look like.
+        encoding: how columns become numbers.
 
     Raises:
         ConfigurationError: it is no stream, or neither an encoding nor features are named.

@@ -99,7 +99,7 @@ def _write(contents: Contents, directory: Path) -> int:
 
 
 def _pages(contents: Contents) -> Iterator[tuple[str, str, str]]:
-    """Yield place, title and body of every page."""
+    """Yield path, title and body of every page."""
     yield "index.html", "Catalogue", first_page(contents)
     for r in contents.registered:
         d = r.definition
@@ -111,7 +111,7 @@ def _pages(contents: Contents) -> Iterator[tuple[str, str, str]]:
 
 
 def _entries(contents: Contents) -> Iterator[tuple[Any, ...]]:
-    """Yield what the search knows: kind, name, place, what is said of it, and words that find it."""
+    """Yield what the search knows: kind, name, path, what its page says, and words that find it."""
     for r in (r for r in contents.registered if r.current):
         d = r.definition
         place = places.of_definition(d.kind, d.name, d.version)

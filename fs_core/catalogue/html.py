@@ -49,7 +49,13 @@ def _time(value: datetime) -> Markup:
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[object]], caption: str) -> Markup:
-    """Return a table that can be scrolled from the keyboard; empty without rows."""
+    """Return a table that can be scrolled from the keyboard; empty without rows.
+
+    Args:
+        names: of the columns.
+        rows: a cell for each column; text is escaped.
+        caption: what the table is called.
+    """
     body = "".join(f"<tr>{''.join(f'<td>{e(cell)}</td>' for cell in row)}</tr>" for row in rows)
     if not body:
         return Markup("")

@@ -35,7 +35,13 @@ Link = tuple[str, str, str]
 
 
 def draw(title: str, layers: Sequence[Sequence[Box]], links: Iterable[Link]) -> str:
-    """Return an SVG picture; empty where there is nothing to connect. What a layer can't hold it counts."""
+    """Return an SVG picture; empty where there is nothing to connect. What a layer can't hold it counts.
+
+    Args:
+        title: what the picture is called.
+        layers: boxes from left to right, each layer from top to bottom.
+        links: which boxes are joined.
+    """
     shown = [_shortened(layer, number) for number, layer in enumerate(layers)]
     shown = [layer for layer in shown if layer]
     if len(shown) < 2:

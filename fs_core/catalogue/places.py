@@ -19,7 +19,13 @@ FOLDERS = {
 
 
 def of_definition(kind: str, name: str, version: str) -> str:
-    """Return the page of a definition's version; names that differ by case alone aren't registered."""
+    """Return the page of a definition's version; names that differ by case alone aren't registered.
+
+    Args:
+        kind: `source`, `entity`, `view` or `service`.
+        name: its name.
+        version: `major.minor.patch`.
+    """
     return f"{FOLDERS[kind]}/{name}-v{version}.html"
 
 

@@ -1,4 +1,8 @@
-"""What a team declares: sources, entities, feature views, feature services, and how they are named."""
+"""What a team declares: sources, entities, feature views, feature services, and how they are named.
+
+`base` is what every definition shares. `source` knows which file ending means which format; who reads it is in
+`fs_core.sources`.
+"""
 
 from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition

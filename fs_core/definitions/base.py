@@ -24,6 +24,11 @@ def check_name(name: object, what: str, *, joinable: bool = False) -> str:
     of SQL, Parquet, Delta, file systems and Python keywords arguments. A leading `__` is the store's
     own. A `joinable` name (a view's) holds no `__` and ends in no `_`, since `view__feature` must split again.
 
+    Args:
+        name: what was given.
+        what: how errors call it.
+        joinable: whether it is joined with another name by `__`.
+
     Raises:
         DefinitionError: the name breaks the rule.
     """

@@ -1,4 +1,4 @@
-"""Feature views: fields of one entity that come from one place and share one clock."""
+"""Feature views: fields of one entity that come from one source and share its clocks."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def _source_content(source: SQL | Source | None) -> dict[str, str] | None:
 
 
 def _is_number(bound: object) -> bool:
-    """Tell whether a bound has a place among numbers; unlike None, an infinite one still refuses NaN."""
+    """Tell whether a bound is comparable with numbers; unlike None, an infinite one still refuses NaN."""
     return isinstance(bound, int | float) and not isinstance(bound, bool) and bound == bound
 
 

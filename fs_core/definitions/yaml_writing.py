@@ -19,7 +19,7 @@
 
 Documents are ordered by kind, name and version, their entries always alike, and one value takes one line, so that a
 change shows where it is. What has its default is left out. Nothing is lost: `fs_core.documents.read` gives equal
-definitions back. `created_at` and `dependencies` are for readers: the first is told by the registry, the second is
+definitions back. `created_at` and `dependencies` are for readers: the first comes from the registry, the second is
 what the SQL reads.
 """
 

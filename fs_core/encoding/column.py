@@ -108,7 +108,13 @@ class ColumnEncoding:
         return column.cast(plain)
 
     def write(self, raw: Raw, moments: Raw | None, out: Array) -> None:
-        """Write the numbers into `out`, of the raw values' shape and any numeric dtype."""
+        """Write the numbers into `out`, of the raw values' shape and any numeric dtype.
+
+        Args:
+            raw: the column.
+            moments: each row's moment, for an age; else None.
+            out: where to write, shape as `raw`.
+        """
         values, valid = raw.values, raw.valid
         if self.is_age:
             assert moments is not None

@@ -229,6 +229,12 @@ class BoundTable:
 
     It looks at the table's own memory where it can: float, whole-number and time columns of one chunk cost
     nothing (a byte a row if they hold nulls). What it gives is always fresh.
+
+    Args:
+        encoding: what the numbers are.
+        raws: one column for each part of the encoding.
+        moments: each row's moment; None without ages.
+        rows: how many rows there are.
     """
 
     def __init__(self, encoding: Encoding, raws: Sequence[Raw], moments: Raw | None, rows: int) -> None:

@@ -38,7 +38,13 @@ class Fitting:
     lengths: Mapping[str, int]
 
     def fit(self, training_set: TrainingSet, features: Sequence[str] | None, dtype: Any) -> Encoding:
-        """Return the encoding; see `Encoding.fit`."""
+        """Return the encoding; see `Encoding.fit`.
+
+        Args:
+            training_set: the rows to learn from.
+            features: the columns, in order; None for all features.
+            dtype: of matrices.
+        """
         names = _feature_names(training_set, features)
         self._refuse_unknown(names)
         floats = float_dtype(dtype)

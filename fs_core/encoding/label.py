@@ -22,6 +22,11 @@ Label: TypeAlias = str | Literal[False] | None
 def label_name(label: Label, named: str | None, what: str) -> str | None:
     """Return the label's column, None if features alone are wanted.
 
+    Args:
+        label: what the caller asked for.
+        named: the label of the training set, if it has one.
+        what: how errors call the rows.
+
     Raises:
         SchemaError: there is none.
     """
@@ -52,6 +57,11 @@ class LabelColumn:
     @classmethod
     def of(cls, table: pa.Table, name: str, floats: np.dtype[Any]) -> LabelColumn:
         """Return the label that a column makes.
+
+        Args:
+            table: the rows.
+            name: the label's column.
+            floats: the dtype of a label that is no whole number.
 
         Raises:
             SchemaError: there is no such column, or it holds no numbers.

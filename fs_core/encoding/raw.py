@@ -128,6 +128,11 @@ Moments: TypeAlias = Moment | int | pa.Array | pa.ChunkedArray | np.ndarray[Any,
 def raw_moments(table: pa.Table, moments: Moments | None, timestamp: str) -> Raw:
     """Return each row's moment in microseconds, shape [rows].
 
+    Args:
+        table: the rows.
+        moments: of each row, or one for all; None for the table's own.
+        timestamp: the column that holds those.
+
     Raises:
         SchemaError: there are none, or not one for each row.
     """
@@ -162,7 +167,7 @@ Codes = np.ndarray[Any, np.dtype[np.int32]]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Known words; a word's code is its place, counted from 1. Code 0 is an unknown or missing word.
+    """Known words; a word's code is its position, counted from 1. Code 0 is an unknown or missing word.
 
     Attributes:
         words: distinct, in the order of their codes.

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 def check_leakage(
     offline: OfflineStore, spine: Any, query: Query, *, samples: int, rows: int, seed: int
 ) -> LeakageReport:
-    """Look for leaks in what a query gives for a spine; see `FeatureStore.check_leakage`."""
+    """Look for leaks in what a query gives for a spine; see `FeatureStore.check_leakage`.
+
+    Args:
+        offline: the history that is asked.
+        spine: keys, times, perhaps a label and features from elsewhere.
+        query: what is asked of history.
+        samples: how many moments to delete after, at most.
+        rows: how many rows to look at, at most.
+        seed: what the draws depend on.
+    """
     for name, value in (("samples", samples), ("rows", rows)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise DataError(f"{name}={value!r} is not a number; pass 1 or more.")

@@ -76,6 +76,11 @@ def check_crowding(subject: Subject, view: FeatureView, label: pa.ChunkedArray) 
     Where facts don't know of the labels, an entity's next fact is as likely to come within a given time after a
     moment as its last one is to lie within it before. The rule keeps such facts out of these very rows; but a
     moment recorded a little late, or a clock a little off, lets them in.
+
+    Args:
+        subject: what is examined.
+        view: whose facts.
+        label: of the subject's rows; nulls are left out.
     """
     labelled = label.is_valid().to_numpy()
     clock = EntityClock(view, subject.history(view), EVENT_TIME)

@@ -154,6 +154,6 @@ def _as_floats(column: pa.ChunkedArray) -> Floats:
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[Codes, pa.Array]:
-    """Return each row's place among the distinct values, -1 for a null, and the values."""
+    """Return each row's position among the distinct values, -1 for a null, and the values."""
     encoded = pa.chunked_array(column).combine_chunks().dictionary_encode()
     return encoded.indices.fill_null(-1).to_numpy().astype(np.int64), encoded.dictionary

@@ -86,7 +86,7 @@ class Subject:
 
         Args:
             view: whose keys.
-            rows: places in the spine.
+            rows: positions in the spine.
             columns: by a name with a space in it, which no key has; as long as the spine, or as `rows`.
         """
         places = np.asarray(rows, dtype=np.int64)[:EVIDENCE_ROWS]

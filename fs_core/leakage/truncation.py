@@ -28,7 +28,13 @@ _ROWS_A_MOMENT = 256  # the last ones up to the moment: what an answer sees ahea
 
 
 def draw_moments(subject: Subject, samples: int, seed: int) -> Micros:
-    """Return the moments before which the future is deleted: some of the spine's own, ascending."""
+    """Return the moments before which the future is deleted: some of the spine's own, ascending.
+
+    Args:
+        subject: what is examined.
+        samples: how many moments, at most.
+        seed: what the draw depends on.
+    """
     own = np.unique(subject.micros)
     if len(own) <= samples:
         return own
@@ -36,7 +42,13 @@ def draw_moments(subject: Subject, samples: int, seed: int) -> Micros:
 
 
 def check_truncation(subject: Subject, view: FeatureView, moments: Micros) -> Iterator[Finding]:
-    """Yield a view's features whose answers change once the future is deleted."""
+    """Yield a view's features whose answers change once the future is deleted.
+
+    Args:
+        subject: what is examined.
+        view: whose answers.
+        moments: before which the future is deleted, microseconds, ascending.
+    """
     asked = _last_rows(subject, moments)
     rows = np.concatenate([places for _, places in asked]) if asked else np.zeros(0, np.int64)
     if not len(rows):

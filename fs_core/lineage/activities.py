@@ -37,7 +37,7 @@ class Dataset:
     """Data that is read or written.
 
     Attributes:
-        namespace: where names are told apart: a file system, a bucket, a feature store.
+        namespace: where names are unique: a file system, a bucket, a feature store.
         name: its name there.
         fields: name, type and description of each column, as far as known.
         columns: by column, what it comes from.
@@ -73,7 +73,15 @@ class Activity:
 def backfill(
     project: str, view: FeatureView, sources: Iterable[Source], directory: Path, edges: Sequence[Edge]
 ) -> Activity:
-    """Return the run of a view's source into its history; `edges` are those that lead to the view and its features."""
+    """Return the run of a view's source into its history.
+
+    Args:
+        project: the store's name.
+        view: what is filled.
+        sources: what its query reads.
+        directory: where relative paths are looked up.
+        edges: those that lead to the view and its features.
+    """
     read = {source.name: _file(source, directory) for source in sources}
     columns = {
         name: _columns(nodes.feature(view.name, name, view.version), edges, read) for name in view.features
@@ -93,7 +101,13 @@ def materialize(project: str, view: FeatureView) -> Activity:
 
 
 def training_set(project: str, made: TrainingSet, views: Iterable[FeatureView]) -> Activity:
-    """Return the making of a training set."""
+    """Return the making of a training set.
+
+    Args:
+        project: the store's name.
+        made: the training set.
+        views: those that it reads.
+    """
     read = {(view.name, view.version): _history(project, view) for view in views}
     columns: dict[str, list[Column]] = {}
     for part in made.spec["features"]:

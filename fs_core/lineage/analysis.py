@@ -44,7 +44,7 @@ Found = tuple[dict[str, Flow], frozenset[Origin], list[str]]
 
 
 def _flows(view: FeatureView, tables: dict[str, str], columns: Columns) -> Found:
-    """Return where each column of a view comes from, what decides its rows, and what can't be told."""
+    """Return where each column of a view comes from, what decides its rows, and what can't be known."""
     if isinstance(view.source, Source):
         name = view.source.name
         return {column: Flow(frozenset({(name, column)})) for column in _columns(view)}, frozenset(), []

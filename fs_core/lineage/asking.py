@@ -21,9 +21,9 @@ class Asking:
 
     Args:
         search: that state.
-        every_version: whether a reference without a version means all of them, not the current one. Models may
-            be pinned to any.
-        columns: the columns of a source by its name; None where they can't be read.
+        columns: gives the columns of a source by its name; None where they can't be read.
+        every_version: whether a reference without a version means all of them, not the current one. Models may be
+            pinned to any.
     """
 
     def __init__(self, search: Search, columns: Callable[[str], Sequence[str] | None], *, every_version: bool) -> None:

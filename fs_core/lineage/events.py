@@ -2,7 +2,7 @@
 
 Off unless the environment configures a transport as the OpenLineage client documents it: `OPENLINEAGE_URL`,
 `OPENLINEAGE_CONFIG` or `OPENLINEAGE__TRANSPORT__*`; `OPENLINEAGE_DISABLED=true` turns it off again, and
-`OPENLINEAGE_NAMESPACE` names what jobs belong to. Telling others never disturbs the work: what goes wrong is logged.
+`OPENLINEAGE_NAMESPACE` names what jobs belong to. Reporting never disturbs the work: what goes wrong is logged.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Graph:
         roots: the nodes that were asked about.
         found: the nodes reached, roots aside, in the order in which one is made from another, then by name.
         edges: the edges between all of them.
-        notes: what can't be told, a sentence each.
+        notes: what can't be known, a sentence each.
     """
 
     direction: Direction
@@ -104,7 +104,7 @@ class Graph:
 
     @property
     def models(self) -> list[Node]:
-        """The models found; `body` holds name, version, stage, aliases, run and place."""
+        """The models found; `body` holds name, version, stage, aliases, run and tracker."""
         return self.of("model")
 
     @cached_property

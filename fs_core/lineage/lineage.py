@@ -87,7 +87,7 @@ class Lineage:
             return sorted(edges), search.reader.records()
 
     def notes(self) -> dict[tuple[str, str], list[str]]:
-        """Return, by name and version, what could not be told about views."""
+        """Return, by name and version, what could not be known of views."""
         with self._storage.graph() as reader:
             return reader.notes()
 
@@ -128,7 +128,7 @@ class Lineage:
             self._storage.save_analyses(found)
 
     def refresh(self) -> list[str]:
-        """Look at every view again, for files may have come or changed; return what can't be told, a note each.
+        """Look at every view again, for files may have come or changed; return what can't be known, a note each.
 
         Raises:
             RegistryError: the registry can't be written.
@@ -139,7 +139,7 @@ class Lineage:
         return [f"view {a.name}:v{a.version}: {note}." for a in found for note in a.notes]
 
     def refresh_unresolved(self, view: FeatureView) -> None:
-        """Look at a view again if something could not be told of it, now that its sources can be read."""
+        """Look at a view again if something could not be known of it, now that its sources can be read."""
         if (view.name, view.version) in self.notes():
             self.add([view])
 
@@ -230,7 +230,7 @@ class Lineage:
             name: its name in the model registry, or the name it was logged by.
             version: its version there.
             model_id: the tracker's identity of it. Tells models without a version apart; a version of the same
-                identity takes the place of what was recorded without one, and knows its features.
+                identity replaces what was recorded without one, and knows its features.
             run_id: the run that logged it.
             tracking_uri: where the tracker is; what may be secret in it is left out.
             stage: its stage.
@@ -271,7 +271,7 @@ class Lineage:
         return manifest.written(*self.everything())
 
     def load_manifest(self, document: Mapping[str, Any]) -> int:
-        """Take over the training sets, runs and models of a manifest; return how many nodes it told of.
+        """Take over the training sets, runs and models of a manifest; return how many nodes it holds.
 
         What follows from definitions is not taken from there: it follows from those registered here.
 

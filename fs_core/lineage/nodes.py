@@ -26,7 +26,13 @@ def view(name: str, version: str) -> str:
 
 
 def feature(view: str, name: str, version: str) -> str:
-    """Return the node of a feature in a view's version."""
+    """Return the node of a feature in a view's version.
+
+    Args:
+        view: the view's name.
+        name: the feature's.
+        version: the view's version.
+    """
     return f"feature:{view}.{name}:v{version}"
 
 

@@ -21,7 +21,14 @@ Given = list[tuple[str, str, Mapping[str, Any]]]
 def training_set_record(
     training_set: TrainingSet, services: Iterable[Edge], run_id: str | None, tracking_uri: str | None
 ) -> tuple[Given, list[Edge]]:
-    """Return the nodes and edges of a training set; a service that takes exactly its features made it."""
+    """Return the nodes and edges of a training set; a service that takes exactly its features made it.
+
+    Args:
+        training_set: it; its rows are not kept.
+        services: edges from services to the features that they use.
+        run_id: the run that logged it.
+        tracking_uri: where the tracker is; secrets are left out.
+    """
     spec = training_set.spec
     node = nodes.training_set(training_set.fingerprint)
     body = {name: spec[name] for name in ("features", "keys", "timestamp", "label", "lag", "snapshots")}
@@ -46,14 +53,14 @@ def model_record(
     features: Sequence[Mapping[str, Any] | str],
     fingerprint: str | None,
 ) -> Revision:
-    """Return the nodes and edges of a model, and the record without a version that it takes the place of.
+    """Return the nodes and edges of a model, and the record without a version that it replaces.
 
     Args:
         node: the model's.
         known: the models that are recorded.
-        said: what is told now, None where nothing is.
+        said: what is given now, None where nothing is.
         features: more features.
-        fingerprint: of the training set, if it is told now.
+        fingerprint: of the training set, if it is given now.
     """
     before = next((record.body for record in known if record.id == node), {})
     same = [r for r in known if said["model_id"] and r.body.get("model_id") == said["model_id"] and r.id != node]

@@ -73,7 +73,13 @@ class Search:
         return sorted(found)
 
     def graph(self, roots: Sequence[str], direction: Direction, notes: Sequence[str] = ()) -> Graph:
-        """Return everything that lies in a direction of nodes."""
+        """Return everything that lies in a direction of nodes.
+
+        Args:
+            roots: the nodes to begin with.
+            direction: `upstream` or `downstream`.
+            notes: remarks that go into the answer.
+        """
         upstream = direction == "upstream"
         start = list(dict.fromkeys([*roots, *(_unknown(r) for r in roots if nodes.kind_of(r) == "column")]))
         seen, frontier, edges = set(start), set(start), set[Edge]()
@@ -101,7 +107,7 @@ class Search:
         )
 
     def _notes(self, found: Iterable[str]) -> list[str]:
-        """Return what couldn't be told about the views concerned."""
+        """Return what couldn't be known of the views concerned."""
         views = {node for node in found if nodes.kind_of(node) == "view"}
         noted = self.reader.notes()
         return [

@@ -1,1 +1,1 @@
-"""Between history and the online store: filling it, comparing the two, forgetting entities in both."""
+"""From history to the online store: filling it, comparing the two, forgetting entities in both."""

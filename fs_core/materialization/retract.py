@@ -127,7 +127,13 @@ class Sending:
 
 
 def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> OnlineRows:
-    """Return those of some sound rows that history doesn't have."""
+    """Return those of some sound rows that history doesn't have.
+
+    Args:
+        view: whose rows.
+        offline: its history.
+        rows: as the online store has them.
+    """
     if not rows:
         return rows
     decoded = RowCodec(view).decode(rows.keys, rows.rows)
@@ -146,7 +152,15 @@ def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> Onlin
 def knows(
     view: FeatureView, offline: OfflineStore, entities: pa.Table, moment: int, snapshot: Snapshot | None = None
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Tell which entities have a winner at a moment in history, or in a state of it, expired or not."""
+    """Tell which entities have a winner at a moment in history, or in a state of it, expired or not.
+
+    Args:
+        view: whose history.
+        offline: where it is kept.
+        entities: key columns, in the view's types.
+        moment: microseconds since 1970-01-01 UTC.
+        snapshot: the state to read (default: the newest).
+    """
     times = pa.repeat(pa.scalar(moment, pa.int64()), entities.num_rows).cast(MICROSECONDS)
     found = offline.as_of(view, entities.append_column(TIME, pa.chunked_array([times])), [], snapshot=snapshot)
     return np.asarray(found[EVENT_TIME].is_valid().to_numpy(), dtype=bool)

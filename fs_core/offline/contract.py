@@ -140,9 +140,9 @@ class OfflineStore(Protocol):
             since: what an earlier run covered.
             snapshot: the state to read (default: the newest).
             after: leave out winners whose seq is this or less.
-            recent: beside the winners at `until`, return the candidates that became available after this
-                moment, and the winners at it: all that any moment from it on may want.
             entities: only of these: the view's key columns, in its types, without nulls.
+            recent: beside the winners at `until`, return the candidates that became available after this moment, and
+                the winners at it: all that any moment from it on may want.
 
         Raises:
             OfflineStoreError: the state is no longer kept; while reading too.

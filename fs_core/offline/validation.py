@@ -70,7 +70,13 @@ def refuse_field_problems(view: FeatureView, columns: Mapping[str, pa.ChunkedArr
 
 
 def with_sequence(view: FeatureView, rows: pa.Table, first: int) -> pa.Table:
-    """Return checked rows in `history_schema(view)`, numbered from `first` in row order."""
+    """Return checked rows in `history_schema(view)`, numbered from `first` in row order.
+
+    Args:
+        view: whose rows.
+        rows: as `validate_rows` returns them.
+        first: the seq of the first row.
+    """
     numbered = rows.append_column(SEQ, pa.array(np.arange(first, first + rows.num_rows, dtype=np.int64)))
     schema = history_schema(view)
     return numbered.select(schema.names).cast(schema)

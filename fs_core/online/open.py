@@ -21,6 +21,11 @@ def open_online_store(url: str, *, project: str, directory: Path) -> OnlineStore
 
     Nothing is opened yet: a server that is down shows at the first read or write.
 
+    Args:
+        url: names the store.
+        project: tells the rows of this feature store from others on the same server.
+        directory: of the feature store.
+
     Raises:
         ConfigurationError: nobody knows the scheme, or the URL can't be used.
     """

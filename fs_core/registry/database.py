@@ -39,7 +39,7 @@ _ONE_STATE: dict[str, dict[str, Any]] = {
 
 
 class Database:
-    """A database by URL, or a SQLite file by path. Opens lazily in each process, survives forks, pickles as its place.
+    """A database by URL, or a SQLite file by path. Opens lazily in each process, survives forks, pickles by address.
 
     A SQLite file that lies in a directory without write permission is only read.
     """

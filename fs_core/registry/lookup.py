@@ -19,14 +19,26 @@ from fs_core.values.times import from_micros
 
 
 def find(connection: sa.Connection, name: str, selector: VersionSelector) -> FeatureView | FeatureService:
-    """Return the view or service of a name; raise `UnknownReferenceError` if there is none."""
+    """Return the view or service of a name; raise `UnknownReferenceError` if there is none.
+
+    Args:
+        connection: to the registry.
+        name: of the view or service.
+        selector: which version.
+    """
     found = get(connection, ["view", "service"], name, selector)
     assert isinstance(found, FeatureView | FeatureService)
     return found
 
 
 def get_anything(connection: sa.Connection, name: str, selector: VersionSelector) -> Definition:
-    """Return what a name means: a view or service, else an entity, else a source."""
+    """Return what a name means: a view or service, else an entity, else a source.
+
+    Args:
+        connection: to the registry.
+        name: of anything.
+        selector: which version.
+    """
     named = sa.select(definitions.c.kind).where(definitions.c.name == name)
     kinds = set(connection.execute(named).scalars())
     for kind in ("view", "service", "entity", "source"):
@@ -37,12 +49,26 @@ def get_anything(connection: sa.Connection, name: str, selector: VersionSelector
 
 
 def get(connection: sa.Connection, kinds: Sequence[str], name: str, selector: VersionSelector) -> Definition:
-    """Return the definition of a name among some kinds; raise `UnknownReferenceError` if there is none."""
+    """Return the definition of a name among some kinds; raise `UnknownReferenceError` if there is none.
+
+    Args:
+        connection: to the registry.
+        kinds: in which kinds to look.
+        name: its name.
+        selector: which version.
+    """
     return load_one(connection, row_of(connection, kinds, name, selector))
 
 
 def row_of(connection: sa.Connection, kinds: Sequence[str], name: str, selector: VersionSelector) -> sa.Row[Any]:
-    """Return the row of a definition; raise `UnknownReferenceError` if there is none."""
+    """Return the row of a definition; raise `UnknownReferenceError` if there is none.
+
+    Args:
+        connection: to the registry.
+        kinds: in which kinds to look.
+        name: its name.
+        selector: which version.
+    """
     query = sa.select(definitions).where(definitions.c.kind.in_(kinds), definitions.c.name == name)
     rows = connection.execute(query).all()
     if not rows:
@@ -93,14 +119,27 @@ def _lacks(selector: VersionSelector) -> str:
 
 
 def alias_target(connection: sa.Connection, kind: str, name: str, alias: str) -> str | None:
-    """Return the version that an alias means now, None if it means nothing."""
+    """Return the version that an alias means now, None if it means nothing.
+
+    Args:
+        connection: to the registry.
+        kind: `view` or `service`.
+        name: its name.
+        alias: as it was set.
+    """
     mine = sa.and_(aliases.c.kind == kind, aliases.c.name == name, aliases.c.alias == alias)
     query = sa.select(aliases.c.version).where(mine).order_by(aliases.c.since.desc())
     return connection.execute(query).scalar()
 
 
 def version_query(kind: str, name: str, version: str) -> sa.Select[Any]:
-    """Return the query for one version."""
+    """Return the query for one version.
+
+    Args:
+        kind: `source`, `entity`, `view` or `service`.
+        name: its name.
+        version: `major.minor.patch`.
+    """
     return sa.select(definitions).where(
         definitions.c.kind == kind, definitions.c.name == name, definitions.c.version == version
     )

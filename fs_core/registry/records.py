@@ -49,7 +49,7 @@ class Analysis:
         rules: the edition of the rules that found it.
         nodes: the view's own nodes; their earlier edges are replaced.
         edges: what was found.
-        notes: what could not be told, a sentence each.
+        notes: what could not be known, a sentence each.
     """
 
     name: str
@@ -230,7 +230,7 @@ class GraphReader:
         return {(row.kind, row.name, row.version) for row in self._connection.execute(sa.select(retirements))}
 
     def notes(self) -> dict[tuple[str, str], list[str]]:
-        """Return, by name and version, what could not be told about views."""
+        """Return, by name and version, what could not be known of views."""
         rows = self._connection.execute(sa.select(analyses))
         return {(row.name, row.version): json.loads(row.notes) for row in rows if row.notes != "[]"}
 

@@ -68,6 +68,11 @@ class Query:
 def historical_features(offline: OfflineStore, spine: Any, query: Query) -> TrainingSet:
     """Apply the as-of rule to every row of the spine.
 
+    Args:
+        offline: the history that is asked.
+        spine: anything that `to_table` reads.
+        query: what is asked.
+
     Raises:
         SchemaError: the spine lacks the time, the label or a key, or one has the wrong type.
         NameClashError: a feature and a spine column share a name.
@@ -102,6 +107,12 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
 
 def recreate(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any], spine: Any) -> TrainingSet:
     """Return the training set that a spec describes; each part of a refreshed one from its own states.
+
+    Args:
+        offline: the history that is asked.
+        registry: knows the pinned versions.
+        spec: of the training set.
+        spine: that it was made from.
 
     Raises:
         DataError: the spec is none, or incomplete; the parts don't add up to the spine.

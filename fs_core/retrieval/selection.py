@@ -75,6 +75,11 @@ class Selection:
 def select(registry: Registry, features: Features, *, full_names: bool = False) -> Selection:
     """Resolve what the caller asked for, in the order asked; a feature asked for twice counts once.
 
+    Args:
+        registry: knows what references mean.
+        features: a service, a reference, or a list of references.
+        full_names: whether columns are named `view__feature`.
+
     Raises:
         UnknownReferenceError: no such view, service, version or feature.
         NameClashError: two features would carry one name.
@@ -141,7 +146,13 @@ def _refuse_same_names(features: Sequence[SelectedFeature]) -> None:
 
 
 def require_columns(names: Iterable[str], present: Sequence[str], what: str) -> None:
-    """Raise `SchemaError` for the first of `names` that `present` lacks."""
+    """Raise `SchemaError` for the first of `names` that `present` lacks.
+
+    Args:
+        names: of the columns needed.
+        present: of the columns there.
+        what: how the error calls the rows.
+    """
     for name in names:
         if name not in present:
             raise SchemaError(f"{what} has no column {name!r}.{did_you_mean(name, present)}")

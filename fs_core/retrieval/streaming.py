@@ -105,7 +105,7 @@ class AsOfReader:
         """Return a spine's rows with their features, as `get_historical_features` does, from the reader's state.
 
         Raises:
-            SchemaError, NameClashError: as there.
+            SchemaError, NameClashError: as in `get_historical_features`.
         """
         return historical_features(self._offline, spine, self._query)
 

@@ -14,7 +14,14 @@ T = TypeVar("T")
 
 
 def submit(threads: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> Future[T]:
-    """Have a thread do work; do it here where the process ends, as in an `atexit` handler, and threads take none."""
+    """Have a thread do work; do it here where the process ends, as in an `atexit` handler, and threads take none.
+
+    Args:
+        threads: who should do it.
+        work: what to call.
+        args: what to call it with.
+        options: what to call it with by name.
+    """
     try:
         return threads.submit(work, *args, **options)
     except RuntimeError as error:

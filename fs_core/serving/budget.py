@@ -67,7 +67,14 @@ class Budget:
 
 
 def budget(seconds: float | None, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:
-    """Return a budget; the same for the same arguments."""
+    """Return a budget; the same for the same arguments.
+
+    Args:
+        seconds: how long to wait for the server at most; None where nobody chose.
+        on_deadline: see `OnDeadline`.
+        fallback: see `Fallback`.
+        max_age: how many seconds ago a row may have been fetched.
+    """
     try:
         return _kept(seconds, on_deadline, fallback, max_age)
     except TypeError:  # what can't be a key isn't understood either

@@ -59,18 +59,21 @@ class EncodedReader:
         """Return the entities' rows, ready to encode; ages count to the moment of the read.
 
         Args:
-            entities: as in `FeatureStore.get_online_features`.
-            at: as there.
-            fallback: as there.
+            entities: keys: a mapping of names to sequences, an Arrow table, a data frame, or a list of dicts.
+            at: the moment of the read; by default now.
+            fallback: `"offline"` lets history answer what the online store can't.
 
         Raises:
-            SchemaError, OnlineStoreError: as there.
+            SchemaError: a key is missing or of another type.
+            OnlineStoreError: the online store can't answer.
             ValidationError: a missing feature has no number to become.
         """
         return self._bound(self.vectors(entities, at=at, fallback=fallback))
 
     def vectors(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> FeatureVectors:
         """Return the entities' rows as they are, the pinned features in the training set's order.
+
+        Args: as `read` takes them.
 
         Raises:
             SchemaError, OnlineStoreError: as in `FeatureStore.get_online_features`.

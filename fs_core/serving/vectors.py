@@ -35,6 +35,12 @@ class FeatureVectors:
     Nothing is converted before it is asked for: a table, a matrix and dicts are each made straight from
     what was read.
 
+    Args:
+        plan: the request.
+        keys: the entities' key columns, for each group of the plan.
+        answers: what each view has for them.
+        at: the moment of the read, microseconds since 1970-01-01 UTC.
+
     Attributes:
         keys: the key columns, as the views declare them.
         table: the feature columns in their declared types, null unless present.

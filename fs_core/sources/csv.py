@@ -83,6 +83,11 @@ def csv_batches(
 def read_header(path: str, wanted: Collection[str], *, every: bool = True) -> Header:
     """Return what the first line says that isn't blank.
 
+    Args:
+        path: one file, as it is or compressed.
+        wanted: names of columns that must not come twice.
+        every: whether no name may come twice.
+
     Raises:
         SourceError: there is no line, it isn't UTF-8, or two columns share a name that is wanted, as is every one
             unless told otherwise.

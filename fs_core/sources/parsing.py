@@ -84,6 +84,12 @@ def column_of_any_type(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 def column_of_objects(values: Sequence[Any], name: str, kind: Kind, first: int = 0) -> pa.Array:
     """Return a column of JSON, as Python reads it, in its kind; decimals and times may be text.
 
+    Args:
+        values: as Python reads them from JSON.
+        name: of the column.
+        kind: what was declared.
+        first: the row in the file that the first value is in.
+
     Raises:
         SchemaError: a value isn't of the kind; names the row (from 0) and the value.
     """

@@ -84,6 +84,13 @@ class FeatureStore(Reading):
     ) -> FeatureStore:
         """Make a store whose directory remembers its settings, so that the directory alone opens it again.
 
+        Args:
+            directory: made if absent.
+            online: as for `FeatureStore`.
+            offline: as for `FeatureStore`.
+            registry: as for `FeatureStore`.
+            deadline: as for `FeatureStore`.
+
         Raises:
             ConfigurationError: a URL carries a password, or the directory can't be written.
         """

@@ -45,7 +45,10 @@ class _Plan(NamedTuple):
 
 
 class Resources:
-    """Opens registry, history and online store when they are needed, in the process that needs them."""
+    """Opens registry, history and online store when they are needed, in the process that needs them.
+
+    Args: as `FeatureStore` takes them.
+    """
 
     def __init__(
         self,

@@ -76,18 +76,19 @@ def stream_historical_features(
     """Return the table of `get_historical_features` as a stream: same rows, order and bits, in bounded memory.
 
     Args:
-        spine: as there; a `pyarrow.RecordBatchReader` is read as the stream is.
-        features: as there.
+        spine: key columns, a time, perhaps a label and anything else. A `pyarrow.RecordBatchReader` is read as the
+            stream is.
+        features: a service, a reference, or a list of references.
         batch_size: rows of each batch but the last.
-        timestamp: as there.
-        label: as there.
-        lag: as there.
-        full_names: as there.
+        timestamp: the spine's time column; naive is UTC, finer than microseconds rounds down.
+        label: the spine's label column.
+        lag: look this long before each moment.
+        full_names: name columns `view__feature`.
 
     Raises:
         DataError: `batch_size` isn't 1 or more.
-        UnknownReferenceError, SchemaError, NameClashError: as there; what only rows can show comes
-            with their batch.
+        UnknownReferenceError, SchemaError, NameClashError: as in `get_historical_features`; what only rows can
+            show comes with their batch.
     """
     from fs_core.retrieval.streaming import stream
 
@@ -106,6 +107,12 @@ def as_of_reader(
     """Return a reader that looks features up as of given moments, batch by batch, without a training set.
 
     It reads the state that history has now, whatever is written later.
+
+    Args:
+        features: a service, a reference, or a list of references.
+        timestamp: the time column of the rows that are looked up.
+        lag: look this long before each moment.
+        full_names: name columns `view__feature`.
 
     Raises:
         UnknownReferenceError, NameClashError: as in `get_historical_features`.
@@ -141,12 +148,12 @@ def check_leakage(
     the clocks and the features asked for of one view's whole history after another into memory.
 
     Args:
-        features: as in `get_historical_features`.
-        spine: as there; rows without a time are left out.
-        label: as there.
-        timestamp: as there.
-        lag: as there.
-        full_names: as there.
+        features: a service, a reference, or a list of references.
+        spine: key columns, a time, perhaps a label and features from elsewhere; rows without a time are left out.
+        label: the spine's label column; without it only the clocks and the columns from elsewhere are checked.
+        timestamp: the spine's time column; naive is UTC, finer than microseconds rounds down.
+        lag: look this long before each moment.
+        full_names: name columns `view__feature`.
         samples: at most so many moments, drawn from the spine's own, before which the future is deleted.
         rows: look at so many of the spine's rows at most, drawn at random.
         seed: what the draws depend on.

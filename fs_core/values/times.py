@@ -116,6 +116,11 @@ def to_utc_micros(column: pa.ChunkedArray | pa.Array, name: str, rounding: Round
     Feature times round up (known no earlier than they were), label times round down (no wiser than
     they were). Nulls stay null, a column without any value too. A naive time is UTC; a date is its midnight.
 
+    Args:
+        column: times or dates.
+        name: how errors call it.
+        rounding: `up` for facts, `down` for labels.
+
     Raises:
         SchemaError: the column's type is no time.
         DataError: a time lies outside the years 1 to 9999.

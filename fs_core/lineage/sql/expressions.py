@@ -17,12 +17,15 @@ class ExpressionReader:
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
-        """Keep what could not be told."""
+        """Keep what could not be known."""
         if text not in self.notes:
             self.notes.append(text)
 
     def query(self, node: exp.Expression, tables: Mapping[str, Relation], outer: Scope | None = None) -> Relation:
-        """See `QueryReader.query`."""
+        """See `QueryReader.query`.
+
+        Args: as `QueryReader.query` takes them.
+        """
         raise NotImplementedError  # abstract: `queries` has it, which reads expressions in turn
 
     def chosen(self, node: exp.Columns, scope: Scope) -> Flow:

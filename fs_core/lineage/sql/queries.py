@@ -1,6 +1,6 @@
 """Reading a query: what each of its columns comes from, and what decides its rows.
 
-The rules are SQL's scoping as DuckDB has it. What can't be told is said in a note and never left out: its
+The rules are SQL's scoping as DuckDB has it. What can't be known is written in a note and never left out: its
 flow is then `SOME` column of each table it may come from.
 """
 
@@ -28,7 +28,7 @@ class QueryReader(StarReader):
         schemas: the columns of the tables.
 
     Attributes:
-        notes: what could not be told, a sentence each.
+        notes: what could not be known, a sentence each.
     """
 
     def __init__(self, schemas: Schemas) -> None:
@@ -239,7 +239,7 @@ def _grouping(group: exp.Expression | None, node: exp.Select) -> list[exp.Expres
 
 
 def _united(left: Relation, right: Relation, *, by_name: bool) -> Relation:
-    """Return the columns of a UNION: by place, or by name."""
+    """Return the columns of a UNION: by position, or by name."""
     tables = tuple(dict.fromkeys([*left.open, *right.open]))
     opaque = [r.anything for r in (left, right) if r.anything is not None]
     anything = united(opaque) if opaque else None

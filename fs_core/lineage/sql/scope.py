@@ -1,4 +1,4 @@
-"""What a name means at some place of a query."""
+"""What a name means at some point of a query."""
 
 from __future__ import annotations
 

@@ -67,14 +67,27 @@ class Candidates:
 
 
 def rows_sql(view: FeatureView, files: Sequence[str], where: str, columns: Sequence[str] | None = None) -> str:
-    """Return history rows of some files as a subquery, with all columns unless some are named."""
+    """Return history rows of some files as a subquery, with all columns unless some are named.
+
+    Args:
+        view: whose rows.
+        files: paths of Parquet files.
+        where: a condition in SQL.
+        columns: those wanted; None for all.
+    """
     names = ", ".join(quoted(name) for name in columns or history_schema(view).names)
     listed = ", ".join(literal(f) for f in files)
     return f"(SELECT {names} FROM read_parquet([{listed}], hive_partitioning = false) WHERE {where})"
 
 
 def choose(connection: duckdb.DuckDBPyConnection, candidates: Candidates, entities: pa.Table | None) -> Candidates:
-    """Return those candidates that belong to some entities; None means all."""
+    """Return those candidates that belong to some entities; None means all.
+
+    Args:
+        connection: DuckDB's.
+        candidates: among which rows winners are looked for.
+        entities: key columns of those wanted; None for all.
+    """
     if entities is None:
         return candidates
     types = candidates.view.keys.items()
@@ -88,6 +101,12 @@ def find_winners(
     """Find the seqs of each entity's winner, keep those after one in a temporary table, return how many there are.
 
     With `recent`, also those of the winners at that moment, and of every candidate available later.
+
+    Args:
+        connection: DuckDB's.
+        candidates: among which rows to look.
+        after: leave out seqs up to this one; None for none.
+        recent: microseconds since 1970-01-01 UTC; None for the winners alone.
     """
     connection.execute("CREATE OR REPLACE TEMP TABLE fs_found (__s BIGINT, __part INTEGER)")
     _find_latest(connection, candidates)

@@ -61,7 +61,14 @@ class AsOfEngine(Protocol):
 
 
 def alive(view: FeatureView, wins: Flags, event_time: Micros, moments: Micros) -> Flags:
-    """Tell which winners step 3 of the rule leaves."""
+    """Tell which winners step 3 of the rule leaves.
+
+    Args:
+        view: whose ttl counts.
+        wins: which rows of the spine have a winner.
+        event_time: of the winners, microseconds.
+        moments: of the spine's rows, microseconds.
+    """
     return wins & ~is_expired(event_time, moments, view.ttl_micros)
 
 
@@ -71,6 +78,13 @@ def apply_rule(
     """Return `OfflineStore.as_of`'s result: every spine row, nulls unless present, and its status.
 
     Rows whose key or time is null never reach the engine: nothing equals a null.
+
+    Args:
+        engine: who searches.
+        view: whose history.
+        files: the data files of a state.
+        spine: key columns and `TIME`; nulls allowed.
+        columns: the features wanted.
     """
     spine = spine.select([*view.keys, TIME])
     if not any(column.null_count for column in spine.columns):

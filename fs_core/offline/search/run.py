@@ -46,8 +46,8 @@ class Hits:
     Attributes:
         places: rows of the run, `NOWHERE` where it has no candidate.
         event_time: microseconds, of the row found; anything where none was.
-        available_at: likewise.
-        seq: likewise.
+        available_at: microseconds, of the row found; anything where none was.
+        seq: of the row found; anything where none was.
     """
 
     places: Places

@@ -89,7 +89,13 @@ class Timeline:
 
     @classmethod
     def of(cls, codes: Codes, available_at: Micros, entities: int) -> Timeline:
-        """Lay out ordered rows."""
+        """Lay out ordered rows.
+
+        Args:
+            codes: of each row's entity, ascending.
+            available_at: of each row, microseconds, ascending within an entity.
+            entities: how many entities there are.
+        """
         offsets = np.zeros(entities + 1, np.int64)
         np.cumsum(np.bincount(codes, minlength=entities), out=offsets[1:])
         shift = bits_for(available_at)

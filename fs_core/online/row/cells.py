@@ -44,7 +44,14 @@ def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def window(rows: Cells, offset: int, kind: np.dtype[Any], count: int) -> Cells:
-    """Return `count` cells side by side in each row, from a byte on, as a view [n, count] into structured rows [n]."""
+    """Return `count` cells side by side in each row, from a byte on, as a view [n, count] into structured rows [n].
+
+    Args:
+        rows: structured rows, shape [n].
+        offset: the byte in a row where the first cell begins.
+        kind: the cells' dtype.
+        count: how many cells.
+    """
     flat = rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
     return flat[:, offset : offset + count * kind.itemsize].view(kind)
 
@@ -71,7 +78,13 @@ def to_cells(array: pa.Array) -> tuple[Cells, Flags]:
 
 
 def from_cells(dtype: pa.DataType, cells: Cells, valid: Flags | None) -> pa.Array:
-    """Return the array that `to_cells` took apart, `valid` None where all are; aligned as Arrow wants it."""
+    """Return the array that `to_cells` took apart, `valid` None where all are; aligned as Arrow wants it.
+
+    Args:
+        dtype: of the array.
+        cells: one for each value.
+        valid: where values are; None for everywhere.
+    """
     if pa.types.is_boolean(dtype):
         data = pa.py_buffer(np.packbits(cells != 0, bitorder="little"))
     else:

@@ -78,7 +78,13 @@ def to_streams(array: pa.Array) -> tuple[list[Stream], Flags]:
 
 
 def are_sound(dtype: pa.DataType, valid: Flags, streams: Sequence[Pieces]) -> Flags:
-    """Tell which rows' streams can come from `to_streams`, bool [n]: those that `from_streams` may read."""
+    """Tell which rows' streams can come from `to_streams`, bool [n]: those that `from_streams` may read.
+
+    Args:
+        dtype: of the column.
+        valid: where values are, bool [n].
+        streams: as they were read.
+    """
     sound = valid | (sum(stream.sizes for stream in streams) == 0)
     if not pa.types.is_nested(dtype):
         return sound
@@ -96,7 +102,13 @@ def are_sound(dtype: pa.DataType, valid: Flags, streams: Sequence[Pieces]) -> Fl
 
 
 def from_streams(dtype: pa.DataType, valid: Flags, streams: Sequence[Pieces]) -> pa.Array:
-    """Return the column that `to_streams` took apart; every row must be sound."""
+    """Return the column that `to_streams` took apart; every row must be sound.
+
+    Args:
+        dtype: of the column.
+        valid: where values are, bool [n].
+        streams: as `to_streams` made them.
+    """
     if not pa.types.is_nested(dtype):
         return _from_text(dtype, streams[0].data, streams[0].sizes, valid)
     counts = streams[1].sizes // _element_width(dtype)

@@ -102,6 +102,11 @@ class SavedTrainingSets:
     def save(self, training_set: TrainingSet, name: str, *, overwrite: bool) -> SavedTrainingSet:
         """Keep a training set.
 
+        Args:
+            training_set: what to keep.
+            name: letters, digits and underscores.
+            overwrite: whether one of that name is replaced.
+
         Raises:
             DefinitionError: the name can't be used.
             SavedTrainingSetError: there is one of that name and `overwrite` isn't True, a column's type can't

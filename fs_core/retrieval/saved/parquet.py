@@ -35,6 +35,11 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """Return what `write_parquet` wrote, in its schema; of several columns by default all.
 
+    Args:
+        path: of the file.
+        schema: of the table that was written.
+        columns: those wanted; None for all.
+
     Raises:
         pa.ArrowException: the file is damaged, or is another's.
         OSError: it can't be read.

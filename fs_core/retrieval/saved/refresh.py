@@ -27,6 +27,13 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 def refresh(saved_sets: SavedTrainingSets, registry: Registry, offline: OfflineStore, name: str, spine: Any) -> int:
     """Look up the rows of `spine` that aren't saved yet, from the newest states, and add them; return how many.
 
+    Args:
+        saved_sets: the directory of saved sets.
+        registry: knows the pinned versions.
+        offline: the history that is asked.
+        name: of the saved set.
+        spine: the columns that it was saved with, in any order.
+
     Raises:
         UnknownReferenceError, SavedTrainingSetError: as in `SavedTrainingSets.load`.
         SchemaError: the spine's columns aren't those it was saved with.
