@@ -19,6 +19,7 @@ from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite, Recent, timeline_name
 from fs_core.online.row.recent import merged
 from fs_core.runtime.files import about_slashes, may_write
+from fs_core.runtime.forks import outside_forks
 from fs_core.runtime.per_process import PerProcess
 
 log = logging.getLogger("fs_core")
@@ -61,6 +62,7 @@ class SQLiteOnlineStore:
         self._path = Path(path)
         self._project = project
         self._idle = PerProcess(deque[sqlite3.Connection])
+        outside_forks.close_first(self)
 
     def __repr__(self) -> str:
         return f"SQLiteOnlineStore({str(self._path)!r})"
@@ -194,20 +196,21 @@ class SQLiteOnlineStore:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection to one thread; say SQLite's complaints in our words."""
-        connection = None
-        try:
-            connection = _last(self._idle.get()) or self._open()
-            yield connection
-        except BaseException as error:
-            if connection is not None:
-                connection.close()  # undoes what it began; one that failed isn't lent again
-            if isinstance(error, sqlite3.Error):
-                raise self._said_as_ours(error) from error
-            raise
-        if self._only_readable():
-            connection.close()  # an immutable file is never looked at twice, and another user may write it
-        else:
-            self._idle.get().append(connection)
+        with outside_forks:
+            connection = None
+            try:
+                connection = _last(self._idle.get()) or self._open()
+                yield connection
+            except BaseException as error:
+                if connection is not None:
+                    connection.close()  # undoes what it began; one that failed isn't lent again
+                if isinstance(error, sqlite3.Error):
+                    raise self._said_as_ours(error) from error
+                raise
+            if self._only_readable():
+                connection.close()  # an immutable file is never looked at twice, and another user may write it
+            else:
+                self._idle.get().append(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -27,6 +27,7 @@ from fs_core.errors import RegistryError, redact_url
 from fs_core.registry import migrations
 from fs_core.registry.tables import SCHEMA_VERSION, aliases, metadata, settings
 from fs_core.runtime.files import about_slashes, may_write
+from fs_core.runtime.forks import outside_forks
 from fs_core.runtime.per_process import PerProcess
 
 _BUSY_SECONDS = 30
@@ -39,7 +40,7 @@ _ONE_STATE: dict[str, dict[str, Any]] = {
 
 
 class Database:
-    """A database by URL, or a SQLite file by path. Opens lazily in each process, survives forks, pickles by address.
+    """A database by URL, or a SQLite file by path. Opens lazily in each process, may be forked, pickles by address.
 
     A SQLite file that lies in a directory without write permission is only read.
     """
@@ -48,6 +49,7 @@ class Database:
         self._place = place
         self._read_only = read_only
         self._engine = PerProcess(lambda: self._connect())
+        outside_forks.close_first(self)
 
     def __repr__(self) -> str:
         return f"Database({str(self)!r})"
@@ -61,10 +63,11 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction that only reads, and sees one state of the registry."""
-        engine = self._engine.get()
-        engine = engine.execution_options(**_ONE_STATE.get(engine.dialect.name, _ONE_STATE[""]))
-        with self._said_as_ours("failed"), engine.connect() as connection:
-            yield connection
+        with outside_forks, self._said_as_ours("failed"):
+            engine = self._engine.get()
+            engine = engine.execution_options(**_ONE_STATE.get(engine.dialect.name, _ONE_STATE[""]))
+            with engine.connect() as connection:
+                yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -72,12 +75,13 @@ class Database:
 
         Writers go one after the other: SQLite by `BEGIN IMMEDIATE`, others by locking one row.
         """
-        engine = self._engine.get()
-        if self._is_read_only():
-            raise RegistryError(f"the registry {self} is read-only here; nothing was written.")
-        with self._said_as_ours("failed"), engine.execution_options(fs_writes=True).begin() as connection:
-            _take_turns(connection)
-            yield connection
+        with outside_forks, self._said_as_ours("failed"):
+            engine = self._engine.get()
+            if self._is_read_only():
+                raise RegistryError(f"the registry {self} is read-only here; nothing was written.")
+            with engine.execution_options(fs_writes=True).begin() as connection:
+                _take_turns(connection)
+                yield connection
 
     def close(self) -> None:
         """Release connections; the next call opens new ones."""

@@ -215,6 +215,7 @@ def test_forking_while_a_thread_opens_it(tmp_path: Path, monkeypatch: pytest.Mon
         return opens(database)
 
     monkeypatch.setattr(Database, "_connect", connect)
+    monkeypatch.setattr("fs_core.runtime.forks._PATIENCE_SECONDS", 0.1)
     with ThreadPoolExecutor(1) as thread:
         opened = thread.submit(registry.generation)
         assert began.wait(60)
