@@ -8,6 +8,13 @@ import threading
 
 import duckdb
 
+SETTINGS = {
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+"""Of every database: a table name means a table, and no extension is fetched or loaded that a query happens to name."""
+
 _lock = threading.Lock()
 _databases: dict[int, duckdb.DuckDBPyConnection] = {}  # by process: a forked child must not touch its parent's
 
@@ -17,14 +24,13 @@ def connect() -> duckdb.DuckDBPyConnection:
 
     Opening a database takes 20 ms, a cursor 0.3 ms. Cursors share memory and threads but neither
     registered tables nor temporary views, so each thread and each call is alone with its own. UTC is
-    meant wherever a zone is left out, and a table name means a table, never a Python variable that
-    happens to be called so. As-of joins never run as nested loops: DuckDB would choose them for Arrow
+    meant wherever a zone is left out. As-of joins never run as nested loops: DuckDB would choose them for Arrow
     tables, whose size it can't tell and takes for 1, at fifty times the time.
     """
     with _lock:
         database = _databases.get(os.getpid())
         if database is None:
-            database = duckdb.connect(config={"python_enable_replacements": False})
+            database = duckdb.connect(config=SETTINGS)
             database.execute("SET GLOBAL TimeZone='UTC'")
             database.execute("SET GLOBAL asof_loop_join_threshold=0")
             _databases[os.getpid()] = database
