@@ -84,8 +84,11 @@ class TrainingSet:
         )
 
     def to_pandas(self) -> Any:
-        """Return a pandas DataFrame; see `fs_core.values.interchange.to_pandas` for the types."""
-        return to_pandas(self.table)
+        """Return a pandas DataFrame; see `fs_core.values.interchange.to_pandas` for the types.
+
+        The label alone keeps NumPy's type where no row lacks one: scikit-learn makes floats of nullable classes.
+        """
+        return to_pandas(self.table, plain=() if self.label is None else (self.label,))
 
     def to_polars(self) -> Any:
         """Return a Polars DataFrame."""

@@ -20,20 +20,19 @@ INPUT = "the model's input"
 _INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint16())
 
 
-def input_spec(name: str, dtype: pa.DataType, *, nullable: bool = False, required: bool = True) -> ColSpec:
+def input_spec(name: str, dtype: pa.DataType, *, required: bool = True) -> ColSpec:
     """Return what a signature says of a column that callers send.
 
     It is the widest type of the column's kind, since MLflow narrows nothing and the look-up casts without
-    loss. Where MLflow has no such type, or would refuse a null or a time zone, the signature says "any" and
-    `request_table` does the checking.
+    loss. Where MLflow has no such type, or would refuse a time zone or, as in whole numbers and booleans, a null, the
+    signature says "any" and `request_table` does the checking.
 
     Args:
         name: of the column.
         dtype: its Arrow type.
-        nullable: whether callers may send nulls.
         required: whether they must send the column.
     """
-    return ColSpec(AnyType() if nullable and _knows_no_null(dtype) else _widest(dtype), name, required=required)
+    return ColSpec(AnyType() if _knows_no_null(dtype) else _widest(dtype), name, required=required)
 
 
 def stored_spec(name: str, dtype: pa.DataType) -> ColSpec:

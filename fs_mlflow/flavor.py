@@ -92,10 +92,7 @@ def _signature(predicted: Any, package: Package) -> Any:
 
     features, rows = package.features, package.rows
     columns = features.columns()
-    specs = [
-        input_spec(name, columns[name], nullable=name in features.nullable, required=name not in features.overrides)
-        for name in columns
-    ]
+    specs = [input_spec(name, dtype, required=name not in features.overrides) for name, dtype in columns.items()]
     if features.timestamp not in columns:
         specs.append(input_spec(features.timestamp, rows.schema.field(features.timestamp).type, required=False))
     return ModelSignature(Schema(specs), infer_signature(model_output=predicted).outputs)

@@ -172,7 +172,6 @@ def _describe(
         request={name: _text(table, name) for name in inputs if name not in looked_up and name not in keys},
         overrides={name: _text(table, name) for name in overrides},
         inputs=list(inputs),
-        nullable=[name for name in dict.fromkeys([*inputs, *keys]) if table[name].null_count],
         layout=layout,
         timestamp=training_set.timestamp,
         full_names=spec["full_names"],

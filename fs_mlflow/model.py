@@ -51,7 +51,7 @@ class InputLayout:
             return to_matrix(inputs)
         if inputs.schema.types[0] in _FLOATS and len(set(inputs.schema.types)) == 1:
             return self._frame(to_matrix(inputs))
-        return to_pandas(inputs, nullable=self._features.nullable)
+        return to_pandas(inputs)
 
     def _frame(self, cells: np.ndarray[Any, Any]) -> Any:
         """Return what `to_pandas` would of columns of one float type: a frame of one block, which costs a row less."""

@@ -20,7 +20,7 @@ from fs_core.values.dtypes import resolve
 Layout = Literal["matrix", "columns"]
 """How a model takes its inputs: one array, or a column for each name."""
 
-FORMAT = 1
+FORMAT = 2
 FEATURES = "features.json"
 ENCODING = "encoding.json"
 MODEL = "model"
@@ -38,7 +38,6 @@ class PackagedFeatures:
         request: further columns that a request must bring, and their types: Arrow's texts.
         overrides: feature columns that a request may bring, and their types.
         inputs: the model's inputs, in order.
-        nullable: which of them, and of the keys, held nulls in training, which decides their pandas types.
         layout: how the model takes them.
         timestamp: the column that, where a request has it, asks for features as of its times.
         full_names: whether columns are named `view__feature`.
@@ -53,7 +52,6 @@ class PackagedFeatures:
     request: Mapping[str, str]
     overrides: Mapping[str, str]
     inputs: Sequence[str]
-    nullable: Sequence[str]
     layout: Layout
     timestamp: str
     full_names: bool

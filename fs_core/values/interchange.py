@@ -187,28 +187,39 @@ def _plain_layout(dtype: pa.DataType) -> pa.DataType:
     return dtype
 
 
-def to_pandas(table: pa.Table, *, nullable: Collection[str] = ()) -> Any:
-    """Return a pandas DataFrame; whole numbers and booleans with nulls become pandas' nullable types.
+def to_pandas(table: pa.Table, *, plain: Collection[str] = ()) -> Any:
+    """Return a pandas DataFrame whose dtypes follow the table's types, whatever rows are in it.
 
-    NumPy has no missing integer: the default conversion would turn 2**53 + 1 beside a null into a
-    float, and into another number.
+    Whole numbers and booleans get pandas' nullable types (`Int64`, `boolean`), with a null or without: NumPy has no
+    missing integer, and what was fitted on rows without nulls must fit rows with them. Lists of these are Python
+    lists, for the same reason; other lists NumPy arrays, floats NumPy's, a null among them NaN.
 
     Args:
         table: the rows.
-        nullable: columns that get the types they would have with nulls, whether there are any or not.
+        plain: columns of whole numbers or booleans that get NumPy's types where no row lacks a value.
     """
     import pandas as pd
 
-    return pd.DataFrame({name: _to_series(table[name], pd, name in nullable) for name in table.column_names})
+    return pd.DataFrame({name: _to_series(table[name], pd, name in plain) for name in table.column_names})
 
 
-def _to_series(column: pa.ChunkedArray, pd: Any, as_nullable: bool) -> Any:
-    if pa.types.is_floating(column.type) and not pa.types.is_float16(column.type):
-        return column.to_numpy()  # a null is NaN; an array costs a request of one row much less than a series
-    if column.null_count == 0 and not as_nullable:
-        return column.to_numpy() if pa.types.is_integer(column.type) else column.to_pandas()
-    nullable = {pa.bool_(): pd.BooleanDtype()}
-    for bits in (8, 16, 32, 64):
-        nullable[getattr(pa, f"int{bits}")()] = getattr(pd, f"Int{bits}Dtype")()
-        nullable[getattr(pa, f"uint{bits}")()] = getattr(pd, f"UInt{bits}Dtype")()
-    return column.to_pandas(types_mapper=nullable.get)
+def _to_series(column: pa.ChunkedArray, pd: Any, plain: bool) -> Any:
+    # Arrays where they will do: for a request of one row they cost much less than a series.
+    dtype = column.type
+    if pa.types.is_floating(dtype) and not pa.types.is_float16(dtype):
+        return column.to_numpy()  # a null is NaN
+    if pa.types.is_integer(dtype) or pa.types.is_boolean(dtype):
+        if plain and not column.null_count:
+            return column.to_numpy()
+        kind = pd.arrays.BooleanArray if pa.types.is_boolean(dtype) else pd.arrays.IntegerArray
+        whole = column.fill_null(False if pa.types.is_boolean(dtype) else 0) if column.null_count else column
+        return kind(whole.to_numpy(), column.is_null().to_numpy())
+    if _holds_whole_numbers(dtype):
+        return pd.Series(column.to_pylist(), dtype=object)
+    return column.to_pandas()
+
+
+def _holds_whole_numbers(dtype: pa.DataType) -> bool:
+    while pa.types.is_list(dtype) or pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype):
+        dtype = dtype.value_type
+    return bool(pa.types.is_integer(dtype) or pa.types.is_boolean(dtype))

@@ -115,8 +115,8 @@ def test_another_rule_is_refused(here: Path, tampered: Any) -> None:
 
 def test_a_newer_format_is_refused(here: Path, tampered: Any) -> None:
     """Politely: it says who can read it."""
-    place = tampered(lambda content: content.update(format=2))
-    with pytest.raises(DefinitionError, match="format 2"):
+    place = tampered(lambda content: content.update(format=3))
+    with pytest.raises(DefinitionError, match="format 3"):
         mlflow.pyfunc.load_model(place)
 
 

@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import OneHotEncoder
 
 import fs_sklearn.transformer
 from fs_core import FeatureStore, FeatureView, Field
@@ -236,6 +237,18 @@ class TestOutput:
         assert found["page"].tolist()[:2] == ["home", "cart"]
         assert found["page"].isna().tolist() == [False, False, True]
 
+    def test_an_encoder_fitted_on_known_users_takes_unknown_ones(self, shop: FeatureStore) -> None:
+        """The frame's dtypes are the same whoever is asked for, so what follows meets the types it was fitted on."""
+        look_up = FeatureStoreTransformer(shop, ["spending.orders", "spending.subscribed"])
+        encoders = (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["subscribed"])
+        model = make_pipeline(look_up, make_column_transformer(encoders, remainder="passthrough"), Recorder())
+        model.set_output(transform="pandas").fit(pd.DataFrame({"user_id": [1, 2], "event_timestamp": [NOW, NOW]}))
+        for users in ([1], [1, 4], [4], []):
+            found = look_up.fit_transform(pd.DataFrame({"user_id": pd.array(users, "Int64")}))
+            assert [str(dtype) for dtype in found.dtypes] == ["Int32", "boolean"]
+            asked = model.predict(pd.DataFrame({"user_id": pd.array(users, "Int64")})) if users else None
+            assert asked is None or asked.dtypes.equals(model[-1].fitted_on_.dtypes)
+
     @pytest.mark.parametrize("timed", [True, False])
     def test_polars_keeps_types(self, shop: FeatureStore, frame: Frame, timed: bool) -> None:
         """The declared types, nulls as nulls."""
@@ -317,7 +330,7 @@ class TestRefusals:
             (np.ones((2, 1)), "X is a NumPy array, which has no column names.*Pass a data frame"),
             (scipy.sparse.eye_array(2), "X is a sparse matrix, which has no column names.*Pass a data frame"),
             ([[1], [2]], "X is a list. Pass an Arrow table, a data frame, a mapping or a list of dicts"),
-            (pl.Series([1, 2]), "X can't be read as Arrow"),
+            (pl.Series([1, 2]), "X is a series without a name"),
             (None, "X is a NoneType"),
             ({"user": [1, 2]}, "X has no column 'user_id'. Did you mean 'user'"),
             ({"event_timestamp": ago(1)}, "X has no column 'user_id'"),

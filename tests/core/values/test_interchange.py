@@ -2,12 +2,17 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fs_core.errors import SchemaError
+from fs_core.testing.histories import feature_types, nullable, values
+from fs_core.values.dtypes import resolve
 from fs_core.values.interchange import to_pandas, to_table
 
 ROWS = {"user": [1, 2], "score": [0.5, None]}
@@ -75,7 +80,28 @@ def test_pandas_keeps_whole_numbers_beside_nulls() -> None:
     """2**53 + 1 beside a null stays that number in pandas."""
     frame = to_pandas(pa.table({"n": [2**53 + 1, None], "m": [1, 2], "b": [True, None]}))
     assert frame["n"][0] == 2**53 + 1
-    assert [str(dtype) for dtype in frame.dtypes] == ["Int64", "int64", "boolean"]
+    assert [str(dtype) for dtype in frame.dtypes] == ["Int64", "Int64", "boolean"]
+    frame.loc[0, "m"] = pd.NA  # the frame's memory is its own
+
+
+@given(data=st.data())
+def test_pandas_dtypes_follow_the_schema(data: st.DataObject) -> None:
+    """Without nulls, with nulls, nothing but nulls or no rows at all: one dtype, in lists too."""
+    dtype = resolve(data.draw(feature_types()))
+    whole, holed = (data.draw(st.lists(some(dtype), max_size=3)) for some in (values, nullable))
+    columns = [to_pandas(pa.table({"x": pa.array(rows, dtype)}))["x"] for rows in (whole, holed, [None], [])]
+    assert len({str(column.dtype) for column in columns}) == 1
+    lists = [x for column in columns for x in column if isinstance(x, list | np.ndarray)]
+    assert len({(type(x), getattr(x, "dtype", None)) for x in lists}) <= 1
+    if pa.types.is_integer(dtype) or pa.types.is_boolean(dtype):
+        assert [None if x is pd.NA else x for x in columns[1]] == holed
+
+
+def test_a_null_in_a_list_of_whole_numbers_leaves_the_others_as_they_are() -> None:
+    """2**53 + 1 beside a null in any row's list stays that number, and the lists are of one type."""
+    lists = pa.table({"ids": pa.array([[2**53 + 1, None], [2**53 + 1], None]), "on": [[True, None], [False], []]})
+    assert to_pandas(lists)["ids"].tolist() == [[2**53 + 1, None], [2**53 + 1], None]
+    assert to_pandas(lists)["on"].tolist() == [[True, None], [False], []]
 
 
 def test_a_pandas_index_is_a_column() -> None:
