@@ -55,7 +55,7 @@ class Erased:
 
     Attributes:
         rows: rows that the newest state held.
-        files: files of older states, or of none, that held such rows and are deleted.
+        files: files of older states that held such rows and are deleted.
     """
 
     rows: int
@@ -76,7 +76,23 @@ class OfflineStore(Protocol):
     """
 
     def append(self, view: FeatureView, rows: pa.Table) -> Snapshot:
-        """Add rows (in `history_schema(view)`, any order) in one atomic step; return the new state."""
+        """Add rows (in `history_schema(view)`, any order) in one atomic step; return the new state.
+
+        Raises:
+            OfflineStoreError: none of the rows is there.
+        """
+        ...
+
+    def reserve(self, view: FeatureView, count: int, *, at_least: int = 0) -> int:
+        """Hand out seqs in a row for rows of a view, to nobody else ever; return the first.
+
+        It is greater than any that was handed out before and than that of any row, whoever wrote it.
+
+        Args:
+            view: whose history.
+            count: how many.
+            at_least: what the first may not be less than.
+        """
         ...
 
     def snapshot(self, view: FeatureView) -> Snapshot:

@@ -6,8 +6,10 @@ availability, which is the order in which they are searched.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,25 +17,20 @@ from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
-from deltalake import PostCommitHookProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
-from fs_core.offline.delta.erasure import (
-    holders,
-    is_abandoned,
-    remove_attempt,
-    scrub_log,
-    searched,
-    seqs_of,
-    unnamed_holders,
-)
-from fs_core.offline.delta.layout import MONTH, as_declared, by_recency, lay_out
-from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, lost_a_checkpoint, open_table, remove_leftovers
-from fs_core.offline.delta.rewriting import replace_without
+from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
+from fs_core.offline.delta.layout import MONTH, as_declared, lay_out
+from fs_core.offline.delta.leftovers import data_files, named_files, remove_leftovers
+from fs_core.offline.delta.locks import TableLocks
+from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, lost_a_checkpoint, open_table
+from fs_core.offline.delta.numbering import reserve
+from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, FILE_BYTES, HOOKS, RETRIES, checkpoint
 from fs_core.offline.delta.unwritten import unwritten
 from fs_core.offline.delta.winners import Candidates, choose, find_winners, rows_sql, stream_winners
 from fs_core.offline.duckdb import connect, quoted
@@ -45,19 +42,20 @@ from fs_core.values.times import MICROSECONDS
 
 T = TypeVar("T")
 
-_COMMIT_SECONDS = 60.0  # how long an append tries again after other writers won the race
+log = logging.getLogger("fs_core")
+
+_COMMIT_SECONDS = 60.0  # how long somebody tries again after others won the race
+_APPEND_SECONDS = 60.0  # how long a forget waits for appends that are under way
+_BRIEFLY = 1.0  # how long a compaction does, which has less need to
 _TABLE = {
     # Delta forgets states older than 30 days unless told otherwise; a training set is recreated from any.
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 36500 days",
-    # Opening replays the log from the last checkpoint: with one every 100 states, an append takes 2.5 times as long.
-    "delta.checkpointInterval": "10",
+    "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
     # Least and greatest values are somebody's data: log entries that tell them are mended when a person is forgotten,
     # and a writer that is about to repeat them in a checkpoint can't be.
     "delta.checkpoint.writeStatsAsJson": "false",
 }
-_HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
-_FILE_BYTES = 256 << 20  # of a compacted file, about
 _UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
 _delta_processes: set[object] = set()  # the process in which the Delta library runs, once it does
 
@@ -95,21 +93,49 @@ class DeltaOfflineStore:
 
     def append(self, view: FeatureView, rows: pa.Table) -> Snapshot:
         """See `OfflineStore.append`."""
-        place = self._place(view)
-        with _as_store_error(view, f"can't append to its history at {place}"):
-            laid_out, began = lay_out(view, rows), time.time()
-            for attempt in _attempts():
-                with attempt:
-                    try:
-                        _write(place, laid_out)
-                    except DeltaError as error:
-                        if not _lost_a_race(error) or not remove_attempt(place, laid_out, began):
-                            raise
-        return self.snapshot(view)
+        table = self._table(view)
+        with _as_store_error(view, f"can't append to its history at {table}"):
+            laid_out = lay_out(view, rows)
+            with self._locks(view).appending():
+                return self._commit(view, laid_out)
+
+    def _commit(self, view: FeatureView, rows: pa.Table) -> Snapshot:
+        """Commit rows once, however often it takes; return the state.
+
+        The log says under which name a commit was made. So if the library fails, it can be told whether before its
+        commit or after.
+        """
+        history, name = self._log(view), uuid.uuid4().hex
+        before = history.newest()
+        for attempt in _attempts():
+            with attempt:
+                try:
+                    state = _write(self._table(view), rows, name)
+                except (DeltaError, OSError) as error:
+                    state = history.find(before, name)
+                    if state is None:
+                        raise
+                    log.warning("%s: rows are written; what failed only afterwards: %s", view.ref, _reason(error))
+        return history.find(before, name) or 0 if state is None else state
+
+    def reserve(self, view: FeatureView, count: int, *, at_least: int = 0) -> int:
+        """See `OfflineStore.reserve`."""
+        with _as_store_error(view, f"can't number rows of its history at {self._table(view)}"):
+            return reserve(self._locks(view), count, at_least, lambda: self._greatest_seq(view))
+
+    def _greatest_seq(self, view: FeatureView) -> int:
+        def greatest(files: Sequence[str]) -> int:
+            if not files:
+                return -1
+            with _as_store_error(view, "can't read its history"), connect() as connection:
+                query = f"SELECT coalesce(max({SEQ}), -1) FROM {rows_sql(view, files, 'true', [SEQ])}"
+                return int(connection.execute(query).fetchall()[0][0])
+
+        return self._steadily(view, None, greatest)
 
     def snapshot(self, view: FeatureView) -> Snapshot:
         """See `OfflineStore.snapshot`."""
-        with _as_store_error(view, f"can't open its history at {self._place(view)}"):
+        with _as_store_error(view, f"can't open its history at {self._table(view)}"):
             return self._log(view).newest()
 
     def read(
@@ -207,44 +233,46 @@ class DeltaOfflineStore:
         return found[0] if found else None
 
     def compact(self, view: FeatureView) -> Snapshot:
-        """See `OfflineStore.compact`. Files of earlier states stay; those that no state ever had are removed."""
-        place = self._place(view)
+        """See `OfflineStore.compact`. Files of earlier states stay; those that no state names are removed."""
+        table = self._table(view)
         if self.snapshot(view) == EMPTY:
             return EMPTY
-        with _as_store_error(view, f"can't compact its history at {place}"):
+        with self._rewriting(view, "can't compact its history"):
+            remove_leftovers(table, self._locks(view), _BRIEFLY)
             for attempt in _attempts():
                 with attempt:
-                    open_table(place).optimize.compact(target_size=_FILE_BYTES, post_commithook_properties=_HOOKS)
-            remove_leftovers(place)
+                    opened = open_table(table)
+                    opened.optimize.compact(target_size=FILE_BYTES, post_commithook_properties=HOOKS)
+            checkpoint(opened)
             state = self.snapshot(view)
             self._engine.prepare(view, self._files(view, state))
         return state
 
     def last_write(self, view: FeatureView) -> LastWrite | None:
         """Return what the last write brought, without reading its rows; None if nothing, or if the log doesn't tell."""
-        return last_write(self._place(view), self.snapshot(view))
+        return last_write(self._table(view), self.snapshot(view))
 
     def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
         """See `OfflineStore.erase`."""
-        place = self._place(view)
+        table = self._table(view)
         if self.snapshot(view) == EMPTY:
             return Erased(0, 0)
-        with _as_store_error(view, f"can't erase from its history at {place}"):
-            rows = self._erase_from_newest(view, entities)
-            doomed = searched(place, lambda named, others: self._doomed(view, entities, named, others))
-            scrub_log(place, doomed)
-            for file in doomed:
+        with self._rewriting(view, "can't erase from its history"), doomed(entities) as whom:
+            rows = self._erase_from_newest(view, whom)
+            present = data_files(table)
+            present -= remove_leftovers(table, self._locks(view), _APPEND_SECONDS)
+            # The newest state is looked up last: what was being appended when the list was made is in it now.
+            older = sorted(file for file in present.difference(self._files(view, None)) if Path(file).exists())
+            gone = sorted({file for file, _ in whom.rows(older)})
+            if gone:
+                self._log(view).bring_to_disk()
+                scrub_log(table, gone)
+            for file in gone:
                 Path(file).unlink(missing_ok=True)
             self._engine.forget(view)
-        return Erased(rows, len(doomed))
+        return Erased(rows, len(gone))
 
-    def _doomed(self, view: FeatureView, entities: pa.Table, named: Sequence[str], others: Sequence[str]) -> list[str]:
-        """Return those of some files that hold rows of entities and that no newest state and no writer needs."""
-        kept = set(self._files(view, None))  # after the list was made: what is appended in between isn't on it
-        doomed = [file for file in holders(named, entities) if file not in kept]
-        return doomed + [file for file in unnamed_holders(others, entities) if is_abandoned(file)]
-
-    def _erase_from_newest(self, view: FeatureView, entities: pa.Table) -> int:
+    def _erase_from_newest(self, view: FeatureView, whom: Doomed) -> int:
         """Commit states without rows of entities until the newest has none; return how many there were.
 
         A minute is enough: whoever goes on writing rows of the same entities isn't waited for. `traces` tells of them.
@@ -254,50 +282,48 @@ class DeltaOfflineStore:
         while time.monotonic() < ends:  # again, where some were appended meanwhile
             for attempt in _attempts():
                 with attempt:
-                    erased = self._erase_once(view, entities, clean)
+                    state = self.snapshot(view)
+                    erased = whom.erase(view, self._table(view), state, self._files(view, state), clean)
             if not erased:
                 break
             rows += erased
         return rows
 
-    def _erase_once(self, view: FeatureView, entities: pa.Table, clean: set[str]) -> int:
-        """Commit a state without the rows of entities that the newest has, in files not known to be clean."""
-        state = self.snapshot(view)
-        try:
-            files = [file for file in self._files(view, state) if file not in clean]
-            found = holders(files, entities)
-            clean.update(set(files).difference(found))
-            seqs = seqs_of(found, entities)
-            if seqs:
-                replace_without(self._place(view), state, found, seqs)
-        except (duckdb.Error, OSError) as error:
-            if self.snapshot(view) == state:
-                raise
-            raise CommitFailedError("another writer has deleted what was read") from error
-        return len(seqs)
-
     def traces(self, view: FeatureView, entities: pa.Table) -> int:
         """See `OfflineStore.traces`."""
-        place = self._place(view)
-        if not place.exists():
+        table = self._table(view)
+        if self.snapshot(view) == EMPTY:
             return 0
-        with _as_store_error(view, f"can't read its history at {place}"):
-            return searched(
-                place,
-                lambda named, others: len(seqs_of(named, entities)) + sum(unnamed_holders(others, entities).values()),
-            )
+        with self._rewriting(view, "can't read its history"), doomed(entities) as whom:
+            present = data_files(table)
+            known = sorted(present & named_files(table))
+            return sum(1 for _ in whom.rows(known)) + whom.count(present.difference(known))
 
-    def _place(self, view: FeatureView) -> Path:
+    def _table(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
+
+    def _locks(self, view: FeatureView) -> TableLocks:
+        return TableLocks(self._table(view))
+
+    @contextmanager
+    def _rewriting(self, view: FeatureView, what: str) -> Iterator[None]:
+        """Be the only one who rewrites or deletes files of a view; remove those that were written for nothing."""
+        table, locks = self._table(view), self._locks(view)
+        with _as_store_error(view, f"{what} at {table}"), locks.rewriting():
+            try:
+                yield
+            except (DeltaError, duckdb.Error, OSError, pa.ArrowException):
+                remove_leftovers(table, locks, _BRIEFLY)  # on a full disk, others need the room
+                raise
 
     def _log(self, view: FeatureView) -> DeltaLog:
         name = view.storage_name
-        return self._logs.get(name) or self._logs.setdefault(name, DeltaLog(self._place(view)))
+        return self._logs.get(name) or self._logs.setdefault(name, DeltaLog(self._table(view)))
 
     def _files(self, view: FeatureView, snapshot: Snapshot | None) -> list[str]:
         """Return the data files of a state, by default the newest."""
         at = "" if snapshot is None else f" at state {snapshot}"
-        with _as_store_error(view, f"can't open its history at {self._place(view)}{at}"):
+        with _as_store_error(view, f"can't open its history at {self._table(view)}{at}"):
             newest = self._log(view).newest()
             state = newest if snapshot is None else snapshot
             files = [] if state == EMPTY else self._log(view).files(state)
@@ -346,10 +372,15 @@ def _as_store_error(view: FeatureView, what: str) -> Iterator[None]:
     try:
         yield
     except (DeltaError, duckdb.Error, OSError, OverflowError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0]  # Delta adds a stack trace
+        reason = _reason(error)
         if isinstance(error, FileNotFoundError) or "No files found" in reason:
             reason += ". Files are deleted when somebody is forgotten; if that was just now, repeat it."
         raise OfflineStoreError(f"view {view.ref!r}: {what}: {reason}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what a library says, without the stack trace that Delta adds."""
+    return str(error).partition("\n")[0]
 
 
 def _refuse_fork(view: FeatureView) -> None:
@@ -372,16 +403,26 @@ def _attempts() -> Retrying:
     )
 
 
-def _write(place: Path, rows: pa.Table) -> None:
-    place.mkdir(parents=True, exist_ok=True)
+def _write(table: Path, rows: pa.Table, name: str) -> Snapshot | None:
+    """Commit rows in a new state under a name; return the state, None where the table was made with it."""
+    table.mkdir(parents=True, exist_ok=True)
+    try:
+        opened: DeltaTable | None = open_table(table)
+    except TableNotFoundError:
+        opened = None
     write_deltalake(
-        str(place),
+        opened or str(table),
         rows,
         mode="append",
         partition_by=[MONTH],
         configuration=_TABLE,
-        post_commithook_properties=_HOOKS,
+        commit_properties=CommitProperties(custom_metadata={"fs_core.append": name}, max_commit_retries=RETRIES),
+        post_commithook_properties=HOOKS,
     )
+    if opened is None:
+        return None
+    checkpoint(opened)
+    return int(opened.version())
 
 
 def _lost_a_race(error: BaseException) -> bool:

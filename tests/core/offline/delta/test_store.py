@@ -10,6 +10,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -216,10 +217,10 @@ def test_an_append_that_loses_races_tries_again(tmp_path: Path, monkeypatch: pyt
     """An append that others beat to the commit more often than Delta itself retries still succeeds."""
     write, losses = delta_store._write, [CommitFailedError("too many attempts")] * 5
 
-    def beaten(place: Path, rows: pa.Table) -> None:
+    def beaten(*arguments: Any) -> Any:
         if losses:
             raise losses.pop()
-        write(place, rows)
+        return write(*arguments)
 
     monkeypatch.setattr(delta_store, "_write", beaten)
     store = DeltaOfflineStore(tmp_path)
@@ -230,7 +231,7 @@ def test_an_append_that_loses_races_tries_again(tmp_path: Path, monkeypatch: pyt
 def test_an_append_that_always_loses_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When no try succeeds in time, the error names the view, and nothing was written."""
 
-    def beaten(place: Path, rows: pa.Table) -> None:
+    def beaten(*_: Any) -> Any:
         raise CommitFailedError("too many attempts")
 
     monkeypatch.setattr(delta_store, "_write", beaten)
