@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.report import HistoryReport
 
 Snapshot = int
 """One whole state of a view's history; later states have greater numbers. -1: nothing was ever written."""
@@ -200,6 +201,18 @@ class OfflineStore(Protocol):
             view: whose history.
             entities: some of the view's key columns, in its types, without nulls; a row goes if these
                 columns match.
+        """
+        ...
+
+    def verify(self, view: FeatureView, *, repair: bool = False, evidence: int = 100) -> HistoryReport:
+        """Look at every row and file of the newest state; return what is wrong.
+
+        Each seq is there once; files are there and whole; clocks are in order; what is derived from files equals them.
+
+        Args:
+            view: whose history.
+            repair: remove exact copies of rows, and what is derived and wrong.
+            evidence: how many findings of each kind to return.
         """
         ...
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,23 +16,24 @@ from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from deltalake.exceptions import DeltaError
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
+from fs_core.offline.delta.appending import COMMIT_SECONDS, append, attempts, reason_of
 from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
-from fs_core.offline.delta.layout import MONTH, as_declared, lay_out
+from fs_core.offline.delta.layout import as_declared, lay_out
 from fs_core.offline.delta.leftovers import data_files, named_files, remove_leftovers
 from fs_core.offline.delta.locks import TableLocks
-from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, lost_a_checkpoint, open_table
+from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, open_table
 from fs_core.offline.delta.numbering import reserve
-from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, FILE_BYTES, HOOKS, RETRIES, checkpoint
+from fs_core.offline.delta.rewriting import FILE_BYTES, HOOKS, checkpoint
 from fs_core.offline.delta.unwritten import unwritten
+from fs_core.offline.delta.verify import Check, doubled_rows
 from fs_core.offline.delta.winners import Candidates, choose, find_winners, rows_sql, stream_winners
 from fs_core.offline.duckdb import connect, quoted
+from fs_core.offline.report import FINDINGS, HistoryReport
 from fs_core.offline.search.engine import AsOfEngine, apply_rule
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.rule import EVENT_TIME, SEQ, history_schema
@@ -44,18 +44,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("fs_core")
 
-_COMMIT_SECONDS = 60.0  # how long somebody tries again after others won the race
 _APPEND_SECONDS = 60.0  # how long a forget waits for appends that are under way
 _BRIEFLY = 1.0  # how long a compaction does, which has less need to
-_TABLE = {
-    # Delta forgets states older than 30 days unless told otherwise; a training set is recreated from any.
-    "delta.enableExpiredLogCleanup": "false",
-    "delta.logRetentionDuration": "interval 36500 days",
-    "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
-    # Least and greatest values are somebody's data: log entries that tell them are mended when a person is forgotten,
-    # and a writer that is about to repeat them in a checkpoint can't be.
-    "delta.checkpoint.writeStatsAsJson": "false",
-}
 _UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
 _delta_processes: set[object] = set()  # the process in which the Delta library runs, once it does
 
@@ -78,6 +68,7 @@ class DeltaOfflineStore:
         self._directory = Path(directory).absolute()
         self._engine = engine or PlainEngine()
         self._logs: dict[str, DeltaLog] = {}
+        self._looked_at: set[str] = set()
         unusable = "".join(sorted(_UNUSABLE & set(str(self._directory))))
         if unusable:
             raise ConfigurationError(
@@ -89,7 +80,7 @@ class DeltaOfflineStore:
         return f"DeltaOfflineStore({str(self._directory)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_logs": {}}
+        return {**self.__dict__, "_logs": {}, "_looked_at": set()}
 
     def append(self, view: FeatureView, rows: pa.Table) -> Snapshot:
         """See `OfflineStore.append`."""
@@ -97,26 +88,7 @@ class DeltaOfflineStore:
         with _as_store_error(view, f"can't append to its history at {table}"):
             laid_out = lay_out(view, rows)
             with self._locks(view).appending():
-                return self._commit(view, laid_out)
-
-    def _commit(self, view: FeatureView, rows: pa.Table) -> Snapshot:
-        """Commit rows once, however often it takes; return the state.
-
-        The log says under which name a commit was made. So if the library fails, it can be told whether before its
-        commit or after.
-        """
-        history, name = self._log(view), uuid.uuid4().hex
-        before = history.newest()
-        for attempt in _attempts():
-            with attempt:
-                try:
-                    state = _write(self._table(view), rows, name)
-                except (DeltaError, OSError) as error:
-                    state = history.find(before, name)
-                    if state is None:
-                        raise
-                    log.warning("%s: rows are written; what failed only afterwards: %s", view.ref, _reason(error))
-        return history.find(before, name) or 0 if state is None else state
+                return append(table, self._log(view), laid_out)
 
     def reserve(self, view: FeatureView, count: int, *, at_least: int = 0) -> int:
         """See `OfflineStore.reserve`."""
@@ -239,7 +211,8 @@ class DeltaOfflineStore:
             return EMPTY
         with self._rewriting(view, "can't compact its history"):
             remove_leftovers(table, self._locks(view), _BRIEFLY)
-            for attempt in _attempts():
+            self._notice_doubled(view)
+            for attempt in attempts():
                 with attempt:
                     opened = open_table(table)
                     opened.optimize.compact(target_size=FILE_BYTES, post_commithook_properties=HOOKS)
@@ -247,6 +220,23 @@ class DeltaOfflineStore:
             state = self.snapshot(view)
             self._engine.prepare(view, self._files(view, state))
         return state
+
+    def _notice_doubled(self, view: FeatureView) -> None:
+        """Look once, in each process, whether an earlier release has doubled rows."""
+        if view.storage_name in self._looked_at:
+            return
+        with connect() as connection:
+            rows = doubled_rows(connection, self._files(view, None))
+        if rows:
+            log.warning(
+                "%s: %d rows of its history have the seq of another row, as two compactions at once left them in an "
+                "earlier release: counts and sums over history are wrong. See store.verify_history(%r), and mend it by "
+                "repair=True.",
+                view.ref,
+                rows,
+                view.ref,
+            )
+        self._looked_at.add(view.storage_name)
 
     def last_write(self, view: FeatureView) -> LastWrite | None:
         """Return what the last write brought, without reading its rows; None if nothing, or if the log doesn't tell."""
@@ -277,10 +267,10 @@ class DeltaOfflineStore:
 
         A minute is enough: whoever goes on writing rows of the same entities isn't waited for. `traces` tells of them.
         """
-        rows, ends = 0, time.monotonic() + _COMMIT_SECONDS
+        rows, ends = 0, time.monotonic() + COMMIT_SECONDS
         clean = set[str]()
         while time.monotonic() < ends:  # again, where some were appended meanwhile
-            for attempt in _attempts():
+            for attempt in attempts():
                 with attempt:
                     state = self.snapshot(view)
                     erased = whom.erase(view, self._table(view), state, self._files(view, state), clean)
@@ -288,6 +278,19 @@ class DeltaOfflineStore:
                 break
             rows += erased
         return rows
+
+    def verify(self, view: FeatureView, *, repair: bool = False, evidence: int = 100) -> HistoryReport:
+        """See `OfflineStore.verify`."""
+        if self.snapshot(view) == EMPTY:
+            return HistoryReport([view.ref], 0, 0, {}, FINDINGS.empty_table(), 0, 0.0)
+
+        def newest() -> tuple[Snapshot, list[str]]:
+            state = self.snapshot(view)
+            return state, self._files(view, state)
+
+        with self._rewriting(view, "can't verify its history"):
+            check = Check(view, self._table(view), newest, self._engine, evidence)
+            return check.report(attempts() if repair else None)
 
     def traces(self, view: FeatureView, entities: pa.Table) -> int:
         """See `OfflineStore.traces`."""
@@ -372,15 +375,10 @@ def _as_store_error(view: FeatureView, what: str) -> Iterator[None]:
     try:
         yield
     except (DeltaError, duckdb.Error, OSError, OverflowError, pa.ArrowException) as error:
-        reason = _reason(error)
+        reason = reason_of(error)
         if isinstance(error, FileNotFoundError) or "No files found" in reason:
             reason += ". Files are deleted when somebody is forgotten; if that was just now, repeat it."
         raise OfflineStoreError(f"view {view.ref!r}: {what}: {reason}") from error
-
-
-def _reason(error: BaseException) -> str:
-    """Return what a library says, without the stack trace that Delta adds."""
-    return str(error).partition("\n")[0]
 
 
 def _refuse_fork(view: FeatureView) -> None:
@@ -391,41 +389,3 @@ def _refuse_fork(view: FeatureView) -> None:
             f"view {view.ref!r}: this process was forked from one that had used history, and the Delta library "
             "doesn't survive a fork. Start the process with spawn or forkserver."
         )
-
-
-def _attempts() -> Retrying:
-    """Return attempts at a commit that other writers may win, for a minute, at random distances."""
-    return Retrying(
-        retry=retry_if_exception(_lost_a_race),
-        wait=wait_random_exponential(multiplier=0.02, max=1.0),
-        stop=stop_after_delay(_COMMIT_SECONDS),
-        reraise=True,
-    )
-
-
-def _write(table: Path, rows: pa.Table, name: str) -> Snapshot | None:
-    """Commit rows in a new state under a name; return the state, None where the table was made with it."""
-    table.mkdir(parents=True, exist_ok=True)
-    try:
-        opened: DeltaTable | None = open_table(table)
-    except TableNotFoundError:
-        opened = None
-    write_deltalake(
-        opened or str(table),
-        rows,
-        mode="append",
-        partition_by=[MONTH],
-        configuration=_TABLE,
-        commit_properties=CommitProperties(custom_metadata={"fs_core.append": name}, max_commit_retries=RETRIES),
-        post_commithook_properties=HOOKS,
-    )
-    if opened is None:
-        return None
-    checkpoint(opened)
-    return int(opened.version())
-
-
-def _lost_a_race(error: BaseException) -> bool:
-    """Whether another writer committed first, made the table at the same moment, or replaced its checkpoint."""
-    made_twice = isinstance(error, DeltaError) and "already exists" in str(error)
-    return isinstance(error, CommitFailedError) or made_twice or lost_a_checkpoint(error)

@@ -27,6 +27,7 @@ from fs_core.errors import (
     UnknownReferenceError,
     ValidationError,
 )
+from fs_core.offline.delta import appending
 from fs_core.offline.delta import store as delta_store
 from fs_core.online.contract import timeline_name
 from tests.servers import running_server
@@ -180,7 +181,7 @@ def test_the_log_tells_nothing(store: FeatureStore) -> None:
 
 def test_checkpoints_of_older_tables_tell_nothing(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints that have a person's values, as tables made before have, are made anew without."""
-    monkeypatch.delitem(delta_store._TABLE, "delta.checkpoint.writeStatsAsJson")
+    monkeypatch.delitem(appending.TABLE, "delta.checkpoint.writeStatsAsJson")
     store.apply(NOTES)
     for month in range(1, 13):
         store.write(NOTES, notes(ALICE, BOB, month=month))
@@ -284,7 +285,7 @@ def test_an_append_that_was_overtaken_leaves_nothing(store: FeatureStore, monkey
     """What a lost attempt wrote is no trace for ever: a person can be forgotten at once, not in an hour."""
     store.apply(NOTES)
     store.write(NOTES, notes(BOB, month=1))
-    write, lost = delta_store._write, list[Path]()
+    write, lost = appending.write, list[Path]()
 
     def overtaken(table: Path, rows: pa.Table, *rest: Any) -> Any:
         if not lost:
@@ -293,7 +294,7 @@ def test_an_append_that_was_overtaken_leaves_nothing(store: FeatureStore, monkey
             raise CommitFailedError("a concurrent transaction deleted data this operation read")
         return write(table, rows, *rest)
 
-    monkeypatch.setattr(delta_store, "_write", overtaken)
+    monkeypatch.setattr(appending, "write", overtaken)
     store.write(NOTES, notes(ALICE, month=2))
     assert store.history(NOTES)["user"].to_pylist() == [BOB, ALICE]
     store.forget("user", {"user": [ALICE]})
@@ -304,13 +305,13 @@ def test_an_append_that_was_overtaken_leaves_nothing(store: FeatureStore, monkey
 def test_an_append_that_failed_after_its_commit(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows whose commit stands are not appended again, though the library failed when it looked after the log."""
     store.apply(NOTES)
-    write = delta_store._write
+    write = appending.write
 
     def late(*arguments: Any) -> None:
         write(*arguments)
         raise DeltaError("Kernel error: Had a _last_checkpoint hint but didn't find any checkpoints")
 
-    monkeypatch.setattr(delta_store, "_write", late)
+    monkeypatch.setattr(appending, "write", late)
     store.write(NOTES, notes(ALICE, BOB, month=1))
     assert store.history(NOTES)["user"].to_pylist() == [ALICE, BOB]
 
