@@ -23,7 +23,7 @@ from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
 from fs_core.offline.delta.appending import COMMIT_SECONDS, append, attempts, reason_of
 from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
-from fs_core.offline.delta.layout import as_declared, lay_out
+from fs_core.offline.delta.layout import as_declared, by_recency, lay_out
 from fs_core.offline.delta.leftovers import data_files, named_files, remove_leftovers
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, open_table
