@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.report import HistoryReport
 
 Snapshot = int
 """One whole state of a view's history; later states have greater numbers. -1: nothing was ever written."""
@@ -55,7 +56,7 @@ class Erased:
 
     Attributes:
         rows: rows that the newest state held.
-        files: files of older states, or of none, that held such rows and are deleted.
+        files: files of older states that held such rows and are deleted.
     """
 
     rows: int
@@ -76,7 +77,23 @@ class OfflineStore(Protocol):
     """
 
     def append(self, view: FeatureView, rows: pa.Table) -> Snapshot:
-        """Add rows (in `history_schema(view)`, any order) in one atomic step; return the new state."""
+        """Add rows (in `history_schema(view)`, any order) in one atomic step; return the new state.
+
+        Raises:
+            OfflineStoreError: none of the rows is there.
+        """
+        ...
+
+    def reserve(self, view: FeatureView, count: int, *, at_least: int = 0) -> int:
+        """Hand out seqs in a row for rows of a view, to nobody else ever; return the first.
+
+        It is greater than any that was handed out before and than that of any row, whoever wrote it.
+
+        Args:
+            view: whose history.
+            count: how many.
+            at_least: what the first may not be less than.
+        """
         ...
 
     def snapshot(self, view: FeatureView) -> Snapshot:
@@ -184,6 +201,18 @@ class OfflineStore(Protocol):
             view: whose history.
             entities: some of the view's key columns, in its types, without nulls; a row goes if these
                 columns match.
+        """
+        ...
+
+    def verify(self, view: FeatureView, *, repair: bool = False, evidence: int = 100) -> HistoryReport:
+        """Look at every row and file of the newest state; return what is wrong.
+
+        Each seq is there once; files are there and whole; clocks are in order; what is derived from files equals them.
+
+        Args:
+            view: whose history.
+            repair: remove exact copies of rows, and what is derived and wrong.
+            evidence: how many findings of each kind to return.
         """
         ...
 

@@ -68,6 +68,7 @@ class FeatureStore(Reading):
 
     materialize = upkeep.materialize
     verify_online = upkeep.verify_online
+    verify_history = upkeep.verify_history
     drop_online = upkeep.drop_online
     served_as = upkeep.served_as
     forget = upkeep.forget

@@ -230,7 +230,9 @@ def _numbered(store: Resources, view: FeatureView, checked: pa.Table) -> pa.Tabl
 
     if checked.num_rows == 0:
         return with_sequence(view, checked, 0)
-    rows = with_sequence(view, checked, store.registry.reserve(view.storage_name, checked.num_rows))
+    count = checked.num_rows
+    first = store.offline.reserve(view, count, at_least=store.registry.reserve(view.storage_name, count))
+    rows = with_sequence(view, checked, first)
     store.offline.append(view, rows)
     log.info("wrote %d rows to %s", rows.num_rows, view.ref)
     return rows

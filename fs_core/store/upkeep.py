@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fs_core.materialization.forget import Erasure
     from fs_core.materialization.materialize import Materialized
     from fs_core.materialization.verify import Verification
+    from fs_core.offline.report import HistoryReport
 
 log = logging.getLogger("fs_core")
 
@@ -94,6 +95,34 @@ def verify_online(
 
     target = store.view(view)
     return verify(target, store.offline, store.online, now=store._clock.now, repair=repair, evidence=evidence)
+
+
+def verify_history(
+    store: Resources, view: str | FeatureView | None = None, *, repair: bool = False, evidence: int = 100
+) -> HistoryReport:
+    """Look at every row and file of a view's history, or of every registered version's; return what is wrong.
+
+    Each row is there once, files are there and whole, clocks are in order, and the search index equals the files.
+    Others may append meanwhile; compactions and `forget` wait.
+
+    Args:
+        view: its reference; None means every registered version.
+        repair: remove exact copies of rows, and what is wrong in the index.
+        evidence: how many findings of each kind to return for a view.
+
+    Returns:
+        A report: `clean`, `problems` counted, `findings` as an Arrow table; `str()` says what to do.
+
+    Raises:
+        OfflineStoreError: history can't be read, or not be repaired.
+    """
+    from fs_core.offline.report import HistoryReport
+
+    registered = [r.definition for r in store.registry.listing("view")] if view is None else [store.view(view)]
+    meanings = {v.storage_name: v for v in registered if isinstance(v, FeatureView)}
+    return HistoryReport.united(
+        [store.offline.verify(target, repair=repair, evidence=evidence) for target in meanings.values()]
+    )
 
 
 def drop_online(store: Resources, view: str | FeatureView) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -16,12 +15,15 @@ from fs_core.values.times import EARLIEST, LATEST, from_micros
 MONTH = "__event_month"
 """The column by which tables are partitioned; it is in the files' paths, not in the files."""
 
-_MONTH_OF = re.compile(rf"{MONTH}=(\d{{4}}-\d\d)/")
+
+def storage_schema(view: FeatureView) -> pa.Schema:
+    """Return the columns of data files: those of history, in types that Delta has."""
+    return pa.schema([(field.name, storage_type(field.type)) for field in history_schema(view)])
 
 
 def lay_out(view: FeatureView, rows: pa.Table) -> pa.Table:
     """Return rows in storage types, with their month, in the order in which history is searched."""
-    stored = pa.table({f.name: rows[f.name].cast(storage_type(f.type)) for f in history_schema(view)})
+    stored = pa.table({f.name: rows[f.name].cast(f.type) for f in storage_schema(view)})
     month = pc.strftime(rows[EVENT_TIME].cast(pa.timestamp("us")), format="%Y-%m")
     # strftime doesn't pad years before 1000 everywhere, and months are compared as text.
     stored = stored.append_column(MONTH, pc.utf8_lpad(month, width=7, padding="0"))
@@ -46,19 +48,19 @@ def prune(files: Sequence[str], times: pa.ChunkedArray) -> list[str]:
     if latest is None:
         return []
     month = from_micros(min(max(latest, EARLIEST), LATEST)).strftime("%Y-%m").rjust(7, "0")
-    return [f for f in files if _month(f) <= month]
+    return [f for f in files if month_of(f) <= month]
 
 
 def by_recency(files: Sequence[str]) -> list[list[str]]:
     """Return files in groups of ever earlier event times: of the last month, of two before, of four before those."""
-    months = sorted(set(map(_month, files)), reverse=True)
-    group_of = {month: (place + 1).bit_length() - 1 for place, month in enumerate(months)}
+    months = sorted(set(map(month_of, files)), reverse=True)
+    group_of = {month: (position + 1).bit_length() - 1 for position, month in enumerate(months)}
     groups: list[list[str]] = [[] for _ in range(len(months).bit_length())]
     for file in files:
-        groups[group_of[_month(file)]].append(file)
+        groups[group_of[month_of(file)]].append(file)
     return groups
 
 
-def _month(file: str) -> str:
-    match = _MONTH_OF.search(file)
-    return match[1] if match else ""
+def month_of(file: str) -> str:
+    """Return the month of a data file, as its directory is named."""
+    return file.rsplit("/", 2)[-2].partition("=")[2]

@@ -6,7 +6,7 @@ Opening a table takes milliseconds; seeing that its log has no further entry tak
 from __future__ import annotations
 
 import json
-import time
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def log_actions(entry: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log_lines(entry)]
 
 
-def open_table(place: Path, version: Snapshot | None = None) -> DeltaTable:
+def open_table(directory: Path, version: Snapshot | None = None) -> DeltaTable:
     """Open a table at a state, by default the newest."""
     for attempt in Retrying(
         retry=retry_if_exception(lost_a_checkpoint),
@@ -49,7 +49,7 @@ def open_table(place: Path, version: Snapshot | None = None) -> DeltaTable:
         reraise=True,
     ):
         with attempt:
-            table = DeltaTable(str(place), version=version)
+            table = DeltaTable(str(directory), version=version)
     return table
 
 
@@ -60,7 +60,7 @@ def lost_a_checkpoint(error: BaseException) -> bool:
 
 
 class _State(NamedTuple):
-    """A state, and what tells its log entry from that of a table made anew in the same place."""
+    """A state, and what tells its log entry from that of a table made anew in the same directory."""
 
     version: Snapshot
     identity: _Identity
@@ -70,11 +70,11 @@ class DeltaLog:
     """The log of one table. Thread-safe.
 
     Args:
-        place: the table's directory; it may not exist yet.
+        directory: the table's; it may not exist yet.
     """
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._newest: _State | None = None
         self._files: OrderedDict[_State, list[str]] = OrderedDict()
 
@@ -90,6 +90,17 @@ class DeltaLog:
         self._newest = known
         return version
 
+    def find(self, after: Snapshot, text: str) -> Snapshot | None:
+        """Return the first state after one whose log entry holds a text; None if there is none."""
+        while True:
+            after += 1
+            try:
+                entry = self._entry(after).read_bytes()
+            except FileNotFoundError:
+                return None
+            if text.encode() in entry:
+                return after
+
     def files(self, version: Snapshot) -> list[str]:
         """Return a state's files, sorted.
 
@@ -102,20 +113,31 @@ class DeltaLog:
         if known is not None:
             return known
         # The library gives URLs, in which a space of the directory's name is %20.
-        uris = open_table(self._place, version).file_uris()
-        marker = f"/{self._place.name}/"
-        found = sorted(f"{self._place}/{unquote(uri.rpartition(marker)[2])}" for uri in uris)
+        uris = open_table(self._directory, version).file_uris()
+        marker = f"/{self._directory.name}/"
+        found = sorted(f"{self._directory}/{unquote(uri.rpartition(marker)[2])}" for uri in uris)
         if key is not None:
             self._files[key] = found
             while len(self._files) > _REMEMBERED:
                 self._files.popitem(last=False)
         return found
 
+    def bring_to_disk(self) -> None:
+        """Wait until the newest state would survive a loss of power: what earlier ones need is deleted next."""
+        needed = {Path(file) for file in self.files(self.newest())}
+        needed |= set((self._directory / "_delta_log").glob("*.json"))
+        for path in sorted(needed | {path.parent for path in needed}):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
     def _ask(self) -> Snapshot:
-        if not self._place.exists():
+        if not self._directory.exists():
             return EMPTY
         try:
-            version = int(open_table(self._place).version())
+            version = int(open_table(self._directory).version())
         except TableNotFoundError:
             return EMPTY
         identity = self._identity(version)
@@ -124,38 +146,13 @@ class DeltaLog:
 
     def _identity(self, version: Snapshot) -> _Identity | None:
         try:
-            found = (self._place / "_delta_log" / f"{version:020}.json").stat()
+            found = self._entry(version).stat()
         except FileNotFoundError:
             return None  # not written yet, or left to a checkpoint by another program
         return found.st_ino, found.st_mtime_ns
 
-
-_SURELY_DEAD = 86_400.0
-"""Seconds after which a file without a state belongs to nobody: an append names its files within minutes."""
-
-
-def remove_leftovers(place: Path) -> int:
-    """Remove a table's data files that no entry of its log ever named, once they are a day old; return how many.
-
-    The log must be whole, from its first entry on: then it names every file of every state. If an entry was left
-    to a checkpoint by another program, nothing is removed.
-    """
-    entries = sorted((place / "_delta_log").glob("*.json"))
-    if [int(entry.stem) for entry in entries] != list(range(len(entries))):
-        return 0
-    named = {path for entry in entries for path in _named(entry)}
-    dead = time.time() - _SURELY_DEAD
-    found = [path for path in place.rglob("*.parquet") if "_delta_log" not in path.relative_to(place).parts]
-    left = [p for p in found if p.relative_to(place).as_posix() not in named and p.stat().st_mtime < dead]
-    for path in left:
-        path.unlink(missing_ok=True)
-    return len(left)
-
-
-def _named(entry: Path) -> set[str]:
-    """Return the data files that an entry of the log adds or removes."""
-    named = [action[kind]["path"] for action in log_actions(entry) for kind in ("add", "remove") if kind in action]
-    return {form for path in named for form in (path, unquote(path))}
+    def _entry(self, version: Snapshot) -> Path:
+        return self._directory / "_delta_log" / f"{version:020}.json"
 
 
 _LOOK_BACK = 20  # states: compactions and erasures bring no rows

@@ -1,152 +1,130 @@
-"""Replacing files of a Delta table by others that lack some rows, beside writers who append without pause.
+"""Replacing some rows of a Delta table by others in one commit of the library's, beside writers who append.
 
-The library gives up a deletion of rows as soon as anybody has committed since it began, whatever that was. Finding and
-rewriting rows takes longer than others take to append, so beside steady writers it would never come to an end. But an
-append contradicts no such deletion: the files that it replaces are there still. So the commit is made here, as the
-protocol has it, after every state that only added files; what they added is searched next. (The library's own way to
-commit ready-made files, `create_write_transaction`, doesn't see that a compaction has removed the same file.)
+The library can overwrite the rows that fulfil a condition. It refuses the commit where rows which may fulfil it were
+appended since, and tells so by the files' statistics. So the condition is one on seqs, which no append shares with
+another: the seqs of what is to go, as a few ranges. All other rows in the ranges are written again. Neither the
+condition nor anything else that the log keeps for ever is somebody's data.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import time
-import uuid
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
+import duckdb
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from deltalake.exceptions import CommitFailedError
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
+from deltalake.exceptions import DeltaError
 
+from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Snapshot
-from fs_core.offline.delta.log import DeltaLog, log_actions
+from fs_core.offline.delta.layout import MONTH, as_declared, month_of, storage_schema
+from fs_core.offline.delta.log import open_table
+from fs_core.offline.duckdb import literal, quoted
 from fs_core.rule import SEQ
 
+log = logging.getLogger("fs_core")
 
-def replace_without(place: Path, state: Snapshot, files: Sequence[str], seqs: Sequence[int]) -> None:
-    """Commit a state whose files lack rows that a state's files have; files of earlier states stay.
+FILE_BYTES = 256 << 20
+"""Of a file that is written when others are replaced, about."""
+
+HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+"""Nothing that may fail happens within a commit; see `checkpoint`."""
+
+CHECKPOINT_INTERVAL = 10
+"""Opening replays the log from the last checkpoint: with one every 100 states, an append takes 2.5 times as long."""
+
+RETRIES = 1000
+"""Of a commit that others who append overtake; nothing is written anew for one."""
+
+_RANGES = 16  # of seqs in a condition: with more than 20 alternatives the library looks at no statistics
+_BATCH_ROWS = 100_000
+
+Seqs = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def replace_rows(
+    connection: duckdb.DuckDBPyConnection,
+    view: FeatureView,
+    table: Path,
+    state: Snapshot,
+    *,
+    where: Sequence[tuple[str, int]],
+    files: Sequence[str],
+    rows: str,
+) -> None:
+    """Commit a state in which the rows with some seqs are replaced by those of a query.
+
+    Memory: some row groups.
 
     Args:
-        place: the table's directory.
-        state: whose files they are.
-        files: which of its files have such rows.
-        seqs: the rows.
+        connection: what the query is asked of.
+        view: whose history.
+        table: the table's directory.
+        state: the state to start from.
+        where: the file and seq of each row that is to go or to be written anew.
+        files: the files of that state.
+        rows: the query, over the table `history`: all columns of files that may hold rows with a seq in question.
 
     Raises:
-        CommitFailedError: another writer has removed one of the files since that state, or changed the table.
+        CommitFailedError: others have appended rows whose seqs lie in between, or replaced files.
     """
-    written: dict[str, str | None] = {}
+    seqs = np.unique(np.array([seq for _, seq in where], np.int64))
+    months = sorted({month_of(file) for file, _ in where})
+    wanted = " OR ".join(f"({SEQ} >= {first} AND {SEQ} <= {last})" for first, last in ranges(seqs))
+    names = ", ".join(quoted(field.name) for field in storage_schema(view))
+    listed = ", ".join(literal(file) for file in files if month_of(file) in set(months))
+    month = f"substr(list_extract(string_split(filename, '/'), -2), {len(MONTH) + 2}) AS {MONTH}"
+    read = f"read_parquet([{listed}], hive_partitioning = false, filename = true)"
+    history = f"WITH history AS (SELECT {names}, {month} FROM {read} WHERE {wanted})"
+    condition = f"{MONTH} IN ({', '.join(map(literal, months))}) AND {SEQ} <= {seqs[-1]} AND ({wanted})"
+    opened = open_table(table, state)
+    write_deltalake(
+        opened,
+        _reader(connection, view, f"{history} {rows}"),
+        mode="overwrite",
+        predicate=condition,
+        target_file_size=FILE_BYTES,
+        commit_properties=CommitProperties(max_commit_retries=RETRIES),
+        post_commithook_properties=HOOKS,
+    )
+    checkpoint(opened)
+
+
+def ranges(seqs: Seqs) -> list[tuple[int, int]]:
+    """Return a few ranges that cover some seqs, which rise: those between the widest gaps."""
+    ends = np.sort(np.argsort(np.diff(seqs))[::-1][: _RANGES - 1])
+    firsts, lasts = seqs[np.append(0, ends + 1)], seqs[np.append(ends, len(seqs) - 1)]
+    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
+
+
+def _reader(connection: duckdb.DuckDBPyConnection, view: FeatureView, query: str) -> pa.RecordBatchReader:
+    """Return the rows of a query as a table takes them, batch after batch."""
+    schema = storage_schema(view).append(pa.field(MONTH, pa.string()))
+    types = {field.name: field.type for field in schema}
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in connection.sql(query).to_arrow_reader(_BATCH_ROWS):
+            found = as_declared(pa.Table.from_batches([batch]), types).select(schema.names)
+            yield from found.cast(schema).to_batches()
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def checkpoint(table: DeltaTable) -> None:
+    """Make a checkpoint at every tenth state, after its commit stands: where that fails, the state is there as well."""
+    if (table.version() + 1) % CHECKPOINT_INTERVAL:
+        return
     try:
-        for file in files:
-            written[file] = _without(Path(file), pa.array(seqs, pa.int64()))
-        _commit(place, state, written)
-    except BaseException:
-        _discard(place, [new for new in written.values() if new is not None])
-        raise
-
-
-def _discard(place: Path, files: Sequence[str]) -> None:
-    """Remove files that were to be committed, unless they were: what failed may have done so afterwards."""
-    log = DeltaLog(place)
-    for new in set(files).difference(log.files(log.newest())):
-        Path(new).unlink(missing_ok=True)
-
-
-def _without(file: Path, seqs: pa.Array) -> str | None:
-    """Write a file's other rows to a new one beside it, group by group; return that, None if no row is left."""
-    new = file.with_name(f"part-00000-{uuid.uuid4()}-c000.zstd.parquet")
-    try:
-        with pq.ParquetFile(file) as old, pq.ParquetWriter(new, old.schema_arrow, compression="zstd") as writer:
-            rows = 0
-            for group in range(old.num_row_groups):
-                found = old.read_row_group(group)
-                kept = found.filter(pc.invert(pc.is_in(found[SEQ], value_set=seqs)))
-                rows += kept.num_rows
-                writer.write_table(kept)
-        if rows:
-            _bring_to_disk(new)
-            return str(new)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    new.unlink()
-    return None
-
-
-def _commit(place: Path, state: Snapshot, written: Mapping[str, str | None]) -> None:
-    """Commit files in place of others, after all that was committed since a state."""
-    actions = [_commit_info(state, written)]
-    actions += [{"remove": {**_described(place, old), "deletionTimestamp": _now()}} for old in written]
-    actions += [{"add": _added(place, new)} for new in written.values() if new is not None]
-    lines = [json.dumps(action, separators=(",", ":")) for action in actions]
-    gone = {Path(old).relative_to(place).as_posix() for old in written}
-    while True:
-        state += 1
-        entry = place / "_delta_log" / f"{state:020}.json"
-        if not entry.exists() and _publish(entry, lines):
-            return
-        _refuse_conflict(entry, gone)
-
-
-def _refuse_conflict(entry: Path, gone: Collection[str]) -> None:
-    for action in log_actions(entry):
-        if "metaData" in action or "protocol" in action or unquote(action.get("remove", {}).get("path", "")) in gone:
-            raise CommitFailedError("another writer has changed what was to be replaced")
-
-
-def _publish(entry: Path, lines: Sequence[str]) -> bool:
-    """Make a log entry, whole or not at all; tell whether nobody had made it before. The library does the same."""
-    unfinished = entry.with_name(f"{entry.stem}.{uuid.uuid4().hex}.tmp")
-    try:
-        unfinished.write_text("\n".join(lines) + "\n")
-        _bring_to_disk(unfinished)
-        os.link(unfinished, entry)
-    except FileExistsError:
-        return False
-    finally:
-        unfinished.unlink(missing_ok=True)
-    _bring_to_disk(entry.parent)
-    return True
-
-
-def _commit_info(state: Snapshot, written: Mapping[str, str | None]) -> dict[str, Any]:
-    added = sum(new is not None for new in written.values())
-    metrics = {"num_added_files": added, "num_removed_files": len(written)}
-    about = {"timestamp": _now(), "operation": "DELETE", "operationParameters": {}, "readVersion": state}
-    return {"commitInfo": {**about, "isBlindAppend": False, "engineInfo": "fs_core", "operationMetrics": metrics}}
-
-
-def _added(place: Path, new: str) -> dict[str, Any]:
-    # Least and greatest values are left out: nothing here searches by them, and they are somebody's data.
-    statistics = json.dumps({"numRecords": pq.read_metadata(new).num_rows})
-    return {**_described(place, new), "modificationTime": _now(), "stats": statistics}
-
-
-def _described(place: Path, file: str) -> dict[str, Any]:
-    """Return what an action says of a file: its path, its partition (which is in the path), its size."""
-    path = Path(file).relative_to(place)
-    partition = dict(part.split("=", 1) for part in path.parent.parts)
-    return {
-        "path": quote(path.as_posix(), safe="/="),
-        "partitionValues": {unquote(name): unquote(value) for name, value in partition.items()},
-        "size": Path(file).stat().st_size,
-        "dataChange": True,
-    }
-
-
-def _bring_to_disk(path: Path) -> None:
-    """Wait until a file, or a directory's entries, would survive a loss of power: what they replace is deleted next."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+        table.create_checkpoint()
+    except (DeltaError, OSError) as error:
+        log.warning(
+            "state %d of the history in %s is there, but no checkpoint of its log: %s. Opening it takes longer until "
+            "the next one.",
+            table.version(),
+            table.table_uri,
+            str(error).partition("\n")[0],
+        )

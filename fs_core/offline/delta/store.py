@@ -6,6 +6,7 @@ availability, which is the order in which they are searched.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,28 +16,24 @@ from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
-from deltalake import PostCommitHookProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from deltalake.exceptions import DeltaError
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
-from fs_core.offline.delta.erasure import (
-    holders,
-    is_abandoned,
-    remove_attempt,
-    scrub_log,
-    searched,
-    seqs_of,
-    unnamed_holders,
-)
-from fs_core.offline.delta.layout import MONTH, as_declared, by_recency, lay_out
-from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, lost_a_checkpoint, open_table, remove_leftovers
-from fs_core.offline.delta.rewriting import replace_without
+from fs_core.offline.delta.appending import COMMIT_SECONDS, append, attempts, reason_of
+from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
+from fs_core.offline.delta.layout import as_declared, by_recency, lay_out
+from fs_core.offline.delta.leftovers import data_files, named_files, remove_leftovers
+from fs_core.offline.delta.locks import TableLocks
+from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, open_table
+from fs_core.offline.delta.numbering import reserve
+from fs_core.offline.delta.rewriting import FILE_BYTES, HOOKS, checkpoint
 from fs_core.offline.delta.unwritten import unwritten
+from fs_core.offline.delta.verify import Check, doubled_rows
 from fs_core.offline.delta.winners import Candidates, choose, find_winners, rows_sql, stream_winners
 from fs_core.offline.duckdb import connect, quoted
+from fs_core.offline.report import FINDINGS, HistoryReport
 from fs_core.offline.search.engine import AsOfEngine, apply_rule
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.rule import EVENT_TIME, SEQ, history_schema
@@ -45,19 +42,10 @@ from fs_core.values.times import MICROSECONDS
 
 T = TypeVar("T")
 
-_COMMIT_SECONDS = 60.0  # how long an append tries again after other writers won the race
-_TABLE = {
-    # Delta forgets states older than 30 days unless told otherwise; a training set is recreated from any.
-    "delta.enableExpiredLogCleanup": "false",
-    "delta.logRetentionDuration": "interval 36500 days",
-    # Opening replays the log from the last checkpoint: with one every 100 states, an append takes 2.5 times as long.
-    "delta.checkpointInterval": "10",
-    # Least and greatest values are somebody's data: log entries that tell them are mended when a person is forgotten,
-    # and a writer that is about to repeat them in a checkpoint can't be.
-    "delta.checkpoint.writeStatsAsJson": "false",
-}
-_HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
-_FILE_BYTES = 256 << 20  # of a compacted file, about
+log = logging.getLogger("fs_core")
+
+_APPEND_SECONDS = 60.0  # how long a forget waits for appends that are under way
+_BRIEFLY = 1.0  # how long a compaction does, which has less need to
 _UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
 _delta_processes: set[object] = set()  # the process in which the Delta library runs, once it does
 
@@ -80,6 +68,7 @@ class DeltaOfflineStore:
         self._directory = Path(directory).absolute()
         self._engine = engine or PlainEngine()
         self._logs: dict[str, DeltaLog] = {}
+        self._looked_at: set[str] = set()
         unusable = "".join(sorted(_UNUSABLE & set(str(self._directory))))
         if unusable:
             raise ConfigurationError(
@@ -91,25 +80,34 @@ class DeltaOfflineStore:
         return f"DeltaOfflineStore({str(self._directory)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_logs": {}}
+        return {**self.__dict__, "_logs": {}, "_looked_at": set()}
 
     def append(self, view: FeatureView, rows: pa.Table) -> Snapshot:
         """See `OfflineStore.append`."""
-        place = self._place(view)
-        with _as_store_error(view, f"can't append to its history at {place}"):
-            laid_out, began = lay_out(view, rows), time.time()
-            for attempt in _attempts():
-                with attempt:
-                    try:
-                        _write(place, laid_out)
-                    except DeltaError as error:
-                        if not _lost_a_race(error) or not remove_attempt(place, laid_out, began):
-                            raise
-        return self.snapshot(view)
+        table = self._table(view)
+        with _as_store_error(view, f"can't append to its history at {table}"):
+            laid_out = lay_out(view, rows)
+            with self._locks(view).appending():
+                return append(table, self._log(view), laid_out)
+
+    def reserve(self, view: FeatureView, count: int, *, at_least: int = 0) -> int:
+        """See `OfflineStore.reserve`."""
+        with _as_store_error(view, f"can't number rows of its history at {self._table(view)}"):
+            return reserve(self._locks(view), count, at_least, lambda: self._greatest_seq(view))
+
+    def _greatest_seq(self, view: FeatureView) -> int:
+        def greatest(files: Sequence[str]) -> int:
+            if not files:
+                return -1
+            with _as_store_error(view, "can't read its history"), connect() as connection:
+                query = f"SELECT coalesce(max({SEQ}), -1) FROM {rows_sql(view, files, 'true', [SEQ])}"
+                return int(connection.execute(query).fetchall()[0][0])
+
+        return self._steadily(view, None, greatest)
 
     def snapshot(self, view: FeatureView) -> Snapshot:
         """See `OfflineStore.snapshot`."""
-        with _as_store_error(view, f"can't open its history at {self._place(view)}"):
+        with _as_store_error(view, f"can't open its history at {self._table(view)}"):
             return self._log(view).newest()
 
     def read(
@@ -207,97 +205,128 @@ class DeltaOfflineStore:
         return found[0] if found else None
 
     def compact(self, view: FeatureView) -> Snapshot:
-        """See `OfflineStore.compact`. Files of earlier states stay; those that no state ever had are removed."""
-        place = self._place(view)
+        """See `OfflineStore.compact`. Files of earlier states stay; those that no state names are removed."""
+        table = self._table(view)
         if self.snapshot(view) == EMPTY:
             return EMPTY
-        with _as_store_error(view, f"can't compact its history at {place}"):
-            for attempt in _attempts():
+        with self._rewriting(view, "can't compact its history"):
+            remove_leftovers(table, self._locks(view), _BRIEFLY)
+            self._notice_doubled(view)
+            for attempt in attempts():
                 with attempt:
-                    open_table(place).optimize.compact(target_size=_FILE_BYTES, post_commithook_properties=_HOOKS)
-            remove_leftovers(place)
+                    opened = open_table(table)
+                    opened.optimize.compact(target_size=FILE_BYTES, post_commithook_properties=HOOKS)
+            checkpoint(opened)
             state = self.snapshot(view)
             self._engine.prepare(view, self._files(view, state))
         return state
 
+    def _notice_doubled(self, view: FeatureView) -> None:
+        """Look once, in each process, whether an earlier release has doubled rows."""
+        if view.storage_name in self._looked_at:
+            return
+        with connect() as connection:
+            rows = doubled_rows(connection, self._files(view, None))
+        if rows:
+            log.warning(
+                "%s: %d rows of its history have the seq of another row, as two compactions at once left them in an "
+                "earlier release: counts and sums over history are wrong. See store.verify_history(%r), and mend it by "
+                "repair=True.",
+                view.ref,
+                rows,
+                view.ref,
+            )
+        self._looked_at.add(view.storage_name)
+
     def last_write(self, view: FeatureView) -> LastWrite | None:
         """Return what the last write brought, without reading its rows; None if nothing, or if the log doesn't tell."""
-        return last_write(self._place(view), self.snapshot(view))
+        return last_write(self._table(view), self.snapshot(view))
 
     def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
         """See `OfflineStore.erase`."""
-        place = self._place(view)
+        table = self._table(view)
         if self.snapshot(view) == EMPTY:
             return Erased(0, 0)
-        with _as_store_error(view, f"can't erase from its history at {place}"):
-            rows = self._erase_from_newest(view, entities)
-            doomed = searched(place, lambda named, others: self._doomed(view, entities, named, others))
-            scrub_log(place, doomed)
-            for file in doomed:
+        with self._rewriting(view, "can't erase from its history"), doomed(entities) as whom:
+            rows = self._erase_from_newest(view, whom)
+            present = data_files(table)
+            present -= remove_leftovers(table, self._locks(view), _APPEND_SECONDS)
+            # The newest state is looked up last: what was being appended when the list was made is in it now.
+            older = sorted(file for file in present.difference(self._files(view, None)) if Path(file).exists())
+            gone = sorted({file for file, _ in whom.rows(older)})
+            if gone:
+                self._log(view).bring_to_disk()
+                scrub_log(table, gone)
+            for file in gone:
                 Path(file).unlink(missing_ok=True)
             self._engine.forget(view)
-        return Erased(rows, len(doomed))
+        return Erased(rows, len(gone))
 
-    def _doomed(self, view: FeatureView, entities: pa.Table, named: Sequence[str], others: Sequence[str]) -> list[str]:
-        """Return those of some files that hold rows of entities and that no newest state and no writer needs."""
-        kept = set(self._files(view, None))  # after the list was made: what is appended in between isn't on it
-        doomed = [file for file in holders(named, entities) if file not in kept]
-        return doomed + [file for file in unnamed_holders(others, entities) if is_abandoned(file)]
-
-    def _erase_from_newest(self, view: FeatureView, entities: pa.Table) -> int:
+    def _erase_from_newest(self, view: FeatureView, whom: Doomed) -> int:
         """Commit states without rows of entities until the newest has none; return how many there were.
 
         A minute is enough: whoever goes on writing rows of the same entities isn't waited for. `traces` tells of them.
         """
-        rows, ends = 0, time.monotonic() + _COMMIT_SECONDS
+        rows, ends = 0, time.monotonic() + COMMIT_SECONDS
         clean = set[str]()
         while time.monotonic() < ends:  # again, where some were appended meanwhile
-            for attempt in _attempts():
+            for attempt in attempts():
                 with attempt:
-                    erased = self._erase_once(view, entities, clean)
+                    state = self.snapshot(view)
+                    erased = whom.erase(view, self._table(view), state, self._files(view, state), clean)
             if not erased:
                 break
             rows += erased
         return rows
 
-    def _erase_once(self, view: FeatureView, entities: pa.Table, clean: set[str]) -> int:
-        """Commit a state without the rows of entities that the newest has, in files not known to be clean."""
-        state = self.snapshot(view)
-        try:
-            files = [file for file in self._files(view, state) if file not in clean]
-            found = holders(files, entities)
-            clean.update(set(files).difference(found))
-            seqs = seqs_of(found, entities)
-            if seqs:
-                replace_without(self._place(view), state, found, seqs)
-        except (duckdb.Error, OSError) as error:
-            if self.snapshot(view) == state:
-                raise
-            raise CommitFailedError("another writer has deleted what was read") from error
-        return len(seqs)
+    def verify(self, view: FeatureView, *, repair: bool = False, evidence: int = 100) -> HistoryReport:
+        """See `OfflineStore.verify`."""
+        if self.snapshot(view) == EMPTY:
+            return HistoryReport([view.ref], 0, 0, {}, FINDINGS.empty_table(), 0, 0.0)
+
+        def newest() -> tuple[Snapshot, list[str]]:
+            state = self.snapshot(view)
+            return state, self._files(view, state)
+
+        with self._rewriting(view, "can't verify its history"):
+            check = Check(view, self._table(view), newest, self._engine, evidence)
+            return check.report(attempts() if repair else None)
 
     def traces(self, view: FeatureView, entities: pa.Table) -> int:
         """See `OfflineStore.traces`."""
-        place = self._place(view)
-        if not place.exists():
+        table = self._table(view)
+        if self.snapshot(view) == EMPTY:
             return 0
-        with _as_store_error(view, f"can't read its history at {place}"):
-            return searched(
-                place,
-                lambda named, others: len(seqs_of(named, entities)) + sum(unnamed_holders(others, entities).values()),
-            )
+        with self._rewriting(view, "can't read its history"), doomed(entities) as whom:
+            present = data_files(table)
+            known = sorted(present & named_files(table))
+            return sum(1 for _ in whom.rows(known)) + whom.count(present.difference(known))
 
-    def _place(self, view: FeatureView) -> Path:
+    def _table(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
+
+    def _locks(self, view: FeatureView) -> TableLocks:
+        return TableLocks(self._table(view))
+
+    @contextmanager
+    def _rewriting(self, view: FeatureView, what: str) -> Iterator[None]:
+        """Be the only one who rewrites or deletes files of a view; remove those that were written for nothing."""
+        table, locks = self._table(view), self._locks(view)
+        with _as_store_error(view, f"{what} at {table}"), locks.rewriting():
+            try:
+                yield
+            except (DeltaError, duckdb.Error, OSError, pa.ArrowException):
+                remove_leftovers(table, locks, _BRIEFLY)  # on a full disk, others need the room
+                raise
 
     def _log(self, view: FeatureView) -> DeltaLog:
         name = view.storage_name
-        return self._logs.get(name) or self._logs.setdefault(name, DeltaLog(self._place(view)))
+        return self._logs.get(name) or self._logs.setdefault(name, DeltaLog(self._table(view)))
 
     def _files(self, view: FeatureView, snapshot: Snapshot | None) -> list[str]:
         """Return the data files of a state, by default the newest."""
         at = "" if snapshot is None else f" at state {snapshot}"
-        with _as_store_error(view, f"can't open its history at {self._place(view)}{at}"):
+        with _as_store_error(view, f"can't open its history at {self._table(view)}{at}"):
             newest = self._log(view).newest()
             state = newest if snapshot is None else snapshot
             files = [] if state == EMPTY else self._log(view).files(state)
@@ -346,7 +375,7 @@ def _as_store_error(view: FeatureView, what: str) -> Iterator[None]:
     try:
         yield
     except (DeltaError, duckdb.Error, OSError, OverflowError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0]  # Delta adds a stack trace
+        reason = reason_of(error)
         if isinstance(error, FileNotFoundError) or "No files found" in reason:
             reason += ". Files are deleted when somebody is forgotten; if that was just now, repeat it."
         raise OfflineStoreError(f"view {view.ref!r}: {what}: {reason}") from error
@@ -360,31 +389,3 @@ def _refuse_fork(view: FeatureView) -> None:
             f"view {view.ref!r}: this process was forked from one that had used history, and the Delta library "
             "doesn't survive a fork. Start the process with spawn or forkserver."
         )
-
-
-def _attempts() -> Retrying:
-    """Return attempts at a commit that other writers may win, for a minute, at random distances."""
-    return Retrying(
-        retry=retry_if_exception(_lost_a_race),
-        wait=wait_random_exponential(multiplier=0.02, max=1.0),
-        stop=stop_after_delay(_COMMIT_SECONDS),
-        reraise=True,
-    )
-
-
-def _write(place: Path, rows: pa.Table) -> None:
-    place.mkdir(parents=True, exist_ok=True)
-    write_deltalake(
-        str(place),
-        rows,
-        mode="append",
-        partition_by=[MONTH],
-        configuration=_TABLE,
-        post_commithook_properties=_HOOKS,
-    )
-
-
-def _lost_a_race(error: BaseException) -> bool:
-    """Whether another writer committed first, made the table at the same moment, or replaced its checkpoint."""
-    made_twice = isinstance(error, DeltaError) and "already exists" in str(error)
-    return isinstance(error, CommitFailedError) or made_twice or lost_a_checkpoint(error)

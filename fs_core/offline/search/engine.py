@@ -59,6 +59,16 @@ class AsOfEngine(Protocol):
         """Delete everything derived from a view's history; what is asked for is derived anew."""
         ...
 
+    def verify(self, view: FeatureView, files: Sequence[str], *, repair: bool) -> list[str]:
+        """Return the paths of what was derived from these files and isn't what they say.
+
+        Args:
+            view: whose history.
+            files: those of the newest state.
+            repair: delete what is wrong.
+        """
+        ...
+
 
 def alive(view: FeatureView, wins: Flags, event_time: Micros, moments: Micros) -> Flags:
     """Tell which winners step 3 of the rule leaves.

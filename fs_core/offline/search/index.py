@@ -63,6 +63,13 @@ class IndexEngine:
         """See `AsOfEngine.forget`."""
         self._catalogue.clear(view)
 
+    def verify(self, view: FeatureView, files: Sequence[str], *, repair: bool) -> list[str]:
+        """See `AsOfEngine.verify`."""
+        wrong = self._catalogue.differing(view, files) if self._catalogue.writable() else []
+        for directory in wrong if repair else []:
+            self._catalogue.discard(directory)
+        return [str(directory) for directory in wrong]
+
     def _runs(self, view: FeatureView, files: Sequence[str], rows: int) -> tuple[Run, ...] | None:
         runs = self._catalogue.runs(view, files)
         if runs is not None:

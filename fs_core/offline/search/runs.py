@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import shutil
 import threading
@@ -109,6 +110,29 @@ class Catalogue:
                 self._opened.pop(directory, None)
         with self._guard:
             self._remembered.clear()
+
+    def differing(self, view: FeatureView, files: Sequence[str]) -> list[Path]:
+        """Return those runs of some files that aren't what these say: each is made again, and bytes are compared."""
+        if not self._place(view).exists():
+            return []
+        named = {_name(file): file for file in files}
+        with self._making(view):
+            covering = [run for run in self._list(view) if run.files <= set(named)]
+            return [run.directory for run in covering if not self._is_right(view, run, named)]
+
+    def _is_right(self, view: FeatureView, run: Run, named: dict[str, str]) -> bool:
+        again = self._place(view) / f"{_UNFINISHED}{uuid.uuid4().hex}"
+        again.mkdir()
+        try:
+            write_run(again, view, [named[name] for name in sorted(run.files)], run.files)
+            made = [
+                path for path in again.iterdir() if path.suffix != ".json"
+            ]  # which tells of this start of the machine
+            return all(filecmp.cmp(path, run.directory / path.name, shallow=False) for path in made)
+        except FileNotFoundError:
+            return False
+        finally:
+            shutil.rmtree(again, ignore_errors=True)
 
     @contextmanager
     def _making(self, view: FeatureView) -> Iterator[None]:

@@ -42,6 +42,10 @@ class PlainEngine:
     def forget(self, view: FeatureView) -> None:
         """See `AsOfEngine.forget`: nothing is kept."""
 
+    def verify(self, view: FeatureView, files: Sequence[str], *, repair: bool) -> list[str]:  # noqa: ARG002
+        """See `AsOfEngine.verify`: nothing is kept."""
+        return []
+
 
 def _search_sql(view: FeatureView, files: Sequence[str], columns: Sequence[str]) -> str:
     keys = [f"k{i}" for i in range(len(view.keys))]

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +27,7 @@ from fs_core.errors import (
     UnknownReferenceError,
     ValidationError,
 )
-from fs_core.offline.delta import erasure
+from fs_core.offline.delta import appending
 from fs_core.offline.delta import store as delta_store
 from fs_core.online.contract import timeline_name
 from tests.servers import running_server
@@ -182,7 +181,7 @@ def test_the_log_tells_nothing(store: FeatureStore) -> None:
 
 def test_checkpoints_of_older_tables_tell_nothing(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints that have a person's values, as tables made before have, are made anew without."""
-    monkeypatch.delitem(delta_store._TABLE, "delta.checkpoint.writeStatsAsJson")
+    monkeypatch.delitem(appending.TABLE, "delta.checkpoint.writeStatsAsJson")
     store.apply(NOTES)
     for month in range(1, 13):
         store.write(NOTES, notes(ALICE, BOB, month=month))
@@ -195,7 +194,7 @@ def test_checkpoints_of_older_tables_tell_nothing(store: FeatureStore, monkeypat
     assert store.history(NOTES).num_rows == 13
 
 
-@pytest.mark.parametrize("step", ["replace_without", "scrub_log", "searched", "is_abandoned", "holders"])
+@pytest.mark.parametrize("step", ["doomed", "data_files", "remove_leftovers", "scrub_log"])
 def test_a_crash_in_between_is_made_good(store: FeatureStore, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Wherever it stopped, repeating it finishes the job."""
     store.apply(NOTES)
@@ -223,7 +222,6 @@ KILLED = """
 import os, sys, time
 from fs_core import FeatureStore
 from fs_core.offline.delta import store as delta_store
-from fs_core.offline.delta import erasure
 from fs_core.online.contract import timeline_name
 
 def die(*_):
@@ -234,7 +232,7 @@ FeatureStore(sys.argv[1]).forget("user", {"user": [sys.argv[3]]})
 """
 
 
-@pytest.mark.parametrize("step", ["searched", "holders"])
+@pytest.mark.parametrize("step", ["data_files", "scrub_log"])
 def test_a_killed_process_is_made_good(store: FeatureStore, step: str) -> None:
     """A process killed after the rows left the newest state, before older files went, leaves a job to repeat."""
     store.apply(NOTES)
@@ -268,14 +266,14 @@ def test_what_is_appended_meanwhile_stays(store: FeatureStore, monkeypatch: pyte
     """A file that comes between the erasing of rows and the deletion of old files belongs to the newest state."""
     store.apply(NOTES)
     store.write(NOTES, notes(ALICE, BOB, month=1))
-    look, come = erasure.present_files, [notes(ALICE, BOB, month=2)]
+    look, come = delta_store.data_files, [notes(ALICE, BOB, month=2)]
 
     def late(*arguments: Any) -> Any:
         while come:
             store.write(NOTES, come.pop())
         return look(*arguments)
 
-    monkeypatch.setattr(erasure, "present_files", late)
+    monkeypatch.setattr(delta_store, "data_files", late)
     with pytest.raises(FeatureStoreError, match="again"):
         store.forget("user", {"user": [ALICE]})
     assert store.history(NOTES)["user"].to_pylist() == [BOB, ALICE, BOB]
@@ -284,72 +282,36 @@ def test_what_is_appended_meanwhile_stays(store: FeatureStore, monkeypatch: pyte
 
 
 def test_an_append_that_was_overtaken_leaves_nothing(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a lost attempt wrote is removed before the next: a person can be forgotten at once, not in an hour."""
+    """What a lost attempt wrote is no trace for ever: a person can be forgotten at once, not in an hour."""
     store.apply(NOTES)
     store.write(NOTES, notes(BOB, month=1))
-    write, lost = store._write, list[Path]()
+    write, lost = appending.write, list[Path]()
 
-    def overtaken(place: Path, rows: pa.Table) -> None:
+    def overtaken(table: Path, rows: pa.Table, *rest: Any) -> Any:
         if not lost:
-            lost.append(next(place.rglob("*.parquet")).with_name("part-lost.parquet"))
+            lost.append(next(table.rglob("*.parquet")).with_name("part-lost.parquet"))
             pq.write_table(rows, lost[0])
             raise CommitFailedError("a concurrent transaction deleted data this operation read")
-        write(place, rows)
+        return write(table, rows, *rest)
 
-    monkeypatch.setattr(delta_store, "_write", overtaken)
+    monkeypatch.setattr(appending, "write", overtaken)
     store.write(NOTES, notes(ALICE, month=2))
-    assert lost
-    assert not lost[0].exists()
+    assert store.history(NOTES)["user"].to_pylist() == [BOB, ALICE]
     store.forget("user", {"user": [ALICE]})
+    assert not lost[0].exists()
     assert store.history(NOTES)["user"].to_pylist() == [BOB]
-
-
-def test_the_rows_of_a_state_are_no_leftovers(store: FeatureStore) -> None:
-    """What any state has had is history: its writer, told that it failed, removes nothing and appends nothing."""
-    store.apply(NOTES)
-    for month in (1, 2):
-        store.write(NOTES, notes(ALICE, BOB, month=month))
-    place, history = store.offline._place(NOTES), store.history(NOTES)
-    being_compacted = next(place.rglob("*.parquet")).with_name("part-being-compacted.parquet")
-    store.forget("user", {"user": [BOB]})
-    pq.write_table(history, being_compacted)
-    kept = sorted(place.rglob("*.parquet"))
-    assert erasure.remove_attempt(place, history, time.time())
-    assert sorted(place.rglob("*.parquet")) == kept
-
-
-def test_the_files_of_an_attempt_are_found_at_once(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no state had is removed, by one search for all files; one that is half written hides no other."""
-    store.apply(NOTES)
-    for month in range(1, 7):
-        store.write(NOTES, notes(ALICE, month=month))
-    place, history, queries = store.offline._place(NOTES), store.history(NOTES), list[None]()
-    connect, kept = erasure.connect, sorted(place.rglob("*.parquet"))
-    monkeypatch.setattr(erasure, "connect", lambda: (queries.append(None), connect())[1])
-    lost = history.set_column(history.column_names.index("__seq"), "__seq", [pa.array(range(100, 106), pa.int64())])
-    left = [kept[0].with_name(f"part-left-{n}.parquet") for n in range(5)]
-    for file in left:
-        pq.write_table(lost, file)
-    assert not erasure.remove_attempt(place, lost, time.time())
-    assert sorted(place.rglob("*.parquet")) == kept
-    assert len(queries) == 1
-    pq.write_table(lost, left[0])
-    left[1].write_bytes(b"PAR1 and no more")
-    assert not erasure.remove_attempt(place, lost, time.time())
-    assert sorted(place.rglob("*.parquet")) == sorted([*kept, left[1]])
-    assert store.history(NOTES).equals(history)
 
 
 def test_an_append_that_failed_after_its_commit(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows whose commit stands are not appended again, though the library failed when it looked after the log."""
     store.apply(NOTES)
-    write = delta_store._write
+    write = appending.write
 
-    def late(place: Path, rows: pa.Table) -> None:
-        write(place, rows)
+    def late(*arguments: Any) -> None:
+        write(*arguments)
         raise DeltaError("Kernel error: Had a _last_checkpoint hint but didn't find any checkpoints")
 
-    monkeypatch.setattr(delta_store, "_write", late)
+    monkeypatch.setattr(appending, "write", late)
     store.write(NOTES, notes(ALICE, BOB, month=1))
     assert store.history(NOTES)["user"].to_pylist() == [ALICE, BOB]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OfflineStoreError
 from fs_core.offline.delta import erasure
+from fs_core.offline.delta import store as delta_store
 
 USER = Entity("user", keys={"user": "string"}, description="A person.")
 NOTES = FeatureView(
@@ -35,27 +39,30 @@ def forget(store: FeatureStore, user: str) -> int:
     return sum(view.rows for view in store.forget("user", {"user": [user]}))
 
 
-def after(
-    monkeypatch: pytest.MonkeyPatch, name: str, when: Callable[[Any], bool], deed: Callable[[], Any]
-) -> list[Any]:
-    """Let something happen once, as soon as a step has brought what it is to wait for; return what it brought."""
-    step, deeds, came = getattr(erasure, name), [deed], []
+@contextmanager
+def at(
+    monkeypatch: pytest.MonkeyPatch, where: Any, name: str, when: Callable[[], bool], deed: Callable[[], Any]
+) -> Iterator[list[Future[Any]]]:
+    """Let something begin in a thread, once, as soon as a step is done; wait for it at the end."""
+    step, begun = getattr(where, name), list[Future[Any]]()
+    with ThreadPoolExecutor(1) as pool:
 
-    def followed(*arguments: Any) -> Any:
-        found = step(*arguments)
-        while deeds and when(found):
-            came.append(deeds.pop()())
-        return found
+        def followed(*arguments: Any) -> Any:
+            found = step(*arguments)
+            if when() and not begun:
+                begun.append(pool.submit(deed))
+                time.sleep(0.1)
+            return found
 
-    monkeypatch.setattr(erasure, name, followed)
-    return came
+        monkeypatch.setattr(where, name, followed)
+        yield begun
 
 
 def test_the_log_gets_nothing_back(store: FeatureStore, other: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry of the log that both mend keeps the values of neither, though one read it before the other wrote."""
-    came = after(monkeypatch, "log_lines", lambda lines: BOB in str(lines), lambda: forget(other, BOB))
-    assert forget(store, ALICE) == 1
-    assert came == [1]
+    """An entry of the log that both mend keeps the values of neither, though one begins when the other has read it."""
+    with at(monkeypatch, erasure, "log_lines", lambda: True, lambda: forget(other, BOB)) as begun:
+        assert forget(store, ALICE) == 1
+    assert begun[0].result() == 1
     files = [path for path in Path(store.directory).rglob("*") if path.is_file()]
     assert [path for path in files for user in (ALICE, BOB) if user.encode() in path.read_bytes()] == []
     assert store.history(NOTES)["user"].to_pylist() == [CAROL]
@@ -65,16 +72,16 @@ def test_the_log_gets_nothing_back(store: FeatureStore, other: FeatureStore, mon
 def test_files_that_the_other_deletes(
     store: FeatureStore, other: FeatureStore, monkeypatch: pytest.MonkeyPatch, looks: int
 ) -> None:
-    """A file that is deleted between being listed and being searched is none that holds anybody."""
-    seen: list[Any] = []
+    """Nobody deletes a file between being listed and being searched: who wants to waits."""
+    seen: list[None] = []
 
-    def is_time(found: Any) -> bool:
-        seen.append(found)
+    def is_time() -> bool:
+        seen.append(None)
         return len(seen) == looks
 
-    came = after(monkeypatch, "present_files", is_time, lambda: forget(other, BOB))
-    assert forget(store, ALICE) == 1
-    assert came == [1]
+    with at(monkeypatch, delta_store, "data_files", is_time, lambda: forget(other, BOB)) as begun:
+        assert forget(store, ALICE) == 1
+    assert begun[0].result() == 1
     assert store.history(NOTES)["user"].to_pylist() == [CAROL]
 
 

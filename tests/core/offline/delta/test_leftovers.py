@@ -6,12 +6,14 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fs_core.offline.delta.log import remove_leftovers
+from fs_core.offline.delta.leftovers import remove_leftovers
+from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.offline.search import runs
 from fs_core.offline.search.index import IndexEngine
@@ -90,21 +92,50 @@ def test_a_compaction_that_is_killed(tmp_path: Path, when: str, wait: float) -> 
 
 
 def test_only_what_no_state_has_and_nobody_writes_is_removed(tmp_path: Path) -> None:
-    """Files of every state stay however old; a file without a state stays for a day, in case its writer lives."""
+    """Files of every state stay, however old; one without a state stays while an append that may have made it runs."""
     store = store_in(tmp_path)
     for n in range(25):  # beyond a checkpoint or two
         store.append(counter, counted([n]))
     store.compact(counter)
-    place = tmp_path / "history" / counter.storage_name
-    known = data_files(tmp_path)
-    left = [next(iter(known)).with_name(f"part-{n}-left.zstd.parquet") for n in range(2)]
-    for path in left:
-        path.write_bytes(b"half a file")
-    grow_old(known | {left[0]})
-    assert remove_leftovers(place) == 1
-    assert data_files(tmp_path) == known | {left[1]}
+    table = tmp_path / "history" / counter.storage_name
+    known, locks = data_files(tmp_path), TableLocks(table)
+    grow_old(known)
+    left = next(iter(known)).with_name("part-left.zstd.parquet")
+    with locks.appending():
+        left.write_bytes(b"half a file")
+        with locks.rewriting():
+            assert remove_leftovers(table, locks, 0.01) == {str(left)}
+    with ThreadPoolExecutor(1) as pool:
+        with locks.appending():
+            removing = pool.submit(_remove_leftovers, table)
+            time.sleep(0.1)
+            later = locks.appending()
+            later.__enter__()  # which has to do with none of it, and isn't waited for
+            assert data_files(tmp_path) == known | {left}
+            assert not removing.done()
+        assert removing.result() == set()
+        later.__exit__(None, None, None)
+    assert data_files(tmp_path) == known
     for state in range(store.snapshot(counter) + 1):
         assert store.read(counter, snapshot=state).num_rows == min(state + 1, 25)
+
+
+def _remove_leftovers(table: Path) -> set[str]:
+    locks = TableLocks(table)
+    with locks.rewriting():
+        return remove_leftovers(table, locks, 30)
+
+
+def test_what_was_begun_and_left_is_removed(tmp_path: Path) -> None:
+    """A file that was never finished goes, too; the library gives it another ending until it is whole."""
+    store = store_in(tmp_path)
+    store.append(counter, counted([1]))
+    (known,) = data_files(tmp_path)
+    begun = known.with_name(f"{known.name}#1")
+    begun.write_bytes(b"PAR1 and somebody's data")
+    store.compact(counter)
+    assert not begun.exists()
+    assert known.exists()
 
 
 def test_a_log_with_a_gap_is_left_alone(tmp_path: Path) -> None:
@@ -112,11 +143,10 @@ def test_a_log_with_a_gap_is_left_alone(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     for n in range(3):
         store.append(counter, counted([n]))
-    place = tmp_path / "history" / counter.storage_name
-    (place / "_delta_log" / f"{0:020}.json").unlink()
+    table = tmp_path / "history" / counter.storage_name
+    (table / "_delta_log" / f"{0:020}.json").unlink()
     grow_old(data_files(tmp_path))
-    assert remove_leftovers(place) == 0
-    assert remove_leftovers(tmp_path / "nowhere") == 0
+    remove_leftovers(table, TableLocks(table), 1)
     assert len(data_files(tmp_path)) == 3
 
 

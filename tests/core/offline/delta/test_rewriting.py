@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,14 +15,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import DeltaError
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OfflineStoreError
-from fs_core.offline.delta import log, rewriting, store
+from fs_core.offline.delta import log, rewriting
 from fs_core.offline.delta import log as delta_log
-from fs_core.offline.delta import store as delta_store
 from fs_core.offline.delta.log import log_actions
+from fs_core.offline.validation import validate_rows, with_sequence
 
 USER = Entity("user", keys={"user": "int64"}, description="A person.")
 FACTS = FeatureView("facts", entity=USER, fields=[Field("x", "int64", "X.")], description="Facts.", online=False)
@@ -118,54 +122,81 @@ def test_writers_who_never_pause(store: FeatureStore) -> None:
     assert len(np.unique(found["__seq"].to_numpy())) == len(found)
 
 
-def meanwhile(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], Any]) -> None:
-    """Let something happen between the rewriting of files and the commit, the first time."""
-    commit, deeds = rewriting._commit, [deed]
+def meanwhile(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], Any]) -> list[str]:
+    """Let something happen once, after rows were found and before they are replaced; return the commits' conditions."""
+    write, deeds, conditions = rewriting.write_deltalake, [deed], list[str]()
 
-    def late(*arguments: Any) -> None:
+    def late(*arguments: Any, predicate: str, **options: Any) -> None:
+        conditions.append(predicate)
         while deeds:
             deeds.pop()()
-        commit(*arguments)
+        write(*arguments, predicate=predicate, **options)
 
-    monkeypatch.setattr(rewriting, "_commit", late)
+    monkeypatch.setattr(rewriting, "write_deltalake", late)
+    return conditions
 
 
 def test_an_append_meanwhile(history: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is appended before the commit stays; rows of the person among it go, too; nothing is written twice."""
-    rewrite, calls = store.replace_without, list[list[str]]()
-
-    def counted(place: Path, state: int, files: list[str], seqs: list[int]) -> None:
-        calls.append(files)
-        rewrite(place, state, files, seqs)
-
-    monkeypatch.setattr(delta_store, "replace_without", counted)
-    meanwhile(monkeypatch, lambda: history.write(FACTS, facts([20, 3, 21], 9)))
+    conditions = meanwhile(monkeypatch, lambda: history.write(FACTS, facts([20, 3, 21], 9)))
     assert erase(history, 3).rows == 4
-    assert list(map(len, calls)) == [3, 1]
+    assert [re.findall(r">= (\d+) AND __seq <= (\d+)", c) for c in conditions] == [
+        [("3", "3"), ("13", "13"), ("23", "23")],
+        [("31", "31")],
+    ]
     assert users_of(history) == [*([0, 1, 2, 4, 5, 6, 7, 8, 9] * 3), 20, 21]
+
+
+def test_an_append_with_an_earlier_seq_meanwhile(history: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that were numbered long before they are appended, between two that go, aren't taken with these."""
+    view = history.view("facts")
+    rows = with_sequence(view, validate_rows(view, facts([40])), history.offline.reserve(view, 1))
+    history.write(FACTS, facts([3] * 20))  # more than there are ranges in a condition
+    meanwhile(monkeypatch, lambda: history.offline.append(view, rows))
+    assert erase(history, 3).rows == 23
+    assert users_of(history) == [*([0, 1, 2, 4, 5, 6, 7, 8, 9] * 3), 40]
+
+
+def test_a_change_of_the_table_meanwhile(history: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another program changed the table before the commit, it begins anew from there and leaves no file."""
+    meanwhile(monkeypatch, lambda: table_of(history).alter.set_table_properties({"delta.checkpointInterval": "7"}))
+    erase(history, 3)
+    assert users_of(history) == [0, 1, 2, 4, 5, 6, 7, 8, 9] * 3
+    assert no_file_without_a_state(history)
 
 
 DEEDS: dict[str, Callable[[FeatureStore], Any]] = {
     "compact": lambda store: store.offline.compact(store.view("facts")),
     "erase the same": lambda store: erase(store, 3),
     "erase another": lambda store: erase(store, 4),
-    "change the table": lambda store: table_of(store).alter.set_table_properties({"delta.checkpointInterval": "7"}),
 }
 
 
 @pytest.mark.parametrize("deed", list(DEEDS))
-def test_who_touches_the_same_files_meanwhile(
-    history: FeatureStore, monkeypatch: pytest.MonkeyPatch, deed: str
-) -> None:
-    """If files were replaced before the commit, or the table changed, it begins anew from there and leaves no file."""
+def test_who_rewrites_the_same_files_waits(history: FeatureStore, monkeypatch: pytest.MonkeyPatch, deed: str) -> None:
+    """A compaction or another erasure that begins meanwhile goes on when this one is done; no row is lost or twice."""
     expected = [u for u in users_of(history) if u not in ({3, 4} if deed == "erase another" else {3})]
-    meanwhile(monkeypatch, lambda: DEEDS[deed](history))
-    erase(history, 3)
+    with ThreadPoolExecutor(1) as pool, FeatureStore(history.directory) as other:
+        begun = list[Future[Any]]()
+
+        def begin() -> None:
+            begun.append(pool.submit(DEEDS[deed], other))
+            time.sleep(0.2)
+            assert not begun[0].done()
+
+        conditions = meanwhile(monkeypatch, begin)
+        erase(history, 3)
+        begun[0].result()
+    assert len(conditions) == (2 if deed == "erase another" else 1)
     assert users_of(history) == expected
     assert history.offline.traces(history.view("facts"), pa.table({"user": pa.array([3], pa.int64())})) == 0
-    named = {str(place_of(history) / path) for path in _ever_named(history)}
-    assert {str(path) for path in place_of(history).rglob("part-*.parquet")} <= named
-    assert not list(place_of(history).rglob("*.tmp"))
+    assert no_file_without_a_state(history)
+
+
+def no_file_without_a_state(store: FeatureStore) -> bool:
+    """Tell whether every data file on disk is named by some state, and none is unfinished."""
+    named = {str(place_of(store) / path) for path in _ever_named(store)}
+    return {str(path) for path in place_of(store).rglob("*.parquet*") if "_delta_log" not in str(path)} <= named
 
 
 def _ever_named(store: FeatureStore) -> set[str]:
@@ -176,41 +207,54 @@ def _ever_named(store: FeatureStore) -> set[str]:
 
 def test_a_failure_leaves_no_file(history: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the commit fails, as on a full disk, the state stays and what was rewritten is removed."""
-    before = sorted(place_of(history).rglob("*"))
+    before = sorted(place_of(history).rglob("*.parquet*"))
+    entry = place_of(history) / "_delta_log" / f"{3:020}.json"
 
-    def full(*_: Any) -> bool:
-        raise OSError(28, "No space left on device")
+    def full(opened: DeltaTable, *arguments: Any, **options: Any) -> None:
+        entry.mkdir()  # so that no commit of that name can be made
+        try:
+            write(opened, *arguments, **options | {"commit_properties": CommitProperties(max_commit_retries=0)})
+        except DeltaError as error:
+            assert sorted(place_of(history).rglob("*.parquet*")) != before
+            raise OSError(28, "No space left on device") from error
+        finally:
+            entry.rmdir()
 
-    monkeypatch.setattr(rewriting, "_publish", full)
+    write = rewriting.write_deltalake
+    monkeypatch.setattr(rewriting, "write_deltalake", full)
     with pytest.raises(OfflineStoreError, match="No space left"):
         erase(history, 3)
-    assert sorted(place_of(history).rglob("*")) == before
+    assert sorted(place_of(history).rglob("*.parquet*")) == before
     assert users_of(history) == list(range(10)) * 3
 
 
-def test_a_failure_after_the_commit_loses_nothing(history: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where something fails once the commit stands, the files that it names stay."""
-    bring = rewriting._bring_to_disk
+def test_nothing_is_deleted_before_its_successor_is_on_disk(
+    history: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where rewritten files can't be brought to disk, the old ones stay; repeating it deletes them."""
+    before = set(place_of(history).rglob("*.parquet"))
 
-    def fail(path: Path) -> None:
-        if path.name == "_delta_log":
-            raise OSError(5, "Input/output error")
-        bring(path)
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as broken:
-        broken.setattr(rewriting, "_bring_to_disk", fail)
-        erase(history, 3)
+        broken.setattr("os.fsync", fail)
+        with pytest.raises(OfflineStoreError, match="Input/output error"):
+            erase(history, 3)
     assert users_of(history) == [0, 1, 2, 4, 5, 6, 7, 8, 9] * 3
+    assert before < set(place_of(history).rglob("*.parquet"))
+    assert erase(history, 3).files == 3
+    assert before.isdisjoint(place_of(history).rglob("*.parquet"))
 
 
 def test_the_library_reads_what_is_committed(history: FeatureStore) -> None:
-    """Delta's own reader, compaction, checkpoints and history agree; a file without rows left isn't replaced."""
+    """Delta's own reader, compaction, checkpoints and history agree; what stays of a month's files is one file."""
     history.write(FACTS, facts([3]))
     assert erase(history, 3, 3).rows == 4
     table = table_of(history)
     assert sorted(table.to_pyarrow_table()["user"].to_pylist()) == sorted(users_of(history))
-    assert len(table.file_uris()) == 3
-    assert table.history(1)[0]["operation"] == "DELETE"
+    assert len(table.file_uris()) == 1
+    assert table.history(1)[0]["operation"] == "WRITE"
     table.create_checkpoint()
     assert sorted(table_of(history).to_pyarrow_table()["user"].to_pylist()) == sorted(users_of(history))
     history.offline.compact(history.view("facts"))

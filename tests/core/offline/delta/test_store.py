@@ -10,6 +10,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,7 @@ from deltalake.exceptions import CommitFailedError
 
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.contract import Watermark
-from fs_core.offline.delta import store as delta_store
+from fs_core.offline.delta import appending
 from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, STATUS, TIME, history_schema
 from fs_core.testing.histories import moments
@@ -214,14 +215,14 @@ def _use_without_permission(directory: Path) -> tuple[int, str]:
 
 def test_an_append_that_loses_races_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An append that others beat to the commit more often than Delta itself retries still succeeds."""
-    write, losses = delta_store._write, [CommitFailedError("too many attempts")] * 5
+    write, losses = appending.write, [CommitFailedError("too many attempts")] * 5
 
-    def beaten(place: Path, rows: pa.Table) -> None:
+    def beaten(*arguments: Any) -> Any:
         if losses:
             raise losses.pop()
-        write(place, rows)
+        return write(*arguments)
 
-    monkeypatch.setattr(delta_store, "_write", beaten)
+    monkeypatch.setattr(appending, "write", beaten)
     store = DeltaOfflineStore(tmp_path)
     assert store.append(counter, counted([1])) == 0
     assert store.read(counter).num_rows == 1
@@ -230,11 +231,11 @@ def test_an_append_that_loses_races_tries_again(tmp_path: Path, monkeypatch: pyt
 def test_an_append_that_always_loses_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When no try succeeds in time, the error names the view, and nothing was written."""
 
-    def beaten(place: Path, rows: pa.Table) -> None:
+    def beaten(*_: Any) -> Any:
         raise CommitFailedError("too many attempts")
 
-    monkeypatch.setattr(delta_store, "_write", beaten)
-    monkeypatch.setattr(delta_store, "_COMMIT_SECONDS", 0.2)
+    monkeypatch.setattr(appending, "write", beaten)
+    monkeypatch.setattr(appending, "COMMIT_SECONDS", 0.2)
     store = DeltaOfflineStore(tmp_path)
     with pytest.raises(OfflineStoreError, match=r"view 'counter:v1.0.0': can't append .*: too many attempts"):
         store.append(counter, counted([1]))

@@ -1,0 +1,61 @@
+"""Data files that no state of a table names: an append's before its commit, or those of somebody who died or failed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from urllib.parse import unquote
+
+from fs_core.offline.delta.locks import TableLocks
+from fs_core.offline.delta.log import log_actions
+
+log = logging.getLogger("fs_core")
+
+
+def data_files(table: Path) -> set[str]:
+    """Return every data file on disk, also those that somebody began to write: they end in `.parquet#1`."""
+    found = (path for pattern in ("*.parquet", "*.parquet#*") for path in table.rglob(pattern))
+    return {str(path) for path in found if "_delta_log" not in path.relative_to(table).parts}
+
+
+def named_files(table: Path) -> set[str]:
+    """Return every data file that any entry of the log adds or removes."""
+    paths = set()
+    for entry in (table / "_delta_log").glob("*.json"):
+        for action in log_actions(entry):
+            paths |= {action[kind]["path"] for kind in ("add", "remove") if kind in action}
+    return {f"{table}/{form}" for path in paths for form in (path, unquote(path))}
+
+
+def remove_leftovers(table: Path, locks: TableLocks, seconds: float) -> set[str]:
+    """Delete the data files that no state names and none will. Only while `locks.rewriting`.
+
+    Rewriters exclude each other, so an unfinished file is an append's that is under way, or nobody's. Once every
+    append that was under way has ended, it is named or nobody's. If the log isn't whole, because another program left
+    entries to a checkpoint, nothing is deleted.
+
+    Args:
+        table: the table's directory.
+        locks: its locks.
+        seconds: how long to wait for appends that are under way.
+
+    Returns:
+        The files that an append which is still under way may need.
+    """
+    unnamed = data_files(table) - named_files(table)
+    if not unnamed:
+        return set()
+    if not locks.outlast_appends(seconds):
+        return unnamed
+    if _is_whole(table / "_delta_log"):
+        left = unnamed - named_files(table)
+        for file in left:
+            Path(file).unlink(missing_ok=True)
+        if left:
+            log.info("deleted %d files in %s that somebody who died or failed had left", len(left), table)
+    return set()
+
+
+def _is_whole(entries: Path) -> bool:
+    numbers = sorted(int(entry.stem) for entry in entries.glob("*.json"))
+    return numbers == list(range(len(numbers)))

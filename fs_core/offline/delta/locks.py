@@ -1,0 +1,147 @@
+"""Who may change a table at this moment: locks on files beside it, which the system drops when their holder dies.
+
+Two kinds. Rewriters exclude each other. Appends exclude nobody; they only show that they are under way, so that a
+rewriter can wait until every append that began before some moment has ended: what no state names then, nobody will.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+log = logging.getLogger("fs_core")
+
+DIRECTORY = ".fs_core"
+"""Where locks lie in a table's directory; other programs that read Delta tables skip such a name."""
+
+_WORTH_SAYING = 5.0  # seconds of waiting, after which the log says so
+_PAUSE = 0.005
+
+
+class TableLocks:
+    """The locks of one table, for threads and processes alike.
+
+    Args:
+        table: the table's directory; made when a lock is first taken.
+    """
+
+    def __init__(self, table: Path) -> None:
+        self._table = table
+        self._directory = table / DIRECTORY
+
+    @contextmanager
+    def rewriting(self) -> Iterator[None]:
+        """Be the only one who rewrites or deletes files of the table."""
+        file = self._open("rewriting")
+        try:
+            if not _locked(file, fcntl.LOCK_EX, _WORTH_SAYING):
+                log.info("waiting until nobody else rewrites %s", self._table)
+                _locked(file, fcntl.LOCK_EX, None)
+            yield
+        finally:
+            _release(file)
+
+    @contextmanager
+    def appending(self) -> Iterator[None]:
+        """Be one of those who append: what is written meanwhile isn't taken for somebody's who died."""
+        file = self._join()
+        try:
+            yield
+        finally:
+            _release(file)
+
+    def outlast_appends(self, seconds: float) -> bool:
+        """Wait until every append that is under way has ended; others may begin meanwhile. Only while rewriting.
+
+        Appends hold a file together. It is renamed, so that later ones hold another. If this process dies then, the
+        next one finds the renamed file and waits for those who hold it, too.
+
+        Args:
+            seconds: how long to wait at most.
+
+        Returns:
+            Whether they all have.
+        """
+        ends = time.monotonic() + seconds
+        current, earlier = self._directory / "appending", self._directory / "appending.earlier"
+        if earlier.exists() and not _outlast(earlier, ends):
+            return False
+        try:
+            current.rename(earlier)
+        except FileNotFoundError:
+            return True
+        return _outlast(earlier, ends)
+
+    @contextmanager
+    def numbering(self) -> Iterator[BinaryIO]:
+        """Yield the file that holds the next seq, read and written by nobody else meanwhile."""
+        descriptor = self._open("next-seq")
+        try:
+            _locked(descriptor, fcntl.LOCK_EX, None)
+            with open(descriptor, "r+b", closefd=False) as file:
+                yield file
+        finally:
+            _release(descriptor)
+
+    def _join(self) -> int:
+        """Return the file that all appends hold now, held; another where a rewriter has just renamed it."""
+        while True:
+            file = self._open("appending")
+            try:
+                _locked(file, fcntl.LOCK_SH, None)
+                if os.path.samestat(os.fstat(file), os.stat(self._directory / "appending")):  # noqa: PTH116
+                    return file
+            except FileNotFoundError:
+                pass
+            except BaseException:
+                _release(file)
+                raise
+            _release(file)
+
+    def _open(self, name: str) -> int:
+        path = self._directory / name
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+def _outlast(path: Path, ends: float) -> bool:
+    """Wait until nobody holds a file, then remove it; tell whether it came to that in time."""
+    file = os.open(path, os.O_RDWR)
+    try:
+        if not _locked(file, fcntl.LOCK_EX, ends - time.monotonic()):
+            return False
+        path.unlink()
+        return True
+    finally:
+        _release(file)
+
+
+def _locked(file: int, kind: int, seconds: float | None) -> bool:
+    """Lock a file; tell whether that came about in some seconds, or wait as long as it takes."""
+    if seconds is None:
+        fcntl.flock(file, kind)
+        return True
+    ends = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends:
+                return False
+            time.sleep(_PAUSE)
+        else:
+            return True
+
+
+def _release(file: int) -> None:
+    fcntl.flock(file, fcntl.LOCK_UN)  # not by closing it alone: a process forked meanwhile has it open, too
+    os.close(file)
