@@ -11,7 +11,12 @@ from typing import Any, ClassVar
 from fs_core.definitions.base import Definition, check_name, check_version, freeze
 from fs_core.errors import DefinitionError
 
-_FORMATS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json", ".ndjson": "json", ".jsonl": "json"}
+_FORMATS = {
+    **dict.fromkeys((".parquet", ".parq", ".pq"), "parquet"),
+    **dict.fromkeys((".csv", ".tsv"), "csv"),
+    **dict.fromkeys((".json", ".ndjson", ".jsonl"), "json"),
+}
+_COMPRESSED = (".gz", ".zst", ".bz2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,9 +25,10 @@ class Source(Definition):
 
     Args:
         name: the name by which SQL selects from it.
-        path: a Parquet, CSV or JSON file, or a glob of several; times in CSV and JSON are ISO 8601. A relative
-            path is looked up in the working directory, then in the store's directory.
-        format: `parquet`, `csv` or `json`; by default what the path's ending says (`.gz` set aside).
+        path: a Parquet, CSV or JSON file, a glob of several (`**` for any directories between), or a directory that
+            holds them; times in CSV and JSON are ISO 8601. A relative path is looked up in the working directory, then
+            in the store's directory.
+        format: `parquet`, `csv` or `json`; by default what the path's ending says (`.gz`, `.zst`, `.bz2` set aside).
 
     Where the data lies is documentation, not content: a moved file doesn't change what features mean.
     """
@@ -86,9 +92,16 @@ def _refuse_password(path: str, what: str) -> None:
         )
 
 
+def format_of(path: str) -> str | None:
+    """Return the format that a path's ending says, a compression's ending set aside; None if it says none."""
+    stem = path.lower()
+    for ending in _COMPRESSED:
+        stem = stem.removesuffix(ending)
+    return _FORMATS.get(PurePath(stem).suffix)
+
+
 def _format(path: str, declared: str | None, what: str) -> str:
-    stem = path.lower().removesuffix(".gz").removesuffix(".zst")
-    found = declared or _FORMATS.get(PurePath(stem).suffix)
+    found = declared or format_of(path)
     if found not in set(_FORMATS.values()):
         raise DefinitionError(f"{what}: can't tell the format of {path!r}. Say format='parquet', 'csv' or 'json'.")
     return found

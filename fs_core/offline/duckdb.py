@@ -8,21 +8,27 @@ import duckdb
 
 from fs_core.runtime.per_process import PerProcess
 
+SETTINGS = {
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+"""Of every database: a table name means a table, and no extension is fetched or loaded that a query happens to name."""
+
 
 def connect() -> duckdb.DuckDBPyConnection:
     """Return a cursor of this process's in-memory database; close it after the call it serves.
 
     Opening a database takes 20 ms, a cursor 0.3 ms. Cursors share memory and threads but neither
     registered tables nor temporary views, so each thread and each call is alone with its own. UTC is
-    meant wherever a zone is left out, and a table name means a table, never a Python variable that
-    happens to be called so. As-of joins never run as nested loops: DuckDB would choose them for Arrow
+    meant wherever a zone is left out. As-of joins never run as nested loops: DuckDB would choose them for Arrow
     tables, whose size it can't tell and takes for 1, at fifty times the time.
     """
     return _database.get().cursor()
 
 
 def _open() -> duckdb.DuckDBPyConnection:
-    database = duckdb.connect(config={"python_enable_replacements": False})
+    database = duckdb.connect(config=SETTINGS)
     database.execute("SET GLOBAL TimeZone='UTC'")
     database.execute("SET GLOBAL asof_loop_join_threshold=0")
     return database

@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import dropwhile
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from fs_core.errors import SourceError
 from fs_core.offline.duckdb import literal, one_file
+from fs_core.sources.files import decompressed
 from fs_core.sources.parsing import Kinds, column_of_texts
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -37,12 +38,18 @@ class Header:
     """What the first line of a file that isn't blank says.
 
     Attributes:
-        names: of the columns.
+        names: of the columns; empty where a column has none.
         delimiter: of `, ; tab |` the one that makes most of the wanted names, and the comma where several do.
     """
 
     names: list[str]
     delimiter: str
+
+    def single(self) -> list[int]:
+        """Return the columns whose name no other has, whatever its case."""
+        lowered = [name.lower() for name in self.names]
+        counts = Counter(lowered)
+        return [number for number, name in enumerate(lowered) if name and counts[name] == 1]
 
 
 def csv_batches(
@@ -50,12 +57,13 @@ def csv_batches(
 ) -> Iterator[pa.Table]:
     """Yield the rows of a CSV file, columns of a kind as `column_of_texts` makes them.
 
-    Other columns are text; `column_of_any_type` knows more when it sees all of it. What is empty is null, unless it is
-    quoted and text. At least one batch comes, if only to say the names.
+    Other columns are text; `fs_core.sources.inference` knows more when it sees all of it. What is empty is null, unless
+    it is quoted and text. A column whose header is empty, such as a pandas index, is left out: nobody can name it. At
+    least one batch comes, if only to say the names.
 
     Args:
         connection: DuckDB's.
-        path: one file, as it is or compressed by gzip or Zstandard.
+        path: one file, as it is or compressed by gzip, Zstandard or bzip2.
         kinds: of the columns that are known, by name.
         every: whether to yield other columns, too.
 
@@ -63,37 +71,73 @@ def csv_batches(
         SourceError: the file is empty, not UTF-8, or no such CSV; names the line.
         SchemaError: as in `column_of_texts`.
     """
+    header = read_header(path, kinds, once=None if every else kinds)
+    kept = {name: number for number, name in enumerate(header.names) if name and (every or name in kinds)}
+    first = 0
+    for rows in _texts(connection, path, header, kept):
+        columns = {
+            name: column_of_texts(column, name, kinds[name], first) if name in kinds else column
+            for name, column in zip(kept, rows.columns, strict=False)
+        }
+        yield pa.table(columns)
+        first += len(rows)
+
+
+def text_batches(connection: duckdb.DuckDBPyConnection, path: str, wanted: Collection[str]) -> Iterator[pa.Table]:
+    """Yield the rows of a CSV file as text, for SQL to select from.
+
+    Left out are columns without a name, and those of one name to SQL, which doesn't tell upper from lower case.
+
+    Args:
+        connection: DuckDB's.
+        path: one file, as in `csv_batches`.
+        wanted: names that the query may mean; they show which delimiter is the file's.
+
+    Raises:
+        SourceError: as in `csv_batches`.
+    """
+    header = read_header(path, wanted, once=())
+    kept = {header.names[number]: number for number in header.single()}
+    if not kept:
+        raise SourceError(f"{path!r} has no column with a name of its own.")
+    for rows in _texts(connection, path, header, kept):
+        yield pa.table(dict(zip(kept, rows.columns, strict=False)))
+
+
+def _texts(
+    connection: duckdb.DuckDBPyConnection, path: str, header: Header, kept: Mapping[str, int]
+) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of a CSV file as text, without the header; the first alone if none is kept."""
+    columns = ", ".join(f"c{n}: 'VARCHAR'" for n in range(len(header.names)))  # to DuckDB, `id` and `ID` are the same
+    options = f"{_DIALECT}, delim = {literal(header.delimiter)}, columns = {{{columns}}}"
+    selected = ", ".join(f"c{n}" for n in kept.values()) or "c0"
     try:
-        header = read_header(path, kinds, every=every)
-        places = [f"c{place}" for place in range(len(header.names))]  # DuckDB would take `id` and `ID` for the same
-        kept = [(place, name) for place, name in zip(places, header.names, strict=True) if every or name in kinds]
-        columns = ", ".join(f"{place}: 'VARCHAR'" for place in places)
-        options = f"{_DIALECT}, delim = {literal(header.delimiter)}, columns = {{{columns}}}"
-        selected = ", ".join(place for place, _ in kept) or "c0"
-        query = f"SELECT {selected} FROM read_csv({one_file(path)}, {options})"
-        first = -1  # the header
-        for batch in connection.sql(query).to_arrow_reader(_BATCH):
-            rows = batch.slice(1) if first < 0 else batch
-            yield _typed(rows, kept, kinds, max(first, 0))
-            first += len(batch)
+        with decompressed(path) as file:
+            query = f"SELECT {selected} FROM read_csv({one_file(file)}, {options})"
+            is_first = True
+            for batch in connection.sql(query).to_arrow_reader(_BATCH):
+                yield batch.slice(1) if is_first else batch
+                is_first = False
     except (duckdb.Error, OSError) as error:  # what fails after the first rows comes through Arrow, as an OSError
         raise SourceError(f"{path!r} {explained(str(error))}") from error
 
 
-def read_header(path: str, wanted: Collection[str], *, every: bool = True) -> Header:
+def read_header(path: str, wanted: Collection[str], *, once: Collection[str] | None = None) -> Header:
     """Return what the first line says that isn't blank.
 
     Args:
-        path: one file, as it is or compressed.
-        wanted: names of columns that must not come twice.
-        every: whether no name may come twice.
+        path: one file, as in `csv_batches`.
+        wanted: names that columns may have, whatever their case; they show which delimiter is the file's.
+        once: names that no two columns may share; None for every name.
 
     Raises:
-        SourceError: there is no line, it isn't UTF-8, or two columns share a name that is wanted, as is every one
-            unless told otherwise.
+        SourceError: there is no line, it isn't UTF-8, or two columns share a name that they may not.
     """
-    with pa.input_stream(path, compression="detect") as stream:
-        start = stream.read(_LONGEST)
+    try:
+        with pa.input_stream(path, compression="detect") as stream:
+            start = stream.read(_LONGEST)
+    except OSError as error:
+        raise SourceError(f"{path!r} {explained(str(error))}") from error
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise SourceError(f"{path!r} {_not_utf_8('its header', 'UTF-16')}")
     text = start.decode("utf-8-sig", errors="replace")  # of later lines, DuckDB tells where they aren't
@@ -101,32 +145,47 @@ def read_header(path: str, wanted: Collection[str], *, every: bool = True) -> He
     if not lines:
         raise SourceError(f"{path!r} is empty: not even columns are named. A file without rows still names them.")
     split = {delimiter: _first_record(lines, delimiter) for delimiter in _DELIMITERS}
-    delimiter = max(_DELIMITERS, key=lambda d: (len(set(split[d]) & set(wanted)), d == ",", len(split[d])))
+    known = {name.lower() for name in wanted}
+
+    def likelihood(delimiter: str) -> tuple[int, bool, int]:
+        found = {name.lower() for name in split[delimiter]}
+        return len(found & known), delimiter == "," and len(found) > 1, len(found)
+
+    delimiter = max(_DELIMITERS, key=likelihood)
     names = split[delimiter]
     if any("\ufffd" in name for name in names):
         raise SourceError(f"{path!r} {_not_utf_8('its header', 'WINDOWS-1252')}")
     counts = Counter(names)
-    twice = next((name for name in names if counts[name] > 1 and (every or name in wanted)), None)
+    twice = next((name for name in names if name and counts[name] > 1 and (once is None or name in once)), None)
     if twice is not None:
         raise SourceError(f"{path!r} has two columns named {twice!r}. Rename one of them.")
     return Header(names, delimiter)
 
 
 def _first_record(lines: list[str], delimiter: str) -> list[str]:
-    """Return the names in a header; one that is empty, as that of a pandas index, is called after its place."""
+    """Return the names in a header."""
     try:
-        found = next(csv.reader(lines, delimiter=delimiter))
+        return [name.strip() for name in next(csv.reader(lines, delimiter=delimiter))]
     except csv.Error:  # a name longer than any
         return []
-    return [name.strip() or f"column{place}" for place, name in enumerate(found)]
 
 
-def _typed(rows: pa.RecordBatch, kept: list[tuple[str, str]], kinds: Kinds, first: int) -> pa.Table:
-    columns = {}
-    for place, name in kept:
-        column = rows.column(place)
-        columns[name] = column_of_texts(column, name, kinds[name], first) if name in kinds else column
-    return pa.table(columns)
+def agreed(path: str, names: set[str], known: set[str] | None) -> set[str]:
+    """Return the columns of a file if those before it have the same: a name that is misspelt is no null.
+
+    Args:
+        path: the file.
+        names: its columns.
+        known: those of the files before it; None for the first.
+
+    Raises:
+        SourceError: they differ; names the columns.
+    """
+    if known is not None and known != names:
+        lacking, other = sorted(known - names), sorted(names - known)
+        says = f"lacks {', '.join(map(repr, lacking))}" if lacking else f"has {', '.join(map(repr, other))}"
+        raise SourceError(f"{path!r} {says}, other than the files before it. Give all files the same columns.")
+    return names
 
 
 def explained(message: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow.json as pj
 
 from fs_core.errors import SchemaError, SourceError
 from fs_core.offline.duckdb import one_file
+from fs_core.sources.files import decompressed
 from fs_core.sources.parsing import EXACT_IN_FLOAT, Kind, Kinds, column_of_objects, column_of_texts, type_of
 
 _BATCH = 50_000  # objects that are in memory as such at once
@@ -33,7 +34,7 @@ def json_batches(
 
     Args:
         connection: DuckDB's.
-        path: one file, as it is or compressed by gzip or Zstandard.
+        path: one file, as it is or compressed by gzip, Zstandard or bzip2.
         kinds: of the columns that are known, by name.
         every: whether to yield other columns, too.
 
@@ -41,18 +42,51 @@ def json_batches(
         SourceError: the file is no JSON.
         SchemaError: as in `column_of_objects`, a row is no object, or a column without a kind mixes types.
     """
+    first = 0
+    for texts in texts_of_objects(connection, path):
+        found = _by_arrow(texts, kinds, every)
+        yield _by_python(texts, kinds, first, every) if found is None else found
+        first += len(texts)
+    if not first:
+        yield pa.table({name: pa.nulls(0, type_of(kind)) for name, kind in kinds.items()})
+
+
+def texts_of_objects(connection: duckdb.DuckDBPyConnection, path: str) -> Iterator[list[str]]:
+    """Yield the objects of a JSON file as text.
+
+    Raises:
+        SourceError: the file is no JSON.
+    """
     try:
-        reader = connection.sql(f"FROM read_json_objects({one_file(path)})").to_arrow_reader(_BATCH)
-        first = 0
-        for batch in reader:
-            texts = batch.column(0).to_pylist()
-            found = _by_arrow(texts, kinds, every)
-            yield _by_python(texts, kinds, first, every) if found is None else found
-            first += len(texts)
-        if not first:
-            yield pa.table({name: pa.nulls(0, type_of(kind)) for name, kind in kinds.items()})
+        with decompressed(path) as file:
+            for batch in connection.sql(f"FROM read_json_objects({one_file(file)})").to_arrow_reader(_BATCH):
+                yield batch.column(0).to_pylist()
     except (duckdb.Error, OSError) as error:  # what fails after the first rows comes through Arrow, as an OSError
         raise SourceError(f"{path!r} can't be read as JSON: {error}") from error
+
+
+def objects(texts: list[str], first: int, number: Callable[[str], Any] | None = None) -> list[dict[str, Any]]:
+    """Return objects as Python reads them.
+
+    Args:
+        texts: of the objects.
+        first: the row in the file that the first is in.
+        number: makes of a number's text what stands for it; by default whole numbers, decimals, NaN and infinity.
+
+    Raises:
+        SchemaError: one is no object, or has a name twice.
+    """
+    rows: list[dict[str, Any]] = json.loads(
+        f"[{','.join(texts)}]",
+        parse_float=number or Decimal,
+        parse_int=number,
+        parse_constant=number,
+        object_pairs_hook=_object,
+    )
+    for row, value in enumerate(rows):
+        if not isinstance(value, dict):
+            raise SchemaError(f"row {first + row} is {value!r}, no object. Write each row as an object of its columns.")
+    return rows
 
 
 def _by_arrow(texts: list[str], kinds: Kinds, every: bool) -> pa.Table | None:
@@ -96,10 +130,7 @@ def _is_large(column: pa.Array) -> bool:
 
 
 def _by_python(texts: list[str], kinds: Kinds, first: int, every: bool) -> pa.Table:
-    rows = json.loads(f"[{','.join(texts)}]", parse_float=Decimal, object_pairs_hook=_object)
-    for row, value in enumerate(rows):
-        if not isinstance(value, dict):
-            raise SchemaError(f"row {first + row} is {value!r}, no object. Write each row as an object of its columns.")
+    rows = objects(texts, first)
     names = dict.fromkeys(name for row in rows for name in row if every or name in kinds)
     return pa.table({name: _column([row.get(name) for row in rows], name, kinds, first) for name in names})
 

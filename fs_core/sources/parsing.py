@@ -24,10 +24,11 @@ Kind: TypeAlias = pa.DataType | Rounding
 Kinds = Mapping[str, Kind]
 
 _WIDEST = pa.decimal256(76, 38)  # holds all digits of what fits any declared decimal or whole number
-_BOOLEANS = {"true": True, "t": True, "yes": True, "y": True, "false": False, "f": False, "no": False, "n": False}
+_BOOLEANS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "0"), False),
+}
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-_ZEROS_FIRST = r"^\s*[+-]?0[0-9]"
-_PROBED = 100  # values that tell most columns of text from numbers
 _WRITE_ISO = "Write it as ISO 8601 {}, or parse it with pandas and pass the frame."
 EXACT_IN_FLOAT = 2**53
 """Below it a float64 holds every whole number."""
@@ -43,7 +44,7 @@ def type_of(kind: Kind) -> pa.DataType:
 
 
 def column_of_texts(texts: pa.Array, name: str, kind: Kind, first: int = 0) -> pa.Array:
-    """Return a column of a CSV in its kind; a text that is quoted and empty is null unless text was declared.
+    """Return a column of a CSV in its kind; a text that is empty or all blanks is null unless text was declared.
 
     Args:
         texts: strings.
@@ -56,29 +57,9 @@ def column_of_texts(texts: pa.Array, name: str, kind: Kind, first: int = 0) -> p
     """
     if not isinstance(kind, str) and pa.types.is_string(kind):
         return texts
-    texts = pc.ascii_trim_whitespace(pc.if_else(pc.equal(texts, ""), None, texts))
+    texts = pc.ascii_trim_whitespace(texts)
+    texts = pc.if_else(pc.equal(texts, ""), None, texts)
     return _attempted(lambda start, end: _of_texts(texts.slice(start, end - start), kind), texts, name, kind, first)
-
-
-def column_of_any_type(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of a CSV that nobody declared: all whole numbers, all floats, all `true` or `false`, or text.
-
-    What begins with zeros, such as 007, is no number: it would lose them. 3.0 is a float, and y may be a name.
-    """
-    if texts.null_count == len(texts):
-        return pa.chunked_array([pa.nulls(len(texts))])
-    if pc.any(pc.match_substring_regex(texts, _ZEROS_FIRST)).as_py():
-        return texts
-    plain = {pa.int64(): r"^\s*[+-]?[0-9]+\s*$", pa.float64(): "", pa.bool_(): r"(?i)^\s*(true|false)\s*$"}
-    for kind, pattern in plain.items():
-        if not pc.all(pc.match_substring_regex(texts, pattern)).as_py():
-            continue
-        try:
-            column_of_texts(texts.drop_null()[:_PROBED].combine_chunks(), "", kind)  # most columns fail soon
-            return pa.chunked_array([column_of_texts(chunk, "", kind) for chunk in texts.chunks], kind)
-        except SchemaError:
-            continue
-    return texts
 
 
 def column_of_objects(values: Sequence[Any], name: str, kind: Kind, first: int = 0) -> pa.Array:
@@ -148,14 +129,14 @@ def _of_texts(texts: pa.Array, kind: Kind) -> pa.Array:
     if pa.types.is_decimal(kind):
         return _decimals(texts, kind)
     if pa.types.is_date(kind):
-        return texts.cast(kind)
+        return _dates(texts, kind)
     raise pa.ArrowInvalid(f"text can't hold {kind}")
 
 
 def _booleans(texts: pa.Array) -> pa.Array:
-    places = pc.index_in(pc.utf8_lower(texts), pa.array(list(_BOOLEANS)))
-    _refuse(pc.and_(pc.is_null(places), pc.is_valid(texts)))
-    return pa.array(list(_BOOLEANS.values())).take(places)
+    found = pc.index_in(pc.utf8_lower(texts), pa.array(list(_BOOLEANS)))
+    _refuse(pc.and_(pc.is_null(found), pc.is_valid(texts)))
+    return pa.array(list(_BOOLEANS.values())).take(found)
 
 
 def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -178,11 +159,20 @@ def _floats(texts: pa.Array) -> pa.Array:
     return found
 
 
-def _decimals(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+def _dates(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     try:
         return texts.cast(kind)
     except pa.ArrowInvalid:
-        return texts.cast(_WIDEST).cast(kind)  # zeros behind the declared digits change nothing
+        return _cast(from_iso(texts, None), kind)  # a time that is midnight
+
+
+def _decimals(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    if not pc.any(pc.match_substring(texts, "e", ignore_case=True)).as_py():  # Arrow reads 5e-324 as 0 at times
+        try:
+            return texts.cast(kind)
+        except pa.ArrowInvalid:
+            pass
+    return texts.cast(_WIDEST).cast(kind)  # zeros behind the declared digits change nothing
 
 
 def _refuse(wrong: pa.Array) -> None:
@@ -203,8 +193,15 @@ def _of_objects(values: Sequence[Any], kind: Kind) -> pa.Array:
     elif pa.types.is_integer(kind):
         values = [_whole(value) if isinstance(value, Decimal) else value for value in values]
     try:
-        return cast_lossless(pa.chunked_array([pa.array(values)]), type_of(kind), "").combine_chunks()
-    except (SchemaError, OverflowError, UnicodeError) as error:
+        return _cast(pa.array(values), type_of(kind))
+    except (OverflowError, UnicodeError) as error:
+        raise pa.ArrowInvalid(str(error)) from error
+
+
+def _cast(values: pa.Array, dtype: pa.DataType) -> pa.Array:
+    try:
+        return cast_lossless(pa.chunked_array([values]), dtype, "").combine_chunks()
+    except SchemaError as error:
         raise pa.ArrowInvalid(str(error)) from error
 
 

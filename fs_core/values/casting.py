@@ -22,10 +22,12 @@ def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.
     """Return `column` as `dtype` with every value the same.
 
     Whole numbers fit any numeric type that holds them, floats any whole-number or decimal type that
-    holds them; float64 rounds to float32 where that was declared, but not to infinity. A float of 2**53
+    holds them; a float stands for the shortest decimal that it is nearest to, and a decimal becomes the
+    nearest float; float64 rounds to float32 where that was declared, but not to infinity. A float of 2**53
     or more in magnitude (2**24 in a float32) becomes no whole number: 2**53 + 1 is the same float as 2**53,
     so it may have been another one before somebody made it a float, as pandas does with an int64 beside a null.
-    Text stays text, booleans booleans; a naive time is UTC. A column of nothing but nulls fits everything.
+    Text stays text, booleans booleans; a naive time is UTC, and midnight UTC a date. A column of nothing but
+    nulls fits everything.
 
     Args:
         column: the values.
@@ -52,25 +54,51 @@ def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.
 
 
 def _exact(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
-    """Cast; raise `ArrowInvalid` where Arrow itself would round to a decimal or overflow to infinity."""
+    """Cast; raise `ArrowInvalid` where Arrow itself would round, cut off a time of day, or overflow to infinity."""
     if pa.types.is_float16(column.type):
         column = column.cast(pa.float32())  # exact, and Arrow casts it to more types
     have = column.type
     if _is_list(have) and _is_list(dtype):
-        _exact(pc.list_flatten(column), dtype.value_type)
-        if pa.types.is_integer(have.value_type) and pa.types.is_decimal(dtype.value_type):
-            column = column.cast(pa.list_(_WHOLE))
-    elif pa.types.is_integer(have) and pa.types.is_decimal(dtype):
-        column = column.cast(_WHOLE)
+        return pa.chunked_array([_exact_lists(chunk, dtype) for chunk in column.chunks], dtype)
+    if pa.types.is_decimal(dtype):
+        return _exact_decimals(column, dtype)
+    if pa.types.is_timestamp(have) and pa.types.is_date(dtype):
+        return _exact_dates(column, dtype)
+    if pa.types.is_decimal(have) and pa.types.is_floating(dtype):
+        column = column.cast(pa.string()).cast(pa.float64())  # the nearest, which Arrow's own cast often misses
     cast = column.cast(dtype)
     if pa.types.is_floating(have) and pa.types.is_integer(dtype):
         _refuse(pc.greater_equal(pc.abs(column), _FIRST_SHARED[have]))
-    elif pa.types.is_floating(have) and pa.types.is_decimal(dtype):
-        # By way of text, which Arrow reads as the nearest float; its own cast from a decimal often misses that.
-        _refuse(pc.not_equal(cast.cast(pa.string()).cast(have), column))
-    elif pa.types.is_floating(have) and pa.types.is_floating(dtype) and dtype.bit_width < have.bit_width:
-        _refuse(pc.and_(pc.is_inf(cast.cast(pa.float64())), pc.is_finite(column.cast(pa.float64()))))
+    elif pa.types.is_float64(column.type) and pa.types.is_floating(dtype):
+        _refuse(pc.and_(pc.is_inf(cast.cast(pa.float64())), pc.is_finite(column)))
     return cast
+
+
+def _exact_lists(lists: pa.Array, dtype: pa.DataType) -> pa.Array:
+    """Cast what lists hold."""
+    inside = _exact(pa.chunked_array([pc.list_flatten(lists)]), dtype.value_type).combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    ends = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
+    return pa.ListArray.from_arrays(ends, inside, mask=pc.is_null(lists)).cast(dtype)
+
+
+def _exact_decimals(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
+    """Cast numbers to decimals; a float by way of its text, the shortest decimal that is read as this float."""
+    if pa.types.is_integer(column.type):
+        return column.cast(_WHOLE).cast(dtype)
+    if not pa.types.is_floating(column.type):
+        return column.cast(dtype)
+    cast = column.cast(pa.string()).cast(dtype)
+    _refuse(pc.not_equal(cast.cast(pa.string()).cast(column.type), column))
+    return cast
+
+
+def _exact_dates(times: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
+    """Cast times of midnight UTC to their dates."""
+    naive = times.cast(pa.timestamp(times.type.unit))
+    dates = naive.cast(pa.date32())
+    _refuse(pc.not_equal(dates.cast(naive.type), naive))
+    return dates.cast(dtype)
 
 
 def _way_out(have: pa.DataType, dtype: pa.DataType) -> str:
@@ -103,6 +131,8 @@ def _is_one_kind(have: pa.DataType, want: pa.DataType) -> bool:
         return _is_one_kind(have.value_type, want.value_type)
     if pa.types.is_date(have):
         return bool(pa.types.is_date(want) or pa.types.is_timestamp(want))
+    if pa.types.is_timestamp(have) and pa.types.is_date(want):
+        return True
     return any(kind(have) and kind(want) for kind in (_is_number, *_SAME))
 
 
