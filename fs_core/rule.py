@@ -67,6 +67,12 @@ def is_expired(event_time: Micros, moment: Micros | int, ttl: int | None) -> np.
     return (moment - event_time) >= ttl
 
 
+def at_moment(keys: pa.Table, moment: int) -> pa.Table:
+    """Return a narrowed spine that asks for each row of `keys` as of one moment, microseconds since 1970-01-01 UTC."""
+    times = pa.repeat(pa.scalar(moment, pa.int64()), keys.num_rows).cast(MICROSECONDS)
+    return keys.append_column(TIME, pa.chunked_array([times]))
+
+
 def history_schema(view: FeatureView) -> pa.Schema:
     """Return the columns of a view's history: keys, the rule's three columns, and what the view stores."""
     return pa.schema(

@@ -25,8 +25,7 @@ from fs_core.materialization.watermark import Filling, progress_of
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.codec import RowCodec
 from fs_core.online.row.keys import unpack_keys
-from fs_core.rule import EVENT_TIME, SEQ, TIME
-from fs_core.values.times import MICROSECONDS
+from fs_core.rule import EVENT_TIME, SEQ, at_moment
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore, Snapshot
@@ -161,8 +160,7 @@ def knows(
         moment: microseconds since 1970-01-01 UTC.
         snapshot: the state to read (default: the newest).
     """
-    times = pa.repeat(pa.scalar(moment, pa.int64()), entities.num_rows).cast(MICROSECONDS)
-    found = offline.as_of(view, entities.append_column(TIME, pa.chunked_array([times])), [], snapshot=snapshot)
+    found = offline.as_of(view, at_moment(entities, moment), [], snapshot=snapshot)
     return np.asarray(found[EVENT_TIME].is_valid().to_numpy(), dtype=bool)
 
 

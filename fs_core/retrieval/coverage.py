@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import OfflineStore, Snapshot
-from fs_core.rule import STATUS, TIME, Status
-from fs_core.values.times import LATEST, MICROSECONDS, format_duration, parse_duration
+from fs_core.rule import STATUS, TIME, Status, at_moment
+from fs_core.values.times import LATEST, format_duration, parse_duration
 
 log = logging.getLogger("fs_core")
 
@@ -48,8 +48,7 @@ def warn_of_absence(offline: OfflineStore, view: FeatureView, found: pa.Table, s
     if rows < _ENOUGH_ROWS or counts[Status.PRESENT] >= _HARDLY_ANY * rows:
         return
     absent = found.filter(pc.equal(found[STATUS], Status.MISSING.value)).select([*view.keys, TIME])
-    at_the_end = pa.chunked_array([pa.repeat(pa.scalar(LATEST, pa.int64()), absent.num_rows).cast(MICROSECONDS)])
-    ever = offline.as_of(view, absent.select(list(view.keys)).append_column(TIME, at_the_end), [], snapshot=snapshot)
+    ever = offline.as_of(view, at_moment(absent.select(list(view.keys)), LATEST), [], snapshot=snapshot)
     later = absent.num_rows - counted(ever[STATUS])[Status.MISSING]
     clock = f"its {view.available_at!r}" if view.available_at else "the event time, or of the push,"
     reasons = {

@@ -19,13 +19,12 @@ import pyarrow as pa
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.online.contract import AVAILABLE, PartialRead, timeline_name
 from fs_core.online.row.recent import moment_word, resolve
-from fs_core.rule import EVENT_TIME, STATUS, TIME
+from fs_core.rule import EVENT_TIME, STATUS, at_moment
 from fs_core.serving.answers import Answer, AskedKeys, Held, TableAnswer
 from fs_core.serving.budget import Budget
 from fs_core.serving.cache import RowCache
 from fs_core.serving.plan import ReadPlan, ViewPlan
 from fs_core.serving.vectors import FeatureVectors
-from fs_core.values.times import MICROSECONDS
 
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView
@@ -181,8 +180,7 @@ class OnlineRead:
         assert offline is not None
         keys = self._keys[view.group].columns
         table = pa.Table.from_arrays(list(keys), schema=pa.schema(list(view.view.keys.items())))
-        times = pa.chunked_array([pa.repeat(pa.scalar(self._moment, pa.int64()), len(table)).cast(MICROSECONDS)])
-        rows = offline.as_of(view.view, table.append_column(TIME, times), list(view.names))
+        rows = offline.as_of(view.view, at_moment(table, self._moment), list(view.names))
         return TableAnswer(rows.drop_columns([EVENT_TIME, STATUS]), rows[STATUS].to_pylist())
 
 
