@@ -112,33 +112,6 @@ def _way_out(have: pa.DataType, dtype: pa.DataType) -> str:
     return "Mend the value, or declare a wider type."
 
 
-def _exact_lists(lists: pa.Array, dtype: pa.DataType) -> pa.Array:
-    """Cast what lists hold."""
-    inside = _exact(pa.chunked_array([pc.list_flatten(lists)]), dtype.value_type).combine_chunks()
-    lengths = pc.fill_null(pc.list_value_length(lists), 0)
-    ends = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
-    return pa.ListArray.from_arrays(ends, inside, mask=pc.is_null(lists)).cast(dtype)
-
-
-def _exact_decimals(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
-    """Cast numbers to decimals; a float by way of its text, the shortest decimal that is read as this float."""
-    if pa.types.is_integer(column.type):
-        return column.cast(_WHOLE).cast(dtype)
-    if not pa.types.is_floating(column.type):
-        return column.cast(dtype)
-    cast = column.cast(pa.string()).cast(dtype)
-    _refuse(pc.not_equal(cast.cast(pa.string()).cast(column.type), column))
-    return cast
-
-
-def _exact_dates(times: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
-    """Cast times of midnight UTC to their dates."""
-    naive = times.cast(pa.timestamp(times.type.unit))
-    dates = naive.cast(pa.date32())
-    _refuse(pc.not_equal(dates.cast(naive.type), naive))
-    return dates.cast(dtype)
-
-
 def _refuse(lost: pa.ChunkedArray) -> None:
     if pc.any(lost).as_py():
         raise pa.ArrowInvalid("a value would change")

@@ -91,7 +91,7 @@ def test_a_write_that_raised_has_written_nothing(disk: Path, almost: Path) -> No
 def test_a_checkpoint_that_finds_no_room_fails_nothing(
     almost: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Rows whose commit stands are acknowledged; the log says that there is no checkpoint; the next write makes none."""
+    """Rows whose commit stands are acknowledged, and the log says that there is no checkpoint."""
     from fs_core.offline.delta import rewriting
 
     class Full(rewriting.DeltaTable):
