@@ -246,7 +246,7 @@ from tests.core.retrieval.test_query import spine
 print(FeatureStore(sys.argv[1]).recreate(json.loads(sys.argv[2]), spine()).fingerprint)
 """
         words = [sys.executable, "-c", program, str(shop.directory), json.dumps(training.spec)]
-        done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+        done = subprocess.run(words, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == training.fingerprint
 
 
