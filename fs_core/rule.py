@@ -67,10 +67,16 @@ def is_expired(event_time: Micros, moment: Micros | int, ttl: int | None) -> np.
     return (moment - event_time) >= ttl
 
 
-def at_moment(keys: pa.Table, moment: int) -> pa.Table:
-    """Return a narrowed spine that asks for each row of `keys` as of one moment, microseconds since 1970-01-01 UTC."""
-    times = pa.repeat(pa.scalar(moment, pa.int64()), keys.num_rows).cast(MICROSECONDS)
-    return keys.append_column(TIME, pa.chunked_array([times]))
+def at_moment(keys: pa.Table, moment: pa.ChunkedArray | int) -> pa.Table:
+    """Return a narrowed spine that asks for each row of `keys` as of a moment.
+
+    Args:
+        keys: a view's key columns, in its types.
+        moment: one for each row, `timestamp[us, UTC]`; or one for all, microseconds since 1970-01-01 UTC.
+    """
+    if isinstance(moment, int):
+        moment = pa.chunked_array([pa.repeat(pa.scalar(moment, pa.int64()), keys.num_rows).cast(MICROSECONDS)])
+    return keys.append_column(TIME, moment)
 
 
 def history_schema(view: FeatureView) -> pa.Schema:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core.errors import ConfigurationError, NameClashError
-from fs_core.retrieval.selection import require_columns
-from fs_core.values.interchange import to_reader
+from fs_core.values.interchange import require_columns, to_reader
 
 if TYPE_CHECKING:
     from fs_core import FeatureStore

@@ -11,8 +11,8 @@ import pyarrow as pa
 from fs_core import FeatureView, TrainingSet
 from fs_core.encoding import Encoding
 from fs_core.errors import ConfigurationError, DefinitionError, NotOnlineError, SchemaError, UnknownReferenceError
-from fs_core.retrieval.selection import require_columns
 from fs_core.values.dtypes import canonical, resolve
+from fs_core.values.interchange import require_columns
 from fs_mlflow import flavor as packaging
 from fs_mlflow import inner
 from fs_mlflow.naming import FINGERPRINT, feature_tags

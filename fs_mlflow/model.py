@@ -12,9 +12,8 @@ import pyarrow as pa
 
 from fs_core import FeatureStore
 from fs_core.encoding import Encoding
-from fs_core.retrieval.selection import require_columns
 from fs_core.store import open_store
-from fs_core.values.interchange import to_pandas
+from fs_core.values.interchange import require_columns, to_pandas
 from fs_core.values.matrix import to_matrix
 from fs_core.values.times import MICROSECONDS
 from fs_mlflow import inner, packaged, pins

@@ -16,9 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from fs_core import FeatureStore
 from fs_core.errors import SchemaError, UnknownReferenceError
-from fs_core.retrieval.selection import Features, Selection, require_columns
+from fs_core.retrieval.selection import Features, Selection
 from fs_core.store import open_store
-from fs_core.values.interchange import to_pandas, to_table
+from fs_core.values.interchange import require_columns, to_pandas, to_table
 from fs_core.values.matrix import to_matrix
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fs_core import Encoding, TrainingSet
-from fs_core.encoding.label import Label
+from fs_core.encoding.label import Label, label_name
 from fs_core.errors import DataError
 from fs_tf.inputs import Inputs, Layout
 from fs_tf.order import Shard
@@ -73,7 +73,11 @@ def feature_dataset(
         >>> dataset = feature_dataset(training, batch_size=1024, shuffle=True, seed=7)   # doctest: +SKIP
         >>> model.fit(dataset, epochs=3, shuffle=False)                                  # doctest: +SKIP
     """
-    inputs = Inputs.of(training_set, encoding=encoding, layout=layout, features=features, label=label)
+    y = label_name(label, training_set.label, "the training set")
+    if features is None and encoding is None:
+        features = [name for name in training_set.features if name != y]
+    schema, timestamp = training_set.table.schema, training_set.timestamp
+    inputs = Inputs.of(schema, features, encoding, layout=layout, label=y, timestamp=timestamp)
     batching, part = Batching(batch_size, drop_remainder), Shard.of(shard)
     seed = checked_seed(part, shuffle=shuffle, seed=seed)
     bound = inputs.bind(training_set.table)

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from fs_core import Encoding, TrainingSet
+from fs_core import Encoding
 from fs_core.encoding import BoundTable
-from fs_core.encoding.label import Label, LabelColumn, label_name, refuse_as_feature
+from fs_core.encoding.label import LabelColumn, refuse_as_feature
 from fs_core.encoding.raw import Array, Moments, Raw, Rows
 from fs_core.errors import ConfigurationError, DefinitionError, SchemaError
-from fs_core.retrieval.selection import require_columns
 from fs_core.values.dtypes import plain_type
+from fs_core.values.interchange import require_columns
 from fs_tf.loose import LooseColumn
 
 Layout = Literal["columns", "matrix"]
@@ -45,43 +45,41 @@ class Inputs:
     @classmethod
     def of(
         cls,
-        training_set: TrainingSet,
-        *,
+        schema: pa.Schema,
+        features: str | Sequence[str] | None,
         encoding: Encoding | None,
+        *,
         layout: Layout,
-        features: Sequence[str] | None,
-        label: Label,
+        label: str | None,
+        timestamp: str,
     ) -> Inputs:
         """Return the inputs that a caller asks for; only types count, nothing is learnt from rows.
 
         Args:
-            training_set: the rows; only their types count.
-            encoding: how features become numbers, if one is given.
-            layout: `columns` or `matrix`.
-            features: the columns; None for all of the encoding, or else all features.
-            label: the column of y; None for the training set's, False for none.
+            schema: has the columns, among others.
+            features: the columns of x; None for those of the encoding.
+            encoding: how features become numbers; None for one that follows from types.
+            layout: what x is.
+            label: the column of y, None for x alone.
+            timestamp: the column of each row's moment.
 
         Raises:
             SchemaError: no such column, or one that neither the encoding nor TensorFlow takes as it is.
             DefinitionError: arguments contradict each other.
-            ValidationError: a null has nothing to become.
         """
         if layout not in ("columns", "matrix"):
             raise ConfigurationError(f"layout={layout!r} is none. Pass 'columns' or 'matrix'.")
-        y = label_name(label, training_set.label, "the training set")
-        if features is None and encoding is None:
-            features = [name for name in training_set.features if name != y]
-        names = _names(training_set, encoding, features)
+        names = _names(schema, encoding, features)
         floats = encoding.dtype if encoding else _FLOAT32
-        refuse_as_feature(y, names)
-        types = {name: plain_type(training_set.table.schema.field(name).type) for name in names}
+        refuse_as_feature(label, names)
+        types = {name: plain_type(schema.field(name).type) for name in names}
         encoded = encoding.features if encoding else [n for n in names if not LooseColumn.takes(types[n])]
         loose = tuple(LooseColumn(name, types[name], floats) for name in names if name not in encoded)
         _refuse_loose(loose, layout, encoding)
         if encoding is None:
-            encoding = Encoding.fit(training_set, features=encoded) if encoded else no_numbers()
+            encoding = Encoding.for_schema(schema, encoded, timestamp=timestamp) if encoded else no_numbers()
         _refuse_clash(encoding, loose)
-        return cls(layout, encoding, loose, None if y is None else LabelColumn.of(training_set.table, y, floats))
+        return cls(layout, encoding, loose, None if label is None else LabelColumn.of(schema, label, floats))
 
     @cached_property
     def flat(self) -> list[Flat]:
@@ -157,11 +155,11 @@ def no_numbers() -> Encoding:
     return Encoding((), _FLOAT32, "")
 
 
-def _names(training_set: TrainingSet, encoding: Encoding | None, features: Sequence[str] | None) -> list[str]:
+def _names(schema: pa.Schema, encoding: Encoding | None, features: str | Sequence[str] | None) -> list[str]:
     if features is None:
-        features = encoding.features if encoding else training_set.features
+        features = encoding.features if encoding else ()
     names = [features] if isinstance(features, str) else list(features)
-    require_columns(names, training_set.table.column_names, "the training set")
+    require_columns(names, schema.names, "the training set")
     if not names:
         raise DefinitionError("no feature to feed. Name some with features=[...].")
     if len(set(names)) < len(names):

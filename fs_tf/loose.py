@@ -14,8 +14,8 @@ import tensorflow as tf
 from fs_core.encoding.column import ColumnEncoding
 from fs_core.encoding.raw import Array, Rows
 from fs_core.errors import SchemaError, ValidationError
-from fs_core.retrieval.selection import require_columns
 from fs_core.values.dtypes import plain_type
+from fs_core.values.interchange import require_columns
 
 
 @dataclass(frozen=True)

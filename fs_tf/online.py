@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from fs_core import Encoding, FeatureStore, TrainingSet
-from fs_core.encoding import EncodedReader
+from fs_core.serving.encoded import EncodedReader
+from fs_core.store import open_store
 from fs_core.values.times import Moment
 from fs_tf.inputs import Inputs, Layout, no_numbers
 
@@ -53,11 +54,12 @@ class OnlineFeatures:
         features: Sequence[str] | None = None,
     ) -> None:
         spec = made_from.spec if isinstance(made_from, TrainingSet) else made_from
-        pinned = EncodedReader(store, spec, encoding or no_numbers())
-        columns = tuple(part["column"] for part in spec["features"])
-        timestamp = spec["timestamp"]
-        shape = TrainingSet(pinned.schema.empty_table(), columns, tuple(spec["keys"]), timestamp, None, spec)
-        self._inputs = Inputs.of(shape, encoding=encoding, layout=layout, features=features, label=False)
+        pinned = EncodedReader(open_store(store), spec, encoding or no_numbers())
+        if features is None and encoding is None:
+            features = [part["column"] for part in spec["features"]]
+        self._inputs = Inputs.of(
+            pinned.schema, features, encoding, layout=layout, label=None, timestamp=spec["timestamp"]
+        )
         self._reader = pinned
 
     @property

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fs_core import Encoding, TrainingSet
-from fs_core.encoding import BoundTable, EncodedReader
+from fs_core.encoding import BoundTable
+from fs_core.serving.encoded import EncodedReader
+from fs_core.store import open_store
 from fs_core.values.times import Moment
 from fs_torch.tensors import Form, Layout, Transform
 
@@ -56,7 +58,7 @@ class OnlineFeatures:
         layout: Layout = "matrix",
         transform: Transform | None = None,
     ) -> None:
-        self._reader = EncodedReader(store, made_from, encoding)
+        self._reader = EncodedReader(open_store(store), made_from, encoding)
         self._form = Form(dtype, layout, transform).fits(encoding)
 
     def __call__(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> Any:

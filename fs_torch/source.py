@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from fs_core import Encoding, TrainingSet
 from fs_core.encoding.label import Label, LabelColumn, label_name, refuse_as_feature
-from fs_core.errors import ConfigurationError, FeatureStoreError, OfflineStoreError
-from fs_core.retrieval.selection import Features, require_columns
+from fs_core.errors import ConfigurationError, FeatureStoreError
+from fs_core.retrieval.selection import Features
 from fs_core.runtime.per_process import this_process
 from fs_core.store import open_store
-from fs_core.values.interchange import to_table
+from fs_core.values.interchange import require_columns, to_table
 from fs_torch.batch import Batch, Part, each
 from fs_torch.tensors import Form, numpy_dtype
 
@@ -43,7 +43,7 @@ class RowSource(ABC):
         self.encoding = encoding
         self._form = form.fits(encoding)
         refuse_as_feature(label, encoding.features)
-        self._label = None if label is None else LabelColumn.of(table, label, encoding.dtype)
+        self._label = None if label is None else LabelColumn.of(table.schema, label, encoding.dtype)
         self._labels = None if self._label is None else self._label.bind(table)
 
     @abstractmethod
@@ -148,10 +148,7 @@ class SpineRows(RowSource):
     def _opened(self) -> AsOfReader:
         if self._reader is None:
             assert self._packed is not None
-            try:
-                self._reader = pickle.loads(self._packed)  # noqa: S301  what this process's own parent packed
-            except FeatureStoreError as error:
-                raise OfflineStoreError(f"a DataLoader's worker can't reopen the store: {error}") from error
+            self._reader = pickle.loads(self._packed)  # noqa: S301  what this process's own parent packed
         return self._reader
 
     def __getstate__(self) -> dict[str, Any]:
@@ -179,7 +176,7 @@ def of_training_set(
         encoding: how columns become numbers; None to fit one.
     """
     name = label_name(label, training_set.label, "the training set")
-    used = encoding or Encoding.fit(_labelled(training_set, name), features=features, dtype=numpy_dtype(form.dtype))
+    used = encoding or _fitted(training_set, features, name, form)
     return TableRows(training_set.table, _narrowed(used, features), form, name)
 
 
@@ -206,7 +203,8 @@ def of_spine(
     reader = open_store(store).as_of_reader(features, **query)
     name = label_name(label, None, "a spine")
     table = to_table(spine, "the spine")
-    used = encoding or _without_rows(reader, numpy_dtype(form.dtype))
+    dtype = numpy_dtype(form.dtype)
+    used = encoding or Encoding.for_schema(reader.schema, reader.schema.names, timestamp=reader.timestamp, dtype=dtype)
     require_columns([n for n in used.features if n not in reader.schema.names], table.column_names, "the spine")
     return SpineRows(table, reader, used, form, name)
 
@@ -237,21 +235,15 @@ def of_stream(
     if features is None:
         raise ConfigurationError("a stream doesn't tell features from other columns. Pass encoding= or features=.")
     reader = stream() if callable(stream) else stream
-    empty = TrainingSet(reader.schema.empty_table(), _listed(features), (), "event_timestamp", name, {"lag": None})
-    return Encoding.fit(empty, dtype=numpy_dtype(form.dtype)), name
+    refuse_as_feature(name, _listed(features))
+    return Encoding.for_schema(reader.schema, _listed(features), dtype=numpy_dtype(form.dtype)), name
 
 
-def _without_rows(reader: AsOfReader, dtype: str) -> Encoding:
-    """Fit on types alone: there are no rows in memory to learn from."""
-    empty = pa.schema([*reader.schema, (reader.timestamp, pa.timestamp("us", "UTC"))]).empty_table()
-    names = tuple(reader.schema.names)
-    return Encoding.fit(TrainingSet(empty, names, reader.keys, reader.timestamp, None, reader.spec), dtype=dtype)
-
-
-def _labelled(training_set: TrainingSet, label: str | None) -> TrainingSet:
-    """Leave a label that was made one of the features out of them."""
-    features = tuple(name for name in training_set.features if name != label)
-    return replace(training_set, features=features, label=label)
+def _fitted(training_set: TrainingSet, features: Sequence[str] | None, label: str | None, form: Form) -> Encoding:
+    """Return an encoding of a training set's own; a label that was made one of the features is left out of them."""
+    kept = [name for name in training_set.features if name != label] if features is None else features
+    unlabelled = replace(training_set, label=label)
+    return Encoding.fit(unlabelled, features=kept, dtype=numpy_dtype(form.dtype))
 
 
 def _listed(features: Sequence[str]) -> tuple[str, ...]:

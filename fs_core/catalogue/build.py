@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fs_core.catalogue import places
-from fs_core.catalogue.contents import Contents, gather
+from fs_core.catalogue.contents import Contents, Origin, gather
 from fs_core.catalogue.html import page
 from fs_core.catalogue.overview import first_page, record_page
 from fs_core.catalogue.pages import definition_page
@@ -20,9 +20,6 @@ from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError
 from fs_core.lineage import nodes
 from fs_core.runtime.progress_bar import progress
-
-if TYPE_CHECKING:
-    from fs_core.store import FeatureStore
 
 log = logging.getLogger("fs_core")
 
@@ -48,11 +45,11 @@ class Built:
         return self.directory / "index.html"
 
 
-def build(store: FeatureStore, directory: Path, *, title: str, built_at: int) -> Built:
+def build(origin: Origin, directory: Path, *, title: str, built_at: int) -> Built:
     """Write the catalogue of a store; what an earlier build left in the directory goes.
 
     Args:
-        store: whose definitions, lineage and freshness to show.
+        origin: where definitions, lineage and freshness are looked up.
         directory: made if absent; otherwise empty, or an earlier catalogue.
         title: what the store is called.
         built_at: the moment of the build, microseconds since 1970-01-01 UTC.
@@ -61,7 +58,7 @@ def build(store: FeatureStore, directory: Path, *, title: str, built_at: int) ->
         ConfigurationError: the directory holds something else, or can't be written.
         RegistryError: the registry can't be read.
     """
-    contents = gather(store, title, built_at)
+    contents = gather(origin, title, built_at)
     try:
         _clear(directory)
         count = _write(contents, directory)

@@ -18,8 +18,11 @@ from fs_core.registry import Registered
 from fs_core.registry.records import Edge, Record
 
 if TYPE_CHECKING:
+    from fs_core.lineage import Lineage
+    from fs_core.offline.contract import OfflineStore
     from fs_core.offline.delta.log import LastWrite
-    from fs_core.store import FeatureStore
+    from fs_core.online.contract import OnlineStore
+    from fs_core.registry import Registry
 
 log = logging.getLogger("fs_core")
 
@@ -131,16 +134,38 @@ class Contents:
         return {d.name.lower(): places.of_definition("source", d.name, d.version) for d in current}
 
 
-def gather(store: FeatureStore, title: str, built_at: int) -> Contents:
+@dataclass(frozen=True)
+class Origin:
+    """What a catalogue is gathered from.
+
+    Attributes:
+        registry: the definitions.
+        lineage: what is made from what.
+        offline: the history.
+        online: the latest rows.
+    """
+
+    registry: Registry
+    lineage: Lineage
+    offline: OfflineStore
+    online: OnlineStore
+
+
+def gather(origin: Origin, title: str, built_at: int) -> Contents:
     """Return what there is to show of a store.
+
+    Args:
+        origin: where to look.
+        title: what the store is called.
+        built_at: the moment, microseconds since 1970-01-01 UTC.
 
     Raises:
         RegistryError: the registry can't be read.
     """
-    edges, records = store.lineage.everything()
-    registered = store.registry.listing()
+    edges, records = origin.lineage.everything()
+    registered = origin.registry.listing()
     aliases: dict[tuple[str, str, str], list[str]] = {}
-    for alias in store.aliases():
+    for alias in origin.registry.aliases():
         aliases.setdefault((alias.kind, alias.name, alias.version), []).append(alias.alias)
     views = [r.definition for r in registered if isinstance(r.definition, FeatureView)]
     return Contents(
@@ -149,20 +174,20 @@ def gather(store: FeatureStore, title: str, built_at: int) -> Contents:
         tuple(registered),
         tuple(edges),
         tuple(records),
-        store.lineage.notes(),
+        origin.lineage.notes(),
         aliases,
-        frozenset(store.registry.retired()),
-        dict(_states(store, views)),
+        frozenset(origin.registry.retired()),
+        dict(_states(origin, views)),
     )
 
 
-def _states(store: FeatureStore, views: list[FeatureView]) -> Iterator[tuple[str, State]]:
+def _states(origin: Origin, views: list[FeatureView]) -> Iterator[tuple[str, State]]:
     """Yield how far each view is written and served; a store that is down is no reason not to show the rest."""
-    last_write = getattr(store.offline, "last_write", lambda _: None)  # a back-end of others may not tell
+    last_write = getattr(origin.offline, "last_write", lambda _: None)  # a back-end of others may not tell
     answers = True
     for view in views:
         try:
-            written = store.offline.snapshot(view) != EMPTY
+            written = origin.offline.snapshot(view) != EMPTY
             last = last_write(view) if written else None
         except OfflineStoreError as error:
             log.warning("catalogue: %s", error)
@@ -170,7 +195,7 @@ def _states(store: FeatureStore, views: list[FeatureView]) -> Iterator[tuple[str
         until = None
         if answers and written and view.rows_online:
             try:
-                mark = reached(store.online, view)
+                mark = reached(origin.online, view)
                 until = None if mark is None else mark.until
             except OnlineUnavailableError as error:
                 log.warning("catalogue: the online store doesn't answer, so nothing is said of it: %s", error)

@@ -4,6 +4,6 @@ A command is a function in the file of its topic; `commands` imports each of tho
 command shares, `output` what they print.
 """
 
-from fs_core.cli.commands import main
+from fs_core.cli.group import main
 
 __all__ = ["main"]

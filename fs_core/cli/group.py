@@ -1,21 +1,65 @@
-"""The command `fs` itself, to which each room's commands are added."""
+"""The command `fs` itself, and what every command shares: its store, its form of output, its errors."""
 
 from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import fs_core
+from fs_core import configuration
+from fs_core.errors import ConfigurationError, FeatureStoreError
+
+if TYPE_CHECKING:
+    from fs_core.cli.output import Report
+    from fs_core.store import FeatureStore
+
+Command = Callable[..., "Report"]
+
+FILES = {
+    "definitions": "alias apply diff docs export init list retire rollback show",
+    "history": "backfill compact history write",
+    "training": "check-leakage training-sets",
+    "online": "drop-online forget get materialize verify",
+    "lineage": "lineage",
+}
+"""Which file of this package holds which commands; it is imported when one of them is asked for."""
+_FILE_OF = {command: file for file, commands in FILES.items() for command in commands.split()}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of all commands."""
+        return sorted(_FILE_OF)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, whose file adds it to the group."""
+        if cmd_name in _FILE_OF:
+            import_module(f"fs_core.cli.{_FILE_OF[cmd_name]}")
+        return super().get_command(ctx, cmd_name)
+
+
+def _store_option(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    help_ = "The store's directory; by default the working directory."
+    return click.option("--store", "directory", metavar="DIR", help=help_, **options)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@_store_option(envvar="FS_STORE", show_envvar=True)
 @click.version_option(fs_core.__version__, prog_name="fs")
-def cli() -> None:
+def cli(directory: str | None) -> None:  # commands look it up
     """A feature store: the row a model was trained on and the row it is served come from one rule.
 
     \b
     A first tour:
-      fs init my_features                                a directory for history and latest rows
-      cd my_features
       fs apply definitions.py                            register what the file defines
       fs write spending data.csv                         rows into history
       fs materialize                                     latest rows online
@@ -29,3 +73,77 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; exit with 0 done, 1 refused or failed, 2 wrong command line."""
     cli(prog_name="fs")
+
+
+def answers(command: Command) -> Callable[..., None]:
+    """Make a function that returns a `Report` print it, as a table or JSON, or say what went wrong.
+
+    Exit codes: 0 done (or what the report says), 1 the store refused or failed, 2 the command line is wrong.
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    @click.option("--debug", is_flag=True, help="Log everything, and show where an error came from.")
+    @functools.wraps(command)
+    def run(*args: Any, as_json: bool, debug: bool, **options: Any) -> None:
+        if debug:
+            logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+        try:
+            report = command(*args, **options)
+        except FeatureStoreError as error:
+            if debug:
+                traceback.print_exc()
+            _complain(error)
+            raise SystemExit(1) from error
+        except KeyboardInterrupt as error:
+            for note in getattr(error, "__notes__", ()):  # what is left half done
+                click.echo(note, err=True)
+            raise
+        report.print_json() if as_json else report.print_table()
+        if report.code:
+            raise SystemExit(report.code)
+
+    return run
+
+
+def in_store(command: Command) -> Callable[..., None]:
+    """Like `answers`; the function's first argument is the store that the caller named, before or after the command."""
+    return _in_store(command, new=False)
+
+
+def in_store_or_new(command: Command) -> Callable[..., None]:
+    """Like `in_store`; the directory needn't hold a store yet."""
+    return _in_store(command, new=True)
+
+
+def _in_store(command: Command, *, new: bool) -> Callable[..., None]:
+
+    @_store_option()
+    @functools.wraps(command)
+    def run(*args: Any, directory: str | None, **options: Any) -> Report:
+        asked = directory or click.get_current_context().find_root().params.get("directory")
+        with _opened(Path(asked or ".").expanduser(), new=new) as store:
+            return command(store, *args, **options)
+
+    return answers(run)
+
+
+def _opened(directory: Path, *, new: bool) -> FeatureStore:
+    """Open a store that is there; never make one by mistyping.
+
+    Raises:
+        ConfigurationError: there is no store in the directory.
+    """
+    if not (new or configuration.is_store(directory) or os.environ.get("FS_REGISTRY")):
+        raise ConfigurationError(
+            f"there is no feature store in {str(directory)!r}. Name its directory by --store or FS_STORE, "
+            f"or make one: fs init {directory}, or fs apply FILE"
+        )
+    from fs_core.store import FeatureStore
+
+    return FeatureStore(directory)
+
+
+def _complain(error: FeatureStoreError) -> None:
+    lines = [str(error), *getattr(error, "__notes__", ())]
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo("\n".join(lines), err=True)

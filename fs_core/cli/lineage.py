@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fs_core.cli.arguments import FILE
-from fs_core.cli.group import cli
+from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, write_document
-from fs_core.cli.session import in_store
 from fs_core.errors import DataError
 from fs_core.store import FeatureStore
 

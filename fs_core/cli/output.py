@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -15,7 +16,6 @@ from typing import Any
 from fs_core.errors import ConfigurationError
 
 _MANY = 200  # rows
-_PIPE_WIDTH = 100_000  # a program that reads lines wants them whole
 
 
 @dataclass(frozen=True)
@@ -46,32 +46,19 @@ class Report:
 
     def print_table(self) -> None:
         """Print heading, table and notes; coloured and folded to the window only on a terminal."""
-        if self.text is not None:
-            import click
+        import click
 
+        if self.text is not None:
             click.echo(self.text, nl=not self.text.endswith("\n"))
             return
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=_PIPE_WIDTH)
         if self.heading:
-            console.print(Text(self.heading))
-        if len(self.rows) > _MANY:
-            console.out(_aligned(self.rows), highlight=False)
+            click.echo(self.heading)
+        if self.rows and sys.stdout.isatty() and len(self.rows) <= _MANY:
+            _print_folded(self.rows)
         elif self.rows:
-            table = Table(box=None, pad_edge=False, header_style="bold")
-            for name, value in self.rows[0].items():
-                number = isinstance(value, int | float) and not isinstance(value, bool)
-                table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
-            for row in self.rows:
-                table.add_row(*(Text(shown(value)) for value in row.values()))
-            console.print(table)
+            click.echo(_aligned(self.rows))
         for note in self.notes:
-            console.print(Text(note))
+            click.echo(note)
 
 
 def write_document(file: Path, text: str) -> None:
@@ -86,12 +73,31 @@ def write_document(file: Path, text: str) -> None:
         raise ConfigurationError(f"can't write {str(file)!r}: {error.strerror or error}. Name another file.") from error
 
 
+def _print_folded(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table that fits a terminal's window."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, value in rows[0].items():
+        table.add_column(Text(name), justify="right" if _is_number(value) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(shown(value)) for value in row.values()))
+    Console(highlight=False).print(table)
+
+
 def _aligned(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a long table as lines: rich would take a second for each few thousand."""
+    """Return a table as lines, for programs and for so many rows that rich would take seconds."""
     texts = [list(rows[0]), *([" ".join(shown(value).split()) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    lines = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in texts)
+    put = [str.rjust if _is_number(value) else str.ljust for value in rows[0].values()]
+    lines = ("  ".join(p(text, w) for p, text, w in zip(put, line, widths, strict=True)) for line in texts)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def shown(value: Any) -> str:

@@ -23,7 +23,7 @@ from fs_core.definitions.base import (
 )
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.source import SQL, Source
-from fs_core.errors import DefinitionError, did_you_mean
+from fs_core.errors import DefinitionError, NotOnlineError, did_you_mean
 from fs_core.values import dtypes
 from fs_core.values.times import duration_micros, format_duration, parse_duration
 
@@ -233,6 +233,15 @@ class FeatureView(Definition):
         keeps its rows.
         """
         return f"{self.name}-{self.digest[:16]}"
+
+    def require_online(self) -> None:
+        """Raise `NotOnlineError` unless the view's rows are kept online."""
+        if self.online and self.aggregations:
+            raise NotOnlineError(f"view {self.ref!r} has windows, which are not kept online; read them from history.")
+        if not self.online:
+            raise NotOnlineError(
+                f"view {self.ref!r} is declared with online=False. Declare online=True in a new version to serve it."
+            )
 
     def content(self) -> dict[str, Any]:
         """Return keys, fields with ranges, source, the parameters of the as-of rule, and aggregations if any."""

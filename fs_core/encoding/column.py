@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from fs_core.encoding.raw import Array, Raw, Rows, Vocabulary, raw_column
 from fs_core.errors import SchemaError, ValidationError
-from fs_core.retrieval.selection import require_columns
 from fs_core.values.dtypes import plain_type
+from fs_core.values.interchange import require_columns
 
 MASK = "__mask"
 """What the name of a mask adds to its feature's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.encoding.column import MASK, ColumnEncoding, take
+from fs_core.encoding.fitting import Fitting, feature_names, float_dtype
 from fs_core.encoding.raw import Array, Moments, Raw, Rows, raw_moments
+from fs_core.encoding.stored import content_of, parse, read_content
 
 if TYPE_CHECKING:
     from fs_core.training_set import TrainingSet
@@ -92,10 +95,35 @@ class Encoding:
             DefinitionError: an argument contradicts another or a column.
             ValidationError: a text column has no word to learn, or a null nothing to become.
         """
-        from fs_core.encoding.fitting import Fitting
-
         wishes = Fitting(fill, mask, vocabulary or {}, ages, lengths or {})
-        return wishes.fit(training_set, features, dtype)
+        asked = training_set.features if features is None else features
+        names = feature_names(asked, training_set.table.column_names, training_set.label)
+        floats = float_dtype(dtype)
+        return cls(wishes.parts(training_set.table, names, floats), floats, training_set.timestamp)
+
+    @classmethod
+    def for_schema(
+        cls,
+        schema: pa.Schema,
+        features: Sequence[str],
+        *,
+        timestamp: str = "event_timestamp",
+        dtype: str | np.dtype[Any] | type = "float32",
+    ) -> Encoding:
+        """Return the encoding that follows from types alone; text needs one that was fitted on rows.
+
+        Args:
+            schema: has the columns, among others.
+            features: the columns, in order.
+            timestamp: the column of each row's moment.
+            dtype: as in `fit`.
+
+        Raises:
+            SchemaError, DefinitionError, ValidationError: as in `fit`.
+        """
+        names, floats = feature_names(features, schema.names, None), float_dtype(dtype)
+        parts = Fitting(None, False, {}, False, {}).parts(schema.empty_table(), names, floats)
+        return cls(parts, floats, timestamp)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -173,9 +201,7 @@ class Encoding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the encoding as JSON-serialisable content; `from_dict` reads it back without loss."""
-        from fs_core.encoding.stored import to_dict
-
-        return to_dict(self)
+        return content_of(self.parts, self.dtype, self.timestamp)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Encoding:
@@ -184,15 +210,11 @@ class Encoding:
         Raises:
             DefinitionError: it is none, or was written by a newer version.
         """
-        from fs_core.encoding.stored import from_dict
-
-        return from_dict(content)
+        return cls(*read_content(content))
 
     def to_json(self) -> str:
         """Return the encoding as canonical JSON: equal encodings give equal text."""
-        from fs_core.encoding.stored import to_json
-
-        return to_json(self)
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Encoding:
@@ -201,9 +223,7 @@ class Encoding:
         Raises:
             DefinitionError: it is none, or was written by a newer version.
         """
-        from fs_core.encoding.stored import from_json
-
-        return from_json(text)
+        return cls.from_dict(parse(text))
 
     @cached_property
     def digest(self) -> str:

@@ -6,22 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from fs_core.encoding.column import MASK, MICROS_A_DAY, ColumnEncoding, Fill
-from fs_core.encoding.encoding import Encoding
 from fs_core.encoding.label import refuse_as_feature
 from fs_core.encoding.raw import Vocabulary
 from fs_core.errors import DefinitionError, SchemaError, ValidationError, did_you_mean
-from fs_core.retrieval.selection import require_columns
 from fs_core.values.dtypes import is_supported, plain_type
+from fs_core.values.interchange import require_columns
 from fs_core.values.times import micros
-
-if TYPE_CHECKING:
-    from fs_core.training_set import TrainingSet
 
 _DTYPES = ("float16", "float32", "float64")
 _BLANK = np.dtype(np.float32)
@@ -37,22 +33,20 @@ class Fitting:
     ages: bool | Sequence[str]
     lengths: Mapping[str, int]
 
-    def fit(self, training_set: TrainingSet, features: Sequence[str] | None, dtype: Any) -> Encoding:
-        """Return the encoding; see `Encoding.fit`.
+    def parts(self, table: pa.Table, names: Sequence[str], floats: np.dtype[Any]) -> tuple[ColumnEncoding, ...]:
+        """Return how each of some columns becomes numbers; see `Encoding.fit`.
 
         Args:
-            training_set: the rows to learn from.
-            features: the columns, in order; None for all features.
-            dtype: of matrices.
+            table: the rows to learn from; where it has none, types alone count.
+            names: the columns, in order.
+            floats: the dtype of whatever isn't whole.
         """
-        names = _feature_names(training_set, features)
         self._refuse_unknown(names)
-        floats = float_dtype(dtype)
-        parts = tuple(self._part(name, training_set.table[name], floats) for name in names)
+        parts = tuple(self._part(name, table[name], floats) for name in names)
         _refuse_clash(parts)
         for part in parts:
-            part.raw(training_set.table)
-        return Encoding(parts, floats, training_set.timestamp)
+            part.raw(table)
+        return parts
 
     def _part(self, name: str, column: pa.ChunkedArray, floats: np.dtype[Any]) -> ColumnEncoding:
         dtype = plain_type(column.type)
@@ -175,14 +169,23 @@ def _fits(value: int, dtype: np.dtype[Any]) -> bool:
     return int(bounds.min) <= value <= int(bounds.max)
 
 
-def _feature_names(training_set: TrainingSet, features: Sequence[str] | None) -> tuple[str, ...]:
-    if isinstance(features, str):
-        features = [features]
-    names = tuple(training_set.features if features is None else features)
+def feature_names(features: str | Sequence[str], present: Sequence[str], label: str | None) -> tuple[str, ...]:
+    """Return the columns to encode.
+
+    Args:
+        features: the columns asked for.
+        present: the columns that there are.
+        label: the column that may not be among them.
+
+    Raises:
+        SchemaError: there is no such column.
+        DefinitionError: none is asked for, one twice, or the label.
+    """
+    names = (features,) if isinstance(features, str) else tuple(features)
     if not names:
         raise DefinitionError("no feature to encode. Name some with features=[...].")
-    require_columns(names, training_set.table.column_names, "the training set")
-    refuse_as_feature(training_set.label, names)
+    require_columns(names, present, "the training set")
+    refuse_as_feature(label, names)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DefinitionError(f"features names {twice!r} twice. Name it once.")

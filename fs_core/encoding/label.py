@@ -12,8 +12,8 @@ import pyarrow as pa
 from fs_core.encoding.column import ColumnEncoding
 from fs_core.encoding.raw import Array, Raw, Rows
 from fs_core.errors import DefinitionError, SchemaError, ValidationError
-from fs_core.retrieval.selection import require_columns
 from fs_core.values.dtypes import is_supported, plain_type
+from fs_core.values.interchange import require_columns
 
 Label: TypeAlias = str | Literal[False] | None
 """A column; None for the one that the training set names; False for none at all."""
@@ -55,19 +55,19 @@ class LabelColumn:
     part: ColumnEncoding
 
     @classmethod
-    def of(cls, table: pa.Table, name: str, floats: np.dtype[Any]) -> LabelColumn:
+    def of(cls, schema: pa.Schema, name: str, floats: np.dtype[Any]) -> LabelColumn:
         """Return the label that a column makes.
 
         Args:
-            table: the rows.
-            name: the label's column.
-            floats: the dtype of a label that is no whole number.
+            schema: has the column, among others.
+            name: the column.
+            floats: the dtype of whatever isn't whole.
 
         Raises:
             SchemaError: there is no such column, or it holds no numbers.
         """
-        require_columns([name], table.column_names, "the training set")
-        dtype = plain_type(table.schema.field(name).type)
+        require_columns([name], schema.names, "the training set")
+        dtype = plain_type(schema.field(name).type)
         length = dtype.list_size if pa.types.is_fixed_size_list(dtype) else None
         if not is_supported(dtype) or not _is_number(dtype if length is None else dtype.value_type):
             raise SchemaError(

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fs_core.encoding.column import ColumnEncoding, Fill
-from fs_core.encoding.encoding import Encoding
 from fs_core.encoding.fitting import checked_fill, float_dtype
 from fs_core.encoding.raw import Vocabulary
 from fs_core.errors import DefinitionError
@@ -28,36 +27,36 @@ from fs_core.values.dtypes import canonical, resolve
 FORMAT = 1
 
 
-def to_dict(encoding: Encoding) -> dict[str, Any]:
-    """Return an encoding's content; see the module."""
+def content_of(parts: Sequence[ColumnEncoding], floats: np.dtype[Any], timestamp: str) -> dict[str, Any]:
+    """Return an encoding's content; see the module.
+
+    Args:
+        parts: one for each feature, in order.
+        floats: the dtype of matrices.
+        timestamp: the column of each row's moment.
+    """
     return {
         "format": FORMAT,
-        "dtype": encoding.dtype.name,
-        "timestamp": encoding.timestamp,
-        "columns": [_column(part) for part in encoding.parts],
+        "dtype": floats.name,
+        "timestamp": timestamp,
+        "columns": [_column(part) for part in parts],
     }
 
 
-def to_json(encoding: Encoding) -> str:
-    """Return an encoding as canonical JSON."""
-    return json.dumps(to_dict(encoding), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def from_json(text: str) -> Encoding:
-    """Return the encoding that a text describes.
+def parse(text: str) -> Any:
+    """Return what a JSON text says.
 
     Raises:
-        DefinitionError: it describes none.
+        DefinitionError: it is no JSON.
     """
     try:
-        content = json.loads(text)
+        return json.loads(text)
     except (TypeError, ValueError) as error:
         raise DefinitionError(f"this text is no JSON, so no encoding: {error}.") from error
-    return from_dict(content)
 
 
-def from_dict(content: Mapping[str, Any]) -> Encoding:
-    """Return the encoding that some content describes.
+def read_content(content: Mapping[str, Any]) -> tuple[tuple[ColumnEncoding, ...], np.dtype[Any], str]:
+    """Return the parts, dtype and timestamp of the encoding that some content describes.
 
     Raises:
         DefinitionError: it describes none.
@@ -72,7 +71,7 @@ def from_dict(content: Mapping[str, Any]) -> Encoding:
     try:
         floats = float_dtype(content["dtype"])
         parts = tuple(_part(column, floats) for column in content["columns"])
-        return Encoding(parts, floats, str(content["timestamp"]))
+        return parts, floats, str(content["timestamp"])
     except (KeyError, TypeError, AttributeError) as error:
         raise DefinitionError(
             f"this encoding is damaged: {error!r}. Take it from where it was first stored."

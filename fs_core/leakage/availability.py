@@ -97,7 +97,7 @@ _NEVER = np.iinfo(np.int64).max
 def _that_were_assumed(subject: Subject, view: FeatureView, assumed: pa.Table, rows: Rows) -> Rows:
     """Return those of some rows of the spine whose winners are facts without a measured delay."""
     times = subject.answers(view)[EVENT_TIME]
-    winners = subject.narrow(view).select(list(view.keys)).append_column(EVENT_TIME, times).take(pa.array(rows))
+    winners = subject.keys(view).append_column(EVENT_TIME, times).take(pa.array(rows))
     numbered = winners.append_column("the row", pa.array(rows))
     keys = [*view.keys, EVENT_TIME]
     kept = numbered.join(assumed.select(keys), keys, join_type="left semi")["the row"]

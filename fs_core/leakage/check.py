@@ -17,8 +17,7 @@ from fs_core.leakage.strength import can_be_ranked
 from fs_core.leakage.subject import Subject
 from fs_core.leakage.truncation import check_truncation, draw_moments
 from fs_core.retrieval.query import Query
-from fs_core.retrieval.selection import require_columns
-from fs_core.values.interchange import to_table
+from fs_core.values.interchange import require_columns, to_table
 from fs_core.values.times import from_micros
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from fs_core.leakage.report import Finding, Severity
 from fs_core.leakage.strength import Strength, can_be_ranked, strongest, targets
 from fs_core.leakage.subject import Subject
 from fs_core.retrieval.selection import SelectedFeature
-from fs_core.rule import AVAILABLE_AT, EVENT_TIME, TIME
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME
 from fs_core.values.casting import cast_lossless
 from fs_core.values.times import MICROSECONDS
 
@@ -99,9 +99,9 @@ def _is_wiser(claimed: Strength, known: Strength) -> bool:
 def _later_answers(subject: Subject, view: FeatureView) -> pa.Table:
     """Return what the store answers once each entity's next fact has become known; the same where none does."""
     clock = EntityClock(view, subject.history(view), AVAILABLE_AT)
-    _, after = clock.around(subject.narrow(view), subject.micros)
+    _, after = clock.around(subject.keys(view), subject.micros)
     moments = pa.chunked_array([pa.array(subject.micros + np.where(after == NEVER, 0, after))]).cast(MICROSECONDS)
-    return subject.ask(view, subject.narrow(view).drop_columns([TIME]).append_column(TIME, moments))
+    return subject.ask(view, subject.keys(view), moments)
 
 
 def _as_declared(column: pa.ChunkedArray, view: FeatureView, feature: SelectedFeature) -> pa.ChunkedArray:

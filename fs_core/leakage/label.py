@@ -85,7 +85,7 @@ def check_crowding(subject: Subject, view: FeatureView, label: pa.ChunkedArray) 
     labelled = label.is_valid().to_numpy()
     clock = EntityClock(view, subject.history(view), EVENT_TIME)
     near = max(1, clock.spacing() // _NEAR or clock.span() // _NEAR // 10)
-    before, after = clock.around(subject.narrow(view), subject.micros)
+    before, after = clock.around(subject.keys(view), subject.micros)
     rows = np.flatnonzero(labelled & (after <= near))
     earlier = int((labelled & (before <= near)).sum())
     measured = {

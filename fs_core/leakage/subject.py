@@ -13,7 +13,7 @@ from fs_core.leakage.report import EVIDENCE_ROWS
 from fs_core.offline.search.engine import Micros, numbers
 from fs_core.retrieval.query import Query, moments
 from fs_core.retrieval.selection import SelectedFeature, key_table
-from fs_core.rule import TIME
+from fs_core.rule import at_moment
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
@@ -36,7 +36,7 @@ class Subject:
         self.spine = spine
         self.times = moments(spine, query)
         self.micros: Micros = numbers(self.times)
-        self._narrow: dict[FeatureView, pa.Table] = {}
+        self._keys: dict[FeatureView, pa.Table] = {}
         self._answers: dict[FeatureView, pa.Table] = {}
         self._histories: dict[FeatureView, pa.Table] = {}
 
@@ -51,24 +51,25 @@ class Subject:
 
     def forget(self, view: FeatureView) -> None:
         """Give up what was read of a view: histories may be large."""
-        for kept in (self._narrow, self._answers, self._histories):
+        for kept in (self._keys, self._answers, self._histories):
             kept.pop(view, None)
 
-    def narrow(self, view: FeatureView) -> pa.Table:
-        """Return the view's keys of every row, and `TIME`, the moment looked up."""
-        if view not in self._narrow:
-            self._narrow[view] = key_table(self.spine, view, "the spine").append_column(TIME, self.times)
-        return self._narrow[view]
+    def keys(self, view: FeatureView) -> pa.Table:
+        """Return the view's keys of every row."""
+        if view not in self._keys:
+            self._keys[view] = key_table(self.spine, view, "the spine")
+        return self._keys[view]
 
     def answers(self, view: FeatureView) -> pa.Table:
         """Return what the store answers: the features asked for, `EVENT_TIME` and `STATUS`, in the spine's order."""
         if view not in self._answers:
-            self._answers[view] = self.ask(view, self.narrow(view))
+            self._answers[view] = self.ask(view, self.keys(view), self.times)
         return self._answers[view]
 
-    def ask(self, view: FeatureView, narrow: pa.Table) -> pa.Table:
-        """Return what the store answers for other keys and moments."""
-        return self.offline.as_of(view, narrow, self.names(view), snapshot=self.query.snapshots[view.name])
+    def ask(self, view: FeatureView, keys: pa.Table, times: pa.ChunkedArray) -> pa.Table:
+        """Return what the store answers for some keys at some moments."""
+        snapshot = self.query.snapshots[view.name]
+        return self.offline.as_of(view, at_moment(keys, times), self.names(view), snapshot=snapshot)
 
     def history(self, view: FeatureView) -> pa.Table:
         """Return the view's history in the order written: keys, clocks, seq and the features asked for."""
@@ -90,7 +91,7 @@ class Subject:
             columns: by a name with a space in it, which no key has; as long as the spine, or as `rows`.
         """
         places = np.asarray(rows, dtype=np.int64)[:EVIDENCE_ROWS]
-        shown = self.narrow(view).rename_columns([*view.keys, "as of"]).take(pa.array(places))
+        shown = self.keys(view).append_column("as of", self.times).take(pa.array(places))
         for name, column in columns.items():
             whole = len(column) == len(self.spine)
             shown = shown.append_column(name, column.take(pa.array(places)) if whole else column.slice(0, len(places)))

@@ -20,7 +20,7 @@ from fs_core.leakage.report import Finding, Severity
 from fs_core.leakage.subject import Rows, Subject
 from fs_core.offline.search.engine import Micros, apply_rule, numbers
 from fs_core.offline.search.sql import PlainEngine
-from fs_core.rule import AVAILABLE_AT, EVENT_TIME, STATUS
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, STATUS, TIME
 from fs_core.values.dtypes import storage_type
 from fs_core.values.times import MICROSECONDS
 
@@ -53,7 +53,7 @@ def check_truncation(subject: Subject, view: FeatureView, moments: Micros) -> It
     rows = np.concatenate([places for _, places in asked]) if asked else np.zeros(0, np.int64)
     if not len(rows):
         return
-    history = _of_the_same_entities(subject.history(view), subject.narrow(view).take(pa.array(rows)), view)
+    history = _of_the_same_entities(subject.history(view), subject.keys(view).take(pa.array(rows)), view)
     parts = [_without_the_future(subject, view, history, moment, places) for moment, places in asked]
     without = pa.concat_tables(parts)
     found = subject.answers(view).take(pa.array(rows))
@@ -97,11 +97,11 @@ def _finding(
     )
 
 
-def _of_the_same_entities(history: pa.Table, narrow: pa.Table, view: FeatureView) -> pa.Table:
+def _of_the_same_entities(history: pa.Table, asked: pa.Table, view: FeatureView) -> pa.Table:
     """Return the rows of history about the entities asked for."""
     keys = list(view.keys)
     numbered = history.select(keys).append_column("the row", pa.array(np.arange(len(history))))
-    wanted = narrow.select(keys).group_by(keys).aggregate([])
+    wanted = asked.group_by(keys).aggregate([])
     kept = numbered.join(wanted, keys, join_type="left semi")["the row"]
     return history.take(kept.combine_chunks().sort())
 
@@ -113,7 +113,7 @@ def _without_the_future(subject: Subject, view: FeatureView, history: pa.Table, 
     with TemporaryDirectory(prefix="fs-leakage-") as directory:
         file = str(Path(directory) / "known.parquet")
         pq.write_table(pa.table({f.name: known[f.name].cast(storage_type(f.type)) for f in known.schema}), file)
-        asked = subject.narrow(view).take(pa.array(rows))
+        asked = subject.keys(view).append_column(TIME, subject.times).take(pa.array(rows))
         found = apply_rule(PlainEngine(), view, [file] if len(known) else [], asked, names)
     types = {**{name: view.features[name] for name in names}, EVENT_TIME: MICROSECONDS, STATUS: pa.string()}
     return found.select(list(types)).cast(pa.schema(list(types.items())))

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import NotOnlineError, OfflineStoreError, OnlineStoreError
+from fs_core.errors import OfflineStoreError, OnlineStoreError
 from fs_core.materialization.retract import Sending, knows
 from fs_core.materialization.watermark import Filling, Progress
 from fs_core.online.contract import DividedStore, EvictingStore
@@ -88,7 +88,7 @@ def materialize(
         OnlineStoreError: the store can't take the rows, or entities were forgotten meanwhile; nothing is marked as
             done but what it took. To rebuild, nothing is dropped where it, or a part of it, refuses writes.
     """
-    refuse_offline(view)
+    view.require_online()
     start = time.perf_counter()
     with _dropped(view, online) if rebuild else nullcontext():
         rows, applied = _bring(view, offline, online, until, now or Clock().now)
@@ -299,16 +299,6 @@ def _sent(
             before = (last, write, len(rows))
         if before is not None:
             yield before[0], before[1].result(), before[2]
-
-
-def refuse_offline(view: FeatureView) -> None:
-    """Raise `NotOnlineError` unless the view is declared online."""
-    if view.online and view.aggregations:
-        raise NotOnlineError(f"view {view.ref!r} has windows, which are not kept online; read them from history.")
-    if not view.online:
-        raise NotOnlineError(
-            f"view {view.ref!r} is declared with online=False. Declare online=True in a new version to serve it."
-        )
 
 
 _said: set[str] = set()  # of which stores, in this process; a forked child needn't say again what its parent has

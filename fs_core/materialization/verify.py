@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.materialization.materialize import refuse_offline
 from fs_core.materialization.retract import Sending, knows, lacking
 from fs_core.online.contract import ORDER, OnlineRows, timeline_name
 from fs_core.online.row.codec import RowCodec
@@ -109,7 +108,7 @@ def verify(
     Raises:
         NotOnlineError: the view is not declared online.
     """
-    refuse_offline(view)
+    view.require_online()
     check = _Check(view, offline, online, now, repair, evidence)
     start = time.perf_counter()
     entities, rows = check.history_against_online(), check.online_against_history()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.errors import DataError, UnknownReferenceError
 from fs_core.retrieval.coverage import added_up, counted, warn_of_absence
-from fs_core.retrieval.selection import SelectedFeature, Selection, key_table, require_columns
-from fs_core.rule import STATUS, TIME
+from fs_core.retrieval.selection import SelectedFeature, Selection, key_table
+from fs_core.rule import STATUS, at_moment
 from fs_core.training_set import TrainingSet
-from fs_core.values.interchange import to_table
+from fs_core.values.interchange import require_columns, to_table
 from fs_core.values.times import duration_micros, format_duration, parse_duration, to_utc_micros
 
 if TYPE_CHECKING:
@@ -78,23 +78,15 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
         NameClashError: a feature and a spine column share a name.
     """
     table = to_table(spine, "the spine")
-    require_columns([query.timestamp, *([query.label] if query.label else [])], table.column_names, "the spine")
-    query.selection.refuse_clash(table.column_names, "the spine")
-    times = moments(table, query)
-    found: dict[str, pa.ChunkedArray] = {}
-    coverage = {}
-    for view, features in query.selection.views.items():
-        narrow = key_table(table, view, "the spine").append_column(TIME, times)
-        snapshot = query.snapshots[view.name]
-        rows = offline.as_of(view, narrow, [feature.name for feature in features], snapshot=snapshot)
-        found |= {feature.column: rows[feature.name] for feature in features}
+    _require(table, query)
+    found, coverage = {}, {}
+    for view, asked, rows in _answers(offline, table, query):
         coverage[view.name] = counted(rows[STATUS])
-        warn_of_absence(offline, view, narrow.append_column(STATUS, rows[STATUS]), snapshot)
+        warn_of_absence(offline, view, asked.append_column(STATUS, rows[STATUS]), query.snapshots[view.name])
+        found[view] = rows
     selection = query.selection
-    columns = dict(zip(table.column_names, table.columns, strict=True))
-    table = pa.table(columns | {name: found[name] for name in selection.columns})
     return TrainingSet(
-        table,
+        _beside(table, _columns(query, found)),
         selection.columns,
         selection.keys,
         query.timestamp,
@@ -103,6 +95,59 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
         tuple(selection.views),
         coverage,
     )
+
+
+def joined(offline: OfflineStore, spine: pa.Table, query: Query) -> pa.Table:
+    """Return the spine's columns, then the features of each of its rows; no training set, so no warnings.
+
+    Args:
+        offline: the history that is asked.
+        spine: the rows.
+        query: what is asked.
+
+    Raises:
+        SchemaError, NameClashError: as in `historical_features`.
+    """
+    _require(spine, query)
+    return _beside(spine, features_of(offline, spine, query))
+
+
+def features_of(offline: OfflineStore, spine: pa.Table, query: Query) -> dict[str, pa.ChunkedArray]:
+    """Return the features of each row of the spine by column, in the order asked for.
+
+    Args:
+        offline: the history that is asked.
+        spine: keys and times, among others.
+        query: what is asked.
+
+    Raises:
+        SchemaError: a key or the time is missing or of the wrong type.
+    """
+    require_columns([query.timestamp], spine.column_names, "the spine")
+    return _columns(query, {view: rows for view, _, rows in _answers(offline, spine, query)})
+
+
+def _require(spine: pa.Table, query: Query) -> None:
+    require_columns([query.timestamp, *([query.label] if query.label else [])], spine.column_names, "the spine")
+    query.selection.refuse_clash(spine.column_names, "the spine")
+
+
+def _answers(offline: OfflineStore, spine: pa.Table, query: Query) -> Iterator[tuple[FeatureView, pa.Table, pa.Table]]:
+    """Yield each view with what its history is asked, and what it answers."""
+    times = moments(spine, query)
+    for view, features in query.selection.views.items():
+        asked = at_moment(key_table(spine, view, "the spine"), times)
+        names = [feature.name for feature in features]
+        yield view, asked, offline.as_of(view, asked, names, snapshot=query.snapshots[view.name])
+
+
+def _columns(query: Query, found: Mapping[FeatureView, pa.Table]) -> dict[str, pa.ChunkedArray]:
+    return {feature.column: found[feature.view][feature.name] for feature in query.selection.features}
+
+
+def _beside(spine: pa.Table, found: Mapping[str, pa.ChunkedArray]) -> pa.Table:
+    schema = pa.schema([*spine.schema, *((column, values.type) for column, values in found.items())])
+    return pa.Table.from_arrays([*spine.columns, *found.values()], schema=schema)
 
 
 def recreate(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any], spine: Any) -> TrainingSet:

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureService, FeatureView, Reference
 from fs_core.errors import DefinitionError, NameClashError, SchemaError, UnknownReferenceError, did_you_mean
-from fs_core.values.casting import cast_lossless
 
 if TYPE_CHECKING:
     from fs_core.registry import Registry
@@ -145,19 +144,6 @@ def _refuse_same_names(features: Sequence[SelectedFeature]) -> None:
             )
 
 
-def require_columns(names: Iterable[str], present: Sequence[str], what: str) -> None:
-    """Raise `SchemaError` for the first of `names` that `present` lacks.
-
-    Args:
-        names: of the columns needed.
-        present: of the columns there.
-        what: how the error calls the rows.
-    """
-    for name in names:
-        if name not in present:
-            raise SchemaError(f"{what} has no column {name!r}.{did_you_mean(name, present)}")
-
-
 def key_table(table: pa.Table, view: FeatureView, what: str) -> pa.Table:
     """Return the view's key columns of `table`, in the view's order and types; nulls stay null.
 
@@ -169,6 +155,8 @@ def key_table(table: pa.Table, view: FeatureView, what: str) -> pa.Table:
     Raises:
         SchemaError: a key column is missing, or of a type whose values aren't the key's.
     """
+    from fs_core.values.casting import cast_lossless
+
     columns = {}
     for name, dtype in view.keys.items():
         if name not in table.column_names:

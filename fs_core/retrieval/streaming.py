@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core.errors import DataError, FeatureStoreError
-from fs_core.retrieval.query import Query, historical_features
+from fs_core.retrieval.query import Query, features_of, joined
 from fs_core.values.interchange import to_reader, to_table
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
-    from fs_core.training_set import TrainingSet
 
 
 def stream(offline: OfflineStore, spine: Any, query: Query, batch_size: int) -> pa.RecordBatchReader:
@@ -32,7 +31,7 @@ def stream(offline: OfflineStore, spine: Any, query: Query, batch_size: int) -> 
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise DataError(f"batch_size={batch_size!r} is not a number of rows; pass 1 or more.")
     reader = to_reader(spine, "the spine", batch_size=batch_size)
-    schema = historical_features(offline, reader.schema.empty_table(), query).table.schema
+    schema = joined(offline, reader.schema.empty_table(), query).schema
     return pa.RecordBatchReader.from_batches(schema, _batches(offline, reader, query, batch_size, schema))
 
 
@@ -42,7 +41,7 @@ def _batches(
     start = 0
     for part in tables_of(reader, batch_size):
         try:
-            rows = historical_features(offline, part, query).table.cast(schema)
+            rows = joined(offline, part, query).cast(schema)
         except FeatureStoreError as error:
             error.add_note(f"Rows are counted from row {start} of the spine.")
             raise
@@ -101,13 +100,13 @@ class AsOfReader:
         """What is read, as in `TrainingSet.spec`."""
         return self._query.spec()
 
-    def rows(self, spine: Any) -> TrainingSet:
-        """Return a spine's rows with their features, as `get_historical_features` does, from the reader's state.
+    def rows(self, spine: Any) -> pa.Table:
+        """Return a spine's columns, then the features of its rows, as `get_historical_features` does.
 
         Raises:
             SchemaError, NameClashError: as in `get_historical_features`.
         """
-        return historical_features(self._offline, spine, self._query)
+        return joined(self._offline, to_table(spine, "the spine"), self._query)
 
     def lookup(self, keys_and_times: Any) -> pa.RecordBatch:
         """Return the features of each row, in the rows' order; other columns don't matter.
@@ -118,9 +117,5 @@ class AsOfReader:
         Raises:
             SchemaError: a column is missing or of the wrong type.
         """
-        table = to_table(keys_and_times, "the rows to look up")
-        present = [name for name in (*self.keys, self.timestamp) if name in table.column_names]
-        found = historical_features(self._offline, table.select(present), self._query)
-        features = found.table.select(list(found.features)).combine_chunks()
-        batches = features.to_batches()
-        return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=self.schema)
+        found = features_of(self._offline, to_table(keys_and_times, "the rows to look up"), self._query)
+        return pa.RecordBatch.from_arrays([column.combine_chunks() for column in found.values()], list(found))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -15,8 +14,40 @@ from fs_core.values.times import Moment
 
 if TYPE_CHECKING:
     from fs_core.retrieval.selection import Selection
-    from fs_core.serving import Fallback, FeatureVectors
-    from fs_core.store import FeatureStore
+    from fs_core.serving.budget import Fallback
+    from fs_core.serving.vectors import FeatureVectors
+
+
+class OnlineReads(Protocol):
+    """What is needed of a `FeatureStore`."""
+
+    def select(self, features: Sequence[str], *, full_names: bool = False) -> Selection:
+        """Resolve references."""
+        ...
+
+    def get_online_features(
+        self,
+        features: Sequence[str],
+        entities: Any,
+        *,
+        at: Moment | None = None,
+        fallback: Fallback = None,
+        full_names: bool = False,
+    ) -> FeatureVectors:
+        """Return the features of entities."""
+        ...
+
+    async def get_online_features_async(
+        self,
+        features: Sequence[str],
+        entities: Any,
+        *,
+        at: Moment | None = None,
+        fallback: Fallback = None,
+        full_names: bool = False,
+    ) -> FeatureVectors:
+        """Return the features of entities, while the event loop goes on."""
+        ...
 
 
 class EncodedReader:
@@ -25,7 +56,7 @@ class EncodedReader:
     Thread-safe; a pickle holds the store's place.
 
     Args:
-        store: a `FeatureStore`, the directory of one, or None for the environment's `FS_STORE`.
+        store: the store to read.
         made_from: the training set, or its `spec`.
         encoding: how its features become tensors.
 
@@ -37,17 +68,15 @@ class EncodedReader:
 
     def __init__(
         self,
-        store: FeatureStore | str | os.PathLike[str] | None,
+        store: OnlineReads,
         made_from: TrainingSet | Mapping[str, Any],
         encoding: Encoding,
     ) -> None:
-        from fs_core.store import open_store
-
         spec = made_from.spec if isinstance(made_from, TrainingSet) else made_from
         if not isinstance(spec, Mapping) or not {"features", "full_names", "lag", "keys"} <= set(spec):
             raise DataError(f"{type(made_from).__name__}: neither a training set nor its spec. Pass one of them.")
         _refuse_lag(spec)
-        self.store = open_store(store)
+        self.store = store
         self.encoding = encoding
         self._pinned = [part["ref"] for part in spec["features"]]
         self._full_names = bool(spec["full_names"])

@@ -115,10 +115,11 @@ class FeatureStore(Reading):
         """
         from pathlib import Path
 
-        from fs_core.catalogue import build
+        from fs_core.catalogue import Origin, build
 
         name = title or self._configuration.directory.name or "feature store"
-        return build(self, Path(directory), title=name, built_at=self._clock.now())
+        origin = Origin(self.registry, self.lineage, self.offline, self.online)
+        return build(origin, Path(directory), title=name, built_at=self._clock.now())
 
 
 def open_store(store: FeatureStore | str | os.PathLike[str] | None) -> FeatureStore:

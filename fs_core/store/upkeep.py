@@ -42,11 +42,10 @@ def materialize(
     from fs_core.lineage import activities
     from fs_core.lineage.events import reported
     from fs_core.materialization.materialize import materialize as fill_online
-    from fs_core.materialization.materialize import refuse_offline
 
     targets = [store.view(view) for view in views] or _online_views(store)
     for view in targets:
-        refuse_offline(view)
+        view.require_online()
     now = store._clock.now()
     moment = now if until is None else micros(until)
     if moment > now:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fs_core.errors import SchemaError
+from fs_core.errors import SchemaError, did_you_mean
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _UINT64_FROM = 2**63  # Arrow takes Python's whole numbers for int64 and gives up here
@@ -223,3 +223,16 @@ def _holds_whole_numbers(dtype: pa.DataType) -> bool:
     while pa.types.is_list(dtype) or pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype):
         dtype = dtype.value_type
     return bool(pa.types.is_integer(dtype) or pa.types.is_boolean(dtype))
+
+
+def require_columns(names: Iterable[str], present: Sequence[str], what: str) -> None:
+    """Raise `SchemaError` for the first of `names` that `present` lacks.
+
+    Args:
+        names: of the columns needed.
+        present: of the columns there.
+        what: how the error calls the rows.
+    """
+    for name in names:
+        if name not in present:
+            raise SchemaError(f"{what} has no column {name!r}.{did_you_mean(name, present)}")

@@ -46,7 +46,7 @@ class FeatureRows:
             heads[~present] = np.zeros((), heads.dtype)
         if variable:
             places = np.arange(len(heads)) if position is None else position
-            at = pa.array(places, mask=None if present is None else ~present)
+            at = from_cells(pa.int64(), places.astype(np.int64, copy=False), present)
             variable = {name: column.take(at) for name, column in variable.items()}
         return FeatureRows(self.layout, heads, variable)
 

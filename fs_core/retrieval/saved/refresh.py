@@ -12,10 +12,9 @@ import pyarrow as pa
 from fs_core.errors import SchemaError
 from fs_core.retrieval.query import historical_features, query_from_spec
 from fs_core.retrieval.saved.directory import SavedTrainingSets
-from fs_core.retrieval.selection import require_columns
 from fs_core.values.casting import cast_lossless
 from fs_core.values.dtypes import plain_type
-from fs_core.values.interchange import to_table
+from fs_core.values.interchange import require_columns, to_table
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore

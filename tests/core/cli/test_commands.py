@@ -13,10 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from click import Context
 from click.testing import CliRunner, Result
 
 from fs_core import FeatureStore
-from fs_core.cli.commands import cli
+from fs_core.cli.group import cli
 from tests.servers import free_port
 
 DEFINITIONS = """
@@ -38,6 +39,7 @@ model = FeatureService("model", features=["spending.*"])
 """
 
 Fs = Callable[..., Result]
+COMMANDS = cli.list_commands(Context(cli))
 
 
 @pytest.fixture
@@ -105,6 +107,15 @@ class TestTheTour:
             ],
         }
         assert "expired" in fs("get", "spending", "-e", "user_id=007").stdout
+
+    def test_apply_makes_the_store_where_there_is_none(self, fs: Fs, tmp_path: Path) -> None:
+        """The first `apply` in a directory needs no `init`, and says that it made a store."""
+        (tmp_path / "new").mkdir()
+        made = fs("apply", "definitions.py", "--store", tmp_path / "new")
+        assert made.exit_code == 0
+        assert f"a new feature store in {tmp_path / 'new'}" in made.stdout
+        assert "new feature store" not in fs("--store", tmp_path / "new", "apply", "definitions.py").stdout
+        assert len(answer(fs("--store", tmp_path / "new", "list", "--json"))) == 6
 
     def test_backfill_runs_the_source_between_two_moments(self, shop: Fs) -> None:
         """The start counts, the end doesn't."""
@@ -384,11 +395,36 @@ class TestForPrograms:
         assert len(answer(shop("list", "--json"))) == 6
         assert "fs init" in refusal(shop("list", "--store", str(tmp_path / "other")))
 
-    @pytest.mark.parametrize("command", [[], *([name] for name in sorted(cli.commands))])
+    def test_the_store_is_named_before_or_after_the_command(
+        self, shop: Fs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Both work, also for groups; the one after the command wins over the other, and both over FS_STORE."""
+        monkeypatch.chdir("/")
+        monkeypatch.setenv("FS_STORE", "/nowhere")
+        assert len(answer(shop("--store", tmp_path, "list", "--json"))) == 6
+        assert len(answer(shop("list", "--json", "--store", tmp_path))) == 6
+        assert len(answer(shop("--store", "/elsewhere", "list", "--json", "--store", tmp_path))) == 6
+        assert answer(shop("--store", tmp_path, "lineage", "refresh", "--json")) == {"notes": []}
+        assert "'/elsewhere'" in refusal(shop("--store", "/elsewhere", "list"))
+
+    def test_looking_needs_no_heavy_library(self, shop: Fs, tmp_path: Path) -> None:
+        """`get` and `list` answer at once: neither imports pandas, DuckDB, Delta or what draws tables in a terminal."""
+        shop("write", "spending", "rows.csv")
+        shop("materialize")
+        program = "import sys; from fs_core.cli.group import cli; cli(sys.argv[1:], standalone_mode=False); "
+        program += "print('loaded', *{name.partition('.')[0] for name in sys.modules})"
+        for words in (["list"], ["get", "spending", "-e", "user_id=007"]):
+            line = [sys.executable, "-c", program, *words]
+            done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
+            loaded = set(done.stdout.splitlines()[-1].split())
+            assert not loaded & {"pandas", "polars", "duckdb", "deltalake", "rich", "sqlglot", "yaml"}
+
+    @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
     def test_help_teaches(self, fs: Fs, command: list[str]) -> None:
         """Every command explains itself and its options in words."""
         said = fs(*command, "--help")
         assert said.exit_code == 0
-        shown = [p for p in (cli.commands[command[0]].params if command else []) if p.param_type_name == "option"]
+        found = cli.get_command(Context(cli), command[0]) if command else None
+        shown = [p for p in (found.params if found else []) if p.param_type_name == "option"]
         assert all(getattr(option, "help", "") for option in shown)
         assert len(said.stdout.split("\n\n")) >= 3

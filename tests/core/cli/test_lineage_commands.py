@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fs_core import FeatureStore
-from fs_core.cli.commands import cli
+from fs_core.cli.group import cli
 from tests.core.lineage.conftest import SHOP, write_files
 
 Fs = Callable[..., Result]

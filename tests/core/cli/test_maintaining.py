@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fs_core import FeatureStore
-from fs_core.cli.commands import cli
+from fs_core.cli.group import cli
 from tests.servers import running_server
 
 DEFINITIONS = """

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from fs_core import Encoding, Entity, FeatureStore, FeatureView, Field, TrainingSet
-from fs_core.encoding import EncodedReader
 from fs_core.errors import DataError, NotOnlineError, SchemaError, UnknownReferenceError
+from fs_core.serving.encoded import EncodedReader
 
 USER = Entity("user", keys={"user": "int64"}, description="A user.")
 FIELDS = [Field("seen", "timestamp", "When."), Field("word", "string", "What."), Field("x", "float32", "How much.")]

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import click
 
-from fs_core.cli.arguments import FILE, Moment
-from fs_core.cli.group import cli
+from fs_core.cli.arguments import FILE, Moment, entity_table
+from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report
-from fs_core.cli.session import in_store
 from fs_core.store import FeatureStore
 
 
@@ -78,8 +77,6 @@ def compact(store: FeatureStore, views: Sequence[str]) -> Report:
 @in_store
 def history(store: FeatureStore, view: str, entities: Sequence[str], last: int) -> Report:
     """Show the rows last written to a VIEW's history, with both clocks of the as-of rule."""
-    from fs_core.cli.entities import entity_table
-
     target = store.view(view)
     rows = store.history(target)
     if entities:

@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from fs_core.cli.arguments import FILE
-from fs_core.cli.group import cli
+from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, shown
-from fs_core.cli.session import in_store
 from fs_core.leakage import Finding, Severity
 from fs_core.retrieval.saved import SavedTrainingSet
 from fs_core.store import FeatureStore

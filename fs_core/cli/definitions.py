@@ -1,4 +1,4 @@
-"""Commands that define: `init`, `apply`, `list`, `show`."""
+"""Commands about what is registered: defined, shown, compared, retired, documented."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from fs_core.cli.arguments import FILE
-from fs_core.cli.group import cli
+from fs_core.cli.group import answers, cli, in_store, in_store_or_new
 from fs_core.cli.output import Report, write_document
-from fs_core.cli.session import answers, in_store
+from fs_core.configuration import is_store
 from fs_core.errors import DefinitionError
 from fs_core.store import FeatureStore
 from fs_core.values.times import from_micros
@@ -35,14 +35,15 @@ def init(directory: str, online: str | None, registry: str | None) -> Report:
 
 @cli.command()
 @click.argument("file", type=FILE)
-@in_store
+@in_store_or_new
 def apply(store: FeatureStore, file: Path) -> Report:
-    """Register what a Python or YAML FILE defines, all or nothing.
+    """Register what a Python or YAML FILE defines, all or nothing; a directory without a store becomes one.
 
     Of a Python file, every entity, view, service or source that a global name holds counts; of YAML, every
     document. Applying again changes nothing; other content under a registered version is refused, with the
     version to give it. A warning says where a new version is current and has no history yet.
     """
+    new = not is_store(Path(store.directory))
     if file.suffix in (".yaml", ".yml"):
         changes = store.apply_yaml(_text(file), str(file))
     else:
@@ -50,7 +51,8 @@ def apply(store: FeatureStore, file: Path) -> Report:
 
         changes = store.apply(*definitions_in(file))
     rows = [dataclasses.asdict(change) for change in changes]
-    return Report(rows, heading="" if changes.changed else "nothing new")
+    heading = "" if changes.changed else "nothing new"
+    return Report(rows, heading=f"a new feature store in {store.directory}" if new else heading)
 
 
 def _text(file: Path) -> str:
@@ -104,3 +106,83 @@ def show(store: FeatureStore, ref: str) -> Report:
     from fs_core.cli.description import describe
 
     return describe(store, ref)
+
+
+@cli.command()
+@click.argument("before")
+@click.argument("after")
+@in_store
+def diff(store: FeatureStore, before: str, after: str) -> Report:
+    """Show what differs from BEFORE to AFTER, two versions of one thing, and the version bump it calls for."""
+    found = store.diff(before, after)
+    return Report(heading=str(found), data=dataclasses.asdict(found))
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("version")
+@in_store
+def rollback(store: FeatureStore, name: str, version: str) -> Report:
+    """Make an earlier VERSION of the view or service NAME current again; nothing is deleted.
+
+    \b
+      fs rollback spending 1.0.0
+      fs rollback spending @3f2a9c1
+    """  # noqa: D301
+    moved = store.rollback(name, to=version)
+    return Report(heading=str(moved), data=dataclasses.asdict(moved))
+
+
+@cli.command()
+@click.argument("ref", required=False)
+@click.argument("name", required=False)
+@click.option("--remove", is_flag=True, help="Let the alias mean nothing any more.")
+@in_store
+def alias(store: FeatureStore, ref: str | None, name: str | None, remove: bool) -> Report:
+    """Let the alias NAME mean the version REF until it is moved, or list the aliases (of REF).
+
+    \b
+      fs alias spending:v1.2.0 production      and then: fs get spending@production ...
+      fs alias spending                        what its aliases mean
+    """  # noqa: D301
+    if ref and name:
+        moved = store.alias(ref, name, remove=remove)
+        return Report(heading=str(moved), data=dataclasses.asdict(moved))
+    if remove:
+        raise click.UsageError("Which alias? Write fs alias NAME ALIAS --remove.")
+    rows = [{**dataclasses.asdict(a), "since": from_micros(a.since)} for a in store.aliases(ref)]
+    return Report(rows, heading="" if rows else "there are no aliases")
+
+
+@cli.command()
+@click.argument("ref")
+@click.option("--undo", is_flag=True, help="Take a retirement back.")
+@in_store
+def retire(store: FeatureStore, ref: str, undo: bool) -> Report:
+    """Retire the version REF: not served or materialized any more, readable for old training sets for ever.
+
+    What still uses it is said; it is retired all the same.
+    """
+    done = store.retire(ref, undo=undo)
+    notes = [f"warning: {user} still uses it" for user in done.used_by]
+    said = f"{done.kind} {done.name}:v{done.version} is {'retired' if done.retired else 'in use again'}"
+    return Report(heading=said, data=dataclasses.asdict(done), notes=notes)
+
+
+@cli.group()
+def docs() -> None:
+    """A catalogue of everything that is registered."""
+
+
+@docs.command()
+@click.argument("folder", metavar="DIRECTORY", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--title", default="", help="What the store is called. [default: its directory's name]")
+@in_store
+def build(store: FeatureStore, folder: Path, title: str) -> Report:
+    """Write a static site to DIRECTORY: every source, entity, view, service and model, with lineage and freshness.
+
+    It opens from the file system, works without a server, and fetches nothing from elsewhere.
+    """
+    built = store.build_docs(folder, title=title)
+    told = {"index": str(built.index), "pages": built.pages}
+    return Report(heading=f"{built.pages:,} pages; open {built.index}", data=told)
