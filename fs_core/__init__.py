@@ -5,7 +5,17 @@ rule that decides which row counts at a moment, ttl included; `fs_core.errors` h
 this file has a map of the rooms, and says which file a change belongs to.
 """
 
-from fs_core.definitions import SQL, Aggregation, Definition, Entity, FeatureService, FeatureView, Field, Source
+from fs_core.definitions import (
+    SQL,
+    Aggregation,
+    Definition,
+    Entity,
+    FeatureLookup,
+    FeatureService,
+    FeatureView,
+    Field,
+    Source,
+)
 from fs_core.encoding import Encoding
 from fs_core.errors import FeatureStoreError
 from fs_core.rule import Status
@@ -20,6 +30,7 @@ __all__ = [
     "Definition",
     "Encoding",
     "Entity",
+    "FeatureLookup",
     "FeatureService",
     "FeatureStore",
     "FeatureStoreError",

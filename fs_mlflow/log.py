@@ -160,7 +160,11 @@ def _describe(
     pinned = [pin for pin in spec["features"] if pin["column"] in inputs]
     require_columns(overrides, [pin["column"] for pin in pinned], "the model's features")
     views = _views(training_set, {pin["ref"].partition(".")[0] for pin in pinned}, store)
-    declared = {key: dtype for part in spec["views"] if part["name"] in views for key, dtype in part["keys"].items()}
+    declared = {
+        pin.get("keys", {}).get(key, key): canonical(dtype)
+        for pin in pinned
+        for key, dtype in views[pin["ref"].partition(".")[0]].request_keys.items()
+    }
     # What is looked up by may be narrower than what the model saw in training.
     keys = {key: _text(table, key) if key in inputs else dtype for key, dtype in declared.items()}
     looked_up = {pin["column"] for pin in pinned}

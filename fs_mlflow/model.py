@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core import FeatureStore
+from fs_core.definitions.lookup import Asked
 from fs_core.encoding import Encoding
 from fs_core.store import open_store
 from fs_core.values.interchange import require_columns, to_pandas
@@ -79,7 +80,7 @@ class FeatureModel:
         encoding: Encoding | None,
         predict: Callable[[Any], Any],
         store: FeatureStore,
-        references: Mapping[str, str],
+        references: Mapping[str, Asked],
     ) -> None:
         self.features = features
         self.store = store
@@ -105,7 +106,7 @@ class FeatureModel:
             return self._predict(*self._as_of(asked, references))
         return self._predict(*self._online(asked, references))
 
-    def references_beside(self, brought: Collection[str]) -> dict[str, str]:
+    def references_beside(self, brought: Collection[str]) -> dict[str, Asked]:
         """Return the features to look up where a request brings some itself: column to reference."""
         return {column: ref for column, ref in self._references.items() if column not in brought}
 
@@ -119,7 +120,7 @@ class FeatureModel:
         require_columns(self.features.inputs, table.column_names, INPUT)
         return self._predict_arranged(self._layout.arrange(table, moments))
 
-    def _online(self, asked: pa.Table, references: Mapping[str, str]) -> tuple[pa.Table, Any]:
+    def _online(self, asked: pa.Table, references: Mapping[str, Asked]) -> tuple[pa.Table, Any]:
         """Return the rows with their features of now, and the moment of the read."""
         if not references:
             return asked, datetime.now(UTC)
@@ -128,7 +129,7 @@ class FeatureModel:
         found = self.store.get_online_features(list(references.values()), keys, full_names=full_names)
         return _beside(asked, found.table, references), found.at
 
-    def _as_of(self, asked: pa.Table, references: Mapping[str, str]) -> tuple[pa.Table, pa.ChunkedArray]:
+    def _as_of(self, asked: pa.Table, references: Mapping[str, Asked]) -> tuple[pa.Table, pa.ChunkedArray]:
         """Return the rows with their features of the moments they name, and the moments."""
         name, full_names = self.features.timestamp, self.features.full_names
         if not references:

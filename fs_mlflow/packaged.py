@@ -32,7 +32,7 @@ class PackagedFeatures:
 
     Attributes:
         rule: the name of the as-of rule that made the training set.
-        features: the features to look up: pinned reference, content digest, column.
+        features: the features to look up: pinned reference, content digest, column, and keys that other columns hold.
         views: the definitions of their views, so that a difference can be shown.
         keys: the key columns of a request and their types.
         request: further columns that a request must bring, and their types: Arrow's texts.
@@ -46,7 +46,7 @@ class PackagedFeatures:
     """
 
     rule: str
-    features: Sequence[Mapping[str, str]]
+    features: Sequence[Mapping[str, Any]]
     views: Sequence[Mapping[str, Any]]
     keys: Mapping[str, str]
     request: Mapping[str, str]

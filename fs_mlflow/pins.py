@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from fs_core import FeatureStore, FeatureView
 from fs_core.definitions import VersionSelector
+from fs_core.definitions.lookup import Asked
 from fs_core.errors import UnknownReferenceError
 from fs_core.registry.changes import differences
 from fs_core.retrieval.query import RULE
+from fs_core.retrieval.selection import pinned_as
 from fs_mlflow.packaged import PackagedFeatures
 
 _WAY_OUT = "Open the store that it was trained with (FS_STORE, or model_config={'fs_store': ...}), or train again."
 
 
-def check(features: PackagedFeatures, store: FeatureStore) -> dict[str, str]:
+def check(features: PackagedFeatures, store: FeatureStore) -> dict[str, Asked]:
     """Return the reference in this store of each feature, by its column, if all mean what they did in training.
 
     Documentation may have changed since; a version that only mends it will do as well.
@@ -27,10 +29,11 @@ def check(features: PackagedFeatures, store: FeatureStore) -> dict[str, str]:
             "Use the version of fs_core that it was trained with, or train again."
         )
     found = {name: _same_meaning(view, store) for name, view in features.definitions().items()}
-    references = {}
+    references: dict[str, Asked] = {}
     for pin in features.features:
         name, feature = pin["ref"].rpartition(":v")[0].split(".")
-        references[pin["column"]] = f"{name}.{feature}:v{found[name].version}"
+        current, column = f"{name}.{feature}:v{found[name].version}", pin["column"]
+        references[column] = pinned_as(current, column, pin.get("keys", {}), full_names=features.full_names)
     return references
 
 

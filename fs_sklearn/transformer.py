@@ -15,8 +15,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fs_core import FeatureStore
+from fs_core.definitions.lookup import from_plain, to_plain
 from fs_core.errors import SchemaError, UnknownReferenceError
-from fs_core.retrieval.selection import Features, Selection
+from fs_core.retrieval.selection import Features, Selection, pinned
 from fs_core.store import open_store
 from fs_core.values.interchange import require_columns, to_pandas, to_table
 from fs_core.values.matrix import to_matrix
@@ -35,14 +36,14 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
     Args:
         store: a `FeatureStore`, the directory of one, or None for the environment's `FS_STORE`. A directory
             is opened and closed by each call; a `FeatureStore` keeps its connections, which is faster.
-        features: a service, a reference, or a list of references.
+        features: a service, a reference, or a list of references and `FeatureLookup`s.
         timestamp: the column of `X` that holds times.
 
     Attributes:
         feature_names_in_: the columns `fit` saw, array of str.
         n_features_in_: how many.
         feature_names_out_: the features, in order, list of str.
-        spec_: each feature's pinned reference and content digest, list of [str, str].
+        spec_: each feature's pinned reference (a mapping for a `FeatureLookup`) and content digest, list of [str, str].
 
     Output is a NumPy matrix by default (see `fs_core.values.matrix.to_matrix` for its dtype), a pandas or Polars
     frame of the declared types after `set_output`. Rows and their order are those of `X`.
@@ -84,7 +85,7 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         with self._opened() as store:
             selection = store.select(self.features)
         require_columns(selection.keys, table.column_names, "X")
-        self.spec_ = [[f"{f.view.name}.{f.name}:v{f.view.version}", f.view.digest] for f in selection.features]
+        self.spec_ = [[to_plain(pinned(feature)), feature.view.digest] for feature in selection.features]
         self.feature_names_in_ = np.array(table.column_names, dtype=object)
         self.n_features_in_ = len(table.column_names)
         self.feature_names_out_ = list(selection.columns)
@@ -137,15 +138,15 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
                 yield store
 
     def _look_up(self, store: FeatureStore, table: pa.Table) -> pa.Table:
-        pinned = [reference for reference, _ in self.spec_]
-        selection = store.select(pinned)
+        features = [from_plain(reference) for reference, _ in self.spec_]
+        selection = store.select(features)
         self._refuse_other_meaning(selection)
         require_columns(selection.keys, table.column_names, "X")
         keys = table.select(list(selection.keys))
         if self.timestamp not in table.column_names:
-            return store.get_online_features(pinned, keys).table
+            return store.get_online_features(features, keys).table
         spine = keys.append_column(self.timestamp, table[self.timestamp])
-        return store.get_historical_features(spine, pinned, timestamp=self.timestamp).table.select(selection.columns)
+        return store.get_historical_features(spine, features, timestamp=self.timestamp).table.select(selection.columns)
 
     def _refuse_other_meaning(self, selection: Selection) -> None:
         for (reference, digest), feature in zip(self.spec_, selection.features, strict=True):

@@ -84,7 +84,7 @@ def stream_dataset(
     reader = open_store(store).as_of_reader(features, timestamp=timestamp, lag=lag, full_names=full_names)
 
     def inputs_of(schema: pa.Schema) -> Inputs:
-        whole = reader.rows(schema.empty_table()).schema
+        whole = reader.joined(schema.empty_table()).schema
         y = label_name(label, None, "the spine")
         wanted = [name for name in reader.schema.names if name != y] if encoding is None else None
         return Inputs.of(whole, wanted, encoding, layout=layout, label=y, timestamp=timestamp)
@@ -115,7 +115,7 @@ def _in_memory(spine: Any) -> pa.Table:
 def _anywhere(table: pa.Table, reader: AsOfReader, inputs: Inputs) -> Callable[[Rows], list[Array]]:
     def read(rows: Rows) -> list[Array]:
         places = np.arange(*rows.indices(table.num_rows)) if isinstance(rows, slice) else rows
-        return inputs.bind(reader.rows(table.take(pa.array(places, pa.int64())))).arrays(ALL)
+        return inputs.bind(reader.joined(table.take(pa.array(places, pa.int64())))).arrays(ALL)
 
     return read
 
@@ -131,6 +131,6 @@ def _in_turn(
             : shard.size(part.num_rows, equal=batching.drop_remainder)
         ]
         rows = part if shard.count == 1 else part.take(pa.array(places, pa.int64()))
-        return [np.array(len(places)), *inputs.bind(reader.rows(rows)).arrays(ALL)]
+        return [np.array(len(places)), *inputs.bind(reader.joined(rows)).arrays(ALL)]
 
     return read

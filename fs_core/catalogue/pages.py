@@ -206,7 +206,7 @@ def _service(contents: Contents, service: Definition) -> str:
     node = nodes.service(service.name, service.version)
     taken = [edge.upstream for edge in contents.upstream.get(node, ()) if edge.kind == "uses"]
     rows = [(link(UP + places.of_node(feature), nodes.name_of(feature)),) for feature in taken]
-    asked = Markup("<br>".join(f"<code>{e(text)}</code>" for text in service.features))
+    asked = Markup("<br>".join(f"<code>{e(text)}</code>" for text in service.content()["features"]))
     return (
         section("Features", facts([("As declared", asked)]), table(("Which is now",), rows, "Features"))
         + section("Lineage", of_service(contents, service))

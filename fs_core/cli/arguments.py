@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fs_core.errors import DataError, did_you_mean
+from fs_core.definitions.lookup import Asked, from_plain
+from fs_core.errors import DataError, DefinitionError, did_you_mean
 from fs_core.values.times import from_micros, micros
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fs_core.definitions import FeatureView
-
+    _ToFeature = click.ParamType[Asked]
     _ToMoment = click.ParamType[datetime]
 else:
-    _ToMoment = click.ParamType  # older releases take no parameter
+    _ToFeature = _ToMoment = click.ParamType  # older releases take no parameter
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -39,20 +39,31 @@ class Moment(_ToMoment):
             self.fail(str(error), param, ctx)
 
 
-def entity_table(given: Sequence[str], views: Iterable[FeatureView]) -> pa.Table:
-    """Return one row for each entity typed, its columns in the types of the views' keys.
+class Feature(_ToFeature):
+    """A reference, or a `FeatureLookup` as JSON, such as `{"ref": "weather.*", "keys": {"origin": "dest"}}`."""
+
+    name = "feature"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Asked:
+        """Return the reference or lookup, or fail as a wrong command line does."""
+        if not isinstance(value, str) or not value.lstrip().startswith("{"):
+            return value  # type: ignore[no-any-return]
+        try:
+            return from_plain(json.loads(value))
+        except (json.JSONDecodeError, DefinitionError) as error:
+            self.fail(str(error), param, ctx)
+
+
+def table_of(given: Sequence[str], types: Mapping[str, pa.DataType], question: str = "Whose features?") -> pa.Table:
+    """Return one row for each entity typed, its columns in these types.
+
+    Args:
+        given: as typed.
+        types: the key columns and their types.
+        question: what the error asks where nothing was typed.
 
     Raises:
         click.UsageError: an entity doesn't parse, lacks a key, has one too many, or of another type.
-    """
-    return table_of(given, {name: dtype for view in views for name, dtype in view.keys.items()}, "Whose features?")
-
-
-def table_of(given: Sequence[str], types: Mapping[str, pa.DataType], question: str) -> pa.Table:
-    """Return one row for each entity typed, its columns in these types.
-
-    Raises:
-        click.UsageError: as in `entity_table`.
     """
     example = ",".join(f"{name}=..." for name in types)
     if not given:

@@ -79,7 +79,10 @@ def _state(store: FeatureStore, view: FeatureView) -> dict[str, Any]:
 def _lines(definition: Definition, versions: list[Registered], state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     content = definition.content()
     if isinstance(definition, FeatureView):
-        yield "keys", ", ".join(f"{name} {dtype}" for name, dtype in definition.keys.items())
+        yield (
+            "keys",
+            ", ".join(f"{name} {dtype}" for name, dtype in definition.request_keys.items()) or "none: one row for all",
+        )
         yield "event time", f"{definition.event_timestamp}"
         yield "available at", f"{definition.available_at or definition.event_timestamp}, lag {content['lag']}"
         yield "ttl", content["ttl"] or "none: rows never expire"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fs_core.cli.arguments import FILE, Moment, entity_table
+from fs_core.cli.arguments import FILE, Moment, table_of
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report
 from fs_core.store import FeatureStore
@@ -80,7 +80,7 @@ def history(store: FeatureStore, view: str, entities: Sequence[str], last: int) 
     target = store.view(view)
     rows = store.history(target)
     if entities:
-        wanted = entity_table(entities, [target])
+        wanted = table_of(entities, target.keys)
         rows = rows.join(wanted, list(target.keys), join_type="left semi").sort_by("__seq")
     kept = rows.slice(max(0, rows.num_rows - last))
     names = {"__event_time": "event_time", "__available_at": "available_at", "__seq": "seq"}

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fs_core.cli.arguments import Moment, entity_table, table_of
+from fs_core.cli.arguments import Feature, Moment, table_of
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, shown
 from fs_core.store import FeatureStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from fs_core.definitions.lookup import Asked
 
 _NAMED = 3  # keys shown before they are erased
 
@@ -34,7 +36,7 @@ def materialize(store: FeatureStore, views: Sequence[str], until: datetime | Non
 
 
 @cli.command()
-@click.argument("features", nargs=-1, required=True)
+@click.argument("features", nargs=-1, required=True, type=Feature())
 @click.option("-e", "--entity", "entities", multiple=True, metavar="KEY=VALUE,...", help="Whose; once for each entity.")
 @click.option("--at", type=Moment(), help="As of this moment, not now.")
 @click.option("--fallback", type=click.Choice(["offline"]), help="Let history answer what the online store can't.")
@@ -42,7 +44,7 @@ def materialize(store: FeatureStore, views: Sequence[str], until: datetime | Non
 @in_store
 def get(
     store: FeatureStore,
-    features: Sequence[str],
+    features: Sequence[Asked],
     entities: Sequence[str],
     at: datetime | None,
     fallback: Any,
@@ -54,8 +56,9 @@ def get(
       fs get spending -e user_id=1 -e user_id=2
       fs get delay_model -e tailnum=N14228,origin=EWR
       fs get spending.amount -e '{"user_id": 1}' --json
+      fs get '{"ref": "weather.*", "keys": {"origin": "dest"}, "prefix": "dest_"}' -e dest=JFK
     """  # noqa: D301
-    asked = entity_table(entities, store.select(features, full_names=full_names).views)
+    asked = table_of(entities, store.select(features, full_names=full_names).key_types)
     found = store.get_online_features(features, asked, at=at, fallback=fallback, full_names=full_names)
     keys, values = found.keys.to_pylist(), found.table.to_pylist()
     status = [{view: marks[i] for view, marks in found.status.items()} for i in range(len(found))]

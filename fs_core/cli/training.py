@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fs_core.cli.arguments import FILE
+from fs_core.cli.arguments import FILE, Feature
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, shown
 from fs_core.leakage import Finding, Severity
@@ -18,7 +18,7 @@ from fs_core.store import FeatureStore
 
 
 @cli.command(name="check-leakage")
-@click.argument("features", nargs=-1, required=True)
+@click.argument("features", nargs=-1, required=True, type=Feature())
 @click.option("--spine", type=FILE, required=True, help="Keys, times and label: a Parquet, CSV or JSON file.")
 @click.option("--label", metavar="COLUMN", help="The spine's label; without it only the clocks are checked.")
 @click.option("--timestamp", metavar="COLUMN", default="event_timestamp", show_default=True, help="The spine's times.")
@@ -60,7 +60,8 @@ def check_leakage(
     """  # noqa: D301
     from fs_core.sources.sources import read_file
 
-    table = read_file(store.select(features, full_names=full_names).views, spine, spine=timestamp)
+    selection = store.select(features, full_names=full_names)
+    table = read_file(selection.views, spine, spine=timestamp, keys=selection.key_types)
     found = store.check_leakage(
         features,
         table,

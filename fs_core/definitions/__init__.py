@@ -7,6 +7,7 @@
 from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition
 from fs_core.definitions.entity import Entity
+from fs_core.definitions.lookup import FeatureLookup
 from fs_core.definitions.references import Reference, VersionSelector
 from fs_core.definitions.service import FeatureService
 from fs_core.definitions.source import SQL, Source
@@ -18,6 +19,7 @@ __all__ = [
     "Aggregation",
     "Definition",
     "Entity",
+    "FeatureLookup",
     "FeatureService",
     "FeatureView",
     "Field",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fs_core.definitions.base import Definition, check_name, check_version, freeze
+from fs_core.definitions.lookup import Asked, FeatureLookup, to_plain
 from fs_core.definitions.references import Reference
 from fs_core.errors import DefinitionError
 
@@ -16,8 +17,8 @@ class FeatureService(Definition):
     """The features that one model takes, in order.
 
     Args:
-        features: references: `view`, `view.*`, `view.feature`, each with an optional version. One
-            without a version means the current one at the moment of use.
+        features: references: `view`, `view.*`, `view.feature`, each with an optional version, or a
+            `FeatureLookup` of one. One without a version means the current one at the moment of use.
 
     Raises:
         DefinitionError: there is no feature, or a reference doesn't parse.
@@ -26,7 +27,7 @@ class FeatureService(Definition):
     kind: ClassVar[str] = "service"
 
     name: str
-    features: Sequence[str]
+    features: Sequence[Asked]
     version: str = "1.0.0"
     description: str = ""
     owner: str = ""
@@ -40,9 +41,15 @@ class FeatureService(Definition):
         if not isinstance(self.features, list | tuple) or not self.features:
             raise DefinitionError(f"{what} needs features, such as features=['user_stats.*'].")
         for feature in self.features:
-            Reference.parse(feature)
+            if not isinstance(feature, FeatureLookup):
+                Reference.parse(feature)
         freeze(self, features=tuple(self.features))
+
+    @property
+    def references(self) -> list[str]:
+        """The references, those of lookups among them, in order."""
+        return [asked.ref if isinstance(asked, FeatureLookup) else asked for asked in self.features]
 
     def content(self) -> dict[str, Any]:
         """Return the references, in order."""
-        return {"features": list(self.features)}
+        return {"features": [to_plain(asked) for asked in self.features]}

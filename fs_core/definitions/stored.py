@@ -8,6 +8,7 @@ from typing import Any
 from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition
 from fs_core.definitions.entity import Entity
+from fs_core.definitions.lookup import from_plain
 from fs_core.definitions.service import FeatureService
 from fs_core.definitions.source import SQL, Source
 from fs_core.definitions.view import FeatureView, Field
@@ -56,14 +57,14 @@ def _source(data: Mapping[str, Any]) -> Source:
 
 
 def _service(data: Mapping[str, Any]) -> FeatureService:
-    return FeatureService(features=list(data["content"]["features"]), **_common(data))
+    return FeatureService(features=[from_plain(asked) for asked in data["content"]["features"]], **_common(data))
 
 
 def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -> FeatureView:
     content, docs = data["content"], data["documentation"]
     origin = content["source"] or {}
     return FeatureView(
-        entity=[entity(Entity(e["name"], keys=dict(e["keys"]))) for e in content["entities"]],
+        entity=[entity(Entity(e["name"], keys=dict(e["keys"]))) for e in content["entities"]] or None,
         fields=[Field(description=docs["fields"][f["name"]], **{k: f[k] for k in f}) for f in content["fields"]],
         source=SQL(origin["sql"]) if "sql" in origin else source(origin["source"]) if "source" in origin else None,
         event_timestamp=content["event_timestamp"],

@@ -27,6 +27,9 @@ from fs_core.errors import DefinitionError, NotOnlineError, did_you_mean
 from fs_core.values import dtypes
 from fs_core.values.times import duration_micros, format_duration, parse_duration
 
+ALONE = "__alone"
+"""The key column of a view without an entity: 0 in each of its rows. Nobody brings it."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -77,7 +80,8 @@ class FeatureView(Definition):
 
     Args:
         name: how references name it; no `__` inside and no `_` at its end.
-        entity: the entity, or a list of entities whose keys together are the key.
+        entity: the entity, or a list of entities whose keys together are the key; None for a view with one row
+            for all, such as exchange rates.
         version: `major.minor.patch`; a registered version never changes.
         fields: the features; with `aggregations`, the columns of an event.
         source: an `SQL` query, a `Source` whose columns carry the fields' names, or None for a view
@@ -102,7 +106,7 @@ class FeatureView(Definition):
     kind: ClassVar[str] = "view"
 
     name: str
-    entity: Entity | Sequence[Entity]
+    entity: Entity | Sequence[Entity] | None
     fields: Sequence[Field]
     version: str = "1.0.0"
     source: SQL | Source | None = None
@@ -174,12 +178,19 @@ class FeatureView(Definition):
 
     @property
     def entities(self) -> tuple[Entity, ...]:
-        """The entities, one or several."""
+        """The entities: one, several, or none."""
         return self.entity  # type: ignore[return-value]  # frozen into a tuple above
 
     @cached_property
     def keys(self) -> Mapping[str, pa.DataType]:
-        """The key columns, in order: name to Arrow type."""
+        """The key columns, in order: name to Arrow type. Without an entity, a column that is the same in every row."""
+        if not self.entities:
+            return MappingProxyType({ALONE: pa.int8()})
+        return self.request_keys
+
+    @cached_property
+    def request_keys(self) -> Mapping[str, pa.DataType]:
+        """The key columns that rows and requests bring, in order: name to Arrow type. None without an entity."""
         found = {key: dtypes.resolve(dtype) for entity in self.entities for key, dtype in entity.keys.items()}
         return MappingProxyType(found)
 
@@ -268,10 +279,14 @@ class FeatureView(Definition):
         return {**super().documentation(), "fields": fields, "online": self.online, **recent}
 
 
-def _entities(entity: Entity | Sequence[Entity], what: str) -> tuple[Entity, ...]:
+def _entities(entity: Entity | Sequence[Entity] | None, what: str) -> tuple[Entity, ...]:
+    if entity is None:
+        return ()
     entities = (entity,) if isinstance(entity, Entity) else tuple(entity) if isinstance(entity, list | tuple) else ()
     if not entities or not all(isinstance(e, Entity) for e in entities):
-        raise DefinitionError(f"{what}: entity is {entity!r}; pass an Entity or a list of them.")
+        raise DefinitionError(
+            f"{what}: entity is {entity!r}; pass an Entity, a list of them, or None for one row for all."
+        )
     check_unique((e.name for e in entities), f"{what}: its entities")
     check_unique((key for e in entities for key in e.keys), f"{what}: keys of its entities")
     return entities

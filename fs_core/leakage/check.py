@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,9 +49,11 @@ def check_leakage(
         )
     table = _drawn(table.filter(table[query.timestamp].is_valid()), rows, seed)
     claims = {name: table[name] for name in query.selection.columns if name in table.column_names}
-    subject = Subject(offline, query, table.drop_columns(list(claims)))
-    moments = draw_moments(subject, samples, seed)
-    findings = sorted(_findings(subject, moments, claims), key=lambda f: -f.severity.rank)  # a stable sort
+    rest = table.drop_columns(list(claims))
+    subjects = [Subject(offline, replace(query, selection=part), rest) for part in query.selection.once_each()]
+    moments = draw_moments(subjects[0], samples, seed)
+    found = [finding for subject in subjects for finding in _findings(subject, moments, claims)]
+    findings = sorted(found, key=lambda f: -f.severity.rank)  # a stable sort
     checked = {
         "features": list(query.selection.columns),
         "rows": len(table),

@@ -57,7 +57,8 @@ class Subject:
     def keys(self, view: FeatureView) -> pa.Table:
         """Return the view's keys of every row."""
         if view not in self._keys:
-            self._keys[view] = key_table(self.spine, view, "the spine")
+            lookup = next(one for one in self.query.selection.lookups if one.view == view)
+            self._keys[view] = key_table(self.spine, lookup, "the spine")
         return self._keys[view]
 
     def answers(self, view: FeatureView) -> pa.Table:

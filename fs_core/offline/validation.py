@@ -86,8 +86,10 @@ def _cast(
     view: FeatureView, data: pa.Table, clocks: Iterable[str]
 ) -> tuple[dict[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
     """Return keys and fields in their types, and the clocks in microseconds; report all misfits at once."""
-    columns, times, misfits = {}, {}, []
-    for name, dtype in {**view.keys, **view.stored}.items():
+    columns, times, misfits = dict[str, pa.ChunkedArray](), dict[str, pa.ChunkedArray](), list[str]()
+    if not view.entities:
+        columns |= {name: pa.chunked_array([pa.repeat(pa.scalar(0, t), len(data))]) for name, t in view.keys.items()}
+    for name, dtype in {**view.request_keys, **view.stored}.items():
         try:
             columns[name] = cast_lossless(data[name], dtype, f"column {name!r}")
         except SchemaError as error:
@@ -123,7 +125,7 @@ def _effective(
 
 def _check_columns(view: FeatureView, present: Iterable[str], *, pushed: bool) -> None:
     present = list(present)
-    required = [*view.keys, view.event_timestamp, *view.stored]
+    required = [*view.request_keys, view.event_timestamp, *view.stored]
     available = [view.available_at] if view.available_at and view.available_at not in required else []
     required += [] if pushed else available
     missing = [name for name in required if name not in present]

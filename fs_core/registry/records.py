@@ -208,7 +208,7 @@ class GraphReader:
         for row in self._connection.execute(sa.select(definitions).where(definitions.c.kind == "service")):
             taken = found.setdefault((row.name, row.version), [])
             for text in json.loads(row.body)["content"]["features"]:
-                reference = Reference.parse(text)
+                reference = Reference.parse(text if isinstance(text, str) else text["ref"])
                 key = reference.name, reference.selector
                 if key not in meant and reference.selector in (CURRENT, VersionSelector(reference.selector.version)):
                     version = reference.selector.version or current.get(reference.name, "")

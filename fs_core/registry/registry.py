@@ -315,7 +315,7 @@ def _refuse_look_alike(connection: sa.Connection, new: Definition) -> None:
 
 
 def _check_features(connection: sa.Connection, service: FeatureService) -> None:
-    for text in service.features:
+    for text in service.references:
         reference = Reference.parse(text)
         found = find(connection, reference.name, reference.selector)
         if isinstance(found, FeatureService):

@@ -12,7 +12,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.errors import DataError, UnknownReferenceError
 from fs_core.retrieval.coverage import added_up, counted, warn_of_absence
-from fs_core.retrieval.selection import SelectedFeature, Selection, key_table
+from fs_core.retrieval.selection import SelectedFeature, Selection, ViewLookup, key_table
 from fs_core.rule import STATUS, at_moment
 from fs_core.training_set import TrainingSet
 from fs_core.values.interchange import require_columns, to_table
@@ -52,7 +52,12 @@ class Query:
             "format": SPEC_FORMAT,
             "rule": RULE,
             "features": [
-                {"ref": f"{f.view.name}.{f.name}:v{f.view.version}", "column": f.column, "digest": f.view.digest}
+                {
+                    "ref": f"{f.view.name}.{f.name}:v{f.view.version}",
+                    "column": f.column,
+                    "digest": f.view.digest,
+                    **({"keys": dict(f.keys)} if f.keys else {}),
+                }
                 for f in self.selection.features
             ],
             "views": [_view_spec(view) for view in self.selection.views],
@@ -80,10 +85,11 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     table = to_table(spine, "the spine")
     _require(table, query)
     found, coverage = {}, {}
-    for view, asked, rows in _answers(offline, table, query):
-        coverage[view.name] = counted(rows[STATUS])
-        warn_of_absence(offline, view, asked.append_column(STATUS, rows[STATUS]), query.snapshots[view.name])
-        found[view] = rows
+    for lookup, asked, rows in _answers(offline, table, query):
+        coverage[lookup.name] = counted(rows[STATUS])
+        snapshot = query.snapshots[lookup.view.name]
+        warn_of_absence(offline, lookup.view, asked.append_column(STATUS, rows[STATUS]), snapshot)
+        found[lookup] = rows
     selection = query.selection
     return TrainingSet(
         _beside(table, _columns(query, found)),
@@ -124,7 +130,7 @@ def features_of(offline: OfflineStore, spine: pa.Table, query: Query) -> dict[st
         SchemaError: a key or the time is missing or of the wrong type.
     """
     require_columns([query.timestamp], spine.column_names, "the spine")
-    return _columns(query, {view: rows for view, _, rows in _answers(offline, spine, query)})
+    return _columns(query, {lookup: rows for lookup, _, rows in _answers(offline, spine, query)})
 
 
 def _require(spine: pa.Table, query: Query) -> None:
@@ -132,17 +138,18 @@ def _require(spine: pa.Table, query: Query) -> None:
     query.selection.refuse_clash(spine.column_names, "the spine")
 
 
-def _answers(offline: OfflineStore, spine: pa.Table, query: Query) -> Iterator[tuple[FeatureView, pa.Table, pa.Table]]:
-    """Yield each view with what its history is asked, and what it answers."""
+def _answers(offline: OfflineStore, spine: pa.Table, query: Query) -> Iterator[tuple[ViewLookup, pa.Table, pa.Table]]:
+    """Yield each look-up with what history is asked, and what it answers."""
     times = moments(spine, query)
-    for view, features in query.selection.views.items():
-        asked = at_moment(key_table(spine, view, "the spine"), times)
-        names = [feature.name for feature in features]
-        yield view, asked, offline.as_of(view, asked, names, snapshot=query.snapshots[view.name])
+    for lookup, features in query.selection.lookups.items():
+        asked = at_moment(key_table(spine, lookup, "the spine"), times)
+        names = list(dict.fromkeys(feature.name for feature in features))
+        snapshot = query.snapshots[lookup.view.name]
+        yield lookup, asked, offline.as_of(lookup.view, asked, names, snapshot=snapshot)
 
 
-def _columns(query: Query, found: Mapping[FeatureView, pa.Table]) -> dict[str, pa.ChunkedArray]:
-    return {feature.column: found[feature.view][feature.name] for feature in query.selection.features}
+def _columns(query: Query, found: Mapping[ViewLookup, pa.Table]) -> dict[str, pa.ChunkedArray]:
+    return {feature.column: found[feature.lookup][feature.name] for feature in query.selection.features}
 
 
 def _beside(spine: pa.Table, found: Mapping[str, pa.ChunkedArray]) -> pa.Table:
@@ -224,7 +231,8 @@ def query_from_spec(registry: Registry, spec: Mapping[str, Any]) -> Query:
     features = []
     for part in spec["features"]:
         name, _, feature = part["ref"].rpartition(":v")[0].partition(".")
-        features.append(SelectedFeature(views[name], feature, part["column"]))
+        keys = tuple(sorted(part.get("keys", {}).items()))
+        features.append(SelectedFeature(views[name], feature, part["column"], keys))
     selection = Selection(tuple(features), spec["full_names"])
     lag = parse_duration(spec["lag"] or "0s")
     return Query(selection, spec["timestamp"], spec["label"], lag, dict(spec["snapshots"]))

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+from fs_core.definitions.lookup import Asked
 from fs_core.encoding.encoding import BoundTable, Encoding
 from fs_core.errors import DataError, NotOnlineError, SchemaError, UnknownReferenceError, did_you_mean
+from fs_core.retrieval.selection import Selection, pinned_as
 from fs_core.training_set import TrainingSet
 from fs_core.values.times import Moment
 
 if TYPE_CHECKING:
-    from fs_core.retrieval.selection import Selection
     from fs_core.serving.budget import Fallback
     from fs_core.serving.vectors import FeatureVectors
 
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 class OnlineReads(Protocol):
     """What is needed of a `FeatureStore`."""
 
-    def select(self, features: Sequence[str], *, full_names: bool = False) -> Selection:
+    def select(self, features: Sequence[Asked], *, full_names: bool = False) -> Selection:
         """Resolve references."""
         ...
 
     def get_online_features(
         self,
-        features: Sequence[str],
+        features: Sequence[Asked],
         entities: Any,
         *,
         at: Moment | None = None,
@@ -39,7 +40,7 @@ class OnlineReads(Protocol):
 
     async def get_online_features_async(
         self,
-        features: Sequence[str],
+        features: Sequence[Asked],
         entities: Any,
         *,
         at: Moment | None = None,
@@ -78,8 +79,11 @@ class EncodedReader:
         _refuse_lag(spec)
         self.store = store
         self.encoding = encoding
-        self._pinned = [part["ref"] for part in spec["features"]]
         self._full_names = bool(spec["full_names"])
+        self._pinned = [
+            pinned_as(part["ref"], part["column"], part.get("keys", {}), full_names=self._full_names)
+            for part in spec["features"]
+        ]
         self._selection = self.store.select(self._pinned, full_names=self._full_names)
         _refuse_other_meaning(spec, self._selection)
         _refuse_unserved(encoding, self._selection)
@@ -114,7 +118,7 @@ class EncodedReader:
     @property
     def schema(self) -> pa.Schema:
         """The schema of the rows: keys, then features, as `FeatureVectors.to_arrow` returns them."""
-        keys = {key: view.keys[key] for view in self._selection.views for key in view.keys}
+        keys = self._selection.key_types
         return pa.schema([*keys.items(), *((f.column, f.view.features[f.name]) for f in self._selection.features)])
 
     async def read_async(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> BoundTable:

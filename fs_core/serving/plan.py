@@ -11,7 +11,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.online.row.cells import one_array
 from fs_core.online.row.codec import RowCodec
-from fs_core.retrieval.selection import SelectedFeature, Selection, key_table
+from fs_core.retrieval.selection import SelectedFeature, Selection, ViewLookup, alone, key_table
 from fs_core.values.interchange import to_table
 
 _WHAT = "the entities"
@@ -23,13 +23,17 @@ class ViewPlan:
 
     Attributes:
         view: the view.
+        name: what the result calls this look-up of it.
+        columns: the columns of a request that hold its keys, in the keys' order.
         codec: packs its keys and reads its rows.
         names: its features that are asked for, in the order asked.
-        group: its place among the groups of views that have the same keys.
+        group: its place among the groups of views that have the same keys in the same columns.
         ttl: the view's, microseconds.
     """
 
     view: FeatureView
+    name: str
+    columns: tuple[str, ...]
     codec: RowCodec
     names: tuple[str, ...]
     group: int
@@ -70,22 +74,25 @@ class ReadPlan:
             NameClashError: a feature would carry a key's name.
         """
         selection.refuse_clash(selection.keys, _WHAT)
-        groups: dict[tuple[tuple[str, pa.DataType], ...], int] = {}
+        groups: dict[tuple[tuple[str, str, pa.DataType], ...], int] = {}
         views: list[ViewPlan] = []
         places: dict[SelectedFeature, tuple[int, int]] = {}
-        for view, features in selection.views.items():
-            group = groups.setdefault(tuple(view.keys.items()), len(groups))
-            places |= {feature: (len(views), place) for place, feature in enumerate(features)}
-            views.append(ViewPlan(view, RowCodec(view), tuple(f.name for f in features), group, view.ttl_micros))
+        for lookup, features in selection.lookups.items():
+            view, names = lookup.view, list(dict.fromkeys(feature.name for feature in features))
+            keys = [
+                (column, name, dtype)
+                for column, (name, dtype) in zip(lookup.columns, view.request_keys.items(), strict=True)
+            ]
+            group = groups.setdefault(tuple(keys), len(groups))
+            places |= {feature: (len(views), names.index(feature.name)) for feature in features}
+            codec, ttl = RowCodec(view), view.ttl_micros
+            views.append(ViewPlan(view, lookup.name, lookup.columns, codec, tuple(names), group, ttl))
         firsts = [next(view for view in views if view.group == group) for group in range(len(groups))]
         columns = tuple(places[feature] for feature in selection.features)
         schema = pa.schema([pa.field(f.column, f.view.features[f.name]) for f in selection.features])
-        keys: dict[str, pa.DataType] = {}
-        for first in firsts:
-            keys = {**first.view.keys, **keys}
-        key_schema = pa.schema([(name, keys[name]) for name in selection.keys])
+        key_schema = pa.schema(list(selection.key_types.items()))
         whole = pa.schema([*key_schema, *schema])
-        in_order = list(columns) == sorted(columns)
+        in_order = list(columns) == sorted(set(columns))
         return cls(
             tuple(views),
             tuple(firsts),
@@ -108,7 +115,10 @@ class ReadPlan:
         if straight is not None:
             return straight
         table = to_table(entities, _WHAT)
-        return [[one_array(column) for column in key_table(table, first.view, _WHAT).columns] for first in self.groups]
+        if not self.key_names and not table.num_columns:
+            return [[one_array(column) for column in alone(1).columns] for _ in self.groups]
+        lookups = [ViewLookup(first.view, first.columns) for first in self.groups]
+        return [[one_array(column) for column in key_table(table, lookup, _WHAT).columns] for lookup in lookups]
 
     def _straight(self, entities: dict[Any, Any]) -> list[list[pa.Array]] | None:
         """Return what `keys` does if the columns are of the declared types as they come, and nothing else is passed."""
@@ -122,7 +132,12 @@ class ReadPlan:
             columns[name] = array
         if len(set(map(len, columns.values()))) > 1:
             return None
-        found = [[(columns.get(name), dtype) for name, dtype in first.view.keys.items()] for first in self.groups]
+        if not all(first.columns for first in self.groups):
+            return None
+        found = [
+            [(columns.get(name), dtype) for name, dtype in zip(first.columns, first.view.keys.values(), strict=True)]
+            for first in self.groups
+        ]
         if any(column is None or column.type != dtype for group in found for column, dtype in group):
             return None
         return [[column for column, _ in group] for group in found]

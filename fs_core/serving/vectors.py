@@ -66,7 +66,7 @@ class FeatureVectors:
     def status(self) -> Mapping[str, Sequence[str]]:
         """For each view, by name, the status of each row."""
         named = zip(self._parts.plan.views, self._parts.answers, strict=True)
-        return {view.view.name: answer.status for view, answer in named}
+        return {view.name: answer.status for view, answer in named}
 
     @cached_property
     def at(self) -> datetime:
@@ -116,11 +116,11 @@ class FeatureVectors:
         return to_pandas(self.to_arrow())
 
     def _key_columns(self) -> list[pa.Array]:
-        if len(self._parts.keys) == 1:
+        if len(self._parts.keys) == 1 and self._parts.plan.key_names:
             return list(self._parts.keys[0])
         found: dict[str, pa.Array] = {}
         for group, columns in zip(self._parts.plan.groups, self._parts.keys, strict=True):
-            found = dict(zip(group.view.keys, columns, strict=True)) | found
+            found = dict(zip(group.columns, columns, strict=bool(group.columns))) | found
         return [found[name] for name in self._parts.plan.key_names]
 
     def _columns(self) -> list[pa.Array | pa.ChunkedArray]:

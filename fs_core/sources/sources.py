@@ -142,7 +142,12 @@ def _failed(view: FeatureView, error: Exception) -> SchemaError | SourceError:
 
 
 def read_file(
-    views: Iterable[FeatureView], path: Path, *, spine: str | None = None, file_format: str | None = None
+    views: Iterable[FeatureView],
+    path: Path,
+    *,
+    spine: str | None = None,
+    file_format: str | None = None,
+    keys: Mapping[str, pa.DataType] | None = None,
 ) -> pa.Table:
     """Return the rows of a Parquet, CSV or JSON file, or several, every column of them.
 
@@ -154,6 +159,7 @@ def read_file(
         spine: the column of moments, if the file is a spine: they round down. Otherwise the file holds facts, and the
             times that the views name round up.
         file_format: `parquet`, `csv` or `json`; by default what the path's ending says.
+        keys: columns that hold the views' keys under other names, and their types.
 
     Raises:
         DefinitionError: the file's ending doesn't tell its format.
@@ -164,7 +170,7 @@ def read_file(
     if path.is_file() and not path.stat().st_size:
         raise SourceError(f"{str(path)!r} is empty: not even columns are named. A file without rows still names them.")
     if source.format != "parquet":
-        kinds = _kinds(views, spine)
+        kinds = {**_kinds(views, spine), **(keys or {})}
         rows = _joined(list(_batches(source, path.parent, kinds, every=True)))
         return _other_columns_typed(rows, kinds) if source.format == "csv" else rows
     with connect() as connection:
@@ -239,7 +245,7 @@ def columns_of(source: Source, directory: Path) -> list[str] | None:
 def wanted_columns(view: FeatureView) -> list[str]:
     """Return the columns that a view's source yields: keys, times, features."""
     times = [view.event_timestamp, *([view.available_at] if view.available_at else [])]
-    return list(dict.fromkeys([*view.keys, *times, *view.stored]))
+    return list(dict.fromkeys([*view.request_keys, *times, *view.stored]))
 
 
 def check_columns(view: FeatureView, present: list[str], *, exactly: bool = True) -> None:

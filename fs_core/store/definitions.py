@@ -223,7 +223,7 @@ def _closed(registry: Registry, found: Definition, *, whole: bool = False) -> It
     if isinstance(found, FeatureView):
         yield from _origins(registry, found)
     if isinstance(found, FeatureService):
-        for text in found.features:
+        for text in found.references:
             try:
                 yield from _with_needs(registry, Reference.parse(text))
             except UnknownReferenceError:

@@ -254,7 +254,9 @@ def compact(store: Resources, *views: str | FeatureView) -> None:
 
 def history(store: Resources, view: str | FeatureView) -> pa.Table:
     """Return every row of a view's history, in the order written: keys, clocks, seq, features."""
-    return store.offline.read(store.view(view))
+    target = store.view(view)
+    rows = store.offline.read(target)
+    return rows if target.entities else rows.drop_columns(list(target.keys))
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
+from fs_core.definitions.lookup import Asked
 from fs_core.errors import ConfigurationError
-from fs_core.retrieval.selection import Features, Selection, as_list, select
+from fs_core.retrieval.selection import Features, Selection, as_list, reference_of, select
 from fs_core.store.connecting import Connecting
 from fs_core.store.unfilled import Unfilled
 from fs_core.values.times import Clock
@@ -65,7 +66,7 @@ class Resources:
         )
         self._clock = clock or Clock()
         self._connecting = Connecting()
-        self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
+        self._plans: dict[tuple[tuple[Asked, ...], bool], _Plan] = {}
         self._caches: dict[int, Any] = {}
         self._unfilled = Unfilled()
         self._lives: dict[
@@ -158,7 +159,7 @@ class Resources:
             return ()
         views = [view for view in selection.views if ("view", view.name, view.version) in retired]
         services = {(name, version) for kind, name, version in retired if kind == "service"}
-        references = [Reference.parse(text) for text in as_list(features)] if services else []
+        references = [Reference.parse(reference_of(asked)) for asked in as_list(features)] if services else []
         found = [self.registry.find(r.name, r.selector) for r in references]
         return tuple(d.ref for d in (*views, *(f for f in found if (f.name, f.version) in services)))
 
