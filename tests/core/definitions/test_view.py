@@ -48,7 +48,7 @@ def test_keys_and_features_cannot_be_changed() -> None:
         ({"name": "__stats"}, "view name '__stats' is not usable"),
         ({"name": "user-stats"}, "view name 'user-stats' is not usable"),
         ({"version": "1.0"}, "view 'stats': version '1.0' is not major.minor.patch"),
-        ({"entity": None}, "view 'stats': entity is None; pass an Entity or a list of them"),
+        ({"entity": 7}, "view 'stats': entity is 7; pass an Entity, a list of them, or None"),
         ({"entity": []}, "view 'stats': entity is []"),
         ({"entity": "user"}, "view 'stats': entity is 'user'"),
         ({"entity": [user, "item"]}, "view 'stats': entity is ["),
