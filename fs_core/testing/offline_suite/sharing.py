@@ -66,7 +66,6 @@ class Sharing:
         store.compact(counter)
         assert store.read(counter)[SEQ].to_pylist() == list(range(-_BATCH, 2 * _BATCHES * _BATCH))
 
-
     def test_two_compactions_at_once(self, store: OfflineStore) -> None:
         """Of processes that compact at once none doubles a row, beside one that appends."""
         store.append(counter, counted(range(-_BATCH, 0)))
