@@ -99,7 +99,8 @@ class HistoryReport:
         views = self.views[0] if len(self.views) == 1 else f"{len(self.views)} views"
         found = ", ".join(f"{count:,} {problem}" for problem, count in self.problems.items()) or "nothing wrong"
         mended = f"; {self.repaired:,} repaired" if self.repaired else ""
-        lines = [f"history of {views}: {self.rows:,} rows in {self.files:,} files, {found}{mended}"]
+        files = f"{self.files:,} file{'' if self.files == 1 else 's'}"
+        lines = [f"history of {views}: {self.rows:,} rows in {files}, {found}{mended}"]
         shown = set()
         for row in self.findings.to_pylist():
             if row["problem"] not in shown:

@@ -70,7 +70,7 @@ def write(table: Path, rows: pa.Table, name: str) -> Snapshot | None:
     except TableNotFoundError:
         opened = None
     write_deltalake(
-        opened or str(table),
+        str(table) if opened is None else opened,
         rows,
         mode="append",
         partition_by=[MONTH],

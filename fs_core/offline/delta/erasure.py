@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Snapshot
+from fs_core.offline.delta.layout import month_of
 from fs_core.offline.delta.log import log_lines, open_table
-from fs_core.offline.delta.rewriting import replace_rows
+from fs_core.offline.delta.rewriting import Seqs, replace_rows
 from fs_core.offline.duckdb import connect, literal, quoted
 from fs_core.rule import SEQ
 from fs_core.values.dtypes import storage_type
@@ -41,23 +43,24 @@ class Doomed:
         connection.register("fs_doomed", pa.table(stored))
         self._same = " AND ".join(f"history.{quoted(name)} = fs_doomed.{quoted(name)}" for name in stored)
 
-    def rows(self, files: Sequence[str]) -> Iterator[tuple[str, int]]:
-        """Yield the file and seq of each of their rows in some files."""
-        for start in range(0, len(files), _FILES_A_QUERY):
-            listed = ", ".join(map(literal, files[start : start + _FILES_A_QUERY]))
-            read = f"read_parquet([{listed}], hive_partitioning = false, filename = true)"
-            query = f"SELECT filename, {SEQ} FROM {read} AS history SEMI JOIN fs_doomed ON {self._same}"
-            yield from self._connection.sql(query).fetchall()
+    def holders(self, files: Sequence[str]) -> list[str]:
+        """Return which of some files hold a row of theirs."""
+        found = (self._ask("DISTINCT filename", part).fetchall() for part in _parts(files))
+        return sorted(str(row[0]) for part in found for row in part)
 
-    def count(self, files: Iterable[str]) -> int:
-        """Return how many rows of theirs are in some files, of which one that isn't whole counts none."""
-        found = 0
-        for file in files:
-            try:
-                found += sum(1 for _ in self.rows([file]))
-            except duckdb.Error:  # being written: its rows aren't in history yet
-                continue
-        return found
+    def seqs(self, files: Sequence[str]) -> Seqs:
+        """Return the seqs of their rows in some files."""
+        found = [self._ask(SEQ, part).fetchnumpy()[SEQ] for part in _parts(files)]
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def count(self, files: Sequence[str]) -> int:
+        """Return how many rows of theirs are in some files."""
+        return sum(int(self._ask("count(*)", part).fetchall()[0][0]) for part in _parts(files))
+
+    def _ask(self, wanted: str, files: Sequence[str]) -> duckdb.DuckDBPyConnection:
+        read = f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false, filename = true)"
+        query = f"SELECT {wanted} FROM {read} AS history SEMI JOIN fs_doomed ON {self._same}"
+        return self._connection.execute(query)
 
     def erase(self, view: FeatureView, table: Path, state: Snapshot, files: Sequence[str], clean: set[str]) -> int:
         """Commit a state without their rows, if the given state has any; return how many there were.
@@ -72,12 +75,18 @@ class Doomed:
         Raises:
             CommitFailedError: somebody else has changed the same rows meanwhile.
         """
-        found = list(self.rows([file for file in files if file not in clean]))
-        clean.update(set(files).difference(file for file, _ in found))
-        if found:
-            others = f"SELECT * FROM history ANTI JOIN fs_doomed ON {self._same}"
-            replace_rows(self._connection, view, table, state, where=found, files=files, rows=others)
-        return len(found)
+        found = self.holders([file for file in files if file not in clean])
+        clean.update(set(files).difference(found))
+        if not found:
+            return 0
+        seqs, months = self.seqs(found), set(map(month_of, found))
+        others = f"SELECT * FROM history ANTI JOIN fs_doomed ON {self._same}"
+        replace_rows(self._connection, view, table, state, files, seqs=seqs, months=months, rows=others)
+        return len(seqs)
+
+
+def _parts(files: Sequence[str]) -> list[Sequence[str]]:
+    return [files[start : start + _FILES_A_QUERY] for start in range(0, len(files), _FILES_A_QUERY)]
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def remove_leftovers(table: Path, locks: TableLocks, seconds: float) -> set[str]
     Returns:
         The files that an append which is still under way may need.
     """
-    unnamed = data_files(table) - named_files(table)
+    unnamed = (data_files(table) | _unfinished_entries(table)) - named_files(table)
     if not unnamed:
         return set()
     if not locks.outlast_appends(seconds):
@@ -54,6 +54,12 @@ def remove_leftovers(table: Path, locks: TableLocks, seconds: float) -> set[str]
         if left:
             log.info("deleted %d files in %s that somebody who died or failed had left", len(left), table)
     return set()
+
+
+def _unfinished_entries(table: Path) -> set[str]:
+    """Return what somebody began to write beside the entries of the log: it may tell values of rows."""
+    found = (table / "_delta_log").glob("*")
+    return {str(path) for path in found if "#" in path.name or path.suffix in (".tmp", ".scrubbed")}
 
 
 def _is_whole(entries: Path) -> bool:

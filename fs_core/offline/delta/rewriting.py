@@ -9,7 +9,7 @@ condition nor anything else that the log keeps for ever is somebody's data.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,10 @@ def replace_rows(
     view: FeatureView,
     table: Path,
     state: Snapshot,
-    *,
-    where: Sequence[tuple[str, int]],
     files: Sequence[str],
+    *,
+    seqs: Seqs,
+    months: Collection[str],
     rows: str,
 ) -> None:
     """Commit a state in which the rows with some seqs are replaced by those of a query.
@@ -65,22 +66,21 @@ def replace_rows(
         view: whose history.
         table: the table's directory.
         state: the state to start from.
-        where: the file and seq of each row that is to go or to be written anew.
-        files: the files of that state.
+        files: its files.
+        seqs: those of the rows that are to go, at least one; several rows may have the same.
+        months: in which they lie.
         rows: the query, over the table `history`: all columns of files that may hold rows with a seq in question.
 
     Raises:
         CommitFailedError: others have appended rows whose seqs lie in between, or replaced files.
     """
-    seqs = np.unique(np.array([seq for _, seq in where], np.int64))
-    months = sorted({month_of(file) for file, _ in where})
-    wanted = " OR ".join(f"({SEQ} >= {first} AND {SEQ} <= {last})" for first, last in ranges(seqs))
+    wanted = " OR ".join(f"({SEQ} >= {first} AND {SEQ} <= {last})" for first, last in ranges(np.unique(seqs)))
     names = ", ".join(quoted(field.name) for field in storage_schema(view))
-    listed = ", ".join(literal(file) for file in files if month_of(file) in set(months))
+    listed = ", ".join(literal(file) for file in files if month_of(file) in months)
     month = f"substr(list_extract(string_split(filename, '/'), -2), {len(MONTH) + 2}) AS {MONTH}"
     read = f"read_parquet([{listed}], hive_partitioning = false, filename = true)"
     history = f"WITH history AS (SELECT {names}, {month} FROM {read} WHERE {wanted})"
-    condition = f"{MONTH} IN ({', '.join(map(literal, months))}) AND {SEQ} <= {seqs[-1]} AND ({wanted})"
+    condition = f"{MONTH} IN ({', '.join(map(literal, sorted(months)))}) AND {SEQ} <= {seqs.max()} AND ({wanted})"
     opened = open_table(table, state)
     write_deltalake(
         opened,

@@ -6,11 +6,12 @@ availability, which is the order in which they are searched.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +48,7 @@ log = logging.getLogger("fs_core")
 _APPEND_SECONDS = 60.0  # how long a forget waits for appends that are under way
 _BRIEFLY = 1.0  # how long a compaction does, which has less need to
 _UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
+_DAMAGED_LOG = (json.JSONDecodeError, UnicodeDecodeError)
 _delta_processes: set[object] = set()  # the process in which the Delta library runs, once it does
 
 
@@ -222,7 +224,7 @@ class DeltaOfflineStore:
         return state
 
     def _notice_doubled(self, view: FeatureView) -> None:
-        """Look once, in each process, whether an earlier release has doubled rows."""
+        """Look once whether an earlier release has doubled rows."""
         if view.storage_name in self._looked_at:
             return
         with connect() as connection:
@@ -253,7 +255,7 @@ class DeltaOfflineStore:
             present -= remove_leftovers(table, self._locks(view), _APPEND_SECONDS)
             # The newest state is looked up last: what was being appended when the list was made is in it now.
             older = sorted(file for file in present.difference(self._files(view, None)) if Path(file).exists())
-            gone = sorted({file for file, _ in whom.rows(older)})
+            gone = whom.holders(older)
             if gone:
                 self._log(view).bring_to_disk()
                 scrub_log(table, gone)
@@ -300,7 +302,11 @@ class DeltaOfflineStore:
         with self._rewriting(view, "can't read its history"), doomed(entities) as whom:
             present = data_files(table)
             known = sorted(present & named_files(table))
-            return sum(1 for _ in whom.rows(known)) + whom.count(present.difference(known))
+            found = whom.count(known)
+            for file in present.difference(known):
+                with suppress(duckdb.Error):  # of one that is being written, rows aren't in history yet
+                    found += whom.count([file])
+            return found
 
     def _table(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
@@ -316,7 +322,8 @@ class DeltaOfflineStore:
             try:
                 yield
             except (DeltaError, duckdb.Error, OSError, pa.ArrowException):
-                remove_leftovers(table, locks, _BRIEFLY)  # on a full disk, others need the room
+                with suppress(OSError, ValueError):
+                    remove_leftovers(table, locks, _BRIEFLY)  # on a full disk, others need the room
                 raise
 
     def _log(self, view: FeatureView) -> DeltaLog:
@@ -374,7 +381,7 @@ def _as_store_error(view: FeatureView, what: str) -> Iterator[None]:
     _refuse_fork(view)
     try:
         yield
-    except (DeltaError, duckdb.Error, OSError, OverflowError, pa.ArrowException) as error:
+    except (DeltaError, duckdb.Error, OSError, OverflowError, pa.ArrowException, *_DAMAGED_LOG) as error:
         reason = reason_of(error)
         if isinstance(error, FileNotFoundError) or "No files found" in reason:
             reason += ". Files are deleted when somebody is forgotten; if that was just now, repeat it."

@@ -14,7 +14,7 @@ from tenacity import Retrying
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Snapshot
-from fs_core.offline.delta.layout import MONTH
+from fs_core.offline.delta.layout import MONTH, month_of
 from fs_core.offline.delta.log import open_table
 from fs_core.offline.delta.rewriting import replace_rows
 from fs_core.offline.duckdb import connect, literal, quoted
@@ -145,9 +145,11 @@ class Check:
     def _remove_copies(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Commit a state that has each row once. What is appended meanwhile has other seqs."""
         state, files = self._newest()
-        doubled = f"SELECT filename, {SEQ} FROM {_rows(files)} SEMI JOIN fs_doubled USING ({SEQ})"
-        where, once = connection.execute(doubled).fetchall(), "SELECT DISTINCT * FROM history"
-        replace_rows(connection, self._view, self._table, state, where=where, files=files, rows=once)
+        found = f"SELECT DISTINCT filename FROM {_rows(files)} SEMI JOIN fs_doubled USING ({SEQ})"
+        months = {month_of(file) for (file,) in connection.execute(found).fetchall()}
+        seqs = connection.execute(f"SELECT {SEQ} FROM fs_doubled").fetchnumpy()[SEQ]
+        once = "SELECT DISTINCT * FROM history"
+        replace_rows(connection, self._view, self._table, state, files, seqs=seqs, months=months, rows=once)
 
     def _found(self, problem: Problem, count: int, rows: Sequence[tuple[int | None, str | None, str]]) -> None:
         room = self._evidence - sum(finding["problem"] == problem for finding in self._findings)

@@ -50,6 +50,9 @@ class Keeping:
             assert found.schema == answer.schema
             assert [bits(row) for row in found.to_pylist()] == [bits(row) for row in answer.to_pylist()]
         assert store.compact(view) == compacted
+        found = store.verify(view)
+        assert found.clean, str(found)
+        assert found.rows == len(before[-1])
 
     @examples(40)
     @given(data=st.data())
@@ -82,6 +85,15 @@ class Keeping:
             assert_rows(store.as_of(view, spine, columns, snapshot=snapshot), expected, as_of_types(view, columns))
             read = store.read(view, snapshot=snapshot)
             assert_rows(read, sorted(rows, key=lambda row: int(row[SEQ])), history_types(view))
+
+    def test_seqs_are_reserved_once(self, store: OfflineStore) -> None:
+        """Reserved seqs are nobody else's, greater than those of any row, and no less than what is asked for."""
+        first = store.reserve(counter, 3)
+        store.append(counter, counted(range(first, first + 3)))
+        assert store.reserve(counter, 1) == first + 3
+        assert store.reserve(counter, 2, at_least=1000) == 1000
+        assert store.reserve(counter, 1, at_least=7) == 1002
+        assert store.reserve(replace(counter, ttl="11s"), 1) == 0
 
     def test_states_have_growing_numbers(self, store: OfflineStore) -> None:
         """Each append gives a later state than the one before."""

@@ -66,6 +66,17 @@ class Sharing:
         store.compact(counter)
         assert store.read(counter)[SEQ].to_pylist() == list(range(-_BATCH, 2 * _BATCHES * _BATCH))
 
+    def test_two_compactions_at_once(self, store: OfflineStore) -> None:
+        """Of processes that compact at once none doubles a row, beside one that appends."""
+        store.append(counter, counted(range(-_BATCH, 0)))
+        with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+            compactors = [pool.submit(compact_often, store) for _ in range(2)]
+            pool.submit(append_batches, store, 0).result()
+            for compactor in compactors:
+                compactor.result()
+        assert store.read(counter)[SEQ].to_pylist() == list(range(-_BATCH, _BATCHES * _BATCH))
+        assert store.verify(counter).clean
+
 
 def append_batches(store: OfflineStore, writer: int) -> list[int]:
     """Append one writer's batches; return the states; runs in a process of its own."""

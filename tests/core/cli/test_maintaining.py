@@ -150,3 +150,20 @@ def test_forget_in_the_wrong_online_store(shop: Fs, monkeypatch: pytest.MonkeyPa
         assert "spending:v1.0.0 has never been materialized in RedisOnlineStore(" in done.stderr
         assert "online rows erased from RedisOnlineStore(" in done.stdout
         assert "hunter2" not in said
+
+
+def test_history_is_verified(shop: Fs) -> None:
+    """`fs verify --history` says that history is sound, of one view or all; doubled rows are shown and removed."""
+    sound = shop("verify", "--history")
+    assert (sound.exit_code, "3 rows in 1 file, nothing wrong" in sound.output) == (0, True)
+    with FeatureStore(".") as store:
+        view = store.view("spending")
+        store.offline.append(view, store.history("spending"))
+    found = shop("verify", "spending", "--history", "--json")
+    assert found.exit_code == 1
+    told = json.loads(found.output)
+    assert (told["problems"], len(told["findings"])) == ({"doubled": 3}, 3)
+    mended = shop("verify", "spending", "--history", "--repair")
+    assert (mended.exit_code, "3 repaired" in mended.output) == (1, True)
+    assert shop("verify", "spending", "--history").exit_code == 0
+    assert shop("verify").exit_code == 2

@@ -131,10 +131,12 @@ def test_what_was_begun_and_left_is_removed(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     store.append(counter, counted([1]))
     (known,) = data_files(tmp_path)
-    begun = known.with_name(f"{known.name}#1")
-    begun.write_bytes(b"PAR1 and somebody's data")
+    log = tmp_path / "history" / counter.storage_name / "_delta_log"
+    begun = [known.with_name(f"{known.name}#1"), log / f"{1:020}.json#1", log / f"{0:020}.abc.scrubbed"]
+    for path in begun:
+        path.write_bytes(b"somebody's data")
     store.compact(counter)
-    assert not begun.exists()
+    assert not any(path.exists() for path in begun)
     assert known.exists()
 
 

@@ -150,6 +150,19 @@ def test_a_corrupt_log(damaged: tuple[DeltaOfflineStore, Path], content: bytes) 
         store.append(counter, counted([2]))
 
 
+def test_an_old_entry_of_the_log_that_is_damaged(tmp_path: Path) -> None:
+    """What only those need who compact or erase is an error that names the view, too; appending goes on."""
+    store = DeltaOfflineStore(tmp_path)
+    for number in range(12):  # an entry before a checkpoint
+        store.append(counter, counted([number]))
+    (tmp_path / counter.storage_name / "_delta_log" / f"{3:020}.json").write_bytes(b'{"add": garbage\n')
+    with pytest.raises(OfflineStoreError, match=r"view 'counter:v1.0.0': can't compact its history at"):
+        store.compact(counter)
+    with pytest.raises(OfflineStoreError, match=r"view 'counter:v1.0.0': can't erase from its history at"):
+        store.erase(counter, pa.table({"thing": [3]}))
+    store.append(counter, counted([12]))
+
+
 def test_a_lost_file(damaged: tuple[DeltaOfflineStore, Path]) -> None:
     """A file that is gone is an error, never fewer rows."""
     store, place = damaged

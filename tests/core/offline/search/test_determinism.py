@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pyarrow as pa
 from fs_core import FeatureStore
-from fs_core.asof.index import workers
+from fs_core.runtime import threads as workers
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.offline.duckdb import connect
 from fs_core.offline.delta.store import DeltaOfflineStore
