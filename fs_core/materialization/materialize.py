@@ -63,11 +63,11 @@ def materialize(
     offline: OfflineStore,
     online: OnlineStore,
     *,
-    until: int,
+    until: int | None = None,
     rebuild: bool = False,
     now: Callable[[], int] | None = None,
 ) -> Materialized:
-    """Bring one view's online rows to the moment `until` (microseconds); to rebuild, from nothing.
+    """Bring one view's online rows to the moment `until`; to rebuild, from nothing.
 
     What to send follows from what was *written* and what *became available* since the last time, which
     the online store itself remembers: when it is emptied, it forgets, and everything is sent again.
@@ -79,19 +79,22 @@ def materialize(
         view: whose rows.
         offline: history.
         online: the online store.
-        until: the moment.
+        until: the moment, microseconds; by default the present one, to rebuild the one after the rows were dropped, so
+            that rows which were pushed until then come back.
         rebuild: drop the online rows first.
         now: returns the present moment, microseconds; by default the system's.
 
     Raises:
         NotOnlineError: the view is not declared online.
-        OnlineStoreError: the store can't take the rows, or entities were forgotten meanwhile; nothing is marked as
-            done but what it took. To rebuild, nothing is dropped where it, or a part of it, refuses writes.
+        OnlineStoreError: the store can't take the rows, or entities were forgotten or the view dropped meanwhile;
+            nothing is marked as done but what it took, and of a dropped view nothing is left. To rebuild, nothing is
+            dropped where it, or a part of it, refuses writes.
     """
     view.require_online()
     start = time.perf_counter()
     with _dropped(view, online) if rebuild else nullcontext():
-        rows, applied = _bring(view, offline, online, until, now or Clock().now)
+        now = now or Clock().now
+        rows, applied = _bring(view, offline, online, now() if until is None else until, now)
     done = Materialized(view.ref, rows, applied, time.perf_counter() - start)
     log.info("materialized %s: %d rows, %d applied, %.2f s", done.view, done.rows, done.applied, done.seconds)
     return done

@@ -1,10 +1,14 @@
-"""Taking back from the online store what was forgotten between reading it and sending it.
+"""Taking back from the online store what was forgotten, or dropped, between reading it and sending it.
 
 Whoever sends rows has them from history, and their entities may be forgotten before they arrive. `forget`
 erases history first, then begins another life of the view's online rows (`materialization.watermark`), then
 deletes those rows. So a sender looks at the life before its rows are in history, or read there, and again when
 they have arrived. If it is the same, `forget` has its deletion before it still. If it is another, history lacks
 what was erased, and the sender deletes it. Neither needs the other to wait.
+
+A view that is dropped loses its rows and their life at once, or the life first. A run that finds its own gone deletes
+what it has sent since it last saw it, so that no part of a run stays; what it had sent before went with the drop. If
+another run has begun meanwhile, which may have sent some of the same rows, it sends them again instead.
 """
 
 from __future__ import annotations
@@ -71,6 +75,7 @@ class Sending:
         self._filling = filling
         self.life: str | None = Filling(view, online).progress.life if life is None else life
         """The life in which everything that was sent stands; None where the view was dropped since."""
+        self._is_filled = True
 
     @contextmanager
     def settled(self, sent: Packed) -> Iterator[None]:
@@ -95,23 +100,32 @@ class Sending:
         Raises:
             OnlineStoreError, OfflineStoreError: a store doesn't answer; what had to be taken back may be online.
         """
-        took, replaced = 0, list[OnlineRows]()
-        while (life := self._present()) != self.life:
-            self.life = life  # before history is read: what is erased later, that `forget` deletes or begins another
+        took, replaced, deleted = 0, list[OnlineRows](), False
+        while (present := self._present()) != (self.life, self._is_filled):
+            # Before history is read: what is erased later, that `forget` deletes or begins another life.
+            self.life, self._is_filled = present
             for rows in chain(sent(), tuple(replaced)):
+                if not self._is_filled:
+                    self._online.delete(self._view.storage_name, rows.keys, rows.rows)
+                    continue
+                if deleted:
+                    self._online.write(self._view.storage_name, rows)
                 gone = lacking(self._view, self._offline, rows)
                 if gone:
                     took += len(gone)
                     replaced.append(self._replace(gone))
+            deleted = not self._is_filled
             if self._filling is not None:
                 self._filling.acquit()
         if took:
             log.info("%s: took back %d rows that were forgotten while they were sent", self._view.ref, took)
         return took
 
-    def _present(self) -> str | None:
+    def _present(self) -> tuple[str | None, bool]:
+        """Return the view's life, and whether a run stands or stood in it; that is the same to a push."""
         said = progress_of(self._online, self._view)
-        return None if said is None else said.life
+        is_filled = self._filling is None or (said is not None and said.is_filled)
+        return None if said is None else said.life, is_filled
 
     def _replace(self, gone: OnlineRows) -> OnlineRows:
         """Delete rows, with their timelines, and send what wins instead: new facts may have lost to them."""

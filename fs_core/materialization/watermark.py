@@ -41,6 +41,11 @@ class Progress:
     runs: tuple[str, ...] = ()
     suspects: tuple[str, ...] = ()
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether a run has begun in this life."""
+        return self.reached is not None or self.run is not None
+
     def taken(self, last: int) -> Progress:
         """Return the statement after the store took the run's rows up to a seq."""
         return replace(self, after=last)
@@ -138,7 +143,7 @@ def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
 def was_filled(online: OnlineStore, view: FeatureView) -> bool:
     """Tell whether a run has begun to fill a view's online rows, in this life."""
     said = progress_of(online, view)
-    return said is not None and (said.reached is not None or said.run is not None)
+    return said is not None and said.is_filled
 
 
 class Filling:

@@ -30,7 +30,7 @@ def materialize(
     Args:
         views: references; none means every registered version of every online view, since models may be
             pinned to older ones, but for retired ones.
-        until: stand at this moment; by default now.
+        until: stand at this moment; by default each view at the present one.
         rebuild: drop the online rows first, damaged ones too, and fill them again from all of history;
             until that is done, entities are missing online. A store that refuses writes keeps its rows, and
             so does a cluster of which a node is lost.
@@ -46,9 +46,8 @@ def materialize(
     targets = [store.view(view) for view in views] or _online_views(store)
     for view in targets:
         view.require_online()
-    now = store._clock.now()
-    moment = now if until is None else micros(until)
-    if moment > now:
+    moment = None if until is None else micros(until)
+    if moment is not None and moment > store._clock.now():
         raise ConfigurationError(f"until={until} is in the future; only rows available by now may go online.")
     done = []
     try:
