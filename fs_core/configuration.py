@@ -29,7 +29,7 @@ class Configuration:
         online: `sqlite` (in the directory) or a URL such as `redis://host:6379/0`.
         offline: `delta` (in the directory) or a plugin's URL.
         registry: `sqlite` (in the directory) or any SQLAlchemy URL.
-        deadline: how long an online read may take, such as `50ms`; None for what `Budget.within` says.
+        deadline: how long an online read may take, such as `20ms`; None for what `Budget.within` says.
     """
 
     directory: Path

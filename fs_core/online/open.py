@@ -12,7 +12,7 @@ GROUP = "fs_core.online"
 """Entry points of this group add back-ends: the name is the URL's scheme, the value is called with
 `(url, project=..., directory=...)` and returns an `OnlineStore`."""
 
-# Each but `unix` with `+cluster` behind it too: see `fs_core.online.redis.places`.
+# Each but `unix` with `+cluster` behind it too: see `fs_core.online.redis.url`.
 _REDIS = ("redis", "rediss", "unix", "valkey", "valkeys")
 
 

@@ -35,6 +35,27 @@ def submit(threads: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **o
     return done
 
 
+def in_thread(work: Callable[[], T]) -> Future[T]:
+    """Do work in a thread of its own, for which no process waits as it ends; here, where no thread can start."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # nobody cancels it: what it makes is wanted later, too
+    thread = threading.Thread(target=_fulfil, args=(future, work), name="fs-core-work", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        _fulfil(future, work)
+    return future
+
+
+def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        found = work()
+    except BaseException as error:  # noqa: BLE001  # it is raised where the future is waited for
+        future.set_exception(error)
+    else:
+        future.set_result(found)
+
+
 _MOST = 8
 _workers = PerProcess(lambda: ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST), thread_name_prefix="fs_core"))
 

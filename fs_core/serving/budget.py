@@ -19,12 +19,9 @@ OnDeadline = Literal["error", "missing"]
 """What to do where it doesn't answer in time and no fallback is allowed: raise, or serve nulls whose status is
 `"unavailable"`."""
 
-DEADLINE = 0.05
-"""Seconds that a read may wait for the online store where nobody says otherwise."""
+DEADLINE = 1.0
+"""Seconds that a read may wait for the online store where nobody says otherwise, connecting included."""
 _A_KEY = 50e-6  # ... or this for each key, if that is longer: a frame of a hundred thousand is no serving
-
-FIRST = 1.0
-"""... or this, for reads of a process or event loop that connects for the first time, until it has tried that long."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +50,11 @@ class Budget:
         if self.on_deadline not in ("error", "missing"):
             raise ConfigurationError(f"on_deadline={self.on_deadline!r} is not understood. Pass 'error' or 'missing'.")
 
-    def within(self, wanted: Requests, *, first: bool) -> float:
-        """Return how many seconds to wait: those said, else 50 ms, longer for many keys and for connecting.
-
-        Args:
-            wanted: what is asked of the online store.
-            first: whether the reader is connecting for the first time, and has not tried for long.
-        """
+    def within(self, wanted: Requests) -> float:
+        """Return how many seconds to wait for what is wanted: those said, else one, or more for very many keys."""
         if self.seconds is not None:
             return self.seconds
-        keys = sum(len(asked) for _, asked in wanted)
-        return max(DEADLINE, _A_KEY * keys, FIRST if first else 0.0)
+        return max(DEADLINE, _A_KEY * sum([len(asked) for _, asked in wanted]))
 
 
 def budget(seconds: float | None, on_deadline: OnDeadline, fallback: Fallback, max_age: float) -> Budget:

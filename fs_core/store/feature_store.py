@@ -28,8 +28,8 @@ class FeatureStore(Reading):
         online: `"sqlite"` (embedded, the default) or a URL such as `"redis://localhost:6379/0"`.
         offline: `"delta"` (Delta tables in the directory, the default) or the URL of a plugin.
         registry: `"sqlite"` (embedded, the default) or any SQLAlchemy URL.
-        deadline: how long an online read may take, such as `"20ms"`; by default 50 ms, or longer for more than a
-            thousand keys (50 µs each) and for a process's first read (a second), which connects.
+        deadline: how long an online read may take, such as `"20ms"`; by default a second, or longer for more than
+            20,000 keys (50 µs each).
         clock: what tells the moment of a push or read; for tests.
 
     Raises:

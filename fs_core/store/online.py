@@ -15,7 +15,6 @@ from fs_core.values.times import Moment, micros
 
 if TYPE_CHECKING:
     from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead, RowCache
-    from fs_core.serving.budget import Requests
 
 
 class Reading(Resources):
@@ -41,7 +40,7 @@ class Reading(Resources):
                 list of dicts.
             at: the moment of the read. The online store answers if what it holds was available then.
             deadline: how long to wait for the online store's server, connecting and trying again included,
-                such as `"20ms"`; by default the store's. The embedded store has no server to wait for.
+                such as `"20ms"`; by default the store's, else a second. The embedded store has no server to wait for.
             on_deadline: what to do where the server doesn't answer by then: `"error"`, or `"missing"`, which
                 serves nulls whose status is `"unavailable"`.
             fallback: `"offline"` lets history answer what the online store can't, however long that takes.
@@ -60,13 +59,12 @@ class Reading(Resources):
         budget = self._budget(deadline, on_deadline, fallback, max_age)
         read, store = self._read(features, full_names, entities, at, budget), self.online
         wanted = read.wanted
-        within = self._within(wanted, budget, None)
+        within = budget.within(wanted)
         try:
             read.take(store.read(wanted, within=within))
         except OnlineUnavailableError as error:
             read.fail(error)
         else:
-            self._connecting.answered(None)
             if read.absent:
                 self._unfilled.look_after(store, read.absent)
         return read.answer(self.offline if read.needs_history else None)
@@ -95,8 +93,7 @@ class Reading(Resources):
             await asyncio.to_thread(self.select, features, full_names=full_names)
         read, store = self._read(features, full_names, entities, at, budget), self.online
         wanted = read.wanted
-        loop = asyncio.get_running_loop()
-        within = self._within(wanted, budget, loop)
+        within = budget.within(wanted)
         try:
             if isinstance(store, AwaitableReader):
                 read.take(await store.read_async(wanted, within=within))
@@ -105,7 +102,6 @@ class Reading(Resources):
         except OnlineUnavailableError as error:
             read.fail(error)
         else:
-            self._connecting.answered(loop)
             if read.absent:
                 self._unfilled.look_after(store, read.absent)
         if not read.needs_history:
@@ -142,11 +138,6 @@ class Reading(Resources):
         seconds = self._deadline if deadline is None else deadline_seconds(deadline)
         oldest = 0.0 if max_age is None else duration_seconds(max_age, "max_age")
         return budget(seconds, on_deadline, fallback, oldest)
-
-    def _within(self, wanted: Requests, budget: Budget, reader: object | None) -> float:
-        from fs_core.serving.budget import FIRST
-
-        return budget.within(wanted, first=self._connecting.is_first(reader, FIRST))
 
     def _read(
         self, features: Features, full_names: bool, entities: Any, at: Moment | None, budget: Budget

@@ -13,7 +13,6 @@ from fs_core.definitions import FeatureView, Reference
 from fs_core.definitions.lookup import Asked
 from fs_core.errors import ConfigurationError
 from fs_core.retrieval.selection import Features, Selection, as_list, reference_of, select
-from fs_core.store.connecting import Connecting
 from fs_core.store.unfilled import Unfilled
 from fs_core.values.times import Clock
 
@@ -65,7 +64,6 @@ class Resources:
             directory, online=online, offline=offline, registry=registry, deadline=deadline
         )
         self._clock = clock or Clock()
-        self._connecting = Connecting()
         self._plans: dict[tuple[tuple[Asked, ...], bool], _Plan] = {}
         self._caches: dict[int, Any] = {}
         self._unfilled = Unfilled()
@@ -173,7 +171,6 @@ class Resources:
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
         self._caches.clear()
-        self._connecting = Connecting()
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -13,7 +13,11 @@ from importlib import resources
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from fs_core.online.redis.driver import driver, driver_errors
+import numpy as np
+
+from fs_core.online.contract import OnlineRows, Recent
+from fs_core.online.redis.client import driver, driver_errors
+from fs_core.online.row.recent import moment_word
 from fs_core.runtime.threads import submit
 
 if TYPE_CHECKING:
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
 Call = tuple[Sequence[bytes], Sequence[Any]]
 """A call's keys, which share a slot, and its other arguments."""
+
+ROWS_A_CALL = 500
+"""How many rows one call holds at most: it bounds how long a script holds the server."""
 
 _AT_ONCE = 2
 _TRIES = 4
@@ -38,14 +45,14 @@ for i, key in ipairs(KEYS) do
 end
 return deleted
 """
-_TELL = """
-local told = redis.call('GET', KEYS[1]) or ''
-local level, digits, tokens = 0, string.match(told, '^(%d+)(.*)$')
+_RECORD = """
+local kept = redis.call('GET', KEYS[1]) or ''
+local level, digits, tokens = 0, string.match(kept, '^(%d+)(.*)$')
 if digits and #digits <= 15 and string.gsub(tokens, ' %x%x%x%x%x%x%x%x', '') == '' then
   level = tonumber(digits)
 end
 local base, new = tonumber(ARGV[1]), tonumber(ARGV[3])
-if level < base or level == base and not string.find(told, ARGV[2], 1, true) then return -1 end
+if level < base or level == base and not string.find(kept, ARGV[2], 1, true) then return -1 end
 if level < new then
   redis.call('SET', KEYS[1], ARGV[3] .. ' ' .. ARGV[4])
 elseif level == new then
@@ -53,6 +60,47 @@ elseif level == new then
 end
 return level
 """
+
+
+def write_calls(names: Sequence[Sequence[bytes]], rows: OnlineRows, recent: Recent | None, size: int) -> Iterator[Call]:
+    """Yield calls of the script `write`.
+
+    Args:
+        names: the names of the rows; with `recent` those of the timelines as well.
+        rows: the rows.
+        recent: how timelines are kept, if they are.
+        size: how many rows a call holds.
+    """
+    keep = [] if recent is None else [_keeping(recent)]
+    for keys, part in _parts(names, len(rows), size):
+        mine = rows[part]
+        yield keys, [_lengths(mine), b"".join(mine.rows), *keep]
+
+
+def delete_calls(names: Sequence[bytes], rows: Sequence[bytes], size: int) -> Iterator[Call]:
+    """Yield calls of the script `delete`: names, and the bytes that must still be there."""
+    for keys, part in _parts([names], len(rows), size):
+        yield keys, rows[part]
+
+
+def _parts(names: Sequence[Sequence[bytes]], count: int, size: int) -> Iterator[tuple[list[bytes], slice]]:
+    for start in range(0, count, size):
+        part = slice(start, start + size)
+        yield [name for kind in names for name in kind[part]], part
+
+
+def _keeping(recent: Recent) -> bytes:
+    """Return how timelines are kept, as the script reads it."""
+    return moment_word(recent.horizon) + recent.keep.to_bytes(8, "big") + bytes([recent.complete])
+
+
+def _lengths(rows: OnlineRows) -> bytes:
+    """Return each row's length and moment of collection, as the script reads them."""
+    table = np.zeros(len(rows), [("length", ">u4"), ("collect_at", ">u8")])
+    table["length"] = np.fromiter(map(len, rows.rows), np.int64, len(rows))
+    if rows.collect_at is not None:
+        table["collect_at"] = [moment or 0 for moment in rows.collect_at]
+    return table.tobytes()
 
 
 def run(client: redis.Redis, name: str, calls: Iterable[Call]) -> int:
@@ -90,11 +138,11 @@ def source(name: str) -> str:
     """Return a script's text."""
     if name == "write":
         return resources.files("fs_core.online.redis").joinpath("compare_and_set.lua").read_text()
-    return {"swap": _SWAP, "delete": _DELETE, "tell": _TELL}[name]
+    return {"swap": _SWAP, "delete": _DELETE, "record": _RECORD}[name]
 
 
 def run_on_nodes(client: Any, name: str, calls: list[Call]) -> list[int]:
-    """Call a script on a cluster, of those of `run` or `tell`; return the replies in any order.
+    """Call a script on a cluster, of those of `run` or `record`; return the replies in any order.
 
     Each node is sent its calls at once; where slots have moved, those are sent again to where they are by then.
     """

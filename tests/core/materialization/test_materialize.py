@@ -15,7 +15,7 @@ from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineStoreError
 from fs_core.materialization import materialize as filling
 from fs_core.materialization.watermark import Progress
-from fs_core.online.redis.writing import Writing
+from fs_core.online.redis import RedisOnlineStore
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
 VIEW = FeatureView("counter", entity=USER, fields=[Field("x", "int64", "X.")], description="Counts.")
@@ -197,14 +197,14 @@ def test_rows_dropped_under_a_run_are_sent_again(
         store.apply(VIEW)
         store.write(VIEW, users(range(100), 0))
         store.materialize()
-        scanned, met = Writing._scanned, list[int]()
+        scanned, met = RedisOnlineStore._scanned, list[int]()
 
-        def walk(online: Writing, view: str) -> Iterator[list[bytes]]:
+        def walk(online: RedisOnlineStore, view: str) -> Iterator[list[bytes]]:
             if not met:
                 met.append(store.materialize()[0].rows)
             yield from scanned(online, view)
 
-        monkeypatch.setattr(Writing, "_scanned", walk)
+        monkeypatch.setattr(RedisOnlineStore, "_scanned", walk)
         assert store.drop_online(VIEW) == 100
         assert met == [100]
         assert held(store) == [None] * 100

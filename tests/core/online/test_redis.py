@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from redis.crc import key_slot
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import OnlineWrite
-from fs_core.online.redis import RedisOnlineStore, pools
+from fs_core.online.redis import RedisOnlineStore
 from fs_core.testing.online_suite import new_view, packed
 from tests.core.online.waiting import until
 from tests.core.online.writes import rows
@@ -61,14 +62,11 @@ def test_where_no_thread_can_start(redis_url: str, server: redis.Redis, monkeypa
     """A read connects by itself then; no connection is lost to later ones."""
     assert server.dbsize() == 0
 
-    class NoThread:
-        def __init__(self, **_: object) -> None: ...
-
-        def start(self) -> None:
-            raise RuntimeError("can't start new thread")
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
 
     online = RedisOnlineStore(redis_url, project="p", connections=2)
-    monkeypatch.setattr(pools, "Thread", NoThread)
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
     for _ in range(3):
         assert online.read([("v-1", [b"k"])], within=0.9) == [[None]]
         online.close()
@@ -207,7 +205,9 @@ def test_settings_survive_pickling() -> None:
     """A copy made by pickling has the same server, project and limits, and no connection."""
     store = RedisOnlineStore("redis://127.0.0.1:1/0", project="p", timeout=0.25, connections=3)
     copy = pickle.loads(pickle.dumps(store))
-    assert vars(copy) == vars(store)
+    assert copy._settings == store._settings
+    assert copy.key_patterns == store.key_patterns
+    assert (copy._clients.made(), copy._readers.made()) == (None, None)
 
 
 def test_importing_loads_no_driver() -> None:

@@ -14,9 +14,8 @@ import pytest
 import redis
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
-from fs_core.online.redis import RedisOnlineStore, said_as_ours
-from fs_core.online.redis.links import link_class
-from fs_core.online.redis.replies import Replies
+from fs_core.online.redis import RedisOnlineStore
+from fs_core.online.redis.errors import online_error
 from fs_core.testing.online_suite import packed
 from tests.core.online.writes import rows
 from tests.servers import available_servers, free_port, running_server
@@ -68,21 +67,6 @@ def test_a_silent_server() -> None:
             store.read([("v-1", [b"e"])])
         assert 0.2 <= time.monotonic() - start < 1.5
         store.close()
-
-
-def test_replies_of_several_servers_share_the_time() -> None:
-    """What one server's reply took is not left for the next one's."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        kind = link_class(redis.Connection)
-        link = kind(host="127.0.0.1", port=silent.getsockname()[1], protocol=2, driver_info=None)
-        ends = time.monotonic() + 0.6
-        link.open(ends)
-        link.send(b"*1\r\n$4\r\nPING\r\n", ends)
-        time.sleep(0.6)
-        start = time.monotonic()
-        with pytest.raises(redis.TimeoutError, match="no reply in time"):
-            link.receive(Replies(1, array=False))
-        assert time.monotonic() - start < 0.4
 
 
 @pytest.mark.parametrize("name", available_servers())
@@ -140,8 +124,8 @@ def test_every_driver_error_is_ours(kind: type[Exception], monkeypatch: pytest.M
 )
 def test_what_may_pass_is_unavailability(name: str) -> None:
     """Errors that waiting or another server might cure are `OnlineUnavailableError`: a fallback may step in."""
-    assert type(said_as_ours(getattr(redis.exceptions, name)("why"), "s")) is OnlineUnavailableError
-    assert type(said_as_ours(redis.exceptions.ResponseError("why"), "s")) is OnlineStoreError
+    assert type(online_error(getattr(redis.exceptions, name)("why"), "s")) is OnlineUnavailableError
+    assert type(online_error(redis.exceptions.ResponseError("why"), "s")) is OnlineStoreError
 
 
 @pytest.mark.parametrize(
@@ -156,10 +140,10 @@ def test_what_may_pass_is_unavailability(name: str) -> None:
 def test_hints_keep_to_the_scheme(url: str, login: str, alone: str, cluster: str) -> None:
     """A URL that an error tells to write has the scheme of the one that was given, so that TLS isn't lost by it."""
     errors = redis.exceptions
-    assert f": {login}." in str(said_as_ours(errors.AuthenticationError("invalid password"), url))
+    assert f": {login}." in str(online_error(errors.AuthenticationError("invalid password"), url))
     disabled = errors.RedisClusterException("ERR This instance has cluster support disabled")
-    assert f" {alone}://host:port." in str(said_as_ours(disabled, url))
-    assert f" {cluster}+cluster://host:port." in str(said_as_ours(errors.MovedError("3999 127.0.0.1:6381"), url))
+    assert f" {alone}://host:port." in str(online_error(disabled, url))
+    assert f" {cluster}+cluster://host:port." in str(online_error(errors.MovedError("3999 127.0.0.1:6381"), url))
 
 
 @pytest.mark.parametrize("name", available_servers())

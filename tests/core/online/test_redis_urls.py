@@ -6,7 +6,7 @@ import pytest
 
 from fs_core.errors import ConfigurationError
 from fs_core.online.redis import RedisOnlineStore
-from fs_core.online.redis.places import parse
+from fs_core.online.redis.url import RedisURL, parse
 
 
 @pytest.mark.parametrize("project", ["", "*", "a{b", "a}b", "a:watermark:b", "p?", "[p]", "x" * 65, "ä"])
@@ -83,10 +83,45 @@ def test_a_password_that_parts_a_url(url: str, sign: str) -> None:
     assert caught.value.__suppress_context__
 
 
+def parsed(url: str) -> RedisURL:
+    """Return what a URL says, beside a store's own limits."""
+    return parse(url, connections=32, timeout=1.0)
+
+
 def test_signs_that_belong_where_they_are() -> None:
     """An escaped password, an `@` in it, in an option or in a socket's path part nothing."""
-    assert parse("redis://user:a%23b%2Fc%3Fd@h").options["password"] == "a#b/c?d"
-    assert parse("redis://user:a@b@h").seeds == (("h", 6379),)
-    assert parse("redis://h:1/2?client_name=a@b").options["client_name"] == "a@b"
-    assert parse("unix:///run/a@b.sock").seeds == (("/run/a@b.sock", 0),)
-    assert parse("unix://user:secret@/run/a@b.sock").options["password"] == "secret"
+    assert parsed("redis://user:a%23b%2Fc%3Fd@h").options["password"] == "a#b/c?d"
+    assert parsed("redis://user:a@b@h").seeds == (("h", 6379),)
+    assert parsed("redis://h:1/2?client_name=a@b").options["client_name"] == "a@b"
+    assert parsed("unix:///run/a@b.sock").seeds == (("/run/a@b.sock", 0),)
+    assert parsed("unix://user:secret@/run/a@b.sock").options["password"] == "secret"
+
+
+@pytest.mark.parametrize(
+    ("options", "connections", "timeout"),
+    [
+        ("", 32, 1.0),
+        ("?max_connections=7", 7, 1.0),
+        ("?connections=8&timeout=2.5", 8, 2.5),
+        ("?max_connections=7&connections=8", 7, 1.0),
+    ],
+)
+def test_limits_in_a_url(options: str, connections: int, timeout: float) -> None:
+    """How many connections, and how long to wait, is what the URL says, else what the store was made with."""
+    for url in ("redis://h", "redis://h1,h2/0", "unix:///run/x.sock"):
+        asked = options.replace("?", "?sentinel=m&", 1) if "," in url and options else options
+        if "," in url and not options:
+            asked = "?sentinel=m"
+        found = parsed(url + asked)
+        assert (found.connections, found.timeout) == (connections, timeout)
+        assert found.options["socket_timeout"] == found.options["socket_connect_timeout"] == timeout
+        assert not {"max_connections", "connections", "timeout"} & found.options.keys()
+
+
+@pytest.mark.parametrize(
+    "option", ["max_connections=0", "connections=-1", "connections=many", "timeout=0", "timeout=inf"]
+)
+def test_limits_that_are_none(option: str) -> None:
+    """No connection at all, or no time, is refused before anything is sent."""
+    with pytest.raises(ConfigurationError, match="not understood"):
+        RedisOnlineStore(f"redis://h?{option}", project="p").read([("v-1", [b"e"])])

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,10 @@ class TestCluster:
         """A row that another node has by now is asked for there; the caller sees nothing of it."""
         store = RedisOnlineStore(f"redis+cluster://127.0.0.1:{nodes[0].port}", project="p")
         store.read([("v-1", KEYS[:1])])
-        topology = store._transport.topology
-        topology._owner = np.roll(topology._owner, 5_000)  # type: ignore[attr-defined]
+        topology = store._reads.servers.topology
+        assert topology is not None
+        assert topology.owners is not None
+        store._reads.servers.topology = replace(topology, owners=np.roll(topology.owners, 5_000))
         assert store.read([("v-1", KEYS)]) == [[ROWS[key] for key in KEYS]]
         store.close()
 
@@ -103,7 +106,7 @@ def test_a_lost_node(how: str, tmp_path: Path) -> None:
     with cluster("Valkey 9.1", tmp_path) as nodes:
         put(f"redis+cluster://127.0.0.1:{nodes[0].port}", "v-1")
         store = RedisOnlineStore(f"redis+cluster://127.0.0.1:{nodes[0].port}", project="p", timeout=2.0)
-        routes = store.read([("v-1", KEYS)]) and store._transport.topology.route(store._names.rows(KEYS, "v-1"))
+        routes = store.read([("v-1", KEYS)]) and store._reads.servers.topology.route(store._names.rows(KEYS, "v-1"))
         lost = {KEYS[i] for i in routes[("127.0.0.1", nodes[2].port)]}
         assert 0 < len(lost) < len(KEYS)
         nodes[2].kill() if how == "killed" else nodes[2].pause()
@@ -116,6 +119,22 @@ def test_a_lost_node(how: str, tmp_path: Path) -> None:
         part = caught.value.partial
         assert part.rows == [[None if key in lost else ROWS[key] for key in KEYS]]
         assert part.unread[0].tolist() == [key in lost for key in KEYS]
+        store.close()
+
+
+def test_lost_nodes_share_the_time(tmp_path: Path) -> None:
+    """What one node's reply took is not left for the next one's."""
+    with cluster("Valkey 9.1", tmp_path) as nodes:
+        put(f"redis+cluster://127.0.0.1:{nodes[0].port}", "v-1")
+        store = RedisOnlineStore(f"redis+cluster://127.0.0.1:{nodes[0].port}", project="p", timeout=20.0)
+        assert store.read([("v-1", KEYS)], within=20.0) == [list(ROWS.values())]
+        for lost in nodes[1:]:
+            lost.pause()
+        start = time.monotonic()
+        with pytest.raises(OnlineUnavailableError, match=r"node 127.0.0.1:\d+ didn't answer") as caught:
+            store.read([("v-1", KEYS)], within=0.8)
+        assert time.monotonic() - start < 1.5
+        assert 0 < caught.value.partial.unread[0].sum() < len(KEYS)
         store.close()
 
 
@@ -292,7 +311,7 @@ def test_users_and_their_rights(name: str) -> None:
         stranger = RedisOnlineStore(url.replace("//", "//reader:wr0ng@"), project="p")
         with pytest.raises(OnlineUnavailableError, match="refuses the credentials") as caught:
             stranger.read([("v-1", KEYS)])
-        assert "wr0ng" not in f"{caught.value} {stranger!r} {stranger._place!r}"
+        assert "wr0ng" not in f"{caught.value} {stranger!r} {stranger._url!r}"
         other = RedisOnlineStore(url.replace("//", "//reader:s3same@"), project="q")
         with pytest.raises(OnlineStoreError, match=r"(?i)permission"):
             other.read([("v-1", KEYS)])

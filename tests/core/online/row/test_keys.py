@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fs_core.online.redis.naming import Names
+from fs_core.online.redis.names import Names
 from fs_core.online.row.keys import pack_keys, unpack_keys
 
 WHOLE = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]

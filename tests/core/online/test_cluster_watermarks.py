@@ -18,10 +18,10 @@ from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.materialization import materialize as filling
 from fs_core.online.contract import OnlineWrite
-from fs_core.online.redis import RedisOnlineStore, witnesses
-from fs_core.online.redis.driver import driver
+from fs_core.online.redis import RedisOnlineStore, cluster_watermarks
+from fs_core.online.redis.client import driver
+from fs_core.online.redis.cluster_watermarks import Mark, tags
 from fs_core.online.redis.scripts import source
-from fs_core.online.redis.witnesses import Mark, tags
 from fs_core.online.row.codec import RowCodec
 from fs_core.testing.online_suite import packed
 from fs_core.testing.online_suite.rows import new_view
@@ -118,22 +118,22 @@ def test_witnesses_lie_evenly() -> None:
     ],
 )
 @pytest.mark.parametrize("kept", [b"", b"damaged", b"1 %b {}" % A, b"2 %b {}" % A])
-def test_a_witness_is_told_if_it_vouches_for_what_is_replaced(
+def test_a_witness_records_a_swap_if_it_confirms_what_is_replaced(
     witness: bytes | None, kept: bytes, server: redis.Redis
 ) -> None:
-    """The script and `Mark.vouched_by` agree, whatever is damaged; who was told of a swap vouches for it."""
+    """The script and `Mark.is_confirmed_by` agree, whatever is damaged; who recorded a swap confirms it."""
     mark, new = Mark.of(kept), Mark.of(b"5 cccccccc {}")
     if witness is not None:
         server.set("w", witness)
-    told = server.eval(source("tell"), 1, "w", mark.level, mark.token, new.level, new.token)
-    assert (told >= 0) == mark.vouched_by(witness)
-    assert new.vouched_by(server.get("w")) == (told >= 0)
+    told = server.eval(source("record"), 1, "w", mark.level, mark.token, new.level, new.token)
+    assert (told >= 0) == mark.is_confirmed_by(witness)
+    assert new.is_confirmed_by(server.get("w")) == (told >= 0)
     if told < 0:
         assert server.get("w") == witness
     else:
-        told = server.eval(source("tell"), 1, "w", 5, b"cccccccc", 5, b"dddddddd")
+        told = server.eval(source("record"), 1, "w", 5, b"cccccccc", 5, b"dddddddd")
         assert told in (5, 9, 12)
-        assert new.vouched_by(server.get("w"))
+        assert new.is_confirmed_by(server.get("w"))
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
@@ -183,7 +183,7 @@ def test_a_node_that_is_down(tmp_path: Path) -> None:
         own = holder(nodes)
         keys = RowCodec(VIEW).keys(pa.table({"user": pa.array(range(COUNT), pa.int64())}))
         names = store.online._names.rows(keys, NAME)  # type: ignore[attr-defined]
-        routes = store.online._transport.topology.route(names)  # type: ignore[attr-defined]
+        routes = store.online._reads.servers.topology.route(names)  # type: ignore[attr-defined]
         nodes[own - 1].kill()
         for user in routes["127.0.0.1", nodes[own].port][:3]:
             assert store.push(VIEW, rows(2, user)) == 1
@@ -249,7 +249,7 @@ def test_runs_and_readers_at_once(empty: list[Node], tmp_path: Path, monkeypatch
     """Of runs at once none takes another's swap for a loss, and neither does who reads meanwhile."""
     monkeypatch.setattr(filling, "BATCH_ROWS", 10)
     disowned = list[Any]()
-    monkeypatch.setattr(RedisOnlineStore, "_disown", lambda *args: disowned.append(args))
+    monkeypatch.setattr(cluster_watermarks.ClusterWatermarks, "_delete", lambda *args: disowned.append(args))
     with filled(tmp_path, empty) as store, FeatureStore(tmp_path / "store", online=url_of(empty[1])) as other:
         store.write(VIEW, rows(2))
         with ThreadPoolExecutor(4) as pool:
@@ -278,11 +278,11 @@ def test_a_swap_across_a_loss(store: RedisOnlineStore, empty: list[Node]) -> Non
 def test_a_run_that_died_hides_no_loss(
     store: RedisOnlineStore, empty: list[Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Witnesses that know only of a swap that never came about don't vouch for the one that did."""
+    """Witnesses that have a record only of a swap that never came about don't confirm the one that did."""
     view = new_view()
     assert store.swap_watermark(view, None, "first")
     with monkeypatch.context() as patch:
-        patch.setattr(witnesses, "run", _die)
+        patch.setattr(cluster_watermarks, "run", _die)
         with pytest.raises(KeyboardInterrupt):
             store.swap_watermark(view, "first", "second")
     assert store.watermark(view) == "first"

@@ -1,18 +1,17 @@
-"""The driver's complaints in our words."""
+"""What the driver's errors mean to whoever reads or writes rows."""
 
 from __future__ import annotations
 
 import re
 
 from fs_core.errors import DeadlineExceededError, OnlineStoreError, OnlineUnavailableError
-from fs_core.online.redis.driver import driver
+from fs_core.online.redis.client import driver
 
 _FORBIDDEN_IN_SCRIPT = "The user executing the script can't"  # run this command, or access these keys
-_CLOSED = "Connection closed by server"  # what the driver says, by no error of the system's, where a stream ends
 _CUTS = ConnectionResetError, BrokenPipeError, ConnectionAbortedError, EOFError
 
 
-def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = False) -> OnlineStoreError:
+def online_error(error: Exception, store: str, *, part: str = "", late: bool = False) -> OnlineStoreError:
     """Return what a driver's error means to a caller: `OnlineUnavailableError` where waiting might help.
 
     Args:
@@ -21,69 +20,87 @@ def said_as_ours(error: Exception, store: str, *, part: str = "", late: bool = F
         part: which of several servers it was, such as `"node 10.0.0.1:6379"`.
         late: whether the caller's deadline has come.
     """
-    errors, said = driver().exceptions, str(error).partition(" : <")[0].rstrip(".")  # of Sentinels, it shows objects
-    if isinstance(error, errors.RedisClusterException) and isinstance(error.__cause__, Exception):
-        return said_as_ours(error.__cause__, store, part=part, late=late)  # why none of the nodes could be asked
-    store = f"{store}: its {part}" if part else store
-    if isinstance(error, errors.AuthenticationError | errors.AuthorizationError):
-        asked_for_none = "without any password configured" in said
+    error = _cause(error)
+    where = f"{store}: its {part}" if part else store
+    kinds, why = driver().exceptions, _reason(error)
+    if isinstance(error, kinds.AuthenticationError | kinds.AuthorizationError):
+        asked_for_none = "without any password configured" in why
         way_out = "Leave them out of" if asked_for_none else "Put the right ones into"
         return OnlineUnavailableError(
-            f"the online store {store} refuses the credentials: {said}. {way_out} its URL: {_with_login(store)}."
+            f"the online store {where} refuses the credentials: {why}. {way_out} its URL: {_with_login(store)}."
         )
-    if isinstance(error, errors.NoPermissionError) or _FORBIDDEN_IN_SCRIPT in said:
+    if isinstance(error, kinds.NoPermissionError) or _FORBIDDEN_IN_SCRIPT in why:
         return OnlineUnavailableError(
-            f"the online store {store} refuses what its ACL user may not do: {said}. The user needs the keys that "
+            f"the online store {where} refuses what its ACL user may not do: {why}. The user needs the keys that "
             "store.online.key_patterns names; to read, +get +mget; to write, +@read +@write +@scripting "
             "(on a cluster +cluster|slots as well, and to write, +cluster +command)."
         )
-    if isinstance(error, errors.TimeoutError) and late:
+    if isinstance(error, kinds.TimeoutError) and late:
         return DeadlineExceededError(
-            f"the online store {store} didn't answer within the read's deadline: {said}. Allow more time (deadline=), "
+            f"the online store {where} didn't answer within the read's deadline: {why}. Allow more time (deadline=), "
             f"or pass on_deadline='missing' or fallback='offline'.{_about_tls(error, store)}"
         )
-    if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
+    if isinstance(error, kinds.ConnectionError | kinds.TimeoutError | OSError):
         return OnlineUnavailableError(
-            f"the online store {store} doesn't answer: {said}. Check that it runs, or read with fallback='offline'."
+            f"the online store {where} doesn't answer: {why}. Check that it runs, or read with fallback='offline'."
             f"{_about_tls(error, store)}"
         )
-    if "cluster support disabled" in said:
+    if isinstance(error, kinds.MovedError | kinds.ClusterCrossSlotError) and not part:
         return OnlineStoreError(
-            f"the online store {store} is no cluster: {said}. Write its URL as {_family(store)}://host:port."
-        )
-    if "unknown command" in said and "SENTINEL" in said:
-        return OnlineStoreError(
-            f"the online store {store} is no Sentinel: {said}. Name the Sentinels in its URL, or leave out ?sentinel=."
-        )
-    if "unknown command" in said and re.search(r"'M?GET'", said):
-        return OnlineStoreError(
-            f"the online store {store} serves no rows: it doesn't know GET and MGET. It may be a Sentinel: then add "
-            "?sentinel= and the master's name to its URL."
-        )
-    if isinstance(error, errors.ReadOnlyError) or "read only replica" in said:
-        return OnlineStoreError(
-            f"the online store {store} is a replica, which takes no rows: {said}. Write its master's URL instead."
-        )
-    if isinstance(error, errors.MovedError | errors.ClusterCrossSlotError) and not part:
-        return OnlineStoreError(
-            f"the online store {store} is a node of a cluster: {said}. "
+            f"the online store {where} is a node of a cluster: {why}. "
             f"Write its URL as {_family(store)}+cluster://host:port."
         )
-    if isinstance(error, errors.ClusterDownError | errors.TryAgainError | errors.MovedError | errors.AskError):
-        return OnlineUnavailableError(f"the online store {store} isn't ready: {said}. Try again in a moment.")
-    if "OOM" in said or isinstance(error, errors.OutOfMemoryError):
-        return OnlineStoreError(
-            f"the online store {store} is out of memory and took no more rows: {said}. "
+    if isinstance(error, kinds.ClusterDownError | kinds.TryAgainError | kinds.MovedError | kinds.AskError):
+        return OnlineUnavailableError(f"the online store {where} isn't ready: {why}. Try again in a moment.")
+    return OnlineStoreError(f"the online store {where} {_of_another_kind(why, store) or f'failed: {why}'}")
+
+
+def _of_another_kind(why: str, store: str) -> str:
+    """Return what is wrong with a server, or with what it holds, that answers with an error; else nothing."""
+    if "cluster support disabled" in why:
+        return f"is no cluster: {why}. Write its URL as {_family(store)}://host:port."
+    if "unknown command" in why and "SENTINEL" in why:
+        return f"is no Sentinel: {why}. Name the Sentinels in its URL, or leave out ?sentinel=."
+    if "unknown command" in why and re.search(r"'M?GET'", why):
+        return (
+            "serves no rows: it doesn't know GET and MGET. It may be a Sentinel: then add "
+            "?sentinel= and the master's name to its URL."
+        )
+    if re.search("read[ -]only replica", why):
+        return f"is a replica, which takes no rows: {why}. Write its master's URL instead."
+    if re.search("OOM|maxmemory", why):
+        return (
+            f"is out of memory and took no more rows: {why}. "
             "Raise its maxmemory, give views a ttl, or declare some online=False; then materialize again."
         )
-    if "WRONGTYPE" in said:
-        return OnlineStoreError(
-            f"the online store {store} has a key of another type where a row or a mark of ours belongs: {said}. "
+    if re.search("WRONGTYPE|wrong kind of value", why):
+        return (
+            f"has a key of another type where a row or a watermark belongs: {why}. "
             "Something else has written under this project's keys (store.online.key_patterns). "
             "store.drop_online (fs drop-online) deletes whatever is under a view's keys; store.materialize then brings "
             "its rows again, as materialize(rebuild=True) does in one step where only rows are in the way."
         )
-    return OnlineStoreError(f"the online store {store} failed: {said}")
+    return ""
+
+
+def _cause(error: Exception) -> Exception:
+    """Return why none of a cluster's nodes could be asked, where an error says only that; else the error."""
+    while isinstance(error, driver().exceptions.RedisClusterException):
+        cause = error.__cause__ or error.__context__
+        if not isinstance(cause, Exception):
+            break
+        error = cause
+    return error
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, without the driver's objects; never nothing."""
+    text = str(error).partition(" : <")[0].strip(" .")
+    if text:
+        return text
+    if isinstance(error, TimeoutError | driver().exceptions.TimeoutError):
+        return "it took too long"
+    return str(error.__cause__ or "").strip(" .") or type(error).__name__
 
 
 def _scheme(store: str) -> str:
@@ -141,7 +158,7 @@ def _is_cut_off(error: Exception) -> bool:
 
     The nearest error of the system's decides: behind a refused connection there may be an earlier one that was cut.
     """
-    if _CLOSED in str(error):
+    if "Connection closed by server" in str(error):
         return True
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError | EOFError):

@@ -1,12 +1,13 @@
-"""Where servers are: what a URL says of hosts, credentials, TLS, and how the servers share the work.
+"""What a URL says: hosts, credentials, TLS, and how the servers share the work.
 
     redis://user:password@host:6379/0                one server; rediss:// with TLS
     unix://user:password@/path/to/socket?db=0        ... behind a socket
     redis://h1:26379,h2:26379/0?sentinel=name        the master that these Sentinels watch under a name
     redis+cluster://h1:6379,h2:6379                  a cluster, of which these nodes know the others
 
-`valkey` may stand for `redis`. What follows the `?` are the driver's options, such as `ssl_ca_certs`.
-`sentinel_username` and `sentinel_password` are for the Sentinels themselves.
+`valkey` may stand for `redis`. What follows the `?` are the driver's options, such as `ssl_ca_certs`,
+`max_connections` (or `connections`) and `timeout`. `sentinel_username` and `sentinel_password` are for the Sentinels
+themselves.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from fs_core.configuration import has_password
 from fs_core.errors import ConfigurationError, redact_url
-from fs_core.online.redis.driver import driver
+from fs_core.online.redis.client import driver
 
 Address = tuple[str, int]
 """Host and port; for a socket, its path and 0."""
 
 _PORTS = {"single": 6379, "sentinel": 26379, "cluster": 6379}
-_POOL_OPTIONS = ("max_connections", "timeout")
 _ESCAPES = "write '#', '/', '?' and '@' in a password as %23, %2F, %3F and %40"
 
 
@@ -33,13 +33,15 @@ class _ContradictionError(ValueError):
 
 
 @dataclass(frozen=True, repr=False)
-class Place:
+class RedisURL:
     """What a URL says.
 
     Attributes:
         kind: how the servers share the work.
         seeds: the servers named: the one, the Sentinels, or some nodes of the cluster.
         options: what the driver's connections take, credentials included; no host and port.
+        connections: how many connections to a server at most.
+        timeout: seconds to wait for a connection, and for each reply, where a call doesn't say otherwise.
         service: the name under which Sentinels watch the master.
         sentinel_options: `options` for the Sentinels.
     """
@@ -47,31 +49,40 @@ class Place:
     kind: Literal["single", "sentinel", "cluster"]
     seeds: tuple[Address, ...]
     options: dict[str, Any]
+    connections: int
+    timeout: float
     service: str = ""
     sentinel_options: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
-        return f"Place({self.kind}, {self.seeds})"  # options hold passwords
+        return f"RedisURL({self.kind}, {self.seeds})"  # options hold passwords
+
+    def connecting_to(self, address: Address) -> dict[str, Any]:
+        """Return what a pool of connections to a server is made with."""
+        where = {} if "path" in self.options else {"host": address[0], "port": address[1]}
+        return {**self.options, **where}
 
 
-def parse(url: str, **defaults: Any) -> Place:
+def parse(url: str, *, connections: int, timeout: float) -> RedisURL:
     """Read a URL.
 
     Args:
         url: one of the forms above.
-        defaults: options that count where the URL doesn't say otherwise.
+        connections: how many connections to a server at most, where the URL doesn't say otherwise.
+        timeout: seconds to wait for a connection, and for each reply, where the URL doesn't say otherwise.
 
     Raises:
         ConfigurationError: the URL makes no sense, or contradicts itself.
     """
     try:
-        place = _parse(url, defaults)
-        place.options["connection_class"](**_options(place.options))  # connects to nothing, but reads the options
+        parsed = _parse(url, connections, timeout)
+        options = dict(parsed.options)
+        options.pop("connection_class")(**options)  # connects to nothing, but reads the options
     except (ValueError, TypeError, AttributeError, driver().RedisError) as error:
         quotes_nothing = isinstance(error, _ContradictionError) or not has_password(url)
         why = _in_short(error) if quotes_nothing else f"{_ESCAPES}, and look at hosts, ports and options"
         raise ConfigurationError(f"online URL {shown(url)} is not understood: {why}.") from None
-    return place
+    return parsed
 
 
 def shown(url: str) -> str:
@@ -87,17 +98,7 @@ def _in_short(error: Exception) -> str:
     return f"nobody knows the option {unknown[1]!r}" if unknown else str(error)
 
 
-def arguments(address: Address, options: dict[str, Any]) -> dict[str, Any]:
-    """Return what a connection to a server is made with."""
-    given = _options(options)
-    return given if "path" in given else {**given, "host": address[0], "port": address[1]}
-
-
-def _options(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: option for name, option in options.items() if name != "connection_class"}
-
-
-def _parse(url: str, defaults: dict[str, Any]) -> Place:
+def _parse(url: str, connections: int, timeout: float) -> RedisURL:
     plain = re.sub("^valkey", "redis", url, flags=re.IGNORECASE)
     scheme, _, rest = plain.partition("://")
     scheme, _, sharing = scheme.lower().partition("+")
@@ -108,21 +109,40 @@ def _parse(url: str, defaults: dict[str, Any]) -> Place:
         raise _ContradictionError("what follows the port is no number of a database, such as /0")
     login, at, hosts = parts.netloc.rpartition("@")
     named = hosts.split(",")
-    first = f"{scheme}://{login}{at}{named[0]}{parts.path}?{parts.query}"
-    options = {"connection_class": driver().Connection, **defaults, **driver().connection.parse_url(first)}
-    options |= {"decode_responses": False, "protocol": 2}  # rows are bytes and no server speaks first, whatever is said
-    for name in (*_POOL_OPTIONS, "host", "port"):
-        options.pop(name, None)
-    service, login_options = options.pop("sentinel", ""), _sentinel_login(options)
+    given = driver().connection.parse_url(f"{scheme}://{login}{at}{named[0]}{parts.path}?{parts.query}")
+    connections, timeout = _limits(given, connections, timeout)
+    service, login_options = given.pop("sentinel", ""), _sentinel_login(given)
     kind: Literal["single", "sentinel", "cluster"] = "sentinel" if service else "cluster" if sharing else "single"
     if sharing not in ("", "cluster") or (sharing and service):
         raise _ContradictionError("a URL names a cluster (redis+cluster://) or Sentinels (?sentinel=name), not both")
     if kind == "single" and len(named) > 1:
         raise _ContradictionError("it names several servers; say redis+cluster://, or ?sentinel= and the master's name")
-    if kind == "cluster" and options.get("db"):
+    if kind == "cluster" and given.pop("db", 0):
         raise _ContradictionError("a cluster has no databases but 0")
-    seeds = tuple(_address(host, _PORTS[kind]) for host in named) if scheme != "unix" else ((options["path"], 0),)
-    return Place(kind, seeds, options, service, {**options, **login_options, "db": 0} if service else None)
+    seeds = tuple(_address(host, _PORTS[kind]) for host in named) if scheme != "unix" else ((given["path"], 0),)
+    options = {**_defaults(timeout), **given, "decode_responses": False, "protocol": 2}  # rows are bytes
+    for name in ("host", "port"):
+        options.pop(name, None)
+    asking = {**options, **login_options, "db": 0} if service else None
+    return RedisURL(kind, seeds, options, connections, timeout, service, asking)
+
+
+def _defaults(timeout: float) -> dict[str, Any]:
+    return {
+        "connection_class": driver().Connection,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+    }
+
+
+def _limits(given: dict[str, Any], connections: int, timeout: float) -> tuple[int, float]:
+    """Take what limits a pool out of a URL's options; where it isn't there, return what is given beside the URL."""
+    said = {name: given.pop(name) for name in ("max_connections", "connections", "timeout") if name in given}
+    most = int(said.get("max_connections", said.get("connections", connections)))
+    wait = float(said.get("timeout", timeout))
+    if most < 1 or not 0 < wait < float("inf"):
+        raise _ContradictionError("max_connections is a whole number of 1 or more, timeout a number of seconds above 0")
+    return most, wait
 
 
 def _has_parted_password(parts: SplitResult) -> bool:
