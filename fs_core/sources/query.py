@@ -59,6 +59,11 @@ def names_in(sql: str) -> set[str]:
     return {name for names in lists for name in names if isinstance(name, str)}
 
 
+def takes_all_columns(sql: str) -> bool:
+    """Tell whether a query yields whatever columns its sources have, as `SELECT *` does."""
+    return any(node.get("class") == "STAR" for node in _nodes(_parsed(sql)))
+
+
 def refuse_reach(sql: str) -> None:
     """Refuse a query that reaches for files, settings, or anything else than its sources' rows.
 

@@ -21,7 +21,7 @@ from fs_core.sources.json import json_batches
 from fs_core.sources.parsing import Kinds
 from fs_core.sources.query import named, names_in, referenced_tables, refuse_reach
 from fs_core.sources.spool import text_files
-from fs_core.sources.sql import database_of, define_query, parquet
+from fs_core.sources.sql import database_of, define_query, explained, parquet
 from fs_core.values.times import to_utc_micros
 
 __all__ = ["columns_of", "named", "read_file", "referenced_tables", "run_source", "sources_read", "wanted_columns"]
@@ -91,12 +91,16 @@ def sources_read(view: FeatureView, query: str, sources: Mapping[str, Source]) -
     return list(read.values())
 
 
+def names_meant(view: FeatureView, query: str) -> set[str]:
+    """Return the names that columns of a query's sources may have."""
+    return {*names_in(query), *wanted_columns(view)}
+
+
 def _sql_rows(view: FeatureView, query: str, sources: Mapping[str, Source], directory: Path, times: _Times) -> pa.Table:
     read = sources_read(view, query, sources)
     with ExitStack() as stack:
         try:
-            names = {*names_in(query), *wanted_columns(view)}
-            connection = stack.enter_context(database_of(read, directory, names))
+            connection = stack.enter_context(database_of(read, directory, names_meant(view, query)))
         except (duckdb.Error, SchemaError, SourceError) as error:
             raise _failed(view, error) from error
         try:
@@ -104,7 +108,7 @@ def _sql_rows(view: FeatureView, query: str, sources: Mapping[str, Source], dire
             check_columns(view, rows.columns)
             return _computed(view, rows, times)
         except duckdb.Error as error:
-            raise _failed(view, error) from error
+            raise _failed(view, explained(connection, error)) from error
 
 
 def _parquet_rows(view: FeatureView, source: Source, directory: Path, times: _Times) -> pa.Table:
@@ -136,7 +140,7 @@ def _computed(view: FeatureView, rows: duckdb.DuckDBPyRelation, times: _Times) -
     return _between(found, times) if pa.types.is_temporal(found[times.column].type) else found  # or it will be refused
 
 
-def _failed(view: FeatureView, error: Exception) -> SchemaError | SourceError:
+def _failed(view: FeatureView, error: Exception | str) -> SchemaError | SourceError:
     kind = SchemaError if isinstance(error, SchemaError) else SourceError
     return kind(f"view {view.name!r}: its source failed: {error}")
 

@@ -8,7 +8,8 @@ has no part in the database that reads history.
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,16 +17,23 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from fs_core.definitions import Source
+from fs_core.errors import did_you_mean
 from fs_core.offline.duckdb import SETTINGS, literal, one_file, quoted
 from fs_core.sources.files import files_of
-from fs_core.sources.spool import spool, text_files
+from fs_core.sources.spool import TextFiles, spool, text_files
 
-QUERY = "__query"  # a name that no source can have
+_QUERY = "__query"  # a name that no source can have
+_COLUMN = re.compile(r'(?:Referenced column|column named|Column) "([^"]+)"')
+_EXTENSION = re.compile(r'Function with name "([^"]+)" is not in the catalog, but it exists in the (\w+) extension')
 
 
 @contextmanager
 def database_of(
-    sources: Collection[Source], directory: Path, wanted: Collection[str]
+    sources: Collection[Source],
+    directory: Path,
+    wanted: Collection[str],
+    *,
+    write: Callable[[TextFiles, Path], None] = spool,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection to a database in which sources are tables.
 
@@ -36,6 +44,7 @@ def database_of(
         sources: which the query reads.
         directory: where relative paths are looked up after the working directory.
         wanted: names that the query may mean.
+        write: makes a Parquet file of text files.
 
     Raises:
         SourceError: a file is missing, or is no such file.
@@ -44,10 +53,10 @@ def database_of(
     with TemporaryDirectory(prefix="fs_core-") as scratch:
         files: dict[str, list[str]] = {}
         for source in sources:
-            files[source.name] = files_of(source, directory)
+            files[source.name] = [str(Path(path).absolute()) for path in files_of(source, directory)]
             if source.format != "parquet":
                 spooled = Path(scratch) / f"{source.name}.parquet"
-                spool(text_files(files[source.name], str(source.format), wanted), spooled)
+                write(text_files(files[source.name], str(source.format), wanted), spooled)
                 files[source.name] = [str(spooled)]
         with closed_database([path for paths in files.values() for path in paths], scratch) as connection:
             for name, paths in files.items():
@@ -83,5 +92,16 @@ def parquet(paths: Collection[str]) -> str:
 def define_query(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation:
     """Return the rows, not yet computed, of a query."""
     # As a view's body, a query may end in a semicolon and a comment; some releases of sql() take neither.
-    connection.execute(f"CREATE TEMP VIEW {QUERY} AS {query}")
-    return connection.table(QUERY)
+    connection.execute(f"CREATE TEMP VIEW {_QUERY} AS {query}")
+    return connection.table(_QUERY)
+
+
+def explained(connection: duckdb.DuckDBPyConnection, error: duckdb.Error) -> str:
+    """Return what is wrong with a query, in our words where a name is."""
+    message = str(error).partition("\n\nLINE")[0]
+    if isinstance(error, duckdb.BinderException) and (named := _COLUMN.search(message)):
+        columns = connection.execute("SELECT DISTINCT column_name FROM duckdb_columns() WHERE NOT internal").fetchall()
+        return f"SQL names {named[1]!r}, no column there.{did_you_mean(named[1], (name for (name,) in columns))}"
+    if found := _EXTENSION.search(message):
+        return f"SQL calls {found[1]}() of DuckDB's extension {found[2]}. Extensions are never loaded for a view."
+    return message

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fs_core.definitions import (
@@ -62,7 +63,8 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition]) -> 
             version to give it.
         DocumentationError: a view or field has no description.
         UnknownReferenceError: SQL reads a table that is no source, or a service names no feature.
-        SourceError: SQL doesn't parse.
+        SourceError: SQL doesn't parse, reaches beyond its sources, or doesn't fit them, as far as they can be read;
+            names the column or function, and what may have been meant.
         DefinitionError: a `where` is no condition on one event.
     """
     flat = [d for item in definitions for d in (item if isinstance(item, list | tuple) else [item])]
@@ -70,7 +72,7 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition]) -> 
     if len(known) < len(flat):
         wrong = next(d for d in flat if not isinstance(d, Definition))
         raise DefinitionError(f"{wrong!r} is no definition. Apply sources, entities, views and services.")
-    _check_tables(store, known)
+    _check_queries(store, known)
     _check_predicates(known)
     result = store.registry.apply(known)
     store._plans.clear()
@@ -137,22 +139,26 @@ def _check_predicates(definitions: Sequence[Definition]) -> None:
         check_predicates(view)
 
 
-def _check_tables(store: Resources, definitions: Sequence[Definition]) -> None:
-    queries = [d for d in definitions if isinstance(d, FeatureView) and isinstance(d.source, SQL)]
+def _check_queries(store: Resources, definitions: Sequence[Definition]) -> None:
+    """Refuse SQL that reads what is no source, and of new views SQL that reaches beyond its sources or doesn't fit."""
+    queries = [(d, d.source.query) for d in definitions if isinstance(d, FeatureView) and isinstance(d.source, SQL)]
     if not queries:
         return
+    from fs_core.sources.binding import check_sql
     from fs_core.sources.sources import named, referenced_tables
 
-    known = {r.definition.name for r in store.registry.listing("source")}
-    known |= {d.name for d in definitions if isinstance(d, Source)}
-    for view in queries:
-        assert isinstance(view.source, SQL)
-        unknown = [t for t in sorted(referenced_tables(view.source.query)) if named(t, known) is None]
-        for table in unknown:
-            raise UnknownReferenceError(
-                f"view {view.ref!r}: its SQL reads {table!r}, which is no registered source. "
-                f"Apply a Source({table!r}, path=...) with it.{did_you_mean(table, known)}"
-            )
+    known = [r.definition for r in store.registry.listing("source") if r.current]
+    sources = {d.name: d for d in (*known, *definitions) if isinstance(d, Source)}
+    registered = {(s.name, s.version, s.digest) for s in store.registry.summaries("view")}
+    for view, query in queries:
+        for table in sorted(referenced_tables(query)):
+            if named(table, sources) is None:
+                raise UnknownReferenceError(
+                    f"view {view.ref!r}: its SQL reads {table!r}, which is no registered source. "
+                    f"Apply a Source({table!r}, path=...) with it.{did_you_mean(table, sources)}"
+                )
+        if (view.name, view.version, view.digest) not in registered:
+            check_sql(view, sources, Path(store.directory))
 
 
 def to_yaml(store: Resources, *refs: str, every_version: bool = False) -> str:

@@ -206,7 +206,13 @@ def test_incremental_backfills_answer_as_the_last_source_does(
 def test_a_new_field_keeps_when_past_pushes_became_known(store: FeatureStore) -> None:
     """Carried over, a pushed row is still unknown before its push; refilled by write it would be known too early."""
     store.push("orders_of", {"user_id": [1, 1], "event_timestamp": [START, START], "amount": [1.0, 2.0]})
-    store.apply(view(version="2.0.0", fields=[Field("amount", "float64", "Paid."), Field("shop", "string", "Where.")]))
+    store.apply(
+        view(
+            version="2.0.0",
+            fields=[Field("amount", "float64", "Paid."), Field("shop", "string", "Where.")],
+            source=None,
+        )
+    )
     assert store.carry_over("orders_of:v2.0.0", from_="orders_of:v1.0.0") == 2
     old, new = store.history("orders_of:v1.0.0"), store.history("orders_of:v2.0.0")
     for column in ("user_id", "__event_time", "__available_at", "amount"):
@@ -257,7 +263,9 @@ def test_carry_over_into_a_version_with_rows_is_refused(store: FeatureStore) -> 
     """Rows that are there would count as written before: the error says what to do."""
     filled(store, [(1, 0, 1.5)])
     store.backfill("orders_of")
-    store.apply(view(version="2.0.0", fields=[Field("amount", "float64", "A."), Field("shop", "string", "S.")]))
+    store.apply(
+        view(version="2.0.0", fields=[Field("amount", "float64", "A."), Field("shop", "string", "S.")], source=None)
+    )
     row = {"user_id": [1], "event_timestamp": [START], "amount": [1.0], "shop": ["a"]}
     store.write("orders_of", row)
     with pytest.raises(DefinitionError, match="has rows already"):
@@ -269,7 +277,9 @@ def test_an_added_field_points_to_carry_over(store: FeatureStore, caplog: pytest
     filled(store, [(1, 0, 1.5)])
     store.backfill("orders_of")
     with caplog.at_level(logging.WARNING, "fs_core"):
-        store.apply(view(version="2.0.0", fields=[Field("amount", "float64", "A."), Field("shop", "string", "S.")]))
+        store.apply(
+            view(version="2.0.0", fields=[Field("amount", "float64", "A."), Field("shop", "string", "S.")], source=None)
+        )
     assert "store.carry_over('orders_of:v2.0.0', from_='orders_of:v1.0.0')" in caplog.text
 
 
