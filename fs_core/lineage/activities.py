@@ -100,15 +100,20 @@ def materialize(project: str, view: FeatureView) -> Activity:
     return Activity(f"materialize.{view.name}", [history], [online])
 
 
-def training_set(project: str, made: TrainingSet, views: Iterable[FeatureView]) -> Activity:
-    """Return the making of a training set.
+def training_set(project: str, views: Iterable[FeatureView]) -> Activity:
+    """Return the making of a training set, whose name is known when it is done: see `add_training_set`."""
+    return Activity("training_set", [_history(project, view) for view in views], [])
+
+
+def add_training_set(activity: Activity, project: str, made: TrainingSet) -> None:
+    """Add what was made to an activity.
 
     Args:
+        activity: the making.
         project: the store's name.
         made: the training set.
-        views: those that it reads.
     """
-    read = {(view.name, view.version): _history(project, view) for view in views}
+    read = {(view.name, view.version): _history(project, view) for view in made.views}
     columns: dict[str, list[Column]] = {}
     for part in made.spec["features"]:
         name, _, version = part["ref"].rpartition(":v")
@@ -116,7 +121,7 @@ def training_set(project: str, made: TrainingSet, views: Iterable[FeatureView]) 
         columns[part["column"]] = [Column(read[view, version], feature, direct=True)]
     fields = [(f.name, str(f.type), "") for f in made.table.schema]
     table = Dataset(_store(project), f"training_set/{made.fingerprint}", fields, columns)
-    return Activity("training_set", list(read.values()), [table], written=len(made))
+    activity.outputs, activity.written = [table], len(made)
 
 
 def _store(project: str) -> str:

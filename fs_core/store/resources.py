@@ -65,6 +65,7 @@ class Resources:
         )
         self._clock = clock or Clock()
         self._plans: dict[tuple[tuple[Asked, ...], bool], _Plan] = {}
+        self._views: tuple[int, dict[Reference, FeatureView]] = -1, {}  # as of a generation of the registry
         self._caches: dict[int, Any] = {}
         self._unfilled = Unfilled()
         self._lives: dict[
@@ -114,7 +115,13 @@ class Resources:
             DefinitionError: it is no reference.
         """
         reference = Reference.parse(ref.ref if isinstance(ref, FeatureView) else ref)
-        return self.registry.view(reference.name, reference.selector)
+        generation = self.registry.generation()
+        if self._views[0] != generation:
+            self._views = generation, {}
+        known = self._views[1]
+        if reference not in known:
+            known[reference] = self.registry.view(reference.name, reference.selector)
+        return known[reference]
 
     @cached_property
     def _deadline(self) -> float | None:

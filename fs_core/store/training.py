@@ -57,9 +57,11 @@ def get_historical_features(
     from fs_core.retrieval.query import historical_features
 
     query = _query(store, features, timestamp, label, lag, full_names)
-    made = replace(historical_features(store.offline, spine, query), store=store)
-    with reported(lambda: activities.training_set(store.registry.project, made, query.selection.views)):
-        return made
+    with reported(lambda: activities.training_set(store.registry.project, query.selection.views)) as told:
+        made = replace(historical_features(store.offline, spine, query), store=store)
+        if told:
+            activities.add_training_set(told, store.registry.project, made)
+    return made
 
 
 def stream_historical_features(

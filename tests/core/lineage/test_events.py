@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fs_core import FeatureStore
-from fs_core.errors import SourceError
+from fs_core.errors import SchemaError, SourceError
 from fs_core.lineage import events
 from fs_core.training_set import TrainingSet
 from tests.core.lineage.conftest import VALUE
@@ -105,6 +105,18 @@ def test_a_failure_is_told(shop: FeatureStore, told: Callable[[], list[dict[str,
         shop.backfill("profile")
     assert [e["eventType"] for e in told()] == ["START", "FAIL"]
     assert "SourceError" in told()[-1]["run"]["facets"]["errorMessage"]["message"]
+
+
+def test_a_training_set_that_fails_is_told(shop: FeatureStore, told: Callable[[], list[dict[str, Any]]]) -> None:
+    """A training set is one run from before its first look-up: it starts with what is read, and fails."""
+    before = len(told())
+    with pytest.raises(SchemaError, match="event_timestamp"):
+        shop.get_historical_features({"user_id": ["a"]}, ["value.country"])
+    start, end = told()[before:]
+    assert [event["eventType"] for event in (start, end)] == ["START", "FAIL"]
+    assert [d["name"] for d in start["inputs"]] == ["value:v1.0.0"]
+    assert start["outputs"] == []
+    assert "event_timestamp" in end["run"]["facets"]["errorMessage"]["message"]
 
 
 class Listener(BaseHTTPRequestHandler):

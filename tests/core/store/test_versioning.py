@@ -81,8 +81,9 @@ def test_a_new_version_begins_empty(tmp_path: Path, caplog: pytest.LogCaptureFix
         (told,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
         assert told == (
             "view stats: v3.0.0 is current now and has no history yet, as v1.0.1 has: who asks for 'stats' without a "
-            "version finds nothing, neither online nor in history. Fill it: store.write('stats', ...). Or go back "
-            "until then: store.rollback('stats', to='1.0.1'), or fs rollback stats 1.0.1."
+            "version finds nothing, neither online nor in history. Fill it: store.write('stats', ...); "
+            "store.carry_over('stats:v3.0.0', from_='stats:v1.0.1') keeps both clocks of the rows that are there. "
+            "Or go back until then: store.rollback('stats', to='1.0.1'), or fs rollback stats 1.0.1."
         )
         caplog.clear()
         store.apply(second, third)
