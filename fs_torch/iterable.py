@@ -62,8 +62,8 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         rank: this process's number among `world_size`; by default torch.distributed's, if that runs.
         world_size: how many processes train together; by default torch.distributed's, if that runs.
         features: the columns, in order; by default all features.
-        label: the label's column, by default the training set's; False for features alone. A stream's has to be
-            named.
+        label: the label's column, or a list of several (`y[batch, n]`), by default the training set's; False for
+            features alone. A stream's has to be named.
         dtype: of the matrix and of floating columns; float32, float64, float16 or bfloat16.
         layout: `"matrix"` or `"columns"`.
         transform: what is done to a batch's features.
