@@ -24,9 +24,8 @@ def fit(batches: FeatureIterableDataset) -> torch.nn.Module:
     layers = [torch.nn.BatchNorm1d(width), torch.nn.Linear(width, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1)]
     model = torch.nn.Sequential(*layers, torch.nn.Flatten(0))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for epoch in range(EPOCHS):
-        batches.set_epoch(epoch)  # another order, the same for everyone who trains
-        for features, late in batches:
+    for _ in range(EPOCHS):
+        for features, late in batches:  # each time in another order, the same for everyone who trains
             optimizer.zero_grad()
             torch.nn.functional.binary_cross_entropy_with_logits(model(features), late.float()).backward()
             optimizer.step()

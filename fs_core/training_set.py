@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
@@ -13,12 +13,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.errors import DataError
+from fs_core.errors import DataError, SchemaError
 from fs_core.values.interchange import to_pandas
 from fs_core.values.times import from_micros, micros, to_utc_micros
 
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView
+
+
+def checked_label(label: str | Sequence[str] | None) -> str | list[str] | None:
+    """Return a label as asked for: a column, a list of columns, or none.
+
+    Raises:
+        SchemaError: it is none of these, or names a column twice.
+    """
+    if label is None or isinstance(label, str):
+        return label
+    names = list(label) if isinstance(label, Iterable) else []
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise SchemaError(f"label={label!r} is not understood. Pass a column, or a list of different columns.")
+    return names
+
+
+def label_columns(label: str | Sequence[str] | None) -> list[str]:
+    """Return the columns of a checked label."""
+    return [] if label is None else [label] if isinstance(label, str) else list(label)
 
 
 @dataclass(frozen=True)
@@ -31,7 +50,7 @@ class TrainingSet:
         features: the names of the feature columns, in order.
         keys: the names of the key columns.
         timestamp: the name of the column that holds each row's moment.
-        label: the name of the label column, if one was named.
+        label: the name of the label column, or a list of several, if any was named.
         spec: JSON-serialisable provenance: pinned references and digests, the rule's parameters, and
             the snapshot that was read of every view; of a saved set that was refreshed, also how many rows
             after one another read which snapshots (`parts`). `FeatureStore.recreate` takes it.
@@ -42,10 +61,10 @@ class TrainingSet:
     """
 
     table: pa.Table
-    features: tuple[str, ...]
-    keys: tuple[str, ...]
+    features: list[str]
+    keys: list[str]
     timestamp: str
-    label: str | None
+    label: str | list[str] | None
     spec: Mapping[str, Any]
     views: tuple[FeatureView, ...] = ()
     coverage: Mapping[str, Mapping[str, int]] = field(default_factory=dict, repr=False, compare=False)
@@ -64,6 +83,11 @@ class TrainingSet:
         spec = {name: part for name, part in self.spec.items() if name not in ("snapshots", "parts")}
         text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(f"{text}\n{hash_table(self.table)}".encode()).hexdigest()
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the label columns: none, one, or several."""
+        return label_columns(self.label)
 
     @property
     def offline_only(self) -> bool:
@@ -86,9 +110,9 @@ class TrainingSet:
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame; see `fs_core.values.interchange.to_pandas` for the types.
 
-        The label alone keeps NumPy's type where no row lacks one: scikit-learn makes floats of nullable classes.
+        Labels alone keep NumPy's types where no row lacks one: scikit-learn makes floats of nullable classes.
         """
-        return to_pandas(self.table, plain=() if self.label is None else (self.label,))
+        return to_pandas(self.table, plain=self.labels)
 
     def to_polars(self) -> Any:
         """Return a Polars DataFrame."""

@@ -138,8 +138,9 @@ def _inputs(
     require_columns(names, training_set.table.column_names, "the training set")
     if encoding is not None and set(encoding.features) != set(names):
         raise DefinitionError(f"inputs={list(names)} are not what the encoding encodes: {list(encoding.features)}.")
-    if training_set.label in names:
-        raise SchemaError(f"{training_set.label!r} is the label, which nobody knows when the model is asked.")
+    for label in training_set.labels:
+        if label in names:
+            raise SchemaError(f"{label!r} is the label, which nobody knows when the model is asked.")
     if not set(names) & set(training_set.features):
         raise SchemaError(
             f"the model takes {list(names)}, none of the training set's features. A pipeline that looks its features "

@@ -59,7 +59,7 @@ def _tags(training_set: TrainingSet, context: str) -> dict[str, str]:
         "rule": spec["rule"],
         "lag": spec["lag"] or "0s",
         "rows": len(training_set),
-        "label": spec["label"],
+        "label": ", ".join(training_set.labels) or None,
         "timestamp": spec["timestamp"],
         **{f"snapshot.{view}": state for view, state in spec["snapshots"].items()},
     }

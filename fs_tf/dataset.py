@@ -11,6 +11,7 @@ import tensorflow as tf
 from fs_core import Encoding, TrainingSet
 from fs_core.encoding.label import Label, label_name
 from fs_core.errors import DataError
+from fs_core.training_set import label_columns
 from fs_tf.inputs import Inputs, Layout
 from fs_tf.order import Shard
 from fs_tf.pipeline import Batching, by_position
@@ -56,7 +57,7 @@ def feature_dataset(
         seed: makes the orders repeat, epoch by epoch, as in `tf.data.Dataset.shuffle`.
         layout: `"columns"` or `"matrix"`.
         features: the columns, by default all of the encoding, or else all features.
-        label: the column of y; by default the training set's label; False for x alone.
+        label: the column of y, or a list of several; by default the training set's label; False for x alone.
         encoding: how features become numbers.
         drop_remainder: leave out the rows that fill no batch. The batch size is static then, and every shard
             has the same number of batches.
@@ -75,7 +76,7 @@ def feature_dataset(
     """
     y = label_name(label, training_set.label, "the training set")
     if features is None and encoding is None:
-        features = [name for name in training_set.features if name != y]
+        features = [name for name in training_set.features if name not in label_columns(y)]
     schema, timestamp = training_set.table.schema, training_set.timestamp
     inputs = Inputs.of(schema, features, encoding, layout=layout, label=y, timestamp=timestamp)
     batching, part = Batching(batch_size, drop_remainder), Shard.of(shard)

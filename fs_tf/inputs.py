@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from fs_core import Encoding
 from fs_core.encoding import BoundTable
-from fs_core.encoding.label import LabelColumn, refuse_as_feature
+from fs_core.encoding.label import LabelEncoding, refuse_as_feature
 from fs_core.encoding.raw import Array, Moments, Raw, Rows
 from fs_core.errors import ConfigurationError, DefinitionError, SchemaError
 from fs_core.values.dtypes import plain_type
@@ -40,7 +40,7 @@ class Inputs:
     layout: Layout
     encoding: Encoding
     loose: tuple[LooseColumn, ...]
-    label: LabelColumn | None
+    label: LabelEncoding | None
 
     @classmethod
     def of(
@@ -50,7 +50,7 @@ class Inputs:
         encoding: Encoding | None,
         *,
         layout: Layout,
-        label: str | None,
+        label: str | list[str] | None,
         timestamp: str,
     ) -> Inputs:
         """Return the inputs that a caller asks for; only types count, nothing is learnt from rows.
@@ -60,7 +60,7 @@ class Inputs:
             features: the columns of x; None for those of the encoding.
             encoding: how features become numbers; None for one that follows from types.
             layout: what x is.
-            label: the column of y, None for x alone.
+            label: the column or columns of y, None for x alone.
             timestamp: the column of each row's moment.
 
         Raises:
@@ -79,7 +79,7 @@ class Inputs:
         if encoding is None:
             encoding = Encoding.for_schema(schema, encoded, timestamp=timestamp) if encoded else no_numbers()
         _refuse_clash(encoding, loose)
-        return cls(layout, encoding, loose, None if label is None else LabelColumn.of(schema, label, floats))
+        return cls(layout, encoding, loose, None if label is None else LabelEncoding.of(schema, label, floats))
 
     @cached_property
     def flat(self) -> list[Flat]:
@@ -92,7 +92,7 @@ class Inputs:
         for column in self.loose:
             found += column.flat
         if self.label:
-            found.append((tf.as_dtype(self.label.part.dtype), (None, *self.label.part.shape)))
+            found.append((tf.as_dtype(self.label.dtype), (None, *self.label.shape)))
         return found
 
     @property
@@ -134,7 +134,7 @@ class BoundInputs:
     inputs: Inputs
     _numbers: BoundTable
     _loose: list[pa.ChunkedArray]
-    _label: Raw | None
+    _label: tuple[Raw, ...] | None
 
     def arrays(self, rows: Rows) -> list[Array]:
         """Return rows as the arrays of `Inputs.flat`; fresh."""

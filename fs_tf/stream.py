@@ -65,7 +65,7 @@ def stream_dataset(
         seed: makes the orders repeat.
         layout: `"columns"` or `"matrix"`; see `feature_dataset`.
         timestamp: the spine's time column.
-        label: the spine's label column, False for x alone.
+        label: the spine's label column, or a list of several; False for x alone.
         lag: look this long before each moment.
         full_names: name columns `view__feature`.
         encoding: how features become numbers; fitted on a sample, say. Without one, as in `feature_dataset`.

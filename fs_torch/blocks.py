@@ -60,12 +60,14 @@ class StreamedBlocks:
         block_rows: rows of a block, about.
         encoding: how features become tensors.
         form: what tensors look like.
-        label: the label's column, None for features alone.
+        label: the label's column or columns, None for features alone.
     """
 
     rows = None
 
-    def __init__(self, stream: Stream, block_rows: int, encoding: Encoding, form: Form, label: str | None) -> None:
+    def __init__(
+        self, stream: Stream, block_rows: int, encoding: Encoding, form: Form, label: str | list[str] | None
+    ) -> None:
         self._stream = stream
         self._spent = False
         self._block_rows = block_rows

@@ -37,7 +37,8 @@ class FeatureDataset(Dataset[Any]):  # type: ignore[misc]
     Args:
         training_set: the rows.
         features: the columns, in order; by default all features.
-        label: the label's column, by default the training set's; False for features alone.
+        label: the label's column, or a list of several (`y[batch, n]`), by default the training set's; False for
+            features alone.
         dtype: of the matrix and of floating columns; float32, float64, float16 or bfloat16.
         layout: `"matrix"` or `"columns"`.
         transform: what is done to a batch's features, a matrix [rows, features] or a dict of columns; for one row
@@ -104,7 +105,7 @@ class FeatureDataset(Dataset[Any]):  # type: ignore[misc]
             spine: keys, times, perhaps a label; anything that `fs_core.values.interchange.to_table` reads.
             features: a service, a reference, or a list of references.
             timestamp: the spine's time column.
-            label: the spine's label column, False for features alone.
+            label: the spine's label column, or a list of several; False for features alone.
             lag: look this long before each moment.
             full_names: name columns `view__feature`.
             dtype: of the matrix and of floating columns; float32, float64, float16 or bfloat16.

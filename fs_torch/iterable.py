@@ -18,7 +18,7 @@ from fs_core.errors import ConfigurationError
 from fs_core.retrieval.selection import Features
 from fs_torch.batch import Batch
 from fs_torch.blocks import Blocks, OneBlock, Stream, StreamedBlocks
-from fs_torch.position import Position, Start
+from fs_torch.position import Position
 from fs_torch.source import RowSource, of_spine, of_stream, of_training_set
 from fs_torch.steps import Steps
 from fs_torch.tensors import Form, Layout, Transform
@@ -38,15 +38,16 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
 
     Shuffling is exact for a training set and for `from_spine`: every order of all rows is as likely, decided
     by `seed` and epoch. A stream is shuffled within blocks of about `block_rows` rows, which come in the
-    stream's order. Call `set_epoch` before each epoch, as with a `DistributedSampler`; the same epoch gives the
-    same order.
+    stream's order. Each new iteration is the next epoch and has an order of its own, which seed and epoch give again
+    anywhere; `set_epoch` says which epoch the next one is.
 
     In each step every rank gets one batch, and all ranks take equally many, so that none waits for another for
     ever; `Steps` says how the last rows are shared. With `drop_last` only whole batches are given, and
     fewer than `batch_size` * `world_size` rows left out.
 
-    `state_dict` tells where the last batch left off; after `load_state_dict`, in another process too, the next
-    pass goes on with exactly the next row. torchdata's `StatefulDataLoader` calls both, in its workers.
+    `state_dict` tells where the last batch left off, after the last one of a whole pass the front of the next epoch;
+    after `load_state_dict`, in another process too, the next pass goes on with exactly the next row. torchdata's
+    `StatefulDataLoader` calls both, in its workers.
 
     Items are as a loader gives them over a `FeatureDataset`.
 
@@ -61,8 +62,8 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         rank: this process's number among `world_size`; by default torch.distributed's, if that runs.
         world_size: how many processes train together; by default torch.distributed's, if that runs.
         features: the columns, in order; by default all features.
-        label: the label's column, by default the training set's; False for features alone. A stream's has to be
-            named.
+        label: the label's column, or a list of several (`y[batch, n]`), by default the training set's; False for
+            features alone. A stream's has to be named.
         dtype: of the matrix and of floating columns; float32, float64, float16 or bfloat16.
         layout: `"matrix"` or `"columns"`.
         transform: what is done to a batch's features.
@@ -77,10 +78,9 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
     Example:
         >>> batches = FeatureIterableDataset(training, batch_size=4, shuffle=True)
         >>> for epoch in range(2):
-        ...     batches.set_epoch(epoch)
-        ...     print([len(y) for X, y in batches])
-        [4, 4, 1]
-        [4, 4, 1]
+        ...     print(batches.epoch, [len(y) for X, y in batches])
+        0 [4, 4, 1]
+        1 [4, 4, 1]
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         return self._position.epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the next pass's shuffle; workers that live on from the pass before learn of it too."""
+        """Choose the next pass's epoch; workers that live on from the pass before learn of it too."""
         self._position.epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:
@@ -198,11 +198,13 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         return len(Steps(self._blocks.rows, self._batch_size, self._ranks[1], self._drop_last))
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield this rank's batches, in a loader's worker those that are the worker's."""
+        """Yield this rank's batches of the next epoch, in a loader's worker those that are the worker's."""
         rank, world_size = self._ranks
-        return self._batches(self._position.begin(), rank, world_size)
+        self._position.begin()
+        return self._batches(rank, world_size)
 
-    def _batches(self, start: Start, rank: int, world_size: int) -> Iterator[Any]:
+    def _batches(self, rank: int, world_size: int) -> Iterator[Any]:
+        start = self._position.started()
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         before = 0
@@ -215,6 +217,7 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
                 self._position.gave(before + step)
                 yield batch if len(batch) > 1 else batch[0]
             before += len(steps)
+        self._position.ended()
 
     def _taken(self, block: RowSource, order: np.ndarray[Any, Any] | None, batches: Sequence[slice]) -> Iterator[Batch]:
         """Yield batches of a block, several gathered at a time where they lie scattered."""

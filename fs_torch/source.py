@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core import Encoding, TrainingSet
-from fs_core.encoding.label import Label, LabelColumn, label_name, refuse_as_feature
+from fs_core.encoding.label import Label, LabelEncoding, label_name, refuse_as_feature
 from fs_core.errors import ConfigurationError, FeatureStoreError
 from fs_core.retrieval.selection import Features
 from fs_core.runtime.per_process import this_process
 from fs_core.store import open_store
+from fs_core.training_set import label_columns
 from fs_core.values.interchange import require_columns, to_table
 from fs_torch.batch import Batch, Part, each
 from fs_torch.tensors import Form, numpy_dtype
@@ -36,14 +37,14 @@ class RowSource(ABC):
         table: has the labels.
         encoding: how features become tensors.
         form: what tensors look like.
-        label: the label's column, None for features alone.
+        label: the label's column or columns, None for features alone.
     """
 
-    def __init__(self, table: pa.Table, encoding: Encoding, form: Form, label: str | None) -> None:
+    def __init__(self, table: pa.Table, encoding: Encoding, form: Form, label: str | list[str] | None) -> None:
         self.encoding = encoding
         self._form = form.fits(encoding)
         refuse_as_feature(label, encoding.features)
-        self._label = None if label is None else LabelColumn.of(table.schema, label, encoding.dtype)
+        self._label = None if label is None else LabelEncoding.of(table.schema, label, encoding.dtype)
         self._labels = None if self._label is None else self._label.bind(table)
 
     @abstractmethod
@@ -83,10 +84,10 @@ class TableRows(RowSource):
         table: features, timestamp and label.
         encoding: how features become tensors.
         form: what tensors look like.
-        label: the label's column, None for features alone.
+        label: the label's column or columns, None for features alone.
     """
 
-    def __init__(self, table: pa.Table, encoding: Encoding, form: Form, label: str | None) -> None:
+    def __init__(self, table: pa.Table, encoding: Encoding, form: Form, label: str | list[str] | None) -> None:
         super().__init__(table, encoding, form, label)
         self._bound = encoding.bind(table)
 
@@ -107,10 +108,12 @@ class SpineRows(RowSource):
         reader: what looks up.
         encoding: how features become tensors.
         form: what tensors look like.
-        label: the label's column, None for features alone.
+        label: the label's column or columns, None for features alone.
     """
 
-    def __init__(self, spine: pa.Table, reader: AsOfReader, encoding: Encoding, form: Form, label: str | None) -> None:
+    def __init__(
+        self, spine: pa.Table, reader: AsOfReader, encoding: Encoding, form: Form, label: str | list[str] | None
+    ) -> None:
         super().__init__(spine, encoding, form, label)
         wanted = {*reader.keys, reader.timestamp, *encoding.features} - set(reader.schema.names)
         require_columns([*reader.keys, reader.timestamp], spine.column_names, "the spine")
@@ -171,7 +174,7 @@ def of_training_set(
     Args:
         training_set: the rows.
         features: the columns, in order; None for all.
-        label: the label's column; None for the training set's, False for none.
+        label: the label's column or columns; None for the training set's, False for none.
         form: what tensors look like.
         encoding: how columns become numbers; None to fit one.
     """
@@ -195,7 +198,7 @@ def of_spine(
         store: a `FeatureStore`, the directory of one, or None for `FS_STORE`.
         spine: keys, times, perhaps a label.
         features: a service, a reference, or a list of references.
-        label: the spine's label column, False for none.
+        label: the spine's label column or columns, False for none.
         form: what tensors look like.
         encoding: how columns become numbers; None for one that knows types alone.
         query: what else `FeatureStore.as_of_reader` takes.
@@ -211,13 +214,13 @@ def of_spine(
 
 def of_stream(
     stream: Any, features: Sequence[str] | None, label: Label, form: Form, encoding: Encoding | None
-) -> tuple[Encoding, str | None]:
-    """Return the encoding of a stream's rows and the label's column.
+) -> tuple[Encoding, str | list[str] | None]:
+    """Return the encoding of a stream's rows and the label's column or columns.
 
     Args:
         stream: a `pyarrow.RecordBatchReader`, or a function that opens one.
         features: the columns, in order.
-        label: the label's column, False for none.
+        label: the label's column or columns, False for none.
         form: what tensors look like.
         encoding: how columns become numbers.
 
@@ -239,9 +242,13 @@ def of_stream(
     return Encoding.for_schema(reader.schema, _listed(features), dtype=numpy_dtype(form.dtype)), name
 
 
-def _fitted(training_set: TrainingSet, features: Sequence[str] | None, label: str | None, form: Form) -> Encoding:
+def _fitted(
+    training_set: TrainingSet, features: Sequence[str] | None, label: str | list[str] | None, form: Form
+) -> Encoding:
     """Return an encoding of a training set's own; a label that was made one of the features is left out of them."""
-    kept = [name for name in training_set.features if name != label] if features is None else features
+    kept = (
+        [name for name in training_set.features if name not in label_columns(label)] if features is None else features
+    )
     unlabelled = replace(training_set, label=label)
     return Encoding.fit(unlabelled, features=kept, dtype=numpy_dtype(form.dtype))
 

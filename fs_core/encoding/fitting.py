@@ -169,13 +169,15 @@ def _fits(value: int, dtype: np.dtype[Any]) -> bool:
     return int(bounds.min) <= value <= int(bounds.max)
 
 
-def feature_names(features: str | Sequence[str], present: Sequence[str], label: str | None) -> tuple[str, ...]:
+def feature_names(
+    features: str | Sequence[str], present: Sequence[str], label: str | Sequence[str] | None
+) -> tuple[str, ...]:
     """Return the columns to encode.
 
     Args:
         features: the columns asked for.
         present: the columns that there are.
-        label: the column that may not be among them.
+        label: the column or columns that may not be among them.
 
     Raises:
         SchemaError: there is no such column.

@@ -1,9 +1,10 @@
-"""The label: numbers that every row has."""
+"""The label, or several: numbers that every row has."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -12,15 +13,16 @@ import pyarrow as pa
 from fs_core.encoding.column import ColumnEncoding
 from fs_core.encoding.raw import Array, Raw, Rows
 from fs_core.errors import DefinitionError, SchemaError, ValidationError
+from fs_core.training_set import checked_label, label_columns
 from fs_core.values.dtypes import is_supported, plain_type
 from fs_core.values.interchange import require_columns
 
-Label: TypeAlias = str | Literal[False] | None
-"""A column; None for the one that the training set names; False for none at all."""
+Label: TypeAlias = str | Sequence[str] | Literal[False] | None
+"""A column, or a list of several; None for what the training set names; False for none at all."""
 
 
-def label_name(label: Label, named: str | None, what: str) -> str | None:
-    """Return the label's column, None if features alone are wanted.
+def label_name(label: Label, named: str | list[str] | None, what: str) -> str | list[str] | None:
+    """Return the label's column, or a list of several, None if features alone are wanted.
 
     Args:
         label: what the caller asked for.
@@ -28,74 +30,108 @@ def label_name(label: Label, named: str | None, what: str) -> str | None:
         what: how errors call the rows.
 
     Raises:
-        SchemaError: there is none.
+        SchemaError: there is none, or it is no column and no list of columns.
     """
     if label is False:
         return None
-    name = named if label is None else label
+    name = named if label is None else checked_label(label)
     if name is None:
         raise SchemaError(f"{what} names no label. Pass label='...', or label=False for features alone.")
     return name
 
 
-def refuse_as_feature(label: str | None, features: Container[str]) -> None:
-    """Raise `DefinitionError` if the label is among the features: a model would read what it should tell."""
-    if label is not None and label in features:
-        raise DefinitionError(f"column {label!r} is the label. Leave it out of features.")
+def refuse_as_feature(label: str | Sequence[str] | None, features: Container[str]) -> None:
+    """Raise `DefinitionError` if a label is among the features: a model would read what it should tell."""
+    for name in label_columns(label):
+        if name in features:
+            raise DefinitionError(f"column {name!r} is the label. Leave it out of features.")
 
 
 @dataclass(frozen=True)
-class LabelColumn:
+class LabelEncoding:
     """How the label becomes numbers, by the dtypes of `Encoding`; a null has none to become.
 
+    Several labels become one array of one dtype: that of each if they agree, else one that holds all, floats among them
+    in the floats' dtype.
+
     Attributes:
-        part: its encoding.
+        parts: the encoding of each column.
+        several: whether there is an array of columns, though it were of one.
+        floats: the dtype of whatever isn't whole.
     """
 
-    part: ColumnEncoding
+    parts: tuple[ColumnEncoding, ...]
+    several: bool
+    floats: np.dtype[Any]
 
     @classmethod
-    def of(cls, schema: pa.Schema, name: str, floats: np.dtype[Any]) -> LabelColumn:
-        """Return the label that a column makes.
+    def of(cls, schema: pa.Schema, label: str | list[str], floats: np.dtype[Any]) -> LabelEncoding:
+        """Return the label that a column makes, or several.
 
         Args:
-            schema: has the column, among others.
-            name: the column.
+            schema: has the columns, among others.
+            label: a column, or a list of them.
             floats: the dtype of whatever isn't whole.
 
         Raises:
             SchemaError: there is no such column, or it holds no numbers.
         """
-        require_columns([name], schema.names, "the training set")
-        dtype = plain_type(schema.field(name).type)
-        length = dtype.list_size if pa.types.is_fixed_size_list(dtype) else None
-        if not is_supported(dtype) or not _is_number(dtype if length is None else dtype.value_type):
-            raise SchemaError(
-                f"the label {name!r} is {dtype}, which is no number. Make it one, for classes a whole number from 0."
-            )
-        return cls(ColumnEncoding(name, dtype, floats, length=length))
+        several = not isinstance(label, str)
+        parts = tuple(_part(schema, name, floats) for name in label_columns(label))
+        for part in parts:
+            if several and part.shape:
+                raise SchemaError(f"the label {part.name!r} is {part.type}, which can only be the one label.")
+        return cls(parts, several, floats)
 
-    def bind(self, table: pa.Table) -> Raw:
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the array."""
+        common = np.result_type(*(part.dtype for part in self.parts))
+        return self.floats if np.issubdtype(common, np.floating) else common
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row's label: `()` for a number, `(n,)` for a list or several."""
+        return (len(self.parts),) if self.several else self.parts[0].shape
+
+    def bind(self, table: pa.Table) -> tuple[Raw, ...]:
         """Return a table's labels as `array` takes them.
 
         Raises:
             SchemaError: the table has no such column, or it has another type.
             ValidationError: a row has no label.
         """
-        require_columns([self.part.name], table.column_names, "the table")
-        column = table[self.part.name]
-        if column.null_count:
-            first = int(np.flatnonzero(column.is_null().to_numpy())[0])
-            raise ValidationError(
-                f"the label {self.part.name!r} is missing in {column.null_count} rows (the first is row {first}). "
-                "Drop them first."
-            )
-        return self.part.raw(table)
+        require_columns([part.name for part in self.parts], table.column_names, "the table")
+        for part in self.parts:
+            _refuse_null(part.name, table[part.name])
+        return tuple(part.raw(table) for part in self.parts)
 
-    def array(self, raw: Raw, rows: Rows) -> Array:
-        """Return some rows of a bound column, shape [rows] or [rows, length]; fresh."""
-        ((_, values),) = self.part.arrays(raw.take(rows), None)
-        return values
+    def array(self, raws: Sequence[Raw], rows: Rows) -> Array:
+        """Return some rows of bound columns, shape [rows], or [rows, n] for a list or several; fresh."""
+        taken = [raw.take(rows) for raw in raws]
+        out = np.empty((len(taken[0].values), *self.shape), self.dtype)
+        for number, (part, raw) in enumerate(zip(self.parts, taken, strict=True)):
+            part.write(raw, None, out[:, number] if self.several else out)
+        return out
+
+
+def _part(schema: pa.Schema, name: str, floats: np.dtype[Any]) -> ColumnEncoding:
+    require_columns([name], schema.names, "the training set")
+    dtype = plain_type(schema.field(name).type)
+    length = dtype.list_size if pa.types.is_fixed_size_list(dtype) else None
+    if not is_supported(dtype) or not _is_number(dtype if length is None else dtype.value_type):
+        raise SchemaError(
+            f"the label {name!r} is {dtype}, which is no number. Make it one, for classes a whole number from 0."
+        )
+    return ColumnEncoding(name, dtype, floats, length=length)
+
+
+def _refuse_null(name: str, column: pa.ChunkedArray) -> None:
+    if column.null_count:
+        first = int(np.flatnonzero(column.is_null().to_numpy())[0])
+        raise ValidationError(
+            f"the label {name!r} is missing in {column.null_count} rows (the first is row {first}). Drop them first."
+        )
 
 
 def _is_number(dtype: pa.DataType) -> bool:

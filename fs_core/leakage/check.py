@@ -18,6 +18,7 @@ from fs_core.leakage.strength import can_be_ranked
 from fs_core.leakage.subject import Subject
 from fs_core.leakage.truncation import check_truncation, draw_moments
 from fs_core.retrieval.query import Query
+from fs_core.training_set import label_columns
 from fs_core.values.interchange import require_columns, to_table
 from fs_core.values.times import from_micros
 
@@ -42,11 +43,11 @@ def check_leakage(
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise DataError(f"{name}={value!r} is not a number; pass 1 or more.")
     table = to_table(spine, "the spine")
-    require_columns([query.timestamp, *([query.label] if query.label else [])], table.column_names, "the spine")
-    if query.label and not can_be_ranked(table[query.label].type):
-        raise SchemaError(
-            f"label {query.label!r} is {table[query.label].type}. A label is a number, a class or a flag."
-        )
+    labels = label_columns(query.label)
+    require_columns([query.timestamp, *labels], table.column_names, "the spine")
+    for name in labels:
+        if not can_be_ranked(table[name].type):
+            raise SchemaError(f"label {name!r} is {table[name].type}. A label is a number, a class or a flag.")
     table = _drawn(table.filter(table[query.timestamp].is_valid()), rows, seed)
     claims = {name: table[name] for name in query.selection.columns if name in table.column_names}
     rest = table.drop_columns(list(claims))
@@ -67,14 +68,15 @@ def check_leakage(
 
 
 def _findings(subject: Subject, moments: Any, claims: Mapping[str, pa.ChunkedArray]) -> Iterator[Finding]:
-    label = subject.spine[subject.query.label] if subject.query.label else None
+    labels = label_columns(subject.query.label)
     for view in subject.views:
         yield from check_availability(subject, view)
         yield from check_truncation(subject, view, moments)
-        if label is not None:
-            yield from check_label(subject, view, label)
-            yield from check_crowding(subject, view, label)
-        yield from check_claims(subject, view, claims, label)
+        for name in labels:
+            yield from check_label(subject, view, name)
+        if labels:
+            yield from check_crowding(subject, view, labels)
+        yield from check_claims(subject, view, claims, labels)
         subject.forget(view)
 
 

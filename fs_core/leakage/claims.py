@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,7 @@ _MOSTLY = 0.5
 
 
 def check_claims(
-    subject: Subject, view: FeatureView, claims: Mapping[str, pa.ChunkedArray], label: pa.ChunkedArray | None
+    subject: Subject, view: FeatureView, claims: Mapping[str, pa.ChunkedArray], labels: Sequence[str]
 ) -> Iterator[Finding]:
     """Yield columns that aren't what the as-of rule gives.
 
@@ -36,13 +36,13 @@ def check_claims(
         subject: what is examined.
         view: whose features.
         claims: columns made elsewhere, by the feature's column in a result; as long as the spine.
-        label: the label of every row, if there is one.
+        labels: the spine's columns of labels; perhaps none.
     """
     claimed = {f: _as_declared(claims[f.column], view, f) for f in subject.features(view) if f.column in claims}
     if claimed:
         later = _later_answers(subject, view)
         for feature, column in claimed.items():
-            yield from _check_feature(subject, view, feature, column, later[feature.name], label)
+            yield from _check_feature(subject, view, feature, column, later[feature.name], labels)
 
 
 def _check_feature(
@@ -51,7 +51,7 @@ def _check_feature(
     feature: SelectedFeature,
     claimed: pa.ChunkedArray,
     later: pa.ChunkedArray,
-    label: pa.ChunkedArray | None,
+    labels: Sequence[str],
 ) -> Iterator[Finding]:
     known, times = (subject.answers(view)[name] for name in (feature.name, EVENT_TIME))
     other = _other(claimed, known)
@@ -59,7 +59,7 @@ def _check_feature(
     if not len(rows):
         return
     ahead = np.flatnonzero(other & claimed.is_valid().to_numpy() & ~_other(claimed, later))
-    told = _told(claimed, known, label)
+    told = max((_told(claimed, known, subject.spine[name]) for name in labels), key=_gain, default=[])
     proven = len(ahead) >= _MOSTLY * len(rows) or (bool(told) and _is_wiser(*told))
     first = ahead if len(ahead) else rows
     measured: dict[str, float] = {"differ": len(rows), "rows": len(known), "hold what came next": len(ahead)}
@@ -80,14 +80,19 @@ def _check_feature(
     )
 
 
-def _told(claimed: pa.ChunkedArray, known: pa.ChunkedArray, label: pa.ChunkedArray | None) -> list[Strength]:
-    """Return how well the claim tells the label, and how well what was known does; nothing without a label."""
-    if label is None or not can_be_ranked(known.type):
+def _told(claimed: pa.ChunkedArray, known: pa.ChunkedArray, label: pa.ChunkedArray) -> list[Strength]:
+    """Return how well the claim tells the label, and how well what was known does; nothing where that has no ranks."""
+    if not can_be_ranked(known.type):
         return []
     rows = pa.array(np.flatnonzero(label.is_valid().to_numpy()))
     asked = targets(label.take(rows))
     found = [strongest(column.take(rows), asked) for column in (claimed, known)]
     return [strength for strength in found if strength is not None] if all(found) else []
+
+
+def _gain(told: list[Strength]) -> float:
+    """Return how much better the claim tells a label than what was known; without a comparison, less than any."""
+    return told[0].strength - told[1].strength if told else -2.0
 
 
 def _is_wiser(claimed: Strength, known: Strength) -> bool:

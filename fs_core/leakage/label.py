@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -29,14 +29,15 @@ _SHARE = 0.05
 """Of the spine's rows, how many a fact must follow right away for it to matter."""
 
 
-def check_label(subject: Subject, view: FeatureView, label: pa.ChunkedArray) -> Iterator[Finding]:
-    """Yield a view's features that predict the label suspiciously well.
+def check_label(subject: Subject, view: FeatureView, name: str) -> Iterator[Finding]:
+    """Yield a view's features that predict a label suspiciously well.
 
     Args:
         subject: what is examined.
         view: whose features.
-        label: the label of every row; rows without one don't count.
+        name: the spine's column of the label; rows without one don't count.
     """
+    label = subject.spine[name]
     labelled = pa.array(np.flatnonzero(label.is_valid().to_numpy()))
     asked = targets(label.take(labelled))
     for feature in subject.features(view):
@@ -44,7 +45,7 @@ def check_label(subject: Subject, view: FeatureView, label: pa.ChunkedArray) -> 
             continue
         found = strongest(subject.answers(view)[feature.name].take(labelled), asked)
         if found is not None and is_suspicious(found):
-            yield _too_good(subject, view, feature, found, label)
+            yield _too_good(subject, view, feature, found, name)
 
 
 def is_suspicious(found: Strength) -> bool:
@@ -52,9 +53,8 @@ def is_suspicious(found: Strength) -> bool:
     return found.strength >= SUSPICIOUS and found.deviations >= CERTAIN
 
 
-def _too_good(
-    subject: Subject, view: FeatureView, feature: SelectedFeature, found: Strength, label: pa.ChunkedArray
-) -> Finding:
+def _too_good(subject: Subject, view: FeatureView, feature: SelectedFeature, found: Strength, name: str) -> Finding:
+    label = subject.spine[name]
     answers = subject.answers(view)
     rows = np.flatnonzero(label.is_valid().to_numpy())
     shown = {"the feature": answers[feature.name], "event time": answers[EVENT_TIME], "the label": label}
@@ -63,14 +63,14 @@ def _too_good(
         "label",
         view.ref,
         feature.column,
-        f"it alone tells the label with {found.statistic} {found.value:.3f}. Make sure that it is no consequence of "
-        "what the label says, and that its event and availability times are when it was really known.",
+        f"it alone tells the label {name!r} with {found.statistic} {found.value:.3f}. Make sure that it is no "
+        "consequence of what the label says, and that its event and availability times are when it was really known.",
         {found.statistic: found.value, "rows": found.rows, "deviations from chance": found.deviations},
         subject.evidence(view, rows, shown),
     )
 
 
-def check_crowding(subject: Subject, view: FeatureView, label: pa.ChunkedArray) -> Iterator[Finding]:
+def check_crowding(subject: Subject, view: FeatureView, labels: Sequence[str]) -> Iterator[Finding]:
     """Yield a finding if a view's facts happen right after the labelled moments, as consequences do.
 
     Where facts don't know of the labels, an entity's next fact is as likely to come within a given time after a
@@ -80,9 +80,9 @@ def check_crowding(subject: Subject, view: FeatureView, label: pa.ChunkedArray) 
     Args:
         subject: what is examined.
         view: whose facts.
-        label: of the subject's rows; nulls are left out.
+        labels: the spine's columns of labels; rows without any are left out.
     """
-    labelled = label.is_valid().to_numpy()
+    labelled = np.logical_or.reduce([subject.spine[name].is_valid().to_numpy() for name in labels])
     clock = EntityClock(view, subject.history(view), EVENT_TIME)
     near = max(1, clock.spacing() // _NEAR or clock.span() // _NEAR // 10)
     before, after = clock.around(subject.keys(view), subject.micros)

@@ -14,7 +14,7 @@ from fs_core.errors import DataError, UnknownReferenceError
 from fs_core.retrieval.coverage import added_up, counted, warn_of_absence
 from fs_core.retrieval.selection import SelectedFeature, Selection, ViewLookup, key_table
 from fs_core.rule import STATUS, at_moment
-from fs_core.training_set import TrainingSet
+from fs_core.training_set import TrainingSet, checked_label, label_columns
 from fs_core.values.interchange import require_columns, to_table
 from fs_core.values.times import duration_micros, format_duration, parse_duration, to_utc_micros
 
@@ -35,14 +35,14 @@ class Query:
     Attributes:
         selection: the features.
         timestamp: the spine's time column.
-        label: the spine's label column, if one is named.
+        label: the spine's label column, or several, if any is named.
         lag: how far before each moment to look; zero to serve the same row online.
         snapshots: the state of each view's history, by view name.
     """
 
     selection: Selection
     timestamp: str
-    label: str | None
+    label: str | list[str] | None
     lag: timedelta
     snapshots: Mapping[str, Snapshot]
 
@@ -93,8 +93,8 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     selection = query.selection
     return TrainingSet(
         _beside(table, _columns(query, found)),
-        selection.columns,
-        selection.keys,
+        list(selection.columns),
+        list(selection.keys),
         query.timestamp,
         query.label,
         query.spec(),
@@ -134,7 +134,7 @@ def features_of(offline: OfflineStore, spine: pa.Table, query: Query) -> dict[st
 
 
 def _require(spine: pa.Table, query: Query) -> None:
-    require_columns([query.timestamp, *([query.label] if query.label else [])], spine.column_names, "the spine")
+    require_columns([query.timestamp, *label_columns(query.label)], spine.column_names, "the spine")
     query.selection.refuse_clash(spine.column_names, "the spine")
 
 
@@ -235,7 +235,7 @@ def query_from_spec(registry: Registry, spec: Mapping[str, Any]) -> Query:
         features.append(SelectedFeature(views[name], feature, part["column"], keys))
     selection = Selection(tuple(features), spec["full_names"])
     lag = parse_duration(spec["lag"] or "0s")
-    return Query(selection, spec["timestamp"], spec["label"], lag, dict(spec["snapshots"]))
+    return Query(selection, spec["timestamp"], checked_label(spec["label"]), lag, dict(spec["snapshots"]))
 
 
 def moments(table: pa.Table, query: Query) -> pa.ChunkedArray:

@@ -74,9 +74,9 @@ class FeatureVectors:
         return from_micros(self._parts.at)
 
     @property
-    def features(self) -> tuple[str, ...]:
+    def features(self) -> list[str]:
         """The names of the feature columns, in order."""
-        return tuple(self._parts.plan.schema.names)
+        return list(self._parts.plan.schema.names)
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyarrow as pa
 from fs_core.errors import DefinitionError, RegistryError
 from fs_core.retrieval.selection import Features
 from fs_core.store.resources import Resources
-from fs_core.training_set import TrainingSet
+from fs_core.training_set import TrainingSet, checked_label
 from fs_core.values.times import EARLIEST, LATEST, duration_micros, parse_duration
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def get_historical_features(
     features: Features,
     *,
     timestamp: str = "event_timestamp",
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     lag: timedelta | str | None = None,
     full_names: bool = False,
 ) -> TrainingSet:
@@ -43,7 +43,7 @@ def get_historical_features(
         spine: key columns, a time, perhaps a label and anything else; rows and order are kept.
         features: a service, a reference, or a list of references.
         timestamp: the spine's time column; naive is UTC, finer than microseconds rounds down.
-        label: the spine's label column.
+        label: the spine's label column, or a list of several.
         lag: look this long before each moment; the result can't be served online then.
         full_names: name columns `view__feature`.
 
@@ -71,7 +71,7 @@ def stream_historical_features(
     *,
     batch_size: int = 65_536,
     timestamp: str = "event_timestamp",
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     lag: timedelta | str | None = None,
     full_names: bool = False,
 ) -> pa.RecordBatchReader:
@@ -83,7 +83,7 @@ def stream_historical_features(
         features: a service, a reference, or a list of references.
         batch_size: rows of each batch but the last.
         timestamp: the spine's time column; naive is UTC, finer than microseconds rounds down.
-        label: the spine's label column.
+        label: the spine's label column, or a list of several.
         lag: look this long before each moment.
         full_names: name columns `view__feature`.
 
@@ -128,7 +128,7 @@ def check_leakage(
     store: Resources,
     features: Features,
     spine: Any,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     *,
     timestamp: str = "event_timestamp",
     lag: timedelta | str | None = None,
@@ -152,7 +152,8 @@ def check_leakage(
     Args:
         features: a service, a reference, or a list of references.
         spine: key columns, a time, perhaps a label and features from elsewhere; rows without a time are left out.
-        label: the spine's label column; without it only the clocks and the columns from elsewhere are checked.
+        label: the spine's label column, or a list of several; without it only the clocks and the columns from
+            elsewhere are checked.
         timestamp: the spine's time column; naive is UTC, finer than microseconds rounds down.
         lag: look this long before each moment.
         full_names: name columns `view__feature`.
@@ -174,7 +175,7 @@ def _query(
     store: Resources,
     features: Features,
     timestamp: str,
-    label: str | None,
+    label: str | Sequence[str] | None,
     lag: timedelta | str | None,
     full_names: bool,
 ) -> Query:
@@ -186,7 +187,7 @@ def _query(
     if duration_micros(shift) > LATEST - EARLIEST:
         raise DefinitionError(f"lag {lag!r} is longer than any history can be. Look less far back.")
     snapshots = {view.name: store.offline.snapshot(view) for view in selection.views}
-    return Query(selection, timestamp, label, shift, snapshots)
+    return Query(selection, timestamp, checked_label(label), shift, snapshots)
 
 
 def recreate(store: Resources, spec: Mapping[str, Any], spine: Any) -> TrainingSet:

@@ -36,7 +36,7 @@ def training_set(rows: int) -> TrainingSet:
     rng = np.random.default_rng(0)
     columns = {name: pa.array(rng.normal(size=rows).astype(np.float32)) for name in NAMES}
     label = pa.array(rng.integers(0, 2, rows).astype(np.float32))
-    return TrainingSet(pa.table({**columns, "y": label}), tuple(NAMES), (), "event_timestamp", "y", {"lag": None})
+    return TrainingSet(pa.table({**columns, "y": label}), list(NAMES), [], "event_timestamp", "y", {"lag": None})
 
 
 def slices(training: TrainingSet, layout: str) -> tf.data.Dataset:

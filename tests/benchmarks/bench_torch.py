@@ -52,7 +52,7 @@ def training_set(rows: int) -> TrainingSet:
     numbers = pa.array((np.arange(rows) % 2**20).astype(np.float32))
     times = pa.array(np.arange(rows)).cast(STAMP)
     table = pa.table({"user": np.arange(rows), "event_timestamp": times, **features, "y": numbers})
-    return TrainingSet(table, tuple(FEATURES), ("user",), "event_timestamp", "y", {"lag": None})
+    return TrainingSet(table, list(FEATURES), ["user"], "event_timestamp", "y", {"lag": None})
 
 
 def as_tensors(training: TrainingSet) -> tuple[torch.Tensor, torch.Tensor]:

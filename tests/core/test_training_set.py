@@ -1,5 +1,6 @@
 """Training sets: what they know of themselves."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ SPEC = {"lag": None, "snapshots": {"v": 3}}
 def training_set(times: list[datetime | None], spec: dict[str, object] = SPEC) -> TrainingSet:
     """A training set with one row for each time."""
     table = pa.table({"user": pa.array(range(len(times))), "at": pa.array(times, pa.timestamp("us", "UTC"))})
-    return TrainingSet(table.append_column("f", table["user"]), ("f",), ("user",), "at", None, spec)
+    return TrainingSet(table.append_column("f", table["user"]), ["f"], ["user"], "at", None, spec)
 
 
 def test_a_split_by_time_keeps_every_row_once_and_in_order() -> None:
@@ -53,6 +54,19 @@ def test_a_lag_marks_the_set_offline_only() -> None:
 
 
 def test_frames_have_the_same_rows() -> None:
-    """Pandas and Polars get what the table holds."""
+    """Pandas and Polars get what the table holds; the names of features and keys choose columns of them."""
     made = training_set([JAN, FEB])
     assert made.to_pandas()["f"].tolist() == made.to_polars()["f"].to_list() == [0, 1]
+    for frame in (made.to_pandas(), made.to_polars()):
+        assert list(frame[made.features].columns) == ["f"]
+        assert list(frame[made.keys].columns) == ["user"]
+
+
+def test_a_label_keeps_the_classes_that_a_model_learns() -> None:
+    """scikit-learn makes floats of nullable classes; a label that no row lacks has NumPy's types."""
+    labels = {"late": pa.array([True, False]), "class": pa.array([3, 4], pa.int8()), "rated": pa.array([1, None])}
+    made = training_set([JAN, FEB])
+    several = replace(made, table=pa.table({"at": made.table["at"], **labels}))
+    frame = replace(several, label=["late", "class", "rated"]).to_pandas()
+    assert [str(frame.dtypes[name]) for name in labels] == ["bool", "int8", "Int64"]
+    assert str(replace(several, label="class").to_pandas().dtypes["late"]) == "boolean"

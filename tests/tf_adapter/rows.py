@@ -23,8 +23,8 @@ def numbered(rows: int, *, label: bool = True) -> TrainingSet:
         "list": pa.array([[i] * (i % 4) for i in range(rows)], pa.list_(pa.int32())),
         "y": pa.array([i % 3 for i in range(rows)], pa.int8()),
     }
-    features = ("number", "half", "text", "list")
-    return TrainingSet(pa.table(columns), features, (), "event_timestamp", "y" if label else None, {"lag": None})
+    features = ["number", "half", "text", "list"]
+    return TrainingSet(pa.table(columns), features, [], "event_timestamp", "y" if label else None, {"lag": None})
 
 
 def read(dataset: tf.data.Dataset) -> list[list[int]]:

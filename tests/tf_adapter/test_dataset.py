@@ -52,6 +52,15 @@ def test_an_epoch_holds_every_row_once(
         assert found == list(range(kept))
 
 
+def test_two_labels_are_two_columns_of_y() -> None:
+    """`y[batch, 2]`, in the order named."""
+    training = dataclasses.replace(numbered(5), label=["y", "half"], features=["number"])
+    for layout in ("columns", "matrix"):
+        (element,) = feature_dataset(training, batch_size=5, layout=layout)
+        assert element[1].shape == (5, 2)
+        assert element[1].numpy().tolist() == [[i % 3, i / 2] for i in range(5)]
+
+
 @settings(max_examples=8)
 @given(rows=SIZES, batch=BATCHES, count=st.integers(2, 4), seed=st.integers(0, 2**40), data=st.data())
 def test_shards_hold_every_row_once(rows: int, batch: int | None, count: int, seed: int, data: st.DataObject) -> None:

@@ -19,7 +19,7 @@ def test_rows_go_with_their_last_reader(shuffle: bool) -> None:
     """An iterator, then a bare variant, keep the rows; after them the memory is free, epochs read or not."""
     values = np.arange(100, dtype=np.float32)
     seen = weakref.ref(values)
-    training = TrainingSet(pa.table({"x": values}), ("x",), (), "t", None, {"lag": None})
+    training = TrainingSet(pa.table({"x": values}), ["x"], [], "t", None, {"lag": None})
     dataset = feature_dataset(training, batch_size=10, shuffle=shuffle, label=False).map(lambda x: x["x"])
     assert len(list(dataset)) == 10
     iterator, variant = iter(dataset), tf.data.experimental.to_variant(dataset)

@@ -33,7 +33,7 @@ def training() -> TrainingSet:
         "vector": pa.array(vectors.tolist(), pa.list_(pa.float32(), 4)),
         "y": y,
     }
-    return TrainingSet(pa.table(columns), ("number", "word", "vector"), (), "event_timestamp", "y", {"lag": None})
+    return TrainingSet(pa.table(columns), ["number", "word", "vector"], [], "event_timestamp", "y", {"lag": None})
 
 
 def accuracy(model: keras.Model, dataset: tf.data.Dataset) -> float:

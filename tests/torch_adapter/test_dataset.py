@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from fs_core import Encoding
 from fs_core.errors import ConfigurationError, DefinitionError, SchemaError, ValidationError
-from fs_torch import FeatureDataset
+from fs_torch import FeatureDataset, FeatureIterableDataset
 from tests.core.encoding.drawing import training_set_of
 from tests.torch_adapter.numbers import numbered
 
@@ -69,6 +70,39 @@ def test_floats_have_the_dtype_asked_for(dtype: torch.dtype) -> None:
         dtype
     )
     assert X[1].isnan().all()
+
+
+@pytest.mark.parametrize("kind", [FeatureDataset, FeatureIterableDataset])
+def test_two_labels_are_two_columns_of_y(kind: Any) -> None:
+    """`y[batch, 2]`, in the order named: whole numbers stay whole, a float among them makes all floats."""
+    rows = {
+        "x": pa.array([1.0, 2.0]),
+        "late": pa.array([True, False]),
+        "minutes": pa.array([17, 0], pa.int16()),
+        "cost": pa.array([0.5, 1.5]),
+    }
+    asked = {} if kind is FeatureDataset else {"batch_size": 2}
+    for label, dtype, expected in [
+        (["minutes", "late"], torch.int64, [[17, 1], [0, 0]]),
+        (["late", "cost"], torch.float32, [[1, 0.5], [0, 1.5]]),
+        (["cost"], torch.float32, [[0.5], [1.5]]),
+    ]:
+        features = [name for name in rows if name not in label]
+        dataset = kind(training_set_of(rows, label=label), features=features, **asked)
+        X, y = next(iter(DataLoader(dataset, batch_size=2 if kind is FeatureDataset else None)))
+        assert (X.shape, y.dtype, y.tolist()) == ((2, len(features)), dtype, expected)
+
+
+def test_a_list_is_the_only_label() -> None:
+    """It can't be a column beside others; nor can a label that a row lacks."""
+    vectors = pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2))
+    rows = {"x": pa.array([1.0]), "v": vectors, "y": pa.array([None], pa.float32())}
+    with pytest.raises(SchemaError, match=r"'v' is .*which can only be the one label"):
+        FeatureDataset(training_set_of(rows, label=["v", "x"]))
+    with pytest.raises(ValidationError, match="'y' is missing in 1 rows"):
+        FeatureDataset(training_set_of(rows, label=["x", "y"]))
+    with pytest.raises(DefinitionError, match="column 'x' is the label"):
+        FeatureDataset(training_set_of(rows, label=["v", "x"]), features=["x"])
 
 
 def test_a_label_of_ones_own_choice() -> None:

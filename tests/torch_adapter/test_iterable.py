@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import pickle
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -106,9 +107,10 @@ def test_a_stop_at_every_step(kind: Callable[..., FeatureIterableDataset], ranks
         resumed.load_state_dict(json.loads(json.dumps(interrupted.state_dict())))
         assert resumed.state_dict() == interrupted.state_dict()
         if stop % 2:
-            resumed.set_epoch(0)  # as the training loop that goes on says
+            resumed.set_epoch(0)  # as the training loop that goes on may say
         assert head + [y.tolist() for _, y in resumed] == whole
-        resumed.set_epoch(1)
+        if stop % 3 == 1:
+            resumed.set_epoch(1)
         assert [y.tolist() for _, y in resumed] == following
 
 
@@ -119,7 +121,8 @@ def test_a_stateful_loader_stopped_at_every_step(kind: Callable[..., FeatureIter
     def made() -> StatefulDataLoader:
         return StatefulDataLoader(kind(20, batch_size=3, shuffle=True, seed=5), batch_size=None)
 
-    whole = [y.tolist() for _, y in made()]
+    uninterrupted = made()
+    whole, following = ([y.tolist() for _, y in uninterrupted] for _ in range(2))
     for stop in range(len(whole) + 1):
         interrupted = made()
         steps = iter(interrupted)
@@ -127,7 +130,7 @@ def test_a_stateful_loader_stopped_at_every_step(kind: Callable[..., FeatureIter
         resumed = made()
         resumed.load_state_dict(pickle.loads(pickle.dumps(interrupted.state_dict())))
         assert head + [y.tolist() for _, y in resumed] == whole
-        assert [y.tolist() for _, y in resumed] == whole
+        assert [y.tolist() for _, y in resumed] == following != whole
 
 
 @pytest.mark.parametrize("stop", [0, 1, 4, 7])
@@ -141,24 +144,28 @@ def test_a_stateful_loader_with_workers(stop: int) -> None:
 
     interrupted = made()
     steps = iter(interrupted)
-    head = [next(steps)[1].tolist() for _ in range(stop)]
+    for _ in range(stop):
+        next(steps)
     state = interrupted.state_dict()
     rest = [y.tolist() for _, y in steps]
+    following = [y.tolist() for _, y in interrupted]
     resumed = made()
     resumed.load_state_dict(state)
     assert [y.tolist() for _, y in resumed] == rest
-    assert [y.tolist() for _, y in resumed] == head + rest
+    assert [y.tolist() for _, y in resumed] == following
 
 
 def test_workers_take_up_a_position_once() -> None:
     """Resumed in the main process, a loader's workers go on from there, in order; the next epoch is whole."""
+    whole, following = orders(2, numbered(20), batch_size=2)
     dataset = FeatureIterableDataset(numbered(20), batch_size=2, shuffle=True)
-    whole = rows_of(dataset)
     _ = list(itertools.islice(dataset, 3))
     resumed = FeatureIterableDataset(numbered(20), batch_size=2, shuffle=True)
     resumed.load_state_dict(dataset.state_dict())
     loader = DataLoader(resumed, batch_size=None, num_workers=2, multiprocessing_context="fork")
     assert rows_of(loader) == whole[6:]
+    assert rows_of(loader) == following
+    resumed.set_epoch(0)
     assert rows_of(loader) == whole
 
 
@@ -170,7 +177,8 @@ def test_workers_that_live_on_learn_of_the_epoch(method: str) -> None:
     loader = DataLoader(
         dataset, batch_size=None, num_workers=2, multiprocessing_context=method, persistent_workers=True
     )
-    assert rows_of(loader) == rows_of(plain)
+    for _ in range(3):
+        assert rows_of(loader) == rows_of(plain)
     for epoch in (3, 3, 1):
         dataset.set_epoch(epoch)
         plain.set_epoch(epoch)
@@ -182,27 +190,127 @@ def test_copies_have_epochs_of_their_own() -> None:
     first = FeatureIterableDataset(numbered(20), batch_size=3, shuffle=True)
     first.set_epoch(2)
     for other in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
-        assert rows_of(other) == rows_of(first)
+        assert rows_of(copy.deepcopy(other)) == rows_of(copy.deepcopy(first))
         loader = DataLoader(
             other, batch_size=None, num_workers=1, multiprocessing_context="fork", persistent_workers=True
         )
         before = rows_of(loader)
         other.set_epoch(5)
+        told = rows_of(copy.deepcopy(other))
         assert first.epoch == 2
-        assert rows_of(loader) == rows_of(other) != before
+        assert rows_of(loader) == told != before
+
+
+def orders(epochs: int, *rows: Any, **arguments: Any) -> list[list[int]]:
+    """The order of each of the first epochs, each said by `set_epoch` to a dataset of its own."""
+    found = []
+    for epoch in range(epochs):
+        dataset = FeatureIterableDataset(*rows, shuffle=True, **arguments)
+        dataset.set_epoch(epoch)
+        found.append(rows_of(dataset))
+    return found
 
 
 def test_epochs_differ_and_repeat() -> None:
     """An epoch's order depends on seed and epoch alone; every order is whole."""
-    orders = {}
+    seen = {}
     for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]:
         dataset = FeatureIterableDataset(numbered(30), batch_size=4, shuffle=True, seed=seed)
         dataset.set_epoch(epoch)
         assert dataset.epoch == epoch
         order = tuple(rows_of(dataset))
-        assert order == tuple(rows_of(dataset)) == orders.setdefault((seed, epoch), order)
+        dataset.set_epoch(epoch)
+        assert order == tuple(rows_of(dataset)) == seen.setdefault((seed, epoch), order)
         assert sorted(order) == list(range(30))
-    assert len({*orders.values(), tuple(range(30))}) == 4
+    assert len({*seen.values(), tuple(range(30))}) == 4
+
+
+def test_a_plain_loop_sees_another_order_in_each_epoch() -> None:
+    """Nobody has to say that an epoch has begun; given up half way, or set, the next one follows."""
+    first, second, third, fourth = orders(4, numbered(30), batch_size=4)
+    assert len({tuple(order) for order in (first, second, third)}) == 3
+    dataset = FeatureIterableDataset(numbered(30), batch_size=4, shuffle=True)
+    assert [rows_of(dataset) for _ in range(3)] == [first, second, third]
+    assert dataset.epoch == 3
+    iter(dataset)  # asked for nothing
+    assert rows_of(itertools.islice(dataset, 2)) == fourth[:8]
+    assert dataset.epoch == 4
+    dataset.set_epoch(1)
+    assert [rows_of(dataset) for _ in range(2)] == [second, third]
+
+
+def test_a_plain_loop_stopped_after_an_epoch_goes_on_with_the_next() -> None:
+    """The state after a whole pass is the front of the next epoch."""
+    dataset = FeatureIterableDataset(numbered(30), batch_size=4, shuffle=True)
+    expected = orders(3, numbered(30), batch_size=4)
+    for epoch in range(3):
+        assert dataset.epoch == epoch
+        resumed = FeatureIterableDataset(numbered(30), batch_size=4, shuffle=True)
+        resumed.load_state_dict(dataset.state_dict())
+        assert resumed.epoch == epoch
+        assert rows_of(resumed) == rows_of(dataset) == expected[epoch]
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("loader_of", [DataLoader, StatefulDataLoader])
+def test_a_loader_with_workers_sees_another_order_in_each_epoch(loader_of: Any, persistent: bool) -> None:
+    """All workers of a pass agree on its epoch, whether they were started for it or live on."""
+    dataset = FeatureIterableDataset(numbered(30), batch_size=4, shuffle=True)
+    settings = {"num_workers": 3, "multiprocessing_context": "fork", "persistent_workers": persistent}
+    loader = loader_of(dataset, batch_size=None, **settings)
+    expected = orders(4, numbered(30), batch_size=4)
+    assert [rows_of(loader) for _ in range(2)] == expected[:2]
+    next(iter(loader))  # a look at a batch, which is a pass too
+    assert rows_of(loader) == expected[3]
+    assert dataset.epoch == 4
+
+
+def test_a_worker_that_is_late_does_not_take_the_next_pass_along() -> None:
+    """It begins a pass that was given up when the others have begun the next; every row of that one comes once."""
+    dataset = FeatureIterableDataset(numbered(30), batch_size=4, shuffle=True)
+
+    def tarry(worker: int) -> None:
+        time.sleep(worker)
+
+    settings = {"num_workers": 2, "multiprocessing_context": "fork", "persistent_workers": True}
+    loader = DataLoader(dataset, batch_size=None, worker_init_fn=tarry, **settings)
+    next(iter(loader))
+    assert rows_of(loader) in orders(3, numbered(30), batch_size=4)
+
+
+def test_two_passes_of_workers_at_once_are_two_epochs() -> None:
+    """However their workers' beginnings mingle, each pass gives every row once."""
+    dataset = FeatureIterableDataset(numbered(30), batch_size=2, shuffle=True)
+    loader = DataLoader(dataset, batch_size=None, num_workers=3, multiprocessing_context="fork")
+    pairs = [(a.tolist(), b.tolist()) for (_, a), (_, b) in zip(loader, loader, strict=True)]
+    seen = [[row for pair in pairs for row in pair[side]] for side in range(2)]
+    assert sorted(map(tuple, seen)) == sorted(map(tuple, orders(2, numbered(30), batch_size=2)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("stop", [(0, 5), (1, 0), (1, 3), (2, 8)])
+def test_a_stateful_loader_resumes_in_any_epoch(stop: tuple[int, int], workers: int) -> None:
+    """Three epochs, stopped at the start, in the middle or at the end of any, go on in another loader as they would."""
+    expected = orders(4, numbered(30), batch_size=4)
+
+    def made() -> StatefulDataLoader:
+        dataset = FeatureIterableDataset(numbered(30), batch_size=4, shuffle=True)
+        return StatefulDataLoader(
+            dataset, batch_size=None, num_workers=workers, multiprocessing_context="fork" if workers else None
+        )
+
+    epochs, steps = stop
+    interrupted = made()
+    assert [rows_of(interrupted) for _ in range(epochs)] == expected[:epochs]
+    going = iter(interrupted)
+    head = [row for _ in range(steps) for row in next(going)[1].tolist()]
+    if steps == 8:
+        assert next(going, None) is None
+    resumed = made()
+    resumed.load_state_dict(interrupted.state_dict())
+    rest = [] if steps == 8 else [rows_of(resumed)]
+    assert [head] == expected[epochs : epochs + 1] if steps == 8 else [head + rest[0]] == [expected[epochs]]
+    assert rows_of(resumed) == expected[epochs + 1]
 
 
 def test_a_dataset_made_for_evaluation_is_a_dataset() -> None:
@@ -320,5 +428,6 @@ def test_states_that_mean_other_rows_are_refused() -> None:
         FeatureIterableDataset(numbered(8), batch_size=2).load_state_dict(state)
     with pytest.raises(DataError, match="no state"):
         FeatureIterableDataset(numbered(9), batch_size=2).load_state_dict({})
-    with pytest.raises(DataError, match="epoch -1"):
-        FeatureIterableDataset(numbered(9), batch_size=2).set_epoch(-1)
+    for epoch in (-1, 2**31, True):
+        with pytest.raises(DataError, match=f"epoch {epoch} is no number"):
+            FeatureIterableDataset(numbered(9), batch_size=2).set_epoch(epoch)

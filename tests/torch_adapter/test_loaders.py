@@ -9,6 +9,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import (
     ConcatDataset,
     DataLoader,
@@ -18,8 +19,9 @@ from torch.utils.data import (
     default_collate,
     random_split,
 )
+from torchdata.stateful_dataloader import StatefulDataLoader
 
-from fs_torch import FeatureDataset
+from fs_torch import FeatureDataset, FeatureIterableDataset
 from tests.torch_adapter.numbers import QUIET, numbered, rows_of
 
 pytestmark = QUIET
@@ -119,20 +121,81 @@ class Line(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
-@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
-@pytest.mark.filterwarnings("ignore:.*`isinstance\\(treespec, LeafSpec\\)`.*")
+LIGHTNINGS = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*`isinstance\\(treespec, LeafSpec\\)`.*"),
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
+    pytest.mark.filterwarnings("ignore:Your `IterableDataset` has `__len__` defined"),
+]
+
+
+def with_lightning(function: Any) -> Any:
+    """Let Lightning's own warnings pass."""
+    for mark in LIGHTNINGS:
+        function = mark(function)
+    return function
+
+
+def trainer(directory: Path, **settings: Any) -> lightning.Trainer:
+    """A stock trainer that keeps quiet."""
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return lightning.Trainer(accelerator="cpu", default_root_dir=directory, **quiet, **settings)
+
+
+@with_lightning
 def test_lightning_fits(tmp_path: Path) -> None:
     """A stock trainer takes a loader over the dataset, and sees every row in both epochs."""
     model = Line()
-    trainer = lightning.Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
-    trainer.fit(model, DataLoader(FeatureDataset(numbered(50)), batch_size=25, shuffle=True))
+    loader = DataLoader(FeatureDataset(numbered(50)), batch_size=25, shuffle=True)
+    trainer(tmp_path, max_epochs=2, enable_checkpointing=False).fit(model, loader)
     assert np.bincount(model.seen).tolist() == [2] * 50
+
+
+@with_lightning
+@pytest.mark.parametrize("loader_of", [DataLoader, StatefulDataLoader])
+def test_lightning_sees_another_order_in_each_epoch(tmp_path: Path, loader_of: Any) -> None:
+    """It tells an iterable dataset of no epoch; three epochs are three orders, those of a plain loop."""
+    batches = FeatureIterableDataset(numbered(20), batch_size=5, shuffle=True)
+    expected = [rows_of(batches) for _ in range(3)]
+    model, again = Line(), FeatureIterableDataset(numbered(20), batch_size=5, shuffle=True)
+    trainer(tmp_path, max_epochs=3, enable_checkpointing=False).fit(model, loader_of(again, batch_size=None))
+    assert [model.seen[start : start + 20] for start in (0, 20, 40)] == expected
+    assert len({tuple(order) for order in expected}) == 3
+
+
+class Announcer(Line):
+    """It says which epoch begins: Lightning brings no loader back that stood between two epochs."""
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the dataset."""
+        self.trainer.train_dataloader.dataset.set_epoch(self.current_epoch)
+
+
+@with_lightning
+@pytest.mark.parametrize(
+    ("model_of", "kept_every"),
+    [
+        (Line, {"every_n_train_steps": 2}),
+        (Line, {"every_n_train_steps": 7}),
+        (Announcer, {"every_n_train_steps": 2}),
+        (Announcer, {"every_n_train_steps": 7}),
+        (Announcer, {"every_n_epochs": 1, "save_on_train_epoch_end": True}),
+    ],
+)
+def test_lightning_resumes_exactly(tmp_path: Path, model_of: type[Line], kept_every: dict[str, Any]) -> None:
+    """Stopped at a step or between epochs, and started from its checkpoint, it sees what it would have seen.
+
+    Only a checkpoint right after an epoch's last step makes it leave out an epoch, of any dataset.
+    """
+
+    def loader() -> StatefulDataLoader:
+        return StatefulDataLoader(FeatureIterableDataset(numbered(20), batch_size=5, shuffle=True), batch_size=None)
+
+    whole, before, after = model_of(), model_of(), model_of()
+    trainer(tmp_path, max_epochs=3, enable_checkpointing=False).fit(whole, loader())
+    kept = ModelCheckpoint(tmp_path, **kept_every)
+    trainer(tmp_path, max_steps=kept_every.get("every_n_train_steps", 4), callbacks=[kept]).fit(before, loader())
+    resumed = trainer(tmp_path, max_epochs=3, enable_checkpointing=False)
+    resumed.fit(after, loader(), ckpt_path=kept.best_model_path)
+    assert before.seen + after.seen == whole.seen

@@ -225,8 +225,8 @@ class SavedTrainingSets:
 
 
 def _training_set(table: pa.Table, spec: Mapping[str, Any]) -> TrainingSet:
-    features = tuple(feature["column"] for feature in spec["features"])
-    return TrainingSet(table, features, tuple(spec["keys"]), spec["timestamp"], spec["label"], spec)
+    features = [feature["column"] for feature in spec["features"]]
+    return TrainingSet(table, features, list(spec["keys"]), spec["timestamp"], spec["label"], spec)
 
 
 def _sync(directory: Path) -> None:

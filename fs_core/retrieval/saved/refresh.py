@@ -41,8 +41,8 @@ def refresh(saved_sets: SavedTrainingSets, registry: Registry, offline: OfflineS
     saved_sets.find(name)  # or a mistyped name would make a directory
     with saved_sets.writing(name):
         saved, have = saved_sets.find(name), saved_sets.load(name)
-        fitting = _fitted(table, have.table.drop_columns(list(have.features)), name)
-        identity = [*have.keys, have.timestamp, *([have.label] if have.label else [])]
+        fitting = _fitted(table, have.table.drop_columns(have.features), name)
+        identity = [*have.keys, have.timestamp, *have.labels]
         rows = new_rows(have.table.select(identity), fitting.select(identity))
         if not len(rows):
             return 0

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fs_core import TrainingSet
 from fs_core.testing.histories import SCALARS, nullable
+from fs_core.training_set import label_columns
 from fs_core.values import dtypes
 
 STAMP = pa.timestamp("us", tz="UTC")
@@ -19,13 +20,15 @@ TYPES = (*ELEMENTS, *(f"list<{name}>[3]" for name in ELEMENTS), *(f"list<{name}>
 """A dtype of every kind that an encoding takes."""
 
 
-def training_set_of(columns: dict[str, Any], *, label: str | None = None, timestamp: Any = None) -> TrainingSet:
-    """Return a training set of these columns, a moment for each row beside them; all but the label are features."""
+def training_set_of(
+    columns: dict[str, Any], *, label: str | list[str] | None = None, timestamp: Any = None
+) -> TrainingSet:
+    """Return a training set of these columns, a moment for each row beside them; all but labels are features."""
     rows = len(next(iter(columns.values())))
     times = timestamp if timestamp is not None else pa.array([datetime(2024, 1, 2, tzinfo=UTC)] * rows, STAMP)
-    features = tuple(name for name in columns if name != label)
+    features = [name for name in columns if name not in label_columns(label)]
     table = pa.table({"event_timestamp": times, **columns})
-    return TrainingSet(table, features, (), "event_timestamp", label, {"lag": None})
+    return TrainingSet(table, features, [], "event_timestamp", label, {"lag": None})
 
 
 def columns_of(names: Sequence[str], rows: int) -> st.SearchStrategy[pa.Table]:

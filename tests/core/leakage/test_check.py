@@ -202,6 +202,8 @@ class TestTheLabel:
         assert "auc 0.9" in finding.reason or "auc 1.000" in finding.reason
         assert {"user", "as of", "the feature", "event time", "the label"} == set(finding.evidence.column_names)
         assert store.check_leakage("visits", spine).findings == []
+        both = spine.append_column("lucky", pa.array(RNG.random(len(spine)) < 0.5))
+        assert "the label 'bought' with auc" in only(store.check_leakage("visits", both, ["lucky", "bought"])).reason
 
     def test_facts_that_follow_the_label(self, honest: FeatureStore) -> None:
         """A fact half a minute after each labelled moment is its consequence, though no answer holds it yet."""

@@ -78,14 +78,30 @@ class TestWhatComesBack:
         assert training.table.column_names == [
             *("user_id", "shop", "event_timestamp", "late", "last", "orders", "amount")
         ]
-        assert training.features == ("last", "orders", "amount")
-        assert training.keys == ("user_id", "shop")
+        assert training.features == ["last", "orders", "amount"]
+        assert training.keys == ["user_id", "shop"]
         assert training.label == "late"
         assert training.table.schema.field("amount").type == pa.float32()
         assert training.table.select(["orders", "last"]).to_pydict() == {
             "orders": [2, 7, 1],
             "last": [*day(2), None, None],
         }
+
+    def test_two_labels_stay_two_columns(self, shop: FeatureStore) -> None:
+        """They are named in the set and its spec, which makes the same set again."""
+        labelled = spine(minutes=[17, 0, 44])
+        training = shop.get_historical_features(labelled, "model", label=["late", "minutes"])
+        assert training.label == training.labels == training.spec["label"] == ["late", "minutes"]
+        again = shop.recreate(json.loads(json.dumps(training.spec)), labelled)
+        assert (again.fingerprint, again.label) == (training.fingerprint, training.label)
+        with pytest.raises(SchemaError, match=r"no column 'minuts'.*Did you mean 'minutes'"):
+            shop.get_historical_features(labelled, "model", label=["late", "minuts"])
+
+    @pytest.mark.parametrize("label", [[], ["late", "late"], ["late", 1], 5])
+    def test_a_label_that_names_no_columns_is_refused(self, shop: FeatureStore, label: Any) -> None:
+        """A column, or a list of different ones."""
+        with pytest.raises(SchemaError, match="Pass a column, or a list of different columns"):
+            shop.get_historical_features(spine(), "model", label=label)
 
     @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table, lambda s: pa.table(s).to_pylist()])
     def test_every_form_of_spine_gives_the_same_rows(self, shop: FeatureStore, make: Any) -> None:
@@ -102,7 +118,7 @@ class TestWhatComesBack:
         with pytest.raises(NameClashError, match=r"'spending.orders' and 'visits.orders'.*full_names=True"):
             shop.get_historical_features(spine(), ["spending.orders", "visits.orders"])
         training = shop.get_historical_features(spine(), ["spending.orders", "visits.orders"], full_names=True)
-        assert training.features == ("spending__orders", "visits__orders")
+        assert training.features == ["spending__orders", "visits__orders"]
         assert training.table["visits__orders"].to_pylist() == [5, None, None]
 
     def test_a_lag_looks_back_and_marks_the_set(self, shop: FeatureStore) -> None:

@@ -213,7 +213,7 @@ class TestRequests:
             {"user_id": 1, "a": 3, "b": 2, "x": 10, "y": None},
         ]
         full = embedded.get_online_features(["facts.x", "pairs"], {"b": [2], "a": [1], "user_id": [1]}, full_names=True)
-        assert full.features == ("facts__x", "pairs__y")
+        assert full.features == ["facts__x", "pairs__y"]
 
     def test_nobody_is_asked_for(self, embedded: FeatureStore) -> None:
         """No entities give no rows, in the declared types."""
@@ -260,7 +260,7 @@ class TestRequests:
             other.apply(new)
         for plan, kept in list(embedded._plans.items()):
             embedded._plans[plan] = kept._replace(checked=kept.checked - 2)
-        assert embedded.get_online_features("facts", {"user_id": [1]}).features == ("w",)
+        assert embedded.get_online_features("facts", {"user_id": [1]}).features == ["w"]
 
     def test_threads_share_a_store(self, online: FeatureStore, clock: SetClock) -> None:
         """Reads and pushes from many threads at once neither fail nor mix entities up."""
