@@ -73,10 +73,11 @@ class Subject:
         return self.offline.as_of(view, at_moment(keys, times), self.names(view), snapshot=snapshot)
 
     def history(self, view: FeatureView) -> pa.Table:
-        """Return the view's history in the order written: keys, clocks, seq and the features asked for."""
+        """Return the view's history in the order written: keys, clocks, seq and what the features asked for need."""
         if view not in self._histories:
             snapshot = self.query.snapshots[view.name]
-            self._histories[view] = self.offline.read(view, snapshot=snapshot, columns=self.names(view))
+            columns = None if view.aggregations else self.names(view)
+            self._histories[view] = self.offline.read(view, snapshot=snapshot, columns=columns)
         return self._histories[view]
 
     def names(self, view: FeatureView) -> list[str]:

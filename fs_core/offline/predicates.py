@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -43,12 +44,28 @@ def check_predicates(view: FeatureView) -> None:
             raise DefinitionError(f"{what} gives {kind}, not true or false. Compare it with something.")
 
 
+def columns_read(view: FeatureView) -> list[str]:
+    """Return which of the columns that a view stores its conditions read."""
+    return list(_columns_read(predicates(view), tuple(view.stored)))
+
+
+@lru_cache(maxsize=256)
+def _columns_read(wheres: tuple[str, ...], stored: tuple[str, ...]) -> tuple[str, ...]:
+    read: set[str] = set()
+    with connect() as connection:
+        for where in wheres:
+            parts = _parts(_parsed(connection, where, f"where {where!r}"))
+            read |= {name.lower() for part in parts if part["class"] == "COLUMN_REF" for name in part["column_names"]}
+    return tuple(name for name in stored if name.lower() in read)
+
+
 def passing(view: FeatureView, events: pa.Table) -> dict[str, pa.ChunkedArray]:
     """Return for each `where` of a view which events it is true for: boolean, no nulls, in the events' order.
 
     Args:
         view: whose aggregations.
-        events: rows in `history_schema(view)`, in the declared types; clocks but the event time may be absent.
+        events: rows in `history_schema(view)`, in the declared types; only keys, event time and `columns_read` are
+            needed.
 
     Raises:
         ValidationError: it fails for a value, as a cast of text to a number does.
@@ -76,6 +93,8 @@ def _visible(view: FeatureView, events: pa.Table | None) -> pa.Table:
     types = {**view.keys, EVENT_TIME: pa.timestamp("us", tz="UTC"), **view.stored}
     found = {}
     for name, dtype in types.items():
+        if events is not None and name not in events.column_names:
+            continue
         known = pa.float32() if pa.types.is_float16(dtype) else dtype  # DuckDB has no half floats
         named = view.event_timestamp if name == EVENT_TIME else name
         found[named] = pa.array([], known) if events is None else events[name].cast(known)

@@ -191,5 +191,5 @@ def event_spines(draw: st.DrawFn, scenario: EventScenario, max_rows: int = 40) -
     columns: dict[str, pa.Array] = {}
     for i, (key, dtype) in enumerate(view.keys.items()):
         columns[key] = pa.array([None if gap == i else entity[i] for (entity, _), gap in asked], dtype)
-    times = [None if gap == len(view.keys) else at for (_, at), gap in asked]
+    times = [None if gap == len(view.keys) else max(scale.micros(0), at) for (_, at), gap in asked]
     return pa.table({**columns, "__time": moments(times)})

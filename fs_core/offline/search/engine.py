@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from fs_core.definitions import FeatureView
 from fs_core.rule import EVENT_TIME, STATUS, TIME, Status, is_expired
 from fs_core.values.times import MICROSECONDS
+from fs_core.windows.answer import nothing as windows_of_nobody
+from fs_core.windows.plan import features_of
 
 Micros = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -116,6 +118,8 @@ def _search(
     if files and rows:
         return engine.search(view, files, spine, columns)
     nothing = pa.table({name: pa.nulls(rows, view.features[name]) for name in columns})
+    if view.aggregations:
+        nothing = windows_of_nobody(features_of(view, columns), rows)
     none = np.zeros(rows, dtype=bool)
     return Found(nothing, np.zeros(rows, dtype=np.int64), none, none)
 

@@ -44,6 +44,8 @@ class IndexEngine:
 
     def search(self, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
         """See `AsOfEngine.search`."""
+        if view.aggregations:
+            return self._plain.search(view, files, spine, columns)
         for _ in range(_TRIES):
             runs = self._runs(view, files, spine.num_rows)
             if runs is None:
@@ -56,7 +58,7 @@ class IndexEngine:
 
     def prepare(self, view: FeatureView, files: Sequence[str]) -> None:
         """See `AsOfEngine.prepare`: one run of everything, or as few as memory allows; others are removed."""
-        if files and self._catalogue.writable():
+        if files and self._catalogue.writable() and not view.aggregations:
             self._catalogue.make_anew(view, files)
 
     def forget(self, view: FeatureView) -> None:

@@ -16,6 +16,7 @@ from fs_core.definitions import FeatureView
 from fs_core.offline.delta.layout import prune
 from fs_core.offline.duckdb import connect, literal, quoted
 from fs_core.offline.search.engine import Found, alive, numbers
+from fs_core.offline.search.events import search_events
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME
 
 
@@ -24,6 +25,8 @@ class PlainEngine:
 
     def search(self, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
         """See `AsOfEngine.search`."""
+        if view.aggregations:
+            return search_events(view, files, spine, columns)
         files = prune(files, spine[TIME]) or files[:1]
         keys = [f"k{i}" for i in range(len(view.keys))]
         narrow = spine.rename_columns([*keys, "t"]).append_column("row", pa.array(np.arange(spine.num_rows)))

@@ -11,6 +11,7 @@ from fs_core.testing.offline_suite.erasing import Erasing
 from fs_core.testing.offline_suite.keeping import Keeping
 from fs_core.testing.offline_suite.sharing import Sharing, append_batches, compact_often
 from fs_core.testing.offline_suite.tables import as_of_types, assert_rows, counted, counter, history_types, micros_of
+from fs_core.testing.offline_suite.windows import Windows
 from fs_core.testing.offline_suite.winners import Winners
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-class OfflineStoreSuite(AsOf, Keeping, Winners, Comparing, Erasing, Sharing):
+class OfflineStoreSuite(AsOf, Keeping, Winners, Comparing, Erasing, Sharing, Windows):
     """Subclass it with a fixture `store` that returns an empty `OfflineStore`; pytest does the rest."""
 
     @pytest.fixture

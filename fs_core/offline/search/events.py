@@ -1,0 +1,80 @@
+"""Windows from history files, plainly: the events of the entities asked for are read, and the kernel is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import DataError
+from fs_core.offline.delta.layout import as_declared, prune
+from fs_core.offline.duckdb import connect, literal, quoted
+from fs_core.offline.predicates import columns_read, passing
+from fs_core.offline.search.engine import Found, numbers
+from fs_core.offline.search.entity_codes import KeyDictionary
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME, history_schema
+from fs_core.values.dtypes import storage_type
+from fs_core.values.times import from_micros
+from fs_core.windows.answer import Answers, TooLargeError
+from fs_core.windows.evaluate import columns_of, evaluate
+
+if TYPE_CHECKING:
+    Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def search_events(view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
+    """Return windows as of given moments. See `AsOfEngine.search`."""
+    keys, moments = spine.select(list(view.keys)), numbers(spine[TIME])
+    rows = read_events(view, prune(files, spine[TIME]), keys)
+    dictionary, codes = KeyDictionary.of(rows.select(list(view.keys)))
+    questions = dictionary.codes(keys), moments
+    try:
+        return found_of(evaluate(view, rows, codes, passing(view, rows), questions, columns))
+    except TooLargeError as error:
+        raise too_large(view, error, spine) from error
+
+
+def found_of(answers: Answers) -> Found:
+    """Return what the kernel answered; windows don't expire, so whatever is known is alive."""
+    return Found(answers.features, answers.event_time, answers.known, answers.known)
+
+
+def too_large(view: FeatureView, error: TooLargeError, spine: pa.Table) -> DataError:
+    """Return the error that names the entity and the moment of a sum that doesn't fit its type."""
+    asked = spine.slice(error.row, 1)
+    entity = ", ".join(f"{name}={asked[name][0].as_py()!r}" for name in view.keys)
+    at = from_micros(int(numbers(asked[TIME])[0])).isoformat()
+    return DataError(
+        f"view {view.name!r}: {error.feature.name} of {entity} at {at} doesn't fit {error.feature.dtype}. Use a "
+        "shorter window, or declare the column as decimal or float64."
+    )
+
+
+def needed_columns(view: FeatureView) -> list[str]:
+    """Return the columns of history from which a view's windows are computed."""
+    read = {*columns_of(view), *columns_read(view)}
+    return [*view.keys, EVENT_TIME, AVAILABLE_AT, SEQ, *(name for name in view.stored if name in read)]
+
+
+def read_events(view: FeatureView, files: Sequence[str], keys: pa.Table) -> pa.Table:
+    """Return the events of some entities, in any order, in the declared types: what windows need of them.
+
+    Args:
+        view: whose history.
+        files: Parquet files; without any, there are no events.
+        keys: the entities, perhaps repeated.
+    """
+    names = needed_columns(view)
+    types = {field.name: field.type for field in history_schema(view) if field.name in names}
+    if not files:
+        return pa.schema(list(types.items())).empty_table()
+    wanted = pa.table({name: keys[name].cast(storage_type(dtype)) for name, dtype in view.keys.items()})
+    by = ", ".join(map(quoted, view.keys))
+    history = f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)"
+    with connect() as connection:
+        connection.register("fs_wanted", wanted)
+        sql = f"SELECT {', '.join(map(quoted, types))} FROM {history} SEMI JOIN fs_wanted USING ({by})"
+        return as_declared(connection.sql(sql).to_arrow_table(), types)

@@ -1,0 +1,226 @@
+"""Answering questions about windows: the kernel's one way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.windows.block import NO_ROW, Block
+from fs_core.windows.events import plain_floats
+from fs_core.windows.exact import ORIGIN, WIDTH
+from fs_core.windows.lists import lists_of
+from fs_core.windows.ordinals import decimals
+from fs_core.windows.plan import Feature, Lane
+from fs_core.windows.prepared import Prepared
+from fs_core.windows.span import Span
+from fs_core.windows.spread import decimals_as_floats, spread
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+_BLOCK = 1 << 16  # questions that are answered together: what is computed for them stays in the processor's cache
+_ALL = Lane(None, None)
+_ALL_TIME = Span(None, None, 0)
+_DIGITS = 38
+
+
+class TooLargeError(Exception):
+    """A whole number or decimal that doesn't fit its type.
+
+    Attributes:
+        feature: which aggregate.
+        row: of which question.
+    """
+
+    def __init__(self, feature: Feature, row: int) -> None:
+        super().__init__(feature.name, row)
+        self.feature, self.row = feature, row
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What windows hold.
+
+    Attributes:
+        features: one column for each feature, in its type, one row for each question.
+        event_time: of each question's latest known event, microseconds; anything where there is none.
+        known: whether any event was known.
+    """
+
+    features: pa.Table
+    event_time: Ints
+    known: Flags
+
+
+def answer(prepared: Prepared, features: Sequence[Feature], codes: Ints, moments: Ints, each: Any = map) -> Answers:
+    """Return what each feature is for each question.
+
+    Args:
+        prepared: the events; all that the features need was prepared, and the lane of every event.
+        features: what is asked.
+        codes: each question's entity, -1 for one without events.
+        moments: microseconds.
+        each: `map`, or that of some threads.
+
+    Raises:
+        TooLargeError: a whole number or a decimal doesn't fit its type.
+    """
+    order = _in_order(codes, moments)
+    asked = order[int(np.searchsorted(codes[order], 0)) :]  # who isn't known comes first
+    blocks = [asked[start : start + _BLOCK] for start in range(0, len(asked), _BLOCK)]
+    parts = list(each(lambda rows: _answer_block(prepared, features, codes[rows], moments[rows], rows), blocks))
+    back = np.full(len(codes), len(asked), np.int64)  # behind the last stands what nobody says
+    back[asked] = np.arange(len(asked))
+    columns = {
+        feature.name: pa.concat_arrays([*(part.columns[place] for part in parts), _nobodys(feature)]).take(
+            pa.array(back)
+        )
+        for place, feature in enumerate(features)
+    }
+    latest = np.concatenate([*(part.latest for part in parts), np.array([NO_ROW])])[back]
+    known = latest != NO_ROW
+    times = prepared.event_time[np.where(known, latest, 0)] if known.any() else np.zeros(len(codes), np.int64)
+    return Answers(pa.table(columns), times, known)
+
+
+def nothing(features: Sequence[Feature], rows: int) -> pa.Table:
+    """Return what features are for entities that nobody knows: counts are 0, all else is null."""
+    return pa.table({f.name: pa.repeat(_nobodys(f)[0], rows) for f in features})
+
+
+def _nobodys(feature: Feature) -> pa.Array:
+    return pa.array([0 if feature.function in ("count", "count_distinct") else None], feature.dtype)
+
+
+def _in_order(codes: Ints, moments: Ints) -> Ints:
+    """Return the questions by entity and moment."""
+    ascending = (codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & (moments[1:] >= moments[:-1]))
+    return np.arange(len(codes)) if ascending.all() else np.lexsort((moments, codes))
+
+
+class _Part(NamedTuple):
+    columns: list[pa.Array]
+    latest: Ints
+
+
+def _answer_block(
+    prepared: Prepared, features: Sequence[Feature], codes: Ints, moments: Ints, questions: Ints
+) -> _Part:
+    block = Block(prepared, codes, moments)
+    columns = []
+    for feature in features:
+        try:
+            columns.append(_FUNCTIONS[feature.function](block, feature))
+        except _OverflowError as error:
+            raise TooLargeError(feature, int(questions[error.args[0]])) from None
+    return _Part(columns, block.outermost(_ALL, _ALL_TIME, last=True))
+
+
+class _OverflowError(Exception):
+    """A sum that doesn't fit; its argument is the place in the block."""
+
+
+def _count(block: Block, feature: Feature) -> pa.Array:
+    return pa.array(block.count(feature.lane, feature.span))
+
+
+def _count_distinct(block: Block, feature: Feature) -> pa.Array:
+    return pa.array(block.distinct(feature.lane, feature.span))
+
+
+def _sum(block: Block, feature: Feature) -> pa.Array:
+    empty = block.count(feature.lane, feature.span) == 0
+    sums = block.sums(feature.lane, feature.span)
+    if pa.types.is_floating(feature.dtype):
+        return _floats(_with_special(block, feature, sums.to_float()), empty)
+    low, high = sums.words()
+    if pa.types.is_decimal(feature.dtype):
+        _refuse(sums.exceed(ORIGIN // WIDTH + 4) | (high > _MOST[1]) | ((high == _MOST[1]) & (low > _MOST[0])))
+        flipped = ~high + (low == 0)
+        words = np.where(sums.negative, ~low + np.uint64(1), low), np.where(sums.negative, flipped, high)
+        return decimals(*words, ~empty, feature.dtype)
+    if pa.types.is_uint64(feature.dtype):
+        _refuse(high > 0)
+        return pa.array(low, mask=empty)
+    _refuse(sums.exceed(ORIGIN // WIDTH + 2) | (low > np.uint64(2**63 - 1) + sums.negative))
+    return pa.array(np.where(sums.negative, ~low + np.uint64(1), low).view(np.int64), mask=empty)
+
+
+_MOST = np.uint64((10**_DIGITS - 1) & (2**64 - 1)), np.uint64((10**_DIGITS - 1) >> 64)
+
+
+def _refuse(too_large: Flags) -> None:
+    if too_large.any():
+        raise _OverflowError(int(np.argmax(too_large)))
+
+
+def _mean(block: Block, feature: Feature) -> pa.Array:
+    count = block.count(feature.lane, feature.span)
+    sums = block.sums(feature.lane, feature.span)
+    total = _with_special(block, feature, decimals_as_floats(sums, _scale(block, feature)))
+    return _floats(total / np.where(count == 0, 1, count), count == 0)
+
+
+def _spread(block: Block, feature: Feature) -> pa.Array:
+    count = block.count(feature.lane, feature.span)
+    sums, squares = (block.sums(feature.lane, feature.span, squares=s) for s in (False, True))
+    found = spread(count, sums, squares, _scale(block, feature), root=feature.function == "std")
+    for flags in block.special(feature.lane, feature.span).values():
+        found[flags] = np.nan
+    return _floats(found, count < 2)
+
+
+def _scale(block: Block, feature: Feature) -> int:
+    """Return how many decimal places the digits of sums have."""
+    return block.prepared.scales.get(str(feature.lane.column), 0)
+
+
+def _with_special(block: Block, feature: Feature, sums: Floats) -> Floats:
+    """Return sums with what NaN and infinities make of them."""
+    special = block.special(feature.lane, feature.span)
+    if not special:
+        return sums
+    none = np.zeros(block.size, bool)
+    nan, positive, negative = (special.get(kind, none) for kind in ("nan", "inf", "-inf"))
+    found = np.where(positive, np.inf, np.where(negative, -np.inf, sums))
+    return np.where(nan | (positive & negative), np.nan, found)
+
+
+def _floats(values: Floats, empty: Flags) -> pa.Array:
+    return pa.array(plain_floats(values), mask=empty)
+
+
+def _extreme(block: Block, feature: Feature) -> pa.Array:
+    fold = np.minimum if feature.function == "min" else np.maximum
+    found = block.extreme(feature.lane, feature.span, fold)
+    ordinals = block.prepared.ordinals[str(feature.lane.column)]
+    return ordinals.restore(found, block.count(feature.lane, feature.span) > 0)
+
+
+def _outermost(block: Block, feature: Feature) -> pa.Array:
+    column = block.prepared.columns[str(feature.lane.column)]
+    if feature.n is None:
+        rows = block.outermost(feature.lane, feature.span, last=feature.function == "last")
+        return column.take(pa.array(rows, mask=rows == NO_ROW))
+    lengths, rows = lists_of(block, feature)
+    offsets = np.append(0, np.cumsum(lengths)).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, column.take(pa.array(rows)), feature.dtype, mask=pa.array(lengths == 0))
+
+
+_FUNCTIONS: dict[str, Callable[[Block, Feature], pa.Array]] = {
+    "count": _count,
+    "sum": _sum,
+    "mean": _mean,
+    "var": _spread,
+    "std": _spread,
+    "min": _extreme,
+    "max": _extreme,
+    "first": _outermost,
+    "last": _outermost,
+    "count_distinct": _count_distinct,
+}

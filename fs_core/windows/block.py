@@ -1,0 +1,240 @@
+"""Questions to be answered together, and what their windows hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from fs_core.windows.exact import Digits, added, addends_of
+from fs_core.windows.plan import Lane
+from fs_core.windows.prepared import Chain, ChainLane, Loose, Prepared, special_values
+from fs_core.windows.ranges import covering, folded, least_possible, painted
+from fs_core.windows.span import Span
+from fs_core.windows.times import Times, expanded, offsets_of
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Numbers = np.ndarray[Any, Any]
+T = TypeVar("T")
+
+NO_ROW = -1
+
+
+class Lives(NamedTuple):
+    """Events that some questions see, with the range of questions that each is seen by.
+
+    Attributes:
+        places: which of the loose events.
+        first: the first question.
+        last: the one behind the last.
+    """
+
+    places: Ints
+    first: Ints
+    last: Ints
+
+
+class Block:
+    """Questions about known entities, by entity and moment. What several features need is found once.
+
+    Args:
+        prepared: the events.
+        codes: entities, ascending.
+        moments: microseconds, ascending for each entity.
+    """
+
+    def __init__(self, prepared: Prepared, codes: Ints, moments: Ints) -> None:
+        self.prepared = prepared
+        self.codes = codes
+        self.moments = moments
+        self.size = len(codes)
+        self._found: dict[Any, Any] = {}
+
+    def _once(self, key: object, make: Callable[[], T]) -> T:
+        if key not in self._found:
+            self._found[key] = make()
+        found: T = self._found[key]
+        return found
+
+    # --- chains ------------------------------------------------------------------------------------------------------
+
+    def ranges(self, lane: Lane, span: Span) -> Iterator[tuple[Chain, ChainLane, Ints, Ints]]:
+        """Yield of each chain which range of a lane's values each window holds: the first place, and that behind."""
+        for number, chain in enumerate(self.prepared.chains):
+            mine = chain.lanes[lane]
+            yield chain, mine, *self._once((number, lane, span), partial(self._range, number, chain, mine, span))
+
+    def _range(self, number: int, chain: Chain, lane: ChainLane, span: Span) -> tuple[Ints, Ints]:
+        start, end = self._once((number, span), lambda: self._events_of(number, chain, span))
+        return (start, end) if lane.before is None else (lane.before[start], lane.before[end])
+
+    def _events_of(self, number: int, chain: Chain, span: Span) -> tuple[Ints, Ints]:
+        asked = self.moments - span.shift
+        end = self._once((number, span.shift), lambda: chain.known.rank(self.codes, asked))
+        edges = span.edge(self.moments)
+        start = chain.known.offsets[self.codes] if edges is None else chain.happened.rank(self.codes, edges)
+        return np.minimum(start, end), end
+
+    # --- loose events ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _entities(self) -> Ints:
+        return self.codes[np.flatnonzero(np.diff(self.codes, prepend=-1))]
+
+    @cached_property
+    def _own(self) -> Ints:
+        """Each question's entity, numbered within the block."""
+        return np.cumsum(np.diff(self.codes, prepend=self.codes[:1]) != 0)
+
+    @cached_property
+    def _times(self) -> Times:
+        return Times.of(self._own, self.moments, offsets_of(self._own, len(self._entities)))
+
+    def lives(self, loose: Loose, span: Span, known: tuple[Ints, Ints] | None = None) -> Lives:
+        """Return the events that are seen through a window, in their order.
+
+        Args:
+            loose: the events.
+            span: the window.
+            known: which of them are of the block's entities, and which entity's each is, if that was found already.
+        """
+        places, own = known or self.of_entities(loose)
+        superseded = None if loose.superseded_at is None else loose.superseded_at[places]
+        start, end = span.life(loose.event_time[places], loose.available_at[places], superseded)
+        first, last = self._times.rank(own, start - 1), self._times.rank(own, end - 1)
+        seen = first < last
+        return Lives(places[seen], first[seen], last[seen])
+
+    def of_entities(self, loose: Loose) -> tuple[Ints, Ints]:
+        """Return which events are of the block's entities, and the entity of each, as numbered within the block."""
+        starts = loose.offsets[self._entities]
+        lengths = loose.offsets[self._entities + 1] - starts
+        return expanded(starts, lengths), np.repeat(np.arange(len(self._entities)), lengths)
+
+    def loose_lives(self, lane: Lane, span: Span) -> Lives:
+        """Return the loose events with a value in a lane that are seen through a window."""
+        if not len(self.prepared.loose.rows):
+            return _NOBODY
+        known = self._once("loose", lambda: self.of_entities(self.prepared.loose))
+        every = self._once(("lives", span), lambda: self.lives(self.prepared.loose, span, known))
+        has = self.prepared.loose_lanes[lane].has[every.places]
+        return every if has.all() else Lives(*(part[has] for part in every))
+
+    # --- what windows hold -------------------------------------------------------------------------------------------
+
+    def count(self, lane: Lane, span: Span) -> Ints:
+        """Return how many values each window holds."""
+        return self._once(("count", lane, span), lambda: self._count(lane, span))
+
+    def _count(self, lane: Lane, span: Span) -> Ints:
+        total = np.zeros(self.size, np.int64)
+        for _, _, start, end in self.ranges(lane, span):
+            total += end - start
+        lives = self.loose_lives(lane, span)
+        return total + covering(lives.first, lives.last, None, self.size) if len(lives.places) else total
+
+    def sums(self, lane: Lane, span: Span, *, squares: bool = False) -> Digits:
+        """Return the exact sums of what each window holds, or of the squares; what isn't finite left out."""
+        return self._once(("sums", lane, span, squares), lambda: self._sums(lane, span, squares=squares))
+
+    def _sums(self, lane: Lane, span: Span, *, squares: bool) -> Digits:
+        limbs: dict[int, Ints] = {}
+        for _, mine, start, end in self.ranges(lane, span):
+            sums = mine.squares if squares else mine.sums
+            assert sums is not None
+            limbs = added(limbs, {limb: prefix.between(start, end) for limb, prefix in sums.limbs.items()})
+        lives = self.loose_lives(lane, span)
+        if len(lives.places):
+            addends = addends_of(special_values(self._loose_values(lane, lives))[0])
+            parts = (addends.squares() if squares else addends).limbs()
+            seen = {limb: covering(lives.first, lives.last, values, self.size) for limb, values in parts}
+            limbs = added(limbs, seen)
+        return Digits.of(limbs, self.size)
+
+    def special(self, lane: Lane, span: Span) -> dict[str, Flags]:
+        """Return which windows hold a NaN, an infinity, a minus infinity; a kind that none holds is absent."""
+        return self._once(("special", lane, span), lambda: self._special(lane, span))
+
+    def _special(self, lane: Lane, span: Span) -> dict[str, Flags]:
+        counts: dict[str, Ints] = {}
+        for _, mine, start, end in self.ranges(lane, span):
+            assert mine.sums is not None
+            for kind, prefix in mine.sums.special.items():
+                counts[kind] = counts.get(kind, 0) + prefix.between(start, end)
+        lives = self.loose_lives(lane, span)
+        if len(lives.places):
+            for kind, flags in special_values(self._loose_values(lane, lives))[1].items():
+                seen = covering(lives.first, lives.last, flags.astype(np.int64), self.size)
+                counts[kind] = counts.get(kind, 0) + seen
+        return {kind: count > 0 for kind, count in counts.items()}
+
+    def _loose_values(self, lane: Lane, lives: Lives) -> Any:
+        values = self.prepared.loose_lanes[lane].values
+        assert values is not None
+        return values.take(_indices(lives.places))
+
+    def extreme(self, lane: Lane, span: Span, fold: np.ufunc) -> Numbers:
+        """Return the least (or greatest) of what each window holds, as ordinals; of nothing, what changes none."""
+        empty = self.prepared.ordinals[str(lane.column)].numbers[:0]
+        found = np.full(self.size, least_possible(empty, fold), empty.dtype)
+        for _, mine, start, end in self.ranges(lane, span):
+            assert mine.numbers is not None
+            found = fold(found, folded(mine.numbers, start, end, fold))
+        lives = self.loose_lives(lane, span)
+        if len(lives.places):
+            numbers = self.prepared.loose_lanes[lane].numbers
+            assert numbers is not None
+            found = fold(found, painted(lives.first, lives.last, numbers[lives.places], self.size, fold))
+        return found
+
+    def outermost(self, lane: Lane, span: Span, *, last: bool) -> Ints:
+        """Return the first (or last) event of what each window holds, `NO_ROW` where it holds none."""
+        fold = np.maximum if last else np.minimum
+        nothing = np.int64(least_possible(np.zeros(0, np.int64), fold))
+        found = np.full(self.size, nothing, np.int64)
+        for chain, mine, start, end in self.ranges(lane, span):
+            filled = end > start
+            places = np.where(filled, end - 1 if last else start, 0)
+            rows = rows_of(chain, mine, places) if filled.any() else places
+            found = fold(found, np.where(filled, rows, nothing))
+        lives = self.loose_lives(lane, span)
+        if len(lives.places):
+            rows = self.prepared.loose.rows[lives.places]
+            found = fold(found, painted(lives.first, lives.last, rows, self.size, fold))
+        return np.where(found == nothing, NO_ROW, found)
+
+    def distinct(self, lane: Lane, span: Span) -> Ints:
+        """Return how many different values each window holds.
+
+        Of the lives of one value, by their beginnings, each adds the questions that none before has covered.
+        """
+        loose = self.prepared.distinct[lane]
+        assert loose.groups is not None
+        known = self._once(("distinct", lane), lambda: self.of_entities(loose))
+        lives = self.lives(loose, span, known)
+        group = np.cumsum(np.diff(loose.groups[lives.places], prepend=-1) != 0) - 1
+        reach = np.maximum.accumulate(group * (self.size + 1) + lives.last)
+        covered = np.zeros(len(group), np.int64)
+        covered[1:] = np.maximum(reach[:-1] - group[1:] * (self.size + 1), 0)
+        first = np.maximum(lives.first, covered)
+        new = first < lives.last
+        return covering(first[new], lives.last[new], None, self.size)
+
+
+def rows_of(chain: Chain, lane: ChainLane, places: Ints) -> Ints:
+    """Return which events the values at some places of a lane belong to."""
+    if lane.rows is not None:
+        return lane.rows[places]
+    return places if chain.rows is None else chain.rows[places]
+
+
+def _indices(places: Ints) -> Any:
+    import pyarrow as pa
+
+    return pa.array(places)
+
+
+_NOBODY = Lives(*(np.zeros(0, np.int64) for _ in range(3)))

@@ -1,0 +1,350 @@
+"""Sums that are exact, whatever is added up in whatever order, and rounded once.
+
+Every number becomes whole numbers of 32 bits at fixed places: *limb* `k` counts units of `2**(32 * k)` in a number
+that was multiplied by `2**ORIGIN`, which makes any float whole. Limbs are added up as 64-bit integers, each on its
+own; what comes out is the sum, to be carried and rounded to nearest even. Squares are the same at twice the places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Words = np.ndarray[Any, np.dtype[np.uint64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Limbs = Mapping[int, Ints]
+"""Limbs by their number; those that are all zero may be absent. Units of `2**(32 * number)`."""
+
+WIDTH = 32
+MASK = np.uint64(2**WIDTH - 1)
+ORIGIN = 34 * WIDTH
+"""Places by which numbers are moved up: the smallest float is `2**-1074`."""
+
+_MANTISSA = 53
+
+
+@dataclass(frozen=True)
+class WordAddends:
+    """Numbers as 32-bit words at places. See `Addends`.
+
+    Attributes:
+        terms: words, and the place of their lowest bit: one for all, or each its own.
+        negative: which numbers are; None if none is.
+    """
+
+    terms: tuple[tuple[Words, int | Ints], ...]
+    negative: Flags | None
+
+    def squares(self) -> WordAddends:
+        """See `Addends.squares`."""
+        terms: list[tuple[Words, int | Ints]] = []
+        for number, (word, place) in enumerate(self.terms):
+            for other, place_of_other in self.terms[: number + 1]:
+                product = word * other
+                at = place + place_of_other + (0 if other is word else 1)
+                terms += [(product & MASK, at), (product >> np.uint64(WIDTH), at + WIDTH)]
+        return WordAddends(tuple(terms), None)
+
+    def limbs(self) -> Iterator[tuple[int, Ints]]:
+        """See `Addends.limbs`."""
+        parts = [part for word, place in self.terms for part in _placed(word, place)]
+        for number in sorted({k for _, places in parts for k in _distinct(places)}):
+            found = np.zeros(len(self.terms[0][0]), np.int64)
+            for word, places in parts:
+                mine = word.view(np.int64)
+                found += mine if isinstance(places, int) and places == number else np.where(places == number, mine, 0)
+            if self.negative is not None:
+                np.negative(found, out=found, where=self.negative)
+            if found.any():
+                yield number, found
+
+
+@dataclass(frozen=True)
+class FloatAddends:
+    """Finite floats, or sums of several. See `Addends`.
+
+    Attributes:
+        values: what is added up to each number.
+        origin: `ORIGIN`, or twice that for squares.
+    """
+
+    values: tuple[Floats, ...]
+    origin: int
+
+    def squares(self) -> Addends:
+        """See `Addends.squares`: a product of floats is a float and what rounding took from it, another float."""
+        (values,) = self.values
+        sizes = np.abs(values[values != 0])
+        if not len(sizes) or (sizes.max() < 2.0**500 and sizes.min() > 2.0**-400):
+            return FloatAddends(product(values, values), 2 * ORIGIN)
+        return _mantissas(values).squares()
+
+    def limbs(self) -> Iterator[tuple[int, Ints]]:
+        """See `Addends.limbs`: the whole part of what is left, ever more moved up."""
+        rest = [values.copy() for values in self.values]
+        largest = max((float(np.abs(values).max(initial=0.0)) for values in rest), default=0.0)
+        number = (math.frexp(largest)[1] + self.origin) // WIDTH
+        while any(values.any() for values in rest):
+            place = number * WIDTH - self.origin
+            found = np.zeros(len(rest[0]), np.int64)
+            for values in rest:
+                whole = np.trunc(_moved(values, -place))
+                found += whole.astype(np.int64)
+                values -= _moved(whole, place)
+            if found.any():
+                yield number, found
+            number -= 1
+
+
+def product(values: Floats, others: Floats) -> tuple[Floats, Floats]:
+    """Return products and what rounding took from them, neither too large nor too small for that (Dekker, 1971)."""
+    (high, low), (other_high, other_low) = (_split(v) for v in (values, others))
+    whole = values * others
+    return whole, ((high * other_high - whole) + high * other_low + low * other_high) + low * other_low
+
+
+def _split(values: Floats) -> tuple[Floats, Floats]:
+    scaled = values * 134217729.0
+    high = scaled - (scaled - values)
+    return high, values - high
+
+
+def _moved(values: Floats, places: int) -> Floats:
+    return values * 2.0**places if abs(places) < 1000 else np.ldexp(values, places)
+
+
+def _mantissas(values: Floats) -> WordAddends:
+    fraction, exponent = np.frexp(np.abs(values))
+    mantissa = np.ldexp(fraction, _MANTISSA).astype(np.uint64)
+    lowest = mantissa & (~mantissa + np.uint64(1))
+    zeros = np.where(mantissa == 0, 0, np.frexp(lowest.astype(np.float64))[1] - 1)
+    mantissa >>= zeros.astype(np.uint64)  # so that no place is below the origin
+    place = np.where(mantissa == 0, ORIGIN, exponent.astype(np.int64) - _MANTISSA + ORIGIN + zeros)
+    return WordAddends(_words(mantissa, place), values < 0 if (values < 0).any() else None)
+
+
+def _placed(word: Words, place: int | Ints) -> Iterator[tuple[Words, int | Ints]]:
+    """Yield what a word adds to limbs: to that of its lowest bit and to the next."""
+    shift = np.asarray(place % WIDTH, np.uint64)
+    moved = word << shift
+    yield moved & MASK, place // WIDTH
+    if shift.any():
+        yield moved >> np.uint64(WIDTH), place // WIDTH + 1
+
+
+def _distinct(places: int | Ints) -> Iterable[int]:
+    return (places,) if isinstance(places, int) else np.unique(places).tolist()
+
+
+class Addends(Protocol):
+    """Numbers to be added up."""
+
+    def limbs(self) -> Iterator[tuple[int, Ints]]:
+        """Yield each limb that isn't zero throughout, and what each number has there, below `2**33` in magnitude."""
+        ...
+
+    def squares(self) -> Addends:
+        """Return the squares of the numbers, their origin at twice `ORIGIN`."""
+        ...
+
+
+def addends_of(column: pa.Array) -> Addends:
+    """Return the numbers of a column without nulls, NaN and infinities: booleans, whole numbers, floats, decimals."""
+    dtype = column.type
+    if pa.types.is_floating(dtype):
+        return FloatAddends((np.asarray(column.to_numpy(zero_copy_only=False), np.float64),), ORIGIN)
+    if pa.types.is_decimal(dtype):
+        low, high = decimal_words(column)
+        negative = high.view(np.int64) < 0
+        flipped = ~high + (low == 0)
+        return _whole((np.where(negative, -low, low), np.where(negative, flipped, high)), negative)
+    numbers = column.cast(pa.uint8()) if pa.types.is_boolean(dtype) else column
+    values = np.asarray(numbers.to_numpy(zero_copy_only=False))
+    if values.dtype.kind == "u":
+        return _whole((values.astype(np.uint64),), None)
+    wide = values.astype(np.int64)
+    return _whole((np.abs(wide).view(np.uint64),), wide < 0)  # the least has no opposite, but is its own magnitude
+
+
+def decimal_words(column: pa.Array) -> tuple[Words, Words]:
+    """Return the lower and the upper 64 bits of decimals, in two's complement; of a null, anything."""
+    buffer = column.buffers()[1]
+    if buffer is None or not len(column):
+        return np.zeros(len(column), np.uint64), np.zeros(len(column), np.uint64)
+    words = np.frombuffer(buffer, np.uint64, 2 * len(column), column.offset * 16).reshape(-1, 2)
+    return words[:, 0].copy(), words[:, 1].copy()
+
+
+def _whole(words: tuple[Words, ...], negative: Flags | None) -> WordAddends:
+    terms = tuple(term for i, word in enumerate(words) for term in _words(word, ORIGIN + 64 * i))
+    return WordAddends(terms, negative if negative is not None and negative.any() else None)
+
+
+def _words(numbers: Words, place: int | Ints) -> tuple[tuple[Words, int | Ints], ...]:
+    high = numbers >> np.uint64(WIDTH)
+    return ((numbers & MASK, place), (high, place + WIDTH)) if high.any() else ((numbers, place),)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Running sums of whole numbers, most of which may be zero.
+
+    Attributes:
+        sums: what lies before each number, and behind the last.
+        places: where the numbers are that aren't left out; None if none is.
+    """
+
+    sums: Ints
+    places: Ints | None = None
+
+    @classmethod
+    def of(cls, values: Ints) -> Prefix:
+        """Return the running sums of values; zeros are left out if they are three of four."""
+        filled = np.flatnonzero(values)
+        if 4 * len(filled) < len(values):
+            return cls(_running(values[filled]), filled)
+        return cls(_running(values))
+
+    def between(self, start: Ints, end: Ints) -> Ints:
+        """Return the sum of the values from each start to before each end."""
+        if self.places is None:
+            return self.sums[end] - self.sums[start]
+        return self.sums[np.searchsorted(self.places, end)] - self.sums[np.searchsorted(self.places, start)]
+
+
+def _running(values: Ints) -> Ints:
+    sums = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=sums[1:])
+    return sums
+
+
+def added(*sums: Limbs) -> dict[int, Ints]:
+    """Return the sums of sums."""
+    total: dict[int, Ints] = {}
+    for limbs in sums:
+        for number, values in limbs.items():
+            total[number] = total[number] + values if number in total else values
+    return total
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Sums, carried: a sign, and digits of 32 bits from the lowest up.
+
+    Attributes:
+        digits: each at least 0 and less than `2**32`.
+        lowest: the number of the first, as limbs are numbered.
+        negative: which sums are.
+    """
+
+    digits: tuple[Words, ...]
+    lowest: int
+    negative: Flags
+
+    @classmethod
+    def of(cls, limbs: Limbs, length: int) -> Digits:
+        """Carry sums of any sign; without limbs, that many zeros."""
+        if not limbs:
+            return cls((np.zeros(length, np.uint64),), 0, np.zeros(length, bool))
+        lowest, highest = min(limbs), max(limbs)
+        whole = [limbs.get(number, _NONE) for number in range(lowest, highest + 1)]
+        digits, top = _carried(whole, length)
+        negative = top < 0
+        if negative.any():
+            digits, top = _carried([np.where(negative, -limb, limb) for limb in whole], length)
+        return cls((*digits, top.view(np.uint64)), lowest, negative)
+
+    def digit(self, number: int) -> Words:
+        """Return the digit of a number, zeros if it has none."""
+        place = number - self.lowest
+        return self.digits[place] if 0 <= place < len(self.digits) else np.zeros_like(self.digits[0])
+
+    def exceed(self, number: int) -> Flags:
+        """Tell which have digits from a number on."""
+        above = self.digits[max(0, number - self.lowest) :]
+        return reduce(np.logical_or, [digit != 0 for digit in above], np.zeros(len(self.negative), bool))
+
+    def words(self) -> tuple[Words, Words]:
+        """Return the lower and the upper 64 bits of the whole part's magnitude."""
+        first = ORIGIN // WIDTH
+        low, high = ((self.digit(first + i + 1) << np.uint64(WIDTH)) | self.digit(first + i) for i in (0, 2))
+        return low, high
+
+    def to_float(self, origin: int = ORIGIN) -> Floats:
+        """Return the nearest floats, of two equally near the even one; beyond the largest, infinity."""
+        found = rounded(self.digits, WIDTH, self.lowest * WIDTH - origin, None)
+        return np.where(self.negative, -found, found)
+
+
+_NONE = np.zeros(1, np.int64)
+
+
+def _carried(limbs: Iterable[Ints], length: int) -> tuple[list[Words], Ints]:
+    """Return digits from the lowest up, and what is carried beyond."""
+    digits, carry = [], np.zeros(length, np.int64)
+    for limb in limbs:
+        carry = limb + carry
+        digits.append(carry.view(np.uint64) & MASK)
+        carry = carry >> WIDTH
+    return digits, carry
+
+
+def rounded(digits: Iterable[Words], width: int, exponent: int, more: Flags | None) -> Floats:
+    """Return the floats nearest to numbers of many digits, of two equally near the even one.
+
+    A result below the least normal float would be rounded twice; sums of floats never need to be there.
+
+    Args:
+        digits: from the lowest up; each less than `2**width`.
+        width: bits of a digit, 32 at most.
+        exponent: the place of the lowest digit.
+        more: which numbers are greater than their digits say, by less than one of the lowest.
+    """
+    leading, place, rest = leading_bits(list(digits), width, exponent, more)
+    length = bit_length(leading)
+    drop = np.maximum(length - _MANTISSA, 0)
+    kept = leading >> drop.astype(np.uint64)
+    left = leading - (kept << drop.astype(np.uint64))
+    half = np.where(drop > 0, np.uint64(1) << np.maximum(drop - 1, 0).astype(np.uint64), np.uint64(0))
+    up = (drop > 0) & ((left > half) | ((left == half) & (rest | ((kept & np.uint64(1)) == 1))))
+    with np.errstate(over="ignore"):
+        found: Floats = np.ldexp((kept + up).astype(np.float64), (place + drop).astype(np.int32))
+    return found
+
+
+def leading_bits(digits: list[Words], width: int, exponent: int, more: Flags | None) -> tuple[Words, Ints, Flags]:
+    """Return the first 64 bits of numbers from the highest set, the place of the last, and where more is cut off."""
+    length = len(digits[0])
+    found, filled = np.zeros(length, np.uint64), np.zeros(length, np.int64)
+    place = np.zeros(length, np.int64)
+    rest = np.zeros(length, bool)
+    for number in reversed(range(len(digits))):
+        digit = digits[number]
+        room = np.where(filled > 0, np.minimum(64 - filled, width), width)
+        cut = (width - room).astype(np.uint64)
+        moved = np.where(filled > 0, found << room.astype(np.uint64), np.uint64(0)) if width < 64 else found
+        taken = digit >> cut
+        active = room > 0
+        found = np.where(active, moved | taken, found)
+        rest |= (digit - (taken << cut)) != 0
+        place = np.where(active, exponent + width * number + width - room, place)
+        filled = np.where(filled > 0, filled + room, bit_length(found))
+    if more is not None:
+        rest |= more
+    return found, place, rest
+
+
+def bit_length(numbers: Words) -> Ints:
+    """Return how many bits each number has."""
+    high = numbers >> np.uint64(WIDTH)
+    low_bits = np.frexp(numbers.astype(np.float64))[1]  # exact below 2**53
+    high_bits = np.frexp(high.astype(np.float64))[1] + WIDTH
+    return np.where(high > 0, high_bits, low_bits).astype(np.int64)
