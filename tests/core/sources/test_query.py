@@ -184,9 +184,7 @@ def test_no_extension_is_fetched_or_loaded_by_itself() -> None:
     assert {name for (name,) in needed} >= {"icu", "json", "parquet"}
 
 
-def test_scratch_files_of_a_query_are_removed(
-    tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scratch_files_of_a_query_are_removed(tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a query runs, fails or is damaged, nothing of it stays on disk."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
