@@ -6,7 +6,7 @@ state that was the newest when they began, and begin anew if somebody was forgot
 
 Who does what (`locks`: files beside the table, whose locks the system drops when their holder dies):
 
-- **append** (any number at once): take seqs (`numbering`, one at a time), hold `appending` together with all others,
+- **append** (any number at once): take seqs (one at a time), hold `appending` together with all others,
   write data files, commit that they are added. Dies before the commit: unnamed files, unused seqs. The commit carries
   a name, so that who is told of a failure looks whether it stands: an append that raises has written nothing.
 - **compact** (holds `rewriting`): commit that small files are replaced by large ones with the same rows; make the

@@ -1,10 +1,13 @@
-"""Appending rows to a Delta table: once, however often the commit must be tried and whatever fails after it."""
+"""Appending rows to a Delta table: numbered once, and there once, however often a commit is tried, whatever fails."""
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
@@ -13,8 +16,10 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from fs_core.offline.contract import Snapshot
 from fs_core.offline.delta.layout import MONTH
+from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog, lost_a_checkpoint, open_table
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint
+from fs_core.offline.search.run import boot
 
 log = logging.getLogger("fs_core")
 
@@ -33,6 +38,45 @@ TABLE = {
 """The properties of a table."""
 
 _NAME = "fs_core.append"  # in a commit's information
+_BYTES = 96  # always the same, so that no rest of an earlier number stays
+_START = boot() or uuid.uuid4().hex
+"""What tells this start of the machine from every other, or this process where the system doesn't say."""
+
+
+def reserve(locks: TableLocks, count: int, at_least: int, greatest: Callable[[], int]) -> int:
+    """Hand out `count` seqs in a row, to nobody else ever, whatever registry a store was opened with; return the first.
+
+    The next one is kept in a file beside the table, under a lock. The file isn't brought to disk each time. So after
+    the machine was started anew, or where the file is missing, the rows of the table are asked as well.
+
+    Args:
+        locks: the table's.
+        count: how many.
+        at_least: what the first may not be less than.
+        greatest: returns the greatest seq in the table, -1 without rows.
+
+    Raises:
+        OSError: the number can't be written; none was handed out.
+    """
+    with locks.numbering() as file:
+        known = _read(file.read())
+        following = int(known.get("next", 0))
+        if known.get("boot") != _START:
+            following = max(following, greatest() + 1)
+        first = max(following, at_least)
+        file.seek(0)
+        file.write(json.dumps({"next": first + count, "boot": _START}).ljust(_BYTES).encode())
+        file.flush()
+    return first
+
+
+def _read(data: bytes) -> dict[str, Any]:
+    """Return what the file says, nothing if it is new or damaged."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("next"), int) else {}
 
 
 def append(table: Path, history: DeltaLog, rows: pa.Table) -> Snapshot:
@@ -63,7 +107,13 @@ def append(table: Path, history: DeltaLog, rows: pa.Table) -> Snapshot:
 
 
 def write(table: Path, rows: pa.Table, name: str) -> Snapshot | None:
-    """Commit rows in a new state under a name; return the state, None where the table was made with it."""
+    """Commit rows in a new state; return the state, None where the table was made with it.
+
+    Args:
+        table: the table's directory.
+        rows: laid out as the table has them.
+        name: what the log says the commit is called.
+    """
     table.mkdir(parents=True, exist_ok=True)
     try:
         opened: DeltaTable | None = open_table(table)

@@ -22,13 +22,12 @@ from deltalake.exceptions import DeltaError
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
-from fs_core.offline.delta.appending import COMMIT_SECONDS, append, attempts, reason_of
+from fs_core.offline.delta.appending import COMMIT_SECONDS, append, attempts, reason_of, reserve
 from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
 from fs_core.offline.delta.layout import as_declared, by_recency, lay_out
 from fs_core.offline.delta.leftovers import data_files, named_files, remove_leftovers
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, open_table
-from fs_core.offline.delta.numbering import reserve
 from fs_core.offline.delta.rewriting import FILE_BYTES, HOOKS, checkpoint
 from fs_core.offline.delta.unwritten import unwritten
 from fs_core.offline.delta.verify import Check, doubled_rows
