@@ -19,13 +19,6 @@ FILES = sorted(
 """Commands explain themselves to a shell, and the shipped suites are tests."""
 LATER = {
     "fs_core/online/contract.py: OnlineStore.write",
-    "fs_core/online/redis/connection.py: Connecting",
-    "fs_core/online/redis/links.py: AsyncLink.exchange",
-    "fs_core/online/redis/pools.py: AsyncPool.open",
-    "fs_core/online/redis/pools.py: Pool.open",
-    "fs_core/online/redis/reading.py: Reading",
-    "fs_core/online/redis/scripts.py: run",
-    "fs_core/online/redis/scripts.py: run_on_nodes",
     "fs_core/online/row/recent.py: recent_of",
     "fs_core/online/row/recent.py: resolve",
     "fs_core/serving/cache.py: CachedRead",

@@ -1,36 +1,15 @@
-"""The redis package, loaded with the first call that needs it, and the clients and pools that it makes for us."""
+"""The clients and pools that redis-py makes for us."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fs_core.errors import ConfigurationError
+from fs_core.online.redis.errors import driver
+from fs_core.online.redis.url import Address, RedisURL
 
 if TYPE_CHECKING:
     import redis
-
-    from fs_core.online.redis.url import Address, RedisURL
-
-
-def driver() -> Any:
-    """Return the redis package.
-
-    Raises:
-        ConfigurationError: it isn't installed.
-    """
-    try:
-        import redis
-    except ImportError:
-        raise ConfigurationError("serving from Redis needs the redis package: pip install 'fs-core[redis]'.") from None
-    return redis
-
-
-@cache
-def driver_errors() -> tuple[type[Exception], ...]:
-    """Return what the driver raises: `OSError`, and every exception it defines (not all are `RedisError`s)."""
-    kinds = vars(driver().exceptions).values()
-    return OSError, *(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
 
 
 def open_client(url: RedisURL) -> redis.Redis:
@@ -68,7 +47,13 @@ def open_cluster_nodes(url: RedisURL, asked: list[Address]) -> Any:
 
 
 def open_pool(url: RedisURL, address: Address, *, asynchronous: bool) -> Any:
-    """Return a pool of connections to one server, for threads or for an event loop."""
+    """Return a pool of connections to one server.
+
+    Args:
+        url: how to connect.
+        address: the server.
+        asynchronous: whether an event loop uses it, or else threads.
+    """
     options = url.connecting_to(address)
     if not asynchronous:
         return driver().ConnectionPool(max_connections=url.connections, **options)

@@ -24,7 +24,7 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-from fs_core.online.redis.client import driver
+from fs_core.online.redis.errors import driver
 from fs_core.online.redis.names import Names
 from fs_core.online.redis.scripts import run, run_on_nodes
 from fs_core.online.redis.topology import SLOTS
@@ -88,7 +88,13 @@ class ClusterWatermarks:
         return None if mark is None or lost else mark.text
 
     def swap(self, view: str, held: bytes, text: bytes) -> bool:
-        """Put a text in place of another, none where `held` is empty; tell whether that was still there."""
+        """Put a text in place of another; tell whether that was still there.
+
+        Args:
+            view: whose watermark.
+            held: the text that must be there still, empty for none.
+            text: the text that comes.
+        """
         while True:
             mark, lost, highest = self._checked(view)
             if mark is not None and lost and not held:

@@ -1,14 +1,35 @@
-"""What the driver's errors mean to whoever reads or writes rows."""
+"""The driver, which is the redis package, and what its errors mean to whoever reads or writes rows."""
 
 from __future__ import annotations
 
 import re
+from functools import cache
+from typing import Any
 
-from fs_core.errors import DeadlineExceededError, OnlineStoreError, OnlineUnavailableError
-from fs_core.online.redis.client import driver
+from fs_core.errors import ConfigurationError, DeadlineExceededError, OnlineStoreError, OnlineUnavailableError
 
 _FORBIDDEN_IN_SCRIPT = "The user executing the script can't"  # run this command, or access these keys
 _CUTS = ConnectionResetError, BrokenPipeError, ConnectionAbortedError, EOFError
+
+
+def driver() -> Any:
+    """Return the redis package.
+
+    Raises:
+        ConfigurationError: it isn't installed.
+    """
+    try:
+        import redis
+    except ImportError:
+        raise ConfigurationError("serving from Redis needs the redis package: pip install 'fs-core[redis]'.") from None
+    return redis
+
+
+@cache
+def driver_errors() -> tuple[type[Exception], ...]:
+    """Return what the driver raises: `OSError`, and every exception it defines (not all are `RedisError`s)."""
+    kinds = vars(driver().exceptions).values()
+    return OSError, *(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
 
 
 def online_error(error: Exception, store: str, *, part: str = "", late: bool = False) -> OnlineStoreError:

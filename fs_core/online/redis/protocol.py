@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fs_core.online.contract import PartialRead
-from fs_core.online.redis.client import driver
+from fs_core.online.redis.errors import driver
 from fs_core.online.redis.names import Names
 from fs_core.online.redis.topology import Topology
 from fs_core.online.redis.url import Address

@@ -19,7 +19,8 @@ from functools import cache
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from fs_core.online.redis.client import driver, driver_errors, open_pool
+from fs_core.online.redis.client import open_pool
+from fs_core.online.redis.errors import driver, driver_errors
 from fs_core.online.redis.protocol import Exchange, Read, Rows
 from fs_core.online.redis.topology import Servers, Topology
 from fs_core.online.redis.url import Address, RedisURL
@@ -36,7 +37,12 @@ _SEARCHING = "connecting, to find out which server has the rows, took longer tha
 
 
 class Connections:
-    """Connections of threads to one server. A caller waits for one if all are lent, until its own time is up."""
+    """Connections of threads to one server. A caller waits for one if all are lent, until its own time is up.
+
+    Args:
+        pool: makes them.
+        limit: how many at most.
+    """
 
     def __init__(self, pool: Any, limit: int) -> None:
         self._pool, self._limit = pool, limit
@@ -113,7 +119,13 @@ class Connections:
 
 
 class AsyncConnections:
-    """Connections of one event loop to one server; as `Connections`, without blocking."""
+    """Connections of one event loop to one server; as `Connections`, without blocking.
+
+    Args:
+        pool: makes them.
+        limit: how many at most.
+        patience: how many seconds connecting may take, whoever waits for it.
+    """
 
     def __init__(self, pool: Any, limit: int, patience: float) -> None:
         self._pool, self._limit, self._patience = pool, limit, patience
@@ -189,7 +201,13 @@ class AsyncConnections:
 
 
 class Loan:
-    """A connection that is lent for one exchange, and closed where that is late, which wakes who waits for a reply."""
+    """A connection that is lent for one exchange, and closed where that is late, which wakes who waits for a reply.
+
+    Args:
+        connections: who lends it.
+        exchange: what it is lent for.
+        ends: when the exchange is late.
+    """
 
     def __init__(self, connections: Connections, exchange: Exchange, ends: float) -> None:
         self.exchange, self._connections, self._ends = exchange, connections, ends

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fs_core.online.contract import OnlineRows, Recent
-from fs_core.online.redis.client import driver, driver_errors
+from fs_core.online.redis.errors import driver, driver_errors
 from fs_core.online.row.recent import moment_word
 from fs_core.runtime.threads import submit
 
@@ -78,7 +78,13 @@ def write_calls(names: Sequence[Sequence[bytes]], rows: OnlineRows, recent: Rece
 
 
 def delete_calls(names: Sequence[bytes], rows: Sequence[bytes], size: int) -> Iterator[Call]:
-    """Yield calls of the script `delete`: names, and the bytes that must still be there."""
+    """Yield calls of the script `delete`.
+
+    Args:
+        names: the names of the rows.
+        rows: the bytes that must still be there, each under its name.
+        size: how many rows a call holds.
+    """
     for keys, part in _parts([names], len(rows), size):
         yield keys, rows[part]
 
@@ -104,7 +110,13 @@ def _lengths(rows: OnlineRows) -> bytes:
 
 
 def run(client: redis.Redis, name: str, calls: Iterable[Call]) -> int:
-    """Call a script, `write`, `swap` or `delete`; return the sum of the replies."""
+    """Call a script; return the sum of the replies.
+
+    Args:
+        client: whose server.
+        name: `write`, `swap` or `delete`.
+        calls: the calls; on a cluster the keys of each share a slot.
+    """
     if is_cluster(client):
         return sum(run_on_nodes(client, name, list(calls)))
     script = client.register_script(source(name))
@@ -145,6 +157,11 @@ def run_on_nodes(client: Any, name: str, calls: list[Call]) -> list[int]:
     """Call a script on a cluster, of those of `run` or `record`; return the replies in any order.
 
     Each node is sent its calls at once; where slots have moved, those are sent again to where they are by then.
+
+    Args:
+        client: the cluster's.
+        name: the script's name.
+        calls: the calls; the keys of each share a slot.
     """
     found = list[int]()
     for attempt in range(_TRIES):

@@ -11,9 +11,9 @@ from typing import Any
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import OnlineRows, OnlineWrite, Recent, timeline_name
-from fs_core.online.redis.client import driver, driver_errors, open_client
+from fs_core.online.redis.client import open_client
 from fs_core.online.redis.cluster_watermarks import ClusterWatermarks
-from fs_core.online.redis.errors import online_error
+from fs_core.online.redis.errors import driver, driver_errors, online_error
 from fs_core.online.redis.names import Names
 from fs_core.online.redis.protocol import PlainNames, Read, Requests, RowNames, Rows
 from fs_core.online.redis.reader import AsyncReader, Reader

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fs_core.online.redis.client import driver, driver_errors, open_cluster_nodes, open_sentinel
+from fs_core.online.redis.client import open_cluster_nodes, open_sentinel
+from fs_core.online.redis.errors import driver, driver_errors
 from fs_core.online.redis.url import Address, RedisURL
 from fs_core.runtime.threads import in_thread
 

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from fs_core.configuration import has_password
 from fs_core.errors import ConfigurationError, redact_url
-from fs_core.online.redis.client import driver
+from fs_core.online.redis.errors import driver
 
 Address = tuple[str, int]
 """Host and port; for a socket, its path and 0."""

@@ -19,8 +19,8 @@ from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.materialization import materialize as filling
 from fs_core.online.contract import OnlineWrite
 from fs_core.online.redis import RedisOnlineStore, cluster_watermarks
-from fs_core.online.redis.client import driver
 from fs_core.online.redis.cluster_watermarks import Mark, tags
+from fs_core.online.redis.errors import driver
 from fs_core.online.redis.scripts import source
 from fs_core.online.row.codec import RowCodec
 from fs_core.testing.online_suite import packed
