@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from fs_core.errors import ConfigurationError, DefinitionError, redact_url
+from fs_core.runtime.files import may_write
 from fs_core.values.times import parse_duration
 
 FILE = "feature_store.toml"
@@ -71,6 +72,7 @@ def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Config
     if not place:
         raise ConfigurationError("no store is named. Pass a directory, or set FS_STORE to one.")
     path = Path(place).expanduser().absolute()
+    _refuse_impossible(path)
     settings = _DEFAULTS | _read(path / FILE)
     loud = {name: said.get(name) or os.environ.get(f"FS_{name.upper()}") for name in _SETTINGS}
     settings |= {name: said for name, said in loud.items() if said}
@@ -147,6 +149,19 @@ def without_password(url: str) -> str:
     scheme = _SCHEME.match(url)
     start = scheme.end() if scheme else 0
     return (url[:start] + url[start:].rpartition("@")[2]).partition("?")[0]
+
+
+def _refuse_impossible(directory: Path) -> None:
+    """Refuse a directory that isn't there and can't be made; it is made with the first change."""
+    if directory.is_dir():
+        return
+    nearest = next(path for path in (directory, *directory.parents) if path.exists())
+    if not (nearest.is_dir() and may_write(nearest)):
+        reason = "permission denied" if nearest.is_dir() else "that is a file"
+        raise ConfigurationError(
+            f"can't make the store's directory {str(directory)!r} in {str(nearest)!r}: {reason}. "
+            "Choose one you can write to."
+        )
 
 
 def _read(path: Path) -> dict[str, str]:

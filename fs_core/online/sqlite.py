@@ -54,7 +54,7 @@ class SQLiteOnlineStore:
     """Latest rows in one file. See `OnlineStore` for what is promised.
 
     Args:
-        path: the file; made with the first call.
+        path: the file; made by the first call that writes.
         project: whose rows these are.
     """
 
@@ -194,12 +194,16 @@ class SQLiteOnlineStore:
         return [found.get(key) for key in keys]
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection to one thread; say SQLite's complaints in our words."""
+    def _connection(self, *, writes: bool = False) -> Iterator[sqlite3.Connection]:
+        """Lend a connection to one thread; say SQLite's complaints in our words.
+
+        Args:
+            writes: whether a file that isn't there is made; who reads is lent an empty one in memory.
+        """
         with outside_forks:
             connection = None
             try:
-                connection = _last(self._idle.get()) or self._open()
+                connection = _last(self._idle.get()) or self._open(writes)
                 yield connection
             except BaseException as error:
                 if connection is not None:
@@ -207,14 +211,14 @@ class SQLiteOnlineStore:
                 if isinstance(error, sqlite3.Error):
                     raise self._said_as_ours(error) from error
                 raise
-            if self._only_readable():
+            if self._only_readable() or isinstance(connection, _Nothing):
                 connection.close()  # an immutable file is never looked at twice, and another user may write it
             else:
                 self._idle.get().append(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._connection() as connection:
+        with self._connection(writes=True) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
@@ -231,9 +235,13 @@ class SQLiteOnlineStore:
             "If the file is damaged, delete it and materialize again: history has every row."
         )
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, writes: bool) -> sqlite3.Connection:
         if self._only_readable():
             return self._open_to_read()
+        if not writes and self._path.parent.is_dir() and not self._path.exists():
+            nothing = sqlite3.connect(":memory:", factory=_Nothing, isolation_level=None, check_same_thread=False)
+            self._prepare(nothing)
+            return nothing
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             # Processes that make the file at once collide in the change to WAL, where SQLite doesn't wait.
@@ -296,6 +304,10 @@ class SQLiteOnlineStore:
                 f"another version of fs_core has written it (format {version}, not {_VERSION}), and it can't be changed"
             )
         raise sqlite3.OperationalError("it can't be read")
+
+
+class _Nothing(sqlite3.Connection):
+    """A connection to empty tables in memory, for one read of a file that isn't there."""
 
 
 def _version(connection: sqlite3.Connection) -> int:

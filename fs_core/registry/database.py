@@ -62,12 +62,22 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Yield a connection in a transaction that only reads, and sees one state of the registry."""
+        """Yield a connection in a transaction that only reads, and sees one state of the registry.
+
+        Where there is no registry yet, none is made: it reads as an empty one.
+        """
         with outside_forks, self._said_as_ours("failed"):
-            engine = self._engine.get()
-            engine = engine.execution_options(**_ONE_STATE.get(engine.dialect.name, _ONE_STATE[""]))
-            with engine.connect() as connection:
+            absent = self._engine.made() is None and self._is_absent()
+            engine = _nothing_registered() if absent else self._engine.get()
+            options = _ONE_STATE.get(engine.dialect.name, _ONE_STATE[""])
+            called = f"{self} (which isn't there)" if absent else str(self)
+            with engine.execution_options(fs_registry=called, **options).connect() as connection:
                 yield connection
+
+    def make(self) -> None:
+        """Make the registry, unless it is there."""
+        with outside_forks:
+            self._engine.get()
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -129,6 +139,8 @@ class Database:
                 event.listen(engine, "begin", _begin_sqlite)
             try:
                 if not self._is_read_only():
+                    if isinstance(self._place, PurePath):
+                        _make_directory(Path(self._place).parent)
                     _create(engine)
                     _upgrade(engine)
                 self._refuse_other_schema(engine)
@@ -136,6 +148,18 @@ class Database:
                 engine.dispose()
                 raise
             return engine
+
+    def _is_absent(self) -> bool:
+        """Whether there is no registry, and one could be made."""
+        file = self._file()
+        if file is not None and (self._read_only or file.exists()):
+            return False
+        with self._said_as_ours("can't be opened"):
+            engine = self._make_engine(poolclass=sa.NullPool)
+            if file is None:
+                return not sa.inspect(engine).has_table(settings.name)
+        # A store's directory is made with its registry. One that a URL names should be there: it may be mistyped.
+        return isinstance(self._place, PurePath) or file.parent.is_dir()
 
     def _make_engine(self, **options: Any) -> sa.Engine:
         try:
@@ -179,6 +203,22 @@ class Database:
                 f"the registry {self} has schema {found} and is read-only here; this fs_core reads {SCHEMA_VERSION}. "
                 "Open it once where it may be written, such as with fs list: that upgrades it in place."
             )
+
+
+def _nothing_registered() -> sa.Engine:
+    """Return a registry in memory, for whoever reads one that isn't there."""
+    engine = sa.create_engine("sqlite://")
+    _create(engine)
+    return engine
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RegistryError(
+            f"can't make the store's directory {str(directory)!r}: {error.strerror}. Choose one you can write to."
+        ) from error
 
 
 def _reopen(place: str | PurePath, read_only: bool) -> Database:

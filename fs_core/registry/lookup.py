@@ -45,7 +45,7 @@ def get_anything(connection: sa.Connection, name: str, selector: VersionSelector
         if kind in kinds:
             return get(connection, [kind], name, selector)
     known = connection.execute(sa.select(definitions.c.name)).scalars()
-    raise UnknownReferenceError(f"nothing is called {name!r}.{_way_out(name, known)}")
+    raise UnknownReferenceError(f"nothing is called {name!r}.{_way_out(connection, name, known)}")
 
 
 def get(connection: sa.Connection, kinds: Sequence[str], name: str, selector: VersionSelector) -> Definition:
@@ -73,13 +73,14 @@ def row_of(connection: sa.Connection, kinds: Sequence[str], name: str, selector:
     rows = connection.execute(query).all()
     if not rows:
         known = connection.execute(sa.select(definitions.c.name).where(definitions.c.kind.in_(kinds))).scalars()
-        raise UnknownReferenceError(f"there is no {' or '.join(kinds)} {name!r}.{_way_out(name, known)}")
+        raise UnknownReferenceError(f"there is no {' or '.join(kinds)} {name!r}.{_way_out(connection, name, known)}")
     version = _choose(connection, rows, selector)
     return next(row for row in rows if row.version == version)
 
 
-def _way_out(name: str, known: Iterable[str]) -> str:
-    return did_you_mean(name, known) or " None is registered here yet: store.apply(...), or fs apply FILE."
+def _way_out(connection: sa.Connection, name: str, known: Iterable[str]) -> str:
+    where = connection.get_execution_options().get("fs_registry", "this registry")
+    return did_you_mean(name, known) or f" None is registered in {where} yet: store.apply(...), or fs apply FILE."
 
 
 def _choose(connection: sa.Connection, rows: Sequence[Any], selector: VersionSelector) -> str:

@@ -105,7 +105,8 @@ class Registry(Lifecycle):
 
     @cached_property
     def project(self) -> str:
-        """16 hex digits that tell this registry's rows from another's in a shared online store."""
+        """16 hex digits that tell this registry's rows from another's in a shared online store; made with it."""
+        self.database.make()
         with self.database.reading() as connection:
             return str(connection.execute(setting("project")).scalar_one())
 

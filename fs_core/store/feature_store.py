@@ -23,8 +23,8 @@ class FeatureStore(Reading):
     reads `FS_ONLINE`, `FS_OFFLINE` and `FS_REGISTRY`.
 
     Args:
-        directory: where history lives and, by default, everything else; made if absent. None means
-            the environment's `FS_STORE`.
+        directory: where history lives and, by default, everything else; made with the first change.
+            None means the environment's `FS_STORE`.
         online: `"sqlite"` (embedded, the default) or a URL such as `"redis://localhost:6379/0"`.
         offline: `"delta"` (Delta tables in the directory, the default) or the URL of a plugin.
         registry: `"sqlite"` (embedded, the default) or any SQLAlchemy URL.

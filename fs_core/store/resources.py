@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
 from fs_core.definitions.lookup import Asked
-from fs_core.errors import ConfigurationError
 from fs_core.retrieval.selection import Features, Selection, as_list, reference_of, select
 from fs_core.store.unfilled import Unfilled
 from fs_core.values.times import Clock
@@ -71,7 +70,6 @@ class Resources:
         self._lives: dict[
             str, str | None
         ] = {}  # of views' online rows, as last seen: see `fs_core.materialization.retract`
-        _make(self._configuration.directory)
 
     @property
     def directory(self) -> os.PathLike[str]:
@@ -209,12 +207,3 @@ class Resources:
         known = {name: os.environ.get(f"FS_{name.upper()}") for name in state["secret"]}
         urls = {name: known.get(name) or url for name, url in state["urls"].items()}
         self.__init__(state["directory"], **urls, deadline=state["deadline"])  # type: ignore[misc]
-
-
-def _make(directory: Any) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"can't make the store's directory {str(directory)!r}: {error.strerror}. Choose one you can write to."
-        ) from error

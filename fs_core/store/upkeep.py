@@ -49,6 +49,8 @@ def materialize(
     moment = None if until is None else micros(until)
     if moment is not None and moment > store._clock.now():
         raise ConfigurationError(f"until={until} is in the future; only rows available by now may go online.")
+    if targets:
+        store._configuration.directory.mkdir(parents=True, exist_ok=True)  # it isn't there if the registry is elsewhere
     done = []
     try:
         for view in targets:

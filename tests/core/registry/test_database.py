@@ -313,11 +313,15 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_missing(tmp_path: Path) -> None:
-    """A file in a directory that doesn't exist is an error that names it and says what to check."""
-    with pytest.raises(
-        RegistryError, match=r"registry .*absent/registry\.db can't be opened: unable to .* Check that its"
-    ):
-        Registry(tmp_path / "absent" / "registry.db").listing()
+    """By path, it is made with the first change; by URL, it is an error that names it and says what to check."""
+    registry = Registry(tmp_path / "absent" / "registry.db")
+    assert registry.listing() == []
+    assert not (tmp_path / "absent").exists()
+    registry.apply([view("first")])
+    assert registry.view("first") == view("first")
+    registry.close()
+    with pytest.raises(RegistryError, match=r"registry .*no/registry\.db can't be opened: unable to .* Check that its"):
+        Registry(f"sqlite:///{tmp_path}/no/registry.db").listing()
 
 
 def test_three_slashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

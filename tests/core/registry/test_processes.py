@@ -206,6 +206,8 @@ def test_forking(registry: Registry) -> None:
 def test_forking_while_a_thread_opens_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child doesn't wait for a thread of its parent's, which it doesn't have."""
     registry, opens, parent = Registry(tmp_path / "registry.db"), Database._connect, os.getpid()
+    assert registry.project
+    registry.close()
     began, forked = threading.Event(), threading.Event()
 
     def connect(database: Database) -> Any:

@@ -17,7 +17,7 @@ from tests.core.registry.documented import orders, user, view
 
 def test_an_empty_registry(registry: Registry) -> None:
     """Where nothing is registered, an error says how to register something, and lists are empty."""
-    way_out = r"'stats'\. None is registered here yet: store\.apply\(\.\.\.\), or fs apply FILE\.$"
+    way_out = r"'stats'\. None is registered in .* yet: store\.apply\(\.\.\.\), or fs apply FILE\.$"
     with pytest.raises(UnknownReferenceError, match=rf"^there is no view or service {way_out}"):
         registry.find("stats")
     with pytest.raises(UnknownReferenceError, match=f"^nothing is called {way_out}"):

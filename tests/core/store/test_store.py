@@ -332,3 +332,68 @@ def test_a_registry_that_is_full(store: FeatureStore) -> None:
         with pytest.raises(RegistryError, match="disk is full"):
             call("counter", rows(1))
     assert store.offline.snapshot(counter()) == EMPTY
+
+
+class TestOpeningMakesNothing:
+    def test_a_mistyped_directory_is_named_and_not_made(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever reads a store that isn't there is told where it was looked for; no file and no directory appears."""
+        monkeypatch.setenv("FS_STORE", str(tmp_path / "typo"))
+        spine = {"user_id": [1], "event_timestamp": [datetime(2024, 1, 1, tzinfo=UTC)]}
+        with FeatureStore() as store:
+            for read in (
+                lambda: store.view("counter"),
+                lambda: store.get_online_features("counter", {"user_id": [1]}),
+                lambda: store.get_historical_features(spine, "counter"),
+                lambda: store.push("counter", rows(1)),
+                lambda: store.to_yaml("counter"),
+            ):
+                with pytest.raises(
+                    UnknownReferenceError, match=r"typo/registry\.db \(which isn't there\) yet: store\.ap"
+                ):
+                    read()
+            assert store.registry.listing() == []
+            assert store.materialize() == []
+            assert store.list_training_sets() == []
+            assert store.lineage.everything() == ([], [])
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_unpickled_store_is_not_made(self, tmp_path: Path) -> None:
+        """Where a pickled store's directory isn't there, it reads as empty until somebody applies."""
+        there = FeatureStore(tmp_path / "there")
+        elsewhere = pickle.loads(pickle.dumps(there))
+        with pytest.raises(UnknownReferenceError, match="there"):
+            elsewhere.view("counter")
+        assert list(tmp_path.iterdir()) == []
+        there.apply(counter())
+        assert elsewhere.view("counter") == counter()
+        there.close()
+        elsewhere.close()
+
+    def test_a_registry_elsewhere_makes_no_history(self, tmp_path: Path) -> None:
+        """Views known from a registry elsewhere have no rows in a directory that isn't there; reading makes nothing."""
+        registry = f"sqlite:///{tmp_path}/registry.db"
+        with FeatureStore(tmp_path / "right", registry=registry) as right:
+            right.apply(counter())
+        spine = {"user_id": [1], "event_timestamp": [datetime(2024, 1, 1, tzinfo=UTC)]}
+        with FeatureStore(tmp_path / "typo", registry=registry) as store:
+            with pytest.raises(
+                OnlineStoreError, match=r"typo/online\.db can't be used.*Check that the directory exists"
+            ):
+                store.get_online_features("counter", {"user_id": [1]})
+            assert store.get_historical_features(spine, "counter").table["x"].to_pylist() == [None]
+            assert store.history("counter").num_rows == 0
+            assert store.list_training_sets() == []
+            assert not (tmp_path / "typo").exists()
+            (tmp_path / "typo").mkdir()
+            assert store.get_online_features("counter", {"user_id": [1]}).status["counter"] == ["missing"]
+            assert store.verify_online("counter").total == 0
+            assert list((tmp_path / "typo").iterdir()) == []
+            assert store.push("counter", rows(1)) == 1
+            assert store.get_online_features("counter", {"user_id": [1]}).status["counter"] == ["present"]
+
+    def test_a_directory_that_cannot_be_made(self, tmp_path: Path) -> None:
+        """Where a file lies in the way, opening says so."""
+        (tmp_path / "file").write_text("no directory")
+        for place in ("file", "file/store"):
+            with pytest.raises(ConfigurationError, match=rf"can't make .*'{tmp_path}/{place}' in .*that is a file"):
+                FeatureStore(tmp_path / place)
