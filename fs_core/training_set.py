@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import DataError, SchemaError
+from fs_core.rule import Status
 from fs_core.values.interchange import to_pandas
 from fs_core.values.times import from_micros, micros, to_utc_micros
 
@@ -40,6 +41,12 @@ def label_columns(label: str | Sequence[str] | None) -> list[str]:
     return [] if label is None else [label] if isinstance(label, str) else list(label)
 
 
+def counted(status: pa.ChunkedArray) -> dict[str, int]:
+    """Return how many rows have each status."""
+    counts = {str(found["values"]): found["counts"] for found in status.value_counts().to_pylist()}
+    return {str(kind): counts.get(kind.value, 0) for kind in Status}
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """Point-in-time rows and what they were made from.
@@ -55,8 +62,8 @@ class TrainingSet:
             the snapshot that was read of every view; of a saved set that was refreshed, also how many rows
             after one another read which snapshots (`parts`). `FeatureStore.recreate` takes it.
         views: the definitions whose digests the spec pins, where they are at hand; no part of the fingerprint.
-        coverage: by view name, how many rows have each status (`present`, `missing`, `expired`); empty where that
-            isn't known, as of a loaded or split set. No part of the fingerprint.
+        status: by view name, each row's: `"present"`, `"missing"` (no row was available) or `"expired"`, dictionary
+            arrays of strings; empty where that isn't known, as of a saved set. No part of the fingerprint.
         store: the store that made it, in the process that did; None elsewhere.
     """
 
@@ -67,7 +74,7 @@ class TrainingSet:
     label: str | list[str] | None
     spec: Mapping[str, Any]
     views: tuple[FeatureView, ...] = ()
-    coverage: Mapping[str, Mapping[str, int]] = field(default_factory=dict, repr=False, compare=False)
+    status: Mapping[str, pa.ChunkedArray] = field(default_factory=dict, repr=False, compare=False)
     store: Any = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -83,6 +90,11 @@ class TrainingSet:
         spec = {name: part for name, part in self.spec.items() if name not in ("snapshots", "parts")}
         text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(f"{text}\n{hash_table(self.table)}".encode()).hexdigest()
+
+    @cached_property
+    def coverage(self) -> dict[str, dict[str, int]]:
+        """By view name, how many rows have each status; empty where that isn't known."""
+        return {view: counted(marks) for view, marks in self.status.items()}
 
     @property
     def labels(self) -> list[str]:
@@ -140,4 +152,5 @@ class TrainingSet:
             ends = np.cumsum([0, *(part["rows"] for part in spec["parts"])])
             kept = np.diff(np.cumsum([0, *mask.to_numpy()])[ends])
             spec["parts"] = [{**part, "rows": int(n)} for part, n in zip(spec["parts"], kept, strict=True)]
-        return replace(self, table=self.table.filter(mask), spec=spec, coverage={})
+        status = {view: marks.filter(mask) for view, marks in self.status.items()}
+        return replace(self, table=self.table.filter(mask), spec=spec, status=status)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from mlflow.types import ColSpec, DataType
 from mlflow.types.schema import AnyType, Array
 
 from fs_core.errors import SchemaError
-from fs_core.values.casting import cast_lossless
+from fs_core.values.casting import cast_lossless, parse_text
 from fs_core.values.interchange import to_table
-from fs_core.values.times import MICROSECONDS, micros, to_utc_micros
+from fs_core.values.times import to_utc_micros
 
 INPUT = "the model's input"
 
@@ -98,30 +97,8 @@ def _from_pandas(series: Any, name: str) -> pa.ChunkedArray:
 def _typed(column: pa.ChunkedArray, dtype: pa.DataType, name: str) -> pa.ChunkedArray:
     if column.type == dtype:
         return column
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        column = _parsed(column, dtype, name)
-    if pa.types.is_timestamp(column.type) and pa.types.is_date(dtype):
-        column = _dates(column, name)
+    what = f"{INPUT}: column {name!r}"
+    column = parse_text(column, dtype, what)
     if pa.types.is_timestamp(dtype) and (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
         return to_utc_micros(column, name, "down").cast(dtype)
-    return cast_lossless(column, dtype, f"{INPUT}: column {name!r}")
-
-
-def _parsed(column: pa.ChunkedArray, dtype: pa.DataType, name: str) -> pa.ChunkedArray:
-    if pa.types.is_timestamp(dtype) or pa.types.is_date(dtype):
-        moments = [None if text is None else micros(text) for text in column.to_pylist()]
-        return pa.chunked_array([pa.array(moments, pa.int64()).cast(MICROSECONDS)])
-    if not pa.types.is_decimal(dtype):
-        return column
-    try:
-        return column.cast(dtype)
-    except pa.ArrowInvalid as error:
-        raise SchemaError(f"{INPUT}: column {name!r} can't become {dtype}: {error}") from error
-
-
-def _dates(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    times = to_utc_micros(column, name, "down").cast(pa.timestamp("us"))
-    days = times.cast(pa.date32(), safe=False)
-    if pc.any(pc.not_equal(days.cast(pa.timestamp("us")), times)).as_py():
-        raise SchemaError(f"{INPUT}: column {name!r} is a date, but holds a time of day. Send the date alone.")
-    return days
+    return cast_lossless(column, dtype, what)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -16,11 +16,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from fs_core import FeatureStore
 from fs_core.definitions.lookup import from_plain, to_plain
-from fs_core.errors import SchemaError, UnknownReferenceError
+from fs_core.errors import NameClashError, SchemaError, UnknownReferenceError
 from fs_core.retrieval.selection import Features, Selection, pinned
+from fs_core.serving.expiry import warn_of_expiry
 from fs_core.store import open_store
+from fs_core.values.casting import parse_text
 from fs_core.values.interchange import require_columns, to_pandas, to_table
 from fs_core.values.matrix import to_matrix
+from fs_core.values.times import MICROSECONDS
+
+STATUS = "__status"
+"""What the name of a status column adds to its view's."""
 
 
 class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg, misc]
@@ -28,7 +34,11 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
 
     `X` holds the key columns. If it has the timestamp column too, each row gets its features as of its
     time, by the as-of rule; if it has not, the features served online now. So one fitted pipeline learns
-    from history and predicts on keys alone, with nothing to switch.
+    from history and predicts on keys alone, with nothing to switch. Text stands for times and dates, as in a JSON
+    request: ISO 8601.
+
+    Columns that a request brings along go beside the features with `passthrough`. A `ColumnTransformer` belongs after
+    it: around it, scikit-learn would ask for every column it was fitted with, the times too.
 
     `fit` pins the versions of the features. Later versions don't change what a fitted transformer
     returns, and a store in which a pinned version means something else is refused.
@@ -38,11 +48,15 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
             is opened and closed by each call; a `FeatureStore` keeps its connections, which is faster.
         features: a service, a reference, or a list of references and `FeatureLookup`s.
         timestamp: the column of `X` that holds times.
+        full_names: name features `view__feature`.
+        passthrough: columns of `X` to return after the features; True for all but keys and times.
+        status: add a column `view__status` for each view, last: `"present"`, `"missing"` or `"expired"`.
 
     Attributes:
         feature_names_in_: the columns `fit` saw, array of str.
         n_features_in_: how many.
-        feature_names_out_: the features, in order, list of str.
+        feature_names_out_: the columns of the output, in order, list of str.
+        passthrough_: those that come from `X`, list of str.
         spec_: each feature's pinned reference (a mapping for a `FeatureLookup`) and content digest, list of [str, str].
 
     Output is a NumPy matrix by default (see `fs_core.values.matrix.to_matrix` for its dtype), a pandas or Polars
@@ -63,10 +77,16 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         features: Features | None = None,
         *,
         timestamp: str = "event_timestamp",
+        full_names: bool = False,
+        passthrough: bool | Sequence[str] = False,
+        status: bool = False,
     ) -> None:
         self.store = store
         self.features = features
         self.timestamp = timestamp
+        self.full_names = full_names
+        self.passthrough = passthrough
+        self.status = status
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
         """Resolve and pin the features.
@@ -76,27 +96,34 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
             y: ignored.
 
         Raises:
-            SchemaError: `X` has no column names or lacks a key.
+            SchemaError: `X` has no column names or lacks a key or a column of `passthrough`.
             UnknownReferenceError: no such feature.
+            NameClashError: two columns of the output would share a name.
         """
         table = _frame(X)
         if self.features is None:
             raise UnknownReferenceError("no features are named. Pass features='my_service' or ['my_view.*'].")
         with self._opened() as store:
-            selection = store.select(self.features)
+            selection = store.select(self.features, full_names=self.full_names)
         require_columns(selection.keys, table.column_names, "X")
-        self.spec_ = [[to_plain(pinned(feature)), feature.view.digest] for feature in selection.features]
+        self.passthrough_ = self._passed_through(table, selection)
+        pins = [pinned(feature, full_names=self.full_names) for feature in selection.features]
+        self.spec_ = [[to_plain(pin), f.view.digest] for pin, f in zip(pins, selection.features, strict=True)]
         self.feature_names_in_ = np.array(table.column_names, dtype=object)
         self.n_features_in_ = len(table.column_names)
-        self.feature_names_out_ = list(selection.columns)
+        statuses = [f"{lookup.name}{STATUS}" for lookup in selection.lookups] if self.status else []
+        selection.refuse_clash([*self.passthrough_, *statuses], "the output")
+        for name in {*statuses} & {*self.passthrough_}:
+            raise NameClashError(f"X has a column {name!r}, where a status goes. Rename it.")
+        self.feature_names_out_ = [*selection.columns, *self.passthrough_, *statuses]
         return self
 
     def transform(self, X: Any) -> Any:  # noqa: N803
-        """Return the features of each row of `X`, shape [rows, features].
+        """Return the features of each row of `X`, and what else was asked for, shape [rows, columns].
 
         Raises:
             NotFittedError: `fit` wasn't called.
-            SchemaError: `X` lacks a key, or one has another type.
+            SchemaError: `X` lacks a key or a column to pass through, or one has another type.
             UnknownReferenceError: a pinned version means something else in this store.
             OnlineStoreError: the online store can't answer.
         """
@@ -106,7 +133,7 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
             return self._as_output(self._look_up(store, table), X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:  # noqa: ARG002
-        """Return the features' names, in order, array of str objects."""
+        """Return the names of the output's columns, in order, array of str objects."""
         check_is_fitted(self)
         return np.array(self.feature_names_out_, dtype=object)
 
@@ -137,16 +164,36 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
             with open_store(self.store) as store:
                 yield store
 
+    def _passed_through(self, table: pa.Table, selection: Selection) -> list[str]:
+        if isinstance(self.passthrough, bool):
+            left = {*selection.keys, self.timestamp} if self.passthrough else set(table.column_names)
+            return [name for name in table.column_names if name not in left]
+        names = [self.passthrough] if isinstance(self.passthrough, str) else list(self.passthrough)
+        require_columns(names, table.column_names, "X")
+        return list(dict.fromkeys(names))
+
     def _look_up(self, store: FeatureStore, table: pa.Table) -> pa.Table:
         features = [from_plain(reference) for reference, _ in self.spec_]
-        selection = store.select(features)
+        selection = store.select(features, full_names=self.full_names)
         self._refuse_other_meaning(selection)
-        require_columns(selection.keys, table.column_names, "X")
-        keys = table.select(list(selection.keys))
-        if self.timestamp not in table.column_names:
-            return store.get_online_features(features, keys).table
-        spine = keys.append_column(self.timestamp, table[self.timestamp])
-        return store.get_historical_features(spine, features, timestamp=self.timestamp).table.select(selection.columns)
+        require_columns([*selection.keys, *self.passthrough_], table.column_names, "X")
+        asked = self._asked(table, selection)
+        if self.timestamp in asked.column_names:
+            made = store.get_historical_features(asked, features, timestamp=self.timestamp, full_names=self.full_names)
+            found, status = made.table.select(selection.columns), made.status
+        else:
+            served = store.get_online_features(features, asked, full_names=self.full_names)
+            found, status = served.table, served.status
+            warn_of_expiry(served.status)
+        beside = {name: table[name] for name in self.passthrough_}
+        marks = {f"{view}{STATUS}": _texts(marks) for view, marks in status.items()} if self.status else {}
+        return pa.table({**dict(zip(found.column_names, found.columns, strict=True)), **beside, **marks})
+
+    def _asked(self, table: pa.Table, selection: Selection) -> pa.Table:
+        """Return keys and, where there are any, times."""
+        types = {**selection.key_types, self.timestamp: MICROSECONDS}
+        names = [name for name in (*selection.keys, self.timestamp) if name in table.column_names]
+        return pa.table({name: parse_text(table[name], types[name], f"X: column {name!r}") for name in names})
 
     def _refuse_other_meaning(self, selection: Selection) -> None:
         for (reference, digest), feature in zip(self.spec_, selection.features, strict=True):
@@ -166,6 +213,10 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
 
             return pl.from_arrow(found)
         return to_matrix(found)
+
+
+def _texts(status: pa.ChunkedArray | Sequence[str]) -> pa.Array | pa.ChunkedArray:
+    return status.cast(pa.string()) if isinstance(status, pa.ChunkedArray) else pa.array(status, pa.string())
 
 
 def _frame(X: Any) -> pa.Table:  # noqa: N803

@@ -1,9 +1,8 @@
-"""How many rows of a training set have a value of each view, and a warning where hardly any has."""
+"""A warning where hardly any row of a training set has a value of a view."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,28 +10,13 @@ import pyarrow.compute as pc
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import OfflineStore, Snapshot
 from fs_core.rule import STATUS, TIME, Status, at_moment
+from fs_core.training_set import counted
 from fs_core.values.times import LATEST, format_duration, parse_duration
 
 log = logging.getLogger("fs_core")
 
 _HARDLY_ANY = 0.05
 _ENOUGH_ROWS = 20  # of fewer, a share says nothing
-
-Coverage = Mapping[str, Mapping[str, int]]
-"""By view name, how many rows have each status: `present`, `missing` (no row was available), `expired`."""
-
-
-def counted(status: pa.ChunkedArray) -> dict[str, int]:
-    """Return how many rows have each status."""
-    return {str(kind): int(pc.sum(pc.equal(status, kind.value)).as_py() or 0) for kind in Status}
-
-
-def added_up(coverages: list[Coverage]) -> Coverage:
-    """Return the coverage of several training sets of the same views together."""
-    views = dict.fromkeys(name for coverage in coverages for name in coverage)
-    return {
-        name: {str(kind): sum(coverage[name][str(kind)] for coverage in coverages) for kind in Status} for name in views
-    }
 
 
 def warn_of_absence(offline: OfflineStore, view: FeatureView, found: pa.Table, snapshot: Snapshot) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import DataError, UnknownReferenceError
-from fs_core.retrieval.coverage import added_up, counted, warn_of_absence
+from fs_core.retrieval.coverage import warn_of_absence
 from fs_core.retrieval.selection import SelectedFeature, Selection, ViewLookup, key_table
 from fs_core.rule import STATUS, at_moment
 from fs_core.training_set import TrainingSet, checked_label, label_columns
@@ -84,9 +84,9 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     """
     table = to_table(spine, "the spine")
     _require(table, query)
-    found, coverage = {}, {}
+    found, status = {}, {}
     for lookup, asked, rows in _answers(offline, table, query):
-        coverage[lookup.name] = counted(rows[STATUS])
+        status[lookup.name] = rows[STATUS].dictionary_encode()
         snapshot = query.snapshots[lookup.view.name]
         warn_of_absence(offline, lookup.view, asked.append_column(STATUS, rows[STATUS]), snapshot)
         found[lookup] = rows
@@ -99,7 +99,7 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
         query.label,
         query.spec(),
         tuple(selection.views),
-        coverage,
+        status,
     )
 
 
@@ -184,9 +184,9 @@ def recreate(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any],
         pieces.append(historical_features(offline, table.slice(start, part["rows"]), pinned))
         start += part["rows"]
     whole = pa.concat_tables([piece.table for piece in pieces])
-    coverage = added_up([piece.coverage for piece in pieces])
+    status = {view: pa.chunked_array([c for p in pieces for c in p.status[view].chunks]) for view in pieces[0].status}
     spec = {**query.spec(), "parts": [dict(part) for part in parts]}
-    return replace(pieces[-1], table=whole, spec=spec, coverage=coverage)
+    return replace(pieces[-1], table=whole, spec=spec, status=status)
 
 
 def parts_of(training_set: TrainingSet) -> list[TrainingSet]:
@@ -203,7 +203,8 @@ def parts_of(training_set: TrainingSet) -> list[TrainingSet]:
     found, start = [], 0
     for part in parts:
         table = training_set.table.slice(start, part["rows"])
-        found.append(replace(training_set, table=table, spec={**spec, "snapshots": dict(part["snapshots"])}))
+        own = {**spec, "snapshots": dict(part["snapshots"])}
+        found.append(replace(training_set, table=table, spec=own, status={}))
         start += part["rows"]
     return found
 

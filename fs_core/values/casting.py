@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from fs_core.errors import SchemaError
 from fs_core.values.dtypes import plain_type
+from fs_core.values.times import from_iso
 
 REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError)
 """What Arrow raises for a value that doesn't fit a type."""
@@ -51,6 +52,37 @@ def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.
         raise SchemaError(
             f"{what} can't become {dtype} without loss: row {row} holds {_shown(column[row])}. {_way_out(plain, dtype)}"
         ) from error
+
+
+def parse_text(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.ChunkedArray:
+    """Return text as the times, dates or decimals that it stands for in JSON, which has none of them.
+
+    ISO 8601; without an offset it is UTC, finer than microseconds rounds down. A column of another type, or for
+    another type, comes back as it is.
+
+    Args:
+        column: the values.
+        dtype: the declared type.
+        what: how the error begins, such as `"X: column 'day'"`.
+
+    Raises:
+        SchemaError: a text stands for no such value; names the first row (from 0) and text.
+    """
+    is_time = pa.types.is_timestamp(dtype) or pa.types.is_date(dtype)
+    if not pa.types.is_string(plain_type(column.type)) or not (is_time or pa.types.is_decimal(dtype)):
+        return column
+    texts = column.cast(pa.string()).combine_chunks()
+
+    def parse(start: int, end: int) -> pa.Array:
+        part = texts.slice(start, end - start)
+        return from_iso(part, "down") if is_time else part.cast(dtype)
+
+    try:
+        return pa.chunked_array([parse(0, len(texts))])
+    except REFUSALS as error:
+        row = first_failure(len(texts), parse)
+        wanted = "an ISO 8601 time, such as '2024-01-15T10:30:00Z'" if is_time else f"a number that fits {dtype}"
+        raise SchemaError(f"{what}: row {row} holds {texts[row].as_py()!r}, which is not {wanted}.") from error
 
 
 def _exact(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
@@ -107,6 +139,8 @@ def _way_out(have: pa.DataType, dtype: pa.DataType) -> str:
             "A whole number that was made a float may have become another one. Keep it whole: in pandas as 'Int64' "
             "(convert_dtypes, or dtype= where it is read), which holds nulls too."
         )
+    if pa.types.is_timestamp(have) and pa.types.is_date(dtype):
+        return "It has a time of day. Pass the date alone."
     if _is_list(have) and pa.types.is_fixed_size_list(dtype):
         return f"Each list must have {dtype.list_size} elements."
     return "Mend the value, or declare a wider type."

@@ -67,7 +67,9 @@ class TestCopies:
         """Settings are copied, what was learned is not, and the store is not doubled."""
         step = FeatureStoreTransformer(shop, NUMBERS, timestamp="when").set_output(transform="pandas").fit(KEYS)
         twin = clone(step)
-        assert twin.get_params() == step.get_params() == {"store": shop, "features": NUMBERS, "timestamp": "when"}
+        settings = {"store": shop, "features": NUMBERS, "timestamp": "when"}
+        settings |= {"full_names": False, "passthrough": False, "status": False}
+        assert twin.get_params() == step.get_params() == settings
         assert twin.store is shop
         assert not hasattr(twin, "spec_")
         assert isinstance(twin.fit(KEYS).transform(KEYS), pd.DataFrame)

@@ -26,12 +26,12 @@ from sklearn.preprocessing import OneHotEncoder
 
 import fs_sklearn.transformer
 from fs_core import FeatureStore, FeatureView, Field
-from fs_core.errors import NotOnlineError, SchemaError, UnknownReferenceError
+from fs_core.errors import NameClashError, NotOnlineError, SchemaError, UnknownReferenceError
 from fs_core.testing.histories import TICKS, Scenario, boundaries, moments, scenarios
 from fs_core.testing.oracle import bits
 from fs_core.values.times import Clock
 from fs_sklearn import FeatureStoreTransformer
-from tests.sklearn_adapter.shop import MODEL_IN, NOW, SPENDING, USER, ago, fill
+from tests.sklearn_adapter.shop import MODEL_IN, NOW, SPENDING, USER, VISITS, ago, fill
 
 Frame = Callable[[dict[str, Any]], Any]
 NUMBERS = ["spending.amount", "spending.orders", "spending.subscribed"]
@@ -306,6 +306,71 @@ class TestOutput:
             np.testing.assert_array_equal(np.asarray(both.fit_transform(X)), expected)
             np.testing.assert_array_equal(np.asarray(both.transform(X)), expected)
             assert list(both.get_feature_names_out()) == ["featurestoretransformer__amount", "passthrough__price"]
+
+    @pytest.mark.parametrize("kind", ["default", "pandas", "polars"])
+    def test_columns_of_a_request_go_beside_the_features(self, shop: FeatureStore, frame: Frame, kind: str) -> None:
+        """Fitted with times it predicts on keys alone, whatever columns are passed through."""
+        X = frame({"user_id": [1, 2], "price": [5.0, 6.0], "event_timestamp": ago(5, 5)})
+        for passed in (["price"], "price", True):
+            step = FeatureStoreTransformer(shop, NUMBERS, passthrough=passed).set_output(transform=kind)
+            fitted = step.fit_transform(X, [0, 1])
+            np.testing.assert_array_equal(np.asarray(fitted, dtype=float), [[10, 1, 0, 5], [20.25, 7, 1, 6]])
+            found = step.transform(X[["user_id", "price"]])
+            np.testing.assert_array_equal(np.asarray(found, dtype=float), [[30.5, 2, 1, 5], [20.25, 7, 1, 6]])
+            assert list(step.get_feature_names_out()) == ["amount", "orders", "subscribed", "price"]
+            with pytest.raises(SchemaError, match="X has no column 'price'"):
+                step.transform(X[["user_id"]])
+
+    def test_a_column_transformer_comes_after_it(self, shop: FeatureStore) -> None:
+        """Encoders of looked-up columns and of the request's own, in one pipeline that was fitted with times."""
+        looked_up = FeatureStoreTransformer(shop, ["spending.amount", "visits.page"], passthrough=["colour"])
+        encoders = (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["page", "colour"])
+        model = make_pipeline(looked_up.set_output(transform="pandas"), make_column_transformer(encoders), Recorder())
+        X = pd.DataFrame({"user_id": [1, 2], "colour": ["red", "blue"], "event_timestamp": ago(0, 0)})
+        model.fit(X, [0, 1])
+        found = model.predict(pd.DataFrame({"user_id": [4, 1], "colour": ["blue", "green"]}))
+        np.testing.assert_array_equal(found, [[0, 1, 1, 0], [1, 0, 0, 0]])
+
+    def test_full_names_part_features_of_one_name(self, shop: FeatureStore, frame: Frame) -> None:
+        """What the error of a clash advises: between views, and with a column that is passed through."""
+        shop.apply(dataclasses.replace(VISITS, name="views", fields=[Field("amount", "int64", "Seen.")]))
+        X = frame({"user_id": [1], "amount": [3.5]})
+        with pytest.raises(NameClashError, match="Pass full_names=True"):
+            FeatureStoreTransformer(shop, ["spending.amount", "views"]).fit(X)
+        with pytest.raises(NameClashError, match="pass full_names=True"):
+            FeatureStoreTransformer(shop, "spending.amount", passthrough=True).fit(X)
+        step = FeatureStoreTransformer(shop, ["spending.amount", "views"], passthrough=True, full_names=True).fit(X)
+        assert list(step.get_feature_names_out()) == ["spending__amount", "views__amount", "amount"]
+        np.testing.assert_array_equal(step.transform(X), [[30.5, np.nan, 3.5]])
+
+    @pytest.mark.parametrize("timed", [True, False])
+    def test_status_says_what_is_missing_and_what_expired(self, shop: FeatureStore, frame: Frame, timed: bool) -> None:
+        """A column for each view, of history's rows and of those served."""
+        X = frame({"user_id": [1, 2, 4], "event_timestamp": [datetime.now(UTC)] * 3})
+        step = FeatureStoreTransformer(shop, ["spending.amount", "visits.page"], status=True)
+        found = step.set_output(transform="pandas").fit_transform(X if timed else X[["user_id"]])
+        assert list(found.columns) == ["amount", "page", "spending__status", "visits__status"]
+        assert found["spending__status"].tolist() == ["present", "present", "missing"]
+        assert found["visits__status"].tolist() == ["present", "expired", "missing"]
+
+    def test_it_warns_where_every_row_has_expired(self, shop: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
+        """Once, until one is alive again."""
+        step = FeatureStoreTransformer(shop, ["visits.page"]).fit({"user_id": [1]})
+        said = []
+        for users in ([1, 2], [2, 4], [2], [1], [2]):
+            caplog.clear()
+            step.transform({"user_id": users})
+            said.append(len([r for r in caplog.records if "view visits: every row that was found" in r.getMessage()]))
+        assert said == [0, 1, 0, 0, 1]
+
+    def test_text_stands_for_times(self, shop: FeatureStore, frame: Frame) -> None:
+        """As in a JSON request; the error names row and text."""
+        step = FeatureStoreTransformer(shop, "spending.amount").fit(frame({"user_id": [1]}))
+        texts = [ago(5)[0].isoformat(), ago(1)[0].strftime("%Y-%m-%dT%H:%M:%SZ"), None]
+        X = frame({"user_id": [1, 1, 1], "event_timestamp": texts})
+        np.testing.assert_array_equal(step.transform(X), [[10], [30.5], [np.nan]])
+        with pytest.raises(SchemaError, match=r"column 'event_timestamp': row 1 holds 'yesterday'.*ISO 8601"):
+            step.transform(frame({"user_id": [1, 1], "event_timestamp": [texts[0], "yesterday"]}))
 
     def test_names_and_numbers_of_columns(self, shop: FeatureStore, frame: Frame) -> None:
         """What went in and what comes out is told in scikit-learn's words."""

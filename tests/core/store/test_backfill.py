@@ -333,4 +333,5 @@ def test_coverage_counts_each_status(tmp_path: Path, caplog: pytest.LogCaptureFi
         found = store.get_historical_features(_asked(4), ["late.x"])
     assert found.coverage == {"late": {"present": 10, "missing": 70, "expired": 20}}
     assert not caplog.records
-    assert found.split_by_time(START)[1].coverage == {}
+    past, future = found.split_by_time(START)
+    assert (past.coverage, future.coverage) == ({"late": {"present": 0, "missing": 0, "expired": 0}}, found.coverage)
