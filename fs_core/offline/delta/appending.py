@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from fs_core.offline.contract import Snapshot
 from fs_core.offline.delta.layout import MONTH
 from fs_core.offline.delta.locks import TableLocks
-from fs_core.offline.delta.log import DeltaLog, lost_a_checkpoint, open_table
+from fs_core.offline.delta.log import DeltaLog, log_was_changing, open_table
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint
 from fs_core.offline.search.run import boot
 
@@ -150,6 +150,6 @@ def reason_of(error: BaseException) -> str:
 
 
 def _lost_a_race(error: BaseException) -> bool:
-    """Whether another writer committed first, made the table at the same moment, or replaced its checkpoint."""
+    """Whether another writer committed first, made the table at the same moment, or changed the log that was read."""
     made_twice = isinstance(error, DeltaError) and "already exists" in str(error)
-    return isinstance(error, CommitFailedError) or made_twice or lost_a_checkpoint(error)
+    return isinstance(error, CommitFailedError) or made_twice or log_was_changing(error)

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from fs_core.offline.delta.locks import TableLocks
-from fs_core.offline.delta.log import log_actions
+from fs_core.offline.delta.log import log_actions, log_entries
 
 log = logging.getLogger("fs_core")
 
@@ -21,7 +21,7 @@ def data_files(table: Path) -> set[str]:
 def named_files(table: Path) -> set[str]:
     """Return every data file that any entry of the log adds or removes."""
     paths = set()
-    for entry in (table / "_delta_log").glob("*.json"):
+    for entry in log_entries(table):
         for action in log_actions(entry):
             paths |= {action[kind]["path"] for kind in ("add", "remove") if kind in action}
     return {f"{table}/{form}" for path in paths for form in (path, unquote(path))}
@@ -47,7 +47,7 @@ def remove_leftovers(table: Path, locks: TableLocks, seconds: float) -> set[str]
         return set()
     if not locks.outlast_appends(seconds):
         return unnamed
-    if _is_whole(table / "_delta_log"):
+    if (table / "_delta_log" / f"{0:020}.json").exists():
         left = unnamed - named_files(table)
         for file in left:
             Path(file).unlink(missing_ok=True)
@@ -60,8 +60,3 @@ def _unfinished_entries(table: Path) -> set[str]:
     """Return what somebody began to write beside the entries of the log: it may tell values of rows."""
     found = (table / "_delta_log").glob("*")
     return {str(path) for path in found if "#" in path.name or path.suffix in (".tmp", ".scrubbed")}
-
-
-def _is_whole(entries: Path) -> bool:
-    numbers = sorted(int(entry.stem) for entry in entries.glob("*.json"))
-    return numbers == list(range(len(numbers)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from fs_core.offline.contract import EMPTY, Snapshot
 from fs_core.rule import EVENT_TIME
 
-_CHECKPOINT_SECONDS = 5.0  # how long it is tried again
+_CHANGING_SECONDS = 5.0  # how long it is tried again
 _REMEMBERED = 32  # states whose files a process remembers
 
 _Identity = tuple[int, int]
@@ -40,11 +40,26 @@ def log_actions(entry: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log_lines(entry)]
 
 
+def log_entries(table: Path) -> Iterator[Path]:
+    """Yield the entries of a table's log in order, by number: a listing may leave out what is written meanwhile."""
+    entries = table / "_delta_log"
+    listed = (int(entry.stem) for entry in entries.glob("*.json"))
+    number = 0 if (entries / f"{0:020}.json").exists() else min(listed, default=0)
+    while (entry := entries / f"{number:020}.json").exists():
+        yield entry
+        number += 1
+
+
 def open_table(directory: Path, version: Snapshot | None = None) -> DeltaTable:
     """Open a table at a state, by default the newest."""
+
+    def is_passing(error: BaseException) -> bool:
+        asked = version is None or (directory / "_delta_log" / f"{version:020}.json").exists()
+        return asked and log_was_changing(error)
+
     for attempt in Retrying(
-        retry=retry_if_exception(lost_a_checkpoint),
-        stop=stop_after_delay(_CHECKPOINT_SECONDS),
+        retry=retry_if_exception(is_passing),
+        stop=stop_after_delay(_CHANGING_SECONDS),
         wait=wait_random(0.0, 0.05),
         reraise=True,
     ):
@@ -53,10 +68,16 @@ def open_table(directory: Path, version: Snapshot | None = None) -> DeltaTable:
     return table
 
 
-def lost_a_checkpoint(error: BaseException) -> bool:
-    """Tell whether a checkpoint was replaced just when it was to be read, as erasing does."""
+def log_was_changing(error: BaseException) -> bool:
+    """Tell whether the log changed while the library listed or read it.
+
+    A listing may show an entry and not the one before it, if both were made meanwhile. A checkpoint is replaced by
+    who erases.
+    """
     said = str(error).lower()
-    return isinstance(error, DeltaError) and "checkpoint" in said and ("not found" in said or "didn't find" in said)
+    lost = "checkpoint" in said and ("not found" in said or "didn't find" in said)
+    missed = "found gap" in said or "logsegment end version" in said
+    return isinstance(error, DeltaError) and (lost or missed)
 
 
 class _State(NamedTuple):

@@ -292,8 +292,33 @@ def test_a_reader_whose_checkpoint_was_replaced(history: FeatureStore, monkeypat
     assert log.open_table(place).version() == 2
     assert slept
     monkeypatch.undo()
-    monkeypatch.setattr(delta_log, "_CHECKPOINT_SECONDS", 0.1)
+    monkeypatch.setattr(delta_log, "_CHANGING_SECONDS", 0.1)
     for path in checkpoints:
         path.unlink()
     with pytest.raises(OfflineStoreError, match="checkpoint"):
         FeatureStore(history.directory).history(FACTS)
+
+
+GAPS = [
+    "Kernel error: Expected contiguous commit files, but found gap: ...",
+    "Kernel error: LogSegment end version 1 not the same as the specified end version 2",
+]
+
+
+@pytest.mark.parametrize("said", GAPS)
+def test_a_listing_of_the_log_that_has_a_gap(history: FeatureStore, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    """Who lists the log while entries are made may see one and not the one before it, and looks again."""
+    table, failures = log.DeltaTable, [DeltaError(said)] * 2
+
+    def opened(*arguments: Any, **options: Any) -> DeltaTable:
+        if failures:
+            raise failures.pop()
+        return table(*arguments, **options)
+
+    monkeypatch.setattr(log, "DeltaTable", opened)
+    assert log.open_table(place_of(history), 2).version() == 2
+    slept: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", slept.append)
+    with pytest.raises(DeltaError):
+        log.open_table(place_of(history), 999)
+    assert not slept
