@@ -68,9 +68,7 @@ class Resources:
         self._plans: dict[tuple[tuple[str, ...], bool], _Plan] = {}
         self._caches: dict[int, Any] = {}
         self._unfilled = Unfilled()
-        self._lives: dict[
-            str, str | None
-        ] = {}  # of views' online rows, as last seen: see `fs_core.materialization.retract`
+        self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
         _make(self._configuration.directory)
 
     @property
