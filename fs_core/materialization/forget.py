@@ -18,7 +18,7 @@ from fs_core.errors import (
     ValidationError,
     did_you_mean,
 )
-from fs_core.materialization.watermark import Filling, was_filled
+from fs_core.materialization.watermark import ViewProgress, was_filled
 from fs_core.offline.contract import EMPTY
 from fs_core.online.contract import timeline_name
 from fs_core.online.row.codec import RowCodec
@@ -88,7 +88,7 @@ def keys_of(entity: Entity, table: pa.Table) -> pa.Table:
 def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: OnlineStore | None) -> Forgotten:
     """Erase every row of some entities from one view, then read back that none is left.
 
-    History first, then the view's online rows begin another life, then they are deleted. How a sender that is
+    History first, then the view's online rows begin another generation, then they are deleted. How a sender that is
     under way knows by that what it must take back, `fs_core.materialization.retract` says. What was interrupted
     is finished by repeating it.
 
@@ -133,15 +133,15 @@ def forget(view: FeatureView, keys: pa.Table, offline: OfflineStore, online: Onl
 
 
 def _erase_online(view: FeatureView, keys: pa.Table, online: OnlineStore) -> int:
-    """Begin another life of a view's online rows, then delete those of these entities; return how many there were."""
+    """Begin another generation of a view's online rows, delete those of these entities; return how many there were."""
     deleted = 0
     try:
-        Filling(view, online).renew()
+        ViewProgress(view, online).begin_generation()
     except OnlineUnavailableError:
         raise
     except OnlineStoreError:  # a server out of memory refuses to write, but not to delete, which makes room
         deleted = _delete(view, keys, online)
-        Filling(view, online).renew()
+        ViewProgress(view, online).begin_generation()
     return deleted + _delete(view, keys, online)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +16,13 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError, OnlineStoreError
-from fs_core.materialization.retract import Sending, knows
-from fs_core.materialization.watermark import Filling, Progress
+from fs_core.materialization.retract import Delivery, knows
+from fs_core.materialization.watermark import Progress, ViewProgress
 from fs_core.online.contract import DividedStore, EvictingStore
 from fs_core.online.row.codec import RowCodec
 from fs_core.online.row.recent import recent_of
 from fs_core.rule import SEQ
-from fs_core.runtime.progress_bar import progress
+from fs_core.runtime.progress_bar import progress as shown_progress
 from fs_core.runtime.threads import submit
 from fs_core.values.times import Clock
 
@@ -106,7 +105,7 @@ def _dropped(view: FeatureView, online: OnlineStore) -> Iterator[None]:
     name = view.storage_name
     held = online.watermark(name)
     if held is None:
-        Filling(view, online)  # writes that a life begins
+        ViewProgress(view, online)  # writes that a generation begins
     else:
         online.swap_watermark(name, held, held)
     if isinstance(online, DividedStore):
@@ -123,24 +122,26 @@ def _bring(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, until: int, now: Callable[[], int]
 ) -> tuple[int, int]:
     """Send what is missing online; return how many rows were sent and taken."""
-    filling = Filling(view, online)
+    kept = ViewProgress(view, online)
     warn_of_eviction(view, online)
-    if (said := filling.progress).suspects:
+    if (before := kept.progress).suspects:
         _look_through(view, offline, online, now)
-        filling.absolve(said)
+        kept.clear_suspects(before)
     rows = applied = 0
-    for run, covered in _runs(view, offline, filling, until):
-        unsettled: deque[OnlineRows] = deque()  # sent since a statement was kept: who forgets later finds earlier ones
-        sending = Sending(view, offline, online, now, life=covered.life, filling=filling)
-        with sending.settled(partial(tuple, unsettled)):
-            sent, took = _fill(view, offline, online, filling, run, covered, unsettled)
+    for winners, progress in _winners(view, offline, kept, until):
+        run = _Run(view, offline, online, kept, progress)
+        delivery = Delivery(view, offline, online, now, generation=progress.generation, run=kept)
+        with delivery.settled(run.unsettled):
+            sent, took = run.send(winners)
         rows, applied = rows + sent, applied + took
     return rows, applied
 
 
-def _runs(view: FeatureView, offline: OfflineStore, filling: Filling, until: int) -> Iterator[tuple[Winners, Progress]]:
-    """Yield what is left of a run that was cut off, if there is one, then the run to `until`."""
-    left = filling.progress
+def _winners(
+    view: FeatureView, offline: OfflineStore, kept: ViewProgress, until: int
+) -> Iterator[tuple[Winners, Progress]]:
+    """Yield what is left of a run that was cut off, if there is one, then the run to `until`; and where each stands."""
+    left = kept.progress
     if left.run is not None:
         try:
             winners = offline.winners(
@@ -156,9 +157,9 @@ def _runs(view: FeatureView, offline: OfflineStore, filling: Filling, until: int
         else:
             log.info("materialize %s: %d rows are left of a run that was cut off", view.ref, winners.total)
             yield winners, left
-    reached = filling.progress.reached
+    reached = kept.progress.reached
     winners = offline.winners(view, until=until, since=reached, recent=_horizon(view, until))
-    yield winners, Progress(filling.progress.life, reached, winners.watermark)
+    yield winners, Progress(kept.progress.generation, reached, winners.watermark)
 
 
 def _look_through(view: FeatureView, offline: OfflineStore, online: OnlineStore, now: Callable[[], int]) -> None:
@@ -173,46 +174,49 @@ def _look_through(view: FeatureView, offline: OfflineStore, online: OnlineStore,
     verify(view, offline, online, now=now, repair=True, evidence=0)
 
 
-def _fill(
-    view: FeatureView,
-    offline: OfflineStore,
-    online: OnlineStore,
-    filling: Filling,
-    winners: Winners,
-    covered: Progress,
-    unsettled: deque[OnlineRows],
-) -> tuple[int, int]:
-    """Send a run's rows, keeping how far it came; return how many were sent and taken."""
-    rows = applied = 0
-    if winners.total:
-        filling.keep(covered)  # who forgets entities from now on knows of this run
-    with progress(f"materialize {view.name}", winners.total) as advance:
-        offering = _offering(view, offline, online, covered.reached, winners.watermark.until)
-        with closing(_sent(view, offering, winners.rows, unsettled)) as batches:
+class _Run:
+    """One run of a view: sends rows, and keeps how far it has come."""
+
+    def __init__(
+        self, view: FeatureView, offline: OfflineStore, online: OnlineStore, kept: ViewProgress, progress: Progress
+    ) -> None:
+        assert progress.run is not None
+        self._view, self._offline, self._online = view, offline, online
+        self._kept, self._progress = kept, progress
+        self._recent = recent_of(view, progress.run.until, complete=True)
+        self._unsettled: deque[OnlineRows] = deque()
+
+    def unsettled(self) -> Sequence[OnlineRows]:
+        """Return what was sent since progress was kept: who forgets or drops later finds all that was sent before."""
+        return tuple(self._unsettled)
+
+    def send(self, winners: Winners) -> tuple[int, int]:
+        """Send rows; return how many were sent and taken."""
+        rows = applied = 0
+        if winners.total:
+            self._kept.keep(self._progress)  # who forgets entities from now on knows of this run
+        sent = _sent(self._view, self._offer, winners.rows, self._unsettled)
+        with shown_progress(f"materialize {self._view.name}", winners.total) as advance, closing(sent) as batches:
             for last, taken, count in batches:
                 rows, applied = rows + count, applied + taken
                 if rows < winners.total:
-                    filling.keep(covered.taken(last))
-                    unsettled.popleft()
+                    self._kept.keep(self._progress.taken(last))
+                    self._unsettled.popleft()
                 advance(count)
-    filling.keep(covered.finished())
-    return rows, applied
+        self._kept.keep(self._progress.finished())
+        return rows, applied
 
+    def _offer(self, part: pa.Table) -> Offer:
+        """Return what offers rows, given as history has them, to the online store.
 
-def _offering(
-    view: FeatureView, offline: OfflineStore, online: OnlineStore, since: Watermark | None, until: int
-) -> Callable[[pa.Table], Offer]:
-    """Return what makes offers of a run's rows, as history has them, to the online store.
-
-    Where recent rows are kept, a run brings all of them of the entities that history didn't know when the last one
-    ended, but of the others what is new. Should the store have lost one of those, what else it had isn't known.
-    """
-    recent = recent_of(view, until, complete=True)
-
-    def offering(part: pa.Table) -> Offer:
+        Where recent rows are kept, a run brings all of them of the entities that history didn't know when the last
+        one ended, but of the others what is new. Should the store have lost one of those, what else it had isn't
+        known.
+        """
+        view, online, recent, since = self._view, self._online, self._recent, self._progress.reached
         if since is None or recent is None:
             return lambda rows: _write(view, online, rows, recent)
-        known = _known(view, offline, part, since)
+        known = self._known(part, since)
         kinds = (known, replace(recent, complete=False)), (~known, recent)
 
         def offer(rows: OnlineRows) -> int:
@@ -221,17 +225,12 @@ def _offering(
 
         return offer
 
-    return offering
-
-
-def _known(
-    view: FeatureView, offline: OfflineStore, rows: pa.Table, since: Watermark
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Tell of which rows the entities may have been online at the end of an earlier run."""
-    try:
-        return knows(view, offline, rows.select(list(view.keys)), since.until, since.snapshot)
-    except OfflineStoreError:  # that state is no longer kept
-        return np.ones(rows.num_rows, dtype=bool)
+    def _known(self, rows: pa.Table, since: Watermark) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Tell of which rows the entities may have been online at the end of an earlier run."""
+        try:
+            return knows(self._view, self._offline, rows.select(list(self._view.keys)), since.until, since.snapshot)
+        except OfflineStoreError:  # that state is no longer kept
+            return np.ones(rows.num_rows, dtype=bool)
 
 
 def _horizon(view: FeatureView, until: int) -> int | None:
@@ -304,27 +303,27 @@ def _sent(
             yield before[0], before[1].result(), before[2]
 
 
-_said: set[str] = set()  # of which stores, in this process; a forked child needn't say again what its parent has
+_warned: set[str] = set()  # of which stores, in this process; a forked child needn't repeat its parent's warning
 
 
 def warn_of_eviction(view: FeatureView, online: OnlineStore) -> None:
     """Say in the log, once a process, where an online store's server may delete rows of a view by itself."""
-    place = repr(online)
-    if place in _said or not isinstance(online, EvictingStore):
+    address = repr(online)
+    if address in _warned or not isinstance(online, EvictingStore):
         return
     try:
         policy = online.eviction(expiring=view.ttl is not None or view.online_history is not None)
     except OnlineStoreError as error:  # who may ask nothing of the kind serves rows all the same
-        log.debug("can't tell whether %s deletes rows by itself: %s", place, error)
+        log.debug("can't tell whether %s deletes rows by itself: %s", address, error)
         return
     if policy is None:
         return
-    _said.add(place)
+    _warned.add(address)
     log.warning(
         "%s deletes rows by itself when its memory is full (maxmemory-policy %s): reads then say of them that they are "
         "missing, without an error, and materialize doesn't bring them back; verify_online(repair=True) does. Set "
         "maxmemory-policy noeviction, with which a full server refuses new rows instead and materialize says so. "
         "A volatile-* policy is no way out: rows of views with a ttl, and those of online_history, carry an expiry.",
-        place,
+        address,
         policy,
     )

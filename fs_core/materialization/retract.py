@@ -1,14 +1,14 @@
 """Taking back from the online store what was forgotten, or dropped, between reading it and sending it.
 
 Whoever sends rows has them from history, and their entities may be forgotten before they arrive. `forget`
-erases history first, then begins another life of the view's online rows (`materialization.watermark`), then
-deletes those rows. So a sender looks at the life before its rows are in history, or read there, and again when
+erases history first, then begins another generation of the view's online rows (`materialization.watermark`), then
+deletes those rows. So a sender looks at the generation before its rows are in history, or read there, and again when
 they have arrived. If it is the same, `forget` has its deletion before it still. If it is another, history lacks
 what was erased, and the sender deletes it. Neither needs the other to wait.
 
-A view that is dropped loses its rows and their life at once, or the life first. A run that finds its own gone deletes
-what it has sent since it last saw it, so that no part of a run stays; what it had sent before went with the drop. If
-another run has begun meanwhile, which may have sent some of the same rows, it sends them again instead.
+A view that is dropped loses its rows and their generation at once, or the generation first. A run that finds its own
+gone deletes what it has sent since it last saw it, so that no part of a run stays; what it had sent before went with
+the drop. If another run has begun meanwhile, which may have sent some of the same rows, it sends them again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import FeatureStoreError, OfflineStoreError
-from fs_core.materialization.watermark import Filling, progress_of
+from fs_core.materialization.watermark import ViewProgress, progress_of
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.codec import RowCodec
 from fs_core.online.row.keys import unpack_keys
@@ -49,16 +49,16 @@ Packed = Callable[[], Iterable[OnlineRows]]
 """Gives the rows that were sent, packed as they were; asked for only if they must be looked at."""
 
 
-class Sending:
-    """What a sender keeps to: made before its rows are in history or read there, settled after they were sent.
+class Delivery:
+    """Rows on their way online: made before they are in history or read there, settled after they were sent.
 
     Args:
         view: whose rows.
         offline: history.
         online: where they are sent.
         now: returns the present moment, microseconds.
-        life: the view's life at some moment before; by default it is asked for.
-        filling: the run that sends, if it is one.
+        generation: the view's at some moment before; by default it is asked for.
+        run: the run that sends, if it is one.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Sending:
         online: OnlineStore,
         now: Callable[[], int],
         *,
-        life: str | None = None,
-        filling: Filling | None = None,
+        generation: str | None = None,
+        run: ViewProgress | None = None,
     ) -> None:
         self._view, self._offline, self._online, self._now = view, offline, online, now
-        self._filling = filling
-        self.life: str | None = Filling(view, online).progress.life if life is None else life
-        """The life in which everything that was sent stands; None where the view was dropped since."""
+        self._run = run
+        self.generation: str | None = generation or ViewProgress(view, online).progress.generation
+        """The one that everything that was sent belongs to; None where the view was dropped since."""
         self._is_filled = True
 
     @contextmanager
@@ -101,9 +101,9 @@ class Sending:
             OnlineStoreError, OfflineStoreError: a store doesn't answer; what had to be taken back may be online.
         """
         took, replaced, deleted = 0, list[OnlineRows](), False
-        while (present := self._present()) != (self.life, self._is_filled):
-            # Before history is read: what is erased later, that `forget` deletes or begins another life.
-            self.life, self._is_filled = present
+        while (present := self._present()) != (self.generation, self._is_filled):
+            # Before history is read: what is erased later, `forget` deletes itself, or begins another generation.
+            self.generation, self._is_filled = present
             for rows in chain(sent(), tuple(replaced)):
                 if not self._is_filled:
                     self._online.delete(self._view.storage_name, rows.keys, rows.rows)
@@ -115,17 +115,17 @@ class Sending:
                     took += len(gone)
                     replaced.append(self._replace(gone))
             deleted = not self._is_filled
-            if self._filling is not None:
-                self._filling.acquit()
+            if self._run is not None:
+                self._run.clear_suspicion()
         if took:
             log.info("%s: took back %d rows that were forgotten while they were sent", self._view.ref, took)
         return took
 
     def _present(self) -> tuple[str | None, bool]:
-        """Return the view's life, and whether a run stands or stood in it; that is the same to a push."""
-        said = progress_of(self._online, self._view)
-        is_filled = self._filling is None or (said is not None and said.is_filled)
-        return None if said is None else said.life, is_filled
+        """Return the view's generation, and whether a run has begun in it, which matters to runs alone."""
+        progress = progress_of(self._online, self._view)
+        is_filled = self._run is None or (progress is not None and progress.is_filled)
+        return None if progress is None else progress.generation, is_filled
 
     def _replace(self, gone: OnlineRows) -> OnlineRows:
         """Delete rows, with their timelines, and send what wins instead: new facts may have lost to them."""

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.materialization.retract import Sending, knows, lacking
+from fs_core.materialization.retract import Delivery, knows, lacking
 from fs_core.online.contract import ORDER, OnlineRows, timeline_name
 from fs_core.online.row.codec import RowCodec
 from fs_core.online.row.keys import unpack_keys
@@ -214,7 +214,7 @@ class _Check:
         """Count, show and repair those suspects that differ from history, which is read after and before them."""
         if not keys:
             return
-        sending = Sending(self._view, self._offline, self._online, self._now) if self._repair else None
+        delivery = Delivery(self._view, self._offline, self._online, self._now) if self._repair else None
         before = self._read(keys)
         expected = self._expected(keys, self._now())
         time.sleep(_SETTLING_SECONDS)
@@ -226,8 +226,8 @@ class _Check:
             if first == held and problem is not None and (held is None or early.get(key) != held):
                 found.append((key, held, problem))
         self._report(found, expected)
-        if sending is not None:
-            self._mend(found, expected, sending)
+        if delivery is not None:
+            self._mend(found, expected, delivery)
 
     def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return self._online.read([(self._view.storage_name, keys)])[0]
@@ -272,7 +272,7 @@ class _Check:
             self.evidence.append({**row, "__problem": str(problem), "__key": key})
 
     def _mend(
-        self, found: list[tuple[bytes, bytes | None, Problem]], expected: Mapping[bytes, Any], sending: Sending
+        self, found: list[tuple[bytes, bytes | None, Problem]], expected: Mapping[bytes, Any], delivery: Delivery
     ) -> None:
         """Delete and write what differs, and take back what was forgotten meanwhile."""
         name = self._view.storage_name
@@ -282,7 +282,7 @@ class _Check:
         good = [(key, *expected[key]) for key, _, _ in found if key in expected]
         keys, rows, moments = zip(*good, strict=True) if good else ((), (), ())
         written = OnlineRows(keys, rows, moments)
-        with sending.settled(lambda: [written]):
+        with delivery.settled(lambda: [written]):
             if good:
                 # Into no timeline: earlier rows may be missing there too, and only `materialize` brings those.
                 self._online.write(name, written)

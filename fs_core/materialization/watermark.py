@@ -22,19 +22,20 @@ _OTHERS = "others"
 
 @dataclass(frozen=True)
 class Progress:
-    """A true statement about a view's online rows.
+    """What is true of a view's online rows.
 
     Attributes:
-        life: names the rows' life from one emptying to the next; what is said of one isn't true of another.
+        generation: a random name that the rows have until they are emptied or entities are forgotten; what is true of
+            one generation isn't of the next.
         reached: the state and moment that the rows stand at; None where no run was finished.
         run: where a run stands that wasn't finished; None where there is none.
         after: the last seq that the run has sent; None where it has sent nothing.
-        runs: who runs in this life and hasn't said that it is done, random names; who died stays.
-        suspects: who ran when entities were forgotten, and may have died before it took back what it had sent of
-            them.
+        runs: runs of this generation that haven't ended, by random names; one that died stays.
+        suspects: runs that were under way when entities were forgotten, and may have died before they took back what
+            they had sent of them.
     """
 
-    life: str
+    generation: str
     reached: Watermark | None
     run: Watermark | None = None
     after: int | None = None
@@ -43,27 +44,27 @@ class Progress:
 
     @property
     def is_filled(self) -> bool:
-        """Whether a run has begun in this life."""
+        """Whether a run has begun in this generation."""
         return self.reached is not None or self.run is not None
 
     def taken(self, last: int) -> Progress:
-        """Return the statement after the store took the run's rows up to a seq."""
+        """Return what is true after the store took the run's rows up to a seq."""
         return replace(self, after=last)
 
     def finished(self) -> Progress:
-        """Return the statement after the store took all of the run's rows."""
-        return Progress(self.life, self.run)
+        """Return what is true after the store took all of the run's rows."""
+        return Progress(self.generation, self.run)
 
     def covers(self, other: Progress) -> bool:
-        """Tell whether this says of the same rows all that the other says."""
-        if self.reached is None or self.life != other.life:
+        """Tell whether the same rows have come at least as far as the other says."""
+        if self.reached is None or self.generation != other.generation:
             return False
-        said = [mark for mark in (other.reached, other.run) if mark is not None]
-        return all(self.reached.snapshot >= mark.snapshot and self.reached.until >= mark.until for mark in said)
+        marks = [mark for mark in (other.reached, other.run) if mark is not None]
+        return all(self.reached.snapshot >= mark.snapshot and self.reached.until >= mark.until for mark in marks)
 
     def to_text(self) -> str:
         """Return the form in which an online store keeps it."""
-        kept = {"life": self.life, **(self.reached.to_dict() if self.reached else {})}
+        kept = {"generation": self.generation, **(self.reached.to_dict() if self.reached else {})}
         if self.run is not None:
             kept |= {"run": self.run.to_dict(), "after": self.after}
         if self.runs:
@@ -91,12 +92,13 @@ class Progress:
     @classmethod
     def _parsed(cls, kept: dict[str, Any]) -> Progress:
         runs, suspects = kept.get("runs", []), kept.get("suspects", [])
-        if "by" in kept or "suspect" in kept:  # as kept before: the last run, and one suspect
+        if "by" in kept or "suspect" in kept:  # as earlier versions kept it: the last run, and one suspect
             runs, suspects = ([kept[name]] if kept.get(name) else [] for name in ("by", "suspect"))
+        generation = kept["life"] if "life" in kept else kept["generation"]  # which they called a life
         reached = _mark(kept) if "until" in kept else None
         run = _mark(kept["run"]) if "run" in kept else None
         after = None if kept.get("after") is None else _whole(kept["after"])
-        return cls(_word(kept["life"]), reached, run, after, _words(runs), _words(suspects))
+        return cls(_word(generation), reached, run, after, _words(runs), _words(suspects))
 
 
 def _mark(kept: dict[str, Any]) -> Watermark:
@@ -136,27 +138,27 @@ def progress_of(online: OnlineStore, view: FeatureView) -> Progress | None:
 
 def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
     """Return the state and moment that a view's online rows stand at, None where no run was finished."""
-    said = progress_of(online, view)
-    return None if said is None else said.reached
+    progress = progress_of(online, view)
+    return None if progress is None else progress.reached
 
 
 def was_filled(online: OnlineStore, view: FeatureView) -> bool:
-    """Tell whether a run has begun to fill a view's online rows, in this life."""
-    said = progress_of(online, view)
-    return said is not None and said.is_filled
+    """Tell whether a run has begun to fill a view's online rows, in this generation."""
+    progress = progress_of(online, view)
+    return progress is not None and progress.is_filled
 
 
-class Filling:
-    """One run's say about a view's online rows, beside that of others.
+class ViewProgress:
+    """How far a view's online rows are, as one run reads and changes it beside others.
 
-    Every statement that is kept is true, whoever made it, as long as the rows live. So another run's may
-    be replaced, but never one of another life: who emptied the store meanwhile took our rows with it.
+    Whatever is kept is true, whoever keeps it, as long as the generation lasts. So a run may replace what another run
+    keeps, but never that of another generation: who emptied the store meanwhile took our rows with it.
     """
 
     def __init__(self, view: FeatureView, online: OnlineStore) -> None:
         self._view = view
         self._online = online
-        self._by = secrets.token_hex(8)
+        self._run = secrets.token_hex(8)
         text = online.watermark(view.storage_name)
         while text is None:
             born = Progress(secrets.token_hex(8), None).to_text()
@@ -166,7 +168,7 @@ class Filling:
 
     @property
     def progress(self) -> Progress:
-        """What was said last.
+        """What was kept when it was last read or changed.
 
         Raises:
             OnlineStoreError: it is damaged.
@@ -174,19 +176,19 @@ class Filling:
         return Progress.from_text(self._text, self._view)
 
     def keep(self, progress: Progress) -> None:
-        """Keep a statement, unless another run's says more.
+        """Keep how far this run has come, unless another run has come further.
 
         Raises:
             OnlineStoreError: the rows were emptied meanwhile, or lost by the server, or entities forgotten.
         """
         while True:
             held = self.progress
-            if held.life != progress.life:
+            if held.generation != progress.generation:
                 self._lost()
-            runs = tuple(run for run in held.runs if run != self._by)
-            runs = runs if progress.run is None else _bounded((*runs, self._by))
-            said = held if held.covers(progress) else progress
-            new = replace(said, runs=runs, suspects=held.suspects).to_text()
+            runs = tuple(run for run in held.runs if run != self._run)
+            runs = runs if progress.run is None else _bounded((*runs, self._run))
+            further = held if held.covers(progress) else progress
+            new = replace(further, runs=runs, suspects=held.suspects).to_text()
             if self._online.swap_watermark(self._view.storage_name, self._text, new):
                 self._text = new
                 return
@@ -201,37 +203,38 @@ class Filling:
             "was materialized. Materialize it again."
         )
 
-    def renew(self) -> None:
-        """Begin another life with the same rows, so that runs which began before stop and start again.
+    def begin_generation(self) -> None:
+        """Begin another generation with the same rows, so that runs which began before stop and start again.
 
-        Each that is under way is suspect until it says that it has taken back what was forgotten.
+        Each that is under way is suspect until it has taken back what was forgotten.
         """
 
-        def renewed(held: Progress) -> Progress:
+        def next_of(held: Progress) -> Progress:
             suspects = dict.fromkeys((*held.suspects, *held.runs))
             return Progress(secrets.token_hex(8), held.reached, suspects=_bounded(tuple(suspects)))
 
-        self._change(renewed)
+        self._change(next_of)
 
-    def acquit(self) -> None:
-        """Say that this run is suspect of nothing any more."""
+    def clear_suspicion(self) -> None:
+        """Keep that this run has taken back what was forgotten."""
         text = self._online.watermark(self._view.storage_name)
         if text is not None:
             self._text = text
-            self._change(lambda held: _without(held, (self._by,)))
+            self._change(lambda held: _without(held, (self._run,)))
 
-    def absolve(self, looked: Progress) -> None:
-        """Say that all rows were compared with history since something was said: its suspects did no harm."""
-        self._change(lambda held: _without(held, looked.suspects) if held.life == looked.life else held)
+    def clear_suspects(self, before: Progress) -> None:
+        """Keep that the suspects of some time ago left nothing: all rows were compared with history since."""
+        same = before.generation
+        self._change(lambda held: _without(held, before.suspects) if held.generation == same else held)
 
     def _change(self, change: Callable[[Progress], Progress]) -> None:
-        """Change what is said, whoever says what meanwhile."""
+        """Change what is kept, whoever changes it meanwhile."""
         while True:
             changed = change(self.progress).to_text()
             if changed == self._text or self._online.swap_watermark(self._view.storage_name, self._text, changed):
                 self._text = changed
                 return
-            self._text = Filling(self._view, self._online)._text
+            self._text = ViewProgress(self._view, self._online)._text
 
 
 def _without(held: Progress, suspects: Collection[str]) -> Progress:
@@ -239,5 +242,5 @@ def _without(held: Progress, suspects: Collection[str]) -> Progress:
 
 
 def _bounded(runs: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the last of many runs; for the others stands one that never says that it is done."""
+    """Return the last of many runs; for the others stands one that never ends."""
     return runs if len(runs) <= _RUNS else (_OTHERS, *runs[1 - _RUNS :])

@@ -19,7 +19,7 @@ from fs_core.values.interchange import to_table
 from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
-    from fs_core.materialization.retract import Sending
+    from fs_core.materialization.retract import Delivery
 
 log = logging.getLogger("fs_core")
 
@@ -149,26 +149,27 @@ def push(store: Resources, view: str | FeatureView, rows: Any) -> int:
     data, now = to_table(rows, f"rows for view {target.name!r}"), store._clock.now()
     if not target.rows_online:
         return len(_append(store, target, data, pushed_at=now))
-    sending = _sending(store, target)  # before the rows are in history
+    delivery = _delivery(store, target)  # before the rows are in history
     written = _append(store, target, data, pushed_at=now)
-    if isinstance(sending, OnlineStoreError):
+    if isinstance(delivery, OnlineStoreError):
         with _safe_in_history():
-            raise sending
-    _send(store, target, written, now, sending)
+            raise delivery
+    _send(store, target, written, now, delivery)
     return len(written)
 
 
-def _sending(store: Resources, view: FeatureView) -> Sending | OnlineStoreError:
+def _delivery(store: Resources, view: FeatureView) -> Delivery | OnlineStoreError:
     """Return what a push keeps to, or why the online store can't be asked."""
-    from fs_core.materialization.retract import Sending
+    from fs_core.materialization.retract import Delivery
 
     try:
-        return Sending(view, store.offline, store.online, store._clock.now, life=store._lives.get(view.storage_name))
+        generation = store._generations.get(view.storage_name)
+        return Delivery(view, store.offline, store.online, store._clock.now, generation=generation)
     except OnlineStoreError as error:
         return error
 
 
-def _send(store: Resources, view: FeatureView, written: pa.Table, now: int, sending: Sending) -> None:
+def _send(store: Resources, view: FeatureView, written: pa.Table, now: int, delivery: Delivery) -> None:
     """Bring those rows online that are available."""
     import pyarrow.compute as pc
 
@@ -178,14 +179,14 @@ def _send(store: Resources, view: FeatureView, written: pa.Table, now: int, send
     ready = written.filter(pc.less_equal(written[AVAILABLE_AT].cast(pa.int64()), now))
     if ready.num_rows == 0:
         return
-    before = sending.life
+    before = delivery.generation
     try:
-        with sending.settled(partial(packed, view, ready)), _safe_in_history():
+        with delivery.settled(partial(packed, view, ready)), _safe_in_history():
             send(view, store.online, ready, now=now)
     finally:
-        if sending.life != before:
+        if delivery.generation != before:
             store._caches.clear()  # they may hold what was taken back
-    store._lives[view.storage_name] = sending.life
+    store._generations[view.storage_name] = delivery.generation
 
 
 def _append(

@@ -15,7 +15,7 @@ import pytest
 from fs_core import Entity, FeatureService, FeatureStore, FeatureView, Field, Source
 from fs_core.catalogue import Built
 from fs_core.errors import ConfigurationError
-from fs_core.materialization.watermark import Filling
+from fs_core.materialization.watermark import ViewProgress
 from tests.core.catalogue.browser import CHROMIUM, Browser, browser
 from tests.core.lineage.conftest import SHOP, user, value, write_files
 
@@ -207,7 +207,7 @@ def test_a_view_that_was_never_filled_to_the_end(tmp_path: Path) -> None:
         write_files(tmp_path / "store")
         store.apply(*SHOP)
         store.backfill("value")
-        Filling(store.view("value"), store.online)
+        ViewProgress(store.view("value"), store.online)
         assert store.online.watermark(store.view("value").storage_name)
         store.build_docs(tmp_path / "site")
     assert "Last write" in (tmp_path / "site/views/value-v1.0.0.html").read_text()

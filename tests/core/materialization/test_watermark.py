@@ -36,7 +36,8 @@ values = st.recursive(
     leaves, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["snapshot", "until"]), inner)
 )
 wrong = st.dictionaries(
-    st.sampled_from(["life", "snapshot", "until", "run", "after", "runs", "suspects", "by", "suspect"]), values
+    st.sampled_from(["generation", "life", "snapshot", "until", "run", "after", "runs", "suspects", "by", "suspect"]),
+    values,
 )
 
 
@@ -62,7 +63,7 @@ def test_what_was_cut_off(text: str, data: st.DataObject) -> None:
 
 
 def test_what_was_kept_before() -> None:
-    """The last run and one suspect, as an earlier version kept them, are read."""
+    """The generation by its old name, the last run and one suspect, as an earlier version kept them, are read."""
     said = Progress.from_text('{"life": "a", "snapshot": 1, "until": 2, "by": "b", "suspect": null}', VIEW)
     assert said == Progress("a", Watermark(1, 2), runs=("b",))
 
@@ -149,7 +150,7 @@ def test_damage_meanwhile(damaged: FeatureStore, online_url: str) -> None:
 
 
 def test_a_view_only_pushed_to(tmp_path: Path) -> None:
-    """The catalogue shows a view of which the online store keeps a life and no moment."""
+    """The catalogue shows a view of which the online store keeps a generation and no moment."""
     with FeatureStore(tmp_path / "store") as store:
         store.apply(VIEW)
         store.push(VIEW, rows(1))

@@ -96,7 +96,7 @@ def push(pair: Pair) -> None:
 def push_first(pair: Pair) -> None:
     """Push where nothing was ever brought online, by a process that knows nothing yet."""
     pair.one.drop_online(pair.view)
-    pair.one._lives.clear()
+    pair.one._generations.clear()
     push(pair)
 
 

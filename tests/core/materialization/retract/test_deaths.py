@@ -11,7 +11,7 @@ import pytest
 
 from fs_core.errors import OnlineStoreError
 from fs_core.materialization import materialize as filling
-from fs_core.materialization.watermark import Filling, Progress
+from fs_core.materialization.watermark import Progress, ViewProgress
 from fs_core.online.row.codec import RowCodec
 from tests.core.materialization.retract.interleaving import Killed, stepped
 from tests.core.materialization.retract.pair import ALICE, OTHERS, PLAIN, RECENT, Pair, materialize, rebuild, said
@@ -68,8 +68,8 @@ def test_one_of_two_runs_that_dies(embedded: Pair, survivor: str) -> None:
     first, second = embedded.one, embedded.other
     run = first.offline.winners(PLAIN, until=first._clock.now())
     rows = RowCodec(PLAIN).encode(run.rows.read_all())
-    one, two = (Filling(PLAIN, store.online) for store in (first, second))
-    covered = Progress(one.progress.life, None, run.watermark)
+    one, two = (ViewProgress(PLAIN, store.online) for store in (first, second))
+    covered = Progress(one.progress.generation, None, run.watermark)
     one.keep(covered)
     two.keep(covered)
     if survivor == "finishes":
@@ -77,7 +77,7 @@ def test_one_of_two_runs_that_dies(embedded: Pair, survivor: str) -> None:
     embedded.forget()
     first.online.write(PLAIN.storage_name, rows)
     if survivor == "acquits itself":
-        two.acquit()
+        two.clear_suspicion()
     assert embedded.of_alice()[0]
     embedded.other.materialize()
     assert embedded.of_alice() == (set(), set())
@@ -88,10 +88,10 @@ def test_runs_that_died_are_bounded(embedded: Pair) -> None:
     """However many runs die, what is said of them stays short, and the next run after a forgetting compares."""
     run = embedded.one.offline.winners(PLAIN, until=embedded.one._clock.now())
     for _ in range(40):
-        filling = Filling(PLAIN, embedded.one.online)
-        filling.keep(Progress(filling.progress.life, None, run.watermark))
+        filling = ViewProgress(PLAIN, embedded.one.online)
+        filling.keep(Progress(filling.progress.generation, None, run.watermark))
     assert len(filling.progress.runs) == 16
     embedded.forget()
-    assert filling.progress.runs[-1] in Filling(PLAIN, embedded.one.online).progress.suspects
+    assert filling.progress.runs[-1] in ViewProgress(PLAIN, embedded.one.online).progress.suspects
     embedded.check()
-    assert Filling(PLAIN, embedded.one.online).progress.suspects == ()
+    assert ViewProgress(PLAIN, embedded.one.online).progress.suspects == ()

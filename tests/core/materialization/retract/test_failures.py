@@ -59,7 +59,7 @@ def test_a_push_that_cannot_look(embedded: Pair, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_first_push_without_an_online_store_is_in_history(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows whose view's life can't be asked for are written to history all the same, and the error says so."""
+    """Rows whose view's generation can't be asked for are written to history all the same, and the error says so."""
 
     def gone(*_: Any) -> str:
         raise OnlineStoreError("no answer")
