@@ -10,12 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from fs_core.errors import ConfigurationError, DefinitionError, redact_url
-from fs_core.runtime.files import may_write
+from fs_core.runtime.files import make_directory, may_write
 from fs_core.values.times import parse_duration
 
 FILE = "feature_store.toml"
 REGISTRY = "registry.db"
 _SCHEME = re.compile(r"[^:/?#@]*://")
+_EMPTY_PASSWORD = re.compile(r"^([^:/?#@]*://[^:/?#@]*):@")
 _SECRET = re.compile(r"(^|&)[^=&]*(pass|pwd|secret|token|api_?key)[^=&]*=", re.IGNORECASE)
 _DEFAULTS = {"online": "sqlite", "offline": "delta", "registry": "sqlite"}
 _SETTINGS = (*_DEFAULTS, "deadline")
@@ -128,7 +129,7 @@ def save(directory: Path, **said: str | None) -> None:
         lines.append(f"{name} = {_quoted(url)}\n")
     lines += [f"deadline = {_quoted(deadline)}\n"] if (deadline := said.get("deadline")) else []
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         (directory / FILE).write_text("".join(lines))
     except OSError as error:
         raise ConfigurationError(f"can't write {directory / FILE}: {error.strerror}. Choose another place.") from error
@@ -141,7 +142,8 @@ def is_store(directory: Path) -> bool:
 
 def has_password(url: str) -> bool:
     """Tell whether a URL carries a password, in its credentials or its query; rather too often than too rarely."""
-    return ":***" in redact_url(url) or bool(_SECRET.search(url.partition("?")[2]))
+    without_empty = _EMPTY_PASSWORD.sub(r"\1@", url) if url.count("@") == 1 else url
+    return ":***" in redact_url(without_empty) or bool(_SECRET.search(url.partition("?")[2]))
 
 
 def without_password(url: str) -> str:
@@ -162,6 +164,23 @@ def _refuse_impossible(directory: Path) -> None:
             f"can't make the store's directory {str(directory)!r} in {str(nearest)!r}: {reason}. "
             "Choose one you can write to."
         )
+
+
+def for_pickle(url: str) -> tuple[str, bool]:
+    """Return what of a URL may be pickled, and whether it had a password, which `from_pickle` finds elsewhere."""
+    return (without_password(url), True) if has_password(url) else (url, False)
+
+
+def from_pickle(setting: str, kept: tuple[str, bool]) -> str:
+    """Return a URL in the process that opens it.
+
+    Args:
+        setting: `online`, `offline` or `registry`; the environment's `FS_ONLINE` and so on name the URL whole.
+        kept: what `for_pickle` returned.
+    """
+    url, was_secret = kept
+    said = os.environ.get(f"FS_{setting.upper()}") if was_secret else None
+    return said or url
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -72,16 +72,27 @@ def _clear(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()) and not (directory / _MARK).exists():
         raise ConfigurationError(f"{directory} holds something that is no catalogue. Choose an empty directory.")
-    (directory / _MARK).touch()
-    for folder in places.FOLDERS.values():
-        shutil.rmtree(directory / folder, ignore_errors=True)
+    _put(directory / _MARK, "")
+    for name in places.FOLDERS.values():
+        folder = directory / name
+        if folder.is_symlink():
+            folder.unlink()
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put(file: Path, text: str) -> None:
+    """Write a file anew; a link that lies in its place is removed, and what it leads to left alone."""
+    file.unlink(missing_ok=True)
+    with file.open("x", encoding="utf-8") as opened:
+        opened.write(text)
 
 
 def _write(contents: Contents, directory: Path) -> int:
     for name in _ASSETS:
-        (directory / name).write_bytes((files("fs_core.catalogue") / name).read_bytes())
+        _put(directory / name, (files("fs_core.catalogue") / name).read_text(encoding="utf-8"))
     found = json.dumps([list(entry) for entry in _entries(contents)], ensure_ascii=False)
-    (directory / "search.js").write_text(f"window.CATALOGUE = {found};\n", encoding="utf-8")
+    _put(directory / "search.js", f"window.CATALOGUE = {found};\n")
     for folder in places.FOLDERS.values():
         (directory / folder).mkdir()
     total = 1 + len(contents.registered) + len(contents.recorded("model")) + len(contents.recorded("training_set"))
@@ -90,7 +101,7 @@ def _write(contents: Contents, directory: Path) -> int:
             folder, slash, _ = place.rpartition("/")
             root = "../" if slash else ""
             told = {"root": root, "store": contents.title, "built_at": contents.built_at, "current": folder}
-            (directory / place).write_text(page(title, body, **told), encoding="utf-8")  # type: ignore[arg-type]
+            _put(directory / place, page(title, body, **told))  # type: ignore[arg-type]
             advance(1)
     return total
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fs_core.errors import ConfigurationError
+from fs_core.configuration import has_password
+from fs_core.errors import ConfigurationError, redact_url
 from fs_core.online.contract import OnlineStore
 from fs_core.runtime.plugins import load_backend
 
@@ -47,9 +48,11 @@ def _sqlite_path(url: str, directory: Path) -> Path:
     path = url[len("sqlite") :].removeprefix(":").removeprefix("///")
     if path in ("", "//"):
         return directory / "online.db"
-    if not url.lower().startswith("sqlite:///") or path == ":memory:":
+    relative_with_password = not path.startswith("/") and has_password(url)
+    if not url.lower().startswith("sqlite:///") or path == ":memory:" or relative_with_password:
         raise ConfigurationError(
-            f"online store {url!r}: write 'sqlite' for a file in the store's directory, 'sqlite:///relative/path' "
-            "or 'sqlite:////absolute/path'; memory can't be shared between threads and processes."
+            f"online store {redact_url(url)!r}: write 'sqlite' for a file in the store's directory, "
+            "'sqlite:///relative/path' or 'sqlite:////absolute/path'; memory can't be shared between threads and "
+            "processes."
         )
     return Path(path)

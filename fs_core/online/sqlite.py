@@ -18,7 +18,7 @@ from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wai
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite, Recent, timeline_name
 from fs_core.online.row.recent import merged
-from fs_core.runtime.files import about_slashes, may_write
+from fs_core.runtime.files import about_slashes, make_file, may_write
 from fs_core.runtime.forks import outside_forks
 from fs_core.runtime.per_process import PerProcess
 
@@ -242,6 +242,7 @@ class SQLiteOnlineStore:
             nothing = sqlite3.connect(":memory:", factory=_Nothing, isolation_level=None, check_same_thread=False)
             self._prepare(nothing)
             return nothing
+        make_file(self._path)
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             # Processes that make the file at once collide in the change to WAL, where SQLite doesn't wait.

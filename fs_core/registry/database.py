@@ -23,14 +23,16 @@ from tenacity import (
     wait_random,
 )
 
+from fs_core.configuration import for_pickle, from_pickle
 from fs_core.errors import RegistryError, redact_url
 from fs_core.registry import migrations
 from fs_core.registry.tables import SCHEMA_VERSION, aliases, metadata, settings
-from fs_core.runtime.files import about_slashes, may_write
+from fs_core.runtime.files import about_slashes, make_directory, make_file, may_write
 from fs_core.runtime.forks import outside_forks
 from fs_core.runtime.per_process import PerProcess
 
 _BUSY_SECONDS = 30
+_MEMORY = ":memory:"
 # What makes several queries see one state. SQLite's transactions do so by themselves.
 _ONE_STATE: dict[str, dict[str, Any]] = {
     "sqlite": {},
@@ -58,7 +60,8 @@ class Database:
         return redact_url(self._place) if isinstance(self._place, str) else str(self._place)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopen, (self._place, self._read_only))
+        place = for_pickle(self._place) if isinstance(self._place, str) else self._place
+        return (_reopen, (place, self._read_only))
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -141,6 +144,8 @@ class Database:
                 if not self._is_read_only():
                     if isinstance(self._place, PurePath):
                         _make_directory(Path(self._place).parent)
+                    if file is not None and file != Path(_MEMORY):
+                        make_file(file)
                     _create(engine)
                     _upgrade(engine)
                 self._refuse_other_schema(engine)
@@ -180,7 +185,7 @@ class Database:
     def _file(self) -> Path | None:
         """Return the SQLite file, if it is one."""
         url = self._url()
-        return Path(url.database or ":memory:") if url.get_backend_name() == "sqlite" else None
+        return Path(url.database or _MEMORY) if url.get_backend_name() == "sqlite" else None
 
     def _is_read_only(self) -> bool:
         if self._read_only:
@@ -214,15 +219,17 @@ def _nothing_registered() -> sa.Engine:
 
 def _make_directory(directory: Path) -> None:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
     except OSError as error:
         raise RegistryError(
             f"can't make the store's directory {str(directory)!r}: {error.strerror}. Choose one you can write to."
         ) from error
 
 
-def _reopen(place: str | PurePath, read_only: bool) -> Database:
-    return Database(place, read_only=read_only)
+def _reopen(place: tuple[str, bool] | PurePath, read_only: bool) -> Database:
+    """Open a registry in another process; a password was left out, and comes from the environment."""
+    named = from_pickle("registry", place) if isinstance(place, tuple) else place
+    return Database(named, read_only=read_only)
 
 
 def _open_to_read(file: Path) -> sqlite3.Connection:

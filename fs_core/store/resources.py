@@ -197,17 +197,12 @@ class Resources:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        urls = self._configuration.urls
-        secret = [name for name, url in urls.items() if configuration.has_password(url)]
-        kept = {n: configuration.without_password(url) if n in secret else url for n, url in urls.items()}
         return {
             "directory": os.fspath(self._configuration.directory),
-            "urls": kept,
-            "secret": secret,
+            "urls": {name: configuration.for_pickle(url) for name, url in self._configuration.urls.items()},
             "deadline": self._configuration.deadline,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        known = {name: os.environ.get(f"FS_{name.upper()}") for name in state["secret"]}
-        urls = {name: known.get(name) or url for name, url in state["urls"].items()}
+        urls = {name: configuration.from_pickle(name, kept) for name, kept in state["urls"].items()}
         self.__init__(state["directory"], **urls, deadline=state["deadline"])  # type: ignore[misc]

@@ -95,7 +95,9 @@ def test_no_password_hides_in_an_odd_url(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize("url", ["redis://user@host:1/0", "rediss://host/0?ssl_keyfile=/etc/key", "sqlite:///a/b.db"])
+@pytest.mark.parametrize(
+    "url", ["redis://user@host:1/0", "redis://user:@host", "rediss://host/0?ssl_keyfile=/etc/key", "sqlite:///a/b.db"]
+)
 def test_a_url_without_a_password_is_kept(tmp_path: Path, url: str) -> None:
     """What is no secret may be remembered, whole."""
     FeatureStore.create(tmp_path / "made", online=url)

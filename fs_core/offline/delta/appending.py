@@ -20,6 +20,7 @@ from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog, log_was_changing, open_table
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint
 from fs_core.offline.search.run import boot
+from fs_core.runtime.files import make_directory
 
 log = logging.getLogger("fs_core")
 
@@ -114,7 +115,7 @@ def write(table: Path, rows: pa.Table, name: str) -> Snapshot | None:
         rows: laid out as the table has them.
         name: what the log says the commit is called.
     """
-    table.mkdir(parents=True, exist_ok=True)
+    make_directory(table)
     try:
         opened: DeltaTable | None = open_table(table)
     except TableNotFoundError:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from fs_core.runtime.files import make_directory
+
 log = logging.getLogger("fs_core")
 
 DIRECTORY = ".fs_core"
@@ -109,7 +111,7 @@ class TableLocks:
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            make_directory(self._directory)
             return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.search.run import Run, boot, make_durable, write_run
-from fs_core.runtime.files import may_write
+from fs_core.runtime.files import make_directory, may_write
 from fs_core.runtime.threads import workers
 
 _ALIKE = 4
@@ -138,7 +138,7 @@ class Catalogue:
     def _making(self, view: FeatureView) -> Iterator[None]:
         """Be the only one who makes runs of a view, after removing what a killed one left unfinished."""
         place = self._place(view)
-        place.mkdir(parents=True, exist_ok=True)
+        make_directory(place)
         with FileLock(place / ".lock"):
             for left in place.glob(_UNFINISHED + "*"):
                 shutil.rmtree(left, ignore_errors=True)  # whoever made it held this lock, and is gone

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+from fs_core.configuration import for_pickle, from_pickle
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import OnlineRows, OnlineWrite, Recent, timeline_name
 from fs_core.online.redis.client import open_client
@@ -67,7 +68,7 @@ class RedisOnlineStore:
         return f"RedisOnlineStore({self._name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (type(self), self._settings)
+        return _reopen, (type(self), {**self._settings, "url": for_pickle(str(self._settings["url"]))})
 
     @property
     def key_patterns(self) -> tuple[str, str]:
@@ -304,4 +305,5 @@ class RedisOnlineStore:
 
 
 def _reopen(kind: type[RedisOnlineStore], settings: dict[str, Any]) -> RedisOnlineStore:
-    return kind(**settings)
+    """Open a store in another process; a password was left out, and comes from the environment."""
+    return kind(**{**settings, "url": from_pickle("online", settings["url"])})

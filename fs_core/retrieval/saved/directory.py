@@ -19,6 +19,7 @@ from fs_core.errors import SavedTrainingSetError, UnknownReferenceError, did_you
 from fs_core.retrieval.query import parts_of
 from fs_core.retrieval.saved.manifest import SavedPart, SavedTrainingSet, damaged
 from fs_core.retrieval.saved.parquet import decode_schema, encode_schema, read_parquet, write_parquet
+from fs_core.runtime.files import make_directory
 from fs_core.training_set import TrainingSet
 
 T = TypeVar("T")
@@ -120,7 +121,7 @@ class SavedTrainingSets:
                         f"there is a training set {other!r} already. Choose another name, drop it, or "
                         f"{'pass overwrite=True' if other == name else 'write its name as it is'}."
                     )
-            place.mkdir(parents=True, exist_ok=True)
+            make_directory(place)
             written = [self._write_part(name, part) for part in parts_of(training_set)]
             return self._publish(name, encode_schema(training_set.table.schema), written)
 
@@ -155,7 +156,7 @@ class SavedTrainingSets:
     def writing(self, name: str) -> Iterator[None]:
         """Be the only writer, after removing what killed ones left."""
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            make_directory(self._directory)
             with FileLock(self._directory / ".lock"):
                 self._tidy()
                 try:

@@ -176,6 +176,25 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("name", [".fs-catalogue", "index.html", "search.js", "views"])
+def test_a_link_in_its_folder_is_not_written_through(tmp_path: Path, name: str) -> None:
+    """What somebody linked to stays as it is; the link gives way to the catalogue's own file or folder."""
+    target, directory = tmp_path / "target", tmp_path / "site"
+    with FeatureStore(tmp_path / "store") as store:
+        store.build_docs(directory)
+        if name == "views":
+            target.mkdir()
+            (target / "kept").write_text("kept")
+            (directory / name).rmdir()
+        else:
+            target.write_text("kept")
+            (directory / name).unlink()
+        (directory / name).symlink_to(target)
+        store.build_docs(directory)
+    assert (target / "kept" if name == "views" else target).read_text() == "kept"
+    assert not (directory / name).is_symlink()
+
+
 def test_an_empty_store_has_a_catalogue(tmp_path: Path) -> None:
     """A store without definitions gets a first page that says so."""
     with FeatureStore(tmp_path / "store") as store:
