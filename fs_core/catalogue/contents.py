@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from fs_core.catalogue import places
 from fs_core.definitions import Definition, Entity, FeatureView
 from fs_core.errors import OfflineStoreError, OnlineStoreError, OnlineUnavailableError
-from fs_core.lineage import nodes
 from fs_core.materialization.watermark import reached
 from fs_core.offline.contract import EMPTY
 from fs_core.registry import Registered
@@ -203,8 +202,3 @@ def _states(origin: Origin, views: list[FeatureView]) -> Iterator[tuple[str, Sta
             except OnlineStoreError as error:
                 log.warning("catalogue: %s", error)
         yield view.ref, State(written, last, until)
-
-
-def feature_nodes(view: FeatureView) -> list[str]:
-    """Return the nodes of a view's features, in order."""
-    return [nodes.feature(view.name, name, view.version) for name in view.features]

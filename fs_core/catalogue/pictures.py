@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fs_core.catalogue import places
-from fs_core.catalogue.contents import Contents, feature_nodes
+from fs_core.catalogue.contents import Contents
 from fs_core.catalogue.picture import Box, Link, draw
 from fs_core.definitions import Entity, FeatureService, FeatureView, Source
 from fs_core.lineage import nodes
+from fs_core.lineage.analysis import own_nodes
 from fs_core.registry.records import Record
 
 UP = "../"
@@ -16,7 +17,7 @@ UP = "../"
 
 def of_view(contents: Contents, view: FeatureView) -> str:
     """Return source columns, the view's features, and the services and models that take them."""
-    features = feature_nodes(view)
+    features = own_nodes(view)[1:]
     mine = {nodes.view(view.name, view.version), *features}
     columns, links = _before(contents, mine)
     features_used = [e for feature in features for e in contents.downstream.get(feature, ()) if e.kind == "uses"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,10 @@ from fs_core.configuration import is_store
 from fs_core.errors import DefinitionError
 from fs_core.store import FeatureStore
 from fs_core.values.times import from_micros
+
+if TYPE_CHECKING:
+    from fs_core.definitions import Definition
+    from fs_core.registry import ApplyResult
 
 
 @cli.command()
@@ -44,15 +49,31 @@ def apply(store: FeatureStore, file: Path) -> Report:
     version to give it. A warning says where a new version is current and has no history yet.
     """
     new = not is_store(Path(store.directory))
-    if file.suffix in (".yaml", ".yml"):
-        changes = store.apply_yaml(_text(file), str(file))
-    else:
-        from fs_core.cli.definitions_file import definitions_in
+    report = _changes(store.apply(*_definitions(store, file)))
+    return dataclasses.replace(report, heading=f"a new feature store in {store.directory}") if new else report
 
-        changes = store.apply(*definitions_in(file))
-    rows = [dataclasses.asdict(change) for change in changes]
-    heading = "" if changes.changed else "nothing new"
-    return Report(rows, heading=f"a new feature store in {store.directory}" if new else heading)
+
+@cli.command()
+@click.argument("file", type=FILE)
+@in_store_or_new
+def plan(store: FeatureStore, file: Path) -> Report:
+    """Show what fs apply FILE would do, and do nothing; exit with 1 where it would refuse."""
+    return _changes(store.plan(*_definitions(store, file)))
+
+
+def _definitions(store: FeatureStore, file: Path) -> list[Definition]:
+    if file.suffix in (".yaml", ".yml"):
+        return store.read_yaml(_text(file), str(file))
+    from fs_core.cli.definitions_file import definitions_in
+
+    return definitions_in(file)
+
+
+def _changes(changes: ApplyResult) -> Report:
+    data = [dataclasses.asdict(change) for change in changes]
+    rows = [{name: value for name, value in row.items() if name != "differs"} for row in data]
+    notes = [f"{c.kind} {c.name}:v{c.version}: {line}" for c in changes for line in c.differs]
+    return Report(rows, heading="" if changes.changed else "nothing new", data=data, notes=notes)
 
 
 def _text(file: Path) -> str:
@@ -81,8 +102,10 @@ def export_definitions(store: FeatureStore, refs: Sequence[str], everything: boo
 @click.option("--all", "everything", is_flag=True, help="Older versions too.")
 @in_store
 def list_definitions(store: FeatureStore, kind: str | None, everything: bool) -> Report:
-    """List what is registered."""
-    rows = [
+    """List what is registered, and what of it is retired."""
+    gone = store.registry.retired()
+    listed = [r for r in store.registry.summaries(kind) if everything or r.current]
+    data: list[dict[str, Any]] = [
         {
             "kind": r.kind,
             "name": r.name,
@@ -91,11 +114,14 @@ def list_definitions(store: FeatureStore, kind: str | None, everything: bool) ->
             "digest": r.digest[:12],
             "registered": from_micros(r.created_at).replace(microsecond=0),
             "description": r.description,
+            "retired": (r.kind, r.name, r.version) in gone,
         }
-        for r in store.registry.summaries(kind)
-        if everything or r.current
+        for r in listed
     ]
-    return Report(rows, heading="" if rows else "nothing is registered; see fs apply --help")
+    rows = [dict(row, version=f"{row['version']} (retired)" if row["retired"] else row["version"]) for row in data]
+    for row in rows:
+        del row["retired"]
+    return Report(rows, heading="" if rows else "nothing is registered; see fs apply --help", data=data)
 
 
 @cli.command()
@@ -167,6 +193,20 @@ def retire(store: FeatureStore, ref: str, undo: bool) -> Report:
     notes = [f"warning: {user} still uses it" for user in done.used_by]
     said = f"{done.kind} {done.name}:v{done.version} is {'retired' if done.retired else 'in use again'}"
     return Report(heading=said, data=dataclasses.asdict(done), notes=notes)
+
+
+@cli.command()
+@click.argument("ref")
+@in_store
+def delete(store: FeatureStore, ref: str) -> Report:
+    """Take back the version REF, registered by mistake, that nothing uses; say what does use it otherwise.
+
+    It has no rows, and no service, training set, model or alias rests on it. An entity or source is deleted if no
+    view needs it.
+    """
+    gone = store.delete(ref)
+    data = {"kind": gone.kind, "name": gone.name, "version": gone.version}
+    return Report(heading=f"{gone.kind} {gone.ref} is deleted", data=data)
 
 
 @cli.group()

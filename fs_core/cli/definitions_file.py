@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 from fs_core.definitions import Definition
+from fs_core.definitions.base import definitions_among
 from fs_core.errors import DefinitionError, FeatureStoreError
 
 
@@ -28,13 +29,10 @@ def definitions_in(file: Path) -> list[Definition]:
         raise DefinitionError(f"{_place(error, file)}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
-    found: dict[int, Definition] = {}
-    for value in names.values():
-        items = value if isinstance(value, list | tuple) else [value]
-        found |= {id(item): item for item in items if isinstance(item, Definition)}
+    found = definitions_among(names.values())
     if not found:
         raise DefinitionError(f"{file} defines nothing. Give its entities, views and services global names.")
-    return list(found.values())
+    return found
 
 
 def _place(error: BaseException, file: Path) -> str:

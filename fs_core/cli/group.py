@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Command = Callable[..., "Report"]
 
 FILES = {
-    "definitions": "alias apply diff docs export init list retire rollback show",
+    "definitions": "alias apply delete diff docs export init list plan retire rollback show",
     "history": "backfill compact history write",
     "training": "check-leakage training-sets",
     "online": "drop-online forget get materialize verify",

@@ -164,6 +164,15 @@ class Definition:
         return hash((self.kind, self.name, self.version))
 
 
+def definitions_among(values: Iterable[object]) -> list[Definition]:
+    """Return the definitions that the global names of a file or module hold, alone or in lists, in order."""
+    found: dict[int, Definition] = {}
+    for value in values:
+        items = value if isinstance(value, list | tuple) else [value]
+        found |= {id(item): item for item in items if isinstance(item, Definition)}
+    return list(found.values())
+
+
 def freeze(definition: object, **values: object) -> None:
     """Set normalised values on a frozen dataclass while it is being constructed."""
     for name, value in values.items():

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from fs_core.definitions.base import Definition, check_name, check_version, freeze
 from fs_core.definitions.lookup import Asked, FeatureLookup, to_plain
 from fs_core.definitions.references import Reference
+from fs_core.definitions.view import FeatureView
 from fs_core.errors import DefinitionError
 
 
@@ -18,7 +19,8 @@ class FeatureService(Definition):
 
     Args:
         features: references: `view`, `view.*`, `view.feature`, each with an optional version, or a
-            `FeatureLookup` of one. One without a version means the current one at the moment of use.
+            `FeatureLookup` of one; a view stands for its version. A reference without a version means the current
+            one at the moment of use.
 
     Raises:
         DefinitionError: there is no feature, or a reference doesn't parse.
@@ -27,7 +29,7 @@ class FeatureService(Definition):
     kind: ClassVar[str] = "service"
 
     name: str
-    features: Sequence[Asked]
+    features: Sequence[Asked | FeatureView]
     version: str = "1.0.0"
     description: str = ""
     owner: str = ""
@@ -40,16 +42,22 @@ class FeatureService(Definition):
         self._check_documentation(what)
         if not isinstance(self.features, list | tuple) or not self.features:
             raise DefinitionError(f"{what} needs features, such as features=['user_stats.*'].")
-        for feature in self.features:
+        asked = [feature.ref if isinstance(feature, FeatureView) else feature for feature in self.features]
+        for feature in asked:
             if not isinstance(feature, FeatureLookup):
                 Reference.parse(feature)
-        freeze(self, features=tuple(self.features))
+        freeze(self, features=tuple(asked))
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """The features, each a reference or a lookup of one."""
+        return self.features  # type: ignore[return-value]  # frozen into such a tuple above
 
     @property
     def references(self) -> list[str]:
         """The references, those of lookups among them, in order."""
-        return [asked.ref if isinstance(asked, FeatureLookup) else asked for asked in self.features]
+        return [asked.ref if isinstance(asked, FeatureLookup) else asked for asked in self.asked]
 
     def content(self) -> dict[str, Any]:
         """Return the references, in order."""
-        return {"features": [to_plain(asked) for asked in self.features]}
+        return {"features": [to_plain(asked) for asked in self.asked]}

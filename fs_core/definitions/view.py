@@ -137,6 +137,12 @@ class FeatureView(Definition):
         )
         if self.ttl == timedelta(0):
             raise DefinitionError(f"{what}: with ttl='0s' every row is expired at once. Use None for no expiry.")
+        if self.ttl is not None and parse_duration(self.ttl) <= parse_duration(self.lag):
+            raise DefinitionError(
+                f"{what}: with ttl={format_duration(parse_duration(self.ttl))!r} and "
+                f"lag={format_duration(parse_duration(self.lag))!r} every row is expired before it is available. "
+                "Declare a longer ttl, or None for no expiry."
+            )
         self._check_online_history(what)
         if self.source is not None and not isinstance(self.source, SQL | Source):
             raise DefinitionError(f"{what}: source is {self.source!r}; pass SQL('SELECT ...'), a Source or None.")

@@ -25,7 +25,7 @@ what the SQL reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -59,21 +59,31 @@ Tables = Callable[[str], Iterable[str]]
 """Gives the names of the sources that a query reads."""
 
 
-def write(definitions: Iterable[Definition], tables: Tables, created: Mapping[Definition, int] | None = None) -> str:
+def write(
+    definitions: Iterable[Definition],
+    tables: Tables,
+    created: Mapping[Definition, int] | None = None,
+    retired: Collection[tuple[str, str, str]] = (),
+) -> str:
     """Return definitions as YAML documents.
 
     Args:
         definitions: in any order.
         tables: gives the sources that a view's SQL reads.
         created: when each was registered, microseconds since 1970-01-01 UTC, as far as known.
+        retired: kinds, names and versions that a comment marks.
     """
     import yaml
 
     order = list(KINDS)
     given = sorted(definitions, key=lambda d: (order.index(d.kind), d.name, version_key(d.version)))
-    documents = [_document(definition, tables, (created or {}).get(definition)) for definition in given]
-    options = {"sort_keys": False, "allow_unicode": True, "width": _WIDTH, "explicit_start": True}
-    return str(yaml.dump_all(documents, Dumper=_dumper(), **options)) if documents else ""
+    options = {"Dumper": _dumper(), "sort_keys": False, "allow_unicode": True, "width": _WIDTH, "explicit_start": True}
+    texts = []
+    for definition in given:
+        is_retired = (definition.kind, definition.name, definition.version) in retired
+        document = _document(definition, tables, (created or {}).get(definition))
+        texts.append(("# retired\n" if is_retired else "") + str(yaml.dump(document, **options)))
+    return "".join(texts)
 
 
 def _dumper() -> Any:

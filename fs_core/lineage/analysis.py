@@ -36,8 +36,13 @@ def analyse(view: FeatureView, tables: Iterable[str], columns: Columns) -> Analy
     read = [view.source.name] if isinstance(view.source, Source) else list(tables)
     edges |= {Edge(mine, nodes.source(table), "reads") for table in read}
     edges |= {_containing(edge.upstream) for edge in edges if edge.upstream.startswith("column:")}
-    own = [mine, *(nodes.feature(view.name, name, view.version) for name in view.features)]
-    return Analysis(view.name, view.version, RULES, own, sorted(edges), notes)
+    return Analysis(view.name, view.version, RULES, own_nodes(view), sorted(edges), notes)
+
+
+def own_nodes(view: FeatureView) -> list[str]:
+    """Return the nodes of a view's version and of its features."""
+    features = [nodes.feature(view.name, name, view.version) for name in view.features]
+    return [nodes.view(view.name, view.version), *features]
 
 
 Found = tuple[dict[str, Flow], frozenset[Origin], list[str]]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fs_core.definitions import SQL, FeatureView, Source, VersionSelector
 from fs_core.errors import RegistryError, SourceError
 from fs_core.lineage import manifest, nodes
-from fs_core.lineage.analysis import RULES, analyse
+from fs_core.lineage.analysis import RULES, analyse, own_nodes
 from fs_core.lineage.asking import Asking
 from fs_core.lineage.graph import Direction, Graph, Node
 from fs_core.lineage.recording import model_record, training_set_record
@@ -126,6 +126,15 @@ class Lineage:
         found = self._analysed(list(views))
         if found:
             self._storage.save_analyses(found)
+
+    def remove(self, views: Iterable[FeatureView]) -> None:
+        """Forget where the columns of views come from that are registered no more.
+
+        Raises:
+            RegistryError: the registry can't be written.
+        """
+        for view in views:
+            self._storage.remove(view.name, view.version, own_nodes(view))
 
     def refresh(self) -> list[str]:
         """Look at every view again, for files may have come or changed; return what can't be known, a note each.

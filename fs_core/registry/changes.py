@@ -21,21 +21,25 @@ class Change:
         kind: `source`, `entity`, `view` or `service`.
         name: its name.
         version: its version.
-        action: `registered`, or `unchanged` if it was there already.
+        action: `registered`; `unchanged` if it was there already; `replaced` if it was there with other content and
+            nothing was made with it yet.
         made_current: whether it became the current version.
         replaced: the version that was current before it became so; None where there was none.
+        differs: of what was replaced, what differs, old value first.
     """
 
     kind: str
     name: str
     version: str
-    action: Literal["registered", "unchanged"]
+    action: Literal["registered", "unchanged", "replaced"]
     made_current: bool
     replaced: str | None = None
+    differs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        note = "" if self.action == "unchanged" or self.made_current else " (a greater version stays current)"
-        return f"{self.action:10}  {self.kind:7}  {self.name}:v{self.version}{note}"
+        note = "" if self.action != "registered" or self.made_current else " (a greater version stays current)"
+        lines = "".join(f"\n    {line}" for line in self.differs)
+        return f"{self.action:10}  {self.kind:7}  {self.name}:v{self.version}{note}{lines}"
 
 
 class ApplyResult(tuple[Change, ...]):
@@ -45,8 +49,8 @@ class ApplyResult(tuple[Change, ...]):
 
     @property
     def changed(self) -> list[Change]:
-        """The definitions that were new."""
-        return [change for change in self if change.action == "registered"]
+        """The definitions that are new, or replaced."""
+        return [change for change in self if change.action != "unchanged"]
 
     @property
     def replaced_views(self) -> dict[str, tuple[str, str]]:

@@ -77,6 +77,17 @@ class Database:
             with engine.execution_options(fs_registry=called, **options).connect() as connection:
                 yield connection
 
+    @contextmanager
+    def trying(self) -> Iterator[sa.Connection]:
+        """Yield a connection as `writing` does, and undo what was written; no registry is made for it."""
+        if self._engine.made() is None and self._is_absent():
+            with _nothing_registered().begin() as connection:
+                yield connection
+            return
+        with self.writing() as connection:
+            yield connection
+            connection.rollback()
+
     def make(self) -> None:
         """Make the registry, unless it is there."""
         with outside_forks:

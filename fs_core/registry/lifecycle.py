@@ -8,13 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fs_core.definitions import Reference
+from fs_core.definitions import Definition, Reference
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import check_alias
 from fs_core.errors import DefinitionError, UnknownReferenceError, did_you_mean
 from fs_core.registry.database import Database
 from fs_core.registry.generation import raise_generation
-from fs_core.registry.lookup import alias_target, row_of
+from fs_core.registry.lookup import alias_target, one_version, row_of, versions_query
 from fs_core.registry.tables import aliases, currents, definitions, retirements
 from fs_core.values.times import Clock
 
@@ -163,6 +163,21 @@ class Lifecycle:
             if connection.execute(retirements.delete().where(mine)).rowcount:
                 raise_generation(connection)
             return row.kind, row.name, row.version
+
+    def delete(self, definition: Definition) -> None:
+        """Remove a version for good; where it was current, the one that was so before is again, or the greatest."""
+        kind, name, version = definition.kind, definition.name, definition.version
+        with self.database.writing() as connection:
+            connection.execute(definitions.delete().where(one_version(kind, name, version)))
+            for table in (currents, aliases, retirements):
+                mine = sa.and_(table.c.kind == kind, table.c.name == name)
+                connection.execute(table.delete().where(mine, table.c.version == version))
+            left = connection.execute(versions_query(kind, name)).scalars().all()
+            mine = sa.and_(currents.c.kind == kind, currents.c.name == name)
+            if left and connection.execute(sa.select(currents.c.version).where(mine)).first() is None:
+                values = {"kind": kind, "name": name, "since": self._clock.now(), "version": max(left, key=version_key)}
+                connection.execute(currents.insert().values(values))
+            raise_generation(connection)
 
     def retired(self) -> set[Version]:
         """Return what is retired."""

@@ -141,9 +141,18 @@ def version_query(kind: str, name: str, version: str) -> sa.Select[Any]:
         name: its name.
         version: `major.minor.patch`.
     """
-    return sa.select(definitions).where(
-        definitions.c.kind == kind, definitions.c.name == name, definitions.c.version == version
-    )
+    return sa.select(definitions).where(one_version(kind, name, version))
+
+
+def one_version(kind: str, name: str, version: str) -> sa.ColumnElement[bool]:
+    """Return what picks one version out of the definitions.
+
+    Args:
+        kind: `source`, `entity`, `view` or `service`.
+        name: its name.
+        version: `major.minor.patch`.
+    """
+    return sa.and_(definitions.c.kind == kind, definitions.c.name == name, definitions.c.version == version)
 
 
 def versions_query(kind: str, name: str) -> sa.Select[Any]:

@@ -110,9 +110,7 @@ class GraphStorage:
         """Replace what is known about views' sources."""
         with self._database.writing() as connection:
             for analysis in found:
-                _delete_edges(connection, analysis.nodes)
-                mine = sa.and_(analyses.c.name == analysis.name, analyses.c.version == analysis.version)
-                connection.execute(analyses.delete().where(mine))
+                _remove(connection, analysis.name, analysis.version, analysis.nodes)
             rows = [
                 {"name": a.name, "version": a.version, "rules": a.rules, "notes": json.dumps(list(a.notes))}
                 for a in found
@@ -120,6 +118,17 @@ class GraphStorage:
             if rows:
                 connection.execute(analyses.insert(), rows)
             _insert_edges(connection, [edge for analysis in found for edge in analysis.edges])
+
+    def remove(self, name: str, version: str, nodes: Sequence[str]) -> None:
+        """Forget what is known about a view's source.
+
+        Args:
+            name: the view's name.
+            version: its version.
+            nodes: the view's own nodes.
+        """
+        with self._database.writing() as connection:
+            _remove(connection, name, version, nodes)
 
     def save_records(self, given: Sequence[tuple[str, str, Mapping[str, Any]]], made: Sequence[Edge]) -> None:
         """Keep nodes (id, kind, body) and edges; a node that is known gets the new body, and keeps its edges."""
@@ -254,6 +263,11 @@ def _parts(items: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield items in parts that a statement can take."""
     for start in range(0, len(items), _PARAMETERS):
         yield items[start : start + _PARAMETERS]
+
+
+def _remove(connection: sa.Connection, name: str, version: str, nodes: Sequence[str]) -> None:
+    _delete_edges(connection, nodes)
+    connection.execute(analyses.delete().where(analyses.c.name == name, analyses.c.version == version))
 
 
 def _delete_edges(connection: sa.Connection, nodes: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
@@ -23,10 +23,10 @@ from fs_core.definitions import (
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
 from fs_core.errors import DefinitionError, DocumentationError, UnknownReferenceError, did_you_mean
-from fs_core.registry.changes import ApplyResult, Change, refuse_other
+from fs_core.registry.changes import ApplyResult, Change, differences, refuse_other
 from fs_core.registry.database import Database
 from fs_core.registry.generation import raise_generation, setting
-from fs_core.registry.lifecycle import Lifecycle
+from fs_core.registry.lifecycle import Lifecycle, Version
 from fs_core.registry.lookup import (
     description_of,
     find,
@@ -34,6 +34,7 @@ from fs_core.registry.lookup import (
     get_anything,
     load_one,
     loader,
+    one_version,
     version_query,
     versions_query,
 )
@@ -121,8 +122,15 @@ class Registry(Lifecycle):
 
     # --- write -----------------------------------------------------------------------------------
 
-    def apply(self, given: Sequence[Definition]) -> ApplyResult:
+    def apply(
+        self, given: Sequence[Definition], *, replaceable: Collection[Version] = (), dry: bool = False
+    ) -> ApplyResult:
         """Register definitions in one transaction, all or none; what is there already stays.
+
+        Args:
+            given: the definitions.
+            replaceable: kinds, names and versions that may get other content.
+            dry: whether to undo it all.
 
         Raises:
             VersionConflictError, DocumentationError, DefinitionError, UnknownReferenceError: see
@@ -130,17 +138,16 @@ class Registry(Lifecycle):
         """
         _require_documentation(given)
         explicit = {_key(definition) for definition in given}
-        whole = sorted([*given, *_embedded(given)], key=lambda d: _ORDER.index(d.kind))
-        changes: dict[tuple[str, str, str], Change] = {}
-        with self.database.writing() as connection:
+        whole = sorted(with_embedded(given), key=lambda d: _ORDER.index(d.kind))
+        changes: dict[Version, Change] = {}
+        with self.database.trying() if dry else self.database.writing() as connection:
             for definition in whole:
                 key = _key(definition)
-                change = _register(connection, definition, self._clock.now(), given=key in explicit)
+                free = key in replaceable and key not in changes
+                change = _register(connection, definition, self._clock.now(), given=key in explicit, free=free)
                 changes.setdefault(key, change)
-            for definition in whole:
-                if isinstance(definition, FeatureService):
-                    _check_features(connection, definition)
             result = ApplyResult(changes.values())
+            _check_services(connection, [d for d in whole if isinstance(d, FeatureService)], result)
             if result.changed:
                 raise_generation(connection)
         return result
@@ -253,14 +260,14 @@ def _key(definition: Definition) -> tuple[str, str, str]:
     return definition.kind, definition.name, definition.version
 
 
-def _embedded(given: Sequence[Definition]) -> list[Definition]:
-    """Return the entities and sources that views bring along, but for those passed with the same content."""
+def with_embedded(given: Sequence[Definition]) -> list[Definition]:
+    """Return definitions, and the entities and sources that views bring along, but for those given as they are."""
     passed = {(_key(d), d.digest) for d in given}
     found: dict[object, Definition] = {}
     for view in (d for d in given if isinstance(d, FeatureView)):
         parts = [*view.entities, *([view.source] if isinstance(view.source, Source) else [])]
         found |= {(_key(part), part.digest): part for part in parts}
-    return [part for known, part in found.items() if known not in passed]
+    return [*given, *(part for known, part in found.items() if known not in passed)]
 
 
 def _require_documentation(given: Sequence[Definition]) -> None:
@@ -275,20 +282,24 @@ def _require_documentation(given: Sequence[Definition]) -> None:
         )
 
 
-def _register(connection: sa.Connection, new: Definition, now: int, *, given: bool) -> Change:
+def _register(connection: sa.Connection, new: Definition, now: int, *, given: bool, free: bool) -> Change:
+    """Register a definition, unless it is; refuse other content, unless the version is free to be replaced."""
     kind, name, version = _key(new)
     _refuse_look_alike(connection, new)
     row = connection.execute(version_query(kind, name, version)).first()
     if row is not None:
         old = load_one(connection, row)
         # What a view merely brings along may be registered with more documentation than the view knows.
-        if given or old.digest != new.digest:
+        same = old == new if given else old.digest == new.digest
+        if not same and not free:
             refuse_other(old, new, connection.execute(versions_query(kind, name)).scalars().all())
-        return Change(kind, name, version, "unchanged", made_current=False)
-    body = json.dumps(new.to_dict(), sort_keys=True)
-    connection.execute(
-        definitions.insert().values(kind=kind, name=name, version=version, digest=new.digest, body=body, created_at=now)
-    )
+        if same:
+            return Change(kind, name, version, "unchanged", made_current=False)
+    values = {"digest": new.digest, "body": json.dumps(new.to_dict(), sort_keys=True), "created_at": now}
+    if row is not None:
+        connection.execute(definitions.update().where(one_version(kind, name, version)).values(values))
+        return Change(kind, name, version, "replaced", made_current=False, differs=tuple(differences(old, new)))
+    connection.execute(definitions.insert().values(kind=kind, name=name, version=version, **values))
     made_current, replaced = _make_current(connection, new, now)
     return Change(kind, name, version, "registered", made_current=made_current, replaced=replaced)
 
@@ -313,6 +324,16 @@ def _refuse_look_alike(connection: sa.Connection, new: Definition) -> None:
             raise DefinitionError(
                 f"{new.kind} {new.name!r}: there is a {kind} {name!r} already; references could not tell them apart."
             )
+
+
+def _check_services(connection: sa.Connection, given: Sequence[FeatureService], result: ApplyResult) -> None:
+    """Refuse services whose features aren't there: those given, and those that take a view which was replaced."""
+    replaced = {change.name for change in result if change.action == "replaced"}
+    rows = connection.execute(sa.select(definitions).where(definitions.c.kind == "service")) if replaced else ()
+    for service in [*given, *map(loader(connection), rows)]:
+        assert isinstance(service, FeatureService)
+        if service in given or replaced.intersection(Reference.parse(text).name for text in service.references):
+            _check_features(connection, service)
 
 
 def _check_features(connection: sa.Connection, service: FeatureService) -> None:

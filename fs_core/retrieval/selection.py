@@ -207,7 +207,7 @@ def _expand(registry: Registry, asked: Asked, *, full_names: bool) -> list[Selec
             raise DefinitionError(
                 f"lookup of {asked.ref!r}: {found.name!r} is a service. Look its views up, one by one."
             )
-        return [one for item in found.features for one in _expand(registry, item, full_names=full_names)]
+        return [one for item in found.asked for one in _expand(registry, item, full_names=full_names)]
     names = _names(found, reference)
     if not isinstance(asked, FeatureLookup):
         return [SelectedFeature(found, name, _plain_name(found.name, name, full_names)) for name in names]

@@ -1,13 +1,13 @@
-"""What is registered: applied, compared, rolled back to, retired, and written as YAML."""
+"""What is registered: applied, planned, and written and read as YAML."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from fs_core.definitions import (
     SQL,
@@ -19,41 +19,29 @@ from fs_core.definitions import (
     Source,
     VersionSelector,
 )
-from fs_core.definitions.references import CURRENT
-from fs_core.errors import DefinitionError, FeatureStoreError, RegistryError, UnknownReferenceError, did_you_mean
+from fs_core.definitions.base import definitions_among
+from fs_core.errors import (
+    DefinitionError,
+    FeatureStoreError,
+    RegistryError,
+    UnknownReferenceError,
+    VersionConflictError,
+    did_you_mean,
+)
+from fs_core.store import usage
 from fs_core.store.resources import Resources
 
 if TYPE_CHECKING:
-    from fs_core.registry import Alias, ApplyResult, Difference, Moved, Registry
+    from fs_core.registry import ApplyResult, Registry
 
 log = logging.getLogger("fs_core")
 
 
-@dataclass(frozen=True)
-class Retired:
-    """What `retire` did.
+def apply(store: Resources, *definitions: Definition | Sequence[Definition] | ModuleType) -> ApplyResult:
+    """Register definitions, alone, in lists, or those of a module, all or none; applying them again changes nothing.
 
-    Attributes:
-        kind: `view` or `service`.
-        name: its name.
-        version: the version.
-        retired: whether it is retired now; False after `undo`.
-        used_by: what still uses it: models, services, aliases; a phrase each.
-    """
-
-    kind: str
-    name: str
-    version: str
-    retired: bool
-    used_by: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        said = f"{self.kind} {self.name}:v{self.version} is {'retired' if self.retired else 'in use again'}"
-        return said + (f"; still used by {', '.join(self.used_by)}" if self.used_by else "")
-
-
-def apply(store: Resources, *definitions: Definition | Sequence[Definition]) -> ApplyResult:
-    """Register definitions, alone or in lists, all or none; applying them again changes nothing.
+    A registered version never changes. One that nothing was made with yet may be replaced, so that a mistake costs no
+    version: it has no rows, no alias, and no training set or model rests on it.
 
     A new version has a history of its own, unless only its documentation differs. The log warns where it becomes
     current and has none yet, while the one before has.
@@ -67,14 +55,8 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition]) -> 
             names the column or function, and what may have been meant.
         DefinitionError: a `where` is no condition on one event.
     """
-    flat = [d for item in definitions for d in (item if isinstance(item, list | tuple) else [item])]
-    known: list[Definition] = [d for d in flat if isinstance(d, Definition)]
-    if len(known) < len(flat):
-        wrong = next(d for d in flat if not isinstance(d, Definition))
-        raise DefinitionError(f"{wrong!r} is no definition. Apply sources, entities, views and services.")
-    _check_queries(store, known)
-    _check_predicates(known)
-    result = store.registry.apply(known)
+    known = _checked(store, definitions)
+    result = _register(store, known)
     store._plans.clear()
     _trace(store, known, result)
     for name, (before, new) in result.replaced_views.items():
@@ -82,11 +64,56 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition]) -> 
     return result
 
 
+def plan(store: Resources, *definitions: Definition | Sequence[Definition] | ModuleType) -> ApplyResult:
+    """Return what `apply` would do, and do nothing.
+
+    Raises:
+        VersionConflictError, DocumentationError, UnknownReferenceError, SourceError, DefinitionError: as `apply` would.
+    """
+    return _register(store, _checked(store, definitions), dry=True)
+
+
+def _checked(store: Resources, given: Sequence[Any]) -> list[Definition]:
+    """Return the definitions given, checked as far as that goes without the registry's lock."""
+    known = [definition for item in given for definition in _flat(item)]
+    _check_queries(store, known)
+    _check_predicates(known)
+    return known
+
+
+def _flat(item: Any) -> list[Definition]:
+    if isinstance(item, ModuleType):
+        found = definitions_among(vars(item).values())
+        if not found:
+            raise DefinitionError(f"module {item.__name__} defines nothing. Give its views and the rest global names.")
+        return found
+    found = list(item) if isinstance(item, list | tuple) else [item]
+    for definition in found:
+        if not isinstance(definition, Definition):
+            raise DefinitionError(f"{definition!r} is no definition. Apply sources, entities, views and services.")
+    return found
+
+
+def _register(store: Resources, known: Sequence[Definition], *, dry: bool = False) -> ApplyResult:
+    try:
+        return store.registry.apply(known, dry=dry)
+    except VersionConflictError:
+        from fs_core.registry.registry import with_embedded
+
+        free = usage.replaceable(store, with_embedded(known))
+        if not free:
+            raise
+    result = store.registry.apply(known, replaceable=free.keys(), dry=dry)
+    if not dry:
+        store.lineage.remove([old for old in free.values() if isinstance(old, FeatureView)])
+    return result
+
+
 def _warn_of_emptiness(store: Resources, name: str, before: str, new: str) -> None:
     """Say in the log where a view's new version has no history, though the one that was current has."""
     try:
         view, known = store.view(f"{name}:v{new}"), store.view(f"{name}:v{before}")
-        if not _is_empty(store, view) or _is_empty(store, known):
+        if not usage.is_empty(store, view) or usage.is_empty(store, known):
             return
     except FeatureStoreError as error:  # the versions are registered all the same
         log.debug("can't tell whether %s:v%s has history: %s", name, new, error)
@@ -110,13 +137,6 @@ def _warn_of_emptiness(store: Resources, name: str, before: str, new: str) -> No
         name,
         before,
     )
-
-
-def _is_empty(store: Resources, view: FeatureView) -> bool:
-    """Tell whether nothing was ever written to a view."""
-    from fs_core.offline.contract import EMPTY
-
-    return store.offline.snapshot(view) == EMPTY
 
 
 def _trace(store: Resources, definitions: Sequence[Definition], result: ApplyResult) -> None:
@@ -186,7 +206,7 @@ def to_yaml(store: Resources, *refs: str, every_version: bool = False) -> str:
         chosen = {(d.kind, d.ref) for r in listed if r.current for d in _closed(store.registry, r.definition)}
         listed = [r for r in listed if (r.definition.kind, r.definition.ref) in chosen]
     created = {r.definition: r.created_at for r in listed}
-    return write(created, referenced_tables, created)
+    return write(created, referenced_tables, created, store.registry.retired())
 
 
 def read_yaml(store: Resources, text: str, file: str = "definitions.yaml") -> list[Definition]:
@@ -260,124 +280,3 @@ def _source_read(registry: Registry, table: str) -> Source:
         if name is None:
             raise
         return registry.source(name)
-
-
-def diff(store: Resources, before: str | Definition, after: str | Definition) -> Difference:
-    """Return what differs between two versions, and the version bump that calls for.
-
-    Args:
-        before: a reference to anything registered, or a definition.
-        after: the same; a definition needn't be registered yet.
-
-    Raises:
-        UnknownReferenceError: there is no such version.
-        DefinitionError: the two are no versions of one thing.
-    """
-    from fs_core.registry.changes import difference
-
-    old, new = _definition(store, before), _definition(store, after)
-    if (old.kind, old.name) != (new.kind, new.name):
-        raise DefinitionError(
-            f"{old.kind} {old.ref!r} and {new.kind} {new.ref!r} are no versions of one thing. Name two of one."
-        )
-    return difference(old, new)
-
-
-def rollback(store: Resources, name: str, *, to: str) -> Moved:
-    """Make an earlier version of a view or service current again; nothing is deleted.
-
-    References to a moment (`@2024-01-15`) go on telling what was current then. A version applied later
-    becomes current as always; applying again what is registered changes nothing.
-
-    Args:
-        name: the view or service.
-        to: a version (`1.2.0`), or what may follow a name in a reference (`@3f2a9c1`).
-
-    Raises:
-        UnknownReferenceError: there is no such view, service or version.
-        DefinitionError: the version is retired.
-    """
-    moved = store.registry.rollback(_version_of(name, to))
-    store._plans.clear()
-    log.info("%s", moved)
-    return moved
-
-
-def alias(store: Resources, ref: str, alias: str, *, remove: bool = False) -> Moved:
-    """Let `name@alias` mean a version of a view or service until it is moved.
-
-    Args:
-        ref: the version, such as `stats:v1.2.0`; without one, the version that is current now.
-        alias: such as `production` or `candidate`.
-        remove: let it mean nothing any more instead.
-
-    Raises:
-        UnknownReferenceError: there is no such version, or no such alias to remove.
-        DefinitionError: references couldn't carry the alias, or the version is retired.
-    """
-    target = _whole(ref)
-    moved = store.registry.drop_alias(target.name, alias) if remove else store.registry.set_alias(target, alias)
-    store._plans.clear()
-    log.info("%s", moved)
-    return moved
-
-
-def aliases(store: Resources, name: str | None = None) -> list[Alias]:
-    """Return the aliases, of one view or service or of all."""
-    return [alias for alias in store.registry.aliases() if name in (None, alias.name)]
-
-
-def retire(store: Resources, ref: str, *, undo: bool = False) -> Retired:
-    """Retire a version: not served; materialized only if named; readable for old training sets for ever.
-
-    What still uses it is in the result and in the log.
-
-    Args:
-        ref: the version, such as `stats:v1.0.0`.
-        undo: take a retirement back.
-
-    Raises:
-        UnknownReferenceError: there is no such view, service or version.
-        DefinitionError: the version is current and others could be; roll back first.
-    """
-    target = _whole(ref)
-    kind, name, version = store.registry.reinstate(target) if undo else store.registry.retire(target)
-    store._plans.clear()
-    done = Retired(kind, name, version, not undo, () if undo else tuple(_users(store, kind, name, version)))
-    log.log(logging.WARNING if done.used_by else logging.INFO, "%s", done)
-    return done
-
-
-def _users(store: Resources, kind: str, name: str, version: str) -> list[str]:
-    found = store.lineage.downstream(f"{kind}:{name}:v{version}")
-    retired = {f"{n}:v{v}" for one, n, v in store.registry.retired() if one == "service"}
-    services = [service for service in found.services if service not in retired]
-    pointing = [a.alias for a in store.registry.aliases() if (a.kind, a.name, a.version) == (kind, name, version)]
-    return [
-        *(f"model {model.name}" for model in found.models if model.how == "derives"),
-        *(f"service {service}" for service in services),
-        *(f"alias {name}@{alias}" for alias in pointing),
-    ]
-
-
-def _definition(store: Resources, given: str | Definition) -> Definition:
-    if isinstance(given, Definition):
-        return given
-    reference = _whole(given)
-    return store.registry.anything(reference.name, reference.selector)
-
-
-def _whole(ref: str | FeatureView | FeatureService) -> Reference:
-    """Return a reference to a view or service; one to a feature is refused, for versions are its view's."""
-    reference = Reference.parse(ref.ref if isinstance(ref, FeatureView | FeatureService) else ref)
-    if reference.feature is not None:
-        raise DefinitionError(f"{ref!r} is a feature; versions are those of its view {reference.name!r}.")
-    return reference
-
-
-def _version_of(name: str, version: str) -> Reference:
-    reference = _whole(name)
-    if reference.selector != CURRENT:
-        raise DefinitionError(f"{name!r} names a version already. Pass the name, and to={version!r} for the version.")
-    text = version if version.startswith((":", "@")) else f":{version}"
-    return Reference.parse(reference.name + text)

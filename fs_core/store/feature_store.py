@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fs_core import configuration
-from fs_core.store import definitions, history, training, upkeep
+from fs_core.store import definitions, history, training, upkeep, versions
 from fs_core.store.online import Reading
 
 if TYPE_CHECKING:
@@ -39,14 +39,16 @@ class FeatureStore(Reading):
     # Its methods are functions of its resources, each with its docstring in the file it is named after.
 
     apply = definitions.apply
+    plan = definitions.plan
+    delete = versions.delete
     to_yaml = definitions.to_yaml
     read_yaml = definitions.read_yaml
     apply_yaml = definitions.apply_yaml
-    diff = definitions.diff
-    rollback = definitions.rollback
-    alias = definitions.alias
-    aliases = definitions.aliases
-    retire = definitions.retire
+    diff = versions.diff
+    rollback = versions.rollback
+    alias = versions.alias
+    aliases = versions.aliases
+    retire = versions.retire
 
     write = history.write
     backfill = history.backfill

@@ -158,14 +158,15 @@ def views(draw: st.DrawFn, tick: timedelta = timedelta(hours=7)) -> FeatureView:
     """Draw a view: one to three keys, one to four features, ttl and lag of a few ticks or none."""
     names = draw(st.lists(st.sampled_from(_NAMES), min_size=2, max_size=5, unique_by=str.lower))
     split = draw(st.integers(1, min(3, len(names) - 1)))
-    ttl = draw(st.none() | st.integers(1, 6))
+    lag = draw(st.integers(0, 2))
+    ttl = draw(st.none() | st.integers(lag + 1, lag + 6))
     return FeatureView(
         "v" + draw(st.text(string.ascii_lowercase, max_size=2)),
         entity=Entity("e", keys={name: draw(st.sampled_from(KEYS)) for name in names[:split]}, description="Drawn."),
         fields=[Field(name, draw(feature_types()), "Drawn.") for name in names[split:]],
         description="Drawn.",
         ttl=None if ttl is None else ttl * tick,
-        lag=draw(st.integers(0, 2)) * tick,
+        lag=lag * tick,
     )
 
 

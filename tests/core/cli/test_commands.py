@@ -161,6 +161,32 @@ class TestTheTour:
         everything = answer(shop("list", "view", "--all", "--json"))
         assert [(row["version"], row["current"]) for row in everything][:2] == [("1.0.0", False), ("1.0.1", True)]
 
+    def test_what_is_retired_is_marked(self, shop: Fs) -> None:
+        """`list` and `export` say what is retired; JSON as a flag, YAML in a comment that `apply` ignores."""
+        assert shop("retire", "model").exit_code == 0
+        assert "1.0.0 (retired)" in shop("list", "service").stdout
+        assert [row["retired"] for row in answer(shop("list", "--json"))] == [False] * 5 + [True]
+        exported = shop("export").stdout
+        assert "# retired\n---\nfeature_service: model\n" in exported
+        assert exported.count("# retired") == 1
+        Path("again.yaml").write_text(exported)
+        assert shop("apply", "again.yaml").exit_code == 0
+
+    def test_plan_and_delete(self, shop: Fs, tmp_path: Path) -> None:
+        """A plan shows what `apply` would do, replaced lines and refusals too; a mistake is taken back."""
+        planned = answer(shop("plan", "definitions.py", "--json", "--store", tmp_path / "nowhere"))
+        assert {change["action"] for change in planned} == {"registered"}
+        assert not (tmp_path / "nowhere").exists()
+        Path("next.py").write_text(DEFINITIONS.replace('ttl="30d"', 'ttl="31d"'))
+        said = shop("plan", "next.py").stdout
+        assert "view spending:v1.0.0: ttl: '30d' -> '31d'" in said
+        assert "replaced" in said
+        shop("write", "spending", "rows.csv")
+        assert "A registered version never changes" in refusal(shop("plan", "next.py"))
+        assert "rows in its history" in refusal(shop("delete", "spending"))
+        assert shop("delete", "model").stdout == "service model:v1.0.0 is deleted\n"
+        assert answer(shop("delete", "visits", "--json")) == {"kind": "view", "name": "visits", "version": "1.0.0"}
+
     def test_show_tells_what_a_definition_means_and_where_it_stands(self, shop: Fs) -> None:
         """Fields, versions, and how far history and the online store are."""
         assert "nothing written yet" in shop("show", "spending").stdout
@@ -274,7 +300,8 @@ class TestWhatGoesWrong:
         assert "defines nothing" in refusal(shop("apply", "bad.py"))
 
     def test_a_registered_version_never_changes(self, shop: Fs) -> None:
-        """The refusal shows the difference and the version to give it."""
+        """Once it has rows; the refusal shows the difference and the version to give it."""
+        shop("write", "spending", "rows.csv")
         Path("definitions.py").write_text(DEFINITIONS.replace('ttl="30d"', 'ttl="31d"'))
         said = refusal(shop("apply", "definitions.py"))
         assert "30d" in said

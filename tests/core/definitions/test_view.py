@@ -83,6 +83,8 @@ def test_keys_and_features_cannot_be_changed() -> None:
         ({"ttl": 30}, "view 'stats': ttl 30 is not a duration"),
         ({"ttl": "0s"}, "view 'stats': with ttl='0s' every row is expired at once. Use None for no expiry"),
         ({"ttl": timedelta(0)}, "view 'stats': with ttl='0s' every row is expired"),
+        ({"ttl": "1h", "lag": "1h"}, "view 'stats': with ttl='1h' and lag='1h' every row is expired before it is"),
+        ({"ttl": "1h", "lag": "2h"}, "view 'stats': with ttl='1h' and lag='2h' every row is expired before it is"),
         ({"source": "SELECT 1"}, "view 'stats': source is 'SELECT 1'; pass SQL('SELECT ...'), a Source or None"),
         ({"online": "no"}, "view 'stats': online is 'no'; pass True or False"),
     ],
@@ -152,10 +154,11 @@ def test_a_bound_beyond_what_floats_hold_is_exact(bound: int) -> None:
 @pytest.mark.parametrize(("text", "same"), [("30d", timedelta(30)), ("15m", timedelta(minutes=15)), ("2w", "14d")])
 def test_durations_as_text_or_timedelta(text: str, same: timedelta | str) -> None:
     """A lag or ttl means the same however it is written."""
-    written, meant = view(lag=text, ttl=text), view(lag=same, ttl=same)
-    assert written == meant
-    assert written.digest == meant.digest
-    assert written.lag_micros == written.ttl_micros == meant.ttl_micros
+    for name in ("lag", "ttl"):
+        written, meant = view(**{name: text}), view(**{name: same})
+        assert written == meant
+        assert written.digest == meant.digest
+    assert view(lag=text).lag_micros == view(ttl=text).ttl_micros == view(ttl=same).ttl_micros
 
 
 @given(st.sampled_from(SCALARS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def rich_views(draw: st.DrawFn) -> FeatureView:
         dataclasses.replace(f, description=draw(TEXT), nullable=draw(st.booleans())) if draw(st.booleans()) else f
         for f in drawn.fields
     ]
+    lag = draw(st.timedeltas(timedelta(0), timedelta(days=10**8)))
     number = Field("bounded", "float64", draw(TEXT), minimum=-draw(BOUNDS), maximum=draw(BOUNDS))
     return FeatureView(
         drawn.name,
@@ -69,8 +71,8 @@ def rich_views(draw: st.DrawFn) -> FeatureView:
         source=draw(st.none() | SQLS | st.just(Source("raw", "raw.parquet"))),
         event_timestamp=draw(st.sampled_from([drawn.event_timestamp, "when_it_was"])),
         available_at=draw(st.sampled_from([None, "landed_at"])),
-        lag=draw(st.timedeltas(min_value=dataclasses.fields(FeatureView)[7].default)),  # type: ignore[type-var]
-        ttl=draw(st.none() | st.sampled_from(["1us", "30d", "1d12h"])),
+        lag=lag,
+        ttl=draw(st.none() | st.sampled_from([lag + timedelta(microseconds=1), lag + timedelta(days=30, hours=12)])),
         online=draw(st.booleans()),
         **docs,
     )
@@ -307,6 +309,7 @@ def test_mistakes_in_a_file(store: FeatureStore, old: str, new: str, message: st
 
 def test_the_registrys_own_rules_hold(store: FeatureStore) -> None:
     """What apply refuses it refuses from a file: other content in a version, no description."""
+    store.write("spending:v2.1.0", {"user_id": [1], "event_timestamp": [datetime.now(UTC)], "amount": [1.0]})
     with pytest.raises(VersionConflictError, match="ttl: '30d' -> '31d'"):
         store.apply_yaml(WRITTEN.replace("ttl: 30d", "ttl: 31d"))
     text = WRITTEN.replace("description: What a user bought lately.\n", "").replace("v2.1.0", "v3.0.0")

@@ -59,8 +59,9 @@ class TestApplying:
         assert store.registry.listing() == []
 
     def test_a_version_keeps_its_content(self, store: FeatureStore) -> None:
-        """The refusal shows what differs and which version to give; the registered one stays."""
+        """Once it has rows; the refusal shows what differs and which version to give, and the registered one stays."""
         store.apply(counter())
+        store.write("counter", rows(1))
         with pytest.raises(VersionConflictError, match=r"fields.x.dtype: 'int64' -> 'int32'(.|\n)*version '2.0.0'"):
             store.apply(counter(fields=[Field("x", "int32", "X.")]))
         assert store.view("counter").features == {"x": pa.int64()}

@@ -1,0 +1,135 @@
+"""What uses a definition: what keeps it from being deleted, or replaced by another of the same version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from fs_core.definitions import Definition, Entity, FeatureService, FeatureView, Source, VersionSelector
+from fs_core.errors import UnknownReferenceError
+from fs_core.offline.contract import EMPTY
+from fs_core.store.resources import Resources
+from fs_core.store.training import saved_sets
+
+_MADE = ("training_set", "run", "model")
+
+
+def is_empty(store: Resources, view: FeatureView) -> bool:
+    """Tell whether nothing was ever written to a view."""
+    return store.offline.snapshot(view) == EMPTY
+
+
+def users(store: Resources, kind: str, name: str, version: str) -> list[str]:
+    """Return what still uses a retired view or service, a phrase each: models, services, aliases.
+
+    Args:
+        store: where it is registered.
+        kind: `view` or `service`.
+        name: its name.
+        version: its version.
+    """
+    found = store.lineage.downstream(f"{kind}:{name}:v{version}")
+    retired = {f"{n}:v{v}" for one, n, v in store.registry.retired() if one == "service"}
+    services = [service for service in found.services if service not in retired]
+    return [
+        *(f"model {model.name}" for model in found.models if model.how == "derives"),
+        *(f"service {service}" for service in services),
+        *_aliases(store, kind, name, version),
+    ]
+
+
+def uses(store: Resources, definition: Definition) -> Iterator[str]:
+    """Yield what keeps a definition from being deleted, a phrase each."""
+    if isinstance(definition, Entity):
+        if not any(other.digest == definition.digest for other in _others(store, definition)):
+            yield from (f"view {view.ref}" for view in _described(store, definition))
+    elif isinstance(definition, Source):
+        if not _others(store, definition):
+            yield from (f"view {view.ref}" for view in _fed(store, definition))
+    else:
+        if isinstance(definition, FeatureView):
+            if not any(_rows_of(other) == _rows_of(definition) for other in _others(store, definition)):
+                yield from [] if is_empty(store, definition) else ["rows in its history"]
+            yield from (f"service {name}" for name in store.lineage.downstream(_node(definition)).services)
+        yield from _made(store, definition)
+
+
+def replaceable(store: Resources, given: Sequence[Definition]) -> Mapping[tuple[str, str, str], Definition]:
+    """Return those registered versions of what is to be applied that nothing was made with yet, by kind, name, version.
+
+    Args:
+        store: where they are registered.
+        given: what is to be applied.
+    """
+    found = {(d.kind, d.name, d.version): old for d in given if (old := _registered(store, d)) not in (None, d)}
+    free = {key: old for key, old in found.items() if old is not None and not isinstance(old, Entity | Source)}
+    free = {key: old for key, old in free.items() if not _is_in_use(store, old)}
+    for key, old in found.items():
+        if isinstance(old, Source) and not any(_is_in_use(store, view) for view in _fed(store, old)):
+            free[key] = old
+        if isinstance(old, Entity) and all(("view", v.name, v.version) in free for v in _described(store, old)):
+            free[key] = old
+    return free
+
+
+def _is_in_use(store: Resources, definition: Definition) -> bool:
+    """Tell whether rows, training sets, models or aliases rest on a view's or service's version."""
+    has_rows = isinstance(definition, FeatureView) and not is_empty(store, definition)
+    return has_rows or next(_made(store, definition), None) is not None
+
+
+def _made(store: Resources, definition: Definition) -> Iterator[str]:
+    """Yield what was made with a view or service, and its aliases."""
+    found = store.lineage.downstream(_node(definition))
+    yield from (f"{node.kind.replace('_', ' ')} {node.name}" for node in found.of(*_MADE))
+    pinned = {"name": definition.name, "version": definition.version}
+    for saved in saved_sets(store).listing() if isinstance(definition, FeatureView) else ():
+        if any(pinned.items() <= view.items() for view in saved.spec["views"]):
+            yield f"saved training set {saved.name}"
+    yield from _aliases(store, definition.kind, definition.name, definition.version)
+
+
+def _aliases(store: Resources, kind: str, name: str, version: str) -> list[str]:
+    pointing = [a.alias for a in store.registry.aliases() if (a.kind, a.name, a.version) == (kind, name, version)]
+    return [f"alias {name}@{alias}" for alias in pointing]
+
+
+def _registered(store: Resources, definition: Definition) -> Definition | None:
+    """Return what is registered under a definition's name and version."""
+    try:
+        found: Definition = getattr(store.registry, definition.kind)(
+            definition.name, VersionSelector(version=definition.version)
+        )
+    except UnknownReferenceError:
+        return None
+    return found
+
+
+def _others(store: Resources, definition: Definition) -> list[Definition]:
+    """Return the other versions of a definition."""
+    listed = (r.definition for r in store.registry.listing(definition.kind))
+    return [d for d in listed if d.name == definition.name and d.version != definition.version]
+
+
+def _views(store: Resources) -> list[FeatureView]:
+    return [r.definition for r in store.registry.listing("view") if isinstance(r.definition, FeatureView)]
+
+
+def _described(store: Resources, entity: Entity) -> list[FeatureView]:
+    """Return the views of an entity."""
+    return [v for v in _views(store) if any((e.name, e.digest) == (entity.name, entity.digest) for e in v.entities)]
+
+
+def _fed(store: Resources, source: Source) -> list[FeatureView]:
+    """Return the views that read a source."""
+    reading = set(store.lineage.downstream(f"source:{source.name}").views)
+    return [view for view in _views(store) if view.ref in reading]
+
+
+def _rows_of(definition: Definition) -> str:
+    assert isinstance(definition, FeatureView)
+    return definition.storage_name
+
+
+def _node(definition: Definition) -> str:
+    assert isinstance(definition, FeatureView | FeatureService)
+    return f"{definition.kind}:{definition.ref}"
