@@ -185,6 +185,9 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
             served = store.get_online_features(features, asked, full_names=self.full_names)
             found, status = served.table, served.status
             warn_of_expiry(served.status)
+            if not selection.keys:  # views that have one row for all
+                found = found.take(pa.array(np.zeros(len(table), np.int64)))
+                status = {name: list(marks) * len(table) for name, marks in status.items()}
         beside = {name: table[name] for name in self.passthrough_}
         marks = {f"{view}{STATUS}": _texts(marks) for view, marks in status.items()} if self.status else {}
         return pa.table({**dict(zip(found.column_names, found.columns, strict=True)), **beside, **marks})
@@ -192,8 +195,10 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
     def _asked(self, table: pa.Table, selection: Selection) -> pa.Table:
         """Return keys and, where there are any, times."""
         types = {**selection.key_types, self.timestamp: MICROSECONDS}
-        names = [name for name in (*selection.keys, self.timestamp) if name in table.column_names]
-        return pa.table({name: parse_text(table[name], types[name], f"X: column {name!r}") for name in names})
+        asked = table.select([name for name in types if name in table.column_names])  # perhaps none, of as many rows
+        for place, name in enumerate(asked.column_names):
+            asked = asked.set_column(place, name, parse_text(asked[name], types[name], f"X: column {name!r}"))
+        return asked
 
     def _refuse_other_meaning(self, selection: Selection) -> None:
         for (reference, digest), feature in zip(self.spec_, selection.features, strict=True):

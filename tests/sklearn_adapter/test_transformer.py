@@ -353,6 +353,17 @@ class TestOutput:
         assert found["spending__status"].tolist() == ["present", "present", "missing"]
         assert found["visits__status"].tolist() == ["present", "expired", "missing"]
 
+    @pytest.mark.parametrize("timed", [True, False])
+    def test_a_view_of_one_row_for_all_answers_every_row(self, shop: FeatureStore, frame: Frame, timed: bool) -> None:
+        """A request that needs no key has as many rows as it has."""
+        shop.apply(FeatureView("rates", entity=None, fields=[Field("eur", "float64", "EUR.")], description="Rates."))
+        shop.write("rates", {"event_timestamp": ago(2), "eur": [1.5]})
+        shop.materialize("rates")
+        X = frame({"price": [7.0, 8.0], "event_timestamp": ago(1, 1)})
+        step = FeatureStoreTransformer(shop, "rates", passthrough=["price"], status=True)
+        found = step.set_output(transform="pandas").fit_transform(X if timed else X[["price"]])
+        assert found.to_numpy().tolist() == [[1.5, 7.0, "present"], [1.5, 8.0, "present"]]
+
     def test_it_warns_where_every_row_has_expired(self, shop: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
         """Once, until one is alive again."""
         step = FeatureStoreTransformer(shop, ["visits.page"]).fit({"user_id": [1]})
