@@ -67,13 +67,7 @@ class Resources:
         self._views: tuple[int, dict[Reference, FeatureView]] = -1, {}  # as of a generation of the registry
         self._caches: dict[int, Any] = {}
         self._unfilled = Unfilled()
-<<<<<<< HEAD
-        self._lives: dict[
-            str, str | None
-        ] = {}  # of views' online rows, as last seen: see `fs_core.materialization.retract`
-=======
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
->>>>>>> forks
 
     @property
     def directory(self) -> os.PathLike[str]:

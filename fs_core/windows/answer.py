@@ -17,7 +17,8 @@ from fs_core.windows.ordinals import decimals
 from fs_core.windows.plan import Feature, Lane
 from fs_core.windows.prepared import Prepared
 from fs_core.windows.span import Span
-from fs_core.windows.spread import decimals_as_floats, spread
+from fs_core.windows.spread import spread
+from fs_core.windows.times import Packing
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -99,8 +100,12 @@ def _nobodys(feature: Feature) -> pa.Array:
 
 def _in_order(codes: Ints, moments: Ints) -> Ints:
     """Return the questions by entity and moment."""
-    ascending = (codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & (moments[1:] >= moments[:-1]))
-    return np.arange(len(codes)) if ascending.all() else np.lexsort((moments, codes))
+    packing = Packing.of(moments)
+    if len(codes) and int(codes.max()) >> packing.group_bits:
+        return np.lexsort((moments, codes))
+    packed = packing.pack(codes, moments)
+    packed[codes < 0] = -1
+    return np.arange(len(codes)) if (packed[1:] >= packed[:-1]).all() else np.argsort(packed)
 
 
 class _Part(NamedTuple):
@@ -135,9 +140,9 @@ def _count_distinct(block: Block, feature: Feature) -> pa.Array:
 
 def _sum(block: Block, feature: Feature) -> pa.Array:
     empty = block.count(feature.lane, feature.span) == 0
-    sums = block.sums(feature.lane, feature.span)
     if pa.types.is_floating(feature.dtype):
-        return _floats(_with_special(block, feature, sums.to_float()), empty)
+        return _floats(_with_special(block, feature, block.total(feature.lane, feature.span, 0)), empty)
+    sums = block.sums(feature.lane, feature.span)
     low, high = sums.words()
     if pa.types.is_decimal(feature.dtype):
         _refuse(sums.exceed(ORIGIN // WIDTH + 4) | (high > _MOST[1]) | ((high == _MOST[1]) & (low > _MOST[0])))
@@ -161,8 +166,7 @@ def _refuse(too_large: Flags) -> None:
 
 def _mean(block: Block, feature: Feature) -> pa.Array:
     count = block.count(feature.lane, feature.span)
-    sums = block.sums(feature.lane, feature.span)
-    total = _with_special(block, feature, decimals_as_floats(sums, _scale(block, feature)))
+    total = _with_special(block, feature, block.total(feature.lane, feature.span, _scale(block, feature)))
     return _floats(total / np.where(count == 0, 1, count), count == 0)
 
 

@@ -13,10 +13,12 @@ from fs_core.windows.plan import Lane
 from fs_core.windows.prepared import Chain, ChainLane, Loose, Prepared, special_values
 from fs_core.windows.ranges import covering, folded, least_possible, painted
 from fs_core.windows.span import Span
+from fs_core.windows.spread import decimals_as_floats
 from fs_core.windows.times import Times, expanded, offsets_of
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 Numbers = np.ndarray[Any, Any]
 T = TypeVar("T")
 
@@ -153,6 +155,16 @@ class Block:
             seen = {limb: covering(lives.first, lives.last, values, self.size) for limb, values in parts}
             limbs = added(limbs, seen)
         return Digits.of(limbs, self.size)
+
+    def total(self, lane: Lane, span: Span, scale: int) -> Floats:
+        """Return the sums as floats, rounded once, of what is finite.
+
+        Args:
+            lane: of which values.
+            span: of which window.
+            scale: how many decimal places the digits of the sums have.
+        """
+        return self._once(("total", lane, span), lambda: decimals_as_floats(self.sums(lane, span), scale))
 
     def special(self, lane: Lane, span: Span) -> dict[str, Flags]:
         """Return which windows hold a NaN, an infinity, a minus infinity; a kind that none holds is absent."""

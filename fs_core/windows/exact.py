@@ -8,7 +8,7 @@ own; what comes out is the sum, to be carried and rounded to nearest even. Squar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol
@@ -297,54 +297,73 @@ def _carried(limbs: Iterable[Ints], length: int) -> tuple[list[Words], Ints]:
     return digits, carry
 
 
-def rounded(digits: Iterable[Words], width: int, exponent: int, more: Flags | None) -> Floats:
+def rounded(digits: Sequence[Words], width: int, exponent: int, more: Flags | None) -> Floats:
     """Return the floats nearest to numbers of many digits, of two equally near the even one.
 
     A result below the least normal float would be rounded twice; sums of floats never need to be there.
 
     Args:
         digits: from the lowest up; each less than `2**width`.
-        width: bits of a digit, 32 at most.
+        width: bits of a digit, 16 or 32.
         exponent: the place of the lowest digit.
         more: which numbers are greater than their digits say, by less than one of the lowest.
     """
-    leading, place, rest = leading_bits(list(digits), width, exponent, more)
-    length = bit_length(leading)
-    drop = np.maximum(length - _MANTISSA, 0)
-    kept = leading >> drop.astype(np.uint64)
-    left = leading - (kept << drop.astype(np.uint64))
-    half = np.where(drop > 0, np.uint64(1) << np.maximum(drop - 1, 0).astype(np.uint64), np.uint64(0))
-    up = (drop > 0) & ((left > half) | ((left == half) & (rest | ((kept & np.uint64(1)) == 1))))
+    leading, place, rest = leading_bits(digits, width, exponent, more)
+    kept, left = leading >> _CUT, leading & (_TIE * np.uint64(2) - np.uint64(1))
+    up = (left > _TIE) | ((left == _TIE) & (rest | ((kept & np.uint64(1)) == 1)))
     with np.errstate(over="ignore"):
-        found: Floats = np.ldexp((kept + up).astype(np.float64), (place + drop).astype(np.int32))
+        found: Floats = np.ldexp((kept + up).astype(np.float64), (place + int(_CUT)).astype(np.int32))
     return found
 
 
-def leading_bits(digits: list[Words], width: int, exponent: int, more: Flags | None) -> tuple[Words, Ints, Flags]:
-    """Return the first 64 bits of numbers from the highest set, the place of the last, and where more is cut off."""
-    length = len(digits[0])
-    found, filled = np.zeros(length, np.uint64), np.zeros(length, np.int64)
-    place = np.zeros(length, np.int64)
-    rest = np.zeros(length, bool)
-    for number in reversed(range(len(digits))):
-        digit = digits[number]
-        room = np.where(filled > 0, np.minimum(64 - filled, width), width)
-        cut = (width - room).astype(np.uint64)
-        moved = np.where(filled > 0, found << room.astype(np.uint64), np.uint64(0)) if width < 64 else found
-        taken = digit >> cut
-        active = room > 0
-        found = np.where(active, moved | taken, found)
-        rest |= (digit - (taken << cut)) != 0
-        place = np.where(active, exponent + width * number + width - room, place)
-        filled = np.where(filled > 0, filled + room, bit_length(found))
-    if more is not None:
-        rest |= more
-    return found, place, rest
+_CUT = np.uint64(64 - _MANTISSA)
+_TIE = np.uint64(1) << (_CUT - np.uint64(1))
+
+
+def leading_bits(digits: Sequence[Words], width: int, exponent: int, more: Flags | None) -> tuple[Words, Ints, Flags]:
+    """Return the first 64 bits of numbers from the highest set, the place of the last, and where more is cut off.
+
+    Args:
+        digits: from the lowest up; each less than `2**width`.
+        width: bits of a digit, 16 or 32.
+        exponent: the place of the lowest digit.
+        more: which numbers are greater than their digits say, by less than one of the lowest.
+    """
+    *lower, high = _joined(digits, width)
+    place = np.full(len(high), exponent + 64 * len(lower), np.int64)
+    low = lower.pop() if lower else np.zeros_like(high)
+    rest = np.zeros(len(high), bool) if more is None else more.copy()
+    for word in [*reversed(lower), np.zeros_like(high)]:
+        empty = high == 0
+        if empty.any():
+            rest |= ~empty & (word != 0)
+            high, low = np.where(empty, low, high), np.where(empty, word, low)
+            place -= 64 * empty
+        else:
+            rest |= word != 0
+    length = bit_length(high)
+    bits, whole = length.astype(np.uint64) & np.uint64(63), length == 64
+    left = low & ((np.uint64(1) << bits) - np.uint64(1))
+    rest |= np.where(whole, low, left).astype(bool)
+    below: Words = np.where(whole, np.uint64(0), low >> bits)
+    leading: Words = np.bitwise_or(high << (-bits & np.uint64(63)), below)
+    return leading, place + length - 64, rest
+
+
+def _joined(digits: Sequence[Words], width: int) -> list[Words]:
+    """Return digits in words of 64 bits, without those at the top that are zero throughout."""
+    step = 64 // width
+    words = [
+        reduce(np.bitwise_or, [digit << np.uint64(width * i) for i, digit in enumerate(digits[start : start + step])])
+        for start in range(0, len(digits), step)
+    ]
+    while len(words) > 1 and not words[-1].any():
+        words.pop()
+    return words
 
 
 def bit_length(numbers: Words) -> Ints:
     """Return how many bits each number has."""
-    high = numbers >> np.uint64(WIDTH)
-    low_bits = np.frexp(numbers.astype(np.float64))[1]  # exact below 2**53
-    high_bits = np.frexp(high.astype(np.float64))[1] + WIDTH
-    return np.where(high > 0, high_bits, low_bits).astype(np.int64)
+    # Without the bits that follow a set one, the float is less than one and a half times the highest bit.
+    thinned = (numbers & ~(numbers >> np.uint64(1))).astype(np.float64)
+    return np.frexp(thinned)[1].astype(np.int64)

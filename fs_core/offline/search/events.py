@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def search_events(view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
     """Return windows as of given moments. See `AsOfEngine.search`."""
     keys, moments = spine.select(list(view.keys)), numbers(spine[TIME])
-    rows = read_events(view, prune(files, spine[TIME]), keys)
+    rows = read_events(view, prune(files, spine[TIME]), keys=keys)
     dictionary, codes = KeyDictionary.of(rows.select(list(view.keys)))
     questions = dictionary.codes(keys), moments
     try:
@@ -59,22 +59,43 @@ def needed_columns(view: FeatureView) -> list[str]:
     return [*view.keys, EVENT_TIME, AVAILABLE_AT, SEQ, *(name for name in view.stored if name in read)]
 
 
-def read_events(view: FeatureView, files: Sequence[str], keys: pa.Table) -> pa.Table:
-    """Return the events of some entities, in any order, in the declared types: what windows need of them.
+def read_events(
+    view: FeatureView, files: Sequence[str], *, keys: pa.Table | None = None, part: tuple[int, int] = (0, 1)
+) -> pa.Table:
+    """Return events, in any order, in the declared types: what windows need of them.
 
     Args:
         view: whose history.
         files: Parquet files; without any, there are no events.
-        keys: the entities, perhaps repeated.
+        keys: of which entities, perhaps repeated; None for all.
+        part: of all entities, which of how many parts.
     """
     names = needed_columns(view)
     types = {field.name: field.type for field in history_schema(view) if field.name in names}
     if not files:
         return pa.schema(list(types.items())).empty_table()
-    wanted = pa.table({name: keys[name].cast(storage_type(dtype)) for name, dtype in view.keys.items()})
     by = ", ".join(map(quoted, view.keys))
-    history = f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)"
+    sql = f"SELECT {', '.join(map(quoted, types))} FROM {_history(files)}"
+    number, count = part
     with connect() as connection:
-        connection.register("fs_wanted", wanted)
-        sql = f"SELECT {', '.join(map(quoted, types))} FROM {history} SEMI JOIN fs_wanted USING ({by})"
+        if keys is not None:
+            connection.register("fs_wanted", _stored(view, keys))
+            sql += f" SEMI JOIN fs_wanted USING ({by})"
+        if count > 1:
+            sql += f" WHERE hash({by}) % {count} = {number}"
         return as_declared(connection.sql(sql).to_arrow_table(), types)
+
+
+def entities_of(view: FeatureView, files: Sequence[str]) -> pa.Table:
+    """Return the entities that data files have events of."""
+    with connect() as connection:
+        sql = f"SELECT DISTINCT {', '.join(map(quoted, view.keys))} FROM {_history(files)}"
+        return as_declared(connection.sql(sql).to_arrow_table(), dict(view.keys))
+
+
+def _stored(view: FeatureView, keys: pa.Table) -> pa.Table:
+    return pa.table({name: keys[name].cast(storage_type(dtype)) for name, dtype in view.keys.items()})
+
+
+def _history(files: Sequence[str]) -> str:
+    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)"

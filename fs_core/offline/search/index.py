@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.search.engine import Found, alive, numbers
-from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather
+from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather, write_run
 from fs_core.offline.search.runs import Catalogue
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.offline.search.timeline import NOWHERE
+from fs_core.offline.search.window_index import WindowIndex
 from fs_core.rule import TIME
 from fs_core.runtime.threads import workers
 
@@ -36,8 +37,9 @@ class IndexEngine:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._catalogue = Catalogue(directory)
+        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run)
         self._plain = PlainEngine()
+        self._windows = WindowIndex(directory)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return IndexEngine, (self._directory,)
@@ -45,7 +47,7 @@ class IndexEngine:
     def search(self, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
         """See `AsOfEngine.search`."""
         if view.aggregations:
-            return self._plain.search(view, files, spine, columns)
+            return self._windows.search(view, files, spine, columns)
         for _ in range(_TRIES):
             runs = self._runs(view, files, spine.num_rows)
             if runs is None:
@@ -58,15 +60,20 @@ class IndexEngine:
 
     def prepare(self, view: FeatureView, files: Sequence[str]) -> None:
         """See `AsOfEngine.prepare`: one run of everything, or as few as memory allows; others are removed."""
-        if files and self._catalogue.writable() and not view.aggregations:
+        if view.aggregations:
+            self._windows.prepare(view, files)
+        elif files and self._catalogue.writable():
             self._catalogue.make_anew(view, files)
 
     def forget(self, view: FeatureView) -> None:
         """See `AsOfEngine.forget`."""
+        self._windows.forget(view)
         self._catalogue.clear(view)
 
     def verify(self, view: FeatureView, files: Sequence[str], *, repair: bool) -> list[str]:
         """See `AsOfEngine.verify`."""
+        if view.aggregations:
+            return self._windows.verify(view, files, repair=repair)
         wrong = self._catalogue.differing(view, files) if self._catalogue.writable() else []
         for directory in wrong if repair else []:
             self._catalogue.discard(directory)

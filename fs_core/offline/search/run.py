@@ -69,14 +69,7 @@ class Run:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        meta = json.loads((directory / _META).read_text())
-        if meta["format"] != FORMAT:
-            raise ValueError(f"{directory} has format {meta['format']}, not {FORMAT}")
-        if not is_trusted(directory, meta["boot"]):
-            raise ValueError(f"{directory} may not have reached the disk before the machine went down")
-        for name, size in meta["sizes"].items():
-            if (directory / name).stat().st_size != size:
-                raise ValueError(f"{directory / name} has not the {size} bytes that were written")
+        meta = read_meta(directory, FORMAT)
         self.files: frozenset[str] = frozenset(meta["files"])
         self.written: int = meta["written"]  # rows of the files; fewer may be left of them
         self._meta = meta
@@ -100,7 +93,7 @@ class Run:
         """Return a feature's values in the order of the run; text and lists in Arrow's large layouts."""
         column = self._columns.get(name)
         if column is None:
-            column = self._columns.setdefault(name, _read_array(self.directory / f"column-{name}.arrow"))
+            column = self._columns.setdefault(name, read_array(self.directory / f"column-{name}.arrow"))
         return column
 
     @cached_property
@@ -108,7 +101,7 @@ class Run:
         count = self._meta["keys"]
         columns = [
             KeyColumn(
-                _read_array(self.directory / f"keys-{i}.arrow").combine_chunks(), self._array(f"table-{i}", np.int32)
+                read_array(self.directory / f"keys-{i}.arrow").combine_chunks(), self._array(f"table-{i}", np.int32)
             )
             for i in range(count)
         ]
@@ -129,7 +122,7 @@ class Run:
 
     def _array(self, name: str, kind: Any) -> np.ndarray[Any, Any]:
         path = self.directory / f"{name}.npy"
-        with _damage_named(self.directory):
+        with damage_named(self.directory):
             empty = path.stat().st_size <= _EMPTY_NPY
             return np.zeros(0, kind) if empty else np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
@@ -158,7 +151,7 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
     _save(directory, "event_time", event_time[rows])
     _save(directory, "seq", seq[rows])
     for i, column in enumerate(dictionary.columns):
-        _write_array(directory / f"keys-{i}.arrow", pa.chunked_array([column.values]))
+        write_array(directory / f"keys-{i}.arrow", pa.chunked_array([column.values]))
         _save(directory, f"table-{i}", column.table)
     for i, pair in enumerate(dictionary.pairs, start=1):
         _save(directory, f"pair-{i}", pair)
@@ -169,19 +162,34 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
     def lay_out(group: Mapping[str, pa.DataType]) -> None:
         read = _read(files, group)
         for name in group:
-            _write_array(directory / f"column-{name}.arrow", _roomy(read[name]).take(taken))
+            write_array(directory / f"column-{name}.arrow", _roomy(read[name]).take(taken))
 
     list(workers().map(lay_out, _groups(files, view.stored)))
-    meta = {
-        "format": FORMAT,
-        "boot": boot(),
-        "files": sorted(names),
-        "written": written,
-        "keys": len(view.keys),
-        **packing,
-        "sizes": {path.name: path.stat().st_size for path in sorted(directory.iterdir())},
-    }
-    (directory / _META).write_text(json.dumps(meta))
+    what = {"format": FORMAT, "files": sorted(names), "written": written, "keys": len(view.keys)}
+    write_meta(directory, what | packing)
+
+
+def write_meta(directory: Path, meta: Mapping[str, Any]) -> None:
+    """Finish a run: write what it says of itself, the start of the machine, and the size of every file."""
+    sizes = {path.name: path.stat().st_size for path in sorted(directory.iterdir())}
+    (directory / _META).write_text(json.dumps({**meta, "boot": boot(), "sizes": sizes}))
+
+
+def read_meta(directory: Path, form: int) -> dict[str, Any]:
+    """Return what a run says of itself.
+
+    Raises:
+        OSError, ValueError, KeyError: it isn't whole, or of another format.
+    """
+    meta: dict[str, Any] = json.loads((directory / _META).read_text())
+    if meta["format"] != form:
+        raise ValueError(f"{directory} has format {meta['format']}, not {form}")
+    if not is_trusted(directory, meta["boot"]):
+        raise ValueError(f"{directory} may not have reached the disk before the machine went down")
+    for name, size in meta["sizes"].items():
+        if (directory / name).stat().st_size != size:
+            raise ValueError(f"{directory / name} has not the {size} bytes that were written")
+    return meta
 
 
 def _read(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
@@ -232,20 +240,22 @@ def _roomy(column: pa.ChunkedArray) -> pa.Array:
     return pa.chunked_array(column.chunks, column.type).combine_chunks()
 
 
-def _write_array(path: Path, array: pa.Array | pa.ChunkedArray) -> None:
+def write_array(path: Path, array: pa.Array | pa.ChunkedArray) -> None:
+    """Write a column as a file that `read_array` maps."""
     table = pa.table({"values": array})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
 
 
-def _read_array(path: Path) -> pa.ChunkedArray:
+def read_array(path: Path) -> pa.ChunkedArray:
     """Map a column into memory: nothing is copied, and processes share the pages."""
-    with _damage_named(path.parent), pa.memory_map(str(path)) as source:
+    with damage_named(path.parent), pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()["values"]
 
 
 @contextmanager
-def _damage_named(directory: Path) -> Iterator[None]:
+def damage_named(directory: Path) -> Iterator[None]:
+    """Say of files that can't be read which run they belong to."""
     try:
         yield
     except (OSError, ValueError, pa.ArrowInvalid) as error:

@@ -8,14 +8,15 @@ import shutil
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from filelock import FileLock
 
 from fs_core.definitions import FeatureView
-from fs_core.offline.search.run import Run, boot, make_durable, write_run
+from fs_core.offline.search.run import boot, make_durable
 from fs_core.runtime.files import make_directory, may_write
 from fs_core.runtime.threads import workers
 
@@ -28,7 +29,18 @@ _REMEMBERED = 256  # sets of files whose runs a process remembers
 _UNFINISHED = ".unfinished-"
 
 
-class Catalogue:
+class SomeRun(Protocol):
+    """What a catalogue knows of a run: where it lies, the data files it covers, and how many rows they have."""
+
+    directory: Path
+    files: frozenset[str]
+    written: int
+
+
+R = TypeVar("R", bound=SomeRun)
+
+
+class Catalogue(Generic[R]):
     """The runs of every view under one directory. Thread-safe; any number of processes share it.
 
     A run's directory appears by one rename when it is whole. Who makes one holds a lock that dies with the
@@ -36,12 +48,22 @@ class Catalogue:
 
     Args:
         directory: made with the first run; safe to delete at any time.
+        opened: opens a run, or raises `OSError`, `ValueError` or `KeyError`.
+        write: lays data files out as a run, given an empty directory, the view, the files and their names.
+        most: rows of a run at most, unless a single file has more; None where runs see to it themselves.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        opened: Callable[[Path], R],
+        write: Callable[[Path, FeatureView, Sequence[str], Iterable[str]], None],
+        most: int | None = _LARGEST,
+    ) -> None:
         self._directory = directory
-        self._remembered: OrderedDict[tuple[str, int, str], tuple[Run, ...]] = OrderedDict()
-        self._opened: dict[Path, Run] = {}
+        self._run, self._write, self._most = opened, write, most
+        self._remembered: OrderedDict[tuple[str, int, str], tuple[R, ...]] = OrderedDict()
+        self._opened: dict[Path, R] = {}
         self._guard = threading.Lock()
 
     def writable(self) -> bool:
@@ -49,7 +71,7 @@ class Catalogue:
         nearest = next(place for place in (self._directory, *self._directory.parents) if place.exists())
         return may_write(nearest)
 
-    def runs(self, view: FeatureView, files: Sequence[str]) -> tuple[Run, ...] | None:
+    def runs(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:
         """Return runs that together cover exactly these files, None if some are missing."""
         known = self._recall(view, files)
         if known is not None:
@@ -60,6 +82,10 @@ class Catalogue:
             return None
         return self._remember(view, files, fitting)
 
+    def largest(self, view: FeatureView, files: Sequence[str]) -> R | None:
+        """Return the run that covers most of these files and no other; None if there is none."""
+        return next(iter(self._fitting(view, {_name(file) for file in files})), None)
+
     def missing(self, view: FeatureView, files: Sequence[str]) -> list[str]:
         """Return the files that no fitting run covers."""
         covered = _covered(self._fitting(view, {_name(file) for file in files}))
@@ -69,7 +95,7 @@ class Catalogue:
         """Tell whether a run covers other files too: then these are an older state of history."""
         return bool(_covered(self._list(view)).difference(_name(file) for file in files))
 
-    def make(self, view: FeatureView, files: Sequence[str]) -> tuple[Run, ...] | None:
+    def make(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:
         """Return runs that cover exactly these files, after making what is missing.
 
         None if somebody deleted them meanwhile.
@@ -85,7 +111,7 @@ class Catalogue:
         """Make as few runs as possible that cover exactly these files, and remove every other."""
         named = {_name(file): file for file in files}
         with self._making(view):
-            groups = _groups({name: _count_rows(file) for name, file in named.items()}, _LARGEST)
+            groups = _groups({name: _count_rows(file) for name, file in named.items()}, self._most)
             kept = {_run_name(sorted(group)) for group in groups}
             present = {run.directory.name for run in self._list(view)}
             for group in groups:
@@ -120,11 +146,11 @@ class Catalogue:
             covering = [run for run in self._list(view) if run.files <= set(named)]
             return [run.directory for run in covering if not self._is_right(view, run, named)]
 
-    def _is_right(self, view: FeatureView, run: Run, named: dict[str, str]) -> bool:
+    def _is_right(self, view: FeatureView, run: R, named: dict[str, str]) -> bool:
         again = self._place(view) / f"{_UNFINISHED}{uuid.uuid4().hex}"
         again.mkdir()
         try:
-            write_run(again, view, [named[name] for name in sorted(run.files)], run.files)
+            self._write(again, view, [named[name] for name in sorted(run.files)], run.files)
             made = [
                 path for path in again.iterdir() if path.suffix != ".json"
             ]  # which tells of this start of the machine
@@ -165,7 +191,7 @@ class Catalogue:
             rows += run.written
             sizes |= dict.fromkeys(run.files, 0)
             merged.append(run)
-        for group in _groups(sizes, _LARGEST):
+        for group in _groups(sizes, self._most):
             self._publish(view, {name: named[name] for name in group})
         for run in merged:
             _remove(run.directory)  # who has it mapped keeps its pages
@@ -177,7 +203,7 @@ class Catalogue:
         names = sorted(named)
         whole = place / _run_name(names)
         try:
-            write_run(unfinished, view, [named[name] for name in names], names)
+            self._write(unfinished, view, [named[name] for name in names], names)
             if boot() is None:
                 make_durable(unfinished)
             if whole.exists():
@@ -192,9 +218,9 @@ class Catalogue:
     def _place(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
 
-    def _fitting(self, view: FeatureView, wanted: set[str]) -> list[Run]:
+    def _fitting(self, view: FeatureView, wanted: set[str]) -> list[R]:
         """Return disjoint runs that cover nothing but the files wanted, the largest first."""
-        chosen: list[Run] = []
+        chosen: list[R] = []
         taken: set[str] = set()
         for run in sorted(self._list(view), key=lambda run: (-len(run.files), -run.written)):
             if run.files <= wanted and not run.files & taken:
@@ -202,7 +228,7 @@ class Catalogue:
                 taken |= run.files
         return chosen
 
-    def _list(self, view: FeatureView) -> list[Run]:
+    def _list(self, view: FeatureView) -> list[R]:
         place = self._place(view)
         if not place.exists():
             return []
@@ -213,18 +239,18 @@ class Catalogue:
                 found.append(run)
         return found
 
-    def _open(self, directory: Path) -> Run | None:
+    def _open(self, directory: Path) -> R | None:
         run = self._opened.get(directory)
         if run is not None:
             return run
         try:
-            run = Run(directory)
+            run = self._run(directory)
         except (OSError, ValueError, KeyError):
             return None  # just replaced by another, not trusted, or made by another version
         self._opened[directory] = run
         return run
 
-    def _recall(self, view: FeatureView, files: Sequence[str]) -> tuple[Run, ...] | None:
+    def _recall(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:
         key = _fingerprint(view, files)
         with self._guard:
             known = self._remembered.get(key)
@@ -239,7 +265,7 @@ class Catalogue:
             self._opened.pop(run.directory, None)
         return None
 
-    def _remember(self, view: FeatureView, files: Sequence[str], runs: Sequence[Run]) -> tuple[Run, ...]:
+    def _remember(self, view: FeatureView, files: Sequence[str], runs: Sequence[R]) -> tuple[R, ...]:
         with self._guard:
             self._remembered[_fingerprint(view, files)] = tuple(runs)
             while len(self._remembered) > _REMEMBERED:
@@ -271,7 +297,7 @@ def _fingerprint(view: FeatureView, files: Sequence[str]) -> tuple[str, int, str
     return view.storage_name, len(files), hashlib.sha256("\n".join(files).encode()).hexdigest()
 
 
-def _covered(runs: Sequence[Run]) -> set[str]:
+def _covered(runs: Sequence[SomeRun]) -> set[str]:
     return {name for run in runs for name in run.files}
 
 
@@ -281,8 +307,10 @@ def _count_rows(file: str) -> int:
     return int(pq.read_metadata(file).num_rows)
 
 
-def _groups(sizes: dict[str, int], most: int) -> list[list[str]]:
+def _groups(sizes: dict[str, int], most: int | None) -> list[list[str]]:
     """Part files into groups of at most `most` rows each, a larger file alone, so that memory stays bounded."""
+    if most is None:
+        return [sorted(sizes)]
     groups: list[list[str]] = [[]]
     rows = 0
     for name in sorted(sizes):
