@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fs_core")
 
-BATCH_ROWS = 10_000
+BATCH_ROWS = 50_000
 """Rows packed and sent at a time: bounds memory, and what a run that is cut off does again."""
+
+_BATCH_BYTES = 16 * 2**20  # of rows as history has them, from which on a batch takes no more of them
 
 Offer = Callable[["OnlineRows"], int]
 """Offers packed rows to the online store; returns how many it took."""
@@ -195,9 +197,9 @@ class _Run:
         rows = applied = 0
         if winners.total:
             self._kept.keep(self._progress)  # who forgets entities from now on knows of this run
-        sent = _sent(self._view, self._offer, winners.rows, self._unsettled)
-        with shown_progress(f"materialize {self._view.name}", winners.total) as advance, closing(sent) as batches:
-            for last, taken, count in batches:
+        sent = self._sent(winners.rows)
+        with shown_progress(f"materialize {self._view.name}", winners.total) as advance, closing(sent):
+            for last, taken, count in sent:
                 rows, applied = rows + count, applied + taken
                 if rows < winners.total:
                     self._kept.keep(self._progress.taken(last))
@@ -205,6 +207,24 @@ class _Run:
                 advance(count)
         self._kept.keep(self._progress.finished())
         return rows, applied
+
+    def _sent(self, batches: Iterable[pa.RecordBatch]) -> Generator[tuple[int, int, int]]:
+        """Offer rows; yield for each batch its last seq, how many rows the store took, and how many there were.
+
+        The next batch is read, looked up and packed while the store works on one.
+        """
+        codec = RowCodec(self._view)
+        with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
+            before = None
+            for part in _tables(batches):
+                rows, offer = codec.encode(part), self._offer(part)
+                self._unsettled.append(rows)
+                write = submit(sender, offer, rows)
+                if before is not None:
+                    yield before[0], before[1].result(), before[2]
+                before = part[SEQ][-1].as_py(), write, len(rows)
+            if before is not None:
+                yield before[0], before[1].result(), before[2]
 
     def _offer(self, part: pa.Table) -> Offer:
         """Return what offers rows, given as history has them, to the online store.
@@ -249,11 +269,7 @@ def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) ->
         now: the present moment, microseconds, from which the view's `online_history` counts.
     """
     recent = recent_of(view, now, complete=False)
-    if rows.num_rows <= BATCH_ROWS:
-        return _write(view, online, RowCodec(view).encode(rows), recent) if rows.num_rows else 0
-    sent: deque[OnlineRows] = deque(maxlen=0)
-    batches = _sent(view, lambda _: lambda rows: _write(view, online, rows, recent), rows.to_batches(BATCH_ROWS), sent)
-    return sum(taken for _, taken, _ in batches)
+    return sum(_write(view, online, part, recent) for part in packed(view, rows))
 
 
 def packed(view: FeatureView, rows: pa.Table) -> Iterator[OnlineRows]:
@@ -271,36 +287,18 @@ def _write(view: FeatureView, online: OnlineStore, rows: OnlineRows, recent: Rec
     )
 
 
-def _sent(
-    view: FeatureView,
-    offering: Callable[[pa.Table], Offer],
-    batches: Iterable[pa.RecordBatch],
-    sent: deque[OnlineRows],
-) -> Generator[tuple[int, int, int]]:
-    """Offer batches; yield for each its last seq, how many rows the store took, and how many there were.
-
-    The next batch is read, looked up and packed while the store works on one; when it is handed over, it goes to
-    `sent`.
-    """
-    codec = RowCodec(view)
-
-    def prepared() -> Iterator[tuple[int, OnlineRows, Offer]]:
-        for batch in batches:
-            table = pa.Table.from_batches([batch])
-            for start in range(0, table.num_rows, BATCH_ROWS):
-                part = table.slice(start, BATCH_ROWS)
-                yield part[SEQ][-1].as_py(), codec.encode(part), offering(part)
-
-    with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
-        before = None
-        for last, rows, offer in prepared():
-            sent.append(rows)
-            write = submit(sender, offer, rows)
-            if before is not None:
-                yield before[0], before[1].result(), before[2]
-            before = (last, write, len(rows))
-        if before is not None:
-            yield before[0], before[1].result(), before[2]
+def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield a stream's rows in tables of `BATCH_ROWS` rows, fewer where they are wide."""
+    held, rows, size = list[pa.RecordBatch](), 0, 0
+    for batch in batches:
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            part = batch.slice(start, BATCH_ROWS)
+            if held and (rows + part.num_rows > BATCH_ROWS or size >= _BATCH_BYTES):
+                yield pa.Table.from_batches(held)
+                held, rows, size = [], 0, 0
+            held, rows, size = [*held, part], rows + part.num_rows, size + part.nbytes
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 _warned: set[str] = set()  # of which stores, in this process; a forked child needn't repeat its parent's warning

@@ -26,6 +26,7 @@ log = logging.getLogger("fs_core")
 _BUSY_SECONDS = 10.0
 _KEYS_A_QUERY = 500
 _ROWS_A_SCAN = 5_000
+_ROWS_A_WRITE = 10_000  # in one transaction, for which other writers wait
 
 # What a file says that it holds (`PRAGMA user_version`): it counts how rows and their keys have been written.
 _VERSION = 4
@@ -75,13 +76,19 @@ class SQLiteOnlineStore:
 
     def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
         """See `OnlineStore.write`."""
-        if not rows:
-            return 0
-        columns, project = OnlineRows.of(rows), self._project
-        values = [(project, view, key, row[ORDER], row) for key, row in zip(columns.keys, columns.rows, strict=True)]
+        columns = OnlineRows.of(rows)
+        keys = columns.keys
+        order = sorted(range(len(columns)), key=keys.__getitem__)  # neighbours in the file are written together
+        return sum(
+            self._write(view, columns.take(order[start : start + _ROWS_A_WRITE]), recent)
+            for start in range(0, len(order), _ROWS_A_WRITE)
+        )
+
+    def _write(self, view: str, rows: OnlineRows, recent: Recent | None) -> int:
+        values = [(self._project, view, key, row[ORDER], row) for key, row in zip(rows.keys, rows.rows, strict=True)]
         with self._transaction() as connection:
             if recent is not None:
-                self._merge(connection, view, columns, recent)
+                self._merge(connection, view, rows, recent)
             return connection.executemany(_COMPARE_AND_SET, values).rowcount
 
     def _merge(self, connection: sqlite3.Connection, view: str, rows: OnlineRows, recent: Recent) -> None:
