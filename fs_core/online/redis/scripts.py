@@ -30,6 +30,7 @@ ROWS_A_CALL = 500
 """How many rows one call holds at most: it bounds how long a script holds the server."""
 
 _AT_ONCE = 2
+_CALLS_ON_NODES = 10_000  # sent to a cluster before any answer is waited for
 _TRIES = 4
 _PAUSE_SECONDS = 0.05  # while a cluster changes; doubled each time
 
@@ -117,14 +118,15 @@ def run(client: redis.Redis, name: str, calls: Iterable[Call]) -> int:
         name: `write`, `swap` or `delete`.
         calls: the calls; on a cluster the keys of each share a slot.
     """
+    calls = iter(calls)
     if is_cluster(client):
-        return sum(run_on_nodes(client, name, list(calls)))
+        parts = iter(lambda: list(islice(calls, _CALLS_ON_NODES)), [])
+        return sum(sum(run_on_nodes(client, name, part)) for part in parts)
     script = client.register_script(source(name))
 
     def call(one: Call) -> int:
         return int(script(keys=one[0], args=one[1], client=client))
 
-    calls = iter(calls)
     few = list(islice(calls, _AT_ONCE))
     return sum(map(call, few)) if len(few) < _AT_ONCE else _run_ahead(call, chain(few, calls))
 
