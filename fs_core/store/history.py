@@ -254,7 +254,11 @@ def compact(store: Resources, *views: str | FeatureView) -> None:
 
 
 def history(store: Resources, view: str | FeatureView) -> pa.Table:
-    """Return every row of a view's history, in the order written: keys, clocks, seq, features."""
+    """Return every row of a view's history, in the order written.
+
+    The columns are the keys; `__event_time` and `__available_at`, the two clocks of the as-of rule; `__seq`, the order
+    of writing; and the features.
+    """
     target = store.view(view)
     rows = store.offline.read(target)
     return rows if target.entities else rows.drop_columns(list(target.keys))
