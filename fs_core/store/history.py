@@ -185,7 +185,7 @@ def _send(store: Resources, view: FeatureView, written: pa.Table, now: int, deli
             send(view, store.online, ready, now=now)
     finally:
         if delivery.generation != before:
-            store._caches.clear()  # they may hold what was taken back
+            store._cache.take()  # they may hold what was taken back
     store._generations[view.storage_name] = delivery.generation
 
 
