@@ -14,11 +14,8 @@ import fs_core
 CORE = Path(fs_core.__file__).parent
 FILES_OF_A_ROOM = 12
 CODE = (".py", ".lua", ".css", ".js")
-CROWDED = {"fs_core.offline.delta", "fs_core.windows"}
-EXCEPTIONS: Mapping[tuple[str, str], str] = {
-    ("fs_core.online.redis.client", "fs_core.online.redis.url"): "for types: a URL is read by the driver, and clients "
-    "are made from what was read",
-}
+CROWDED = {"fs_core.windows"}
+EXCEPTIONS: Mapping[tuple[str, str], str] = {}
 """Imports that may close a circle: (importer, imported) -> the reason."""
 
 
