@@ -10,7 +10,7 @@ import click
 
 from fs_core.cli.arguments import FILE, Moment, table_of
 from fs_core.cli.group import cli, in_store
-from fs_core.cli.output import Report
+from fs_core.cli.output import Report, readable
 from fs_core.store import FeatureStore
 
 
@@ -83,6 +83,5 @@ def history(store: FeatureStore, view: str, entities: Sequence[str], last: int) 
         wanted = table_of(entities, target.keys)
         rows = rows.join(wanted, list(target.keys), join_type="left semi").sort_by("__seq")
     kept = rows.slice(max(0, rows.num_rows - last))
-    names = {"__event_time": "event_time", "__available_at": "available_at", "__seq": "seq"}
-    shown = kept.rename_columns([names.get(name, name) for name in kept.column_names]).to_pylist()
+    shown = readable(kept)
     return Report(shown, notes=[f"{kept.num_rows:,} of {rows.num_rows:,} rows"], data=shown)

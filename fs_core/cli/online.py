@@ -12,7 +12,7 @@ import click
 
 from fs_core.cli.arguments import Feature, Moment, table_of
 from fs_core.cli.group import cli, in_store
-from fs_core.cli.output import Report, shown
+from fs_core.cli.output import Report, readable, shown
 from fs_core.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def verify(store: FeatureStore, view: str | None, history: bool, repair: bool, e
     mended = f", {found.repaired:,} repaired" if found.repaired else ""
     heading = f"{found.view}: {found.entities:,} entities, {found.online:,} rows online, "
     heading += f"{found.total:,} differ ({kinds}){mended}" if found.total else "none differs"
-    rows = found.evidence.to_pylist()
+    rows = readable(found.evidence)
     data = {**dataclasses.asdict(dataclasses.replace(found, evidence=None)), "evidence": rows}
     return Report(rows, heading=heading, data=data, code=int(found.total > 0))
 

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fs_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _MANY = 200  # rows
 
@@ -111,6 +114,17 @@ def shown(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(shown(item) for item in value) + "]"
     return str(value)
+
+
+def readable(table: pa.Table) -> list[dict[str, Any]]:
+    """Return a table's rows, the rule's own columns (`__event_time`, `__seq`) under names without the underscores."""
+    names = [name.removeprefix("__") for name in table.column_names]
+    clash = {name for name in names if names.count(name) > 1}
+    return list(
+        table.rename_columns(
+            [own if name in clash else name for own, name in zip(table.column_names, names, strict=True)]
+        ).to_pylist()
+    )
 
 
 def plain(value: Any) -> Any:

@@ -67,9 +67,11 @@ class Reference:
         """Parse a reference; raise `DefinitionError` if it is none."""
         match = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
         if match is None:
+            feast = re.fullmatch(r"(\w+):(\w+)", text) if isinstance(text, str) else None
+            hint = f" Did you mean '{feast[1]}.{feast[2]}'?" if feast else ""
             raise DefinitionError(
                 f"{text!r} is no reference. Write 'view', 'view.feature' or 'view.*', "
-                "optionally with ':v1.2.3', '@3f2a9c1', '@2024-01-15T10:30:00Z' or '@production'."
+                f"optionally with ':v1.2.3', '@3f2a9c1', '@2024-01-15T10:30:00Z' or '@production'.{hint}"
             )
         feature = None if match["feature"] in (None, "*") else match["feature"]
         selector = VersionSelector(match["version"], match["digest"], _moment(match["moment"], text), match["alias"])

@@ -131,8 +131,8 @@ def _check_columns(view: FeatureView, present: Iterable[str], *, pushed: bool) -
     missing = [name for name in required if name not in present]
     extra = [name for name in present if name not in [*required, *available]]
     if missing:
-        hints = "".join(did_you_mean(name, extra or present) for name in missing[:1])
-        raise SchemaError(f"view {view.name!r}: missing column {', '.join(map(repr, missing))}.{hints}")
+        hint = did_you_mean(missing[0], extra) or f" The rows have {', '.join(map(repr, present)) or 'none'}."
+        raise SchemaError(f"view {view.name!r}: missing column {', '.join(map(repr, missing))}.{hint}")
     if extra:
         raise SchemaError(
             f"view {view.name!r}: unexpected column {', '.join(map(repr, extra))}. "

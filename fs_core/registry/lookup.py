@@ -72,6 +72,12 @@ def row_of(connection: sa.Connection, kinds: Sequence[str], name: str, selector:
     query = sa.select(definitions).where(definitions.c.kind.in_(kinds), definitions.c.name == name)
     rows = connection.execute(query).all()
     if not rows:
+        other = connection.execute(sa.select(definitions.c.kind).where(definitions.c.name == name)).scalar()
+        if other is not None:
+            article = "an" if other == "entity" else "a"
+            raise UnknownReferenceError(
+                f"there is no {' or '.join(kinds)} {name!r}, but {article} {other} of that name."
+            )
         known = connection.execute(sa.select(definitions.c.name).where(definitions.c.kind.in_(kinds))).scalars()
         raise UnknownReferenceError(f"there is no {' or '.join(kinds)} {name!r}.{_way_out(connection, name, known)}")
     version = _choose(connection, rows, selector)

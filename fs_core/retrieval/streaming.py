@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core.errors import DataError, FeatureStoreError
-from fs_core.retrieval.query import Query, features_of, historical_features, joined
+from fs_core.retrieval.query import Query, features_of, joined
 from fs_core.values.interchange import to_reader, to_table
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
-    from fs_core.training_set import TrainingSet
 
 
 def stream(offline: OfflineStore, spine: Any, query: Query, batch_size: int) -> pa.RecordBatchReader:
@@ -101,16 +100,12 @@ class AsOfReader:
         """What is read, as in `TrainingSet.spec`."""
         return self._query.spec()
 
-    def rows(self, spine: Any) -> TrainingSet:
-        """Return a spine's rows with their features, as `get_historical_features` does, from the reader's state.
+    def joined(self, spine: Any) -> pa.Table:
+        """Return a spine's columns, then the features of its rows, as `get_historical_features` does.
 
         Raises:
             SchemaError, NameClashError: as in `get_historical_features`.
         """
-        return historical_features(self._offline, spine, self._query)
-
-    def joined(self, spine: Any) -> pa.Table:
-        """Return the table of `rows` alone, which costs a batch less: the spine's columns, then the features."""
         return joined(self._offline, to_table(spine, "the spine"), self._query)
 
     def lookup(self, keys_and_times: Any) -> pa.RecordBatch:

@@ -6,14 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from fs_core import configuration
-from fs_core.store import definitions, history, training, upkeep, versions
-from fs_core.store.online import Reading
+from fs_core.store import definitions, history, online, training, upkeep, versions
+from fs_core.store.resources import Resources
 
 if TYPE_CHECKING:
     from fs_core.catalogue import Built
 
 
-class FeatureStore(Reading):
+class FeatureStore(Resources):
     """Definitions, history and latest values of features, behind one rule.
 
     An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may
@@ -67,6 +67,9 @@ class FeatureStore(Reading):
     refresh_training_set = training.refresh_training_set
     list_training_sets = training.list_training_sets
     drop_training_set = training.drop_training_set
+
+    get_online_features = online.get_online_features
+    get_online_features_async = online.get_online_features_async
 
     materialize = upkeep.materialize
     verify_online = upkeep.verify_online

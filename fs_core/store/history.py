@@ -185,7 +185,7 @@ def _send(store: Resources, view: FeatureView, written: pa.Table, now: int, deli
             send(view, store.online, ready, now=now)
     finally:
         if delivery.generation != before:
-            store._caches.clear()  # they may hold what was taken back
+            store._cache.take()  # they may hold what was taken back
     store._generations[view.storage_name] = delivery.generation
 
 
@@ -254,7 +254,11 @@ def compact(store: Resources, *views: str | FeatureView) -> None:
 
 
 def history(store: Resources, view: str | FeatureView) -> pa.Table:
-    """Return every row of a view's history, in the order written: keys, clocks, seq, features."""
+    """Return every row of a view's history, in the order written.
+
+    The columns are the keys; `__event_time` and `__available_at`, the two clocks of the as-of rule; `__seq`, the order
+    of writing; and the features.
+    """
     target = store.view(view)
     rows = store.offline.read(target)
     return rows if target.entities else rows.drop_columns(list(target.keys))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from fs_core.configuration import deadline_seconds, duration_seconds
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
@@ -14,149 +13,123 @@ from fs_core.store.resources import Resources
 from fs_core.values.times import Moment, micros
 
 if TYPE_CHECKING:
-    from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead, RowCache
+    from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead
 
 
-class Reading(Resources):
-    """Online reads."""
+def get_online_features(
+    store: Resources,
+    features: Features,
+    entities: Any,
+    *,
+    at: Moment | None = None,
+    deadline: timedelta | str | None = None,
+    on_deadline: OnDeadline = "error",
+    fallback: Fallback = None,
+    max_age: timedelta | str | None = None,
+    full_names: bool = False,
+) -> FeatureVectors:
+    """Return the features of entities as the as-of rule gives them now, or at `at`.
 
-    def get_online_features(
-        self,
-        features: Features,
-        entities: Any,
-        *,
-        at: Moment | None = None,
-        deadline: timedelta | str | None = None,
-        on_deadline: OnDeadline = "error",
-        fallback: Fallback = None,
-        max_age: timedelta | str | None = None,
-        full_names: bool = False,
-    ) -> FeatureVectors:
-        """Return the features of entities as the as-of rule gives them now, or at `at`.
+    Args:
+        features: a service, a reference, or a list of references.
+        entities: key columns: a mapping of names to sequences, an Arrow table, a data frame, or a
+            list of dicts.
+        at: the moment of the read. The online store answers if what it holds was available then.
+        deadline: how long to wait for the online store's server, connecting and trying again included,
+            such as `"20ms"`; by default the store's, else a second. The embedded store has no server to wait for.
+        on_deadline: what to do where the server doesn't answer by then: `"error"`, or `"missing"`, which
+            serves nulls whose status is `"unavailable"`.
+        fallback: `"offline"` lets history answer what the online store can't, however long that takes.
+        max_age: how long ago a row may have been fetched by this process, such as `"10m"`; then it isn't fetched
+            again, whatever becomes of it meanwhile. By default every row is fetched. Expiry is decided anew in
+            any case.
+        full_names: name columns `view__feature`.
 
-        Args:
-            features: a service, a reference, or a list of references.
-            entities: key columns: a mapping of names to sequences, an Arrow table, a data frame, or a
-                list of dicts.
-            at: the moment of the read. The online store answers if what it holds was available then.
-            deadline: how long to wait for the online store's server, connecting and trying again included,
-                such as `"20ms"`; by default the store's, else a second. The embedded store has no server to wait for.
-            on_deadline: what to do where the server doesn't answer by then: `"error"`, or `"missing"`, which
-                serves nulls whose status is `"unavailable"`.
-            fallback: `"offline"` lets history answer what the online store can't, however long that takes.
-            max_age: how long ago a row may have been fetched by this process, such as `"10m"`; then it isn't fetched
-                again, whatever becomes of it meanwhile. By default every row is fetched. Expiry is decided anew in
-                any case.
-            full_names: name columns `view__feature`.
+    Raises:
+        NotOnlineError, OnlineUnavailableError, MomentNotOnlineError, CorruptRowError: the online
+            store can't answer, and no fallback is allowed.
+        DeadlineExceededError: an `OnlineUnavailableError`: it didn't answer in time.
+        SchemaError: a key column is missing or of another type.
+        ConfigurationError: an option isn't understood.
+    """
+    budget = _budget(store, deadline, on_deadline, fallback, max_age)
+    read, online = _read(store, features, full_names, entities, at, budget), store.online
+    wanted = read.wanted
+    within = budget.within(wanted)
+    try:
+        read.take(online.read(wanted, within=within))
+    except OnlineUnavailableError as error:
+        read.fail(error)
+    else:
+        if read.absent:
+            store._unfilled.look_after(online, read.absent)
+    return read.answer(store.offline if read.needs_history else None)
 
-        Raises:
-            NotOnlineError, OnlineUnavailableError, MomentNotOnlineError, CorruptRowError: the online
-                store can't answer, and no fallback is allowed.
-            DeadlineExceededError: an `OnlineUnavailableError`: it didn't answer in time.
-            SchemaError: a key column is missing or of another type.
-            ConfigurationError: an option isn't understood.
-        """
-        budget = self._budget(deadline, on_deadline, fallback, max_age)
-        read, store = self._read(features, full_names, entities, at, budget), self.online
-        wanted = read.wanted
-        within = budget.within(wanted)
-        try:
-            read.take(store.read(wanted, within=within))
-        except OnlineUnavailableError as error:
-            read.fail(error)
+
+async def get_online_features_async(
+    store: Resources,
+    features: Features,
+    entities: Any,
+    *,
+    at: Moment | None = None,
+    deadline: timedelta | str | None = None,
+    on_deadline: OnDeadline = "error",
+    fallback: Fallback = None,
+    max_age: timedelta | str | None = None,
+    full_names: bool = False,
+) -> FeatureVectors:
+    """Return what `get_online_features` does, while the event loop goes on.
+
+    Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
+    (where a request is resolved for the first time, or it may have changed) are read in a thread.
+    """
+    from fs_core.online.contract import AwaitableReader
+
+    budget = _budget(store, deadline, on_deadline, fallback, max_age)
+    if not store._is_planned(features, full_names):
+        await asyncio.to_thread(store.select, features, full_names=full_names)
+    read, online = _read(store, features, full_names, entities, at, budget), store.online
+    wanted = read.wanted
+    within = budget.within(wanted)
+    try:
+        if isinstance(online, AwaitableReader):
+            read.take(await online.read_async(wanted, within=within))
         else:
-            if read.absent:
-                self._unfilled.look_after(store, read.absent)
-        return read.answer(self.offline if read.needs_history else None)
+            read.take(await asyncio.to_thread(online.read, wanted, within=within))
+    except OnlineUnavailableError as error:
+        read.fail(error)
+    else:
+        if read.absent:
+            store._unfilled.look_after(online, read.absent)
+    if not read.needs_history:
+        return read.answer(None)
+    return await asyncio.to_thread(lambda: read.answer(store.offline))
 
-    async def get_online_features_async(
-        self,
-        features: Features,
-        entities: Any,
-        *,
-        at: Moment | None = None,
-        deadline: timedelta | str | None = None,
-        on_deadline: OnDeadline = "error",
-        fallback: Fallback = None,
-        max_age: timedelta | str | None = None,
-        full_names: bool = False,
-    ) -> FeatureVectors:
-        """Return what `get_online_features` does, while the event loop goes on.
 
-        Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
-        (where a request is resolved for the first time, or it may have changed) are read in a thread.
-        """
-        from fs_core.online.contract import AwaitableReader
+def _budget(
+    store: Resources,
+    deadline: timedelta | str | None,
+    on_deadline: OnDeadline,
+    fallback: Fallback,
+    max_age: timedelta | str | None,
+) -> Budget:
+    from fs_core.serving import budget
 
-        budget = self._budget(deadline, on_deadline, fallback, max_age)
-        if not self._is_planned(features, full_names):
-            await asyncio.to_thread(self.select, features, full_names=full_names)
-        read, store = self._read(features, full_names, entities, at, budget), self.online
-        wanted = read.wanted
-        within = budget.within(wanted)
-        try:
-            if isinstance(store, AwaitableReader):
-                read.take(await store.read_async(wanted, within=within))
-            else:
-                read.take(await asyncio.to_thread(store.read, wanted, within=within))
-        except OnlineUnavailableError as error:
-            read.fail(error)
-        else:
-            if read.absent:
-                self._unfilled.look_after(store, read.absent)
-        if not read.needs_history:
-            return read.answer(None)
-        return await asyncio.to_thread(lambda: read.answer(self.offline))
+    seconds = store._deadline if deadline is None else deadline_seconds(deadline)
+    oldest = 0.0 if max_age is None else duration_seconds(max_age, "max_age")
+    return budget(seconds, on_deadline, fallback, oldest)
 
-    async def aclose(self) -> None:
-        """Release the connections of the running event loop, and then all others, as `close` does, which waits.
 
-        The event loop goes on meanwhile.
-        """
-        closing = getattr(self.__dict__.get("online"), "aclose", None)
-        if closing is not None:
-            await closing()
-        while self._unfilled.is_asking:
-            await asyncio.to_thread(self._unfilled.wait)
-        self.close()
+def _read(
+    store: Resources, features: Features, full_names: bool, entities: Any, at: Moment | None, budget: Budget
+) -> OnlineRead:
+    from fs_core.serving import OnlineRead, ReadPlan
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def _budget(
-        self,
-        deadline: timedelta | str | None,
-        on_deadline: OnDeadline,
-        fallback: Fallback,
-        max_age: timedelta | str | None,
-    ) -> Budget:
-        from fs_core.serving import budget
-
-        seconds = self._deadline if deadline is None else deadline_seconds(deadline)
-        oldest = 0.0 if max_age is None else duration_seconds(max_age, "max_age")
-        return budget(seconds, on_deadline, fallback, oldest)
-
-    def _read(
-        self, features: Features, full_names: bool, entities: Any, at: Moment | None, budget: Budget
-    ) -> OnlineRead:
-        from fs_core.serving import OnlineRead, ReadPlan
-
-        asked = self._plan(features, full_names)
-        _refuse_retired(asked.retired)
-        moment = None if at is None else micros(at)
-        cache = self._cache if budget.max_age else None
-        return OnlineRead(asked.made_by(ReadPlan.of), entities, budget, at=moment, now=self._clock.now(), cache=cache)
-
-    @property
-    def _cache(self) -> RowCache:
-        """This process's rows of a moment ago; a forked child begins anew, whatever its parent's threads were doing."""
-        from fs_core.serving import RowCache
-
-        found: RowCache = self._caches.setdefault(os.getpid(), RowCache())
-        return found
+    asked = store._plan(features, full_names)
+    _refuse_retired(asked.retired)
+    moment = None if at is None else micros(at)
+    cache = store._cache.get() if budget.max_age else None
+    return OnlineRead(asked.made_by(ReadPlan.of), entities, budget, at=moment, now=store._clock.now(), cache=cache)
 
 
 def _refuse_retired(retired: tuple[str, ...]) -> None:

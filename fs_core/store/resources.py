@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
 from fs_core.definitions.lookup import Asked
 from fs_core.retrieval.selection import Features, Selection, as_list, reference_of, select
+from fs_core.runtime.per_process import PerProcess
 from fs_core.store.unfilled import Unfilled
 from fs_core.values.times import Clock
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
     from fs_core.online.contract import OnlineStore
     from fs_core.registry import Registry
+    from fs_core.serving import RowCache
 
 T = TypeVar("T")
 
@@ -65,7 +68,7 @@ class Resources:
         self._clock = clock or Clock()
         self._plans: dict[tuple[tuple[Asked, ...], bool], _Plan] = {}
         self._views: tuple[int, dict[Reference, FeatureView]] = -1, {}  # as of a generation of the registry
-        self._caches: dict[int, Any] = {}
+        self._cache = PerProcess(_new_cache)  # rows of a moment ago
         self._unfilled = Unfilled()
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
 
@@ -173,7 +176,25 @@ class Resources:
         for part in ("registry", "online"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
-        self._caches.clear()
+        self._cache.take()
+
+    async def aclose(self) -> None:
+        """Release the connections of the running event loop, and then all others, as `close` does, which waits.
+
+        The event loop goes on meanwhile.
+        """
+        closing = getattr(self.__dict__.get("online"), "aclose", None)
+        if closing is not None:
+            await closing()
+        while self._unfilled.is_asking:
+            await asyncio.to_thread(self._unfilled.wait)
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -200,3 +221,9 @@ class Resources:
     def __setstate__(self, state: dict[str, Any]) -> None:
         urls = {name: configuration.from_pickle(name, kept) for name, kept in state["urls"].items()}
         self.__init__(state["directory"], **urls, deadline=state["deadline"])  # type: ignore[misc]
+
+
+def _new_cache() -> RowCache:
+    from fs_core.serving import RowCache
+
+    return RowCache()

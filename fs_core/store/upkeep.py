@@ -61,7 +61,7 @@ def materialize(
                     told.written = done[-1].applied
     finally:
         if rebuild or len(done) < len(targets):  # rows were dropped, or forgotten while they were sent
-            store._caches.clear()
+            store._cache.take()
     return done
 
 
@@ -146,7 +146,7 @@ def drop_online(store: Resources, view: str | FeatureView) -> int:
     try:
         dropped = store.online.drop(target.storage_name)
     finally:
-        store._caches.clear()
+        store._cache.take()
     if served:
         log.warning(
             "dropped the online rows of %s, which are served as %s: its entities are missing until "
@@ -243,5 +243,5 @@ def forget(
         error.add_note("Saved training sets weren't looked at, nor were views that come later.")
         raise
     finally:
-        store._caches.clear()
+        store._cache.take()
     return Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"))

@@ -191,6 +191,8 @@ def _way_out(dtype: pa.DataType) -> str:
         return "Use date."
     if pa.types.is_duration(dtype) or pa.types.is_time(dtype):
         return "Use int64 and name the unit in the description."
-    if pa.types.is_struct(dtype) or pa.types.is_map(dtype):
+    if pa.types.is_map(dtype):
+        return "Declare a list for its keys and one for its values, or one field for each key that matters."
+    if pa.types.is_struct(dtype):
         return "Declare one field for each member."
     return "Use a scalar, list<T> or list<T>[n] of a scalar T."

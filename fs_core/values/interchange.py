@@ -118,7 +118,7 @@ def _column(values: Any, name: str, what: str) -> pa.Array | pa.ChunkedArray:
     listed = values if hasattr(values, "__array__") else _listed(values, name, what)
     try:
         return _array(listed)
-    except (pa.ArrowException, OverflowError, ValueError) as error:  # the last: half of a surrogate pair
+    except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:  # half of a surrogate pair; infinity
         raise SchemaError(f"{what}: column {name!r} can't be read as Arrow: {_reason(listed, error)}") from error
 
 

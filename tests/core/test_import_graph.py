@@ -14,7 +14,7 @@ import fs_core
 CORE = Path(fs_core.__file__).parent
 FILES_OF_A_ROOM = 12
 CODE = (".py", ".lua", ".css", ".js")
-CROWDED = {"fs_core.offline.delta"}
+CROWDED = {"fs_core.windows"}
 EXCEPTIONS: Mapping[tuple[str, str], str] = {}
 """Imports that may close a circle: (importer, imported) -> the reason."""
 

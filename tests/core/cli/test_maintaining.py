@@ -74,6 +74,7 @@ def test_verify_tells_a_script_by_its_exit_code(shop: Fs) -> None:
     found = json.loads(mended.stdout)
     assert (found["differences"], found["repaired"]) == ({"missing": 1}, 1)
     assert [row["user_id"] for row in found["evidence"]] == ["a"]
+    assert {"event_time", "seq", "online_event_time", "online_seq"} < set(found["evidence"][0])
     assert shop("verify", "spending").exit_code == 0
 
 

@@ -75,6 +75,14 @@ def test_references_that_are_none(text: Any) -> None:
         Reference.parse(text)
 
 
+def test_feasts_form_gets_a_hint() -> None:
+    """Who writes `view:feature`, as Feast has it, is told the form that means it here."""
+    with pytest.raises(
+        DefinitionError, match=r"'user_stats:clicks' is no reference.*Did you mean 'user_stats\.clicks'\?"
+    ):
+        Reference.parse("user_stats:clicks")
+
+
 @pytest.mark.parametrize(
     "moment", ["2024-13-01", "2024-01-32", "0000-01-01", "2024-01-15T25:00:00", "2024-01-15 at noon", "2024-01-15T"]
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 
 from fs_core import Encoding
 from fs_core.errors import DefinitionError, FeatureStoreError, SchemaError, ValidationError
+from fs_core.training_set import TrainingSet
 from tests.core.encoding.drawing import training_set_of
 
 WORDS = pa.array(["b", None, "a", "b"])
@@ -175,3 +176,23 @@ def test_what_is_no_encoding_is_refused(text: str, words: str) -> None:
     """A newer format says which version to use; damage and other JSON are told apart."""
     with pytest.raises(FeatureStoreError, match=words):
         Encoding.from_json(text)
+
+
+def test_types_alone_are_enough_where_there_is_no_text() -> None:
+    """What a schema says is what fitting on rows without nulls says; text, and nulls without a fill, want rows."""
+    schema = pa.schema(
+        [("a", pa.int64()), ("b", pa.float64()), ("at", pa.timestamp("us", "UTC")), ("v", pa.list_(pa.float32(), 2))]
+    )
+    moment = datetime(2024, 1, 1, tzinfo=UTC)
+    table = pa.table({"a": [1], "b": [2.5], "at": [moment], "v": [[1.0, 2.0]]}, schema=schema)
+    names = ["v", "a", "b", "at"]
+    found = Encoding.for_schema(schema, names, timestamp="when", dtype="float64")
+    fitted = Encoding.fit(TrainingSet(table, tuple(names), (), "when", None, {"lag": None}), dtype="float64")
+    assert found == fitted
+    assert found.columns == ("v[0]", "v[1]", "a", "b", "at")
+    with pytest.raises(ValidationError, match="no word to learn"):
+        Encoding.for_schema(pa.schema([("word", pa.string())]), ["word"])
+    with pytest.raises(SchemaError, match="'missing'"):
+        Encoding.for_schema(schema, ["missing"])
+    with pytest.raises(DefinitionError, match="no feature to encode"):
+        Encoding.for_schema(schema, [])

@@ -103,7 +103,10 @@ def _moment(micros: int) -> datetime:
         ({"amount": None, "amout": [1.0, 2.0, 3.0]}, r"missing column 'amount'\. Did you mean 'amout'\?"),
         ({"user_id": None, "shop": None}, r"missing column 'user_id', 'shop'"),
         ({"event_timestamp": None}, r"missing column 'event_timestamp'"),
-        ({"landed_at": None}, r"missing column 'landed_at'"),
+        (
+            {"landed_at": None},
+            r"missing column 'landed_at'\. The rows have 'user_id', .*'amount'.*\.$",
+        ),  # all are needed
         ({"itemz": [1, 2, 3]}, r"unexpected column 'itemz'.*Drop it, or declare.*Did you mean 'items'"),
     ],
 )

@@ -132,7 +132,7 @@ def test_one_view_in_two_versions_is_refused(registry: Registry) -> None:
         ("one.g:v1.0.0", UnknownReferenceError, "view 'one:v1.0.0' has no feature 'g'. Known: a, b, c"),
         ("one:v9.0.0", UnknownReferenceError, "view 'one' has no version '9.0.0'. Known: v1.0.0, v1.1.0"),
         ("model.d", UnknownReferenceError, "'model.d': 'model' is a service; name the view's feature"),
-        ("user", UnknownReferenceError, "there is no view or service 'user'"),
+        ("user", UnknownReferenceError, "there is no view or service 'user', but an entity of that name."),
     ],
 )
 def test_what_names_no_feature(registry: Registry, features: Any, error: type[Exception], message: str) -> None:

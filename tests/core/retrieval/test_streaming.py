@@ -140,3 +140,20 @@ def test_a_lookup_is_the_training_sets_rows(filled: FeatureStore) -> None:
     assert reader.lookup(spine.slice(0, 0)).schema == whole.schema
     with pytest.raises(SchemaError, match="no column 'thing'"):
         reader.lookup({"event_timestamp": [T0]})
+
+
+def test_a_lookup_makes_no_training_set(filled: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking batches up costs the look-up: no training set, no spec, and no count of what is missing."""
+    reader, spine = filled.as_of_reader(["facts.s", "facts.x"]), labels(90)
+    whole = filled.get_historical_features(spine, ["facts.s", "facts.x"]).table
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("built for nothing")
+
+    for built in ("TrainingSet.__init__", "TrainingSet.__post_init__"):
+        monkeypatch.setattr(f"fs_core.training_set.{built}", refuse, raising=False)
+    monkeypatch.setattr("fs_core.retrieval.query.Query.spec", refuse)
+    monkeypatch.setattr("fs_core.retrieval.query.counted", refuse)
+    assert reader.lookup(spine).to_pydict() == whole.select(["s", "x"]).to_pydict()
+    assert reader.joined(spine).equals(whole)
+    assert filled.stream_historical_features(spine, ["facts.s", "facts.x"], batch_size=7).read_all().equals(whole)

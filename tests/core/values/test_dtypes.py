@@ -159,6 +159,7 @@ def test_types_that_no_back_end_carries(dtype: pa.DataType) -> None:
         (pa.duration("s"), "Use int64 and name the unit in the description"),
         (pa.time32("s"), "Use int64 and name the unit"),
         (pa.struct([("a", pa.int64())]), "Declare one field for each member"),
+        (pa.map_(pa.string(), pa.int64()), "Declare a list for its keys and one for its values, or one field for each"),
         (pa.decimal256(50, 2), r"Use decimal\(p, s\) with p from 1 to 38 and s from 0 to p"),
         ("decimal(5, 9)", r"Use decimal\(p, s\)"),
         (pa.date64(), "Use date"),

@@ -1,5 +1,6 @@
 """Taking data in."""
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -124,3 +125,18 @@ def test_a_column_that_arrow_cannot_hold(data: Any) -> None:
     """The error names the column whose values are too great, of several kinds, or neither text nor time."""
     with pytest.raises(SchemaError, match="the rows: column 'user' can't be read as Arrow"):
         to_table(data, "the rows")
+
+
+@pytest.mark.parametrize(
+    ("values_", "says"),
+    [
+        ([Decimal("NaN")], "row 0 holds NaN, and decimals have no such value. Use None"),
+        ([Decimal("1.5"), Decimal("Infinity")], "row 1 holds Infinity, and decimals have no such value"),
+        ([pd.NaT], "row 0 holds NaT"),
+        (1, "is no sequence, but one value of type int"),
+    ],
+)
+def test_values_that_are_none_are_named(values_: Any, says: str) -> None:
+    """What Arrow refuses in words of its own is named, with the row and what to pass instead."""
+    with pytest.raises(SchemaError, match=rf"^the rows: column 'x' (can't be read as Arrow: )?{says}"):
+        to_table({"x": values_}, "the rows")
