@@ -49,12 +49,13 @@ class Events:
 
         Args:
             codes: each event's entity, 0 or more.
-            clocks: event time, availability, both in microseconds, and seq, which is unique.
+            clocks: event time, availability, both in microseconds, and seq: rows that share all are one row.
             columns: what the events say, in the declared types.
             passing: for each `where`, which events it is true for.
             event_id: which columns tell an event from others of its entity; without nulls.
         """
         order = ordered(codes, *clocks)
+        order = order[_once(codes, clocks, order)]
         event_time, available_at = clocks[0][order], clocks[1][order]
         made = cls(codes[order], event_time, available_at, None, columns, passing)
         if event_id:
@@ -94,6 +95,17 @@ def ordered(codes: Ints, event_time: Ints, available_at: Ints, seq: Ints) -> Int
         rows = order[tied]
         order[tied] = rows[np.lexsort((seq[rows], available_at[rows], packed[tied]))]
     return order
+
+
+def _once(codes: Ints, clocks: tuple[Ints, Ints, Ints], order: Ints) -> Flags | slice:
+    """Tell which ordered rows aren't the row before them once more, as those of a doubled file are."""
+    same = np.ones(max(0, len(order) - 1), bool)
+    for values in (clocks[2], clocks[0], clocks[1], codes):
+        inner = values[order]
+        same &= inner[1:] == inner[:-1]
+        if not same.any():  # mostly at once: seqs differ
+            return slice(None)
+    return np.append(True, ~same)
 
 
 def _superseded(codes: Ints, available_at: Ints, ids: Sequence[pa.Array]) -> Ints:
