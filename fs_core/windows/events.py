@@ -21,6 +21,7 @@ class Events:
     """Events, one entity behind the other, each's by `(event_time, a, seq)`.
 
     Attributes:
+        rows: which of the rows given each is.
         codes: each event's entity, 0 or more.
         event_time: microseconds.
         available_at: `a`, microseconds.
@@ -29,6 +30,7 @@ class Events:
         passing: for each `where`, which events it is true for.
     """
 
+    rows: Ints
     codes: Ints
     event_time: Ints
     available_at: Ints
@@ -57,7 +59,7 @@ class Events:
         order = ordered(codes, *clocks)
         order = order[_once(codes, clocks, order)]
         event_time, available_at = clocks[0][order], clocks[1][order]
-        made = cls(codes[order], event_time, available_at, None, columns, passing)
+        made = cls(order, codes[order], event_time, available_at, None, columns, passing)
         if event_id:
             superseded = _superseded(
                 made.codes, available_at, [columns[name].take(pa.array(order)) for name in event_id]
@@ -65,7 +67,7 @@ class Events:
             counts = superseded > available_at
             order = order[counts]
             kept = event_time[counts], available_at[counts]
-            made = cls(made.codes[counts], *kept, superseded[counts], columns, passing)
+            made = cls(order, made.codes[counts], *kept, superseded[counts], columns, passing)
         if np.array_equal(order, np.arange(len(codes))):
             return made
         taken = pa.array(order)
