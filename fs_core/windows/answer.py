@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,6 +43,20 @@ class TooLargeError(Exception):
         self.feature, self.row = feature, row
 
 
+class Asked(NamedTuple):
+    """Questions about entities whose events are all prepared together.
+
+    Attributes:
+        prepared: the events; all that the features need was prepared, and the lane of every event.
+        rows: which questions.
+        codes: the entity of each.
+    """
+
+    prepared: Prepared
+    rows: Ints
+    codes: Ints
+
+
 @dataclass(frozen=True)
 class Answers:
     """What windows hold.
@@ -58,35 +72,38 @@ class Answers:
     known: Flags
 
 
-def answer(prepared: Prepared, features: Sequence[Feature], codes: Ints, moments: Ints, each: Any = map) -> Answers:
+def answer(features: Sequence[Feature], asked: Sequence[Asked], moments: Ints, each: Any = map) -> Answers:
     """Return what each feature is for each question.
 
     Args:
-        prepared: the events; all that the features need was prepared, and the lane of every event.
         features: what is asked.
-        codes: each question's entity, -1 for one without events.
-        moments: microseconds.
+        asked: the questions about entities that have events; about the others there is nothing to say.
+        moments: of every question, microseconds.
         each: `map`, or that of some threads.
 
     Raises:
         TooLargeError: a whole number or a decimal doesn't fit its type.
     """
-    order = _in_order(codes, moments)
-    asked = order[int(np.searchsorted(codes[order], 0)) :]  # who isn't known comes first
-    blocks = [asked[start : start + _BLOCK] for start in range(0, len(asked), _BLOCK)]
-    parts = list(each(lambda rows: _answer_block(prepared, features, codes[rows], moments[rows], rows), blocks))
-    back = np.full(len(codes), len(asked), np.int64)  # behind the last stands what nobody says
-    back[asked] = np.arange(len(asked))
+    blocks = [block for part in asked for block in _blocks(part, moments)]
+    parts = list(each(lambda block: _answer_block(features, block, moments[block.rows]), blocks))
+    order = np.concatenate([*(block.rows for block in blocks), np.zeros(0, np.int64)])
+    back = np.full(len(moments), len(order), np.int64)  # behind the last stands what nobody says
+    back[order] = np.arange(len(order))
+    taken = pa.array(back)
     columns = {
-        feature.name: pa.concat_arrays([*(part.columns[place] for part in parts), _nobodys(feature)]).take(
-            pa.array(back)
-        )
+        feature.name: pa.concat_arrays([*(part.columns[place] for part in parts), _nobodys(feature)]).take(taken)
         for place, feature in enumerate(features)
     }
-    latest = np.concatenate([*(part.latest for part in parts), np.array([NO_ROW])])[back]
-    known = latest != NO_ROW
-    times = prepared.event_time[np.where(known, latest, 0)] if known.any() else np.zeros(len(codes), np.int64)
-    return Answers(pa.table(columns), times, known)
+    times, known = (np.concatenate([*(part[i] for part in parts), [0]])[back] for i in (1, 2))
+    return Answers(pa.table(columns), times, known.astype(bool))
+
+
+def _blocks(asked: Asked, moments: Ints) -> Iterator[Asked]:
+    """Yield questions by entity and moment, some at a time."""
+    order = _in_order(asked.codes, moments[asked.rows])
+    for start in range(0, len(order), _BLOCK):
+        mine = order[start : start + _BLOCK]
+        yield Asked(asked.prepared, asked.rows[mine], asked.codes[mine])
 
 
 def nothing(features: Sequence[Feature], rows: int) -> pa.Table:
@@ -104,26 +121,27 @@ def _in_order(codes: Ints, moments: Ints) -> Ints:
     if len(codes) and int(codes.max()) >> packing.group_bits:
         return np.lexsort((moments, codes))
     packed = packing.pack(codes, moments)
-    packed[codes < 0] = -1
     return np.arange(len(codes)) if (packed[1:] >= packed[:-1]).all() else np.argsort(packed)
 
 
 class _Part(NamedTuple):
     columns: list[pa.Array]
-    latest: Ints
+    event_time: Ints
+    known: Flags
 
 
-def _answer_block(
-    prepared: Prepared, features: Sequence[Feature], codes: Ints, moments: Ints, questions: Ints
-) -> _Part:
-    block = Block(prepared, codes, moments)
+def _answer_block(features: Sequence[Feature], asked: Asked, moments: Ints) -> _Part:
+    block = Block(asked.prepared, asked.codes, moments)
     columns = []
     for feature in features:
         try:
             columns.append(_FUNCTIONS[feature.function](block, feature))
         except _OverflowError as error:
-            raise TooLargeError(feature, int(questions[error.args[0]])) from None
-    return _Part(columns, block.outermost(_ALL, _ALL_TIME, last=True))
+            raise TooLargeError(feature, int(asked.rows[error.args[0]])) from None
+    latest = block.outermost(_ALL, _ALL_TIME, last=True)
+    known = latest != NO_ROW
+    times = asked.prepared.event_time[np.where(known, latest, 0)] if known.any() else np.zeros(block.size, np.int64)
+    return _Part(columns, times, known)
 
 
 class _OverflowError(Exception):

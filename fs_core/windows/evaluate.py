@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
-from fs_core.windows.answer import Answers, answer
+from fs_core.windows.answer import Answers, Asked, answer
 from fs_core.windows.events import Events
 from fs_core.windows.plan import Feature, Lane, features_of, needs_of
 from fs_core.windows.prepared import Prepared, prepare
@@ -67,8 +67,9 @@ def evaluate(
     """
     features = features_of(view, names)
     entities = int(max((values.max(initial=-1) for values in (codes, questions[0])), default=-1)) + 1
-    events = events_of(view, rows, codes, passing)
-    return answer(prepared_for(features, events, entities), features, *questions)
+    prepared = prepared_for(features, events_of(view, rows, codes, passing), entities)
+    known = np.flatnonzero(questions[0] >= 0)
+    return answer(features, [Asked(prepared, known, questions[0][known])], questions[1])
 
 
 def _ints(column: pa.ChunkedArray) -> Ints:

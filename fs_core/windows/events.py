@@ -21,6 +21,7 @@ class Events:
     """Events, one entity behind the other, each's by `(event_time, a, seq)`.
 
     Attributes:
+        rows: which of the rows given each is.
         codes: each event's entity, 0 or more.
         event_time: microseconds.
         available_at: `a`, microseconds.
@@ -29,6 +30,7 @@ class Events:
         passing: for each `where`, which events it is true for.
     """
 
+    rows: Ints
     codes: Ints
     event_time: Ints
     available_at: Ints
@@ -49,14 +51,15 @@ class Events:
 
         Args:
             codes: each event's entity, 0 or more.
-            clocks: event time, availability, both in microseconds, and seq, which is unique.
+            clocks: event time, availability, both in microseconds, and seq: rows that share all are one row.
             columns: what the events say, in the declared types.
             passing: for each `where`, which events it is true for.
             event_id: which columns tell an event from others of its entity; without nulls.
         """
         order = ordered(codes, *clocks)
+        order = order[_once(codes, clocks, order)]
         event_time, available_at = clocks[0][order], clocks[1][order]
-        made = cls(codes[order], event_time, available_at, None, columns, passing)
+        made = cls(order, codes[order], event_time, available_at, None, columns, passing)
         if event_id:
             superseded = _superseded(
                 made.codes, available_at, [columns[name].take(pa.array(order)) for name in event_id]
@@ -64,7 +67,7 @@ class Events:
             counts = superseded > available_at
             order = order[counts]
             kept = event_time[counts], available_at[counts]
-            made = cls(made.codes[counts], *kept, superseded[counts], columns, passing)
+            made = cls(order, made.codes[counts], *kept, superseded[counts], columns, passing)
         if np.array_equal(order, np.arange(len(codes))):
             return made
         taken = pa.array(order)
@@ -94,6 +97,17 @@ def ordered(codes: Ints, event_time: Ints, available_at: Ints, seq: Ints) -> Int
         rows = order[tied]
         order[tied] = rows[np.lexsort((seq[rows], available_at[rows], packed[tied]))]
     return order
+
+
+def _once(codes: Ints, clocks: tuple[Ints, Ints, Ints], order: Ints) -> Flags | slice:
+    """Tell which ordered rows aren't the row before them once more, as those of a doubled file are."""
+    same = np.ones(max(0, len(order) - 1), bool)
+    for values in (clocks[2], clocks[0], clocks[1], codes):
+        inner = values[order]
+        same &= inner[1:] == inner[:-1]
+        if not same.any():  # mostly at once: seqs differ
+            return slice(None)
+    return np.append(True, ~same)
 
 
 def _superseded(codes: Ints, available_at: Ints, ids: Sequence[pa.Array]) -> Ints:

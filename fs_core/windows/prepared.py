@@ -197,12 +197,19 @@ def _chains(events: Events) -> tuple[list[Ints | None], Ints]:
     loose = [] if superseded is None else [np.flatnonzero(superseded)]
     chains: list[Ints | None] = []
     while len(left) and len(chains) < _CHAINS and (not chains or len(left) > _FEW * len(events.codes)):
-        known = events.available_at[left]
-        in_order = known <= least_of_later(events.codes[left], known)
-        chain = left[in_order]
+        in_order = _in_order(events.codes[left], events.available_at[left])
+        chain = left if in_order is None else left[in_order]
         chains.append(None if len(chain) == len(events.codes) else chain)
-        left = left[~in_order]
+        left = left[:0] if in_order is None else left[~in_order]
     return chains, np.sort(np.concatenate([left, *loose]))
+
+
+def _in_order(codes: Ints, known: Ints) -> Flags | None:
+    """Tell which events become available before all that follow them; None if all do."""
+    if ((known[1:] >= known[:-1]) | (codes[1:] != codes[:-1])).all():
+        return None
+    in_order: Flags = known <= least_of_later(codes, known)
+    return in_order
 
 
 def _chain(events: Events, rows: Ints | None, entities: int, lanes: Mapping[Lane, ChainLane]) -> Chain:

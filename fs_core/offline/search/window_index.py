@@ -7,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +20,8 @@ from fs_core.offline.search.runs import Catalogue
 from fs_core.offline.search.window_run import Part, WindowRun, count_rows, write_window_run
 from fs_core.rule import TIME
 from fs_core.runtime.threads import workers
-from fs_core.windows.answer import Answers, TooLargeError, answer, nothing
-from fs_core.windows.plan import Feature, features_of
+from fs_core.windows.answer import Asked, TooLargeError, answer
+from fs_core.windows.plan import features_of
 
 log = logging.getLogger("fs_core")
 
@@ -32,8 +31,6 @@ _LITTLE_DATA = 8 << 20  # bytes that are prepared in about the time in which the
 _ALIKE = 4  # what came since is made part of the run once it is a fourth of it
 _LAYERS = 8  # of events in memory, at most
 _TRIES = 3
-
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -148,39 +145,15 @@ def _grown(view: FeatureView, layers: Layers, files: Sequence[str]) -> Layers:
 
 def _asked(view: FeatureView, layers: Layers, spine: pa.Table, columns: Sequence[str]) -> Found:
     keys, moments = spine.select(list(view.keys)), numbers(spine[TIME])
-    features = features_of(view, columns)
-    left = np.arange(spine.num_rows)
-    answers, rows = [], []
+    left, asked = np.arange(spine.num_rows), []
     for part in layers.parts:
         codes = part.keys.codes(keys if len(left) == spine.num_rows else keys.take(pa.array(left)))
-        mine = codes != UNKNOWN
-        if mine.all():
-            mine = slice(None)
-        elif not mine.any():
-            continue
-        rows.append(left[mine])
-        try:
-            answers.append(_answered(part, features, codes[mine], moments[left[mine]]))
-        except TooLargeError as error:
-            raise too_large(view, TooLargeError(error.feature, int(rows[-1][error.row])), spine) from error
-        left = left[codes == UNKNOWN]
-    return found_of(_together(features, answers, rows, left))
-
-
-def _answered(part: Part, features: Sequence[Feature], codes: Ints, moments: Ints) -> Answers:
-    each = map if len(codes) <= _THREADLESS else workers().map
-    return answer(part.prepared, features, codes, moments, each)
-
-
-def _together(features: Sequence[Feature], answers: Sequence[Answers], rows: Sequence[Ints], left: Ints) -> Answers:
-    """Return the answers of all parts in the order of the questions."""
-    if len(answers) == 1 and not len(left):
-        return answers[0]
-    unknown = np.zeros(len(left), np.int64)
-    whole = pa.concat_tables([*(a.features for a in answers), nothing(features, len(left))])
-    order = np.argsort(np.concatenate([*rows, left]))
-    times, known = (
-        np.concatenate(parts)[order]
-        for parts in ([*(a.event_time for a in answers), unknown], [*(a.known for a in answers), unknown > 0])
-    )
-    return Answers(whole.combine_chunks().take(pa.array(order)), times, known)
+        known = codes != UNKNOWN
+        if known.any():
+            asked.append(Asked(part.prepared, left[known], codes[known]))
+            left = left[~known]
+    each = map if spine.num_rows <= _THREADLESS else workers().map
+    try:
+        return found_of(answer(features_of(view, columns), asked, moments, each))
+    except TooLargeError as error:
+        raise too_large(view, error, spine) from error

@@ -20,7 +20,7 @@ from fs_core.windows.plan import features_of
 from fs_core.windows.prepared import Prepared
 
 FORMAT = 1_000_001
-_ROWS = 4_000_000  # of a part: preparing it keeps so many in memory
+_ROWS = 3_000_000  # of a part: preparing it keeps so many in memory
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ seal or the length, and is reported, never read.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -59,6 +59,16 @@ class DecodedRows:
     clocks: Micros
     sound: Flags | None
     corrupt: list[int]
+
+    @classmethod
+    def of(
+        cls, layout: Layout, heads: Cells, variable: Mapping[str, pa.Array], sound: Flags | None, corrupt: list[int]
+    ) -> DecodedRows:
+        """Read the heads of rows; `variable` are the features of varying size."""
+        clocks = (heads["__clocks"].astype(np.uint64) ^ _SIGN).view(np.int64)
+        if sound is not None:
+            clocks[~sound] = 0
+        return cls(FeatureRows(layout, heads, variable), clocks, sound, corrupt)
 
     @property
     def event_time(self) -> Micros:
@@ -146,12 +156,8 @@ class RowCodec:
         variable, sound = self._variable(rows, heads) if self._layout.has_streams else ({}, None)
         if sound is not None and not sound.all():  # a right checksum on wrong lengths: nothing we wrote
             return self.decode(keys, [value if ok else b"" for value, ok in zip(values, sound, strict=True)])
-        clocks = (heads["__clocks"].astype(np.uint64) ^ _SIGN).view(np.int64)
-        corrupt: list[int] = []
-        if found is not None:
-            clocks[~found] = 0
-            corrupt = [i for i in np.flatnonzero(~found).tolist() if values[i] is not None]
-        return DecodedRows(FeatureRows(self._layout, heads, variable), clocks, found, corrupt)
+        corrupt = [] if found is None else [i for i in np.flatnonzero(~found).tolist() if values[i] is not None]
+        return DecodedRows.of(self._layout, heads, variable, found, corrupt)
 
     def _variable(self, rows: Sequence[bytes], heads: Cells) -> tuple[dict[str, pa.Array], Flags]:
         """Return features of varying size, and which rows' streams fit their types; where one doesn't, no column."""

@@ -147,3 +147,18 @@ def test_late_events_make_chains_of_their_own() -> None:
     made = prepared.prepare(events, 1, {Lane(None, None): frozenset()})
     assert [chain.rows.tolist() for chain in made.chains if chain.rows is not None] == [[0, 1, 3, 5], [2, 4]]
     assert not len(made.loose.rows)
+
+
+def test_a_row_that_is_there_twice_counts_once() -> None:
+    """Rows are told apart by seq: what was written once counts once, however often it is read."""
+    view = FeatureView(
+        "v",
+        Entity("e", {"k": "int64"}),
+        [Field("x", "float64", "A value.")],
+        aggregations=[Aggregation("sum", "x", windows=[None]), Aggregation("count", windows=[None])],
+    )
+    once = {"__event_time": [1, 1, 2], "__available_at": [1, 1, 2], "__seq": [0, 1, 2], "x": [1.0, 1.0, 5.0]}
+    rows = pa.table({name: values * 2 for name, values in once.items()})
+    questions = np.array([0]), np.array([9])
+    found = evaluate(view, rows, np.zeros(6, np.int64), {}, questions, list(view.features))
+    assert found.features.to_pylist() == [{"x_sum": 7.0, "count": 3}]
