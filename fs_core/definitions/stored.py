@@ -9,10 +9,12 @@ from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.lookup import from_plain
+from fs_core.definitions.on_demand import OnDemandView, Request
 from fs_core.definitions.service import FeatureService
 from fs_core.definitions.source import SQL, Source
 from fs_core.definitions.view import FeatureView, Field
 from fs_core.errors import DefinitionError
+from fs_core.transforms.code import Code
 
 SourceLookup = Callable[[str], Source]
 EntityLookup = Callable[[Entity], Entity]
@@ -29,7 +31,12 @@ def from_dict(data: Mapping[str, Any], source: SourceLookup, entity: EntityLooku
     Raises:
         DefinitionError: the kind is unknown: a newer program wrote it.
     """
-    readers: dict[str, Callable[..., Definition]] = {"entity": _entity, "service": _service, "source": _source}
+    readers: dict[str, Callable[..., Definition]] = {
+        "entity": _entity,
+        "on_demand": _on_demand,
+        "service": _service,
+        "source": _source,
+    }
     if data["kind"] == "view":
         return _view(data, source, entity)
     if data["kind"] not in readers:
@@ -77,3 +84,24 @@ def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -
         aggregations=[Aggregation(**aggregation) for aggregation in content.get("aggregations", ())],
         **_common(data),
     )
+
+
+def _on_demand(data: Mapping[str, Any]) -> OnDemandView:
+    content, docs = data["content"], data["documentation"]
+    code = Code(content["path"], content["functions"], content["constants"]) if "path" in content else None
+    return OnDemandView(
+        inputs=[_input(given, docs["requests"]) for given in content["inputs"]],
+        fields=[Field(f["name"], f["dtype"], docs["fields"][f["name"]]) for f in content["fields"]],
+        expressions=content.get("expressions"),
+        mode=content.get("mode"),
+        when=content.get("when", "read"),
+        code=code,
+        tried=data.get("tried"),
+        **_common(data),
+    )
+
+
+def _input(given: str | Mapping[str, str], described: Mapping[str, str]) -> str | Request:
+    if isinstance(given, str):
+        return given
+    return Request(given["request"], given["dtype"], described[given["request"]])
