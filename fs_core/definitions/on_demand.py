@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from fs_core.code import Code, code_of, remember
 from fs_core.definitions.base import (
     Definition,
     check_name,
@@ -23,7 +24,6 @@ from fs_core.definitions.base import (
 from fs_core.definitions.references import Reference
 from fs_core.definitions.view import Field
 from fs_core.errors import DefinitionError, did_you_mean
-from fs_core.transforms.code import Code, code_of, remember
 from fs_core.values import dtypes
 
 MODES = ("numpy", "pandas", "polars", "arrow")
@@ -143,13 +143,12 @@ class OnDemandView(Definition):
 
     def __call__(self, *columns: Any, **named: Any) -> Any:
         """Call the function itself."""
-        if self.function is not None:
-            return self.function(*columns, **named)
-        if self.expressions is not None:
-            raise DefinitionError(f"on-demand view {self.name!r} is made of expressions; there is no function to call.")
-        from fs_core.transforms.bind import bound
-
-        return bound(self).function(*columns, **named)
+        if self.function is None:
+            raise DefinitionError(
+                f"on-demand view {self.name!r} was read from where no function is kept. Import the one it was made of, "
+                "or ask a store for the view's features."
+            )
+        return self.function(*columns, **named)
 
     @cached_property
     def columns(self) -> Mapping[str, str | Request]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fs_core.code import Code
 from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition
 from fs_core.definitions.entity import Entity
@@ -14,7 +15,6 @@ from fs_core.definitions.service import FeatureService
 from fs_core.definitions.source import SQL, Source
 from fs_core.definitions.view import FeatureView, Field
 from fs_core.errors import DefinitionError
-from fs_core.transforms.code import Code
 
 SourceLookup = Callable[[str], Source]
 EntityLookup = Callable[[Entity], Entity]

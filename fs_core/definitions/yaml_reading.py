@@ -263,8 +263,7 @@ def _code(entry: _Entry) -> dict[str, Any]:
     path = entry.values["function"]
     if "functions" in entry.values:
         return {"path": path, "functions": entry.values["functions"], "constants": entry.values.get("constants", {})}
-    from fs_core.transforms.bind import function_at
-    from fs_core.transforms.code import code_of
+    from fs_core.code import code_of, function_at
 
     try:
         return code_of(function_at(path, "on-demand view")).content()

@@ -1,6 +1,5 @@
 """Features that are computed at request time, by one piece of code for training and serving.
 
-`code` says what a function is: a digest of its syntax tree, of the functions it reaches and the constants it reads.
-`refusals` finds what can't be the same on both sides, `trial` runs a view on generated rows, `bind` imports registered
-code and compares, `columns` says what a function sees of each type, and `evaluate` runs it.
+`bind` finds a view's function and compares its code with what was registered, `columns` says what a function sees of
+each type, `evaluate` runs a view, `expressions` those of SQL, and `trial` tries one on generated rows.
 """

@@ -5,20 +5,13 @@ What the registry holds is compared, never run: neither a pickle nor text become
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from fs_core.code.reading import Code, Function, Name, code_of, function_at, reached
+from fs_core.definitions import OnDemandView
 from fs_core.errors import DefinitionError, TransformError
-from fs_core.transforms.code import Code, Function, Name, code_of, declared, plain, reached
-
-if TYPE_CHECKING:
-    from fs_core.definitions.on_demand import OnDemandView
-
-_PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.(?:<locals>|[A-Za-z_]\w*))*)", re.ASCII)
 
 
 class Bound(NamedTuple):
@@ -72,40 +65,6 @@ def _compared(view: OnDemandView) -> Bound:
             "Run the code that was registered, or register this code as a new version of the view."
         )
     return Bound(function, tuple(_pins(function, packages)))
-
-
-def function_at(path: str, what: str) -> Function:
-    """Return the function of a path: declared in this process, else imported.
-
-    Raises:
-        TransformError: there is none; `what` says whose function it is.
-    """
-    match = _PATH.fullmatch(path)
-    top = path.partition(":")[0].partition(".")[0]
-    if match is None or (top in sys.stdlib_module_names and top != "__main__"):
-        raise TransformError(f"{what}: {path!r} can't be the path of its function. The registry is damaged.")
-    here = declared(path)
-    if here is not None:
-        return here
-    module, name = match.groups()
-    if "<locals>" in name or module == "__main__":
-        raise TransformError(
-            f"{what}: its function {path!r} was defined in a program or another function, where no other process finds "
-            "it. Move it into a module, and apply it again as a new version."
-        )
-    try:
-        value: Any = importlib.import_module(module)
-        for part in name.split("."):
-            value = getattr(value, part)
-    except (ImportError, AttributeError) as error:
-        raise TransformError(
-            f"{what}: its function {path!r} can't be imported here: {error}. Install its package, or put it on the "
-            "path."
-        ) from error
-    if not isinstance(plain(value), Function):
-        raise TransformError(f"{what}: {path!r} is a {type(value).__name__}, no function.")
-    function: Function = plain(value)
-    return function
 
 
 def _changed_functions(registered: Code, now: Code, packages: frozenset[str]) -> Iterator[str]:

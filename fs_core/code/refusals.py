@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fs_core.transforms.code import Function, Name, Part, is_own_module, module_of, plain, reached
-from fs_core.transforms.constants import constant_text
+from fs_core.code.constants import constant_text
+from fs_core.code.reading import Function, Name, Part, is_own_module, module_of, plain, reached
 
 _CLOCK = "reads a clock"
 _CHANCE = "draws random numbers"

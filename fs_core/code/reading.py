@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import json
 import linecache
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from fs_core.errors import DefinitionError
-from fs_core.transforms.constants import constant_text
+from fs_core.code.constants import constant_text
+from fs_core.errors import DefinitionError, TransformError
 
 _MAIN = ("__main__", "__mp_main__")
 _LIBRARIES = ("site-packages", "dist-packages")
@@ -81,6 +82,8 @@ class Part(NamedTuple):
     names: tuple[Name, ...]
 
 
+_PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.(?:<locals>|[A-Za-z_]\w*))*)", re.ASCII)
+
 _declared: dict[str, Function] = {}
 
 
@@ -90,9 +93,37 @@ def remember(function: Callable[..., Any]) -> None:
         _declared[path_of(function)] = function
 
 
-def declared(path: str) -> Function | None:
-    """Return the function that was declared in this process under a path."""
-    return _declared.get(path)
+def function_at(path: str, what: str) -> Function:
+    """Return the function of a path: declared in this process, else imported.
+
+    Raises:
+        TransformError: there is none; `what` says whose function it is.
+    """
+    match = _PATH.fullmatch(path)
+    top = path.partition(":")[0].partition(".")[0]
+    if match is None or (top in sys.stdlib_module_names and top != "__main__"):
+        raise TransformError(f"{what}: {path!r} can't be the path of its function. The registry is damaged.")
+    if path in _declared:
+        return _declared[path]
+    module, name = match.groups()
+    if "<locals>" in name or module == "__main__":
+        raise TransformError(
+            f"{what}: its function {path!r} was defined in a program or another function, where no other process finds "
+            "it. Move it into a module, and apply it again as a new version."
+        )
+    try:
+        value: Any = importlib.import_module(module)
+        for part in name.split("."):
+            value = getattr(value, part)
+    except (ImportError, AttributeError) as error:
+        raise TransformError(
+            f"{what}: its function {path!r} can't be imported here: {error}. Install its package, or put it on the "
+            "path."
+        ) from error
+    if not isinstance(plain(value), Function):
+        raise TransformError(f"{what}: {path!r} is a {type(value).__name__}, no function.")
+    function: Function = plain(value)
+    return function
 
 
 def module_of(function: Function) -> str:
@@ -174,9 +205,8 @@ def is_own_module(name: str, file: str | None, own: set[str]) -> bool:
 
 def plain(value: Any) -> Any:
     """Return the function of an on-demand view that is called like one; anything else as it is."""
-    from fs_core.definitions.on_demand import OnDemandView
-
-    return value.function if isinstance(value, OnDemandView) and value.function is not None else value
+    view = getattr(type(value), "kind", None) == "on_demand"  # definitions know code, not the reverse
+    return value.function if view and value.function is not None else value
 
 
 def is_constant_name(name: Name) -> bool:

@@ -15,10 +15,10 @@ from types import ModuleType
 import pytest
 
 from fs_core import OnDemandView
+from fs_core.code.reading import Code, code_of
 from fs_core.definitions import from_dict
 from fs_core.errors import TransformError
 from fs_core.transforms.bind import bound
-from fs_core.transforms.code import Code, code_of
 from tests.core.transforms.spending import spend_ratio
 
 MODULE = '''
@@ -107,8 +107,8 @@ def loaded(view: OnDemandView) -> str:
 def called_elsewhere(package: Path, stored: str) -> subprocess.CompletedProcess[str]:
     """Call a stored view in a process of its own."""
     program = (
-        "import json, sys; from fs_core.definitions import from_dict\n"
-        "print(from_dict(json.loads(sys.argv[1]), print)(-3.0))"
+        "import json, sys; from fs_core.definitions import from_dict; from fs_core.transforms.bind import bound\n"
+        "print(bound(from_dict(json.loads(sys.argv[1]), print)).function(-3.0))"
     )
     command = [sys.executable, "-c", program, stored]
     environment = {"PYTHONPATH": f"{package}:{Path(__file__).parents[3]}", "PATH": ""}
@@ -183,6 +183,6 @@ def test_a_function_of_a_notebook_is_found_in_its_process_alone() -> None:
     view = OnDemandView("local", ["v.amount"], spend_ratio.fields, function=local, description="d")
     stored = from_dict(json.loads(loaded(view)), print)
     assert isinstance(stored, OnDemandView)
-    assert stored(2.0) == 4.0
+    assert bound(stored).function(2.0) == 4.0
     elsewhere = called_elsewhere(Path(), loaded(view))
     assert "was defined in a program or another function" in elsewhere.stderr

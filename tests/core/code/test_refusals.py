@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from fs_core.transforms.refusals import refusals
-from tests.core.transforms import refused
+from fs_core.code.refusals import refusals
+from tests.core.code import refused
 from tests.core.transforms.spending import spend_ratio
 
 
