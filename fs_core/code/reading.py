@@ -26,7 +26,8 @@ from fs_core.code.constants import constant_text
 from fs_core.errors import DefinitionError, TransformError
 
 _MAIN = ("__main__", "__mp_main__")
-_LIBRARIES = ("site-packages", "dist-packages")
+LIBRARIES = ("site-packages", "dist-packages")
+"""Folders in which installed libraries lie, rather than code of one's own."""
 _NO_MEANING = frozenset({"annotation", "returns", "type_comment", "kind", "ctx", "decorator_list", "type_params"})
 """Fields of a syntax tree that don't change what a function returns."""
 
@@ -200,7 +201,7 @@ def is_own_module(name: str, file: str | None, own: set[str]) -> bool:
         return True
     if file is None or (_top(name) in sys.stdlib_module_names and _top(name) != "__main__"):
         return False
-    return not any(part in _LIBRARIES for part in PurePath(file).parts)
+    return not any(part in LIBRARIES for part in PurePath(file).parts)
 
 
 def plain(value: Any) -> Any:

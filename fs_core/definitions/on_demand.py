@@ -21,6 +21,7 @@ from fs_core.definitions.base import (
     check_version,
     freeze,
 )
+from fs_core.definitions.lookup import Asked, FeatureLookup, from_plain, to_plain
 from fs_core.definitions.references import Reference
 from fs_core.definitions.view import Field
 from fs_core.errors import DefinitionError, did_you_mean
@@ -69,9 +70,9 @@ class OnDemandView(Definition):
 
     Args:
         name: how references name it; it shares one namespace with views and services.
-        inputs: references to single features (`"purchases.amount_mean_30d"`) and `Request` columns. The function's
-            parameters, or the expressions' columns, carry the features' names; where two features share one, both
-            are called `view__feature`.
+        inputs: references to single features (`"purchases.amount_mean_30d"`), or `FeatureLookup`s of one, and
+            `Request` columns. The function's parameters, or the expressions' columns, carry the features' names (or
+            those that a look-up gives); where two features share one, both are called `view__feature`.
         fields: what is computed, in the types that the function returns.
         expressions: an SQL expression for each field; it sees the inputs of one row.
         function: called with a column for each input, by name; returns one column for one field, else a mapping.
@@ -88,7 +89,7 @@ class OnDemandView(Definition):
     kind: ClassVar[str] = "on_demand"
 
     name: str
-    inputs: Sequence[str | Request]
+    inputs: Sequence[Asked | Request]
     fields: Sequence[Field]
     expressions: Mapping[str, str] | None = None
     function: Callable[..., Any] | None = None
@@ -151,25 +152,27 @@ class OnDemandView(Definition):
         return self.function(*columns, **named)
 
     @cached_property
-    def columns(self) -> Mapping[str, str | Request]:
+    def columns(self) -> Mapping[str, Asked | Request]:
         """The inputs by the names under which the function or the expressions see them, in order."""
-        features = [Reference.parse(text) for text in self.inputs if isinstance(text, str)]
-        names = [reference.feature for reference in features]
-        named: dict[str, str | Request] = {}
-        for given in self.inputs:
-            if isinstance(given, Request):
-                named[given.name] = given
-                continue
-            reference = Reference.parse(given)
-            twice = names.count(reference.feature) > 1
-            named[f"{reference.name}__{reference.feature}" if twice else str(reference.feature)] = given
+        plain = [_name_of(given) for given in self.inputs]
+        named: dict[str, Asked | Request] = {}
+        for given, name in zip(self.inputs, plain, strict=True):
+            twice = isinstance(given, str) and plain.count(name) > 1
+            named[f"{Reference.parse(given).name}__{name}" if twice else name] = given  # type: ignore[arg-type]
         return MappingProxyType(named)
 
     @cached_property
-    def references(self) -> Mapping[str, Reference]:
+    def lookups(self) -> Mapping[str, FeatureLookup]:
         """The features that are read, by the names of `columns`."""
-        found = {name: Reference.parse(given) for name, given in self.columns.items() if isinstance(given, str)}
-        return MappingProxyType(found)
+        found = {name: given for name, given in self.columns.items() if not isinstance(given, Request)}
+        return MappingProxyType(
+            {n: FeatureLookup(given) if isinstance(given, str) else given for n, given in found.items()}
+        )
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The references among the inputs, in order, those of look-ups too."""
+        return tuple(lookup.ref for lookup in self.lookups.values())
 
     @cached_property
     def requests(self) -> Mapping[str, Request]:
@@ -228,7 +231,7 @@ class OnDemandView(Definition):
 
 def on_demand(
     *,
-    inputs: Sequence[str | Request],
+    inputs: Sequence[Asked | Request],
     fields: Sequence[Field],
     version: str = "1.0.0",
     description: str = "",
@@ -274,24 +277,38 @@ def on_demand(
     return made
 
 
-def _inputs(inputs: Any, what: str) -> tuple[str | Request, ...]:
+def _inputs(inputs: Any, what: str) -> tuple[Asked | Request, ...]:
     if not isinstance(inputs, list | tuple) or not inputs:
         raise DefinitionError(f"{what}: inputs is {inputs!r}; pass a list of references and Request columns.")
     for given in inputs:
-        if isinstance(given, Request):
-            continue
-        if not isinstance(given, str):
+        if not isinstance(given, str | FeatureLookup | Request):
             raise DefinitionError(f"{what}: input {given!r} is neither a reference nor a Request.")
-        if Reference.parse(given).feature is None:
-            raise DefinitionError(f"{what}: input {given!r} names no feature. Name one, such as '{given}.amount'.")
-    references = [Reference.parse(given) for given in inputs if isinstance(given, str)]
+        if not isinstance(given, Request) and _reference(given).feature is None:
+            raise DefinitionError(f"{what}: input {given!r} names no feature. Name one, such as 'view.amount'.")
+    features = [given for given in inputs if not isinstance(given, Request)]
     requests = [given.name for given in inputs if isinstance(given, Request)]
-    check_unique([f"{r.name}.{r.feature}" for r in references], f"{what}: inputs")
-    shared = sorted({str(r.feature) for r in references} & set(requests))
+    plain = [f"{_reference(given).name}.{_reference(given).feature}" for given in features if isinstance(given, str)]
+    check_unique(plain, f"{what}: inputs")
+    check_unique(
+        [_name_of(given) for given in features if isinstance(given, FeatureLookup)], f"{what}: names of look-ups"
+    )
+    shared = sorted({_name_of(given) for given in features} & set(requests))
     if shared:
         raise DefinitionError(f"{what}: {shared[0]!r} is a feature and a request column. Rename the request column.")
     check_unique(requests, f"{what}: request columns")
     return tuple(inputs)
+
+
+def _reference(given: Asked) -> Reference:
+    return Reference.parse(given if isinstance(given, str) else given.ref)
+
+
+def _name_of(given: Asked | Request) -> str:
+    """Return what an input is called, as long as no other is called so."""
+    if isinstance(given, Request):
+        return given.name
+    feature = str(_reference(given).feature)
+    return feature if isinstance(given, str) else given.rename.get(feature, given.prefix + feature)
 
 
 def _fields(fields: Any, what: str) -> tuple[Field, ...]:
@@ -326,7 +343,19 @@ def _check_parameters(function: Callable[..., Any], columns: Sequence[str], what
         )
 
 
-def _input_content(given: str | Request) -> str | dict[str, str]:
-    if isinstance(given, str):
-        return given
-    return {"request": given.name, "dtype": dtypes.canonical(given.type)}
+def _input_content(given: Asked | Request) -> Any:
+    if isinstance(given, Request):
+        return {"request": given.name, "dtype": dtypes.canonical(given.type)}
+    return to_plain(given)
+
+
+def input_from_plain(given: Any, described: Mapping[str, str]) -> Asked | Request:
+    """Return an input from what `content` has of it.
+
+    Args:
+        given: text, or the mapping of a look-up or a request column.
+        described: the request columns' descriptions, by name.
+    """
+    if isinstance(given, Mapping) and "request" in given:
+        return Request(given["request"], given["dtype"], described[given["request"]])
+    return from_plain(given)

@@ -10,7 +10,7 @@ from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.lookup import from_plain
-from fs_core.definitions.on_demand import OnDemandView, Request
+from fs_core.definitions.on_demand import OnDemandView, input_from_plain
 from fs_core.definitions.service import FeatureService
 from fs_core.definitions.source import SQL, Source
 from fs_core.definitions.view import FeatureView, Field
@@ -90,7 +90,7 @@ def _on_demand(data: Mapping[str, Any]) -> OnDemandView:
     content, docs = data["content"], data["documentation"]
     code = Code(content["path"], content["functions"], content["constants"]) if "path" in content else None
     return OnDemandView(
-        inputs=[_input(given, docs["requests"]) for given in content["inputs"]],
+        inputs=[input_from_plain(given, docs["requests"]) for given in content["inputs"]],
         fields=[Field(f["name"], f["dtype"], docs["fields"][f["name"]]) for f in content["fields"]],
         expressions=content.get("expressions"),
         mode=content.get("mode"),
@@ -99,9 +99,3 @@ def _on_demand(data: Mapping[str, Any]) -> OnDemandView:
         tried=data.get("tried"),
         **_common(data),
     )
-
-
-def _input(given: str | Mapping[str, str], described: Mapping[str, str]) -> str | Request:
-    if isinstance(given, str):
-        return given
-    return Request(given["request"], given["dtype"], described[given["request"]])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core.errors import DataError, FeatureStoreError
+from fs_core.retrieval.computed import feature_types
 from fs_core.retrieval.query import Query, features_of, historical_features, joined
 from fs_core.values.interchange import to_reader, to_table
 
@@ -83,8 +84,8 @@ class AsOfReader:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The key columns that `lookup` needs, beside the time."""
-        return self._query.selection.keys
+        """The columns that `lookup` needs, beside the time: keys, and request columns of on-demand views."""
+        return tuple(self._query.selection.needed)
 
     @property
     def timestamp(self) -> str:
@@ -94,7 +95,7 @@ class AsOfReader:
     @property
     def schema(self) -> pa.Schema:
         """The schema of what `lookup` returns: the features, in the order asked for."""
-        return pa.schema([(f.column, f.view.features[f.name]) for f in self._query.selection.features])
+        return pa.schema(list(feature_types(self._query.selection).items()))
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fs_core import configuration
-from fs_core.store import definitions, history, training, upkeep, versions
+from fs_core.store import definitions, history, training, transforms, upkeep, versions
 from fs_core.store.online import Reading
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class FeatureStore(Reading):
     alias = versions.alias
     aliases = versions.aliases
     retire = versions.retire
+    check_transform = transforms.check_transform
 
     write = history.write
     backfill = history.backfill

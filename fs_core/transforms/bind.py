@@ -96,7 +96,7 @@ def _pins(function: Function, packages: frozenset[str]) -> Iterator[tuple[dict[s
 
 
 def _pinned(names: dict[str, Any], name: Name) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    for attribute, value in zip(name.text.split("."), name.values, strict=True):
+    for attribute, value in zip(name.text.split("."), name.values, strict=False):
         if attribute not in names:
             return  # a builtin, or imported by the function itself
         yield names, attribute, value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
 from fs_core.definitions import OnDemandView
-from fs_core.errors import SchemaError
+from fs_core.errors import DefinitionError, SchemaError
 from fs_core.transforms.columns import UndeclaredError, one_array, with_one_nan
 from fs_core.values.casting import cast_lossless
 from fs_core.values.dtypes import plain_type
@@ -31,6 +31,24 @@ def compiled(view: OnDemandView) -> Callable[[pa.Table], pa.Table]:
         return pa.table(arrays, schema=pa.schema(list(features.items())))
 
     return computed
+
+
+def check_expressions(view: OnDemandView, types: Mapping[str, pa.DataType]) -> None:
+    """Refuse expressions that don't give the declared types for inputs of these types.
+
+    Args:
+        view: whose expressions.
+        types: its inputs, by name.
+
+    Raises:
+        DefinitionError: as `compiled`; or a column or function doesn't exist, or the types differ.
+    """
+    run = compiled(view)
+    try:
+        run(pa.schema(list(types.items())).empty_table())
+    except Exception as error:  # DuckDB's own, which stay in their room
+        reason = str(error).partition("\n\n")[0].replace("\n", " ")
+        raise DefinitionError(f"on-demand view {view.ref!r} can't be evaluated: {reason}") from error
 
 
 def _declared(column: pa.ChunkedArray, name: str, dtype: pa.DataType) -> pa.Array:

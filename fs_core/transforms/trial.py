@@ -7,8 +7,8 @@ the same, bit for bit, in the declared types, and the inputs untouched.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,12 @@ def try_on_rows(view: OnDemandView, rows: pa.Table) -> TransformReport:
         rows: its inputs, by name, in their declared types.
     """
     return _try(view, rows.select(list(view.columns)), len(rows))
+
+
+def with_reasons(report: TransformReport, reasons: Sequence[str]) -> TransformReport:
+    """Return a report that also has what reading the code found."""
+    more = [{"check": "code", "row": None, "field": None, "reason": reason} for reason in reasons]
+    return replace(report, findings=pa.concat_tables([pa.Table.from_pylist(more, _SCHEMA), report.findings]))
 
 
 def _try(view: OnDemandView, rows: pa.Table, usual: int) -> TransformReport:

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from fs_core import Field, OnDemandView, Request, on_demand
+from fs_core import FeatureLookup, Field, OnDemandView, Request, on_demand
 from fs_core.definitions import from_dict
-from fs_core.definitions.yaml_reading import read
-from fs_core.definitions.yaml_writing import write
+from fs_core.definitions.yaml.reading import read
+from fs_core.definitions.yaml.writing import write
 from fs_core.errors import DefinitionError
 from tests.core.transforms.spending import spend_ratio
 
@@ -58,7 +58,13 @@ def test_content_names_path_functions_and_constants() -> None:
     assert content["constants"][f"{module}:RATE"] == "1.25"
 
 
-@pytest.mark.parametrize("definition", [spend_ratio, ratio()])
+LOOKUPS = ratio(
+    inputs=[FeatureLookup("weather.temp", keys={"place": "dest"}, prefix="dest_"), "weather.temp", "a.request", AMOUNT],
+    expressions={"ratio": "dest_temp - temp"},
+)
+
+
+@pytest.mark.parametrize("definition", [spend_ratio, ratio(), LOOKUPS], ids=["function", "expressions", "lookups"])
 def test_reads_back_equal(definition: OnDemandView) -> None:
     """From the registry, a pickle and YAML, a definition comes back equal; a function is never pickled."""
     assert reread(definition) == definition
@@ -131,6 +137,7 @@ def test_two_features_of_one_name_carry_their_views() -> None:
     """Features that share a name are seen as `view__feature`."""
     view = ratio(inputs=["a.x", "b.x", "b.y"], expressions={"ratio": "a__x / b__x"})
     assert list(view.columns) == ["a__x", "b__x", "y"]
+    assert list(LOOKUPS.columns) == ["dest_temp", "temp", "request", "amount"]
 
 
 def test_documentation_changes_no_digest() -> None:

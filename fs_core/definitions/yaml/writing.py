@@ -149,10 +149,15 @@ def _view(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -
     }
 
 
+def is_request(given: Any) -> bool:
+    """Tell whether an input is a request column, rather than a reference or a look-up."""
+    return isinstance(given, Mapping) and "request" in given
+
+
 def _on_demand(content: Mapping[str, Any], docs: Mapping[str, Any], _tables: Tables) -> dict[str, Any]:
     return {
         "inputs": [
-            given if isinstance(given, str) else {**given, "description": docs["requests"][given["request"]]}
+            {**given, "description": docs["requests"][given["request"]]} if is_request(given) else given
             for given in content["inputs"]
         ],
         "fields": [_field(f, docs["fields"][f["name"]]) for f in content["fields"]],

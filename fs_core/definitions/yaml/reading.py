@@ -8,7 +8,7 @@ from typing import Any
 
 from fs_core.definitions import Aggregation, Definition, Entity, Field, Source, from_dict
 from fs_core.definitions.base import version_key
-from fs_core.definitions.yaml_writing import KINDS, SERVED, VIEW_DEFAULTS, WINDOWS, Tables
+from fs_core.definitions.yaml.writing import KINDS, SERVED, VIEW_DEFAULTS, WINDOWS, Tables, is_request
 from fs_core.errors import DefinitionError, FeatureStoreError, did_you_mean
 
 _COMMON = {"version": str, "description": str, "created_at": object, "author": str, "tags": dict}
@@ -231,10 +231,10 @@ def _view(entry: _Entry) -> Contents:
 
 def _on_demand(entry: _Entry) -> Contents:
     values, inputs = entry.values, _inputs(entry)
-    requests = [given for given in inputs if not isinstance(given, str)]
+    requests = [given for given in inputs if is_request(given)]
     fields = [_field(part) for part in _parts(entry, "fields")]
     content = {
-        "inputs": [given if isinstance(given, str) else _without_description(given) for given in inputs],
+        "inputs": [_without_description(given) if is_request(given) else given for given in inputs],
         "fields": [_without_description(f) for f in fields],
         **{name: values[name] for name in ("mode", "when", "expressions") if name in values},
         **(_code(entry) if "function" in values else {}),
@@ -243,18 +243,16 @@ def _on_demand(entry: _Entry) -> Contents:
     return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, "requests": described}
 
 
-def _inputs(entry: _Entry) -> list[str | dict[str, Any]]:
-    """Return references as text, request columns as mappings."""
+def _inputs(entry: _Entry) -> list[Any]:
+    """Return references as text, look-ups and request columns as mappings."""
     import yaml
 
-    found: list[str | dict[str, Any]] = []
+    found: list[Any] = []
     for node, value in zip(entry.parts["inputs"].value, entry.values["inputs"], strict=True):
-        if not isinstance(node, yaml.MappingNode):
-            found.append(value)
-            continue
-        part = _entry(node, entry.parts[""], entry.file)
-        _check(part, _REQUEST, ["request", "dtype"])
-        found.append(dict(part.values))
+        if isinstance(node, yaml.MappingNode) and is_request(value):
+            part = _entry(node, entry.parts[""], entry.file)
+            _check(part, _REQUEST, ["request", "dtype"])
+        found.append(value)
     return found
 
 
