@@ -57,9 +57,9 @@ def uses(store: Resources, definition: Definition) -> Iterator[str]:
         if not _others(store, definition):
             yield from (f"view {view.ref}" for view in _fed(store, definition))
     else:
-        if isinstance(definition, FeatureView):
-            if not any(_rows_of(other) == _rows_of(definition) for other in _others(store, definition)):
-                yield from [] if is_empty(store, definition) else ["rows in its history"]
+        if isinstance(definition, FeatureView) and not is_empty(store, definition):
+            shared = any(_rows_of(other) == _rows_of(definition) for other in _others(store, definition))
+            yield from [] if shared else ["rows in its history"]
         if isinstance(definition, FeatureView | OnDemandView):
             found = store.lineage.downstream(_node(definition))
             yield from (*_computing(found, definition.name), *(f"service {name}" for name in found.services))

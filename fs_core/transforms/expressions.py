@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import pyarrow as pa
 
 from fs_core.definitions import OnDemandView
-from fs_core.errors import DefinitionError, SchemaError
+from fs_core.errors import DefinitionError, SchemaError, SourceError
 from fs_core.transforms.columns import UndeclaredError, one_array, with_one_nan
 from fs_core.values.casting import cast_lossless
 from fs_core.values.dtypes import plain_type
 
 
+@lru_cache(maxsize=1024)
 def compiled(view: OnDemandView) -> Callable[[pa.Table], pa.Table]:
     """Return what computes a view's expressions for rows; it raises what DuckDB raises, or `UndeclaredError`.
 
     Raises:
         DefinitionError: an expression doesn't parse, isn't of single values, or reaches beyond them.
     """
-    from fs_core.sources.expressions import checked, run
+    from fs_core.offline.expressions import checked, run
+    from fs_core.sources.query import refuse_reach
 
     assert view.expressions is not None
-    query = checked(f"on-demand view {view.name!r}", tuple(view.columns), tuple(view.expressions.items()))
+    what = f"on-demand view {view.name!r}"
+    query = checked(what, tuple(view.columns), tuple(view.expressions.items()))
+    for name, text in view.expressions.items():
+        try:
+            refuse_reach(f"SELECT (\n{text}\n)")
+        except SourceError as error:
+            raise DefinitionError(f"{what}: expression {name!r}: {error}") from error
     features = view.features
 
     def computed(columns: pa.Table) -> pa.Table:

@@ -396,7 +396,7 @@ def test_leakage_is_checked_through_computed_features(store: FeatureStore) -> No
 
 
 def test_lineage_leads_through_what_is_computed(store: FeatureStore) -> None:
-    """From a feature down to what is computed from it, and up again to request columns; an expression column by column."""
+    """From a feature down to what is computed from it, and up to request columns; expressions column by column."""
     below = store.lineage.downstream("spending.mean")
     assert {"spend_ratio.ratio:v1.0.0", "oddity.score:v1.0.0", "share.share:v1.0.0"} <= set(below.features)
     assert "payment_model:v1.0.0" in below.services
@@ -419,7 +419,9 @@ def test_lineage_leads_through_what_is_computed(store: FeatureStore) -> None:
     assert [model.name for model in store.lineage.impact("spending.mean").models] == ["m"]
     assert store.lineage.load_manifest(store.lineage.manifest()) >= 1
     store.apply(dataclasses.replace(SHARE, version="2.0.0", expressions={"share": "mean"}))
-    assert "on-demand view spend_ratio" in store.retire("spending:v1.0.0").used_by
+    with pytest.raises(DefinitionError, match="on-demand view half, on-demand view oddity"):
+        store.delete("spending:v2.0.0")
+    assert store.delete("half:v1.0.0").ref == "half:v1.0.0"
 
 
 def test_the_catalogue_has_them(store: FeatureStore, tmp_path: Path) -> None:

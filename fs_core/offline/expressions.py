@@ -1,18 +1,15 @@
-"""SQL expressions of one row: checked wherever they come from, run in a database that reaches nothing."""
+"""SQL expressions of one row, run in a database that reaches nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import lru_cache
 
 import duckdb
 import pyarrow as pa
 
-from fs_core.errors import DefinitionError, SourceError
 from fs_core.offline.duckdb import SETTINGS, quoted
 from fs_core.offline.predicates import check_syntax
 from fs_core.runtime.per_process import PerProcess
-from fs_core.sources.query import refuse_reach
 
 _ROWS = "__rows"
 
@@ -27,11 +24,11 @@ def checked(what: str, columns: tuple[str, ...], expressions: tuple[tuple[str, s
         expressions: each one's name and text.
 
     Raises:
-        DefinitionError: one of them doesn't parse, isn't of single values, or reaches beyond them.
+        DefinitionError: one of them doesn't parse, or isn't of single values.
     """
     with _database.get().cursor() as connection:
         for name, text in expressions:
-            _check(connection, text, f"{what}: expression {name!r}", columns)
+            check_syntax(connection, text, f"{what}: expression {name!r}", columns, "row")
     listed = ", ".join(f"(\n{text}\n) AS __{number}" for number, (_, text) in enumerate(expressions))
     return f"SELECT {listed} FROM {quoted(_ROWS)}"
 
@@ -45,14 +42,6 @@ def run(query: str, rows: pa.Table) -> pa.Table:
     with _database.get().cursor() as connection:
         connection.register(_ROWS, _known(rows))
         return connection.sql(query).to_arrow_table()
-
-
-def _check(connection: duckdb.DuckDBPyConnection, text: str, what: str, columns: Collection[str]) -> None:
-    check_syntax(connection, text, what, columns, "row")
-    try:
-        refuse_reach(f"SELECT (\n{text}\n)")
-    except SourceError as error:
-        raise DefinitionError(f"{what}: {error}") from error
 
 
 def _known(rows: pa.Table) -> pa.Table:
