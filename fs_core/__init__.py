@@ -14,7 +14,10 @@ from fs_core.definitions import (
     FeatureService,
     FeatureView,
     Field,
+    OnDemandView,
+    Request,
     Source,
+    on_demand,
 )
 from fs_core.encoding import Encoding
 from fs_core.errors import FeatureStoreError
@@ -36,7 +39,10 @@ __all__ = [
     "FeatureStoreError",
     "FeatureView",
     "Field",
+    "OnDemandView",
+    "Request",
     "Source",
     "Status",
     "TrainingSet",
+    "on_demand",
 ]

@@ -11,6 +11,7 @@
     │   ├── ValidationError           ... by their values
     │   └── NameClashError            two result columns that want one name
     ├── SourceError                   a source that is missing, or SQL that fails
+    ├── TransformError                an on-demand view whose code is missing, is another, or fails
     ├── RegistryError                 the registry can't be read or written
     ├── OfflineStoreError             history can't be read or written
     ├── SavedTrainingSetError         a saved training set that is damaged, or in the way of another
@@ -51,6 +52,7 @@ __all__ = [
     "SavedTrainingSetError",
     "SchemaError",
     "SourceError",
+    "TransformError",
     "UnknownReferenceError",
     "ValidationError",
     "VersionConflictError",
@@ -99,6 +101,10 @@ class NameClashError(DataError):
 
 class SourceError(FeatureStoreError):
     """A source file is missing, or its SQL fails or yields other columns."""
+
+
+class TransformError(FeatureStoreError):
+    """An on-demand view can't be computed: its code is missing, isn't what was registered, or fails for a row."""
 
 
 class RegistryError(FeatureStoreError):

@@ -19,7 +19,7 @@ from fs_core.values.interchange import to_pandas
 from fs_core.values.times import from_micros, micros, to_utc_micros
 
 if TYPE_CHECKING:
-    from fs_core.definitions import FeatureView
+    from fs_core.definitions import FeatureView, OnDemandView
 
 
 def checked_label(label: str | Sequence[str] | None) -> str | list[str] | None:
@@ -73,7 +73,7 @@ class TrainingSet:
     timestamp: str
     label: str | list[str] | None
     spec: Mapping[str, Any]
-    views: tuple[FeatureView, ...] = ()
+    views: tuple[FeatureView | OnDemandView, ...] = ()
     status: Mapping[str, pa.ChunkedArray] = field(default_factory=dict, repr=False, compare=False)
     store: Any = field(default=None, repr=False, compare=False)
 

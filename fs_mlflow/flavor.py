@@ -16,6 +16,7 @@ import pyarrow as pa
 from fs_core.encoding import Encoding
 from fs_core.values.interchange import to_pandas
 from fs_mlflow import inner, packaged
+from fs_mlflow.code import Code
 from fs_mlflow.columns import input_spec
 from fs_mlflow.model import SETTINGS, InputLayout
 from fs_mlflow.packaged import PackagedFeatures
@@ -34,6 +35,7 @@ class Package:
         rows: some rows of the training set, for signature and input example.
         settings: passed on to the flavour's `save_model`.
         code_paths: files or folders that the model's class comes from.
+        code: what its on-demand views need.
     """
 
     model: Any
@@ -44,6 +46,7 @@ class Package:
     rows: pa.Table
     settings: Mapping[str, Any]
     code_paths: list[str] | None
+    code: Code
 
 
 def save_model(path: str, *, package: Package, mlflow_model: Any, **_: Any) -> None:
@@ -56,7 +59,7 @@ def save_model(path: str, *, package: Package, mlflow_model: Any, **_: Any) -> N
     """
     import mlflow
 
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, package.code.paths() as own:
         folder = Path(place, "packaged")
         folder.mkdir()
         packaged.save(package.features, package.encoding, folder)
@@ -70,11 +73,11 @@ def save_model(path: str, *, package: Package, mlflow_model: Any, **_: Any) -> N
             path,
             loader_module="fs_mlflow.loader",
             data_path=str(folder),
-            code_paths=package.code_paths,
+            code_paths=[*(package.code_paths or []), *own] or None,
             mlflow_model=mlflow_model,
             signature=signature,
             input_example=_example(package.features, package.rows),
-            pip_requirements=_requirements(saved),
+            pip_requirements=[*_requirements(saved), *package.code.requirements],
             model_config=dict(SETTINGS),
         )
 

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from fs_core import FeatureView, TrainingSet
+from fs_core import FeatureService, FeatureView, OnDemandView, TrainingSet
+from fs_core.definitions import VersionSelector
 from fs_core.encoding import Encoding
 from fs_core.errors import ConfigurationError, DefinitionError, NotOnlineError, SchemaError, UnknownReferenceError
+from fs_core.retrieval.resolution import select_among
+from fs_core.retrieval.selection import Selection, pinned_as
 from fs_core.values.dtypes import canonical, resolve
 from fs_core.values.interchange import require_columns
+from fs_mlflow import code, inner
 from fs_mlflow import flavor as packaging
-from fs_mlflow import inner
 from fs_mlflow.naming import FINGERPRINT, feature_tags
 from fs_mlflow.packaged import Layout, PackagedFeatures
 from fs_mlflow.recording import Place, record_model, store_at_hand
@@ -69,7 +72,7 @@ def log_model(
         store: the store that the features are from, by default the one that made the training set. Its lineage
             records the model; and it has the views' definitions, if the training set doesn't bring them along.
         registered_model_name: also register the model under this name.
-        code_paths: files or folders that the model's class comes from.
+        code_paths: files or folders that the model's class comes from. The code of on-demand views is packaged without.
         metadata: kept with the model.
         tags: further tags of the logged model.
         params: further parameters of the logged model.
@@ -84,6 +87,7 @@ def log_model(
         NotOnlineError: the training set was made with a lag, so no online row is ever like its rows.
         SchemaError: an input is no column of the training set.
         ConfigurationError: no flavour suits the model, or the definitions aren't to be had.
+        TransformError: the code of an on-demand view isn't here, isn't what was registered, or can't be packaged.
     """
     from mlflow.models import Model
 
@@ -113,6 +117,7 @@ def log_model(
             rows=_example_rows(training_set.table, names),
             settings=flavor_kwargs,
             code_paths=code_paths,
+            code=code.of(features),
         ),
     )
     if place is not None:
@@ -160,21 +165,19 @@ def _describe(
     spec, table = training_set.spec, training_set.table
     pinned = [pin for pin in spec["features"] if pin["column"] in inputs]
     require_columns(overrides, [pin["column"] for pin in pinned], "the model's features")
-    views = _views(training_set, {pin["ref"].partition(".")[0] for pin in pinned}, store)
-    declared = {
-        pin.get("keys", {}).get(key, key): canonical(dtype)
-        for pin in pinned
-        for key, dtype in views[pin["ref"].partition(".")[0]].request_keys.items()
-    }
+    views = _views(training_set, _pins(pinned), store)
+    asked = _selection(pinned, views, full_names=spec["full_names"])
     # What is looked up by may be narrower than what the model saw in training.
-    keys = {key: _text(table, key) if key in inputs else dtype for key, dtype in declared.items()}
+    keys = {name: _text(table, name) if name in inputs else canonical(d) for name, d in asked.key_types.items()}
     looked_up = {pin["column"] for pin in pinned}
+    request = {name: _text(table, name) for name in inputs if name not in looked_up and name not in keys}
+    request |= {name: canonical(dtype) for name, dtype in asked.requests.items() if name not in request}
     return PackagedFeatures(
         rule=spec["rule"],
         features=pinned,
         views=[view.to_dict() for view in views.values()],
         keys=keys,
-        request={name: _text(table, name) for name in inputs if name not in looked_up and name not in keys},
+        request=request,
         overrides={name: _text(table, name) for name in overrides},
         inputs=list(inputs),
         layout=layout,
@@ -200,16 +203,36 @@ def _text(table: pa.Table, name: str) -> str:
     return canonical(resolve(table.schema.field(name).type, f"the model's input {name!r}"))
 
 
-def _views(training_set: TrainingSet, names: set[str], store: Place | None) -> dict[str, FeatureView]:
+def _pins(pinned: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Return version and digest of the views of features, and of those that computed ones read, by name."""
+    found: dict[str, tuple[str, str]] = {}
+    for pin in pinned:
+        feature, _, version = pin["ref"].rpartition(":v")
+        found[feature.partition(".")[0]] = version, pin["digest"]
+        found |= {name: (read["version"], read["digest"]) for name, read in pin.get("reads", {}).items()}
+    return found
+
+
+def _selection(
+    pinned: Sequence[Mapping[str, Any]], views: Mapping[str, FeatureView | OnDemandView], *, full_names: bool
+) -> Selection:
+    """Return what the model's features are looked up by and computed from."""
+    asked = [pinned_as(p["ref"], p["column"], p.get("keys", {}), full_names, p.get("reads")) for p in pinned]
+    return select_among(lambda name, _: views[name], asked, full_names=full_names)
+
+
+def _views(
+    training_set: TrainingSet, pins: Mapping[str, tuple[str, str]], store: Place | None
+) -> dict[str, FeatureView | OnDemandView]:
     """Return the definitions of the model's views, from the training set or else the store."""
-    found = {view.name: view for view in training_set.views if view.name in names}
-    missing = [part for part in training_set.spec["views"] if part["name"] in names - set(found)]
+    found = {view.name: view for view in training_set.views if view.name in pins}
+    missing = {name: pin for name, pin in pins.items() if name not in found}
     if missing:
         found |= _from_store(missing, store)
     return found
 
 
-def _from_store(missing: Sequence[Mapping[str, Any]], store: Place | None) -> dict[str, FeatureView]:
+def _from_store(missing: Mapping[str, tuple[str, str]], store: Place | None) -> dict[str, FeatureView | OnDemandView]:
     from fs_core.store import open_store
 
     try:
@@ -218,13 +241,15 @@ def _from_store(missing: Sequence[Mapping[str, Any]], store: Place | None) -> di
         raise ConfigurationError(
             "the training set doesn't bring its views' definitions along. Pass store=, or set FS_STORE."
         ) from error
-    views = {part["name"]: opened.view(f"{part['name']}:v{part['version']}") for part in missing}
-    for part in missing:
-        if views[part["name"]].digest != part["digest"]:
+    views: dict[str, FeatureView | OnDemandView] = {}
+    for name, (version, digest) in missing.items():
+        view = opened.registry.find(name, VersionSelector(version=version))
+        if isinstance(view, FeatureService) or view.digest != digest:
             raise UnknownReferenceError(
-                f"view {views[part['name']].ref!r} means something else in this store than in the one that the "
-                "training set was made in. Pass store= with that one."
+                f"view {view.ref!r} means something else in this store than in the one that the training set was made "
+                "in. Pass store= with that one."
             )
+        views[name] = view
     return views
 
 

@@ -124,17 +124,22 @@ class FeatureModel:
         """Return the rows with their features of now, and the moment of the read."""
         if not references:
             return asked, datetime.now(UTC)
-        keys = asked.select([name for name in self.features.keys if name in asked.column_names])
+        keys = asked.select(self._brought(asked))
         full_names = self.features.full_names
         found = self.store.get_online_features(list(references.values()), keys, full_names=full_names)
         return _beside(asked, found.table, references), found.at
+
+    def _brought(self, asked: pa.Table) -> list[str]:
+        """Return the columns that features are looked up by and computed from."""
+        needed = (*self.features.keys, *self.features.request)
+        return [name for name in needed if name in asked.column_names and name != self.features.timestamp]
 
     def _as_of(self, asked: pa.Table, references: Mapping[str, Asked]) -> tuple[pa.Table, pa.ChunkedArray]:
         """Return the rows with their features of the moments they name, and the moments."""
         name, full_names = self.features.timestamp, self.features.full_names
         if not references:
             return asked, asked[name]
-        spine = asked.select([column for column in (*self.features.keys, name) if column in asked.column_names])
+        spine = asked.select([*self._brought(asked), name])
         found = self.store.get_historical_features(
             spine, list(references.values()), timestamp=name, full_names=full_names
         )

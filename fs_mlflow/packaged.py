@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from fs_core import FeatureView
+from fs_core import FeatureView, OnDemandView
 from fs_core.definitions import Source
 from fs_core.definitions.stored import from_dict
 from fs_core.encoding import Encoding
@@ -32,10 +32,12 @@ class PackagedFeatures:
 
     Attributes:
         rule: the name of the as-of rule that made the training set.
-        features: the features to look up: pinned reference, content digest, column, and keys that other columns hold.
+        features: the features to look up: pinned reference, content digest, column, keys that other columns hold, and
+            what computed ones read.
         views: the definitions of their views, so that a difference can be shown.
         keys: the key columns of a request and their types.
-        request: further columns that a request must bring, and their types: Arrow's texts.
+        request: further columns that a request must bring, and their types: Arrow's texts. Inputs of the model, and
+            request columns of on-demand views.
         overrides: feature columns that a request may bring, and their types.
         inputs: the model's inputs, in order.
         layout: how the model takes them.
@@ -65,7 +67,7 @@ class PackagedFeatures:
             name: resolve(text) for part in (self.keys, self.request, self.overrides) for name, text in part.items()
         }
 
-    def definitions(self) -> dict[str, FeatureView]:
+    def definitions(self) -> dict[str, FeatureView | OnDemandView]:
         """Return the views that the model was trained on, by name.
 
         Raises:
@@ -73,9 +75,12 @@ class PackagedFeatures:
         """
         views = {str(data["name"]): _view(data) for data in self.views}
         for pin in self.features:
-            name = pin["ref"].partition(".")[0]
-            if name not in views or views[name].digest != pin["digest"]:
-                raise DefinitionError(f"{FEATURES} is damaged: the view of {pin['ref']} isn't the one that is pinned.")
+            reads = {name: read["digest"] for name, read in pin.get("reads", {}).items()}
+            for name, digest in {**reads, pin["ref"].partition(".")[0]: pin["digest"]}.items():
+                if name not in views or views[name].digest != digest:
+                    raise DefinitionError(
+                        f"{FEATURES} is damaged: view {name!r}, which {pin['ref']} needs, isn't the one that is pinned."
+                    )
         return views
 
 
@@ -127,8 +132,8 @@ def _encoding(folder: Path, digest: str | None) -> Encoding | None:
     return encoding
 
 
-def _view(data: Mapping[str, Any]) -> FeatureView:
+def _view(data: Mapping[str, Any]) -> FeatureView | OnDemandView:
     # Where a source's files lie is no part of what a view means, and isn't packaged.
     view = from_dict(data, lambda name: Source(name, path="elsewhere.parquet"))
-    assert isinstance(view, FeatureView)
+    assert isinstance(view, FeatureView | OnDemandView)
     return view

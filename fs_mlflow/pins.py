@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from fs_core import FeatureStore, FeatureView
+from fs_core import FeatureStore, FeatureView, OnDemandView
 from fs_core.definitions import VersionSelector
 from fs_core.definitions.lookup import Asked
+from fs_core.definitions.references import CURRENT
 from fs_core.errors import UnknownReferenceError
 from fs_core.registry.changes import differences
 from fs_core.retrieval.query import RULE
 from fs_core.retrieval.selection import pinned_as
+from fs_core.transforms.evaluate import runner
 from fs_mlflow.packaged import PackagedFeatures
 
 _WAY_OUT = "Open the store that it was trained with (FS_STORE, or model_config={'fs_store': ...}), or train again."
@@ -22,6 +24,7 @@ def check(features: PackagedFeatures, store: FeatureStore) -> dict[str, Asked]:
     Raises:
         UnknownReferenceError: a view's version is missing or means something else, or the rule is another;
             names the view, the version and what differs.
+        TransformError: the code of an on-demand view isn't here, or isn't what was registered.
     """
     if features.rule != RULE:
         raise UnknownReferenceError(
@@ -29,17 +32,31 @@ def check(features: PackagedFeatures, store: FeatureStore) -> dict[str, Asked]:
             "Use the version of fs_core that it was trained with, or train again."
         )
     found = {name: _same_meaning(view, store) for name, view in features.definitions().items()}
+    for view in found.values():
+        if isinstance(view, OnDemandView):
+            runner(view)
     references: dict[str, Asked] = {}
     for pin in features.features:
         name, feature = pin["ref"].rpartition(":v")[0].split(".")
         current, column = f"{name}.{feature}:v{found[name].version}", pin["column"]
-        references[column] = pinned_as(current, column, pin.get("keys", {}), full_names=features.full_names)
+        reads = {one: {"version": found[one].version} for one in pin.get("reads", {})}
+        references[column] = pinned_as(current, column, pin.get("keys", {}), features.full_names, reads)
     return references
 
 
-def _same_meaning(pinned: FeatureView, store: FeatureStore) -> FeatureView:
+View = FeatureView | OnDemandView
+
+
+def _registered(pinned: View, store: FeatureStore, selector: VersionSelector) -> View:
+    registry = store.registry
+    if isinstance(pinned, OnDemandView):
+        return registry.on_demand(pinned.name, selector)
+    return registry.view(pinned.name, selector)
+
+
+def _same_meaning(pinned: View, store: FeatureStore) -> View:
     try:
-        found = store.registry.view(pinned.name, VersionSelector(version=pinned.version))
+        found = _registered(pinned, store, VersionSelector(version=pinned.version))
     except UnknownReferenceError as error:
         return _by_digest(pinned, store, error)
     if found.digest != pinned.digest:
@@ -50,14 +67,14 @@ def _same_meaning(pinned: FeatureView, store: FeatureStore) -> FeatureView:
     return found
 
 
-def _by_digest(pinned: FeatureView, store: FeatureStore, missing: UnknownReferenceError) -> FeatureView:
+def _by_digest(pinned: View, store: FeatureStore, missing: UnknownReferenceError) -> View:
     try:
-        return store.registry.view(pinned.name, VersionSelector(digest=pinned.digest))
+        return _registered(pinned, store, VersionSelector(digest=pinned.digest))
     except UnknownReferenceError:
         pass
     message = f"the model was trained on view {pinned.ref!r}, which this store doesn't have: {missing}"
     try:
-        current = store.registry.view(pinned.name)
+        current = _registered(pinned, store, CURRENT)
     except UnknownReferenceError:
         raise UnknownReferenceError(f"{message}\n{_WAY_OUT}") from missing
     raise UnknownReferenceError(
@@ -65,5 +82,5 @@ def _by_digest(pinned: FeatureView, store: FeatureStore, missing: UnknownReferen
     ) from missing
 
 
-def _lines(pinned: FeatureView, found: FeatureView) -> str:
+def _lines(pinned: View, found: View) -> str:
     return "\n".join(f"  {line}" for line in differences(pinned, found))

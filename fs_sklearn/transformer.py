@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from fs_core import FeatureStore
 from fs_core.definitions.lookup import from_plain, to_plain
 from fs_core.errors import NameClashError, SchemaError, UnknownReferenceError
-from fs_core.retrieval.selection import Features, Selection, pinned
+from fs_core.retrieval.selection import Features, Selection, digest_of, pinned
 from fs_core.serving.expiry import warn_of_expiry
 from fs_core.store import open_store
 from fs_core.values.casting import parse_text
@@ -32,10 +32,10 @@ STATUS = "__status"
 class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg, misc]
     """Look features up by key, in a pipeline.
 
-    `X` holds the key columns. If it has the timestamp column too, each row gets its features as of its
-    time, by the as-of rule; if it has not, the features served online now. So one fitted pipeline learns
-    from history and predicts on keys alone, with nothing to switch. Text stands for times and dates, as in a JSON
-    request: ISO 8601.
+    `X` holds the key columns, and the request columns of on-demand views. If it has the timestamp column too, each row
+    gets its features as of its time, by the as-of rule; if it has not, the features served online now. So one fitted
+    pipeline learns from history and predicts on keys alone, with nothing to switch. Text stands for times and dates, as
+    in a JSON request: ISO 8601.
 
     Columns that a request brings along go beside the features with `passthrough`. A `ColumnTransformer` belongs after
     it: around it, scikit-learn would ask for every column it was fitted with, the times too.
@@ -57,7 +57,8 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         n_features_in_: how many.
         feature_names_out_: the columns of the output, in order, list of str.
         passthrough_: those that come from `X`, list of str.
-        spec_: each feature's pinned reference (a mapping for a `FeatureLookup`) and content digest, list of [str, str].
+        spec_: each feature's pinned reference (a mapping for a `FeatureLookup`) and the digest of what it means, list
+            of [str, str].
 
     Output is a NumPy matrix by default (see `fs_core.values.matrix.to_matrix` for its dtype), a pandas or Polars
     frame of the declared types after `set_output`. Rows and their order are those of `X`.
@@ -105,10 +106,10 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
             raise UnknownReferenceError("no features are named. Pass features='my_service' or ['my_view.*'].")
         with self._opened() as store:
             selection = store.select(self.features, full_names=self.full_names)
-        require_columns(selection.keys, table.column_names, "X")
+        require_columns(selection.needed, table.column_names, "X")
         self.passthrough_ = self._passed_through(table, selection)
         pins = [pinned(feature, full_names=self.full_names) for feature in selection.features]
-        self.spec_ = [[to_plain(pin), f.view.digest] for pin, f in zip(pins, selection.features, strict=True)]
+        self.spec_ = [[to_plain(pin), digest_of(f)] for pin, f in zip(pins, selection.features, strict=True)]
         self.feature_names_in_ = np.array(table.column_names, dtype=object)
         self.n_features_in_ = len(table.column_names)
         statuses = [f"{lookup.name}{STATUS}" for lookup in selection.lookups] if self.status else []
@@ -176,7 +177,7 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         features = [from_plain(reference) for reference, _ in self.spec_]
         selection = store.select(features, full_names=self.full_names)
         self._refuse_other_meaning(selection)
-        require_columns([*selection.keys, *self.passthrough_], table.column_names, "X")
+        require_columns([*selection.needed, *self.passthrough_], table.column_names, "X")
         asked = self._asked(table, selection)
         if self.timestamp in asked.column_names:
             made = store.get_historical_features(asked, features, timestamp=self.timestamp, full_names=self.full_names)
@@ -185,7 +186,7 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
             served = store.get_online_features(features, asked, full_names=self.full_names)
             found, status = served.table, served.status
             warn_of_expiry(served.status)
-            if not selection.keys:  # views that have one row for all
+            if not selection.needed:  # views that have one row for all
                 found = found.take(pa.array(np.zeros(len(table), np.int64)))
                 status = {name: list(marks) * len(table) for name, marks in status.items()}
         beside = {name: table[name] for name in self.passthrough_}
@@ -193,8 +194,8 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         return pa.table({**dict(zip(found.column_names, found.columns, strict=True)), **beside, **marks})
 
     def _asked(self, table: pa.Table, selection: Selection) -> pa.Table:
-        """Return keys and, where there are any, times."""
-        types = {**selection.key_types, self.timestamp: MICROSECONDS}
+        """Return keys, request columns and, where there are any, times."""
+        types = {**selection.needed, self.timestamp: MICROSECONDS}
         asked = table.select([name for name in types if name in table.column_names])  # perhaps none, of as many rows
         for place, name in enumerate(asked.column_names):
             asked = asked.set_column(place, name, parse_text(asked[name], types[name], f"X: column {name!r}"))
@@ -202,9 +203,9 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
 
     def _refuse_other_meaning(self, selection: Selection) -> None:
         for (reference, digest), feature in zip(self.spec_, selection.features, strict=True):
-            if feature.view.digest != digest:
+            if digest_of(feature) != digest:
                 raise UnknownReferenceError(
-                    f"{reference} was fitted with digest {digest[:12]}, but means {feature.view.digest[:12]} in this "
+                    f"{reference} was fitted with digest {digest[:12]}, but means {digest_of(feature)[:12]} in this "
                     "store. Open the store it was fitted with, or fit again."
                 )
 

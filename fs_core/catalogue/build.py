@@ -16,7 +16,7 @@ from fs_core.catalogue.contents import Contents, Origin, gather
 from fs_core.catalogue.html import page
 from fs_core.catalogue.overview import first_page, record_page
 from fs_core.catalogue.pages import definition_page
-from fs_core.definitions import FeatureView
+from fs_core.definitions import FeatureView, OnDemandView
 from fs_core.errors import ConfigurationError
 from fs_core.lineage import nodes
 from fs_core.runtime.progress_bar import progress
@@ -93,7 +93,7 @@ def _write(contents: Contents, directory: Path) -> int:
         _put(directory / name, (files("fs_core.catalogue") / name).read_text(encoding="utf-8"))
     found = json.dumps([list(entry) for entry in _entries(contents)], ensure_ascii=False)
     _put(directory / "search.js", f"window.CATALOGUE = {found};\n")
-    for folder in places.FOLDERS.values():
+    for folder in sorted(set(places.FOLDERS.values())):
         (directory / folder).mkdir()
     total = 1 + len(contents.registered) + len(contents.recorded("model")) + len(contents.recorded("training_set"))
     with progress("catalogue", total) as advance:
@@ -111,7 +111,8 @@ def _pages(contents: Contents) -> Iterator[tuple[str, str, str]]:
     yield "index.html", "Catalogue", first_page(contents)
     for r in contents.registered:
         d = r.definition
-        yield places.of_definition(d.kind, d.name, d.version), f"{d.kind} {d.name}", definition_page(contents, r)
+        title = f"{d.kind.replace('_', '-')} {d.name}"
+        yield places.of_definition(d.kind, d.name, d.version), title, definition_page(contents, r)
     for kind in ("model", "training_set"):
         for record in contents.recorded(kind):
             title = f"{kind.replace('_', ' ')} {nodes.name_of(record.id)}"
@@ -125,7 +126,7 @@ def _entries(contents: Contents) -> Iterator[tuple[Any, ...]]:
         place = places.of_definition(d.kind, d.name, d.version)
         words = " ".join([d.owner, *(f"{name}={value}" for name, value in d.tags.items())]).strip()
         yield d.kind, d.name, place, d.description, words
-        if isinstance(d, FeatureView):
+        if isinstance(d, FeatureView | OnDemandView):
             for f in d.outputs:
                 yield "feature", f"{d.name}.{f.name}", f"{place}#feature-{f.name}", f.description, words
     for record in contents.recorded("model"):

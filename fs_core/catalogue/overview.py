@@ -9,17 +9,20 @@ from fs_core.catalogue.contents import Contents
 from fs_core.catalogue.html import Markup, e, facts, iso_moment, link, mark, moment, section, table
 from fs_core.catalogue.pages import UP, marks
 from fs_core.catalogue.pictures import of_record
-from fs_core.definitions import FeatureView
+from fs_core.definitions import FeatureView, OnDemandView
 from fs_core.lineage import nodes
 from fs_core.registry.records import Record
 
 
 def first_page(contents: Contents) -> Markup:
     """Return the body of the first page: how much there is of what, and all of it by kind."""
-    current = {kind: [r for r in contents.of(kind) if r.current] for kind in ("view", "service", "entity", "source")}
-    features = sum(len(r.definition.outputs) for r in current["view"] if isinstance(r.definition, FeatureView))
+    kinds = ("view", "on_demand", "service", "entity", "source")
+    current = {kind: [r for r in contents.of(kind) if r.current] for kind in kinds}
+    views = [r.definition for r in (*current["view"], *current["on_demand"])]
+    features = sum(len(d.outputs) for d in views if isinstance(d, FeatureView | OnDemandView))
     counts = [
         ("views", "views", len(current["view"])),
+        *([("computed", "on-demand views", len(current["on_demand"]))] if current["on_demand"] else []),
         ("views", "features", features),
         ("services", "services", len(current["service"])),
         ("models", "models", len(contents.recorded("model"))),
@@ -30,6 +33,7 @@ def first_page(contents: Contents) -> Markup:
     return Markup(
         f'<h1>{e(contents.title)}</h1><ul class="tiles">{tiles}</ul>'
         + _part("views", "Views", _views(contents))
+        + (_part("computed", "On-demand views", _plain(contents, "on_demand")) if current["on_demand"] else "")
         + _part("services", "Services", _plain(contents, "service"))
         + _part("models", "Models", models(contents.recorded("model"), root=""))
         + _part("entities", "Entities", _plain(contents, "entity"))
@@ -74,7 +78,9 @@ def _plain(contents: Contents, kind: str) -> Markup:
         for r in contents.of(kind)
         if r.current
     ]
-    return table(("Name", "Version", "Owner", "Description"), rows, f"Every {kind}, in its current version")
+    return table(
+        ("Name", "Version", "Owner", "Description"), rows, f"Every {kind.replace('_', '-')}, in its current version"
+    )
 
 
 def models(records: Iterable[Record], *, root: str) -> Markup:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fs_core.catalogue import places
 from fs_core.catalogue.contents import Contents
 from fs_core.catalogue.html import Markup, code, e, facts, iso_moment, link, mark, moment, section, table
 from fs_core.catalogue.pictures import of_entity, of_service, of_source, of_view
-from fs_core.definitions import SQL, Definition, Entity, FeatureService, FeatureView, Field, Source
+from fs_core.definitions import SQL, Definition, Entity, FeatureService, FeatureView, Field, OnDemandView, Source
 from fs_core.lineage import nodes
 from fs_core.offline.delta.log import ColumnStatistics
 from fs_core.registry import Registered
@@ -24,6 +24,7 @@ def definition_page(contents: Contents, registered: Registered) -> Markup:
         "source": _source,
         "entity": _entity,
         "view": _view,
+        "on_demand": _on_demand,
         "service": _service,
     }
     about = writers[definition.kind](contents, definition)
@@ -51,7 +52,8 @@ def _head(contents: Contents, registered: Registered) -> Markup:
         ]
     )
     version = f'<span class="version">v{e(d.version)}</span>'
-    title = f'<p class="kind">{d.kind}</p><h1>{e(d.name)} {version}</h1><p>{marks(contents, registered)}</p>'
+    kind = d.kind.replace("_", "-")
+    title = f'<p class="kind">{kind}</p><h1>{e(d.name)} {version}</h1><p>{marks(contents, registered)}</p>'
     description = f'<p class="lead">{e(d.description)}</p>' if d.description else ""
     return Markup(f"{title}{description}{told}")
 
@@ -177,15 +179,69 @@ def _statistics(f: Field, last: ColumnStatistics | None) -> list[object]:
 
 
 def _columns(contents: Contents, columns: Iterable[str]) -> Markup:
-    found = [link(UP + contents.source_place(nodes.source_of(c)), nodes.name_of(c)) for c in sorted(columns)]
-    return Markup("<br>".join(found))
+    return Markup("<br>".join(_upstream(contents, column) for column in sorted(columns)))
 
 
-def _users(edges: Iterable[Edge]) -> Markup:
+def _upstream(contents: Contents, node: str) -> str:
+    kind, name = nodes.kind_of(node), nodes.name_of(node)
+    if kind == "request":
+        return e(f"request column {name.rpartition(':v')[0].partition('.')[2]}")
+    return link(UP + (contents.source_place(nodes.source_of(node)) if kind == "column" else places.of_node(node)), name)
+
+
+def _users(edges: Sequence[Edge]) -> Markup:
     ends = sorted({edge.downstream for edge in edges if edge.kind == "uses"})
     shown = [end for end in ends if nodes.kind_of(end) in ("service", "model")]
+    shown += sorted({edge.downstream for edge in edges if edge.kind == "derives"})
     found = [link(UP + places.of_node(end), f"{nodes.kind_of(end)} {nodes.name_of(end)}") for end in shown]
     return Markup("<br>".join(found))
+
+
+def _on_demand(contents: Contents, view: Definition) -> str:
+    assert isinstance(view, OnDemandView)
+    features = table(
+        ("Feature", "Type", "Description", "Comes from", "Used by"),
+        [_computed(contents, view, f) for f in view.outputs],
+        "Features",
+    )
+    requests = [(r.name, Markup(f"<code>{e(r.type)}</code>"), r.description) for r in view.requests.values()]
+    asked = table(("Column", "Type", "Description"), requests, "Request columns")
+    return (
+        section("Features", features)
+        + (section("What a request brings", asked) if requests else "")
+        + section("Lineage", of_view(contents, view))
+        + section("How it is computed", _code(view))
+    )
+
+
+def _computed(contents: Contents, view: OnDemandView, f: Field) -> list[object]:
+    node = nodes.feature(view.name, f.name, view.version)
+    origins = [edge.upstream for edge in contents.upstream.get(node, ()) if edge.kind == "derives"]
+    return [
+        Markup(f'<strong id="feature-{e(f.name)}">{e(f.name)}</strong>'),
+        Markup(f"<code>{e(f.type)}</code>"),
+        f.description,
+        _columns(contents, origins),
+        _users(contents.downstream.get(node, ())),
+    ]
+
+
+def _code(view: OnDemandView) -> Markup:
+    """Return expressions, or where the function is and what its code was; and what it was tried with."""
+    tried = view.tried or {}
+    versions = ", ".join(f"{name} {version}" for name, version in tried.get("environment", {}).items())
+    told = [("When", f"rows are {'read' if view.when == 'read' else 'written'}"), ("Tried with", versions)]
+    if view.expressions is not None:
+        return Markup(code("\n".join(f"{name} = {text}" for name, text in view.expressions.items())) + facts(told))
+    assert view.code is not None
+    parts = [("Function", view.code.path), ("Called with", f"{view.mode} columns"), *told]
+    digests = [(name, Markup(f"<code>{digest[:12]}</code>")) for name, digest in view.code.functions.items()]
+    constants = [(name, Markup(f"<code>{e(text)}</code>")) for name, text in view.code.constants.items()]
+    return Markup(
+        facts(parts)
+        + table(("Code", "Digest"), digests, "Functions")
+        + (table(("Constant", "Value"), constants, "Constants") if constants else "")
+    )
 
 
 def _origin(contents: Contents, view: FeatureView) -> Markup:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fs_core.catalogue import places
 from fs_core.catalogue.contents import Contents
 from fs_core.catalogue.picture import Box, Link, draw
-from fs_core.definitions import Entity, FeatureService, FeatureView, Source
+from fs_core.definitions import Entity, FeatureService, FeatureView, OnDemandView, Source
 from fs_core.lineage import nodes
 from fs_core.lineage.analysis import own_nodes
 from fs_core.registry.records import Record
@@ -15,24 +15,29 @@ from fs_core.registry.records import Record
 UP = "../"
 
 
-def of_view(contents: Contents, view: FeatureView) -> str:
-    """Return source columns, the view's features, and the services and models that take them."""
+def of_view(contents: Contents, view: FeatureView | OnDemandView) -> str:
+    """Return columns or features that lead to a view, its features, and what takes them."""
     features = own_nodes(view)[1:]
     mine = {nodes.view(view.name, view.version), *features}
     columns, links = _before(contents, mine)
     features_used = [e for feature in features for e in contents.downstream.get(feature, ()) if e.kind == "uses"]
+    made = [e for feature in features for e in contents.downstream.get(feature, ()) if e.kind == "derives"]
+    links += [(e.upstream, e.downstream, "derives") for e in made]
+    computed = sorted({e.downstream for e in made})
     services = sorted({e.downstream for e in features_used if nodes.kind_of(e.downstream) == "service"})
     models = sorted({e.downstream for e in features_used if nodes.kind_of(e.downstream) == "model"})
     links += [(e.upstream, e.downstream, "uses") for e in features_used]
     whole = [Box(nodes.view(view.name, view.version), f"{view.name} (rows)", "view", here=True)]
     rows = whole if any(end == whole[0].id for _, end, _ in links) else []
     layers = [_boxes(contents, columns), [*rows, *_boxes(contents, features, here=True)]]
-    return draw(f"Lineage of {view.name}", [*layers, [*_boxes(contents, services), *_boxes(contents, models)]], links)
+    takers = _boxes(contents, [*computed, *services, *models])
+    return draw(f"Lineage of {view.name}", [*layers, takers], links)
 
 
 def _before(contents: Contents, of: Iterable[str]) -> tuple[list[str], list[Link]]:
-    """Return the columns that lead to nodes, those that values come from first, and how."""
-    edges = [e for node in of for e in contents.upstream.get(node, ()) if nodes.kind_of(e.upstream) == "column"]
+    """Return the columns, or features, that lead to nodes, those that values come from first, and how."""
+    kinds = ("column", "request", "feature")
+    edges = [e for node in of for e in contents.upstream.get(node, ()) if nodes.kind_of(e.upstream) in kinds]
     direct = sorted({e.upstream for e in edges if e.kind == "derives"})
     others = sorted({e.upstream for e in edges} - set(direct))
     return [*direct, *others], [(e.upstream, e.downstream, e.kind) for e in edges]
@@ -100,7 +105,13 @@ def _boxes(contents: Contents, ids: Iterable[str], *, here: bool = False) -> lis
     found = []
     for node in ids:
         kind, name = nodes.kind_of(node), nodes.name_of(node)
-        text = name[:12] if kind == "training_set" else name.rpartition(":v")[0] if kind == "feature" else name
+        text = (
+            name[:12]
+            if kind == "training_set"
+            else name.rpartition(":v")[0]
+            if kind in ("feature", "request")
+            else name
+        )
         found.append(Box(node, text, kind, _url(contents, node), here))
     return found
 

@@ -11,6 +11,7 @@ FOLDERS = {
     "source": "sources",
     "entity": "entities",
     "view": "views",
+    "on_demand": "views",
     "service": "services",
     "model": "models",
     "training_set": "training_sets",
@@ -22,7 +23,7 @@ def of_definition(kind: str, name: str, version: str) -> str:
     """Return the page of a definition's version; names that differ by case alone aren't registered.
 
     Args:
-        kind: `source`, `entity`, `view` or `service`.
+        kind: `source`, `entity`, `view`, `on_demand` or `service`.
         name: its name.
         version: `major.minor.patch`.
     """

@@ -98,7 +98,7 @@ def export_definitions(store: FeatureStore, refs: Sequence[str], everything: boo
 
 
 @cli.command(name="list")
-@click.argument("kind", required=False, type=click.Choice(["source", "entity", "view", "service"]))
+@click.argument("kind", required=False, type=click.Choice(["source", "entity", "view", "on_demand", "service"]))
 @click.option("--all", "everything", is_flag=True, help="Older versions too.")
 @in_store
 def list_definitions(store: FeatureStore, kind: str | None, everything: bool) -> Report:

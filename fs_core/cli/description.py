@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fs_core.cli.output import Report
-from fs_core.definitions import Definition, FeatureView, Reference
+from fs_core.definitions import Definition, FeatureView, OnDemandView, Reference, Request
 from fs_core.errors import OnlineStoreError, UnknownReferenceError, did_you_mean
 from fs_core.materialization.watermark import reached
 from fs_core.offline.contract import EMPTY
@@ -31,6 +31,7 @@ def describe(store: FeatureStore, ref: str) -> Report:
     kinds = {r.definition.kind for r in named}
     lookups = {
         "view": store.registry.view,
+        "on_demand": store.registry.on_demand,
         "service": store.registry.service,
         "entity": store.registry.entity,
         "source": store.registry.source,
@@ -41,14 +42,14 @@ def describe(store: FeatureStore, ref: str) -> Report:
     versions = [r for r in named if r.definition.kind == kind]
     state = _state(store, definition) if isinstance(definition, FeatureView) else {}
     data = {**definition.to_dict(), "digest": definition.digest, "versions": _versions(versions), **state}
-    lines = [f"{kind} {definition.ref}  {definition.digest[:12]}", definition.description, ""]
+    lines = [f"{kind.replace('_', '-')} {definition.ref}  {definition.digest[:12]}", definition.description, ""]
     lines += [f"{name:13} {text}" for name, text in _lines(definition, versions, state)]
     aliases = {a.alias: a.version for a in store.aliases(reference.name) if a.kind == kind}
     retired = sorted(v for one, name, v in store.registry.retired() if (one, name) == (kind, reference.name))
     lines += [f"{'aliases':13} {', '.join(f'@{a} ({v})' for a, v in aliases.items())}"] if aliases else []
     lines += [f"{'retired':13} {', '.join(retired)}"] if retired else []
     data |= {"aliases": aliases, "retired": retired}
-    fields = _fields(definition) if isinstance(definition, FeatureView) else []
+    fields = _fields(definition) if isinstance(definition, FeatureView | OnDemandView) else []
     return Report(fields, heading="\n".join(lines) + ("\n" if fields else ""), data=data)
 
 
@@ -92,6 +93,8 @@ def _lines(definition: Definition, versions: list[Registered], state: Mapping[st
         yield "online", _online(definition, state)
         if "online_history" in definition.documentation():
             yield "kept online", f"the rows of the last {definition.documentation()['online_history']}"
+    elif isinstance(definition, OnDemandView):
+        yield from _computed(definition)
     else:
         yield from ((name, json.dumps(value)) for name, value in content.items())
         if "path" in definition.documentation():
@@ -101,6 +104,23 @@ def _lines(definition: Definition, versions: list[Registered], state: Mapping[st
     if definition.tags:
         yield "tags", ", ".join(f"{name}={value}" for name, value in definition.tags.items())
     yield "versions", ", ".join(r.definition.version + (" (current)" if r.current else "") for r in versions)
+
+
+def _computed(view: OnDemandView) -> Iterator[tuple[str, Any]]:
+    """Yield what an on-demand view reads, what computes it, and what it was tried with."""
+    for name, given in view.columns.items():
+        what = f"request column {given.type}: {given.description}" if isinstance(given, Request) else given
+        yield "input", f"{name}: {what if isinstance(what, str) else json.dumps(what.to_dict())}"
+    yield from (("expression", f"{name} = {text}") for name, text in (view.expressions or {}).items())
+    if view.code is not None:
+        yield "function", f"{view.code.path}, called with {view.mode} columns"
+        yield from (("code", f"{name} {digest[:12]}") for name, digest in view.code.functions.items())
+        yield from (("constant", f"{name} = {text}") for name, text in view.code.constants.items())
+    yield "computed", "at each read" if view.when == "read" else "when rows are written"
+    tried = view.tried or {}
+    versions = ", ".join(f"{name} {version}" for name, version in tried.get("environment", {}).items())
+    yield "tried", f"on {tried.get('rows', 0)} rows, with {versions}" if tried else "never"
+    yield from (("note", note) for note in tried.get("notes", ()))
 
 
 def _source(source: Mapping[str, str] | None) -> str:
@@ -118,7 +138,7 @@ def _online(view: FeatureView, state: Mapping[str, Any]) -> str:
     return "never materialized" if until is None else f"materialized until {until.isoformat()}"
 
 
-def _fields(view: FeatureView) -> list[dict[str, Any]]:
+def _fields(view: FeatureView | OnDemandView) -> list[dict[str, Any]]:
     return [
         {
             "feature": f.name,

@@ -56,11 +56,13 @@ def get(
       fs get spending -e user_id=1 -e user_id=2
       fs get delay_model -e tailnum=N14228,origin=EWR
       fs get spending.amount -e '{"user_id": 1}' --json
+      fs get spend_ratio -e user_id=1,amount=9.5
       fs get '{"ref": "weather.*", "keys": {"origin": "dest"}, "prefix": "dest_"}' -e dest=JFK
     """  # noqa: D301
-    asked = table_of(entities, store.select(features, full_names=full_names).key_types)
+    asked = table_of(entities, store.select(features, full_names=full_names).needed)
     found = store.get_online_features(features, asked, at=at, fallback=fallback, full_names=full_names)
-    keys, values = found.keys.to_pylist(), found.table.to_pylist()
+    values = found.table.to_pylist()
+    keys = [{n: value for n, value in row.items() if n not in found.features} for row in found.to_dicts()]
     status = [{view: marks[i] for view, marks in found.status.items()} for i in range(len(found))]
     data = [{"keys": k, "features": v, "status": s} for k, v, s in zip(keys, values, status, strict=True)]
     people = [

@@ -61,7 +61,7 @@ def check_leakage(
     from fs_core.sources.sources import read_file
 
     selection = store.select(features, full_names=full_names)
-    table = read_file(selection.views, spine, spine=timestamp, keys=selection.key_types)
+    table = read_file(selection.views, spine, spine=timestamp, keys=selection.needed)
     found = store.check_leakage(
         features,
         table,

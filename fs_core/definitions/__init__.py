@@ -1,4 +1,4 @@
-"""What a team declares: sources, entities, feature views, feature services, and how they are named.
+"""What a team declares: sources, entities, views, services, and how they are named.
 
 `base` is what every definition shares. `source` knows which file ending means which format; who reads it is in
 `fs_core.sources`.
@@ -8,6 +8,7 @@ from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.lookup import FeatureLookup
+from fs_core.definitions.on_demand import OnDemandView, Request, on_demand
 from fs_core.definitions.references import Reference, VersionSelector
 from fs_core.definitions.service import FeatureService
 from fs_core.definitions.source import SQL, Source
@@ -23,8 +24,11 @@ __all__ = [
     "FeatureService",
     "FeatureView",
     "Field",
+    "OnDemandView",
     "Reference",
+    "Request",
     "Source",
     "VersionSelector",
     "from_dict",
+    "on_demand",
 ]

@@ -12,6 +12,9 @@ from typing import Any, ClassVar
 
 from fs_core.errors import DefinitionError
 
+REFERABLE = ("view", "on_demand", "service")
+"""The kinds that references to features may mean; they share one namespace."""
+
 _NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NUMBER = r"(0|[1-9][0-9]{0,8})"  # nine digits fit every database and program
 _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fs_core.code import Code
 from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.lookup import from_plain
+from fs_core.definitions.on_demand import OnDemandView, input_from_plain
 from fs_core.definitions.service import FeatureService
 from fs_core.definitions.source import SQL, Source
 from fs_core.definitions.view import FeatureView, Field
@@ -29,7 +31,12 @@ def from_dict(data: Mapping[str, Any], source: SourceLookup, entity: EntityLooku
     Raises:
         DefinitionError: the kind is unknown: a newer program wrote it.
     """
-    readers: dict[str, Callable[..., Definition]] = {"entity": _entity, "service": _service, "source": _source}
+    readers: dict[str, Callable[..., Definition]] = {
+        "entity": _entity,
+        "on_demand": _on_demand,
+        "service": _service,
+        "source": _source,
+    }
     if data["kind"] == "view":
         return _view(data, source, entity)
     if data["kind"] not in readers:
@@ -75,5 +82,20 @@ def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -
         online_history=docs.get("online_history"),
         event_id=content.get("event_id", ()),
         aggregations=[Aggregation(**aggregation) for aggregation in content.get("aggregations", ())],
+        **_common(data),
+    )
+
+
+def _on_demand(data: Mapping[str, Any]) -> OnDemandView:
+    content, docs = data["content"], data["documentation"]
+    code = Code(content["path"], content["functions"], content["constants"]) if "path" in content else None
+    return OnDemandView(
+        inputs=[input_from_plain(given, docs["requests"]) for given in content["inputs"]],
+        fields=[Field(f["name"], f["dtype"], docs["fields"][f["name"]]) for f in content["fields"]],
+        expressions=content.get("expressions"),
+        mode=content.get("mode"),
+        when=content.get("when", "read"),
+        code=code,
+        tried=data.get("tried"),
         **_common(data),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fs_core.definitions import SQL, FeatureView, Source
+from fs_core.definitions import SQL, FeatureView, OnDemandView, Source
 from fs_core.lineage import nodes
 from fs_core.lineage.sql.flow import SOME
 from fs_core.registry.records import Edge
@@ -128,12 +128,12 @@ def _store(project: str) -> str:
     return f"feature-store://{project}"
 
 
-def _history(project: str, view: FeatureView) -> Dataset:
+def _history(project: str, view: FeatureView | OnDemandView) -> Dataset:
     return Dataset(_store(project), view.ref, _fields(view))
 
 
-def _fields(view: FeatureView) -> list[tuple[str, str, str]]:
-    keys = [(name, str(dtype), "") for name, dtype in view.keys.items()]
+def _fields(view: FeatureView | OnDemandView) -> list[tuple[str, str, str]]:
+    keys = [] if isinstance(view, OnDemandView) else [(name, str(dtype), "") for name, dtype in view.keys.items()]
     return [*keys, *((f.name, str(f.type), f.description) for f in view.outputs)]
 
 

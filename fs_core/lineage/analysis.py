@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from fs_core.definitions import SQL, FeatureView, Source
+from fs_core.definitions import SQL, FeatureView, OnDemandView, Source
 from fs_core.lineage import nodes
 from fs_core.lineage.sql.flow import SOME, Flow, Origin
 from fs_core.registry.records import Analysis, Edge
@@ -39,7 +39,7 @@ def analyse(view: FeatureView, tables: Iterable[str], columns: Columns) -> Analy
     return Analysis(view.name, view.version, RULES, own_nodes(view), sorted(edges), notes)
 
 
-def own_nodes(view: FeatureView) -> list[str]:
+def own_nodes(view: FeatureView | OnDemandView) -> list[str]:
     """Return the nodes of a view's version and of its features."""
     features = [nodes.feature(view.name, name, view.version) for name in view.features]
     return [nodes.view(view.name, view.version), *features]

@@ -10,7 +10,7 @@ from fs_core.definitions.references import CURRENT
 from fs_core.errors import DefinitionError, UnknownReferenceError, did_you_mean
 from fs_core.lineage import nodes
 from fs_core.lineage.search import Search
-from fs_core.registry.records import Described
+from fs_core.registry.records import VIEWS, Described
 
 _VERSION = re.compile(r"v?\d+\.\d+\.\d+")
 _RECORDED = ("training_set", "run", "model")
@@ -80,10 +80,11 @@ class Asking:
         return found
 
     def _versions(self, kind: str, reference: Reference) -> list[Described]:
-        named = [d for d in self._described if d.kind == kind and d.name == reference.name]
+        kinds = VIEWS if kind == "view" else (kind,)
+        named = [d for d in self._described if d.kind in kinds and d.name == reference.name]
         if not named or (reference.selector == CURRENT and self._every_version):
             return named
-        return [self._search.reader.version_of([kind], reference)]
+        return [self._search.reader.version_of(kinds, reference)]
 
     def _features(self, reference: Reference) -> list[str]:
         views = self._versions("view", reference)

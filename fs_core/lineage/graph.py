@@ -32,7 +32,7 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """`source`, `column`, `view`, `feature`, `service`, `training_set`, `run` or `model`."""
+        """`source`, `column`, `request`, `view`, `feature`, `service`, `training_set`, `run` or `model`."""
         return nodes.kind_of(self.id)
 
     @property

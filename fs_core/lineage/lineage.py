@@ -83,7 +83,7 @@ class Lineage:
     def everything(self) -> tuple[list[Edge], list[Record]]:
         """Return the whole graph: every edge, and what was recorded."""
         with self._open() as search:
-            edges = {*search.reader.every_edge(), *search.service_edges, *search.more}
+            edges = {*search.reader.every_edge(), *search.service_edges, *search.computed_edges, *search.more}
             return sorted(edges), search.reader.records()
 
     def notes(self) -> dict[tuple[str, str], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-KINDS = ("source", "column", "view", "feature", "service", "training_set", "run", "model")
+KINDS = ("source", "column", "request", "view", "feature", "service", "training_set", "run", "model")
 """The kinds of nodes, in the order in which one is made from another."""
 
 _LONGEST = 240  # of a name that somebody else chose; the registry's column holds 320
@@ -20,8 +20,19 @@ def column(source: str, name: str) -> str:
     return f"column:{source}.{_bounded(name.lower())}"
 
 
+def request(view: str, name: str, version: str) -> str:
+    """Return the node of a request column that an on-demand view reads.
+
+    Args:
+        view: the view's name.
+        name: the column's.
+        version: the view's version.
+    """
+    return f"request:{view}.{name}:v{version}"
+
+
 def view(name: str, version: str) -> str:
-    """Return the node of a view's version."""
+    """Return the node of a view's version, be it stored or computed on demand."""
     return f"view:{name}:v{version}"
 
 

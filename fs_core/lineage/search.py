@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from fs_core.lineage import nodes
+from fs_core.lineage.computed import edges_to
 from fs_core.lineage.graph import Direction, Graph, Node
 from fs_core.lineage.sql.flow import SOME
 from fs_core.registry.records import Edge, GraphReader
@@ -29,7 +30,8 @@ class Search:
         """Return the edges that lead to (upstream) or from nodes, those of services included."""
         wanted = set(of)
         found = set(self.reader.edges(wanted, upstream=upstream))
-        found |= {e for e in self.more if (e.downstream if upstream else e.upstream) in wanted}
+        more = (*self.more, *self.computed_edges)
+        found |= {e for e in more if (e.downstream if upstream else e.upstream) in wanted}
         if upstream and any(nodes.kind_of(node) == "service" for node in wanted):
             found |= {edge for edge in self.service_edges if edge.downstream in wanted}
         if not upstream:
@@ -53,12 +55,17 @@ class Search:
         return found
 
     @cached_property
+    def computed_edges(self) -> list[Edge]:
+        """The edges that lead to on-demand views and their features, from what they read now."""
+        return sorted({edge for computed in self.reader.computed() for edge in edges_to(computed)})
+
+    @cached_property
     def service_edges(self) -> list[Edge]:
         """The edges from features to the services that take them now."""
         services = self.reader.services()
         whole = {nodes.view(v.name, v.version) for taken in services.values() for v, feature in taken if not feature}
         features: dict[str, list[str]] = {}
-        for edge in [*self.reader.edges(whole, upstream=False), *self.more]:
+        for edge in [*self.reader.edges(whole, upstream=False), *self.more, *self.computed_edges]:
             if edge.kind == "contains" and edge.upstream in whole:
                 features.setdefault(edge.upstream, []).append(edge.downstream)
         found: set[Edge] = set()

@@ -33,7 +33,7 @@ def check_predicates(view: FeatureView) -> None:
     for where in predicates(view):
         what = f"view {view.name!r}: where {where!r}"
         with connect() as connection:
-            _check_syntax(connection, where, what, [*view.keys, *view.stored, view.event_timestamp])
+            check_syntax(connection, where, what, [*view.keys, *view.stored, view.event_timestamp])
             connection.register(_EVENTS, _visible(view, None))
             try:
                 kind = connection.sql(f"SELECT (\n{where}\n) FROM {_EVENTS}").types[0]
@@ -101,19 +101,33 @@ def _visible(view: FeatureView, events: pa.Table | None) -> pa.Table:
     return pa.table(found)
 
 
-def _check_syntax(connection: duckdb.DuckDBPyConnection, where: str, what: str, columns: Collection[str]) -> None:
+def check_syntax(
+    connection: duckdb.DuckDBPyConnection, text: str, what: str, columns: Collection[str], one: str = "event"
+) -> None:
+    """Refuse SQL that is no expression of single values, or whose result isn't of these alone.
+
+    Args:
+        connection: whose functions it may call.
+        text: the expression.
+        what: how errors call it.
+        columns: the names that it may read.
+        one: what it sees one of.
+
+    Raises:
+        DefinitionError: it doesn't parse, looks beyond, or may change its mind.
+    """
     known = {name.lower() for name in columns}
-    for part in _parts(_parsed(connection, where, what)):
+    for part in _parts(_parsed(connection, text, what)):
         if part["class"] in ("SUBQUERY", "WINDOW", "PARAMETER", "STAR"):
-            raise DefinitionError(f"{what} looks beyond one event: it has a {part['class'].lower()}.")
+            raise DefinitionError(f"{what} looks beyond one {one}: it has a {part['class'].lower()}.")
         if part["class"] == "FUNCTION":
             arguments = part.get("arguments", part.get("children", ()))  # the older releases' word is the second
-            _check_function(connection, str(part["function_name"]), len(arguments), what)
+            _check_function(connection, str(part["function_name"]), len(arguments), what, one)
         if part["class"] == "COLUMN_REF" and part["column_names"][-1].lower() in _MOMENTS - known:
             raise DefinitionError(f"{what} isn't the same always: {part['column_names'][-1]} is another each time.")
 
 
-def _check_function(connection: duckdb.DuckDBPyConnection, name: str, arguments: int, what: str) -> None:
+def _check_function(connection: duckdb.DuckDBPyConnection, name: str, arguments: int, what: str, one: str) -> None:
     """Refuse functions that aren't of one row, or whose result isn't of their arguments alone; look into macros."""
     known = connection.execute(
         "SELECT function_type, stability, macro_definition FROM duckdb_functions() WHERE function_name = ?",
@@ -124,11 +138,11 @@ def _check_function(connection: duckdb.DuckDBPyConnection, name: str, arguments:
     scalars = [stability for kind, stability, _ in known if kind == "scalar"]
     macros = [definition for kind, _, definition in known if kind == "macro"]
     if not scalars and not macros:
-        raise DefinitionError(f"{what} looks beyond one event: {name} is no function of single values.")
+        raise DefinitionError(f"{what} looks beyond one {one}: {name} is no function of single values.")
     if (scalars and "CONSISTENT" not in scalars) or (name.lower() == "age" and arguments == 1):
-        raise DefinitionError(f"{what} isn't the same always: {name} doesn't depend on the event alone.")
+        raise DefinitionError(f"{what} isn't the same always: {name} doesn't depend on the {one} alone.")
     for definition in macros:
-        _check_syntax(connection, definition, what, [])
+        check_syntax(connection, definition, what, [], one)
 
 
 def _parsed(connection: duckdb.DuckDBPyConnection, where: str, what: str) -> Any:

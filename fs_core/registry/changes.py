@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ class Change:
     """What `apply` did with one definition.
 
     Attributes:
-        kind: `source`, `entity`, `view` or `service`.
+        kind: `source`, `entity`, `view`, `on_demand` or `service`.
         name: its name.
         version: its version.
         action: `registered`; `unchanged` if it was there already; `replaced` if it was there with other content and
@@ -43,9 +43,19 @@ class Change:
 
 
 class ApplyResult(tuple[Change, ...]):
-    """What `apply` did, a `Change` for each definition, in order of dependence."""
+    """What `apply` did, a `Change` for each definition, in order of dependence.
 
-    __slots__ = ()
+    Attributes:
+        reports: what on-demand views were tried on, and found, by the view's reference.
+    """
+
+    reports: dict[str, Any]
+
+    def __new__(cls, changes: Iterable[Change] = ()) -> ApplyResult:
+        """Return what was done."""
+        made = super().__new__(cls, changes)
+        made.reports = {}
+        return made
 
     @property
     def changed(self) -> list[Change]:

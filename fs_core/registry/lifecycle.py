@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fs_core.definitions import Definition, Reference
-from fs_core.definitions.base import version_key
+from fs_core.definitions.base import REFERABLE, version_key
 from fs_core.definitions.references import check_alias
 from fs_core.errors import DefinitionError, UnknownReferenceError, did_you_mean
 from fs_core.registry.database import Database
@@ -17,8 +17,6 @@ from fs_core.registry.generation import raise_generation
 from fs_core.registry.lookup import alias_target, one_version, row_of, versions_query
 from fs_core.registry.tables import aliases, currents, definitions, retirements
 from fs_core.values.times import Clock
-
-_REFERABLE = ("view", "service")
 
 Version = tuple[str, str, str]
 """Kind, name and version."""
@@ -29,7 +27,7 @@ class Moved:
     """What a name without a version, or an alias, means now, and meant before.
 
     Attributes:
-        kind: `view` or `service`.
+        kind: `view`, `on_demand` or `service`.
         name: its name.
         alias: the alias that moved; None where the current version did.
         previous: the version it meant before; None for none.
@@ -53,7 +51,7 @@ class Alias:
     """A name that means a version until it is moved.
 
     Attributes:
-        kind: `view` or `service`.
+        kind: `view`, `on_demand` or `service`.
         name: whose version.
         alias: what follows the `@`.
         version: the version it means.
@@ -81,7 +79,7 @@ class Lifecycle:
             DefinitionError: that version is retired.
         """
         with self.database.writing() as connection:
-            row = row_of(connection, _REFERABLE, target.name, target.selector)
+            row = row_of(connection, REFERABLE, target.name, target.selector)
             _refuse_retired(connection, row, "made current")
             last = _latest_current(connection, row)
             if last.version != row.version:
@@ -101,7 +99,7 @@ class Lifecycle:
         """
         check_alias(alias)
         with self.database.writing() as connection:
-            row = row_of(connection, _REFERABLE, target.name, target.selector)
+            row = row_of(connection, REFERABLE, target.name, target.selector)
             _refuse_retired(connection, row, "given an alias")
             return self._point(connection, row.kind, row.name, alias, row.version)
 
@@ -141,7 +139,7 @@ class Lifecycle:
             DefinitionError: it is current, and there are others that could be.
         """
         with self.database.writing() as connection:
-            row = row_of(connection, _REFERABLE, target.name, target.selector)
+            row = row_of(connection, REFERABLE, target.name, target.selector)
             _refuse_current(connection, row)
             if (row.kind, row.name, row.version) not in _retired(connection):
                 values = {"kind": row.kind, "name": row.name, "version": row.version, "since": self._clock.now()}
@@ -156,7 +154,7 @@ class Lifecycle:
             UnknownReferenceError: there is no such view, service or version.
         """
         with self.database.writing() as connection:
-            row = row_of(connection, _REFERABLE, target.name, target.selector)
+            row = row_of(connection, REFERABLE, target.name, target.selector)
             mine = sa.and_(
                 retirements.c.kind == row.kind, retirements.c.name == row.name, retirements.c.version == row.version
             )

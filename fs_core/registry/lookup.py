@@ -10,29 +10,41 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fs_core.definitions import Definition, Entity, FeatureService, FeatureView, Source, VersionSelector, from_dict
+from fs_core.definitions import (
+    Definition,
+    Entity,
+    FeatureService,
+    FeatureView,
+    OnDemandView,
+    Source,
+    VersionSelector,
+    from_dict,
+)
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
 from fs_core.errors import FeatureStoreError, RegistryError, UnknownReferenceError, did_you_mean
 from fs_core.registry.tables import aliases, currents, definitions
 from fs_core.values.times import from_micros
 
+Referable = FeatureView | OnDemandView | FeatureService
+"""What references to features may mean."""
 
-def find(connection: sa.Connection, name: str, selector: VersionSelector) -> FeatureView | FeatureService:
-    """Return the view or service of a name; raise `UnknownReferenceError` if there is none.
+
+def find(connection: sa.Connection, name: str, selector: VersionSelector) -> Referable:
+    """Return the view, on-demand view or service of a name; raise `UnknownReferenceError` if there is none.
 
     Args:
         connection: to the registry.
-        name: of the view or service.
+        name: of any of these.
         selector: which version.
     """
-    found = get(connection, ["view", "service"], name, selector)
-    assert isinstance(found, FeatureView | FeatureService)
+    found = get(connection, ["view", "on_demand", "service"], name, selector)
+    assert isinstance(found, Referable)
     return found
 
 
 def get_anything(connection: sa.Connection, name: str, selector: VersionSelector) -> Definition:
-    """Return what a name means: a view or service, else an entity, else a source.
+    """Return what a name means: a view, on-demand view or service, else an entity, else a source.
 
     Args:
         connection: to the registry.
@@ -41,7 +53,7 @@ def get_anything(connection: sa.Connection, name: str, selector: VersionSelector
     """
     named = sa.select(definitions.c.kind).where(definitions.c.name == name)
     kinds = set(connection.execute(named).scalars())
-    for kind in ("view", "service", "entity", "source"):
+    for kind in ("view", "on_demand", "service", "entity", "source"):
         if kind in kinds:
             return get(connection, [kind], name, selector)
     known = connection.execute(sa.select(definitions.c.name)).scalars()
@@ -79,9 +91,24 @@ def row_of(connection: sa.Connection, kinds: Sequence[str], name: str, selector:
                 f"there is no {' or '.join(kinds)} {name!r}, but {article} {other} of that name."
             )
         known = connection.execute(sa.select(definitions.c.name).where(definitions.c.kind.in_(kinds))).scalars()
-        raise UnknownReferenceError(f"there is no {' or '.join(kinds)} {name!r}.{_way_out(connection, name, known)}")
+        raise UnknownReferenceError(
+            f"there is no {_words(kinds)} {name!r}."
+            f"{_is_computed(connection, name) or _way_out(connection, name, known)}"
+        )
     version = _choose(connection, rows, selector)
     return next(row for row in rows if row.version == version)
+
+
+def _words(kinds: Sequence[str]) -> str:
+    named = {"on_demand": "" if "view" in kinds else "on-demand view"}  # which is a view to who asks for features
+    return " or ".join(word for kind in kinds if (word := named.get(kind, kind)))
+
+
+def _is_computed(connection: sa.Connection, name: str) -> str:
+    """Return a sentence on the on-demand view of a name, empty where there is none."""
+    query = sa.select(definitions.c.name).where(definitions.c.kind == "on_demand", definitions.c.name == name)
+    computed = connection.execute(query).first()
+    return "" if computed is None else f" {name!r} is an on-demand view, which is computed and has no rows of its own."
 
 
 def _way_out(connection: sa.Connection, name: str, known: Iterable[str]) -> str:
@@ -143,7 +170,7 @@ def version_query(kind: str, name: str, version: str) -> sa.Select[Any]:
     """Return the query for one version.
 
     Args:
-        kind: `source`, `entity`, `view` or `service`.
+        kind: `source`, `entity`, `view`, `on_demand` or `service`.
         name: its name.
         version: `major.minor.patch`.
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from fs_core.definitions import Reference, VersionSelector
+from fs_core.definitions import OnDemandView, Reference, Source, VersionSelector, from_dict
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
 from fs_core.errors import DefinitionError, UnknownReferenceError
@@ -21,6 +21,9 @@ from fs_core.values.times import Clock
 
 if TYPE_CHECKING:
     from fs_core.registry.database import Database
+
+VIEWS = ("view", "on_demand")
+"""The kinds of definitions that have features; the graph calls both views."""
 
 _PARAMETERS = 500  # of one statement; every database takes so many
 
@@ -87,6 +90,18 @@ class Described(NamedTuple):
     name: str
     version: str
     digest: str
+
+
+class Computed(NamedTuple):
+    """An on-demand view, and what its inputs mean now.
+
+    Attributes:
+        view: the view.
+        reads: by the names of its inputs, the view that is read, and which of its features.
+    """
+
+    view: OnDemandView
+    reads: Mapping[str, tuple[Described, str]]
 
 
 class GraphStorage:
@@ -210,24 +225,42 @@ class GraphReader:
 
         What no longer means anything, such as an alias that was removed, is left out.
         """
-        views = {(d.name, d.version): d for d in self.described() if d.kind == "view"}
-        current = {name: version for (kind, name), version in self.current().items() if kind == "view"}
-        meant: dict[Any, Described | None] = {}
         found: dict[tuple[str, str], list[tuple[Described, str | None]]] = {}
         for row in self._connection.execute(sa.select(definitions).where(definitions.c.kind == "service")):
             taken = found.setdefault((row.name, row.version), [])
             for text in json.loads(row.body)["content"]["features"]:
                 reference = Reference.parse(text if isinstance(text, str) else text["ref"])
-                key = reference.name, reference.selector
-                if key not in meant and reference.selector in (CURRENT, VersionSelector(reference.selector.version)):
-                    version = reference.selector.version or current.get(reference.name, "")
-                    meant[key] = views.get((reference.name, version))
-                elif key not in meant:
-                    meant[key] = self._version_or_none(reference)
-                view = meant[key]
+                view = self._meant(reference)
                 if view is not None:
                     taken.append((view, reference.feature))
         return found
+
+    def computed(self) -> list[Computed]:
+        """Return what each on-demand view reads now; an input that no longer means anything is left out."""
+        found = []
+        for row in self._connection.execute(sa.select(definitions).where(definitions.c.kind == "on_demand")):
+            view = from_dict(json.loads(row.body), lambda name: Source(name, path="none.parquet"))
+            assert isinstance(view, OnDemandView)
+            references = {name: Reference.parse(lookup.ref) for name, lookup in view.lookups.items()}
+            meant = {name: (self._meant(one), str(one.feature)) for name, one in references.items()}
+            found.append(Computed(view, {n: (one, f) for n, (one, f) in meant.items() if one is not None}))
+        return found
+
+    def _meant(self, reference: Reference) -> Described | None:
+        """Return the view that a reference means now, None if nothing."""
+        selector = reference.selector
+        if selector not in (CURRENT, VersionSelector(selector.version)):
+            return self._version_or_none(reference)
+        version = selector.version or self._current_views.get(reference.name, "")
+        return self._views.get((reference.name, version))
+
+    @cached_property
+    def _views(self) -> dict[tuple[str, str], Described]:
+        return {(d.name, d.version): d for d in self.described() if d.kind in VIEWS}
+
+    @cached_property
+    def _current_views(self) -> dict[str, str]:
+        return {name: version for (kind, name), version in self.current().items() if kind in VIEWS}
 
     def current(self) -> dict[tuple[str, str], str]:
         """Return the current version by kind and name."""
@@ -251,7 +284,7 @@ class GraphReader:
 
     def _version_or_none(self, reference: Reference) -> Described | None:
         try:
-            return self.version_of(["view"], reference)
+            return self.version_of(VIEWS, reference)
         except (UnknownReferenceError, DefinitionError):
             return None
 

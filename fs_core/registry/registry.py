@@ -16,11 +16,12 @@ from fs_core.definitions import (
     Entity,
     FeatureService,
     FeatureView,
+    OnDemandView,
     Reference,
     Source,
     VersionSelector,
 )
-from fs_core.definitions.base import version_key
+from fs_core.definitions.base import REFERABLE, version_key
 from fs_core.definitions.references import CURRENT
 from fs_core.errors import DefinitionError, DocumentationError, UnknownReferenceError, did_you_mean
 from fs_core.registry.changes import ApplyResult, Change, differences, refuse_other
@@ -41,7 +42,7 @@ from fs_core.registry.lookup import (
 from fs_core.registry.tables import currents, definitions, sequences
 from fs_core.values.times import Clock
 
-_ORDER = ("source", "entity", "view", "service")
+_ORDER = ("source", "entity", "view", "on_demand", "service")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Summary(NamedTuple):
     """A definition as a list shows it.
 
     Attributes:
-        kind: `source`, `entity`, `view` or `service`.
+        kind: `source`, `entity`, `view`, `on_demand` or `service`.
         name: its name.
         version: its version.
         digest: of its content.
@@ -146,6 +147,9 @@ class Registry(Lifecycle):
                 free = key in replaceable and key not in changes
                 change = _register(connection, definition, self._clock.now(), given=key in explicit, free=free)
                 changes.setdefault(key, change)
+            for definition in whole:
+                if isinstance(definition, OnDemandView):
+                    _check_inputs(connection, definition)
             result = ApplyResult(changes.values())
             _check_services(connection, [d for d in whole if isinstance(d, FeatureService)], result)
             if result.changed:
@@ -189,8 +193,14 @@ class Registry(Lifecycle):
         assert isinstance(found, Source)
         return found
 
-    def find(self, name: str, selector: VersionSelector = CURRENT) -> FeatureView | FeatureService:
-        """Return the view or service of that name; the two share one namespace.
+    def on_demand(self, name: str, selector: VersionSelector = CURRENT) -> OnDemandView:
+        """Return an on-demand view; raise `UnknownReferenceError` if there is none."""
+        found = self._get("on_demand", name, selector)
+        assert isinstance(found, OnDemandView)
+        return found
+
+    def find(self, name: str, selector: VersionSelector = CURRENT) -> FeatureView | OnDemandView | FeatureService:
+        """Return the view, on-demand view or service of that name; they share one namespace.
 
         Raises:
             UnknownReferenceError: there is none, or not in that version.
@@ -272,13 +282,15 @@ def with_embedded(given: Sequence[Definition]) -> list[Definition]:
 
 def _require_documentation(given: Sequence[Definition]) -> None:
     missing = []
-    for view in (d for d in given if isinstance(d, FeatureView)):
+    for view in (d for d in given if isinstance(d, FeatureView | OnDemandView)):
         missing += [] if view.description.strip() else [f"view {view.name!r}"]
         missing += [f"field '{view.name}.{f.name}'" for f in view.fields if not f.description.strip()]
+        requests = view.requests.values() if isinstance(view, OnDemandView) else ()
+        missing += [f"request column '{view.name}.{r.name}'" for r in requests if not r.description.strip()]
     if missing:
         raise DocumentationError(
             f"no description: {', '.join(missing)}. Nothing was registered. "
-            "Say what each means and in which unit: description='...' on the view, the third argument of Field."
+            "Say what each means and in which unit: description='...' on the view, Field's third argument."
         )
 
 
@@ -316,8 +328,8 @@ def _make_current(connection: sa.Connection, new: Definition, now: int) -> tuple
 
 
 def _refuse_look_alike(connection: sa.Connection, new: Definition) -> None:
-    """Refuse a name that differs by case alone, or that a view and a service would share."""
-    kinds = ("view", "service") if new.kind in ("view", "service") else (new.kind,)
+    """Refuse a name that differs by case alone, or that two things would share that references may mean."""
+    kinds = REFERABLE if new.kind in REFERABLE else (new.kind,)
     query = sa.select(definitions.c.kind, definitions.c.name).where(definitions.c.kind.in_(kinds)).distinct()
     for kind, name in connection.execute(query):
         if name.lower() == new.name.lower() and (kind, name) != (new.kind, new.name):
@@ -347,3 +359,22 @@ def _check_features(connection: sa.Connection, service: FeatureService) -> None:
                 f"service {service.name!r}: view {found.ref!r} has no feature {reference.feature!r}."
                 + did_you_mean(reference.feature, found.features)
             )
+
+
+def _check_inputs(connection: sa.Connection, view: OnDemandView, above: tuple[str, ...] = ()) -> None:
+    """Refuse an on-demand view that reads what isn't there, or itself by a detour, as things are now."""
+    if view.name in above:
+        circle = " -> ".join([*above[above.index(view.name) :], view.name])
+        raise DefinitionError(f"on-demand view {view.name!r} reads itself: {circle}. Take one of the inputs out.")
+    for lookup in view.lookups.values():
+        reference = Reference.parse(lookup.ref)
+        found = find(connection, reference.name, reference.selector)
+        if isinstance(found, FeatureService):
+            raise DefinitionError(f"on-demand view {view.name!r} reads features, but {found.name!r} is a service.")
+        if reference.feature not in found.features:
+            raise UnknownReferenceError(
+                f"on-demand view {view.name!r}: view {found.ref!r} has no feature {reference.feature!r}."
+                + did_you_mean(str(reference.feature), found.features)
+            )
+        if isinstance(found, OnDemandView):
+            _check_inputs(connection, found, (*above, view.name))

@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import DataError, UnknownReferenceError
+from fs_core.errors import DataError, SchemaError, UnknownReferenceError
+from fs_core.retrieval.computed import computed
 from fs_core.retrieval.coverage import warn_of_absence
-from fs_core.retrieval.selection import SelectedFeature, Selection, ViewLookup, key_table
+from fs_core.retrieval.resolution import select
+from fs_core.retrieval.selection import (
+    SelectedFeature,
+    Selection,
+    ViewLookup,
+    key_table,
+    other_meaning,
+    pinned_as,
+    reads_of,
+)
 from fs_core.rule import STATUS, at_moment
 from fs_core.training_set import TrainingSet, checked_label, label_columns
+from fs_core.values.dtypes import canonical
 from fs_core.values.interchange import require_columns, to_table
 from fs_core.values.times import duration_micros, format_duration, parse_duration, to_utc_micros
 
@@ -48,24 +59,19 @@ class Query:
 
     def spec(self) -> dict[str, Any]:
         """Return the JSON-serialisable provenance of the result."""
+        selection = self.selection
+        requests = {column: canonical(dtype) for column, dtype in selection.requests.items()}
         return {
             "format": SPEC_FORMAT,
             "rule": RULE,
-            "features": [
-                {
-                    "ref": f"{f.view.name}.{f.name}:v{f.view.version}",
-                    "column": f.column,
-                    "digest": f.view.digest,
-                    **({"keys": dict(f.keys)} if f.keys else {}),
-                }
-                for f in self.selection.features
-            ],
-            "views": [_view_spec(view) for view in self.selection.views],
-            "keys": list(self.selection.keys),
+            "features": [_feature_spec(feature) for feature in selection.features],
+            "views": [_view_spec(view) for view in selection.views],
+            "keys": list(selection.keys),
+            **({"requests": requests} if requests else {}),
             "timestamp": self.timestamp,
             "label": self.label,
             "lag": None if not self.lag else format_duration(self.lag),
-            "full_names": self.selection.full_names,
+            "full_names": selection.full_names,
             "snapshots": dict(self.snapshots),
         }
 
@@ -84,7 +90,8 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     """
     table = to_table(spine, "the spine")
     _require(table, query)
-    found, status = {}, {}
+    found: dict[ViewLookup, pa.Table] = {}
+    status = {}
     for lookup, asked, rows in _answers(offline, table, query):
         status[lookup.name] = rows[STATUS].dictionary_encode()
         snapshot = query.snapshots[lookup.view.name]
@@ -92,13 +99,13 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
         found[lookup] = rows
     selection = query.selection
     return TrainingSet(
-        _beside(table, _columns(query, found)),
+        _beside(table, _columns(query, found, table)),
         list(selection.columns),
         list(selection.keys),
         query.timestamp,
         query.label,
         query.spec(),
-        tuple(selection.views),
+        selection.definitions,
         status,
     )
 
@@ -130,12 +137,15 @@ def features_of(offline: OfflineStore, spine: pa.Table, query: Query) -> dict[st
         SchemaError: a key or the time is missing or of the wrong type.
     """
     require_columns([query.timestamp], spine.column_names, "the spine")
-    return _columns(query, {lookup: rows for lookup, _, rows in _answers(offline, spine, query)})
+    return _columns(query, {lookup: rows for lookup, _, rows in _answers(offline, spine, query)}, spine)
 
 
 def _require(spine: pa.Table, query: Query) -> None:
     require_columns([query.timestamp, *label_columns(query.label)], spine.column_names, "the spine")
     query.selection.refuse_clash(spine.column_names, "the spine")
+    for name in label_columns(query.label):
+        if name in query.selection.requests:
+            raise SchemaError(f"label {name!r} is a request column, from which features are computed. Name another.")
 
 
 def _answers(offline: OfflineStore, spine: pa.Table, query: Query) -> Iterator[tuple[ViewLookup, pa.Table, pa.Table]]:
@@ -148,8 +158,17 @@ def _answers(offline: OfflineStore, spine: pa.Table, query: Query) -> Iterator[t
         yield lookup, asked, offline.as_of(lookup.view, asked, names, snapshot=snapshot)
 
 
-def _columns(query: Query, found: Mapping[ViewLookup, pa.Table]) -> dict[str, pa.ChunkedArray]:
-    return {feature.column: found[feature.lookup][feature.name] for feature in query.selection.features}
+def _columns(query: Query, found: Mapping[ViewLookup, pa.Table], spine: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """Return the features by column: those that were looked up, and those computed from them."""
+
+    def looked_up(feature: SelectedFeature) -> pa.ChunkedArray:
+        return found[feature.lookup][feature.name]
+
+    made = computed(query.selection, looked_up, spine, "the spine")
+    return {
+        feature.column: looked_up(feature) if feature.computation is None else made[feature.computation][feature.name]
+        for feature in query.selection.features
+    }
 
 
 def _beside(spine: pa.Table, found: Mapping[str, pa.ChunkedArray]) -> pa.Table:
@@ -229,11 +248,7 @@ def query_from_spec(registry: Registry, spec: Mapping[str, Any]) -> Query:
     if lacking:
         raise DataError(f"the spec has no {lacking[0]!r}. Pass all of a training set's spec.")
     views = {part["name"]: _pinned_view(registry, part) for part in spec["views"]}
-    features = []
-    for part in spec["features"]:
-        name, _, feature = part["ref"].rpartition(":v")[0].partition(".")
-        keys = tuple(sorted(part.get("keys", {}).items()))
-        features.append(SelectedFeature(views[name], feature, part["column"], keys))
+    features = [_pinned_feature(registry, part, views, spec["full_names"]) for part in spec["features"]]
     selection = Selection(tuple(features), spec["full_names"])
     lag = parse_duration(spec["lag"] or "0s")
     return Query(selection, spec["timestamp"], checked_label(spec["label"]), lag, dict(spec["snapshots"]))
@@ -247,6 +262,36 @@ def moments(table: pa.Table, query: Query) -> pa.ChunkedArray:
     if not query.lag:
         return times
     return pc.subtract(times.cast(pa.int64()), duration_micros(query.lag)).cast(times.type)
+
+
+def _feature_spec(feature: SelectedFeature) -> dict[str, Any]:
+    """Return what pins a feature; of a computed one, also what it reads."""
+    more = {"keys": dict(feature.keys), "reads": reads_of(feature.computation)}
+    return {
+        "ref": f"{feature.view.name}.{feature.name}:v{feature.view.version}",
+        "column": feature.column,
+        "digest": feature.view.digest,
+        **{name: value for name, value in more.items() if value},
+    }
+
+
+def _pinned_feature(
+    registry: Registry, part: Mapping[str, Any], views: Mapping[str, FeatureView], full_names: bool
+) -> SelectedFeature:
+    name, _, feature = part["ref"].rpartition(":v")[0].partition(".")
+    keys = part.get("keys", {})
+    if name in views:
+        return SelectedFeature(views[name], feature, part["column"], tuple(sorted(keys.items())))
+    asked = pinned_as(part["ref"], part["column"], keys, full_names, part.get("reads"))
+    (found,) = select(registry, [asked], full_names=full_names).features
+    changed = other_meaning(part, found)
+    if changed is not None:
+        ref, here, pinned = changed
+        raise UnknownReferenceError(
+            f"{ref!r} has digest {here[:12]} here, but the training set was made from {pinned[:12]}. Open the store it "
+            "was made in."
+        )
+    return found
 
 
 def _view_spec(view: FeatureView) -> dict[str, Any]:

@@ -1,23 +1,24 @@
-"""Selecting features: from references to views, columns and the names they get in a result."""
+"""The features of a result: their views, columns and names, what computes them, and what a request must bring."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pyarrow as pa
 
-from fs_core.definitions import FeatureLookup, FeatureService, FeatureView, Reference
+from fs_core.definitions import FeatureLookup, FeatureService, FeatureView, OnDemandView, Request
 from fs_core.definitions.lookup import Asked
 from fs_core.definitions.view import ALONE
-from fs_core.errors import DefinitionError, NameClashError, SchemaError, UnknownReferenceError, did_you_mean
+from fs_core.errors import DefinitionError, NameClashError, SchemaError, did_you_mean
 
-if TYPE_CHECKING:
-    from fs_core.registry import Registry
+Whole = FeatureService | FeatureView | OnDemandView
+"""A definition that stands for its reference."""
 
-Features = str | FeatureLookup | FeatureService | FeatureView | Sequence[str | FeatureLookup | FeatureView]
+Features = str | FeatureLookup | Whole | Sequence[str | FeatureLookup | FeatureView | OnDemandView]
 """What a caller may ask for: a service, a view, a reference, a lookup, or a list of them."""
 
 
@@ -41,6 +42,43 @@ class ViewLookup:
 
 
 @dataclass(frozen=True)
+class Computation:
+    """One computation of an on-demand view.
+
+    Attributes:
+        view: the view, in the version meant.
+        columns: the columns that a request must bring for it: pairs of the name it has in the view's inputs, and the
+            column that holds it.
+        inputs: its inputs, by the names of `view.columns`: features, themselves perhaps computed, and for a request
+            column the column that holds it.
+    """
+
+    view: OnDemandView
+    columns: tuple[tuple[str, str], ...]
+    inputs: tuple[tuple[str, SelectedFeature | str], ...] = field(compare=False)
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """The columns that are held by columns of other names: pairs, sorted."""
+        return tuple(sorted(pair for pair in self.columns if pair[0] != pair[1]))
+
+    @property
+    def name(self) -> str:
+        """What results call it: the view's name, with the columns if they have other names."""
+        return f"{self.view.name}[{', '.join(column for _, column in self.columns)}]" if self.keys else self.view.name
+
+    @property
+    def features(self) -> list[SelectedFeature]:
+        """The features that it reads."""
+        return [given for _, given in self.inputs if not isinstance(given, str)]
+
+    @property
+    def requests(self) -> dict[str, Request]:
+        """The request columns that it reads itself, by the columns that hold them."""
+        return {given: self.view.requests[name] for name, given in self.inputs if isinstance(given, str)}
+
+
+@dataclass(frozen=True)
 class SelectedFeature:
     """One feature of a result.
 
@@ -49,16 +87,19 @@ class SelectedFeature:
         name: the feature's name in the view.
         column: its name in the result.
         keys: keys of the view that are held by columns of other names: pairs of key and column, sorted.
+        computation: what computes it, if it is of an on-demand view.
     """
 
-    view: FeatureView
+    view: FeatureView | OnDemandView
     name: str
     column: str
     keys: tuple[tuple[str, str], ...] = ()
+    computation: Computation | None = field(default=None, compare=False)
 
     @cached_property
     def lookup(self) -> ViewLookup:
-        """The look-up that it comes from."""
+        """The look-up that it comes from; one that is computed comes from none."""
+        assert isinstance(self.view, FeatureView)
         named = dict(self.keys)
         return ViewLookup(self.view, tuple(named.get(key, key) for key in self.view.request_keys))
 
@@ -71,20 +112,52 @@ class Selection:
     full_names: bool = False
 
     @cached_property
-    def views(self) -> dict[FeatureView, list[SelectedFeature]]:
-        """The views concerned, in order of first mention, each with its features."""
-        grouped: dict[FeatureView, list[SelectedFeature]] = {}
+    def looked_up(self) -> tuple[SelectedFeature, ...]:
+        """The features that stores are asked for: those of the result, then those that others are computed from."""
+        plain = [feature for feature in self.features if feature.computation is None]
+        known = {(feature.lookup, feature.name) for feature in plain}
+        for computation in self.computations:
+            for feature in computation.features:
+                if feature.computation is None and (feature.lookup, feature.name) not in known:
+                    known.add((feature.lookup, feature.name))
+                    plain.append(feature)
+        return tuple(plain)
+
+    @cached_property
+    def computations(self) -> tuple[Computation, ...]:
+        """What is computed, each once, after what it reads."""
+        found: dict[Computation, None] = {}
+
+        def add(feature: SelectedFeature) -> None:
+            if feature.computation is not None and feature.computation not in found:
+                for read in feature.computation.features:
+                    add(read)
+                found[feature.computation] = None
+
         for feature in self.features:
-            grouped.setdefault(feature.view, []).append(feature)
+            add(feature)
+        return tuple(found)
+
+    @cached_property
+    def views(self) -> dict[FeatureView, list[SelectedFeature]]:
+        """The views that are looked up, in order of first mention, each with its features."""
+        grouped: dict[FeatureView, list[SelectedFeature]] = {}
+        for feature in self.looked_up:
+            grouped.setdefault(feature.lookup.view, []).append(feature)
         return grouped
 
     @cached_property
     def lookups(self) -> dict[ViewLookup, list[SelectedFeature]]:
         """The look-ups concerned, in order of first mention, each with its features."""
         grouped: dict[ViewLookup, list[SelectedFeature]] = {}
-        for feature in self.features:
+        for feature in self.looked_up:
             grouped.setdefault(feature.lookup, []).append(feature)
         return grouped
+
+    @cached_property
+    def definitions(self) -> tuple[FeatureView | OnDemandView, ...]:
+        """The views that are looked up, then those that are computed."""
+        return (*self.views, *dict.fromkeys(computation.view for computation in self.computations))
 
     def once_each(self) -> list[Selection]:
         """Return parts in which each view is looked up once, as few as there are look-ups of one view."""
@@ -114,6 +187,20 @@ class Selection:
             types = dict(zip(lookup.columns, lookup.view.request_keys.values(), strict=True)) | types
         return {column: types[column] for lookup in self.lookups for column in lookup.columns}
 
+    @cached_property
+    def requests(self) -> dict[str, pa.DataType]:
+        """The request columns that a request must bring beside the keys, with their types."""
+        types: dict[str, pa.DataType] = {}
+        for computation in self.computations:
+            for column, request in computation.requests.items():
+                types.setdefault(column, request.type)
+        return {column: dtype for column, dtype in types.items() if column not in self.key_types}
+
+    @cached_property
+    def needed(self) -> dict[str, pa.DataType]:
+        """The columns that a request must bring, with their types: keys, then request columns."""
+        return self.key_types | self.requests
+
     def refuse_clash(self, present: Iterable[str], what: str) -> None:
         """Raise `NameClashError` if a feature's column would carry a name that `present` has."""
         taken = set(present)
@@ -126,35 +213,12 @@ class Selection:
                 )
 
 
-def select(registry: Registry, features: Features, *, full_names: bool = False) -> Selection:
-    """Resolve what the caller asked for, in the order asked; a feature asked for twice counts once.
-
-    Args:
-        registry: knows what references mean.
-        features: a service, a reference, or a list of references.
-        full_names: whether columns are named `view__feature`.
-
-    Raises:
-        UnknownReferenceError: no such view, service, version or feature.
-        NameClashError: two features would carry one name.
-        DefinitionError: no feature is asked for, or one view in two versions.
-    """
-    one: dict[FeatureView, FeatureView] = {}  # one object for each view: reads compare views by identity first
-    asked = [feature for item in as_list(features) for feature in _expand(registry, item, full_names=full_names)]
-    named = list(dict.fromkeys(replace(feature, view=one.setdefault(feature.view, feature.view)) for feature in asked))
-    if not named:
-        raise DefinitionError("no feature is asked for. Name a service, or features such as ['user_stats.*'].")
-    _refuse_two_versions(feature.view for feature in named)
-    _refuse_same_names(named)
-    return Selection(tuple(named), full_names)
-
-
 def as_list(features: Features) -> tuple[Asked, ...]:
     """Return the references and lookups asked for; a definition stands for its reference."""
-    items = [features] if isinstance(features, str | FeatureLookup | FeatureService | FeatureView) else features
+    items = [features] if isinstance(features, str | FeatureLookup | Whole) else features
     if not isinstance(items, Iterable):
         raise DefinitionError(f"{features!r} names no feature. Pass a service, a reference or a list of references.")
-    names = tuple(item.ref if isinstance(item, FeatureService | FeatureView) else item for item in items)
+    names = tuple(item.ref if isinstance(item, Whole) else item for item in items)
     for name in names:
         if not isinstance(name, str | FeatureLookup):
             raise DefinitionError(f"{name!r} is no reference. Write 'view', 'view.feature' or 'view.*' for each.")
@@ -173,12 +237,50 @@ def pinned(feature: SelectedFeature, *, full_names: bool = False) -> Asked:
         feature: of a selection.
         full_names: whether it will be asked for with full names.
     """
-    return pinned_as(
-        f"{feature.view.name}.{feature.name}:v{feature.view.version}", feature.column, dict(feature.keys), full_names
-    )
+    reference = f"{feature.view.name}.{feature.name}:v{feature.view.version}"
+    return pinned_as(reference, feature.column, dict(feature.keys), full_names, reads_of(feature.computation))
 
 
-def pinned_as(reference: str, column: str, keys: Mapping[str, str], full_names: bool) -> Asked:
+def reads_of(computation: Computation | None) -> dict[str, dict[str, str]]:
+    """Return version and digest of the views that a computation reads, by name."""
+    found: dict[str, dict[str, str]] = {}
+    for feature in [] if computation is None else computation.features:
+        found[feature.view.name] = {"version": feature.view.version, "digest": feature.view.digest}
+        found |= reads_of(feature.computation)
+    return dict(sorted(found.items()))
+
+
+def digest_of(feature: SelectedFeature) -> str:
+    """Return the digest (64 hex digits) of what a feature means: its view's; of a computed one, with what it reads."""
+    if feature.computation is None:
+        return feature.view.digest
+    digests = [feature.view.digest, *(read["digest"] for read in reads_of(feature.computation).values())]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def other_meaning(part: Mapping[str, Any], feature: SelectedFeature) -> tuple[str, str, str] | None:
+    """Return what means something else than was pinned: its reference, its digest here, and the pinned one; or None.
+
+    Args:
+        part: of a spec's features.
+        feature: what it means in this store; of a computed one, what it reads counts as well.
+    """
+    if feature.view.digest != part["digest"]:
+        return part["ref"], feature.view.digest, part["digest"]
+    for name, read in reads_of(feature.computation).items():
+        pin = part.get("reads", {}).get(name, {}).get("digest", "none")
+        if read["digest"] != pin:
+            return f"{name}:v{read['version']}", read["digest"], pin
+    return None
+
+
+def pinned_as(
+    reference: str,
+    column: str,
+    keys: Mapping[str, str],
+    full_names: bool,
+    reads: Mapping[str, Mapping[str, str]] | None = None,
+) -> Asked:
     """Return what asks for a pinned feature under a column's name.
 
     Args:
@@ -186,88 +288,25 @@ def pinned_as(reference: str, column: str, keys: Mapping[str, str], full_names: 
         column: its name in the result.
         keys: keys of the view that other columns hold: key to column.
         full_names: whether it will be asked for with full names.
+        reads: the views that an on-demand view reads, as `reads_of` returns them.
     """
     view, _, name = reference.rpartition(":v")[0].partition(".")
-    if not keys and column == _plain_name(view, name, full_names):
+    rename = {} if column == plain_name(view, name, full_names) else {name: column}
+    versions = {name: read["version"] for name, read in (reads or {}).items()}
+    if not keys and not rename and not versions:
         return reference
-    return FeatureLookup(reference, keys=keys, rename={name: column})
+    return FeatureLookup(reference, keys=keys, rename=rename, versions=versions)
 
 
-def _plain_name(view: str, name: str, full_names: bool) -> str:
+def plain_name(view: str, name: str, full_names: bool) -> str:
+    """Return what a feature is called where nobody said otherwise.
+
+    Args:
+        view: the view's name.
+        name: the feature's.
+        full_names: whether columns are named `view__feature`.
+    """
     return f"{view}__{name}" if full_names else name
-
-
-def _expand(registry: Registry, asked: Asked, *, full_names: bool) -> list[SelectedFeature]:
-    reference = Reference.parse(reference_of(asked))
-    found = registry.find(reference.name, reference.selector)
-    if isinstance(found, FeatureService):
-        if reference.feature is not None:
-            raise UnknownReferenceError(f"{reference.text!r}: {found.name!r} is a service; name the view's feature.")
-        if isinstance(asked, FeatureLookup):
-            raise DefinitionError(
-                f"lookup of {asked.ref!r}: {found.name!r} is a service. Look its views up, one by one."
-            )
-        return [one for item in found.asked for one in _expand(registry, item, full_names=full_names)]
-    names = _names(found, reference)
-    if not isinstance(asked, FeatureLookup):
-        return [SelectedFeature(found, name, _plain_name(found.name, name, full_names)) for name in names]
-    _check_lookup(asked, found, names)
-    columns = {
-        name: asked.rename.get(name)
-        or (asked.prefix and asked.prefix + name)
-        or _plain_name(found.name, name, full_names)
-        for name in names
-    }
-    return [SelectedFeature(found, name, column, tuple(asked.keys.items())) for name, column in columns.items()]
-
-
-def _check_lookup(asked: FeatureLookup, view: FeatureView, names: Sequence[str]) -> None:
-    for what, given, known in (
-        ("key", asked.keys, list(view.request_keys)),
-        ("feature to rename", asked.rename, names),
-    ):
-        for name in given:
-            if name not in known:
-                raise DefinitionError(
-                    f"lookup of {asked.ref!r}: view {view.ref!r} has no {what} {name!r}.{did_you_mean(name, known)}"
-                )
-
-
-def _names(found: FeatureView, reference: Reference) -> list[str]:
-    if reference.feature is None:
-        return list(found.features)
-    if reference.feature not in found.features:
-        raise UnknownReferenceError(
-            f"view {found.ref!r} has no feature {reference.feature!r}."
-            + did_you_mean(reference.feature, found.features)
-        )
-    return [reference.feature]
-
-
-def _refuse_two_versions(views: Iterable[FeatureView]) -> None:
-    seen: dict[str, FeatureView] = {}
-    for view in views:
-        if seen.setdefault(view.name, view) != view:
-            raise DefinitionError(
-                f"view {view.name!r} is asked for as {seen[view.name].ref!r} and as {view.ref!r}. Ask twice instead."
-            )
-
-
-def _refuse_same_names(features: Sequence[SelectedFeature]) -> None:
-    seen: dict[str, SelectedFeature] = {}
-    for feature in features:
-        other = seen.setdefault(feature.column, feature)
-        if other is not feature:
-            raise NameClashError(
-                f"'{other.view.name}.{other.name}' and '{feature.view.name}.{feature.name}' would share the column "
-                f"{feature.column!r}. {_way_out(other, feature)}"
-            )
-
-
-def _way_out(one: SelectedFeature, other: SelectedFeature) -> str:
-    if one.view is other.view or one.keys or other.keys:
-        return "Give one of the look-ups another name for it: FeatureLookup(..., prefix='other_')."
-    return f"Pass full_names=True for names like '{one.view.name}__{one.name}'."
 
 
 def alone(rows: int) -> pa.Table:

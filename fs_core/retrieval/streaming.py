@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core.errors import DataError, FeatureStoreError
+from fs_core.retrieval.computed import feature_types
 from fs_core.retrieval.query import Query, features_of, joined
 from fs_core.values.interchange import to_reader, to_table
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
+    from fs_core.training_set import TrainingSet
 
 
 def stream(offline: OfflineStore, spine: Any, query: Query, batch_size: int) -> pa.RecordBatchReader:
@@ -82,8 +84,8 @@ class AsOfReader:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The key columns that `lookup` needs, beside the time."""
-        return self._query.selection.keys
+        """The columns that `lookup` needs, beside the time: keys, and request columns of on-demand views."""
+        return tuple(self._query.selection.needed)
 
     @property
     def timestamp(self) -> str:
@@ -93,19 +95,23 @@ class AsOfReader:
     @property
     def schema(self) -> pa.Schema:
         """The schema of what `lookup` returns: the features, in the order asked for."""
-        return pa.schema([(f.column, f.view.features[f.name]) for f in self._query.selection.features])
+        return pa.schema(list(feature_types(self._query.selection).items()))
 
     @property
     def spec(self) -> dict[str, Any]:
         """What is read, as in `TrainingSet.spec`."""
         return self._query.spec()
 
-    def joined(self, spine: Any) -> pa.Table:
-        """Return a spine's columns, then the features of its rows, as `get_historical_features` does.
+    def rows(self, spine: Any) -> TrainingSet:
+        """Return a spine's rows with their features, as `get_historical_features` does, from the reader's state.
 
         Raises:
             SchemaError, NameClashError: as in `get_historical_features`.
         """
+        return historical_features(self._offline, spine, self._query)
+
+    def joined(self, spine: Any) -> pa.Table:
+        """Return the table of `rows` alone, which costs a batch less: the spine's columns, then the features."""
         return joined(self._offline, to_table(spine, "the spine"), self._query)
 
     def lookup(self, keys_and_times: Any) -> pa.RecordBatch:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
-from fs_core.online.row.cells import Flags
+from fs_core.online.row.cells import Flags, one_array
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.rule import Status, is_expired
@@ -78,6 +78,31 @@ class TableAnswer:
     def arrays(self, names: tuple[str, ...]) -> list[pa.Array | pa.ChunkedArray]:
         """See `Answer.arrays`."""
         return [self.table[name] for name in names]
+
+    def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
+        """See `Answer.matrix`."""
+        del names
+        return None
+
+
+@dataclass(frozen=True)
+class ComputedAnswer:
+    """The features of an on-demand view; `parts` are the answers that it was computed from."""
+
+    table: pa.Table
+    parts: Sequence[Answer]
+
+    @property
+    def status(self) -> list[str]:
+        """See `Answer.status`: of what it was computed from, the first that isn't present."""
+        found = [Status.PRESENT.value] * self.table.num_rows
+        for part in reversed(self.parts):
+            found = [one if one != Status.PRESENT.value else kept for one, kept in zip(part.status, found, strict=True)]
+        return found
+
+    def arrays(self, names: tuple[str, ...]) -> list[pa.Array | pa.ChunkedArray]:
+        """See `Answer.arrays`."""
+        return [one_array(self.table[name]) for name in names]
 
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
         """See `Answer.matrix`."""

@@ -10,7 +10,8 @@ import pyarrow as pa
 from fs_core.definitions.lookup import Asked
 from fs_core.encoding.encoding import BoundTable, Encoding
 from fs_core.errors import DataError, NotOnlineError, SchemaError, UnknownReferenceError, did_you_mean
-from fs_core.retrieval.selection import Selection, pinned_as
+from fs_core.retrieval.computed import feature_types
+from fs_core.retrieval.selection import Selection, other_meaning, pinned_as
 from fs_core.training_set import TrainingSet
 from fs_core.values.times import Moment
 
@@ -81,7 +82,7 @@ class EncodedReader:
         self.encoding = encoding
         self._full_names = bool(spec["full_names"])
         self._pinned = [
-            pinned_as(part["ref"], part["column"], part.get("keys", {}), full_names=self._full_names)
+            pinned_as(part["ref"], part["column"], part.get("keys", {}), self._full_names, part.get("reads"))
             for part in spec["features"]
         ]
         self._selection = self.store.select(self._pinned, full_names=self._full_names)
@@ -117,9 +118,8 @@ class EncodedReader:
 
     @property
     def schema(self) -> pa.Schema:
-        """The schema of the rows: keys, then features, as `FeatureVectors.to_arrow` returns them."""
-        keys = self._selection.key_types
-        return pa.schema([*keys.items(), *((f.column, f.view.features[f.name]) for f in self._selection.features)])
+        """The schema of the rows: keys, request columns, then features, as `FeatureVectors.to_arrow` returns them."""
+        return pa.schema([*self._selection.needed.items(), *feature_types(self._selection).items()])
 
     async def read_async(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> BoundTable:
         """Do what `read` does without holding up the event loop."""
@@ -147,15 +147,17 @@ def _refuse_lag(spec: Mapping[str, Any]) -> None:
 
 def _refuse_other_meaning(spec: Mapping[str, Any], selection: Selection) -> None:
     for part, feature in zip(spec["features"], selection.features, strict=True):
-        if feature.view.digest != part["digest"]:
+        changed = other_meaning(part, feature)
+        if changed is not None:
+            ref, here, pinned = changed
             raise UnknownReferenceError(
-                f"{part['ref']} was trained on with digest {part['digest'][:12]}, but means "
-                f"{feature.view.digest[:12]} in this store. Open the store it was trained with."
+                f"{ref} was trained on with digest {pinned[:12]}, but means {here[:12]} in this store. Open the store "
+                "it was trained with."
             )
 
 
 def _refuse_unserved(encoding: Encoding, selection: Selection) -> None:
-    served = (*selection.columns, *selection.keys)
+    served = (*selection.columns, *selection.needed)
     for name in encoding.features:
         if name not in served:
             raise SchemaError(

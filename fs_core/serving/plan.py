@@ -11,10 +11,12 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.online.row.cells import one_array
 from fs_core.online.row.codec import RowCodec
-from fs_core.retrieval.selection import SelectedFeature, Selection, ViewLookup, alone, key_table
+from fs_core.retrieval.computed import feature_types
+from fs_core.retrieval.selection import Selection, ViewLookup, alone, key_table
 from fs_core.values.interchange import to_table
 
-_WHAT = "the entities"
+WHAT = "the entities"
+"""How errors call the rows of a request."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +49,13 @@ class ReadPlan:
     Attributes:
         views: the views, in order of first mention.
         groups: for each group of views with the same keys, one of them.
-        columns: for each feature, its view's place and its own place in that view's `names`.
+        columns: for each feature, its view's place and its own place in that view's `names`; the places of on-demand
+            views follow those of `views`.
+        selection: what is asked.
         schema: the features' columns.
-        key_schema: the key columns, then.
-        whole: the key columns, then the features.
+        key_schema: the key columns.
+        request_schema: the request columns.
+        whole: the key columns, the request columns, then the features.
         struct: the same as a type.
         key_names: the key columns' names.
         in_order: whether the features come view by view.
@@ -59,8 +64,10 @@ class ReadPlan:
     views: tuple[ViewPlan, ...]
     groups: tuple[ViewPlan, ...]
     columns: tuple[tuple[int, int], ...]
+    selection: Selection
     schema: pa.Schema
     key_schema: pa.Schema
+    request_schema: pa.Schema
     whole: pa.Schema
     struct: pa.DataType
     key_names: tuple[str, ...]
@@ -73,37 +80,49 @@ class ReadPlan:
         Raises:
             NameClashError: a feature would carry a key's name.
         """
-        selection.refuse_clash(selection.keys, _WHAT)
+        selection.refuse_clash(selection.needed, WHAT)
         groups: dict[tuple[tuple[str, str, pa.DataType], ...], int] = {}
         views: list[ViewPlan] = []
-        places: dict[SelectedFeature, tuple[int, int]] = {}
+        places: dict[object, dict[str, tuple[int, int]]] = {}
         for lookup, features in selection.lookups.items():
-            view, names = lookup.view, list(dict.fromkeys(feature.name for feature in features))
+            view, names = lookup.view, tuple(dict.fromkeys(feature.name for feature in features))
             keys = [
                 (column, name, dtype)
                 for column, (name, dtype) in zip(lookup.columns, view.request_keys.items(), strict=True)
             ]
             group = groups.setdefault(tuple(keys), len(groups))
-            places |= {feature: (len(views), names.index(feature.name)) for feature in features}
+            places[lookup] = {name: (len(views), place) for place, name in enumerate(names)}
             codec, ttl = RowCodec(view), view.ttl_micros
-            views.append(ViewPlan(view, lookup.name, lookup.columns, codec, tuple(names), group, ttl))
+            views.append(ViewPlan(view, lookup.name, lookup.columns, codec, names, group, ttl))
+        for number, computation in enumerate(selection.computations, len(views)):
+            places[computation] = {name: (number, place) for place, name in enumerate(computation.view.features)}
         firsts = [next(view for view in views if view.group == group) for group in range(len(groups))]
-        columns = tuple(places[feature] for feature in selection.features)
-        schema = pa.schema([pa.field(f.column, f.view.features[f.name]) for f in selection.features])
+        columns = tuple(places[f.computation or f.lookup][f.name] for f in selection.features)
+        schema = pa.schema(list(feature_types(selection).items()))
         key_schema = pa.schema(list(selection.key_types.items()))
-        whole = pa.schema([*key_schema, *schema])
-        in_order = list(columns) == sorted(set(columns))
+        request_schema = pa.schema(list(selection.requests.items()))
+        whole = pa.schema([*key_schema, *request_schema, *schema])
+        hidden = len(selection.looked_up) > len(selection.features) or bool(selection.computations)
+        in_order = list(columns) == sorted(set(columns)) and not hidden
         return cls(
             tuple(views),
             tuple(firsts),
             columns,
+            selection,
             schema,
             key_schema,
+            request_schema,
             whole,
             pa.struct(list(whole)),
             selection.keys,
             in_order,
         )
+
+    def request(self, entities: Any) -> pa.Table | None:
+        """Return the rows that hold request columns, as they came; None where nothing is computed from a request."""
+        if not self.selection.computations:
+            return None
+        return to_table(entities, WHAT)
 
     def keys(self, entities: Any) -> list[list[pa.Array]]:
         """Return each group's key columns, in their declared types.
@@ -114,11 +133,11 @@ class ReadPlan:
         straight = self._straight(entities) if type(entities) is dict else None
         if straight is not None:
             return straight
-        table = to_table(entities, _WHAT)
-        if not self.key_names and not table.num_columns:
+        table = to_table(entities, WHAT)
+        if not self.key_names and not table.num_columns and not self.request_schema:
             return [[one_array(column) for column in alone(1).columns] for _ in self.groups]
         lookups = [ViewLookup(first.view, first.columns) for first in self.groups]
-        return [[one_array(column) for column in key_table(table, lookup, _WHAT).columns] for lookup in lookups]
+        return [[one_array(column) for column in key_table(table, lookup, WHAT).columns] for lookup in lookups]
 
     def _straight(self, entities: dict[Any, Any]) -> list[list[pa.Array]] | None:
         """Return what `keys` does if the columns are of the declared types as they come, and nothing else is passed."""

@@ -19,11 +19,13 @@ import pyarrow as pa
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.online.contract import AVAILABLE, PartialRead, timeline_name
 from fs_core.online.row.recent import moment_word, resolve
+from fs_core.retrieval.computed import computed
+from fs_core.retrieval.selection import Computation, SelectedFeature, ViewLookup
 from fs_core.rule import EVENT_TIME, STATUS, at_moment
-from fs_core.serving.answers import Answer, AskedKeys, Held, TableAnswer
+from fs_core.serving.answers import Answer, AskedKeys, ComputedAnswer, Held, TableAnswer
 from fs_core.serving.budget import Budget
 from fs_core.serving.cache import RowCache
-from fs_core.serving.plan import ReadPlan, ViewPlan
+from fs_core.serving.plan import WHAT, ReadPlan, ViewPlan
 from fs_core.serving.vectors import FeatureVectors
 
 if TYPE_CHECKING:
@@ -56,7 +58,9 @@ class OnlineRead:
         self, plan: ReadPlan, entities: Any, budget: Budget, *, at: int | None, now: int, cache: RowCache | None = None
     ) -> None:
         self._plan, self._budget, self._at, self._now = plan, budget, at, now
-        self._keys = [AskedKeys.of(*pair) for pair in zip(plan.groups, plan.keys(entities), strict=True)]
+        self._request = plan.request(entities)
+        known = plan.keys(entities if self._request is None else self._request)
+        self._keys = [AskedKeys.of(*pair) for pair in zip(plan.groups, known, strict=True)]
         self._online = [view for view in plan.views if self._is_online(view)]
         self._answers: dict[ViewPlan, Answer] = {}
         self._moment = now if at is None else at
@@ -116,6 +120,11 @@ class OnlineRead:
         self._settle([self._held(view, values, missed) for view, values, missed in parts])
 
     @property
+    def computes(self) -> bool:
+        """Whether `answer` calls functions of on-demand views."""
+        return self._request is not None
+
+    @property
     def needs_history(self) -> bool:
         """Whether history must answer for a view."""
         return len(self._answers) < len(self._plan.views)
@@ -123,7 +132,31 @@ class OnlineRead:
     def answer(self, offline: OfflineStore | None) -> FeatureVectors:
         """Return the result; history, which is only then needed, answers for the views that the online store didn't."""
         answers = [self._answers.get(view) or self._from_history(view, offline) for view in self._plan.views]
-        return FeatureVectors(self._plan, [keys.columns for keys in self._keys], answers, self._moment)
+        if self._request is not None:
+            answers += self._computed(answers, self._request)
+        return FeatureVectors(self._plan, [keys.columns for keys in self._keys], answers, self._moment, self._request)
+
+    def _computed(self, answers: Sequence[Answer], request: pa.Table) -> list[Answer]:
+        """Return the on-demand views' answers, computed from those of others."""
+        held = {ViewLookup(view.view, view.columns): n for n, view in enumerate(self._plan.views)}
+        columns: dict[int, dict[str, Any]] = {}
+
+        def looked_up(feature: SelectedFeature) -> Any:
+            place = held[feature.lookup]
+            if place not in columns:
+                names = self._plan.views[place].names
+                columns[place] = dict(zip(names, answers[place].arrays(names), strict=True))
+            return columns[place][feature.name]
+
+        made = computed(self._plan.selection, looked_up, request, WHAT)
+        found: dict[Computation, Answer] = {}
+        for computation, table in made.items():
+            parts: dict[object, Answer] = {}
+            for feature in computation.features:
+                one = feature.computation
+                parts[one or feature.lookup] = answers[held[feature.lookup]] if one is None else found[one]
+            found[computation] = ComputedAnswer(table, list(parts.values()))
+        return list(found.values())
 
     def _is_online(self, view: ViewPlan) -> bool:
         if view.view.online and view.view.aggregations and self._budget.fallback is None:

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.online.row.cells import one_array
-from fs_core.serving.answers import Answer, OnlineAnswer
+from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.plan import ReadPlan
+from fs_core.values.casting import cast_lossless
 from fs_core.values.interchange import to_pandas
 from fs_core.values.matrix import to_matrix
 from fs_core.values.times import from_micros
@@ -27,6 +28,7 @@ class _Parts:
     keys: Sequence[Sequence[pa.Array]]
     answers: Sequence[Answer]
     at: int
+    request: pa.Table | None
 
 
 class FeatureVectors:
@@ -38,24 +40,40 @@ class FeatureVectors:
     Args:
         plan: the request.
         keys: the entities' key columns, for each group of the plan.
-        answers: what each view has for them.
+        answers: what each view has for them, then each on-demand view.
         at: the moment of the read, microseconds since 1970-01-01 UTC.
+        request: the rows of the request, where on-demand views read some of their columns.
 
     Attributes:
         keys: the key columns, as the views declare them.
+        request: the request columns of on-demand views, as they declare them.
         table: the feature columns in their declared types, null unless present.
         status: for each view, by name, one of `"present"`, `"missing"`, `"expired"` for each row; with
             `on_deadline="missing"` also `"unavailable"`.
         at: the moment of the read, aware, UTC: the `t` of the as-of rule.
     """
 
-    def __init__(self, plan: ReadPlan, keys: Sequence[Sequence[pa.Array]], answers: Sequence[Answer], at: int) -> None:
-        self._parts = _Parts(plan, keys, answers, at)
+    def __init__(
+        self,
+        plan: ReadPlan,
+        keys: Sequence[Sequence[pa.Array]],
+        answers: Sequence[Answer],
+        at: int,
+        request: pa.Table | None = None,
+    ) -> None:
+        self._parts = _Parts(plan, keys, answers, at, request)
 
     @cached_property
     def keys(self) -> pa.Table:
         """The key columns, as the views declare them."""
         return pa.Table.from_arrays(self._key_columns(), schema=self._parts.plan.key_schema)
+
+    @cached_property
+    def request(self) -> pa.Table:
+        """The request columns of on-demand views, as they declare them."""
+        schema, given = self._parts.plan.request_schema, self._parts.request
+        columns = [] if given is None else [cast_lossless(given[f.name], f.type, f.name) for f in schema]
+        return pa.table(columns, schema=schema)
 
     @cached_property
     def table(self) -> pa.Table:
@@ -65,8 +83,9 @@ class FeatureVectors:
     @cached_property
     def status(self) -> Mapping[str, Sequence[str]]:
         """For each view, by name, the status of each row."""
-        named = zip(self._parts.plan.views, self._parts.answers, strict=True)
-        return {view.name: answer.status for view, answer in named}
+        plan = self._parts.plan
+        names = [view.name for view in plan.views] + [one.name for one in plan.selection.computations]
+        return {name: answer.status for name, answer in zip(names, self._parts.answers, strict=True)}
 
     @cached_property
     def at(self) -> datetime:
@@ -80,15 +99,16 @@ class FeatureVectors:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._parts.keys[0][0])
+        parts = self._parts
+        return int(parts.request.num_rows) if parts.request is not None else len(parts.keys[0][0])
 
     def __repr__(self) -> str:
         return f"FeatureVectors({len(self)} rows, at={self.at.isoformat()}, features={list(self.features)})"
 
     def to_arrow(self) -> pa.Table:
-        """Return keys, then features."""
-        plan, columns = self._parts.plan, [*self._key_columns(), *self._columns()]
-        if not all(isinstance(answer, OnlineAnswer) for answer in self._parts.answers):  # history's come in chunks
+        """Return keys, then request columns, then features."""
+        plan, columns = self._parts.plan, self._whole_columns()
+        if any(isinstance(answer, TableAnswer) for answer in self._parts.answers):  # history's come in chunks
             return pa.Table.from_arrays(columns, schema=plan.whole)
         # By way of a struct Arrow checks less, which is half the time for few rows.
         struct = pa.Array.from_buffers(plan.struct, len(self), [None], children=columns)
@@ -106,14 +126,19 @@ class FeatureVectors:
         return to_matrix(self.table)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return one dict of keys and features for each row."""
+        """Return one dict of keys, request columns and features for each row."""
         names = self._parts.plan.whole.names
-        columns = [_values(column) for column in (*self._key_columns(), *self._columns())]
+        columns = [_values(column) for column in self._whole_columns()]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def to_pandas(self) -> Any:
-        """Return a pandas DataFrame of keys and features; see `fs_core.values.interchange.to_pandas`."""
+        """Return a pandas DataFrame of what `to_arrow` has; see `fs_core.values.interchange.to_pandas`."""
         return to_pandas(self.to_arrow())
+
+    def _whole_columns(self) -> list[pa.Array | pa.ChunkedArray]:
+        """Return the columns of `to_arrow`."""
+        request = [one_array(column) for column in self.request.columns] if self._parts.plan.request_schema else []
+        return [*self._key_columns(), *request, *self._columns()]
 
     def _key_columns(self) -> list[pa.Array]:
         if len(self._parts.keys) == 1 and self._parts.plan.key_names:
@@ -125,8 +150,8 @@ class FeatureVectors:
 
     def _columns(self) -> list[pa.Array | pa.ChunkedArray]:
         plan = self._parts.plan
-        named = zip(plan.views, self._parts.answers, strict=True)
-        found = [answer.arrays(view.names) for view, answer in named]
+        names = [view.names for view in plan.views] + [tuple(c.view.features) for c in plan.selection.computations]
+        found = [answer.arrays(named) for answer, named in zip(self._parts.answers, names, strict=True)]
         if len(found) == 1 and plan.in_order:
             return found[0]
         return [found[view][place] for view, place in plan.columns]

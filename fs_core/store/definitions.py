@@ -15,6 +15,7 @@ from fs_core.definitions import (
     Entity,
     FeatureService,
     FeatureView,
+    OnDemandView,
     Reference,
     Source,
     VersionSelector,
@@ -30,9 +31,11 @@ from fs_core.errors import (
 )
 from fs_core.store import usage
 from fs_core.store.resources import Resources
+from fs_core.store.transforms import tried
 
 if TYPE_CHECKING:
     from fs_core.registry import ApplyResult, Registry
+    from fs_core.transforms.trial import TransformReport
 
 log = logging.getLogger("fs_core")
 
@@ -53,10 +56,16 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition] | Mo
         UnknownReferenceError: SQL reads a table that is no source, or a service names no feature.
         SourceError: SQL doesn't parse, reaches beyond its sources, or doesn't fit them, as far as they can be read;
             names the column or function, and what may have been meant.
-        DefinitionError: a `where` is no condition on one event.
+        DefinitionError: a `where` is no condition on one event; or an on-demand view can't be trusted to give the
+            same in training and in serving: says what its code does, or what a trial found.
+        TransformError: an on-demand view's function isn't here.
+
+    Returns:
+        A `Change` for each definition; `.reports` has what on-demand views were tried on, by reference.
     """
-    known = _checked(store, definitions)
+    known, reports = _checked(store, definitions)
     result = _register(store, known)
+    result.reports.update(reports)
     store._plans.clear()
     _trace(store, known, result)
     for name, (before, new) in result.replaced_views.items():
@@ -70,15 +79,18 @@ def plan(store: Resources, *definitions: Definition | Sequence[Definition] | Mod
     Raises:
         VersionConflictError, DocumentationError, UnknownReferenceError, SourceError, DefinitionError: as `apply` would.
     """
-    return _register(store, _checked(store, definitions), dry=True)
+    known, reports = _checked(store, definitions)
+    result = _register(store, known, dry=True)
+    result.reports.update(reports)
+    return result
 
 
-def _checked(store: Resources, given: Sequence[Any]) -> list[Definition]:
-    """Return the definitions given, checked as far as that goes without the registry's lock."""
+def _checked(store: Resources, given: Sequence[Any]) -> tuple[list[Definition], dict[str, TransformReport]]:
+    """Return the definitions given, checked as far as that goes without the registry's lock, and what was tried."""
     known = [definition for item in given for definition in _flat(item)]
     _check_queries(store, known)
     _check_predicates(known)
-    return known
+    return tried(store, known)
 
 
 def _flat(item: Any) -> list[Definition]:
@@ -195,7 +207,7 @@ def to_yaml(store: Resources, *refs: str, every_version: bool = False) -> str:
     Raises:
         UnknownReferenceError: there is no such definition.
     """
-    from fs_core.definitions.yaml_writing import write
+    from fs_core.definitions.yaml.writing import write
     from fs_core.sources.sources import referenced_tables
 
     listed = store.registry.listing()
@@ -220,7 +232,7 @@ def read_yaml(store: Resources, text: str, file: str = "definitions.yaml") -> li
         DefinitionError: it is no YAML, or defines what can't be; names file and line.
         UnknownReferenceError: a view's source is neither in it nor registered.
     """
-    from fs_core.definitions.yaml_reading import read
+    from fs_core.definitions.yaml.reading import read
     from fs_core.sources.sources import referenced_tables
 
     return read(text, referenced_tables, store.registry.source, partial(_registered_entity, store.registry), file)
@@ -244,11 +256,11 @@ def _with_needs(registry: Registry, reference: Reference) -> Iterator[Definition
 
 
 def _closed(registry: Registry, found: Definition, *, whole: bool = False) -> Iterator[Definition]:
-    """Yield a definition and what it needs; unless `whole`, without what a service names and isn't there."""
+    """Yield a definition and what it needs; unless `whole`, without what it names and isn't there."""
     yield found
     if isinstance(found, FeatureView):
         yield from _origins(registry, found)
-    if isinstance(found, FeatureService):
+    if isinstance(found, FeatureService | OnDemandView):
         for text in found.references:
             try:
                 yield from _with_needs(registry, Reference.parse(text))

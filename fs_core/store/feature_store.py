@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fs_core import configuration
-from fs_core.store import definitions, history, online, training, upkeep, versions
+from fs_core.store import definitions, history, online, training, transforms, upkeep, versions
 from fs_core.store.resources import Resources
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class FeatureStore(Resources):
     alias = versions.alias
     aliases = versions.aliases
     retire = versions.retire
+    check_transform = transforms.check_transform
 
     write = history.write
     backfill = history.backfill

@@ -32,8 +32,8 @@ def get_online_features(
 
     Args:
         features: a service, a reference, or a list of references.
-        entities: key columns: a mapping of names to sequences, an Arrow table, a data frame, or a
-            list of dicts.
+        entities: key columns, and request columns of on-demand views: a mapping of names to sequences, an Arrow
+            table, a data frame, or a list of dicts.
         at: the moment of the read. The online store answers if what it holds was available then.
         deadline: how long to wait for the online store's server, connecting and trying again included,
             such as `"20ms"`; by default the store's, else a second. The embedded store has no server to wait for.
@@ -49,7 +49,8 @@ def get_online_features(
         NotOnlineError, OnlineUnavailableError, MomentNotOnlineError, CorruptRowError: the online
             store can't answer, and no fallback is allowed.
         DeadlineExceededError: an `OnlineUnavailableError`: it didn't answer in time.
-        SchemaError: a key column is missing or of another type.
+        SchemaError: a key or request column is missing or of another type.
+        TransformError: an on-demand view can't be computed.
         ConfigurationError: an option isn't understood.
     """
     budget = _budget(store, deadline, on_deadline, fallback, max_age)
@@ -101,9 +102,9 @@ async def get_online_features_async(
     else:
         if read.absent:
             store._unfilled.look_after(online, read.absent)
-    if not read.needs_history:
-        return read.answer(None)
-    return await asyncio.to_thread(lambda: read.answer(store.offline))
+    if read.needs_history or read.computes:  # a function may take its time
+        return await asyncio.to_thread(lambda: read.answer(store.offline if read.needs_history else None))
+    return read.answer(None)
 
 
 def _budget(

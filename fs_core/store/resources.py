@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
 from fs_core.definitions.lookup import Asked
-from fs_core.retrieval.selection import Features, Selection, as_list, reference_of, select
+from fs_core.retrieval.resolution import select
+from fs_core.retrieval.selection import Features, Selection, as_list, reference_of
 from fs_core.runtime.per_process import PerProcess
 from fs_core.store.unfilled import Unfilled
 from fs_core.values.times import Clock
@@ -161,7 +162,7 @@ class Resources:
         retired = self.registry.retired()
         if not retired:
             return ()
-        views = [view for view in selection.views if ("view", view.name, view.version) in retired]
+        views = [view for view in selection.definitions if (view.kind, view.name, view.version) in retired]
         services = {(name, version) for kind, name, version in retired if kind == "service"}
         references = [Reference.parse(reference_of(asked)) for asked in as_list(features)] if services else []
         found = [self.registry.find(r.name, r.selector) for r in references]

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from fs_core.definitions import Definition, Entity, FeatureService, FeatureView, Source, VersionSelector
-from fs_core.errors import UnknownReferenceError
+from fs_core.definitions import (
+    Definition,
+    Entity,
+    FeatureService,
+    FeatureView,
+    OnDemandView,
+    Source,
+    VersionSelector,
+)
+from fs_core.errors import FeatureStoreError, UnknownReferenceError
+from fs_core.lineage.graph import Graph
 from fs_core.offline.contract import EMPTY
 from fs_core.store.resources import Resources
 from fs_core.store.training import saved_sets
@@ -23,14 +33,15 @@ def users(store: Resources, kind: str, name: str, version: str) -> list[str]:
 
     Args:
         store: where it is registered.
-        kind: `view` or `service`.
+        kind: `view`, `on_demand` or `service`.
         name: its name.
         version: its version.
     """
-    found = store.lineage.downstream(f"{kind}:{name}:v{version}")
+    found = store.lineage.downstream(f"{_kind(kind)}:{name}:v{version}")
     retired = {f"{n}:v{v}" for one, n, v in store.registry.retired() if one == "service"}
     services = [service for service in found.services if service not in retired]
     return [
+        *_computing(found, name),
         *(f"model {model.name}" for model in found.models if model.how == "derives"),
         *(f"service {service}" for service in services),
         *_aliases(store, kind, name, version),
@@ -46,10 +57,12 @@ def uses(store: Resources, definition: Definition) -> Iterator[str]:
         if not _others(store, definition):
             yield from (f"view {view.ref}" for view in _fed(store, definition))
     else:
-        if isinstance(definition, FeatureView):
-            if not any(_rows_of(other) == _rows_of(definition) for other in _others(store, definition)):
-                yield from [] if is_empty(store, definition) else ["rows in its history"]
-            yield from (f"service {name}" for name in store.lineage.downstream(_node(definition)).services)
+        if isinstance(definition, FeatureView) and not is_empty(store, definition):
+            shared = any(_rows_of(other) == _rows_of(definition) for other in _others(store, definition))
+            yield from [] if shared else ["rows in its history"]
+        if isinstance(definition, FeatureView | OnDemandView):
+            found = store.lineage.downstream(_node(definition))
+            yield from (*_computing(found, definition.name), *(f"service {name}" for name in found.services))
         yield from _made(store, definition)
 
 
@@ -74,7 +87,23 @@ def replaceable(store: Resources, given: Sequence[Definition]) -> Mapping[tuple[
 def _is_in_use(store: Resources, definition: Definition) -> bool:
     """Tell whether rows, training sets, models or aliases rest on a view's or service's version."""
     has_rows = isinstance(definition, FeatureView) and not is_empty(store, definition)
+    has_rows = has_rows or (isinstance(definition, OnDemandView) and _may_be_used(store, definition))
     return has_rows or next(_made(store, definition), None) is not None
+
+
+def _may_be_used(store: Resources, definition: OnDemandView) -> bool:
+    """Tell whether an on-demand view may have been trained on or served: unless what it reads has no rows."""
+    try:
+        views = store.select(definition.ref).views
+    except FeatureStoreError:
+        return True
+    return not views or not all(is_empty(store, view) for view in views)
+
+
+def _computing(found: Graph, name: str) -> list[str]:
+    """Return the on-demand views below a view of that name, a phrase each."""
+    views = sorted({feature.partition(".")[0] for feature in found.features} - {name})
+    return [f"on-demand view {view}" for view in views]
 
 
 def _made(store: Resources, definition: Definition) -> Iterator[str]:
@@ -82,10 +111,19 @@ def _made(store: Resources, definition: Definition) -> Iterator[str]:
     found = store.lineage.downstream(_node(definition))
     yield from (f"{node.kind.replace('_', ' ')} {node.name}" for node in found.of(*_MADE))
     pinned = {"name": definition.name, "version": definition.version}
-    for saved in saved_sets(store).listing() if isinstance(definition, FeatureView) else ():
-        if any(pinned.items() <= view.items() for view in saved.spec["views"]):
+    for saved in saved_sets(store).listing() if isinstance(definition, FeatureView | OnDemandView) else ():
+        if any(pinned.items() <= view.items() for view in _pinned_views(saved.spec)):
             yield f"saved training set {saved.name}"
     yield from _aliases(store, definition.kind, definition.name, definition.version)
+
+
+def _pinned_views(spec: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Yield name and version of every view that a training set pins: looked up, computed, and read by what is."""
+    yield from ({"name": view["name"], "version": view["version"]} for view in spec["views"])
+    for part in spec["features"]:
+        feature, _, version = part["ref"].rpartition(":v")
+        yield {"name": feature.partition(".")[0], "version": version}
+        yield from ({"name": name, "version": read["version"]} for name, read in part.get("reads", {}).items())
 
 
 def _aliases(store: Resources, kind: str, name: str, version: str) -> list[str]:
@@ -131,5 +169,10 @@ def _rows_of(definition: Definition) -> str:
 
 
 def _node(definition: Definition) -> str:
-    assert isinstance(definition, FeatureView | FeatureService)
-    return f"{definition.kind}:{definition.ref}"
+    assert isinstance(definition, FeatureView | OnDemandView | FeatureService)
+    return f"{_kind(definition.kind)}:{definition.ref}"
+
+
+def _kind(kind: str) -> str:
+    """Return what the graph calls a kind of definition."""
+    return "view" if kind == "on_demand" else kind

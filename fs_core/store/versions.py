@@ -6,7 +6,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fs_core.definitions import Definition, FeatureService, FeatureView, Reference
+from fs_core.definitions import Definition, FeatureService, FeatureView, OnDemandView, Reference
+from fs_core.definitions.base import REFERABLE
 from fs_core.definitions.references import CURRENT
 from fs_core.errors import DefinitionError
 from fs_core.store import usage
@@ -23,7 +24,7 @@ class Retired:
     """What `retire` did.
 
     Attributes:
-        kind: `view` or `service`.
+        kind: `view`, `on_demand` or `service`.
         name: its name.
         version: the version.
         retired: whether it is retired now; False after `undo`.
@@ -143,7 +144,7 @@ def delete(store: Resources, ref: str) -> Definition:
     found = _definition(store, ref)
     using = list(usage.uses(store, found))
     if using:
-        way_out = f" Retire it instead: store.retire({found.ref!r})." if found.kind in ("view", "service") else ""
+        way_out = f" Retire it instead: store.retire({found.ref!r})." if found.kind in REFERABLE else ""
         raise DefinitionError(f"{found.kind} {found.ref!r} is used: {', '.join(using)}. Nothing was deleted.{way_out}")
     store.registry.delete(found)
     if isinstance(found, FeatureView):
@@ -159,9 +160,9 @@ def _definition(store: Resources, given: str | Definition) -> Definition:
     return store.registry.anything(reference.name, reference.selector)
 
 
-def _whole(ref: str | FeatureView | FeatureService) -> Reference:
+def _whole(ref: str | FeatureView | OnDemandView | FeatureService) -> Reference:
     """Return a reference to a view or service; one to a feature is refused, for versions are its view's."""
-    reference = Reference.parse(ref.ref if isinstance(ref, FeatureView | FeatureService) else ref)
+    reference = Reference.parse(ref if isinstance(ref, str) else ref.ref)
     if reference.feature is not None:
         raise DefinitionError(f"{ref!r} is a feature; versions are those of its view {reference.name!r}.")
     return reference

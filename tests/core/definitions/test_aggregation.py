@@ -13,8 +13,8 @@ import pytest
 
 from fs_core import SQL, Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.definitions import from_dict
-from fs_core.definitions.yaml_reading import read
-from fs_core.definitions.yaml_writing import write
+from fs_core.definitions.yaml.reading import read
+from fs_core.definitions.yaml.writing import write
 from fs_core.errors import DefinitionError, ValidationError
 from fs_core.registry.changes import required_bump
 from fs_core.rule import history_schema

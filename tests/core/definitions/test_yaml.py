@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from fs_core import SQL, Entity, FeatureService, FeatureStore, FeatureView, Field, Source
 from fs_core.definitions import Definition
-from fs_core.definitions.yaml_reading import read
-from fs_core.definitions.yaml_writing import write
+from fs_core.definitions.yaml.reading import read
+from fs_core.definitions.yaml.writing import write
 from fs_core.errors import DefinitionError, DocumentationError, UnknownReferenceError, VersionConflictError
 from fs_core.testing.histories import views
 

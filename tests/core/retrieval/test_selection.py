@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fs_core.definitions import Entity, FeatureService, FeatureView, Field
 from fs_core.errors import DefinitionError, NameClashError, SchemaError, UnknownReferenceError
 from fs_core.registry import Registry
-from fs_core.retrieval.selection import Selection, as_list, select
+from fs_core.retrieval.resolution import select
+from fs_core.retrieval.selection import Selection, as_list
 from fs_core.values.interchange import require_columns
 
 user = Entity("user", keys={"user_id": "int64"}, description="A user.")

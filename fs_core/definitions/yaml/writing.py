@@ -19,8 +19,8 @@
 
 Documents are ordered by kind, name and version, their entries always alike, and one value takes one line, so that a
 change shows where it is. What has its default is left out. Nothing is lost: `fs_core.documents.read` gives equal
-definitions back. `created_at` and `dependencies` are for readers: the first comes from the registry, the second is
-what the SQL reads.
+definitions back. Of an on-demand view's function, the import path is written, with the digests of its code.
+`created_at` and `dependencies` are for readers: the first comes from the registry, the second is what the SQL reads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ from fs_core.definitions import Definition, FeatureView
 from fs_core.definitions.base import version_key
 from fs_core.values.times import from_micros
 
-KINDS = {"source": "source", "entity": "entity", "view": "feature_view", "service": "feature_service"}
+KINDS = {
+    "source": "source",
+    "entity": "entity",
+    "view": "feature_view",
+    "on_demand": "on_demand_view",
+    "service": "feature_service",
+}
 """The entry that names a definition, by its kind."""
 
 SERVED: Mapping[str, Any] = {f.name: f.default for f in fields(FeatureView) if f.name.startswith("online")}
@@ -109,9 +115,7 @@ def _document(definition: Definition, tables: Tables, created_at: int | None) ->
     told = {"description": docs["description"], "created_at": _moment(created_at), "author": docs["owner"]}
     head |= {name: value for name, value in told.items() if value}
     head |= {"tags": docs["tags"]} if docs["tags"] else {}
-    return head | {"source": _source, "entity": _entity, "view": _view, "service": _service}[definition.kind](
-        definition.content(), docs, tables
-    )
+    return head | _DOCUMENTS[definition.kind](definition.content(), docs, tables)
 
 
 def _moment(micros: int | None) -> str:
@@ -143,6 +147,27 @@ def _view(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -
         **({"transformation_code": source["sql"]} if "sql" in source else {}),
         **({"source": source["source"]} if "source" in source else {}),
     }
+
+
+def is_request(given: Any) -> bool:
+    """Tell whether an input is a request column, rather than a reference or a look-up."""
+    return isinstance(given, Mapping) and "request" in given
+
+
+def _on_demand(content: Mapping[str, Any], docs: Mapping[str, Any], _tables: Tables) -> dict[str, Any]:
+    return {
+        "inputs": [
+            {**given, "description": docs["requests"][given["request"]]} if is_request(given) else given
+            for given in content["inputs"]
+        ],
+        "fields": [_field(f, docs["fields"][f["name"]]) for f in content["fields"]],
+        **{name: content[name] for name in ("mode", "when", "expressions") if name in content},
+        **({"function": content["path"]} if "path" in content else {}),
+        **{name: content[name] for name in ("functions", "constants") if content.get(name)},
+    }
+
+
+_DOCUMENTS = {"source": _source, "entity": _entity, "view": _view, "on_demand": _on_demand, "service": _service}
 
 
 def _field(content: Mapping[str, Any], description: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fs_core.definitions import Aggregation, Definition, Entity, Field, Source, from_dict
 from fs_core.definitions.base import version_key
-from fs_core.definitions.yaml_writing import KINDS, SERVED, VIEW_DEFAULTS, WINDOWS, Tables
+from fs_core.definitions.yaml.writing import KINDS, SERVED, VIEW_DEFAULTS, WINDOWS, Tables, is_request
 from fs_core.errors import DefinitionError, FeatureStoreError, did_you_mean
 
 _COMMON = {"version": str, "description": str, "created_at": object, "author": str, "tags": dict}
@@ -24,9 +24,22 @@ _ENTRIES: Mapping[str, Mapping[str, type]] = {
         "transformation_code": str,
         "source": str,
     },
+    "on_demand": {
+        "inputs": list,
+        "fields": list,
+        **dict.fromkeys(("mode", "when", "function"), str),
+        **dict.fromkeys(("expressions", "functions", "constants"), dict),
+    },
     "service": {"features": list},
 }
-_REQUIRED = {"source": ["path"], "entity": ["keys"], "view": ["entities", "fields"], "service": ["features"]}
+_REQUIRED = {
+    "source": ["path"],
+    "entity": ["keys"],
+    "view": ["entities", "fields"],
+    "on_demand": ["inputs", "fields"],
+    "service": ["features"],
+}
+_REQUEST = {"request": str, "dtype": str, "description": str}
 _FIELD = {"name": str, "dtype": str, "description": str, "minimum": object, "maximum": object, "nullable": bool}
 _AGGREGATION = {
     **dict.fromkeys(("name", "function", "column", "where", "closed", "hop"), str),
@@ -136,7 +149,7 @@ def _value(node: Any, key: Any, loader: Any, file: str) -> Any:
 
 def _kind(entry: _Entry) -> str:
     names = [kind for kind, name in KINDS.items() if name in entry.values]
-    kind = next((kind for kind in ("view", "service", "entity", "source") if kind in names), None)
+    kind = next((kind for kind in ("view", "on_demand", "service", "entity", "source") if kind in names), None)
     if kind is None:
         raise entry.error(f"the document defines nothing; name it by one of {', '.join(KINDS.values())}.")
     return kind
@@ -204,7 +217,7 @@ def _view(entry: _Entry) -> Contents:
             {"name": part.values["name"], "keys": _pairs(part, "keys")}
             for part in _parts(entry, "entities", {"name": str, "keys": dict})
         ],
-        "fields": [{name: value for name, value in f.items() if name != "description"} for f in fields],
+        "fields": [_without_description(f) for f in fields],
         "source": {name: value for name, value in origin.items() if value is not None} or None,
         **{name: values.get(name, default) for name, default in VIEW_DEFAULTS.items() if name not in SERVED},
     }
@@ -216,7 +229,52 @@ def _view(entry: _Entry) -> Contents:
     return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, **served}
 
 
+def _on_demand(entry: _Entry) -> Contents:
+    values, inputs = entry.values, _inputs(entry)
+    requests = [given for given in inputs if is_request(given)]
+    fields = [_field(part) for part in _parts(entry, "fields")]
+    content = {
+        "inputs": [_without_description(given) if is_request(given) else given for given in inputs],
+        "fields": [_without_description(f) for f in fields],
+        **{name: values[name] for name in ("mode", "when", "expressions") if name in values},
+        **(_code(entry) if "function" in values else {}),
+    }
+    described = {request["request"]: request.get("description", "") for request in requests}
+    return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, "requests": described}
+
+
+def _inputs(entry: _Entry) -> list[Any]:
+    """Return references as text, look-ups and request columns as mappings."""
+    import yaml
+
+    found: list[Any] = []
+    for node, value in zip(entry.parts["inputs"].value, entry.values["inputs"], strict=True):
+        if isinstance(node, yaml.MappingNode) and is_request(value):
+            part = _entry(node, entry.parts[""], entry.file)
+            _check(part, _REQUEST, ["request", "dtype"])
+        found.append(value)
+    return found
+
+
+def _code(entry: _Entry) -> dict[str, Any]:
+    """Return a function's path and digests: those of the file, else of the function that the path leads to."""
+    path = entry.values["function"]
+    if "functions" in entry.values:
+        return {"path": path, "functions": entry.values["functions"], "constants": entry.values.get("constants", {})}
+    from fs_core.code import code_of, function_at
+
+    try:
+        return code_of(function_at(path, "on-demand view")).content()
+    except FeatureStoreError as error:
+        raise entry.error(str(error), "function") from error
+
+
+def _without_description(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != "description"}
+
+
 _CONTENTS: Mapping[str, Callable[[_Entry], Contents]] = {
+    "on_demand": _on_demand,
     "source": _source,
     "entity": _entity,
     "service": _service,
