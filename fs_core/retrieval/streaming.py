@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fs_core.errors import DataError, FeatureStoreError
 from fs_core.retrieval.computed import feature_types
-from fs_core.retrieval.query import Query, features_of, joined
+from fs_core.retrieval.query import Query, features_of, historical_features, joined
 from fs_core.values.interchange import to_reader, to_table
 
 if TYPE_CHECKING:
