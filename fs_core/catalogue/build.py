@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fs_core.catalogue import places
+from fs_core.catalogue import paths
 from fs_core.catalogue.contents import Contents, Origin, gather
 from fs_core.catalogue.html import page
 from fs_core.catalogue.overview import first_page, record_page
@@ -73,7 +73,7 @@ def _clear(directory: Path) -> None:
     if any(directory.iterdir()) and not (directory / _MARK).exists():
         raise ConfigurationError(f"{directory} holds something that is no catalogue. Choose an empty directory.")
     _put(directory / _MARK, "")
-    for name in places.FOLDERS.values():
+    for name in paths.FOLDERS.values():
         folder = directory / name
         if folder.is_symlink():
             folder.unlink()
@@ -82,7 +82,7 @@ def _clear(directory: Path) -> None:
 
 
 def _put(file: Path, text: str) -> None:
-    """Write a file anew; a link that lies in its place is removed, and what it leads to left alone."""
+    """Write a file anew; a link that lies there is removed, and what it leads to left alone."""
     file.unlink(missing_ok=True)
     with file.open("x", encoding="utf-8") as opened:
         opened.write(text)
@@ -93,15 +93,15 @@ def _write(contents: Contents, directory: Path) -> int:
         _put(directory / name, (files("fs_core.catalogue") / name).read_text(encoding="utf-8"))
     found = json.dumps([list(entry) for entry in _entries(contents)], ensure_ascii=False)
     _put(directory / "search.js", f"window.CATALOGUE = {found};\n")
-    for folder in sorted(set(places.FOLDERS.values())):
+    for folder in sorted(set(paths.FOLDERS.values())):
         (directory / folder).mkdir()
     total = 1 + len(contents.registered) + len(contents.recorded("model")) + len(contents.recorded("training_set"))
     with progress("catalogue", total) as advance:
-        for place, title, body in _pages(contents):
-            folder, slash, _ = place.rpartition("/")
+        for path, title, body in _pages(contents):
+            folder, slash, _ = path.rpartition("/")
             root = "../" if slash else ""
-            told = {"root": root, "store": contents.title, "built_at": contents.built_at, "current": folder}
-            _put(directory / place, page(title, body, **told))  # type: ignore[arg-type]
+            layout = {"root": root, "store": contents.title, "built_at": contents.built_at, "current": folder}
+            _put(directory / path, page(title, body, **layout))  # type: ignore[arg-type]
             advance(1)
     return total
 
@@ -112,23 +112,23 @@ def _pages(contents: Contents) -> Iterator[tuple[str, str, str]]:
     for r in contents.registered:
         d = r.definition
         title = f"{d.kind.replace('_', '-')} {d.name}"
-        yield places.of_definition(d.kind, d.name, d.version), title, definition_page(contents, r)
+        yield paths.of_definition(d.kind, d.name, d.version), title, definition_page(contents, r)
     for kind in ("model", "training_set"):
         for record in contents.recorded(kind):
             title = f"{kind.replace('_', ' ')} {nodes.name_of(record.id)}"
-            yield places.of_record(record.id), title, record_page(contents, record)
+            yield paths.of_record(record.id), title, record_page(contents, record)
 
 
 def _entries(contents: Contents) -> Iterator[tuple[Any, ...]]:
     """Yield what the search knows: kind, name, path, what its page says, and words that find it."""
     for r in (r for r in contents.registered if r.current):
         d = r.definition
-        place = places.of_definition(d.kind, d.name, d.version)
+        path = paths.of_definition(d.kind, d.name, d.version)
         words = " ".join([d.owner, *(f"{name}={value}" for name, value in d.tags.items())]).strip()
-        yield d.kind, d.name, place, d.description, words
+        yield d.kind, d.name, path, d.description, words
         if isinstance(d, FeatureView | OnDemandView):
             for f in d.outputs:
-                yield "feature", f"{d.name}.{f.name}", f"{place}#feature-{f.name}", f.description, words
+                yield "feature", f"{d.name}.{f.name}", f"{path}#feature-{f.name}", f.description, words
     for record in contents.recorded("model"):
         words = " ".join([record.body.get("stage") or "", *record.body.get("aliases", ())]).strip()
-        yield "model", nodes.name_of(record.id), places.of_record(record.id), words, ""
+        yield "model", nodes.name_of(record.id), paths.of_record(record.id), words, ""

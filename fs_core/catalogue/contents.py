@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from fs_core.catalogue import places
+from fs_core.catalogue import paths
 from fs_core.definitions import Definition, Entity, FeatureView
 from fs_core.errors import OfflineStoreError, OnlineStoreError, OnlineUnavailableError
 from fs_core.materialization.watermark import reached
@@ -123,14 +123,14 @@ class Contents:
         known = [r.definition for r in self._by_name.get(("entity", bare.name), [])]
         return next((e for e in reversed(known) if isinstance(e, Entity) and e.digest == bare.digest), bare)
 
-    def source_place(self, name: str) -> str:
+    def source_path(self, name: str) -> str:
         """Return the page of a source's current version; the list of sources where it isn't registered."""
-        return self._source_places.get(name.lower(), "index.html#sources")
+        return self._source_paths.get(name.lower(), "index.html#sources")
 
     @cached_property
-    def _source_places(self) -> Mapping[str, str]:
+    def _source_paths(self) -> Mapping[str, str]:
         current = [r.definition for r in self.of("source") if r.current]
-        return {d.name.lower(): places.of_definition("source", d.name, d.version) for d in current}
+        return {d.name.lower(): paths.of_definition("source", d.name, d.version) for d in current}
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,8 @@ def table(names: Sequence[str], rows: Iterable[Sequence[object]], caption: str) 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Markup:
     """Return a list of names and values; what is empty is left out."""
-    told = "".join(f"<dt>{e(name)}</dt><dd>{e(value)}</dd>" for name, value in pairs if value not in (None, ""))
-    return Markup(f"<dl>{told}</dl>" if told else "")
+    shown = "".join(f"<dt>{e(name)}</dt><dd>{e(value)}</dd>" for name, value in pairs if value not in (None, ""))
+    return Markup(f"<dl>{shown}</dl>" if shown else "")
 
 
 def section(title: str, *parts: str) -> Markup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fs_core.catalogue import places
+from fs_core.catalogue import paths
 from fs_core.catalogue.contents import Contents
 from fs_core.catalogue.html import Markup, e, facts, iso_moment, link, mark, moment, section, table
 from fs_core.catalogue.pages import UP, marks
@@ -53,7 +53,7 @@ def _views(contents: Contents) -> Markup:
         last = contents.states[view.ref].last
         rows.append(
             (
-                link(places.of_definition("view", view.name, view.version), view.name),
+                link(paths.of_definition("view", view.name, view.version), view.name),
                 f"v{view.version}",
                 len(view.outputs),
                 ", ".join(entity.name for entity in view.entities),
@@ -70,7 +70,7 @@ def _views(contents: Contents) -> Markup:
 def _plain(contents: Contents, kind: str) -> Markup:
     rows = [
         (
-            link(places.of_definition(kind, r.definition.name, r.definition.version), r.definition.name),
+            link(paths.of_definition(kind, r.definition.name, r.definition.version), r.definition.name),
             f"v{r.definition.version}",
             r.definition.owner,
             r.definition.description,
@@ -87,7 +87,7 @@ def models(records: Iterable[Record], *, root: str) -> Markup:
     """Return a table of models."""
     rows = [
         (
-            link(root + places.of_record(r.id), nodes.name_of(r.id)),
+            link(root + paths.of_record(r.id), nodes.name_of(r.id)),
             r.body.get("stage"),
             Markup(" ".join(mark(f"@{alias}", "alias") for alias in r.body.get("aliases", ()))),
             r.body.get("flavor"),
@@ -105,7 +105,7 @@ def record_page(contents: Contents, record: Record) -> Markup:
     name = nodes.name_of(record.id)
     short = name[:12] if record.kind == "training_set" else name
     aliases = Markup(" ".join(mark(f"@{alias}", "alias") for alias in body.get("aliases", ())))
-    told = facts(
+    details = facts(
         [
             ("Stage", body.get("stage")),
             ("Aliases", aliases),
@@ -126,7 +126,7 @@ def record_page(contents: Contents, record: Record) -> Markup:
     trained = [edge.downstream for edge in contents.downstream.get(record.id, ()) if edge.kind == "trains"]
     known = [contents.records_by_id[node] for node in sorted(trained) if node in contents.records_by_id]
     return Markup(
-        f'<p class="kind">{kind}</p><h1>{e(short)}</h1>{told}'
+        f'<p class="kind">{kind}</p><h1>{e(short)}</h1>{details}'
         + section("Features", table(("Feature", "Digest"), rows, "Features, as they were pinned"))
         + section("Models", models(known, root=UP) if record.kind == "training_set" else "")
         + section("Lineage", of_record(contents, record))
@@ -137,7 +137,7 @@ def _feature(part: dict[str, str]) -> tuple[object, object]:
     name, _, version = part["ref"].rpartition(":v")
     view, _, feature = name.partition(".")
     node = nodes.feature(view, feature, version)
-    return link(UP + places.of_node(node), part["ref"]), Markup(f"<code>{e(part.get('digest', '')[:12])}</code>")
+    return link(UP + paths.of_node(node), part["ref"]), Markup(f"<code>{e(part.get('digest', '')[:12])}</code>")
 
 
 def _training_set(contents: Contents, fingerprint: str | None) -> Markup | str:
@@ -145,4 +145,4 @@ def _training_set(contents: Contents, fingerprint: str | None) -> Markup | str:
         return ""
     node = nodes.training_set(fingerprint)
     short = fingerprint[:12]
-    return link(UP + places.of_record(node), short) if node in contents.records_by_id else short
+    return link(UP + paths.of_record(node), short) if node in contents.records_by_id else short

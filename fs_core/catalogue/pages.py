@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from fs_core.catalogue import places
+from fs_core.catalogue import paths
 from fs_core.catalogue.contents import Contents
 from fs_core.catalogue.html import Markup, code, e, facts, iso_moment, link, mark, moment, section, table
 from fs_core.catalogue.pictures import of_entity, of_service, of_source, of_view
@@ -43,7 +43,7 @@ def marks(contents: Contents, registered: Registered) -> Markup:
 
 def _head(contents: Contents, registered: Registered) -> Markup:
     d = registered.definition
-    told = facts(
+    details = facts(
         [
             ("Owner", d.owner),
             ("Tags", Markup(" ".join(mark(f"{k}={v}") for k, v in d.tags.items()))),
@@ -55,7 +55,7 @@ def _head(contents: Contents, registered: Registered) -> Markup:
     kind = d.kind.replace("_", "-")
     title = f'<p class="kind">{kind}</p><h1>{e(d.name)} {version}</h1><p>{marks(contents, registered)}</p>'
     description = f'<p class="lead">{e(d.description)}</p>' if d.description else ""
-    return Markup(f"{title}{description}{told}")
+    return Markup(f"{title}{description}{details}")
 
 
 def _versions(contents: Contents, definition: Definition) -> Markup:
@@ -65,7 +65,7 @@ def _versions(contents: Contents, definition: Definition) -> Markup:
     rows = [
         (
             link(
-                UP + places.of_definition(definition.kind, r.definition.name, r.definition.version),
+                UP + paths.of_definition(definition.kind, r.definition.name, r.definition.version),
                 f"v{r.definition.version}",
             ),
             marks(contents, r),
@@ -137,7 +137,7 @@ def _view(contents: Contents, view: Definition) -> str:
 
 def _entities(contents: Contents, view: FeatureView) -> Markup:
     known = [contents.entity_of(entity) for entity in view.entities]
-    found = [link(UP + places.of_definition("entity", entity.name, entity.version), entity.name) for entity in known]
+    found = [link(UP + paths.of_definition("entity", entity.name, entity.version), entity.name) for entity in known]
     return Markup(", ".join(found))
 
 
@@ -186,14 +186,14 @@ def _upstream(contents: Contents, node: str) -> str:
     kind, name = nodes.kind_of(node), nodes.name_of(node)
     if kind == "request":
         return e(f"request column {name.rpartition(':v')[0].partition('.')[2]}")
-    return link(UP + (contents.source_place(nodes.source_of(node)) if kind == "column" else places.of_node(node)), name)
+    return link(UP + (contents.source_path(nodes.source_of(node)) if kind == "column" else paths.of_node(node)), name)
 
 
 def _users(edges: Sequence[Edge]) -> Markup:
     ends = sorted({edge.downstream for edge in edges if edge.kind == "uses"})
     shown = [end for end in ends if nodes.kind_of(end) in ("service", "model")]
     shown += sorted({edge.downstream for edge in edges if edge.kind == "derives"})
-    found = [link(UP + places.of_node(end), f"{nodes.kind_of(end)} {nodes.name_of(end)}") for end in shown]
+    found = [link(UP + paths.of_node(end), f"{nodes.kind_of(end)} {nodes.name_of(end)}") for end in shown]
     return Markup("<br>".join(found))
 
 
@@ -249,7 +249,7 @@ def _origin(contents: Contents, view: FeatureView) -> Markup:
         return code(view.source.query)
     if isinstance(view.source, Source):
         return Markup(
-            f"<p>{link(UP + contents.source_place(view.source.name), view.source.name)}, column by column.</p>"
+            f"<p>{link(UP + contents.source_path(view.source.name), view.source.name)}, column by column.</p>"
         )
     return Markup("<p>None: rows are written and pushed.</p>")
 
@@ -261,7 +261,7 @@ def _service(contents: Contents, service: Definition) -> str:
     assert isinstance(service, FeatureService)
     node = nodes.service(service.name, service.version)
     taken = [edge.upstream for edge in contents.upstream.get(node, ()) if edge.kind == "uses"]
-    rows = [(link(UP + places.of_node(feature), nodes.name_of(feature)),) for feature in taken]
+    rows = [(link(UP + paths.of_node(feature), nodes.name_of(feature)),) for feature in taken]
     asked = Markup("<br>".join(f"<code>{e(text)}</code>" for text in service.content()["features"]))
     return (
         section("Features", facts([("As declared", asked)]), table(("Which is now",), rows, "Features"))
@@ -276,7 +276,7 @@ def training_sets(contents: Contents, edges: Iterable[Edge]) -> Markup:
     known = [contents.records_by_id[end] for end in ends if end in contents.records_by_id]
     rows = [
         (
-            link(UP + places.of_record(r.id), nodes.name_of(r.id)[:12]),
+            link(UP + paths.of_record(r.id), nodes.name_of(r.id)[:12]),
             f"{r.body.get('rows', 0):,}",
             moment(r.recorded_at),
         )
@@ -290,7 +290,7 @@ def _entity(contents: Contents, entity: Definition) -> str:
     keys = table(("Key", "Type"), [(n, Markup(f"<code>{e(t)}</code>")) for n, t in entity.keys.items()], "Keys")
     views = contents.views_of.get(entity.name, [])
     rows = [
-        (link(UP + places.of_definition("view", v.name, v.version), v.name), len(v.outputs), v.description)
+        (link(UP + paths.of_definition("view", v.name, v.version), v.name), len(v.outputs), v.description)
         for v in views
     ]
     return (
@@ -302,12 +302,12 @@ def _entity(contents: Contents, entity: Definition) -> str:
 
 def _source(contents: Contents, source: Definition) -> str:
     assert isinstance(source, Source)
-    told = facts([("Path", Markup(f"<code>{e(source.path)}</code>")), ("Format", source.format)])
+    details = facts([("Path", Markup(f"<code>{e(source.path)}</code>")), ("Format", source.format)])
     node = nodes.source(source.name)
     columns = sorted(e.downstream for e in contents.downstream.get(node, ()) if e.kind == "contains")
     rows = [(Markup(f"<code>{e(nodes.name_of(c).partition('.')[2])}</code>"), *_goes(contents, c)) for c in columns]
     return (
-        section("Where", told)
+        section("Where", details)
         + section("Columns that views read", table(("Column", "Makes", "Influences"), rows, "Columns"))
         + section("Lineage", of_source(contents, source))
     )
@@ -317,5 +317,5 @@ def _goes(contents: Contents, column: str) -> tuple[Markup, Markup]:
     """Return links to what a column makes and to what it influences."""
     found: dict[str, list[str]] = {"derives": [], "influences": []}
     for edge in contents.downstream.get(column, ()):
-        found[edge.kind].append(link(UP + places.of_node(edge.downstream), nodes.name_of(edge.downstream)))
+        found[edge.kind].append(link(UP + paths.of_node(edge.downstream), nodes.name_of(edge.downstream)))
     return Markup("<br>".join(found["derives"])), Markup("<br>".join(found["influences"]))

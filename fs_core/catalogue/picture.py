@@ -16,7 +16,7 @@ class Box:
     """A thing drawn.
 
     Attributes:
-        id: tells it from others.
+        id: unique among the boxes.
         text: its name.
         kind: its kind, which decides its colour.
         url: where it leads, if anywhere.
@@ -49,18 +49,18 @@ def draw(title: str, layers: Sequence[Sequence[Box]], links: Iterable[Link]) -> 
     tallest = max(map(len, shown))
     height = tallest * (_HEIGHT + _GAP) + _GAP
     width = len(shown) * _WIDTH + (len(shown) - 1) * _BETWEEN + 2
-    places: dict[str, tuple[int, int]] = {}
+    corners: dict[str, tuple[int, int]] = {}
     for column, layer in enumerate(shown):
         top = (height - len(layer) * (_HEIGHT + _GAP) + _GAP) // 2
         for row, box in enumerate(layer):
-            places[box.id] = (1 + column * (_WIDTH + _BETWEEN), top + row * (_HEIGHT + _GAP))
-    lines = [_line(places[a], places[b], kind) for a, b, kind in sorted(set(links)) if a in places and b in places]
-    boxes = [_box(box, *places[box.id]) for layer in shown for box in layer]
-    told = f"{title}: {len(boxes)} things, {len(lines)} connections. The tables say the same."
+            corners[box.id] = (1 + column * (_WIDTH + _BETWEEN), top + row * (_HEIGHT + _GAP))
+    lines = [_line(corners[a], corners[b], kind) for a, b, kind in sorted(set(links)) if a in corners and b in corners]
+    boxes = [_box(box, *corners[box.id]) for layer in shown for box in layer]
+    label = f"{title}: {len(boxes)} things, {len(lines)} connections. The tables say the same."
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return (
         f'<div class="picture" tabindex="0" role="region" aria-label="{escape(title)}">'
-        f'<svg {size} role="group" aria-label="{escape(told)}">{"".join([*lines, *boxes])}</svg></div>'
+        f'<svg {size} role="group" aria-label="{escape(label)}">{"".join([*lines, *boxes])}</svg></div>'
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fs_core.catalogue import places
+from fs_core.catalogue import paths
 from fs_core.catalogue.contents import Contents
 from fs_core.catalogue.picture import Box, Link, draw
 from fs_core.definitions import Entity, FeatureService, FeatureView, OnDemandView, Source
@@ -119,8 +119,8 @@ def _boxes(contents: Contents, ids: Iterable[str], *, here: bool = False) -> lis
 def _url(contents: Contents, node: str) -> str:
     kind = nodes.kind_of(node)
     if kind in ("source", "column"):
-        return UP + contents.source_place(nodes.source_of(node))
+        return UP + contents.source_path(nodes.source_of(node))
     if kind in ("model", "training_set") and node not in contents.records_by_id:
         return ""
-    place = places.of_node(node)
-    return UP + place if place else ""
+    path = paths.of_node(node)
+    return UP + path if path else ""

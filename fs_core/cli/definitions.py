@@ -34,8 +34,8 @@ def init(directory: str, online: str | None, registry: str | None) -> Report:
     where the store is used.
     """
     with FeatureStore.create(directory, online=online, registry=registry) as store:
-        place = str(store.directory)
-        return Report(heading=f"feature store in {place}", data={"directory": place})
+        path = str(store.directory)
+        return Report(heading=f"feature store in {path}", data={"directory": path})
 
 
 @cli.command()
@@ -187,12 +187,12 @@ def alias(store: FeatureStore, ref: str | None, name: str | None, remove: bool) 
 def retire(store: FeatureStore, ref: str, undo: bool) -> Report:
     """Retire the version REF: not served or materialized any more, readable for old training sets for ever.
 
-    What still uses it is said; it is retired all the same.
+    What still uses it is listed; it is retired all the same.
     """
     done = store.retire(ref, undo=undo)
     notes = [f"warning: {user} still uses it" for user in done.used_by]
-    said = f"{done.kind} {done.name}:v{done.version} is {'retired' if done.retired else 'in use again'}"
-    return Report(heading=said, data=dataclasses.asdict(done), notes=notes)
+    heading = f"{done.kind} {done.name}:v{done.version} is {'retired' if done.retired else 'in use again'}"
+    return Report(heading=heading, data=dataclasses.asdict(done), notes=notes)
 
 
 @cli.command()
@@ -224,5 +224,5 @@ def build(store: FeatureStore, folder: Path, title: str) -> Report:
     It opens from the file system, works without a server, and fetches nothing from elsewhere.
     """
     built = store.build_docs(folder, title=title)
-    told = {"index": str(built.index), "pages": built.pages}
-    return Report(heading=f"{built.pages:,} pages; open {built.index}", data=told)
+    data = {"index": str(built.index), "pages": built.pages}
+    return Report(heading=f"{built.pages:,} pages; open {built.index}", data=data)

@@ -90,7 +90,7 @@ def models(store: FeatureStore, ref: str, form: str) -> Report:
 @lineage.command()
 @in_store
 def refresh(store: FeatureStore) -> Report:
-    """Look at every view's source again, for files may have come or changed; say what can't be told."""
+    """Look at every view's source again, for files may have come or changed; say what isn't known."""
     notes = store.lineage.refresh()
     return Report(heading="" if notes else "every column is known", data={"notes": notes}, notes=notes)
 
@@ -105,8 +105,8 @@ def export_manifest(store: FeatureStore, file: Path | None) -> Report:
     if file is None:
         return Report(text=text, data=document)
     write_document(file, text + "\n")
-    told = {"nodes": len(document["nodes"]), "edges": len(document["edges"]), "file": str(file)}
-    return Report(heading=f"{told['nodes']:,} nodes and {told['edges']:,} edges in {file}", data=told)
+    counts = {"nodes": len(document["nodes"]), "edges": len(document["edges"]), "file": str(file)}
+    return Report(heading=f"{counts['nodes']:,} nodes and {counts['edges']:,} edges in {file}", data=counts)
 
 
 @lineage.command(name="import")

@@ -289,14 +289,14 @@ class BoundTable:
             if len(rows) and self._plain:
                 self._gather(rows, out)
                 return out
-        moments, place = take(self._moments, rows), 0
+        moments, column = take(self._moments, rows), 0
         for part, raw in self._pairs:
             taken, width = raw.take(rows), part.width
-            part.write(taken, moments, out[:, place] if part.length is None else out[:, place : place + width])
-            place += width
+            part.write(taken, moments, out[:, column] if part.length is None else out[:, column : column + width])
+            column += width
             if part.masked:
-                out[:, place : place + width] = part.mask(taken).reshape(-1, width)
-                place += width
+                out[:, column : column + width] = part.mask(taken).reshape(-1, width)
+                column += width
         return out
 
     @cached_property

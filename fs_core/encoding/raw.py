@@ -96,8 +96,8 @@ def _padded(array: pa.ListArray, length: int, vocabulary: Vocabulary | None) -> 
     elements = _scalars(array.values, vocabulary)
     if not len(elements.values):
         return Raw(np.zeros(present.shape, elements.values.dtype), present)
-    places = np.where(present, offsets[:-1, None] + column, 0)
-    taken = elements.take(places)
+    positions = np.where(present, offsets[:-1, None] + column, 0)
+    taken = elements.take(positions)
     return Raw(taken.values, present if taken.valid is None else present & taken.valid)
 
 

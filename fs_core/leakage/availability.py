@@ -20,7 +20,7 @@ from fs_core.rule import AVAILABLE_AT, EVENT_TIME
 from fs_core.values.times import format_duration
 
 _ENOUGH = 5
-"""Measured delays from which a typical one can be told."""
+"""Measured delays from which a typical one is known."""
 
 
 def check_availability(subject: Subject, view: FeatureView) -> Iterator[Finding]:

@@ -59,15 +59,15 @@ def _check_feature(
     if not len(rows):
         return
     ahead = np.flatnonzero(other & claimed.is_valid().to_numpy() & ~_other(claimed, later))
-    told = max((_told(claimed, known, subject.spine[name]) for name in labels), key=_gain, default=[])
-    proven = len(ahead) >= _MOSTLY * len(rows) or (bool(told) and _is_wiser(*told))
+    comparison = max((_comparison(claimed, known, subject.spine[name]) for name in labels), key=_gain, default=[])
+    proven = len(ahead) >= _MOSTLY * len(rows) or (bool(comparison) and _is_wiser(*comparison))
     first = ahead if len(ahead) else rows
     measured: dict[str, float] = {"differ": len(rows), "rows": len(known), "hold what came next": len(ahead)}
     more = ""
-    if told:
-        measured |= {"claimed": told[0].value, "known": told[1].value}
-        more = f" It tells the label with {told[0].statistic} {told[0].value:.3f}, what was known with "
-        more += f"{told[1].statistic} {told[1].value:.3f}."
+    if comparison:
+        measured |= {"claimed": comparison[0].value, "known": comparison[1].value}
+        more = f" It tells the label with {comparison[0].statistic} {comparison[0].value:.3f}, what was known with "
+        more += f"{comparison[1].statistic} {comparison[1].value:.3f}."
     yield Finding(
         Severity.LEAK if proven else Severity.WARNING,
         "claims",
@@ -80,7 +80,7 @@ def _check_feature(
     )
 
 
-def _told(claimed: pa.ChunkedArray, known: pa.ChunkedArray, label: pa.ChunkedArray) -> list[Strength]:
+def _comparison(claimed: pa.ChunkedArray, known: pa.ChunkedArray, label: pa.ChunkedArray) -> list[Strength]:
     """Return how well the claim tells the label, and how well what was known does; nothing where that has no ranks."""
     if not can_be_ranked(known.type):
         return []
@@ -90,9 +90,9 @@ def _told(claimed: pa.ChunkedArray, known: pa.ChunkedArray, label: pa.ChunkedArr
     return [strength for strength in found if strength is not None] if all(found) else []
 
 
-def _gain(told: list[Strength]) -> float:
+def _gain(comparison: list[Strength]) -> float:
     """Return how much better the claim tells a label than what was known; without a comparison, less than any."""
-    return told[0].strength - told[1].strength if told else -2.0
+    return comparison[0].strength - comparison[1].strength if comparison else -2.0
 
 
 def _is_wiser(claimed: Strength, known: Strength) -> bool:

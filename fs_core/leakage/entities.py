@@ -34,9 +34,9 @@ class EntityClock:
         Microseconds, `NEVER` where there is none. A time at the moment itself is before it.
         """
         codes = self._codes_of(narrow)
-        distinct, place = np.unique(np.concatenate([self._times, moments]), return_inverse=True)
-        known = self._codes * len(distinct) + place[: len(self._times)]
-        after = np.searchsorted(known, codes * len(distinct) + place[len(self._times) :], side="right")
+        distinct, position = np.unique(np.concatenate([self._times, moments]), return_inverse=True)
+        known = self._codes * len(distinct) + position[: len(self._times)]
+        after = np.searchsorted(known, codes * len(distinct) + position[len(self._times) :], side="right")
         return self._distance(codes, moments, after - 1), self._distance(codes, moments, after)
 
     def spacing(self) -> int:
@@ -58,9 +58,9 @@ class EntityClock:
             codes[usable] = self._entities.codes(narrow.select(self._keys).filter(pa.array(usable)))
         return codes
 
-    def _distance(self, codes: Micros, moments: Micros, places: Micros) -> Micros:
+    def _distance(self, codes: Micros, moments: Micros, positions: Micros) -> Micros:
         if not len(self._codes):
             return np.full(len(codes), NEVER)
-        safe = np.clip(places, 0, len(self._codes) - 1)
-        mine = (places >= 0) & (places < len(self._codes)) & (codes != UNKNOWN) & (self._codes[safe] == codes)
+        safe = np.clip(positions, 0, len(self._codes) - 1)
+        mine = (positions >= 0) & (positions < len(self._codes)) & (codes != UNKNOWN) & (self._codes[safe] == codes)
         return np.where(mine, np.abs(self._times[safe] - moments), NEVER)

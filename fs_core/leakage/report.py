@@ -17,7 +17,7 @@ class Severity(StrEnum):
     """How sure it is, from the least to the most."""
 
     NOTICE = "notice"
-    """Can't be told: something that a leak would hide behind was never declared."""
+    """Not known: something that a leak would hide behind was never declared."""
     WARNING = "warning"
     """Suspicious: an honest reason is possible, and should be known."""
     LEAK = "leak"

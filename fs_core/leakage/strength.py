@@ -74,9 +74,9 @@ def strongest(column: pa.ChunkedArray, asked: list[Floats]) -> Strength | None:
 
 def ranks(values: Floats) -> Floats:
     """Return each value's rank from 1, equal values sharing the average of theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    _, position, count = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
-    return np.asarray((last - (count - 1) / 2)[place.reshape(-1)], dtype=np.float64)
+    return np.asarray((last - (count - 1) / 2)[position.reshape(-1)], dtype=np.float64)
 
 
 def _measured(column: pa.ChunkedArray, target: Floats) -> Iterator[Strength]:

@@ -92,9 +92,11 @@ class Subject:
             rows: positions in the spine.
             columns: by a name with a space in it, which no key has; as long as the spine, or as `rows`.
         """
-        places = np.asarray(rows, dtype=np.int64)[:EVIDENCE_ROWS]
-        shown = self.keys(view).append_column("as of", self.times).take(pa.array(places))
+        positions = np.asarray(rows, dtype=np.int64)[:EVIDENCE_ROWS]
+        shown = self.keys(view).append_column("as of", self.times).take(pa.array(positions))
         for name, column in columns.items():
             whole = len(column) == len(self.spine)
-            shown = shown.append_column(name, column.take(pa.array(places)) if whole else column.slice(0, len(places)))
+            shown = shown.append_column(
+                name, column.take(pa.array(positions)) if whole else column.slice(0, len(positions))
+            )
         return shown

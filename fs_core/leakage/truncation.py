@@ -50,11 +50,11 @@ def check_truncation(subject: Subject, view: FeatureView, moments: Micros) -> It
         moments: before which the future is deleted, microseconds, ascending.
     """
     asked = _last_rows(subject, moments)
-    rows = np.concatenate([places for _, places in asked]) if asked else np.zeros(0, np.int64)
+    rows = np.concatenate([positions for _, positions in asked]) if asked else np.zeros(0, np.int64)
     if not len(rows):
         return
     history = _of_the_same_entities(subject.history(view), subject.keys(view).take(pa.array(rows)), view)
-    parts = [_without_the_future(subject, view, history, moment, places) for moment, places in asked]
+    parts = [_without_the_future(subject, view, history, moment, positions) for moment, positions in asked]
     without = pa.concat_tables(parts)
     found = subject.answers(view).take(pa.array(rows))
     where = {name: np.flatnonzero(differing(found[name], without[name])) for name in found.column_names}

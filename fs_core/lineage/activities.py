@@ -139,11 +139,11 @@ def _fields(view: FeatureView | OnDemandView) -> list[tuple[str, str, str]]:
 
 def _file(source: Source, directory: Path) -> Dataset:
     """Return a source under the name that OpenLineage's convention gives to files: without credentials."""
-    place = str(source.path)
-    parts = urlsplit(place)
+    address = str(source.path)
+    parts = urlsplit(address)
     if parts.scheme and parts.netloc:
         return Dataset(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", parts.path.lstrip("/"))
-    path = Path(place)
+    path = Path(address)
     return Dataset("file", str(path.absolute() if path.exists() else directory / path))
 
 

@@ -72,8 +72,8 @@ def _teller(describe: Callable[[], Activity]) -> _Teller | None:
 def _failed(error: Exception) -> None:
     global _quiet_until
     _quiet_until = time.monotonic() + _PAUSE_SECONDS
-    log.warning("OpenLineage was not told (silent for %d s now): %s", _PAUSE_SECONDS, type(error).__name__)
-    log.debug("OpenLineage was not told", exc_info=error)
+    log.warning("OpenLineage got no event (silent for %d s now): %s", _PAUSE_SECONDS, type(error).__name__)
+    log.debug("OpenLineage got no event", exc_info=error)
 
 
 class _Teller:
@@ -94,7 +94,7 @@ class _Teller:
             return
         try:
             self._client.emit(_event(self.activity, self._run_id, state, error))
-        except Exception as failure:  # noqa: BLE001  # as above: the work goes on, untold
+        except Exception as failure:  # noqa: BLE001  # as above: the work goes on, unreported
             self._silent = True
             _failed(failure)
 
@@ -102,7 +102,7 @@ class _Teller:
         """Let a transport that sends later send now."""
         try:
             self._client.close(0.0 if self._silent else 5.0)
-        except Exception as failure:  # noqa: BLE001  # as above: the work is done, told or not
+        except Exception as failure:  # noqa: BLE001  # as above: the work is done, reported or not
             _failed(failure)
 
 
@@ -131,8 +131,8 @@ def _output(dataset: Dataset, written: int | None) -> Any:
     from openlineage.client import event_v2 as ol
     from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
 
-    told = {} if written is None else {"outputStatistics": statistics.OutputStatisticsOutputDatasetFacet(written)}
-    return ol.OutputDataset(dataset.namespace, dataset.name, facets=_facets(dataset), outputFacets=told)
+    facets = {} if written is None else {"outputStatistics": statistics.OutputStatisticsOutputDatasetFacet(written)}
+    return ol.OutputDataset(dataset.namespace, dataset.name, facets=_facets(dataset), outputFacets=facets)
 
 
 def _facets(dataset: Dataset) -> dict[str, Any]:

@@ -151,9 +151,9 @@ def tree(graph: Graph) -> str:
 def _branches(graph: Graph, node: str, by_id: Mapping[str, Node], shown: set[str], indent: str) -> Iterator[str]:
     shown.add(node)
     edges = [edge for edge in graph.next_to.get(node, ()) if graph.far_end(edge) in by_id]
-    for place, edge in enumerate(edges, 1):
+    for number, edge in enumerate(edges, 1):
         end = graph.far_end(edge)
-        last = place == len(edges)
+        last = number == len(edges)
         again = " ..." if end in shown and graph.next_to.get(end) else ""
         yield f"{indent}{'└─' if last else '├─'}{edge.kind}─ {label(by_id[end])}{again}"
         if end not in shown:

@@ -259,7 +259,7 @@ class Lineage:
             self.record_training_set(training_set, run_id=run_id, tracking_uri=tracking_uri)
             features = [*features, *training_set.spec["features"]]
         fingerprint = training_set.fingerprint if isinstance(training_set, TrainingSet) else training_set
-        said = {
+        new = {
             "name": name,
             "version": None if version is None else str(version),
             "model_id": model_id,
@@ -270,7 +270,7 @@ class Lineage:
             "flavor": flavor,
         }
         node = nodes.model(name, str(version if version is not None else model_id or ""))
-        self._storage.revise_records("model", lambda known: model_record(node, known, said, features, fingerprint))
+        self._storage.revise_records("model", lambda known: model_record(node, known, new, features, fingerprint))
         return node
 
     # --- manifests -------------------------------------------------------------------------------

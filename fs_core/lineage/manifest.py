@@ -18,8 +18,8 @@ def written(edges: Iterable[Edge], records: Iterable[Record]) -> dict[str, Any]:
     """Return the document: every node and every edge, sorted."""
     bodies = {record.id: dict(record.body) for record in records}
     every = sorted({end for e in edges for end in (e.upstream, e.downstream)} | set(bodies))
-    told = [{"id": n, "kind": nodes.kind_of(n), **({"body": bodies[n]} if n in bodies else {})} for n in every]
-    return {"format": FORMAT, "nodes": told, "edges": [e._asdict() for e in sorted(edges)]}
+    listed = [{"id": n, "kind": nodes.kind_of(n), **({"body": bodies[n]} if n in bodies else {})} for n in every]
+    return {"format": FORMAT, "nodes": listed, "edges": [e._asdict() for e in sorted(edges)]}
 
 
 def read(document: Mapping[str, Any]) -> tuple[Given, list[Edge]]:

@@ -49,7 +49,7 @@ def training_set_record(
 def model_record(
     node: str,
     known: Sequence[Record],
-    said: Mapping[str, Any],
+    new: Mapping[str, Any],
     features: Sequence[Mapping[str, Any] | str],
     fingerprint: str | None,
 ) -> Revision:
@@ -58,15 +58,15 @@ def model_record(
     Args:
         node: the model's.
         known: the models that are recorded.
-        said: what is given now, None where nothing is.
+        new: what is given now, None where nothing is.
         features: more features.
         fingerprint: of the training set, if it is given now.
     """
     before = next((record.body for record in known if record.id == node), {})
-    same = [r for r in known if said["model_id"] and r.body.get("model_id") == said["model_id"] and r.id != node]
-    body: dict[str, Any] = {**before, **{name: value for name, value in said.items() if value is not None}}
-    if said["tracking_uri"]:
-        body["tracking_uri"] = without_password(said["tracking_uri"])
+    same = [r for r in known if new["model_id"] and r.body.get("model_id") == new["model_id"] and r.id != node]
+    body: dict[str, Any] = {**before, **{name: value for name, value in new.items() if value is not None}}
+    if new["tracking_uri"]:
+        body["tracking_uri"] = without_password(new["tracking_uri"])
     parts = [part for record in same for part in record.body.get("features", [])] + before.get("features", [])
     taken = {part["ref"]: part for part in [*parts, *map(_feature, features)]}
     body["features"] = [taken[ref] for ref in sorted(taken)]
@@ -77,10 +77,10 @@ def model_record(
     if fingerprint:
         body["training_set"] = fingerprint
         made.append(Edge(node, nodes.training_set(fingerprint), "trains"))
-    if said["run_id"]:
-        given.append(_run(said["run_id"], said["tracking_uri"]))
-        made.append(Edge(node, nodes.run(said["run_id"]), "logged"))
-    gone = [record.id for record in same if said["version"] and not record.body.get("version")]
+    if new["run_id"]:
+        given.append(_run(new["run_id"], new["tracking_uri"]))
+        made.append(Edge(node, nodes.run(new["run_id"]), "logged"))
+    gone = [record.id for record in same if new["version"] and not record.body.get("version")]
     return given, made, gone
 
 

@@ -73,7 +73,7 @@ analyses = Table(
     Column("rules", BigInteger, nullable=False),
     Column("notes", Text, nullable=False),
 )
-"""Which views' queries were analysed, by which edition of the rules, and what could not be told."""
+"""Which views' queries were analysed, by which edition of the rules, and what isn't known."""
 
 records = Table(
     "fs_records",
@@ -83,7 +83,7 @@ records = Table(
     Column("body", Text, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
 )
-"""Training sets, runs and models, as those who made them told us."""
+"""Training sets, runs and models, as those who made them reported them."""
 
 edges = Table(
     "fs_edges",

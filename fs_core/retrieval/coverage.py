@@ -40,8 +40,8 @@ def warn_of_absence(offline: OfflineStore, view: FeatureView, found: pa.Table, s
         "belong to entities without any row": absent.num_rows - later,
         f"had expired (ttl {_shown(view)})": counts[Status.EXPIRED],
     }
-    said = "; ".join(f"{number:,} {reason}" for reason, number in reasons.items() if number)
-    log.warning("view %s has values for %d of %d rows: %s.", view.ref, counts[Status.PRESENT], rows, said)
+    shown = "; ".join(f"{number:,} {reason}" for reason, number in reasons.items() if number)
+    log.warning("view %s has values for %d of %d rows: %s.", view.ref, counts[Status.PRESENT], rows, shown)
 
 
 def _shown(view: FeatureView) -> str:

@@ -18,7 +18,7 @@ class FeatureStore(Resources):
 
     An instance is cheap: it opens what it needs when it needs it, in the process that needs it. It may
     be shared by threads, pickled and copied (a copy is the store itself), and forked, with one exception:
-    a process forked from one that has used history can't use history itself, and is told so. A pickle
+    a process forked from one that has used history can't use history itself: that is an error. A pickle
     carries configuration without credentials: where a URL has a password, the process that unpickles it
     reads `FS_ONLINE`, `FS_OFFLINE` and `FS_REGISTRY`.
 
@@ -30,7 +30,7 @@ class FeatureStore(Resources):
         registry: `"sqlite"` (embedded, the default) or any SQLAlchemy URL.
         deadline: how long an online read may take, such as `"20ms"`; by default a second, or longer for more than
             20,000 keys (50 µs each).
-        clock: what tells the moment of a push or read; for tests.
+        clock: gives the moment of a push or read; for tests.
 
     Raises:
         ConfigurationError: no directory is known, it can't be made, or a setting can't be understood.

@@ -78,7 +78,7 @@ def backfill(
     if target.source is None:
         raise SourceError(f"view {target.ref!r} has no source to run. Use write or push, or declare one.")
     listed = [r.definition for r in store.registry.listing("source") if r.current]
-    with reported(lambda: store.lineage.backfill_of(target)) as told:
+    with reported(lambda: store.lineage.backfill_of(target)) as activity:
         rows = run_source(
             target,
             {source.name: source for source in listed if isinstance(source, Source)},
@@ -88,8 +88,8 @@ def backfill(
         )
         store.lineage.refresh_unresolved(target)
         written = len(_append(store, target, rows, incremental=incremental))
-        if told:
-            told.written = written
+        if activity:
+            activity.written = written
     return written
 
 

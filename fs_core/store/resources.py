@@ -104,8 +104,8 @@ class Resources:
         """The latest rows."""
         from fs_core.online.open import open_online_store
 
-        place = self._configuration
-        return open_online_store(place.online, project=self.registry.project, directory=place.directory)
+        given = self._configuration
+        return open_online_store(given.online, project=self.registry.project, directory=given.directory)
 
     def view(self, ref: str | FeatureView) -> FeatureView:
         """Return the view a reference names, the current version unless it names another.
@@ -126,8 +126,8 @@ class Resources:
     @cached_property
     def _deadline(self) -> float | None:
         """How long an online read may take unless the call says otherwise, seconds; None where nobody said."""
-        said = self._configuration.deadline
-        return None if said is None else configuration.deadline_seconds(said)
+        deadline = self._configuration.deadline
+        return None if deadline is None else configuration.deadline_seconds(deadline)
 
     def select(self, features: Features, *, full_names: bool = False) -> Selection:
         """Resolve what a caller asks for; the last resolution is reused while the registry hasn't changed.

@@ -57,10 +57,10 @@ def get_historical_features(
     from fs_core.retrieval.query import historical_features
 
     query = _query(store, features, timestamp, label, lag, full_names)
-    with reported(lambda: activities.training_set(store.registry.project, query.selection.views)) as told:
+    with reported(lambda: activities.training_set(store.registry.project, query.selection.views)) as activity:
         made = replace(historical_features(store.offline, spine, query), store=store)
-        if told:
-            activities.add_training_set(told, store.registry.project, made)
+        if activity:
+            activities.add_training_set(activity, store.registry.project, made)
     return made
 
 

@@ -54,11 +54,11 @@ def materialize(
     done = []
     try:
         for view in targets:
-            with reported(lambda: activities.materialize(store.registry.project, view)) as told:  # noqa: B023  # called at once
+            with reported(lambda: activities.materialize(store.registry.project, view)) as activity:  # noqa: B023  # called at once
                 fill = partial(fill_online, view, store.offline, store.online, now=store._clock.now)
                 done.append(fill(until=moment, rebuild=rebuild))
-                if told:
-                    told.written = done[-1].applied
+                if activity:
+                    activity.written = done[-1].applied
     finally:
         if rebuild or len(done) < len(targets):  # rows were dropped, or forgotten while they were sent
             store._cache.take()

@@ -38,8 +38,8 @@ class Retired:
     used_by: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = f"{self.kind} {self.name}:v{self.version} is {'retired' if self.retired else 'in use again'}"
-        return said + (f"; still used by {', '.join(self.used_by)}" if self.used_by else "")
+        state = f"{self.kind} {self.name}:v{self.version} is {'retired' if self.retired else 'in use again'}"
+        return state + (f"; still used by {', '.join(self.used_by)}" if self.used_by else "")
 
 
 def diff(store: Resources, before: str | Definition, after: str | Definition) -> Difference:

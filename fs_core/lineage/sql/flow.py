@@ -10,7 +10,7 @@ Origin = tuple[str, str]
 """A source and one of its columns, in lower case, since SQL doesn't tell upper from lower."""
 
 SOME = "*"
-"""In place of a column: one or more of the source's, nobody can tell which."""
+"""Instead of a column: one or more of the source's, it is not known which."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class QueryReader(StarReader):
         return self._opaque(node, tables)
 
     def _opaque(self, node: exp.Expression, tables: Mapping[str, Relation]) -> Relation:
-        self.note(f"what {type(node).__name__.upper()} makes can't be told column by column")
+        self.note(f"what {type(node).__name__.upper()} makes isn't known column by column")
         read = [self._table(table, tables) for table in node.find_all(exp.Table)]
         return Relation(anything=united(r.whole for r in read), rows=frozenset().union(*(r.rows for r in read)))
 
@@ -130,9 +130,9 @@ class QueryReader(StarReader):
         if deciding or node.args.get("limit") or node.args.get("offset"):
             deciding += order.expressions if order else []  # without a limit an order decides nothing
         for part in [*deciding, *_grouping(group, node)]:
-            place = part.this if isinstance(part, exp.Ordered) else part
-            if isinstance(place, exp.Literal) and not place.is_string and 0 < int(place.this) <= len(found.columns):
-                yield from list(found.columns.values())[int(place.this) - 1].all
+            item = part.this if isinstance(part, exp.Ordered) else part
+            if isinstance(item, exp.Literal) and not item.is_string and 0 < int(item.this) <= len(found.columns):
+                yield from list(found.columns.values())[int(item.this) - 1].all
             else:
                 yield from self.expression(part, scope).all
 
@@ -224,7 +224,7 @@ class QueryReader(StarReader):
     def _pivoted(self, node: exp.Expression, relation: Relation) -> Relation:
         if not node.args.get("pivots"):
             return relation
-        self.note("what PIVOT makes can't be told column by column")
+        self.note("what PIVOT makes isn't known column by column")
         return Relation(rows=relation.rows, anything=relation.whole)
 
 
@@ -248,7 +248,7 @@ def _united(left: Relation, right: Relation, *, by_name: bool) -> Relation:
         columns = {n: (left.column(n) or NOTHING) | (right.column(n) or NOTHING) for n in names}
         return Relation(columns, open=tables, anything=anything)
     others = list(right.columns.values())
-    if right.open or right.anything is not None:  # places aren't known; names have to do
+    if right.open or right.anything is not None:  # positions aren't known; names have to do
         return Relation(
             {n: flow | (right.column(n) or NOTHING) for n, flow in left.columns.items()}, open=tables, anything=anything
         )

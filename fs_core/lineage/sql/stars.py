@@ -98,7 +98,7 @@ class StarReader(ExpressionReader):
         return Relation(columns)
 
     def _note_choice(self, node: exp.Columns) -> None:
-        self.note(f"which columns {node.sql('duckdb')} chooses can't be told")
+        self.note(f"which columns {node.sql('duckdb')} chooses isn't known")
 
 
 def star_of(item: exp.Expression) -> exp.Expression | None:

@@ -56,7 +56,7 @@ class SavedTrainingSets:
             SavedTrainingSetError: its manifest is damaged.
         """
         try:
-            text = (self._place(name) / _MANIFEST).read_bytes().decode(errors="replace")
+            text = (self._path_of(name) / _MANIFEST).read_bytes().decode(errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             raise UnknownReferenceError(
                 f"no training set is saved as {name!r}.{did_you_mean(name, self.names())}"
@@ -113,7 +113,7 @@ class SavedTrainingSets:
             SavedTrainingSetError: there is one of that name and `overwrite` isn't True, a column's type can't
                 be kept, or the directory can't be written.
         """
-        place = self._place(name)
+        folder = self._path_of(name)
         with self.writing(name):
             for other in self.names():
                 if other.lower() == name.lower() and not (overwrite and other == name):
@@ -121,7 +121,7 @@ class SavedTrainingSets:
                         f"there is a training set {other!r} already. Choose another name, drop it, or "
                         f"{'pass overwrite=True' if other == name else 'write its name as it is'}."
                     )
-            make_directory(place)
+            make_directory(folder)
             written = [self._write_part(name, part) for part in parts_of(training_set)]
             return self._publish(name, encode_schema(training_set.table.schema), written)
 
@@ -137,14 +137,14 @@ class SavedTrainingSets:
             UnknownReferenceError: there is none.
             SavedTrainingSetError: its files can't be removed.
         """
-        place = self._place(name)
+        folder = self._path_of(name)
         if name not in self.names():
             self.find(name)  # says what there is
         with self.writing(name):
-            (place / _MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(place, ignore_errors=True)
-            if place.exists():
-                raise OSError(f"files of it are left in {place}. Remove them.")
+            (folder / _MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                raise OSError(f"files of it are left in {folder}. Remove them.")
 
     def tidy(self) -> None:
         """Remove what killed writers have left, once those that write now are done."""
@@ -168,7 +168,7 @@ class SavedTrainingSets:
 
     def _write_part(self, name: str, part: TrainingSet) -> SavedPart:
         """Write rows that no manifest lists yet, and prove that they come back as they are."""
-        path = self._place(name) / f"part-{uuid.uuid4().hex}.parquet"
+        path = self._path_of(name) / f"part-{uuid.uuid4().hex}.parquet"
         try:
             write_parquet(part.table, path)
             back = read_parquet(path, part.table.schema)
@@ -182,14 +182,14 @@ class SavedTrainingSets:
 
     def _publish(self, name: str, schema: str, parts: list[SavedPart]) -> SavedTrainingSet:
         saved = SavedTrainingSet(name, time.time_ns() // 1000, schema, tuple(parts))
-        place = self._place(name)
-        unfinished = place / f".{_MANIFEST}-{uuid.uuid4().hex}"
+        folder = self._path_of(name)
+        unfinished = folder / f".{_MANIFEST}-{uuid.uuid4().hex}"
         with unfinished.open("w") as file:
             file.write(saved.to_json())
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(place / _MANIFEST)
-        _sync(place)
+        unfinished.replace(folder / _MANIFEST)
+        _sync(folder)
         return saved
 
     def _read(self, saved: SavedTrainingSet) -> TrainingSet:
@@ -203,24 +203,24 @@ class SavedTrainingSets:
 
     def _read_part(self, saved: SavedTrainingSet, part: SavedPart, columns: Sequence[str] | None = None) -> pa.Table:
         try:
-            return read_parquet(self._place(saved.name) / part.file, decode_schema(saved.schema), columns)
+            return read_parquet(self._path_of(saved.name) / part.file, decode_schema(saved.schema), columns)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise damaged(saved.name, f"{part.file} can't be read: {error}") from error
 
-    def _place(self, name: str) -> Path:
+    def _path_of(self, name: str) -> Path:
         return self._directory / check_name(name, "training set")
 
     def _tidy(self) -> None:
         """Remove files that no manifest lists; what a damaged manifest might list stays."""
-        for place in [path for path in self._directory.iterdir() if path.is_dir()]:
-            if not (place / _MANIFEST).exists():
-                shutil.rmtree(place, ignore_errors=True)
+        for folder in [path for path in self._directory.iterdir() if path.is_dir()]:
+            if not (folder / _MANIFEST).exists():
+                shutil.rmtree(folder, ignore_errors=True)
                 continue
             try:
-                kept = {_MANIFEST, *(part.file for part in self.find(place.name).parts)}
+                kept = {_MANIFEST, *(part.file for part in self.find(folder.name).parts)}
             except SavedTrainingSetError:
                 continue
-            for path in place.iterdir():
+            for path in folder.iterdir():
                 if path.name not in kept:
                     path.unlink(missing_ok=True)
 

@@ -19,7 +19,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a table and bring it to disk.
 
     Raises:
-        pa.ArrowException: a column's type has no place in Parquet.
+        pa.ArrowException: a column's type can't be kept in Parquet.
         OSError: the file can't be written.
     """
     stored = pa.table(
@@ -44,10 +44,10 @@ def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = 
         pa.ArrowException: the file is damaged, or is another's.
         OSError: it can't be read.
     """
-    places = range(len(schema)) if columns is None else [schema.names.index(name) for name in columns]
-    stored = pq.ParquetFile(path).read(None if columns is None else [f"c{n}" for n in places])
-    fields = [schema.field(n) for n in places]
-    found = [_cast(stored[f"c{n}"], field.type) for n, field in zip(places, fields, strict=True)]
+    positions = range(len(schema)) if columns is None else [schema.names.index(name) for name in columns]
+    stored = pq.ParquetFile(path).read(None if columns is None else [f"c{n}" for n in positions])
+    fields = [schema.field(n) for n in positions]
+    found = [_cast(stored[f"c{n}"], field.type) for n, field in zip(positions, fields, strict=True)]
     return pa.table(found, schema=schema if columns is None else pa.schema(fields))
 
 

@@ -55,7 +55,7 @@ def refresh(saved_sets: SavedTrainingSets, registry: Registry, offline: OfflineS
 
 
 def new_rows(have: pa.Table, asked: pa.Table) -> Rows:
-    """Return the places of asked rows beyond those there already; of equal rows the later ones are new.
+    """Return the positions of asked rows beyond those there already; of equal rows the later ones are new.
 
     Args:
         have: what identifies the rows that are there.
