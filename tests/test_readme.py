@@ -16,7 +16,7 @@ from tests.snippets import FRONT, NEEDED, PAGES, ROOT, Ran, blocks, run
 
 ELSEWHERE = {"fs_mlflow/README.md"}
 """Pages that other tests run, beside an MLflow of their own: `tests/mlflow_adapter/test_readme.py`."""
-ROOMS_WITHOUT = {"store", "runtime"}
+ROOMS_WITHOUT = {"code", "store", "runtime"}
 """Rooms of the core that users never enter by name: their docstrings say what they hold."""
 LINK = re.compile(r"\]\(([^)\s:]+)\)")
 
