@@ -149,6 +149,9 @@ class CorruptRowError(OnlineStoreError):
     """Stored bytes are truncated, damaged or of another schema."""
 
 
+MISSHAPEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, StopIteration, RecursionError)
+"""What code raises that reads something which has another shape than it was written in."""
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _WITH_USERS = frozenset(
     {"redis", "rediss", "valkey", "valkeys", "unix", "sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle"}

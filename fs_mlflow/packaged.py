@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,16 +15,18 @@ from fs_core import FeatureView, OnDemandView
 from fs_core.definitions import Source
 from fs_core.definitions.stored import from_dict
 from fs_core.encoding import Encoding
-from fs_core.errors import DefinitionError
+from fs_core.errors import MISSHAPEN, DefinitionError
 from fs_core.values.dtypes import resolve
 
 Layout = Literal["matrix", "columns"]
 """How a model takes its inputs: one array, or a column for each name."""
 
-FORMAT = 2
+FORMAT = 3
 FEATURES = "features.json"
 ENCODING = "encoding.json"
 MODEL = "model"
+SEAL = "seal"
+_AGAIN = "Download the model again, or train again."
 
 
 @dataclass(frozen=True)
@@ -92,29 +95,46 @@ def save(features: PackagedFeatures, encoding: Encoding | None, folder: Path) ->
         encoding: what makes tensors of it, if anything does.
         folder: of the packaged model.
     """
-    (folder / FEATURES).write_text(json.dumps(asdict(features), indent=1))
+    content = asdict(features)
+    (folder / FEATURES).write_text(json.dumps({**content, SEAL: seal(content)}, indent=1))
     if encoding is not None:
         (folder / ENCODING).write_text(encoding.to_json())
+
+
+def seal(content: Mapping[str, Any]) -> str:
+    """Return a digest of all that the file says, so that a change of it is noticed."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def load(folder: Path) -> tuple[PackagedFeatures, Encoding | None]:
     """Read what `save` wrote.
 
     Raises:
-        DefinitionError: a file is missing, damaged or of a newer format, or the encoding isn't the pinned one.
+        DefinitionError: a file is missing, damaged, of another format or changed since, or the encoding isn't the
+            pinned one.
     """
     try:
-        content = json.loads((folder / FEATURES).read_text())
-        if content["format"] != FORMAT:
-            raise DefinitionError(
-                f"{FEATURES} has format {content['format']!r}; this fs_mlflow reads {FORMAT}. Use what wrote it."
-            )
-        features = PackagedFeatures(**content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DefinitionError):
-            raise
-        raise DefinitionError(f"{FEATURES} can't be read: {error!r}. Download the model again.") from error
+        features = _read(json.loads((folder / FEATURES).read_text()))
+        features.columns()
+        features.definitions()
+    except DefinitionError:
+        raise
+    except (OSError, *MISSHAPEN) as error:
+        raise DefinitionError(f"{FEATURES} can't be read: {error!r}. {_AGAIN}") from error
     return features, _encoding(folder, features.encoding_digest)
+
+
+def _read(content: dict[str, Any]) -> PackagedFeatures:
+    if content["format"] != FORMAT:
+        raise DefinitionError(
+            f"{FEATURES} has format {content['format']!r}; this fs_mlflow reads {FORMAT}. Use what wrote it."
+        )
+    if content.pop(SEAL) != seal(content):
+        raise DefinitionError(
+            f"{FEATURES} was changed after the model was logged: the model may be fed with other features than it was "
+            f"trained on. {_AGAIN}"
+        )
+    return PackagedFeatures(**content)
 
 
 def _encoding(folder: Path, digest: str | None) -> Encoding | None:
@@ -122,12 +142,14 @@ def _encoding(folder: Path, digest: str | None) -> Encoding | None:
         return None
     try:
         encoding = Encoding.from_json((folder / ENCODING).read_text())
-    except OSError as error:
-        raise DefinitionError(f"{ENCODING} can't be read: {error!r}. Download the model again.") from error
+    except DefinitionError:
+        raise
+    except (OSError, *MISSHAPEN) as error:
+        raise DefinitionError(f"{ENCODING} can't be read: {error!r}. {_AGAIN}") from error
     if encoding.digest != digest:
         raise DefinitionError(
             f"{ENCODING} has digest {encoding.digest[:12]}, but the model was trained with {digest[:12]}: the file was "
-            "changed after the model was logged. Download the model again, or train again."
+            f"changed after the model was logged. {_AGAIN}"
         )
     return encoding
 

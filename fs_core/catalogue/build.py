@@ -17,7 +17,7 @@ from fs_core.catalogue.html import page
 from fs_core.catalogue.overview import first_page, record_page
 from fs_core.catalogue.pages import definition_page
 from fs_core.definitions import FeatureView, OnDemandView
-from fs_core.errors import ConfigurationError
+from fs_core.errors import MISSHAPEN, ConfigurationError, FeatureStoreError, RegistryError
 from fs_core.lineage import nodes
 from fs_core.runtime.progress_bar import progress
 
@@ -64,6 +64,10 @@ def build(origin: Origin, directory: Path, *, title: str, built_at: int) -> Buil
         count = _write(contents, directory)
     except OSError as error:
         raise ConfigurationError(f"can't write the catalogue to {directory}: {error.strerror}.") from error
+    except FeatureStoreError:
+        raise
+    except MISSHAPEN as error:
+        raise RegistryError(f"the registry holds what no page can be made of: {error!r}. Restore it.") from error
     log.info("catalogue of %d pages in %s", count, directory)
     return Built(directory, count)
 
@@ -84,7 +88,7 @@ def _clear(directory: Path) -> None:
 def _put(file: Path, text: str) -> None:
     """Write a file anew; a link that lies there is removed, and what it leads to left alone."""
     file.unlink(missing_ok=True)
-    with file.open("x", encoding="utf-8") as opened:
+    with file.open("x", encoding="utf-8", errors="replace") as opened:
         opened.write(text)
 
 

@@ -95,8 +95,10 @@ def answers(command: Command) -> Callable[..., None]:
             _complain(error)
             raise SystemExit(1) from error
         except KeyboardInterrupt as error:
+            from fs_core.cli.output import say
+
             for note in getattr(error, "__notes__", ()):  # what is left half done
-                click.echo(note, err=True)
+                say(note, err=True)
             raise
         report.print_json() if as_json else report.print_table()
         if report.code:
@@ -144,6 +146,8 @@ def _opened(directory: Path, *, new: bool) -> FeatureStore:
 
 
 def _complain(error: FeatureStoreError) -> None:
+    from fs_core.cli.output import say
+
     lines = [str(error), *getattr(error, "__notes__", ())]
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo("\n".join(lines), err=True)
+    say("\n".join(lines), err=True)

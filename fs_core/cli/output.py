@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MANY = 200  # rows
+_STEERING = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)")
+"""What steers a terminal instead of being shown, turns the direction of writing, or is no character."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +46,33 @@ class Report:
 
     def print_json(self) -> None:
         """Print one JSON document: times in ISO 8601, bytes in base64, NaN and infinities as text."""
-        import click
-
-        click.echo(json.dumps(plain(list(self.rows) if self.data is None else self.data), indent=2))
+        say(json.dumps(plain(list(self.rows) if self.data is None else self.data), indent=2))
 
     def print_table(self) -> None:
         """Print heading, table and notes; coloured and folded to the window only on a terminal."""
-        import click
-
         if self.text is not None:
-            click.echo(self.text, nl=not self.text.endswith("\n"))
+            say(self.text.removesuffix("\n"))
             return
         if self.heading:
-            click.echo(self.heading)
+            say(self.heading)
         if self.rows and sys.stdout.isatty() and len(self.rows) <= _MANY:
             _print_folded(self.rows)
         elif self.rows:
-            click.echo(_aligned(self.rows))
+            say(_aligned(self.rows))
         for note in self.notes:
-            click.echo(note)
+            say(note)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines of text; what would steer the terminal is shown as an escape."""
+    import click
+
+    click.echo(printable(text), err=err)
+
+
+def printable(text: str) -> str:
+    """Return text without what would steer a terminal: escapes in its place. Line breaks and tabs stay."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def write_document(file: Path, text: str) -> None:
@@ -86,13 +97,13 @@ def _print_folded(rows: Sequence[Mapping[str, Any]]) -> None:
     for name, value in rows[0].items():
         table.add_column(Text(name), justify="right" if _is_number(value) else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(shown(value)) for value in row.values()))
+        table.add_row(*(Text(printable(shown(value))) for value in row.values()))
     Console(highlight=False).print(table)
 
 
 def _aligned(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a table as lines, for programs and for so many rows that rich would take seconds."""
-    texts = [list(rows[0]), *([" ".join(shown(value).split()) for value in row.values()] for row in rows)]
+    texts = [list(rows[0]), *([printable(" ".join(shown(value).split())) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     put = [str.rjust if _is_number(value) else str.ljust for value in rows[0].values()]
     lines = ("  ".join(p(text, w) for p, text, w in zip(put, line, widths, strict=True)) for line in texts)

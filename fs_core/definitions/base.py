@@ -72,10 +72,24 @@ def check_unique(names: Iterable[str], what: str) -> None:
 
 
 def check_text(what: str, **texts: object) -> None:
-    """Raise `DefinitionError` for the first of `texts` that is no text."""
+    """Raise `DefinitionError` for the first of `texts` that is no text, or none that a file could hold."""
     for name, text in texts.items():
         if not isinstance(text, str):
             raise DefinitionError(f"{what}: {name} is {text!r}, not text.")
+        if not is_unicode(text):
+            raise DefinitionError(
+                f"{what}: {name} holds half of a character (a lone surrogate): {text!r}. No file or page can hold it; "
+                "write the whole character."
+            )
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a text holds whole characters alone, no half of a surrogate pair, which UTF-8 can't hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_flag(what: str, **flags: object) -> None:
@@ -92,6 +106,7 @@ def freeze_tags(tags: Mapping[str, str], what: str) -> Mapping[str, str]:
     for key, value in tags.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise DefinitionError(f"{what}: tag {key!r}={value!r} is not text on both sides.")
+        check_text(what, **{"a tag": key, f"tag {key!r}": value})
     return MappingProxyType(dict(sorted(tags.items())))
 
 

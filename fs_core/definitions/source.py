@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, ClassVar
 
-from fs_core.definitions.base import Definition, check_name, check_version, freeze
+from fs_core.definitions.base import Definition, check_name, check_text, check_version, freeze
 from fs_core.errors import DefinitionError
 
 _FORMATS = {
@@ -51,6 +51,7 @@ class Source(Definition):
         if not isinstance(self.path, str | os.PathLike) or not str(self.path):
             raise DefinitionError(f"{what} needs a path, such as path='data/orders.parquet'.")
         path = os.fspath(self.path)
+        check_text(what, path=path)
         _refuse_password(path, what)
         freeze(self, path=path, format=_format(path, self.format, what))
 
@@ -76,6 +77,7 @@ class SQL:
     def __post_init__(self) -> None:
         if not isinstance(self.query, str) or not self.query.strip():
             raise DefinitionError("SQL needs a query, such as SQL('SELECT ... FROM orders').")
+        check_text("SQL", query=self.query)
         freeze(self, query=self.query.strip())
 
 

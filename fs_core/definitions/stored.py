@@ -7,7 +7,7 @@ from typing import Any
 
 from fs_core.code import Code
 from fs_core.definitions.aggregation import Aggregation
-from fs_core.definitions.base import Definition
+from fs_core.definitions.base import Definition, is_unicode
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.lookup import from_plain
 from fs_core.definitions.on_demand import OnDemandView, input_from_plain
@@ -44,14 +44,19 @@ def from_dict(data: Mapping[str, Any], source: SourceLookup, entity: EntityLooku
     return readers[data["kind"]](data)
 
 
+def whole(text: str) -> str:
+    """Return text with a mark in place of each half of a character, which earlier releases let into descriptions."""
+    return text if is_unicode(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _common(data: Mapping[str, Any]) -> dict[str, Any]:
     docs = data["documentation"]
     return {
         "name": data["name"],
         "version": data["version"],
-        "description": docs["description"],
-        "owner": docs["owner"],
-        "tags": docs["tags"],
+        "description": whole(docs["description"]),
+        "owner": whole(docs["owner"]),
+        "tags": {whole(name): whole(value) for name, value in docs["tags"].items()},
     }
 
 
@@ -72,7 +77,7 @@ def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -
     origin = content["source"] or {}
     return FeatureView(
         entity=[entity(Entity(e["name"], keys=dict(e["keys"]))) for e in content["entities"]] or None,
-        fields=[Field(description=docs["fields"][f["name"]], **{k: f[k] for k in f}) for f in content["fields"]],
+        fields=[Field(description=whole(docs["fields"][f["name"]]), **{k: f[k] for k in f}) for f in content["fields"]],
         source=SQL(origin["sql"]) if "sql" in origin else source(origin["source"]) if "source" in origin else None,
         event_timestamp=content["event_timestamp"],
         available_at=content["available_at"],

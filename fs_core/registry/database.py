@@ -24,7 +24,7 @@ from tenacity import (
 )
 
 from fs_core.configuration import for_pickle, from_pickle
-from fs_core.errors import RegistryError, redact_url
+from fs_core.errors import MISSHAPEN, FeatureStoreError, RegistryError, redact_url
 from fs_core.registry import migrations
 from fs_core.registry.tables import SCHEMA_VERSION, aliases, metadata, settings
 from fs_core.runtime.files import about_slashes, make_directory, make_file, may_write
@@ -123,6 +123,12 @@ class Database:
             password = self._url().password
             reason = reason.replace(str(password), "***") if password else reason
             raise RegistryError(f"the registry {self} {what}: {reason}.{self._advice(error, reason)}") from None
+        except FeatureStoreError:
+            raise
+        except MISSHAPEN as error:
+            raise RegistryError(
+                f"the registry {self} holds what no fs_core wrote: {error!r}. Restore it from a backup."
+            ) from error
 
     def _advice(self, error: SQLAlchemyError, reason: str) -> str:
         if "unable to open" in reason:

@@ -22,7 +22,8 @@ from fs_core.definitions import (
 )
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
-from fs_core.errors import FeatureStoreError, RegistryError, UnknownReferenceError, did_you_mean
+from fs_core.definitions.stored import whole
+from fs_core.errors import MISSHAPEN, FeatureStoreError, RegistryError, UnknownReferenceError, did_you_mean
 from fs_core.registry.tables import aliases, currents, definitions
 from fs_core.values.times import from_micros
 
@@ -96,7 +97,13 @@ def row_of(connection: sa.Connection, kinds: Sequence[str], name: str, selector:
             f"{_is_computed(connection, name) or _way_out(connection, name, known)}"
         )
     version = _choose(connection, rows, selector)
-    return next(row for row in rows if row.version == version)
+    found = next((row for row in rows if row.version == version), None)
+    if found is None:
+        raise RegistryError(
+            f"{rows[0].kind} {name}:v{version} is current or has an alias in the registry, and isn't there. Restore "
+            "the registry from a backup."
+        )
+    return found
 
 
 def _words(kinds: Sequence[str]) -> str:
@@ -220,7 +227,10 @@ def loader(connection: sa.Connection) -> Callable[[sa.Row[Any]], Definition]:
 
     def load(row: sa.Row[Any]) -> Definition:
         with _named_if_damaged(row):
-            return from_dict(json.loads(row.body), source, entity)
+            found = from_dict(json.loads(row.body), source, entity)
+            if (found.kind, found.name, found.version, found.digest) != (row.kind, row.name, row.version, row.digest):
+                raise ValueError(f"it says {found.kind} {found.ref}, digest {found.digest[:12]}")
+            return found
 
     return load
 
@@ -228,16 +238,17 @@ def loader(connection: sa.Connection) -> Callable[[sa.Row[Any]], Definition]:
 def description_of(row: sa.Row[Any]) -> str:
     """Return the description in a definition's row."""
     with _named_if_damaged(row):
-        return str(json.loads(row.body)["documentation"]["description"])
+        return whole(str(json.loads(row.body)["documentation"]["description"]))
 
 
 @contextmanager
 def _named_if_damaged(row: sa.Row[Any]) -> Iterator[None]:
     try:
         yield
-    except FeatureStoreError:
+    except (RegistryError, UnknownReferenceError):
         raise
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except MISSHAPEN as error:
+        reason = error if isinstance(error, FeatureStoreError) else repr(error)
         raise RegistryError(
-            f"{row.kind} {row.name}:v{row.version} is damaged in the registry ({error!r}). Restore it from a backup."
+            f"{row.kind} {row.name}:v{row.version} is damaged in the registry ({reason}). Restore it from a backup."
         ) from error

@@ -227,8 +227,10 @@ class Registry(Lifecycle):
                 for row in connection.execute(sa.select(currents).order_by(currents.c.since))
             }
             load = loader(connection)
-            listed = [Registered(load(row), row.created_at, current[row.kind, row.name] == row.version) for row in rows]
-        return sorted(listed, key=_listing_order)
+            listed = [
+                Registered(load(row), int(row.created_at), current[row.kind, row.name] == row.version) for row in rows
+            ]
+            return sorted(listed, key=_listing_order)
 
     def summaries(self, kind: str | None = None) -> list[Summary]:
         """Return what a list shows of everything registered, or of one kind, without reading definitions whole.
@@ -243,19 +245,19 @@ class Registry(Lifecycle):
                 (row.kind, row.name): row.version
                 for row in connection.execute(sa.select(currents).order_by(currents.c.since))
             }
-        listed = [
-            Summary(
-                row.kind,
-                row.name,
-                row.version,
-                row.digest,
-                row.created_at,
-                current[row.kind, row.name] == row.version,
-                description_of(row),
-            )
-            for row in rows
-        ]
-        return sorted(listed, key=lambda s: (_ORDER.index(s.kind), s.name, version_key(s.version)))
+            listed = [
+                Summary(
+                    row.kind,
+                    row.name,
+                    row.version,
+                    row.digest,
+                    int(row.created_at),
+                    current[row.kind, row.name] == row.version,
+                    description_of(row),
+                )
+                for row in rows
+            ]
+            return sorted(listed, key=lambda s: (_ORDER.index(s.kind), s.name, version_key(s.version)))
 
     def _get(self, kind: str, name: str, selector: VersionSelector) -> Definition:
         with self.database.reading() as connection:

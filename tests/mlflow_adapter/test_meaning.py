@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from fs_core import SQL, FeatureStore, FeatureView, Field
-from fs_core.errors import DefinitionError, UnknownReferenceError
+from fs_core.errors import DefinitionError, FeatureStoreError, UnknownReferenceError
+from fs_mlflow import packaged
 from tests.mlflow_adapter import market
 from tests.mlflow_adapter.conftest import Logged
 
@@ -92,14 +93,16 @@ def test_later_versions_change_nothing(tmp_path: Path, boosted: Logged) -> None:
 
 @pytest.fixture
 def tampered(boosted: Logged, tmp_path: Path) -> Callable[[Callable[[dict[str, Any]], None]], str]:
-    """Copies the model, changes its features' description, and returns the copy's place."""
+    """Copies the model, changes its features' description, seals it anew, and returns the copy's path."""
 
-    def change(how: Callable[[dict[str, Any]], None]) -> str:
+    def change(how: Callable[[dict[str, Any]], None], *, sealed: bool = True) -> str:
         place = tmp_path / "model"
         shutil.copytree(mlflow.artifacts.download_artifacts(boosted.uri), place)
         file = place / "data" / "packaged" / "features.json"
         content = json.loads(file.read_text())
         how(content)
+        if sealed:
+            content[packaged.SEAL] = packaged.seal({k: v for k, v in content.items() if k != packaged.SEAL})
         file.write_text(json.dumps(content))
         return str(place)
 
@@ -115,8 +118,8 @@ def test_another_rule_is_refused(here: Path, tampered: Any) -> None:
 
 def test_a_newer_format_is_refused(here: Path, tampered: Any) -> None:
     """Politely: it says who can read it."""
-    place = tampered(lambda content: content.update(format=3))
-    with pytest.raises(DefinitionError, match="format 3"):
+    place = tampered(lambda content: content.update(format=4))
+    with pytest.raises(DefinitionError, match="format 4"):
         mlflow.pyfunc.load_model(place)
 
 
@@ -128,6 +131,34 @@ def test_another_digest_is_refused(here: Path, tampered: Any) -> None:
 
     with pytest.raises(DefinitionError, match="damaged"):
         mlflow.pyfunc.load_model(tampered(change))
+
+
+def _swap(content: dict[str, Any]) -> None:
+    first, second = content["features"][:2]
+    first["ref"], second["ref"] = second["ref"], first["ref"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        _swap,
+        lambda content: content.update(fingerprint="0" * 64),
+        lambda content: content["inputs"].reverse(),
+        lambda content: content["keys"].update(customer="string"),
+    ],
+)
+def test_features_that_were_changed_after_logging_are_refused(here: Path, tampered: Any, how: Any) -> None:
+    """Swapped references, another fingerprint, other inputs: the file doesn't say what was logged any more."""
+    with pytest.raises(DefinitionError, match=r"features\.json was changed after the model was logged"):
+        mlflow.pyfunc.load_model(tampered(how, sealed=False))
+
+
+@pytest.mark.parametrize("name", ["features", "views", "keys", "request", "overrides", "inputs"])
+@pytest.mark.parametrize("value", [None, 5, "x", [5], {"x": 5}])
+def test_features_of_another_shape_are_refused(here: Path, tampered: Any, name: str, value: Any) -> None:
+    """Whatever a file holds in place of what was written, the error is ours."""
+    with pytest.raises(FeatureStoreError):
+        mlflow.pyfunc.load_model(tampered(lambda content: content.update({name: value})))
 
 
 def test_a_damaged_description_is_refused(here: Path, tampered: Any) -> None:

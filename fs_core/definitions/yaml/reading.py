@@ -55,6 +55,11 @@ _WORDS = {
 }
 
 
+_DEEPEST = 20  # levels; a field of a view is in the fourth
+_REPEATED = 10_000  # values that aliases may stand for
+_SHOWN = 200  # characters of a value that an error shows
+
+
 @dataclass(frozen=True)
 class _Entry:
     """A mapping of the file, and the lines of its parts."""
@@ -110,7 +115,10 @@ def _entries(text: str, file: str) -> Iterator[_Entry]:
                 continue
             if not isinstance(node, yaml.MappingNode):
                 raise DefinitionError(f"{file}:{node.start_mark.line + 1}: a document is a mapping of entries.")
+            _refuse_knots(node, file)
             yield _entry(node, loader, file)
+    except RecursionError as error:
+        raise DefinitionError(f"{file}: it is nested too deeply to be read. Definitions need four levels.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = file if mark is None else f"{file}:{mark.line + 1}"
@@ -119,6 +127,26 @@ def _entries(text: str, file: str) -> Iterator[_Entry]:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _refuse_knots(document: Any, file: str) -> None:
+    """Refuse what is nested deeper than any definition, as what holds itself is, or repeats itself by aliases."""
+    seen: set[int] = set()
+    repeated, rest = 0, [(document, 1)]
+    while rest:
+        node, depth = rest.pop()
+        where = f"{file}:{node.start_mark.line + 1}"
+        if depth > _DEEPEST:
+            raise DefinitionError(f"{where}: it is nested deeper than {_DEEPEST} levels, or holds itself by an alias.")
+        repeated += id(node) in seen
+        if repeated > _REPEATED:
+            raise DefinitionError(
+                f"{where}: aliases repeat more than {_REPEATED} values. Write them out, or leave some out."
+            )
+        seen.add(id(node))
+        if isinstance(node.value, list):
+            parts = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+            rest += [(part, depth + 1) for part in parts]
 
 
 def _entry(node: Any, loader: Any, file: str) -> _Entry:
@@ -184,10 +212,15 @@ def _check(entry: _Entry, types: Mapping[str, type], required: Iterable[str]) ->
         if name not in types:
             raise entry.error(f"there is no entry {name!r} here.{did_you_mean(str(name), types)}", name)
         if not isinstance(value, types[name]):
-            raise entry.error(f"{name} is {value!r}, not {_WORDS[types[name]]}.", name)
+            raise entry.error(f"{name} is {_shown(value)}, not {_WORDS[types[name]]}.", name)
     for name in required:
         if name not in entry.values:
             raise entry.error(f"the entry {name!r} is missing.")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 Contents = tuple[dict[str, Any], dict[str, Any]]
