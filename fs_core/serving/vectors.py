@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -17,16 +16,6 @@ from fs_core.serving.plan import ReadPlan
 from fs_core.values.interchange import to_pandas
 from fs_core.values.matrix import to_matrix
 from fs_core.values.times import from_micros
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What a result is made of; see `FeatureVectors`."""
-
-    plan: ReadPlan
-    keys: Sequence[Sequence[pa.Array]]
-    answers: Sequence[Answer]
-    at: int
 
 
 class FeatureVectors:
@@ -50,45 +39,45 @@ class FeatureVectors:
     """
 
     def __init__(self, plan: ReadPlan, keys: Sequence[Sequence[pa.Array]], answers: Sequence[Answer], at: int) -> None:
-        self._parts = _Parts(plan, keys, answers, at)
+        self._plan, self._keys, self._answers, self._at = plan, keys, answers, at
 
     @cached_property
     def keys(self) -> pa.Table:
         """The key columns, as the views declare them."""
-        return pa.Table.from_arrays(self._key_columns(), schema=self._parts.plan.key_schema)
+        return pa.Table.from_arrays(self._key_columns(), schema=self._plan.key_schema)
 
     @cached_property
     def table(self) -> pa.Table:
         """The feature columns in their declared types, null unless present."""
-        return pa.Table.from_arrays(self._columns(), schema=self._parts.plan.schema)
+        return pa.Table.from_arrays(self._columns(), schema=self._plan.schema)
 
     @cached_property
     def status(self) -> Mapping[str, Sequence[str]]:
         """For each view, by name, the status of each row."""
-        named = zip(self._parts.plan.views, self._parts.answers, strict=True)
+        named = zip(self._plan.views, self._answers, strict=True)
         return {view.name: answer.status for view, answer in named}
 
     @cached_property
     def at(self) -> datetime:
         """The moment of the read, aware, UTC."""
-        return from_micros(self._parts.at)
+        return from_micros(self._at)
 
     @property
     def features(self) -> list[str]:
         """The names of the feature columns, in order."""
-        return list(self._parts.plan.schema.names)
+        return list(self._plan.schema.names)
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._parts.keys[0][0])
+        return len(self._keys[0][0])
 
     def __repr__(self) -> str:
         return f"FeatureVectors({len(self)} rows, at={self.at.isoformat()}, features={list(self.features)})"
 
     def to_arrow(self) -> pa.Table:
         """Return keys, then features."""
-        plan, columns = self._parts.plan, [*self._key_columns(), *self._columns()]
-        if not all(isinstance(answer, OnlineAnswer) for answer in self._parts.answers):  # history's come in chunks
+        plan, columns = self._plan, [*self._key_columns(), *self._columns()]
+        if not all(isinstance(answer, OnlineAnswer) for answer in self._answers):  # history's come in chunks
             return pa.Table.from_arrays(columns, schema=plan.whole)
         # By way of a struct Arrow checks less, which is half the time for few rows.
         struct = pa.Array.from_buffers(plan.struct, len(self), [None], children=columns)
@@ -96,9 +85,9 @@ class FeatureVectors:
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Return the features as a matrix, shape [rows, features]; see `fs_core.values.matrix.to_matrix`."""
-        plan = self._parts.plan
+        plan = self._plan
         if plan.in_order:
-            named = zip(plan.views, self._parts.answers, strict=True)
+            named = zip(plan.views, self._answers, strict=True)
             found = [answer.matrix(view.names) for view, answer in named]
             straight = [matrix for matrix in found if matrix is not None]
             if len(straight) == len(found):
@@ -107,7 +96,7 @@ class FeatureVectors:
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dict of keys and features for each row."""
-        names = self._parts.plan.whole.names
+        names = self._plan.whole.names
         columns = [_values(column) for column in (*self._key_columns(), *self._columns())]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
@@ -116,16 +105,16 @@ class FeatureVectors:
         return to_pandas(self.to_arrow())
 
     def _key_columns(self) -> list[pa.Array]:
-        if len(self._parts.keys) == 1 and self._parts.plan.key_names:
-            return list(self._parts.keys[0])
+        if len(self._keys) == 1 and self._plan.key_names:
+            return list(self._keys[0])
         found: dict[str, pa.Array] = {}
-        for group, columns in zip(self._parts.plan.groups, self._parts.keys, strict=True):
+        for group, columns in zip(self._plan.groups, self._keys, strict=True):
             found = dict(zip(group.columns, columns, strict=bool(group.columns))) | found
-        return [found[name] for name in self._parts.plan.key_names]
+        return [found[name] for name in self._plan.key_names]
 
     def _columns(self) -> list[pa.Array | pa.ChunkedArray]:
-        plan = self._parts.plan
-        named = zip(plan.views, self._parts.answers, strict=True)
+        plan = self._plan
+        named = zip(plan.views, self._answers, strict=True)
         found = [answer.arrays(view.names) for view, answer in named]
         if len(found) == 1 and plan.in_order:
             return found[0]
