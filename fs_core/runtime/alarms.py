@@ -34,13 +34,14 @@ class Alarms:
 
     def __init__(self) -> None:
         self._alarms: set[Alarm] = set()
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._looks_at: float | None = None  # when the thread looks for what is due; None where there is no thread
 
     def set(self, moment: float, call: Callable[[], object]) -> Alarm:
         """Have a call made at a moment, by `time.monotonic`."""
         alarm = Alarm(moment, call)
-        with self._changed:
+        with self._lock:
             self._alarms.add(alarm)
             if self._looks_at is None:
                 self._start()
@@ -50,7 +51,7 @@ class Alarms:
 
     def cancel(self, alarm: Alarm) -> bool:
         """Take an alarm back; tell whether it had rung. When this returns, its call is over or never made."""
-        with self._changed:
+        with self._lock:
             self._alarms.discard(alarm)
             return alarm.rang
 
@@ -62,7 +63,7 @@ class Alarms:
             pass
 
     def _run(self) -> None:
-        with self._changed:
+        with self._lock:
             while True:
                 now = time.monotonic()
                 for alarm in [alarm for alarm in self._alarms if alarm.moment <= now]:

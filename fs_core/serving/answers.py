@@ -15,7 +15,7 @@ from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.rule import Status, is_expired
 from fs_core.serving.plan import ViewPlan
-from fs_core.values.times import EARLIEST, from_micros
+from fs_core.values.times import from_micros
 
 UNAVAILABLE = "unavailable"
 """The status of a row that nobody could read in time, where `on_deadline="missing"` allows that."""
@@ -41,16 +41,18 @@ class Answer(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)  # each read makes one of each class here: frozen ones take twice as long
 class OnlineAnswer:
-    """An answer from packed rows; `codes` are places in `STATUSES`, uint8 [n]."""
+    """An answer from packed rows; `codes` are positions in `STATUSES`, uint8 [n], None where all are present."""
 
     rows: FeatureRows
-    codes: np.ndarray[Any, np.dtype[np.uint8]]
+    codes: np.ndarray[Any, np.dtype[np.uint8]] | None = None
 
     @property
     def status(self) -> list[str]:
         """See `Answer.status`."""
+        if self.codes is None:
+            return [STATUSES[0]] * len(self.rows)
         found: list[str] = _NAMES[self.codes].tolist()
         return found
 
@@ -115,7 +117,7 @@ _PRESENT, _MISSING, _EXPIRED, _UNAVAILABLE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class AskedKeys:
     """The entities of a request as one group of views has them: key bytes, each read once.
 
@@ -149,7 +151,7 @@ class AskedKeys:
         return ", ".join(f"{name}={column[row].as_py()!r}" for name, column in named)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Held:
     """What the online store held for one view's distinct keys.
 
@@ -165,12 +167,6 @@ class Held:
     rows: DecodedRows
     unread: Flags | None = None
 
-    @property
-    def latest(self) -> int:
-        """The latest availability of a row that is there, microseconds; before all time if none is."""
-        known = self.rows.available_at
-        return max((known if self.rows.sound is None else known[self.rows.sound]).tolist(), default=EARLIEST)
-
     def problem(self, moment: int, now: int | None) -> OnlineStoreError | None:
         """Return why these rows don't answer for `moment`, or None if they do. `now` is None if moment is now."""
         if now is None:  # then no row is too new, and what was collected is expired
@@ -181,7 +177,7 @@ class Held:
         """Spread the distinct rows over the rows asked for. A null key has position -1: the place after the last."""
         position, rows, ttl = self.keys.position, self.rows, self.plan.ttl
         if ttl is None and rows.sound is None and position is None and self.unread is None:
-            return OnlineAnswer(rows.features, np.full(len(rows.clocks), _PRESENT))
+            return OnlineAnswer(rows.features)
         expired = is_expired(rows.event_time, moment, ttl)
         status = np.where(rows.found, np.where(expired, _EXPIRED, _PRESENT), _MISSING)
         if self.unread is not None:

@@ -99,7 +99,8 @@ class OnlineRead:
         Raises:
             MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
         """
-        rows = rows if self._cached is None else self._cached.whole(rows)
+        if self._cached is not None:
+            rows = self._cached.whole(rows)
         self.absent = [view.view for view, values in zip(self._online, rows, strict=False) if _are_absent(values)]
         latest = self._looked_back(rows)
         self._settle([self._held(view, values) for view, values in zip(self._online, latest, strict=True)])
@@ -201,7 +202,7 @@ class OnlineRead:
         if self._at is None:
             # Now, or later if a row shows that later has come: another machine's clock may be ahead, and
             # a row that is there was available.
-            self._moment = max([self._now, *(h.latest for h in held)])
+            self._moment = max([self._now, *[h.rows.latest for h in held]])
         for view in held:
             problem = view.problem(self._moment, None if self._at is None else self._now)
             if problem is None:

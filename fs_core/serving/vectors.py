@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -18,17 +17,6 @@ from fs_core.values.casting import cast_lossless
 from fs_core.values.interchange import to_pandas
 from fs_core.values.matrix import to_matrix
 from fs_core.values.times import from_micros
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What a result is made of; see `FeatureVectors`."""
-
-    plan: ReadPlan
-    keys: Sequence[Sequence[pa.Array]]
-    answers: Sequence[Answer]
-    at: int
-    request: pa.Table | None
 
 
 class FeatureVectors:
@@ -61,54 +49,53 @@ class FeatureVectors:
         at: int,
         request: pa.Table | None = None,
     ) -> None:
-        self._parts = _Parts(plan, keys, answers, at, request)
+        self._plan, self._keys, self._answers, self._at, self._request = plan, keys, answers, at, request
 
     @cached_property
     def keys(self) -> pa.Table:
         """The key columns, as the views declare them."""
-        return pa.Table.from_arrays(self._key_columns(), schema=self._parts.plan.key_schema)
+        return pa.Table.from_arrays(self._key_columns(), schema=self._plan.key_schema)
 
     @cached_property
     def request(self) -> pa.Table:
         """The request columns of on-demand views, as they declare them."""
-        schema, given = self._parts.plan.request_schema, self._parts.request
+        schema, given = self._plan.request_schema, self._request
         columns = [] if given is None else [cast_lossless(given[f.name], f.type, f.name) for f in schema]
         return pa.table(columns, schema=schema)
 
     @cached_property
     def table(self) -> pa.Table:
         """The feature columns in their declared types, null unless present."""
-        return pa.Table.from_arrays(self._columns(), schema=self._parts.plan.schema)
+        return pa.Table.from_arrays(self._columns(), schema=self._plan.schema)
 
     @cached_property
     def status(self) -> Mapping[str, Sequence[str]]:
         """For each view, by name, the status of each row."""
-        plan = self._parts.plan
+        plan = self._plan
         names = [view.name for view in plan.views] + [one.name for one in plan.selection.computations]
-        return {name: answer.status for name, answer in zip(names, self._parts.answers, strict=True)}
+        return {name: answer.status for name, answer in zip(names, self._answers, strict=True)}
 
     @cached_property
     def at(self) -> datetime:
         """The moment of the read, aware, UTC."""
-        return from_micros(self._parts.at)
+        return from_micros(self._at)
 
     @property
     def features(self) -> list[str]:
         """The names of the feature columns, in order."""
-        return list(self._parts.plan.schema.names)
+        return list(self._plan.schema.names)
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        parts = self._parts
-        return int(parts.request.num_rows) if parts.request is not None else len(parts.keys[0][0])
+        return int(self._request.num_rows) if self._request is not None else len(self._keys[0][0])
 
     def __repr__(self) -> str:
         return f"FeatureVectors({len(self)} rows, at={self.at.isoformat()}, features={list(self.features)})"
 
     def to_arrow(self) -> pa.Table:
         """Return keys, then request columns, then features."""
-        plan, columns = self._parts.plan, self._whole_columns()
-        if any(isinstance(answer, TableAnswer) for answer in self._parts.answers):  # history's come in chunks
+        plan, columns = self._plan, self._whole_columns()
+        if any(isinstance(answer, TableAnswer) for answer in self._answers):  # history's come in chunks
             return pa.Table.from_arrays(columns, schema=plan.whole)
         # By way of a struct Arrow checks less, which is half the time for few rows.
         struct = pa.Array.from_buffers(plan.struct, len(self), [None], children=columns)
@@ -116,9 +103,9 @@ class FeatureVectors:
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Return the features as a matrix, shape [rows, features]; see `fs_core.values.matrix.to_matrix`."""
-        plan = self._parts.plan
+        plan = self._plan
         if plan.in_order:
-            named = zip(plan.views, self._parts.answers, strict=True)
+            named = zip(plan.views, self._answers, strict=True)
             found = [answer.matrix(view.names) for view, answer in named]
             straight = [matrix for matrix in found if matrix is not None]
             if len(straight) == len(found):
@@ -127,7 +114,7 @@ class FeatureVectors:
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dict of keys, request columns and features for each row."""
-        names = self._parts.plan.whole.names
+        names = self._plan.whole.names
         columns = [_values(column) for column in self._whole_columns()]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
@@ -137,21 +124,21 @@ class FeatureVectors:
 
     def _whole_columns(self) -> list[pa.Array | pa.ChunkedArray]:
         """Return the columns of `to_arrow`."""
-        request = [one_array(column) for column in self.request.columns] if self._parts.plan.request_schema else []
+        request = [one_array(column) for column in self.request.columns] if self._plan.request_schema else []
         return [*self._key_columns(), *request, *self._columns()]
 
     def _key_columns(self) -> list[pa.Array]:
-        if len(self._parts.keys) == 1 and self._parts.plan.key_names:
-            return list(self._parts.keys[0])
+        if len(self._keys) == 1 and self._plan.key_names:
+            return list(self._keys[0])
         found: dict[str, pa.Array] = {}
-        for group, columns in zip(self._parts.plan.groups, self._parts.keys, strict=True):
+        for group, columns in zip(self._plan.groups, self._keys, strict=True):
             found = dict(zip(group.columns, columns, strict=bool(group.columns))) | found
-        return [found[name] for name in self._parts.plan.key_names]
+        return [found[name] for name in self._plan.key_names]
 
     def _columns(self) -> list[pa.Array | pa.ChunkedArray]:
-        plan = self._parts.plan
+        plan = self._plan
         names = [view.names for view in plan.views] + [tuple(c.view.features) for c in plan.selection.computations]
-        found = [answer.arrays(named) for answer, named in zip(self._parts.answers, names, strict=True)]
+        found = [answer.arrays(named) for answer, named in zip(self._answers, names, strict=True)]
         if len(found) == 1 and plan.in_order:
             return found[0]
         return [found[view][place] for view, place in plan.columns]

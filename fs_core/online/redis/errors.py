@@ -32,6 +32,12 @@ def driver_errors() -> tuple[type[Exception], ...]:
     return OSError, *(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
 
 
+@cache
+def exchange_errors() -> tuple[type[Exception], ...]:
+    """Return what sending a command and taking its replies apart raises."""
+    return *driver_errors(), ValueError
+
+
 def online_error(error: Exception, store: str, *, part: str = "", late: bool = False) -> OnlineStoreError:
     """Return what a driver's error means to a caller: `OnlineUnavailableError` where waiting might help.
 

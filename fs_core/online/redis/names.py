@@ -68,13 +68,21 @@ class Names:
 
     def arguments(self, keys: Sequence[bytes], view: str) -> bytes:
         """Return the names of entities' rows as the protocol's arguments: lengths in front, ends behind."""
-        start, end, tags = self._start, b"}" + self.mark(view) + b"\r\n", _tags(keys)
+        end = b"}" + self.mark(view) + b"\r\n"
+        found = self._joined(keys, end)
+        if self._start + b"}" in found or self._start + _ESCAPE in found:  # a key begins so, or is empty
+            found = self._joined(_tags(keys), end)
+        return found
+
+    def _joined(self, tags: Sequence[bytes], end: bytes) -> bytes:
+        start = self._start
         around = len(start) + len(end) - 2
-        between = {size: b"%b$%d\r\n%b" % (end, size + around, start) for size in set(map(len, tags))}
-        if len(between) == 1:
-            (piece,) = between.values()
+        sizes = set(map(len, tags))
+        if len(sizes) == 1:
+            piece = b"%b$%d\r\n%b" % (end, sizes.pop() + around, start)
             joined = piece + piece.join(tags)
         else:  # in turns, without a step of Python's for each
+            between = {size: b"%b$%d\r\n%b" % (end, size + around, start) for size in sizes}
             pieces = [b""] * (2 * len(tags))
             pieces[::2], pieces[1::2] = map(between.__getitem__, map(len, tags)), tags
             joined = b"".join(pieces)

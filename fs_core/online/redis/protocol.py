@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fs_core.online.contract import PartialRead
-from fs_core.online.redis.errors import driver
+from fs_core.online.redis.errors import driver, driver_errors
 from fs_core.online.redis.names import Names
 from fs_core.online.redis.topology import Topology
 from fs_core.online.redis.url import Address
@@ -110,6 +110,10 @@ class Exchange:
     replies: list[Any] = field(default_factory=list)
     error: Exception | None = None
     on_idle: bool = False
+
+    def fail(self, error: Exception) -> None:
+        """Note what went wrong, as an error of the driver's; any other is of bytes that are no replies."""
+        self.error = error if isinstance(error, driver_errors()) else driver().InvalidResponse(str(error))
 
 
 class Read:
@@ -223,16 +227,18 @@ class Read:
 
     def _take_array(self, exchange: Exchange, left: list[int]) -> None:
         reply = exchange.replies[0] if exchange.replies else None
-        if exchange.error is None and type(reply) is list and self._are_rows(reply):
+        if (
+            exchange.error is None
+            and type(reply) is list
+            and len(reply) == self.wanted.count
+            and type(reply[0]) in _ROWS
+        ):
             self._rows = reply
             return
         wrong = reply if isinstance(reply, Exception) else None
         unknown = f"it sent {reply!r:.60} instead of {self.wanted.count} rows"
         self.failures[exchange.address] = exchange.error or wrong or driver().InvalidResponse(unknown)
         left += range(self.wanted.count)
-
-    def _are_rows(self, reply: list[Any]) -> bool:
-        return len(reply) == self.wanted.count and _ROWS.issuperset(map(type, reply))
 
     def _decide(self) -> None:
         """Go on if trying again may help and there is time for it."""

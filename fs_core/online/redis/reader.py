@@ -14,13 +14,12 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
 from functools import cache
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from fs_core.online.redis.client import open_pool
-from fs_core.online.redis.errors import driver, driver_errors
+from fs_core.online.redis.errors import driver, driver_errors, exchange_errors
 from fs_core.online.redis.protocol import Exchange, Read, Rows
 from fs_core.online.redis.topology import Servers, Topology
 from fs_core.online.redis.url import Address, RedisURL
@@ -42,17 +41,21 @@ class Connections:
     Args:
         pool: makes them.
         limit: how many at most.
+
+    Attributes:
+        alarms: the process's.
     """
 
     def __init__(self, pool: Any, limit: int) -> None:
+        self.alarms = _alarms.get()
         self._pool, self._limit = pool, limit
         self._free: SimpleQueue[None] = SimpleQueue()  # one token for each connection that may be lent
         for _ in range(limit):
             self._free.put(None)
         self._idle: deque[Any] = deque()  # the last one used comes first
 
-    def take(self, ends: float) -> tuple[Any, bool]:
-        """Lend an open connection, and tell whether it was idle.
+    def take(self, exchange: Exchange, ends: float) -> Any:
+        """Lend an open connection for an exchange, and note whether it was idle.
 
         Raises:
             redis.RedisError: it can't connect, or not by then. It goes on connecting without the caller, so that where
@@ -62,8 +65,12 @@ class Connections:
             self._free.get(timeout=max(ends - time.monotonic(), 0))
         except Empty:
             raise driver().TimeoutError(_all_lent(self._limit)) from None
-        idle = next(self._taken(), None)
-        return (self._open(ends), False) if idle is None else (idle, True)
+        try:
+            idle = self._idle.pop()
+        except IndexError:
+            idle = None
+        exchange.on_idle = idle is not None
+        return self._open(ends) if idle is None else idle
 
     def give(self, connection: Any) -> None:
         """Take back a connection on which all replies were read."""
@@ -133,16 +140,15 @@ class AsyncConnections:
         self._idle: list[Any] = []
         self._opening: set[asyncio.Task[Any]] = set()
 
-    async def take(self, ends: float) -> tuple[Any, bool]:
+    async def take(self, exchange: Exchange, ends: float) -> Any:
         """Lend an open connection, as `Connections.take`."""
         try:
             async with _until(ends):
                 await self._free.acquire()
         except TimeoutError:
             raise driver().TimeoutError(_all_lent(self._limit)) from None
-        if self._idle:
-            return self._idle.pop(), True
-        return await self._open(ends), False
+        exchange.on_idle = bool(self._idle)
+        return self._idle.pop() if self._idle else await self._open(ends)
 
     def give(self, connection: Any) -> None:
         """Take back a connection on which all replies were read."""
@@ -211,31 +217,36 @@ class Loan:
 
     def __init__(self, connections: Connections, exchange: Exchange, ends: float) -> None:
         self.exchange, self._connections, self._ends = exchange, connections, ends
-        self._connection, exchange.on_idle = connections.take(ends)
-        self._alarm = _alarms.get().set(ends, self._connection.disconnect)
+        self._connection = connections.take(exchange, ends)
+        self._alarm = connections.alarms.set(ends, self._connection.disconnect)
 
     def send(self) -> None:
         """Send the commands."""
-        self._connection.send_packed_command((self.exchange.command,), check_health=False)
+        try:
+            self._connection.send_packed_command((self.exchange.command,), check_health=False)
+        except exchange_errors() as error:
+            self.exchange.fail(error)
 
     def receive(self) -> None:
         """Take in the replies, errors of the server's among them."""
-        if self.exchange.error is None:
-            self.exchange.replies = [self._reply() for _ in range(self.exchange.expected)]
+        exchange = self.exchange
+        while exchange.error is None and len(exchange.replies) < exchange.expected:
+            try:
+                exchange.replies.append(self._connection.read_response(**_waiting_until(self._ends)))
+            except driver().ResponseError as error:
+                exchange.replies.append(error)
+            except exchange_errors() as error:
+                exchange.fail(error)
 
     def end(self) -> None:
         """Give the connection back."""
-        exchange, late = self.exchange, _alarms.get().cancel(self._alarm)
+        exchange, late = self.exchange, self._connections.alarms.cancel(self._alarm)
+        if exchange.error is None and not late:
+            self._connections.give(self._connection)
+            return
         if exchange.error is not None and (late or isinstance(exchange.error, driver().TimeoutError)):
             exchange.error = driver().TimeoutError(_NO_REPLY)
-        give_back = self._connections.give if exchange.error is None and not late else self._connections.discard
-        give_back(self._connection)
-
-    def _reply(self) -> Any:
-        try:
-            return self._connection.read_response(**_waiting_until(self._ends))
-        except driver().ResponseError as error:
-            return error
+        self._connections.discard(self._connection)
 
 
 class Reader:
@@ -280,20 +291,25 @@ class Reader:
         loans: list[Loan] = []
         try:
             for exchange in exchanges:
-                with _failing(exchange):
-                    if exchange.error is None and exchange.address is not None:
-                        loans.append(Loan(self._to(exchange.address), exchange, ends))
-                        loans[-1].send()
+                self._send(exchange, ends, loans)
             for loan in loans:
-                with _failing(loan.exchange):
-                    loan.receive()
-        except BaseException:
+                loan.receive()
+        except BaseException as error:
             for loan in loans:
-                loan.exchange.error = ConnectionAbortedError()  # a reply may be on its way
+                loan.exchange.error = ConnectionAbortedError(str(error))  # a reply may be on its way
             raise
         finally:
             for loan in loans:
                 loan.end()
+
+    def _send(self, exchange: Exchange, ends: float, loans: list[Loan]) -> None:
+        if exchange.error is None and exchange.address is not None:
+            try:
+                loans.append(Loan(self._to(exchange.address), exchange, ends))
+            except exchange_errors() as error:
+                exchange.fail(error)
+            else:
+                loans[-1].send()
 
     def _to(self, address: Address) -> Connections:
         found = self._connections.get(address)
@@ -345,21 +361,13 @@ class AsyncReader:
             read.give_up_if_late()
 
     async def _exchange(self, exchange: Exchange, ends: float) -> None:
-        if exchange.error is not None or exchange.address is None:
-            return
-        with _failing(exchange):
+        if exchange.error is None and exchange.address is not None:
             connections = self._to(exchange.address)
-            connection, exchange.on_idle = await connections.take(ends)
             try:
-                async with _until(ends):
-                    await connection.send_packed_command((exchange.command,), check_health=False)
-                    exchange.replies = [await _reply(connection) for _ in range(exchange.expected)]
-            except BaseException as error:  # cancelled, too: a reply may be on its way
-                await connections.discard(connection)
-                if isinstance(error, TimeoutError):
-                    raise driver().TimeoutError(_NO_REPLY) from None
-                raise
-            connections.give(connection)
+                connection = await connections.take(exchange, ends)
+                await _exchanged(connections, connection, exchange, ends)
+            except exchange_errors() as error:
+                exchange.fail(driver().TimeoutError(_NO_REPLY) if isinstance(error, TimeoutError) else error)
 
     def _to(self, address: Address) -> AsyncConnections:
         if address not in self._connections:
@@ -378,22 +386,20 @@ def _takes_timeouts() -> bool:
     return "timeout" in inspect.signature(driver().Connection.read_response).parameters
 
 
-async def _reply(connection: Any) -> Any:
+async def _exchanged(connections: AsyncConnections, connection: Any, exchange: Exchange, ends: float) -> None:
+    """Send commands, take in the replies, and give the connection back."""
     try:
-        return await connection.read_response()
-    except driver().ResponseError as error:
-        return error
-
-
-@contextmanager
-def _failing(exchange: Exchange) -> Iterator[None]:
-    """Note what goes wrong, as an error of the driver's."""
-    try:
-        yield
-    except driver_errors() as error:
-        exchange.error = error
-    except ValueError as error:  # bytes that are no replies
-        exchange.error = driver().InvalidResponse(str(error))
+        async with _until(ends):
+            await connection.send_packed_command((exchange.command,), check_health=False)
+            while len(exchange.replies) < exchange.expected:
+                try:
+                    exchange.replies.append(await connection.read_response())
+                except driver().ResponseError as error:
+                    exchange.replies.append(error)
+    except BaseException:  # cancelled, too: a reply may be on its way
+        await connections.discard(connection)
+        raise
+    connections.give(connection)
 
 
 def _result(search: Future[Topology], read: Read) -> Topology | None:

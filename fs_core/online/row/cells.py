@@ -71,7 +71,7 @@ def to_cells(array: pa.Array) -> tuple[Cells, Flags]:
     if pa.types.is_boolean(array.type):
         return np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False)).view(np.uint8), valid
     cells = np.frombuffer(array.buffers()[1], kind, len(array), array.offset * kind.itemsize)
-    if not valid.all():
+    if array.null_count:
         cells = cells.copy()
         cells[~valid] = np.zeros((), kind)
     return cells, valid

@@ -39,24 +39,23 @@ from fs_core.values.times import EARLIEST, LATEST
 ONLINE_GRACE_MICROS = 86_400_000_000
 """How long past its expiry a row is kept at least: reads at a moment this recent are still answered."""
 
+_FEW = 16  # moments of which Python finds the latest sooner than NumPy
 _SIGN = np.uint64(1 << 63)
 _SEAL = struct.Struct("<I")
 Micros = np.ndarray[Any, np.dtype[np.int64]]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # each read makes one: a frozen one takes twice as long
 class DecodedRows:
     """Packed rows, read.
 
     Attributes:
         features: the features, null where `found` is false; n rows.
-        clocks: event_time and a, microseconds, int64 [n, 2], 0 where not found.
         sound: bool [n], whether there was a sound row; None where there always was.
         corrupt: places of rows that were there but not sound.
     """
 
     features: FeatureRows
-    clocks: Micros
     sound: Flags | None
     corrupt: list[int]
 
@@ -65,10 +64,22 @@ class DecodedRows:
         cls, layout: Layout, heads: Cells, variable: Mapping[str, pa.Array], sound: Flags | None, corrupt: list[int]
     ) -> DecodedRows:
         """Read the heads of rows; `variable` are the features of varying size."""
-        clocks = (heads["__clocks"].astype(np.uint64) ^ _SIGN).view(np.int64)
-        if sound is not None:
-            clocks[~sound] = 0
-        return cls(FeatureRows(layout, heads, variable), clocks, sound, corrupt)
+        return cls(FeatureRows(layout, heads, variable), sound, corrupt)
+
+    @property
+    def latest(self) -> int:
+        """The latest availability of a row that is there, microseconds; `EARLIEST` where none is."""
+        flipped = self.features.heads["__clocks"][:, 1]
+        found = max(flipped.tolist(), default=0) if len(flipped) <= _FEW else int(flipped.astype(np.uint64).max())
+        return max(found - int(_SIGN), EARLIEST)
+
+    @cached_property
+    def clocks(self) -> Micros:
+        """When each row happened and from when it is available, microseconds, int64 [n, 2], 0 where not found."""
+        clocks = (self.features.heads["__clocks"].astype(np.uint64) ^ _SIGN).view(np.int64)
+        if self.sound is not None:
+            clocks[~self.sound] = 0
+        return clocks
 
     @property
     def event_time(self) -> Micros:
@@ -89,7 +100,7 @@ class DecodedRows:
     @property
     def found(self) -> Flags:
         """Whether there was a sound row, bool [n]."""
-        return np.ones(len(self.clocks), dtype=bool) if self.sound is None else self.sound
+        return np.ones(len(self.features), dtype=bool) if self.sound is None else self.sound
 
     @cached_property
     def table(self) -> pa.Table:
@@ -156,7 +167,9 @@ class RowCodec:
         variable, sound = self._variable(rows, heads) if self._layout.has_streams else ({}, None)
         if sound is not None and not sound.all():  # a right checksum on wrong lengths: nothing we wrote
             return self.decode(keys, [value if ok else b"" for value, ok in zip(values, sound, strict=True)])
-        corrupt = [] if found is None else [i for i in np.flatnonzero(~found).tolist() if values[i] is not None]
+        corrupt: list[int] = []
+        if found is not None:
+            corrupt = [i for i in np.flatnonzero(~found).tolist() if values[i] is not None]
         return DecodedRows.of(self._layout, heads, variable, found, corrupt)
 
     def _variable(self, rows: Sequence[bytes], heads: Cells) -> tuple[dict[str, pa.Array], Flags]:

@@ -18,7 +18,7 @@ from fs_core.online.row.cells import Cells, Flags, cell_type, from_cells, is_fix
 
 _LENGTH = 4
 _FEW = 32  # values that take Python less time than NumPy
-_FEW_NUMBERS = 128  # likewise, of whole numbers
+_FEW_NUMBERS = 256  # likewise, of whole numbers
 
 
 def pack_keys(columns: Sequence[pa.Array]) -> list[bytes | None]:
@@ -45,34 +45,44 @@ def _parts(array: pa.Array) -> list[bytes | None]:
         data = memoryview(array.buffers()[1])[array.offset * size : (array.offset + len(array)) * size].tobytes()
         return [data[start : start + size][::-1] for start in range(0, len(data), size)]
     cells, valid = to_cells(array)
-    return _none_where_null(_big_endian(cells, cells.dtype.itemsize), valid)
+    return _none_where_null(_big_endian(cells, cells.dtype.itemsize), valid if array.null_count else None)
 
 
 def _whole_numbers(array: pa.Array) -> list[bytes | None]:
     """Return each whole number's bytes in last place, None where it is null."""
     signed = pa.types.is_signed_integer(array.type)
     if len(array) <= _FEW_NUMBERS:
-        numbers: list[int | None] = array.to_pylist()
-        return [None if n is None else n.to_bytes(_size(n, signed), "big", signed=signed) for n in numbers]
+        return _few_numbers(array.to_pylist(), signed)
     cells, valid = to_cells(array)
-    kind = np.dtype(f"<{'i' if signed else 'u'}{array.type.bit_width // 8}")
-    values = cells.view(kind)
-    beyond_sign = (values ^ (values >> (8 * kind.itemsize - 1)) if signed else values).view(cells.dtype)
-    limits = np.array([1 << (8 * size - signed) for size in range(1, kind.itemsize)], cells.dtype)
-    sizes = np.searchsorted(limits, beyond_sign, side="right") + 1
+    greatest, bits = int(cells.max()), array.type.bit_width
+    beyond_sign = cells
+    if signed and greatest >> bits - 1:  # a negative one is among them
+        values = cells.view(f"<i{bits // 8}")
+        beyond_sign = (values ^ values >> bits - 1).view(cells.dtype)
+        greatest = int(beyond_sign.max())
     # All are cut at once, as long as the longest. Most are: of numbers below a bound few have less bytes.
-    longest = int(sizes.max(initial=1))
+    longest = _size(greatest, signed)
     pieces = _big_endian(cells, longest)
-    short = np.flatnonzero(sizes < longest)
-    for place, size in zip(short.tolist(), sizes[short].tolist(), strict=True):
-        pieces[place] = pieces[place][longest - size :]
-    return _none_where_null(pieces, valid)
+    if longest > 1:
+        short = np.flatnonzero(beyond_sign < 1 << 8 * (longest - 1) - signed)
+        for number, found in zip(short.tolist(), beyond_sign[short].tolist(), strict=True):
+            pieces[number] = pieces[number][longest - _size(found, signed) :]  # type: ignore[index]  # none is None yet
+    return _none_where_null(pieces, valid if array.null_count else None)
 
 
-def _big_endian(cells: Cells, size: int) -> list[bytes]:
+def _few_numbers(numbers: list[Any], signed: bool) -> list[bytes | None]:
+    """Return each whole number's bytes in last place, None where it is None."""
+    if None in numbers or min(numbers, default=-1) < 0:
+        return [None if n is None else n.to_bytes(_size(n, signed), "big", signed=signed) for n in numbers]
+    longest = _size(max(numbers), signed)
+    short = 1 << 8 * (longest - 1) - signed if longest > 1 else 0  # from here on that many bytes are needed
+    return [n.to_bytes(longest if n >= short else _size(n, signed), "big") for n in numbers]
+
+
+def _big_endian(cells: Cells, size: int) -> list[bytes | None]:
     """Return the last `size` bytes of each cell, its lowest byte last."""
     flipped = np.ascontiguousarray(cells.view(np.uint8).reshape(len(cells), cells.dtype.itemsize)[:, :size][:, ::-1])
-    pieces: list[bytes] = flipped.view(f"V{size}").ravel().tolist()
+    pieces: list[bytes | None] = flipped.view(f"V{size}").ravel().tolist()
     return pieces
 
 
@@ -81,8 +91,8 @@ def _size(number: int, signed: bool) -> int:
     return ((number ^ number >> 64).bit_length() + signed + 7) // 8 or 1
 
 
-def _none_where_null(pieces: list[bytes], valid: Flags) -> list[bytes | None]:
-    return pieces if valid.all() else [piece if ok else None for piece, ok in zip(pieces, valid, strict=True)]  # type: ignore[return-value]
+def _none_where_null(pieces: list[bytes | None], valid: Flags | None) -> list[bytes | None]:
+    return pieces if valid is None else [piece if ok else None for piece, ok in zip(pieces, valid, strict=True)]
 
 
 def unpack_keys(types: Mapping[str, pa.DataType], keys: Sequence[bytes]) -> tuple[pa.Table, Flags]:

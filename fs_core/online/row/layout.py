@@ -15,6 +15,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import mul
@@ -24,14 +25,15 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.online.row.cells import Cells, Flags, cell_type, is_fixed, window
+from fs_core.online.row.cells import Cells, Flags, cell_type, is_fixed
 from fs_core.online.row.variable import stream_count
 
 FORMAT = 3
 _FEW = 8  # rows that are checked one by one
 _START = 4  # where the bytes begin that the seal covers
 _WORD = np.dtype("<u4")
-_Seals = np.ndarray[Any, np.dtype[np.uint32]]
+_HALF = np.uint64(32)
+_Seals = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ class Layout:
     ) -> tuple[Sequence[bytes], Cells, Flags | None]:
         """Return the rows, their heads and which are sound, None where all are; what isn't there or sound is zeros."""
         rows, heads = self._heads(values)
-        if not self.has_streams and len(rows) <= _FEW:
+        if len(rows) <= _FEW and not self.has_streams:
             if all(map(self._is_sound, keys, rows)):
                 return rows, heads, None
             sound = np.fromiter(map(self._is_sound, keys, rows), bool, len(rows))
@@ -78,6 +80,8 @@ class Layout:
             sound &= heads["__sizes"].sum(axis=1, dtype=np.int64) + self.size == lengths
         if sound.all():
             return rows, heads, None
+        if rows is values and not self.has_streams and set(map(len, values)) != {self.size}:  # type: ignore[arg-type]
+            return self.read(keys, [row if len(row) == self.size else b"" for row in rows])
         heads = heads.copy()
         heads[~sound] = np.zeros((), self.head)
         return rows, heads, sound
@@ -87,9 +91,15 @@ class Layout:
         if self.has_streams:
             rows = [blank if v is None or len(v) < size else v for v in values]
             return rows, np.frombuffer(b"".join([row[:size] for row in rows]), self.head)
-        if None in values or set(map(len, values)) - {size}:  # type: ignore[arg-type]
+        joined = b""
+        if None not in values[:_FEW]:  # then perhaps nowhere, which joining finds out
+            with suppress(TypeError):
+                joined = b"".join(values)  # type: ignore[arg-type]
+        # Rows of other lengths may be as long together: then seals differ, and they are looked at one by one.
+        if len(joined) != size * len(values) or (len(values) <= _FEW and any(len(v) != size for v in values)):  # type: ignore[arg-type]
             values = [blank if v is None or len(v) != size else v for v in values]
-        return values, np.frombuffer(b"".join(values), self.head)  # type: ignore[return-value, arg-type]
+            joined = b"".join(values)  # type: ignore[arg-type]
+        return values, np.frombuffer(joined, self.head)  # type: ignore[return-value]
 
     def _is_sound(self, key: bytes, row: bytes) -> bool:
         """Tell of one row without streams what `read` tells of many: NumPy takes longer for few."""
@@ -108,9 +118,12 @@ class Layout:
         return list(map(int, _multipliers((self.size - _START) // 4)))
 
     def seals(self, keys: Sequence[bytes], heads: Cells) -> _Seals:
-        """Return the seal of each row without streams, uint32 [n]."""
-        belong = np.fromiter(map(zlib.crc32, keys), np.uint32, len(keys))
-        return checksums(heads) ^ belong ^ np.uint32(self.tag)
+        """Return the seal of each row without streams, uint64 [n]."""
+        found = _sums(heads)
+        found >>= _HALF
+        found ^= np.fromiter(map(zlib.crc32, keys), np.uint64, len(keys))
+        found ^= np.uint64(self.tag)
+        return found
 
     def seal(self, key: bytes, body: bytes) -> int:
         """Return the seal of a row with streams, given all that follows it."""
@@ -119,7 +132,7 @@ class Layout:
     def _seals(self, keys: Sequence[bytes], rows: Sequence[bytes], heads: Cells) -> _Seals:
         if self.has_streams:  # their lengths differ, and they are cut one by one in any case
             pairs = zip(keys, rows, strict=True)
-            return np.fromiter((self.seal(key, row[_START:]) for key, row in pairs), np.uint32, len(rows))
+            return np.fromiter((self.seal(key, row[_START:]) for key, row in pairs), np.uint64, len(rows))
         return self.seals(keys, heads)
 
 
@@ -140,17 +153,32 @@ def layout_of(view: FeatureView) -> Layout:
     return Layout(int.from_bytes(digest[:4], "little"), head, view.features, streams > 0)
 
 
-def checksums(heads: Cells) -> _Seals:
+def checksums(heads: Cells) -> np.ndarray[Any, np.dtype[np.uint32]]:
     """Return the checksum of each row, uint32 [n], of what follows its first four bytes."""
-    return np.asarray(_sums(heads) >> np.uint64(32), dtype=np.uint32)
+    return np.asarray(_sums(heads) >> _HALF, dtype=np.uint32)
 
 
-def _sums(heads: Cells) -> np.ndarray[Any, np.dtype[np.uint64]]:
+def _sums(heads: Cells) -> _Seals:
+    """Return the sum whose upper half is the checksum, for each row."""
     size = heads.dtype.itemsize
-    numbers = _multipliers(words := (size - _START) // 4)
-    cells = window(heads, _START, _WORD, words).astype(np.uint64)
-    last = window(heads, size - 4, _WORD, 1)[:, 0].astype(np.uint64)
-    return np.asarray(cells @ numbers[2:] + last * numbers[1] + numbers[0], dtype=np.uint64)
+    first, last, others = _numbers(size)
+    flat = heads.view(np.uint8).reshape(len(heads), size)
+    found: _Seals = flat[:, _START : _START + 4 * len(others)].view(_WORD).astype(np.uint64) @ others
+    found += first
+    if last:
+        found += flat[:, size - 4 :].view(_WORD)[:, 0] * last
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _numbers(size: int) -> tuple[np.uint64, np.uint64, _Seals]:
+    """Return the number of no word, of the last where it overlaps the one before, and of each that is left."""
+    drawn = _multipliers((size - _START) // 4)
+    first, last, others = drawn[0], drawn[1], drawn[2:].copy()
+    if size % 4:
+        return first, last, others
+    others[-1:] += drawn[1:2]
+    return first, np.uint64(0), others
 
 
 @lru_cache(maxsize=1024)
