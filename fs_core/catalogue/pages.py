@@ -230,11 +230,11 @@ def _code(view: OnDemandView) -> Markup:
     """Return expressions, or where the function is and what its code was; and what it was tried with."""
     tried = view.tried or {}
     versions = ", ".join(f"{name} {version}" for name, version in tried.get("environment", {}).items())
-    told = [("When", f"rows are {'read' if view.when == 'read' else 'written'}"), ("Tried with", versions)]
+    details = [("Tried with", versions)]
     if view.expressions is not None:
-        return Markup(code("\n".join(f"{name} = {text}" for name, text in view.expressions.items())) + facts(told))
+        return Markup(code("\n".join(f"{name} = {text}" for name, text in view.expressions.items())) + facts(details))
     assert view.code is not None
-    parts = [("Function", view.code.path), ("Called with", f"{view.mode} columns"), *told]
+    parts = [("Function", view.code.path), ("Called with", f"{view.mode} columns"), *details]
     digests = [(name, Markup(f"<code>{digest[:12]}</code>")) for name, digest in view.code.functions.items()]
     constants = [(name, Markup(f"<code>{e(text)}</code>")) for name, text in view.code.constants.items()]
     return Markup(

@@ -116,7 +116,6 @@ def _computed(view: OnDemandView) -> Iterator[tuple[str, Any]]:
         yield "function", f"{view.code.path}, called with {view.mode} columns"
         yield from (("code", f"{name} {digest[:12]}") for name, digest in view.code.functions.items())
         yield from (("constant", f"{name} = {text}") for name, text in view.code.constants.items())
-    yield "computed", "at each read" if view.when == "read" else "when rows are written"
     tried = view.tried or {}
     versions = ", ".join(f"{name} {version}" for name, version in tried.get("environment", {}).items())
     yield "tried", f"on {tried.get('rows', 0)} rows, with {versions}" if tried else "never"

@@ -30,7 +30,6 @@ from fs_core.values import dtypes
 MODES = ("numpy", "pandas", "polars", "arrow")
 """What a function may be called with."""
 
-WHEN = ("read", "write")
 """When a view is computed: at each read, or once, when the rows that it reads are written."""
 
 
@@ -78,7 +77,6 @@ class OnDemandView(Definition):
         function: called with a column for each input, by name; returns one column for one field, else a mapping.
         mode: what the function's columns are: `"numpy"` arrays, `"pandas"` or `"polars"` series, `"arrow"` arrays.
         version: `major.minor.patch`; a registered version never changes.
-        when: `"read"`, or `"write"`: the function is run as rows of the view that it reads are written.
         code: what the function was when it was registered; the registry's, for a definition without its function.
         tried: what it was tried with when it was registered: the types of its inputs, the versions of libraries.
 
@@ -98,7 +96,6 @@ class OnDemandView(Definition):
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
-    when: str = "read"
     code: Code | None = None
     tried: Mapping[str, Any] | None = None
 
@@ -109,10 +106,6 @@ class OnDemandView(Definition):
         self._check_documentation(what)
         freeze(self, inputs=_inputs(self.inputs, what), fields=_fields(self.fields, what))
         check_unique([*(r.name for r in self.requests.values()), *self.features], f"{what}: request columns and fields")
-        if self.when not in WHEN:
-            raise DefinitionError(f"{what}: when is {self.when!r}; say 'read' or 'write'.")
-        if self.when == "write" and self.requests:
-            raise DefinitionError(f"{what}: rows that are written have no request columns. Leave them out.")
         if self.expressions is None:
             self._check_function(what)
         else:
@@ -206,7 +199,6 @@ class OnDemandView(Definition):
             "inputs": [_input_content(given) for given in self.inputs],
             "fields": [{"name": f.name, "dtype": dtypes.canonical(f.type)} for f in self.fields],
             **made,
-            **({} if self.when == "read" else {"when": self.when}),
         }
 
     def documentation(self) -> dict[str, Any]:
@@ -238,7 +230,6 @@ def on_demand(
     owner: str = "",
     tags: Mapping[str, str] | None = None,
     mode: str = "numpy",
-    when: str = "read",
     name: str | None = None,
 ) -> Callable[[Callable[..., Any]], OnDemandView]:
     """Make a function an on-demand view, which is called with columns in training and in serving alike.
@@ -251,7 +242,6 @@ def on_demand(
         owner: who answers for it.
         tags: text by text.
         mode: `"numpy"`, `"pandas"`, `"polars"` or `"arrow"`.
-        when: `"read"` or `"write"`.
         name: by default the function's.
 
     Raises:
@@ -271,7 +261,6 @@ def on_demand(
             description=description or inspect.getdoc(function) or "",
             owner=owner,
             tags=tags or {},
-            when=when,
         )
 
     return made

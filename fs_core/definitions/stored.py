@@ -99,7 +99,6 @@ def _on_demand(data: Mapping[str, Any]) -> OnDemandView:
         fields=[Field(f["name"], f["dtype"], docs["fields"][f["name"]]) for f in content["fields"]],
         expressions=content.get("expressions"),
         mode=content.get("mode"),
-        when=content.get("when", "read"),
         code=code,
         tried=data.get("tried"),
         **_common(data),

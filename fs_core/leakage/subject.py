@@ -68,7 +68,13 @@ class Subject:
         return self._answers[view]
 
     def ask(self, view: FeatureView, keys: pa.Table, times: pa.ChunkedArray) -> pa.Table:
-        """Return what the store answers for some keys at some moments."""
+        """Return what the store answers for some keys at some moments.
+
+        Args:
+            view: whose features.
+            keys: the key columns, in the view's types.
+            times: the moment of each row, `timestamp[us, UTC]`.
+        """
         snapshot = self.query.snapshots[view.name]
         return self.offline.as_of(view, at_moment(keys, times), self.names(view), snapshot=snapshot)
 

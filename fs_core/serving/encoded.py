@@ -36,7 +36,15 @@ class OnlineReads(Protocol):
         fallback: Fallback = None,
         full_names: bool = False,
     ) -> FeatureVectors:
-        """Return the features of entities."""
+        """Return the features of entities.
+
+        Args:
+            features: references and lookups.
+            entities: key columns.
+            at: the moment of the read; None for now.
+            fallback: whether history may answer.
+            full_names: whether columns are named `view__feature`.
+        """
         ...
 
     async def get_online_features_async(
@@ -48,7 +56,15 @@ class OnlineReads(Protocol):
         fallback: Fallback = None,
         full_names: bool = False,
     ) -> FeatureVectors:
-        """Return the features of entities, while the event loop goes on."""
+        """Return the features of entities, while the event loop goes on.
+
+        Args:
+            features: references and lookups.
+            entities: key columns.
+            at: the moment of the read; None for now.
+            fallback: whether history may answer.
+            full_names: whether columns are named `view__feature`.
+        """
         ...
 
 

@@ -72,6 +72,11 @@ def run_source(
 def sources_read(view: FeatureView, query: str, sources: Mapping[str, Source]) -> list[Source]:
     """Return the sources that a view's query reads, each once however its name is spelled.
 
+    Args:
+        view: whose query.
+        query: one SELECT.
+        sources: the registered sources, by name.
+
     Raises:
         SourceError: it reads a table that is none of them, or anything else; names it.
     """
@@ -253,7 +258,13 @@ def wanted_columns(view: FeatureView) -> list[str]:
 
 
 def check_columns(view: FeatureView, present: list[str], *, exactly: bool = True) -> None:
-    """Refuse columns of a source that lack a view's; with `exactly`, those that are others, too."""
+    """Refuse columns of a source that lack a view's; with `exactly`, those that are others, too.
+
+    Args:
+        view: what the columns should be.
+        present: the source's columns.
+        exactly: whether further columns are refused.
+    """
     wanted = wanted_columns(view)
     missing = [name for name in wanted if name not in present]
     extra = [name for name in present if name not in wanted] if exactly else []

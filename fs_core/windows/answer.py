@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from fs_core.windows.block import NO_ROW, Block
 from fs_core.windows.events import plain_floats
-from fs_core.windows.exact import ORIGIN, WIDTH
 from fs_core.windows.lists import lists_of
-from fs_core.windows.ordinals import decimals
+from fs_core.windows.numbers.exact import ORIGIN, WIDTH
+from fs_core.windows.numbers.ordinals import decimals
+from fs_core.windows.numbers.spread import spread
 from fs_core.windows.plan import Feature, Lane
 from fs_core.windows.prepared import Prepared
 from fs_core.windows.span import Span
-from fs_core.windows.spread import spread
 from fs_core.windows.times import Packing
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from fs_core.windows.exact import Digits, added, addends_of
+from fs_core.windows.numbers.exact import Digits, added, addends_of
+from fs_core.windows.numbers.ranges import covering, folded, least_possible, painted
+from fs_core.windows.numbers.spread import decimals_as_floats
 from fs_core.windows.plan import Lane
 from fs_core.windows.prepared import Chain, ChainLane, Loose, Prepared, special_values
-from fs_core.windows.ranges import covering, folded, least_possible, painted
 from fs_core.windows.span import Span
-from fs_core.windows.spread import decimals_as_floats
 from fs_core.windows.times import Times, expanded, offsets_of
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -139,7 +139,13 @@ class Block:
         return total + covering(lives.first, lives.last, None, self.size) if len(lives.places) else total
 
     def sums(self, lane: Lane, span: Span, *, squares: bool = False) -> Digits:
-        """Return the exact sums of what each window holds, or of the squares; what isn't finite left out."""
+        """Return the exact sums of what each window holds, or of the squares; what isn't finite left out.
+
+        Args:
+            lane: the column, and which events count.
+            span: the window.
+            squares: whether the squares are added up.
+        """
         return self._once(("sums", lane, span, squares), lambda: self._sums(lane, span, squares=squares))
 
     def _sums(self, lane: Lane, span: Span, *, squares: bool) -> Digits:
@@ -189,7 +195,13 @@ class Block:
         return values.take(_indices(lives.places))
 
     def extreme(self, lane: Lane, span: Span, fold: np.ufunc) -> Numbers:
-        """Return the least (or greatest) of what each window holds, as ordinals; of nothing, what changes none."""
+        """Return the least (or greatest) of what each window holds, as ordinals; of nothing, what changes none.
+
+        Args:
+            lane: the column, and which events count.
+            span: the window.
+            fold: `numpy.minimum` or `numpy.maximum`.
+        """
         empty = self.prepared.ordinals[str(lane.column)].numbers[:0]
         found = np.full(self.size, least_possible(empty, fold), empty.dtype)
         for _, mine, start, end in self.ranges(lane, span):
@@ -203,7 +215,13 @@ class Block:
         return found
 
     def outermost(self, lane: Lane, span: Span, *, last: bool) -> Ints:
-        """Return the first (or last) event of what each window holds, `NO_ROW` where it holds none."""
+        """Return the first (or last) event of what each window holds, `NO_ROW` where it holds none.
+
+        Args:
+            lane: the column, and which events count.
+            span: the window.
+            last: whether the last is wanted.
+        """
         fold = np.maximum if last else np.minimum
         nothing = np.int64(least_possible(np.zeros(0, np.int64), fold))
         found = np.full(self.size, nothing, np.int64)
@@ -237,7 +255,13 @@ class Block:
 
 
 def rows_of(chain: Chain, lane: ChainLane, places: Ints) -> Ints:
-    """Return which events the values at some places of a lane belong to."""
+    """Return which events the values at some places of a lane belong to.
+
+    Args:
+        chain: the events that rise in both clocks.
+        lane: those of them that have a value.
+        places: positions in the lane.
+    """
     if lane.rows is not None:
         return lane.rows[places]
     return places if chain.rows is None else chain.rows[places]

@@ -40,7 +40,13 @@ def columns_of(view: FeatureView) -> list[str]:
 
 
 def prepared_for(features: Sequence[Feature], events: Events, entities: int) -> Prepared:
-    """Return events ready to be asked for features."""
+    """Return events ready to be asked for features.
+
+    Args:
+        features: what will be asked.
+        events: in the rule's order.
+        entities: how many entities there are.
+    """
     return prepare(events, entities, {Lane(None, None): frozenset(), **needs_of(features)})
 
 

@@ -84,7 +84,14 @@ class Events:
 
 
 def ordered(codes: Ints, event_time: Ints, available_at: Ints, seq: Ints) -> Ints:
-    """Return the rows in order of entity, event time, availability and seq."""
+    """Return the rows in order of entity, event time, availability and seq.
+
+    Args:
+        codes: the entity of each row, a number from 0 on.
+        event_time: microseconds.
+        available_at: microseconds.
+        seq: the order of writing.
+    """
     packing = Packing.of(event_time)
     if len(codes) and int(codes.max()) >> packing.group_bits:
         return np.lexsort((seq, available_at, event_time, codes))

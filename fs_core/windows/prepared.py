@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.windows.events import Events, codes_of_values, plain_floats
-from fs_core.windows.exact import Addends, Prefix, addends_of
-from fs_core.windows.ordinals import Ordinals
+from fs_core.windows.numbers.exact import Addends, Prefix, addends_of
+from fs_core.windows.numbers.ordinals import Ordinals
 from fs_core.windows.plan import Lane
 from fs_core.windows.times import Times, least_of_later, offsets_of
 

@@ -47,7 +47,13 @@ class Span:
         return edges if self.hop is None else edges // self.hop * self.hop
 
     def life(self, event_time: Ints, available_at: Ints, superseded_at: Ints | None) -> tuple[Ints, Ints]:
-        """Return the moment from which each event is seen, and the one from which it isn't any more."""
+        """Return the moment from which each event is seen, and the one from which it isn't any more.
+
+        Args:
+            event_time: microseconds.
+            available_at: microseconds.
+            superseded_at: when a greater row with the same id became available; None where events have no id.
+        """
         end = np.full(len(event_time), NEVER, np.int64)
         if self.length is not None:
             edge = event_time if self.hop is None else -(-event_time // self.hop) * self.hop

@@ -86,7 +86,13 @@ class Times:
 
     @classmethod
     def of(cls, codes: Ints, times: Ints, offsets: Ints) -> Times:
-        """Pack moments in order of entity and time."""
+        """Pack moments in order of entity and time.
+
+        Args:
+            codes: the entity of each moment.
+            times: microseconds.
+            offsets: where each entity begins, and the end.
+        """
         packing = Packing.of(times)
         return cls(offsets, packing.pack(codes, times), packing)
 

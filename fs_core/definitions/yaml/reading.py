@@ -27,7 +27,7 @@ _ENTRIES: Mapping[str, Mapping[str, type]] = {
     "on_demand": {
         "inputs": list,
         "fields": list,
-        **dict.fromkeys(("mode", "when", "function"), str),
+        **dict.fromkeys(("mode", "function"), str),
         **dict.fromkeys(("expressions", "functions", "constants"), dict),
     },
     "service": {"features": list},
@@ -269,7 +269,7 @@ def _on_demand(entry: _Entry) -> Contents:
     content = {
         "inputs": [_without_description(given) if is_request(given) else given for given in inputs],
         "fields": [_without_description(f) for f in fields],
-        **{name: values[name] for name in ("mode", "when", "expressions") if name in values},
+        **{name: values[name] for name in ("mode", "expressions") if name in values},
         **(_code(entry) if "function" in values else {}),
     }
     described = {request["request"]: request.get("description", "") for request in requests}

@@ -161,7 +161,7 @@ def _on_demand(content: Mapping[str, Any], docs: Mapping[str, Any], _tables: Tab
             for given in content["inputs"]
         ],
         "fields": [_field(f, docs["fields"][f["name"]]) for f in content["fields"]],
-        **{name: content[name] for name in ("mode", "when", "expressions") if name in content},
+        **{name: content[name] for name in ("mode", "expressions") if name in content},
         **({"function": content["path"]} if "path" in content else {}),
         **{name: content[name] for name in ("functions", "constants") if content.get(name)},
     }

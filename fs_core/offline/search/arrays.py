@@ -17,8 +17,8 @@ import pyarrow as pa
 from fs_core.offline.search.entity_codes import KeyColumn, KeyDictionary
 from fs_core.offline.search.run import damage_named, read_array, write_array
 from fs_core.values import dtypes
-from fs_core.windows.exact import Prefix
-from fs_core.windows.ordinals import Ordinals
+from fs_core.windows.numbers.exact import Prefix
+from fs_core.windows.numbers.ordinals import Ordinals
 from fs_core.windows.plan import Lane
 from fs_core.windows.prepared import Chain, ChainLane, Loose, LooseLane, Prepared, Sums
 from fs_core.windows.times import Packing, Times

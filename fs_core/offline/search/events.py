@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 
 def search_events(view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
-    """Return windows as of given moments. See `AsOfEngine.search`."""
+    """Return windows as of given moments. See `AsOfEngine.search`.
+
+    Args:
+        view: whose events.
+        files: Parquet files that together hold them.
+        spine: the view's keys and `TIME`, no nulls.
+        columns: the features wanted.
+    """
     keys, moments = spine.select(list(view.keys)), numbers(spine[TIME])
     rows = read_events(view, prune(files, spine[TIME]), keys=keys)
     dictionary, codes = KeyDictionary.of(rows.select(list(view.keys)))
@@ -43,7 +50,13 @@ def found_of(answers: Answers) -> Found:
 
 
 def too_large(view: FeatureView, error: TooLargeError, spine: pa.Table) -> DataError:
-    """Return the error that names the entity and the moment of a sum that doesn't fit its type."""
+    """Return the error that names the entity and the moment of a sum that doesn't fit its type.
+
+    Args:
+        view: whose feature it is.
+        error: which feature, and for which row.
+        spine: the keys and moments that were asked.
+    """
     asked = spine.slice(error.row, 1)
     entity = ", ".join(f"{name}={asked[name][0].as_py()!r}" for name in view.keys)
     at = from_micros(int(numbers(asked[TIME])[0])).isoformat()

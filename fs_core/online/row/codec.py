@@ -63,7 +63,15 @@ class DecodedRows:
     def of(
         cls, layout: Layout, heads: Cells, variable: Mapping[str, pa.Array], sound: Flags | None, corrupt: list[int]
     ) -> DecodedRows:
-        """Read the heads of rows; `variable` are the features of varying size."""
+        """Read the heads of rows; `variable` are the features of varying size.
+
+        Args:
+            layout: how the rows are laid out.
+            heads: the fixed part of each row.
+            variable: the features of varying size, by name.
+            sound: which rows are there and whole; None where all are.
+            corrupt: the positions of damaged rows.
+        """
         return cls(FeatureRows(layout, heads, variable), sound, corrupt)
 
     @property

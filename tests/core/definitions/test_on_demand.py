@@ -107,8 +107,6 @@ def test_yaml_may_name_the_function_alone() -> None:
         ({"expressions": {"ratio": " "}}, "pass a mapping"),
         ({"expressions": None}, "computes nothing"),
         ({"mode": "numpy"}, "expressions stand alone"),
-        ({"when": "later"}, "say 'read' or 'write'"),
-        ({"when": "write"}, "no request columns"),
         ({"name": "a__b"}, "not usable|separates"),
     ],
 )

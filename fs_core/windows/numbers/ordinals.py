@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.windows.events import plain_floats
-from fs_core.windows.exact import decimal_words
+from fs_core.windows.numbers.exact import decimal_words
 
 Numbers = np.ndarray[Any, Any]
 
@@ -75,7 +75,14 @@ class Ordinals:
 
 
 def decimals(low: Numbers, high: Numbers, valid: Numbers, dtype: pa.DataType) -> pa.Array:
-    """Return decimals from the lower and the upper 64 bits of their digits, null where they aren't valid."""
+    """Return decimals from the lower and the upper 64 bits of their digits, null where they aren't valid.
+
+    Args:
+        low: the lower bits, uint64.
+        high: the upper bits, as uint64.
+        valid: which are no null.
+        dtype: a `decimal128`.
+    """
     words = np.empty((len(low), 2), np.uint64)
     words[:, 0], words[:, 1] = low, high
     bitmap = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))

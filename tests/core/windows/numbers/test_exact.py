@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from fs_core.testing.events import HARD_FLOATS
 from fs_core.testing.window_oracle import nearest, nearest_root
-from fs_core.windows.exact import ORIGIN, WIDTH, Digits, Limbs, Prefix, addends_of, bit_length
+from fs_core.windows.numbers.exact import ORIGIN, WIDTH, Digits, Limbs, Prefix, addends_of, bit_length
+from fs_core.windows.numbers.spread import decimals_as_floats, spread
 from fs_core.windows.prepared import running_sums
-from fs_core.windows.spread import decimals_as_floats, spread
 
 FLOATS = st.sampled_from(HARD_FLOATS) | st.floats(allow_nan=False, allow_infinity=False)
 MONEY = st.integers(-(10**9), 10**9).map(lambda cents: cents / 100)

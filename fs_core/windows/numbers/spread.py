@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fs_core.windows.exact import ORIGIN, WIDTH, Digits, Words, leading_bits, product, rounded
+from fs_core.windows.numbers.exact import ORIGIN, WIDTH, Digits, Words, leading_bits, product, rounded
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]

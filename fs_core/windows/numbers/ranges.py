@@ -79,7 +79,14 @@ def painted(first: Ints, last: Ints, numbers: Numbers, size: int, fold: np.ufunc
 
 
 def covering(first: Ints, last: Ints, values: Ints | None, size: int) -> Ints:
-    """Return, for each of `size` questions, the sum over the lives that cover it; without values, how many do."""
+    """Return, for each of `size` questions, the sum over the lives that cover it; without values, how many do.
+
+    Args:
+        first: the first question that each life covers.
+        last: the question behind the last that it covers.
+        values: what each life adds; None for one.
+        size: how many questions there are.
+    """
     steps = np.zeros(size + 1, np.int64)
     weights = np.ones(len(first), np.int64) if values is None else values
     np.add.at(steps, first, weights)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fs_core.windows.ranges import covering, folded, least_possible, painted
+from fs_core.windows.numbers.ranges import covering, folded, least_possible, painted
 from fs_core.windows.times import NEVER, Packing, Times, least_of_later, offsets_of
 
 RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)).map(sorted), max_size=30)
