@@ -31,22 +31,32 @@ def from_dict(data: Mapping[str, Any], source: SourceLookup, entity: EntityLooku
     Raises:
         DefinitionError: the kind is unknown: a newer program wrote it.
     """
+    check_kind(data["kind"])
+    if data["kind"] == "view":
+        return _view(data, source, entity)
     readers: dict[str, Callable[..., Definition]] = {
         "entity": _entity,
         "on_demand": _on_demand,
         "service": _service,
         "source": _source,
     }
-    if data["kind"] == "view":
-        return _view(data, source, entity)
-    if data["kind"] not in readers:
-        raise DefinitionError(f"unknown kind of definition {data['kind']!r}: a newer fs_core wrote it. Upgrade.")
     return readers[data["kind"]](data)
 
 
-def whole(text: str) -> str:
-    """Return text with a mark in place of each half of a character, which earlier releases let into descriptions."""
-    return text if is_unicode(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def check_kind(kind: object) -> None:
+    """Raise `DefinitionError` for a kind of definition that this program doesn't know."""
+    if kind not in ("entity", "on_demand", "service", "source", "view"):
+        raise DefinitionError(f"unknown kind of definition {kind!r}: a newer fs_core wrote it. Upgrade.")
+
+
+def whole(text: Any) -> Any:
+    """Return text with a mark in place of each half of a character, which earlier releases let into descriptions.
+
+    What is no text stays as it is, for the definition to refuse.
+    """
+    if not isinstance(text, str) or is_unicode(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _common(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from fs_core.definitions import (
 )
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
-from fs_core.definitions.stored import whole
+from fs_core.definitions.stored import check_kind, whole
 from fs_core.errors import MISSHAPEN, FeatureStoreError, RegistryError, UnknownReferenceError, did_you_mean
 from fs_core.registry.tables import aliases, currents, definitions
 from fs_core.values.times import from_micros
@@ -227,7 +227,11 @@ def loader(connection: sa.Connection) -> Callable[[sa.Row[Any]], Definition]:
 
     def load(row: sa.Row[Any]) -> Definition:
         with _named_if_damaged(row):
-            found = from_dict(json.loads(row.body), source, entity)
+            body = json.loads(row.body)
+            kind = body["kind"]
+        check_kind(kind)
+        with _named_if_damaged(row):
+            found = from_dict(body, source, entity)
             if (found.kind, found.name, found.version, found.digest) != (row.kind, row.name, row.version, row.digest):
                 raise ValueError(f"it says {found.kind} {found.ref}, digest {found.digest[:12]}")
             return found
@@ -238,7 +242,7 @@ def loader(connection: sa.Connection) -> Callable[[sa.Row[Any]], Definition]:
 def description_of(row: sa.Row[Any]) -> str:
     """Return the description in a definition's row."""
     with _named_if_damaged(row):
-        return whole(str(json.loads(row.body)["documentation"]["description"]))
+        return str(whole(json.loads(row.body)["documentation"]["description"]))
 
 
 @contextmanager

@@ -292,7 +292,7 @@ def _require_documentation(given: Sequence[Definition]) -> None:
     if missing:
         raise DocumentationError(
             f"no description: {', '.join(missing)}. Nothing was registered. "
-            "Say what each means and in which unit: description='...' on the view, Field's third argument."
+            "Say what each means and in which unit: description='...' on the view, the third argument of Field."
         )
 
 

@@ -18,7 +18,7 @@ from fs_core.errors import MomentNotOnlineError
 from fs_core.serving import FeatureVectors
 from fs_core.testing.histories import TICKS, Scenario, boundaries, moments, nullable, scenarios
 from fs_core.testing.oracle import bits, oracle_as_of
-from fs_core.values.times import Clock, from_micros, micros
+from fs_core.values.times import Clock, from_micros, micros, parse_duration
 
 NewDirectory = Callable[[], Path]
 
@@ -151,7 +151,10 @@ def test_the_parity_theorem(online_url: str, fresh_directory: NewDirectory, lag:
     held back (by the lag, or since it is about the future) and has become available.
     """
     scenario = data.draw(scenarios(starts=[_TOMORROW], max_rows=1))
-    view = dataclasses.replace(scenario.view, lag=lag)
+    ttl = scenario.view.ttl
+    if ttl is not None:  # which must exceed the lag
+        ttl += parse_duration(lag)
+    view = dataclasses.replace(scenario.view, lag=lag, ttl=ttl)
     clock = HandClock(scenario.scale.micros(TICKS))
     directory = fresh_directory()
     stores = [FeatureStore(directory, online=online_url, clock=clock) for _ in range(2)]

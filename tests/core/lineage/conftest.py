@@ -52,6 +52,7 @@ SHOP = [user, orders, users, value, habits, profile, pushed, churn]
 
 def write_files(directory: Path) -> None:
     """Write the data that the sources point to."""
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / "orders.csv").write_text(
         "order_id,user_id,ordered_at,order_amount,status\n"
         "1,1,2024-01-01,5,paid\n2,1,2024-01-03,7,paid\n3,2,2024-01-02,1,open\n4,2,2024-01-04,2,paid\n"

@@ -28,7 +28,7 @@ COUNT = 60
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process that has warned of no store yet."""
-    monkeypatch.setattr(filling, "_said", set())
+    monkeypatch.setattr(filling, "_warned", set())
 
 
 def fill(store: FeatureStore, *views: FeatureView) -> None:

@@ -44,8 +44,9 @@ class TestRedis(OnlineStoreSuite):
     secret = "sesame"  # part of it, however it is quoted
 
     @pytest.fixture
-    def store(self, locked_url: str) -> Iterator[OnlineStore]:
-        """A store on a server that asks for a password."""
+    def store(self, locked_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[OnlineStore]:
+        """A store on a server that asks for a password, which a pickle leaves to the environment."""
+        monkeypatch.setenv("FS_ONLINE", locked_url)
         made = RedisOnlineStore(locked_url, project="p")
         yield made
         made.close()
