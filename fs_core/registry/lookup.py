@@ -86,11 +86,9 @@ def row_of(connection: sa.Connection, kinds: Sequence[str], name: str, selector:
     rows = connection.execute(query).all()
     if not rows:
         other = connection.execute(sa.select(definitions.c.kind).where(definitions.c.name == name)).scalar()
-        if other is not None:
+        if other is not None and other != "on_demand":
             article = "an" if other == "entity" else "a"
-            raise UnknownReferenceError(
-                f"there is no {' or '.join(kinds)} {name!r}, but {article} {other} of that name."
-            )
+            raise UnknownReferenceError(f"there is no {_words(kinds)} {name!r}, but {article} {other} of that name.")
         known = connection.execute(sa.select(definitions.c.name).where(definitions.c.kind.in_(kinds))).scalars()
         raise UnknownReferenceError(
             f"there is no {_words(kinds)} {name!r}."

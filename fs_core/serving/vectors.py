@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fs_core.online.row.cells import one_array
 from fs_core.serving.answers import Answer, TableAnswer
@@ -158,6 +159,6 @@ def _values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     numbers = np.frombuffer(array.buffers()[1], _NUMPY[kind], len(array), array.offset * kind.bit_width // 8)
     values: list[Any] = numbers.tolist()
     if array.null_count:
-        for place in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)).tolist():
-            values[place] = None
+        for position in pc.indices_nonzero(array.is_null()).to_pylist():
+            values[position] = None
     return values

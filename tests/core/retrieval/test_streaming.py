@@ -153,7 +153,7 @@ def test_a_lookup_makes_no_training_set(filled: FeatureStore, monkeypatch: pytes
     for built in ("TrainingSet.__init__", "TrainingSet.__post_init__"):
         monkeypatch.setattr(f"fs_core.training_set.{built}", refuse, raising=False)
     monkeypatch.setattr("fs_core.retrieval.query.Query.spec", refuse)
-    monkeypatch.setattr("fs_core.retrieval.query.counted", refuse)
+    monkeypatch.setattr("fs_core.retrieval.query.warn_of_absence", refuse)
     assert reader.lookup(spine).to_pydict() == whole.select(["s", "x"]).to_pydict()
     assert reader.joined(spine).equals(whole)
     assert filled.stream_historical_features(spine, ["facts.s", "facts.x"], batch_size=7).read_all().equals(whole)
