@@ -70,7 +70,6 @@ def log(training: TrainingSet, place: str) -> str:
             name="late",
             training_set=past,
             pyfunc_predict_fn="predict_proba",
-            pip_requirements=["scikit-learn"],  # left out, MLflow works it out by loading the model once more
             registered_model_name="late",
         )
     print(f"run {run.info.run_id}: dataset {dataset.digest} of {len(past):,} rows, model {info.model_uri}")
@@ -81,7 +80,7 @@ def log(training: TrainingSet, place: str) -> str:
 
 def matrix(training: TrainingSet) -> Any:
     """Return what the model learns from, shape [rows, features], null as NaN."""
-    return to_matrix(training.table.select(list(training.features)))
+    return to_matrix(training.table.select(training.features))
 
 
 def answers(store: FeatureStore) -> None:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from fs_mlflow.log import log_model
     from fs_mlflow.naming import models_using
     from fs_mlflow.recording import refresh_lineage
+    from fs_mlflow.signature import infer_signature
     from fs_mlflow.training import log_training_set
 
 _ROOMS = {
     "TrainingSetDataset": "dataset",
     "TrainingSetSource": "dataset",
     "from_training_set": "dataset",
+    "infer_signature": "signature",
     "log_model": "log",
     "log_training_set": "training",
     "models_using": "naming",
@@ -31,6 +33,7 @@ __all__ = [
     "TrainingSetDataset",
     "TrainingSetSource",
     "from_training_set",
+    "infer_signature",
     "log_model",
     "log_training_set",
     "models_using",

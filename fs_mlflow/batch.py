@@ -9,11 +9,10 @@ import pyarrow as pa
 
 from fs_core.errors import ConfigurationError, NameClashError
 from fs_core.values.interchange import require_columns, to_reader
+from fs_mlflow.naming import PREDICTION
 
 if TYPE_CHECKING:
     from fs_core import FeatureStore
-
-PREDICTION = "prediction"
 
 
 def score_batch(

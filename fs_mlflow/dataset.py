@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mlflow.data.dataset import Dataset
 from mlflow.data.dataset_source import DatasetSource
+from mlflow.data.evaluation_dataset import EvaluationDataset
+from mlflow.data.pyfunc_dataset_mixin import PyFuncConvertibleDatasetMixin, PyFuncInputsOutputs
 from mlflow.types import Schema
 
 from fs_core import FeatureStore, TrainingSet
@@ -122,8 +124,11 @@ class TrainingSetSource(DatasetSource):  # type: ignore[misc]
         return cls(raw_source.fingerprint, at_hand=raw_source)
 
 
-class TrainingSetDataset(Dataset):  # type: ignore[misc]
+class TrainingSetDataset(Dataset, PyFuncConvertibleDatasetMixin):  # type: ignore[misc]
     """A training set as MLflow shows it: name, digest, schema, profile, source.
+
+    `mlflow.models.evaluate(model_uri, dataset)` takes it: the model is asked for the spine's rows, features beside
+    them, and is measured by the label.
 
     Args:
         training_set: the rows and what they were made from.
@@ -146,6 +151,37 @@ class TrainingSetDataset(Dataset):  # type: ignore[misc]
 
     def _compute_digest(self) -> str:
         return dataset_digest(self.training_set.fingerprint)
+
+    @property
+    def targets(self) -> str | None:
+        """The label's column, which evaluation compares with; None where there is none, or several."""
+        label = self.training_set.label
+        return label if isinstance(label, str) else None
+
+    def to_pyfunc(self) -> PyFuncInputsOutputs:
+        """Return what a model is asked, and the labels."""
+        frame = self.training_set.to_pandas()
+        if self.targets is None:
+            return PyFuncInputsOutputs(frame)
+        return PyFuncInputsOutputs(frame.drop(columns=self.targets), frame[self.targets])
+
+    def to_evaluation_dataset(
+        self, path: str | None = None, feature_names: list[str] | None = None
+    ) -> EvaluationDataset:
+        """Return what `mlflow.models.evaluate` takes.
+
+        Args:
+            path: where the rows come from, as MLflow notes it.
+            feature_names: the columns to ask the model with, by default all but the label.
+        """
+        return EvaluationDataset(
+            self.training_set.to_pandas(),
+            targets=self.targets,
+            path=path,
+            feature_names=feature_names,
+            name=self.name,
+            digest=self.digest,
+        )
 
     @cached_property
     def schema(self) -> Schema:

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from fs_core.encoding import Encoding
 from fs_core.values.interchange import to_pandas
-from fs_mlflow import inner, packaged
+from fs_mlflow import inner, packaged, requirements
 from fs_mlflow.code import Code
 from fs_mlflow.columns import input_spec
-from fs_mlflow.model import SETTINGS, InputLayout
+from fs_mlflow.model import SETTINGS, STATUS_PARAM, InputLayout
 from fs_mlflow.packaged import PackagedFeatures
 
 
@@ -91,14 +91,15 @@ def _signature(predicted: Any, package: Package) -> Any:
     """Return the columns that callers send, and what the saved model predicts for rows of the training set."""
     from mlflow.models import ModelSignature
     from mlflow.models.signature import infer_signature
-    from mlflow.types import Schema
+    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema
 
     features, rows = package.features, package.rows
     columns = features.columns()
     specs = [input_spec(name, dtype, required=name not in features.overrides) for name, dtype in columns.items()]
     if features.timestamp not in columns:
         specs.append(input_spec(features.timestamp, rows.schema.field(features.timestamp).type, required=False))
-    return ModelSignature(Schema(specs), infer_signature(model_output=predicted).outputs)
+    asked = ParamSchema([ParamSpec(STATUS_PARAM, DataType.boolean, default=False)])
+    return ModelSignature(Schema(specs), infer_signature(model_output=predicted).outputs, asked)
 
 
 def _example(features: PackagedFeatures, rows: pa.Table) -> Any:
@@ -108,4 +109,4 @@ def _example(features: PackagedFeatures, rows: pa.Table) -> Any:
 def _requirements(saved: Path) -> list[str]:
     """Return what the model needs, and what looking its features up needs."""
     ours = [f"{name}=={version(name)}" for name in ("fs-core", "pandas")]
-    return [*inner.requirements(saved), *ours]
+    return list(dict.fromkeys([*requirements.of_saved(saved), *ours]))

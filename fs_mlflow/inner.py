@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from fs_core.errors import ConfigurationError
+from fs_mlflow import requirements
 from fs_mlflow.packaged import Layout
 
 _FLAVORS = {
@@ -77,7 +78,7 @@ def save(
         ConfigurationError: MLflow has no such flavour.
     """
     module = flavor if isinstance(flavor, ModuleType) else _module(name)
-    settings = {**_safely(model, name, settings, example), **settings}
+    settings = {**_safely(model, name, settings, example), **requirements.named(model, name, settings), **settings}
     if name == "pyfunc":
         module.save_model(path=str(path), python_model=model, **settings)
     else:
@@ -146,13 +147,6 @@ def predictor(path: Path) -> Callable[[Any], Any]:
     name = loaded.metadata.flavors[mlflow.pyfunc.FLAVOR_NAME].get("predict_fn", "predict")
     predict: Callable[[Any], Any] = getattr(loaded._model_impl, name)
     return predict
-
-
-def requirements(path: Path) -> Sequence[str]:
-    """Return the pip requirements of a saved model, its constraints aside."""
-    file = path / "requirements.txt"
-    lines = file.read_text().splitlines() if file.exists() else []
-    return [line for line in lines if line.strip() and not line.startswith(("#", "-c"))]
 
 
 def _module(name: str) -> Any:

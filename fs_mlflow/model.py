@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,21 @@ import pyarrow as pa
 from fs_core import FeatureStore
 from fs_core.definitions.lookup import Asked
 from fs_core.encoding import Encoding
+from fs_core.rule import STATUS
+from fs_core.serving.expiry import warn_of_expiry
 from fs_core.store import open_store
 from fs_core.values.interchange import require_columns, to_pandas
 from fs_core.values.matrix import to_matrix
 from fs_core.values.times import MICROSECONDS
 from fs_mlflow import inner, packaged, pins
 from fs_mlflow.columns import INPUT, request_table
+from fs_mlflow.naming import PREDICTION
 from fs_mlflow.packaged import PackagedFeatures
 
 _FLOATS = (pa.float32(), pa.float64())
+Status = Mapping[str, Iterable[Any]]
+"""Each row's status, by view."""
+STATUS_PARAM = "status"
 SETTINGS = {"fs_store": None, "fs_online": None, "fs_offline": None, "fs_registry": None}
 """What `model_config` may say when a model is loaded; the environment is asked where it is silent."""
 
@@ -89,12 +95,14 @@ class FeatureModel:
         self._columns = {features.timestamp: MICROSECONDS, **features.columns()}
         self._predict_arranged = predict
 
-    def predict(self, model_input: Any) -> Any:
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
         """Return what the model predicts for each row of a request.
 
         Args:
             model_input: keys and request-time columns; perhaps times, and then features are as of them; perhaps
                 features that may be overridden, and then those aren't looked up.
+            params: `{"status": True}` for a data frame that says of each row and view whether its features were
+                `"present"`, `"missing"` or `"expired"`, in columns `view__status` beside `prediction`.
 
         Raises:
             SchemaError: a column is missing or has another type.
@@ -102,9 +110,10 @@ class FeatureModel:
         """
         asked = request_table(model_input, self._columns)
         references = self.references_beside(asked.column_names)
-        if self.features.timestamp in asked.column_names:
-            return self._predict(*self._as_of(asked, references))
-        return self._predict(*self._online(asked, references))
+        look_up = self._as_of if self.features.timestamp in asked.column_names else self._online
+        table, moments, status = look_up(asked, references)
+        predicted = self._predict(table, moments)
+        return _with_status(predicted, status) if params and params.get(STATUS_PARAM) else predicted
 
     def references_beside(self, brought: Collection[str]) -> dict[str, Asked]:
         """Return the features to look up where a request brings some itself: column to reference."""
@@ -120,35 +129,53 @@ class FeatureModel:
         require_columns(self.features.inputs, table.column_names, INPUT)
         return self._predict_arranged(self._layout.arrange(table, moments))
 
-    def _online(self, asked: pa.Table, references: Mapping[str, Asked]) -> tuple[pa.Table, Any]:
-        """Return the rows with their features of now, and the moment of the read."""
+    def _online(self, asked: pa.Table, references: Mapping[str, Asked]) -> tuple[pa.Table, Any, Status]:
+        """Return the rows with their features of now, the moment of the read, and each row's status by view."""
         if not references:
-            return asked, datetime.now(UTC)
+            return asked, datetime.now(UTC), {}
         keys = asked.select(self._brought(asked))
         full_names = self.features.full_names
         found = self.store.get_online_features(list(references.values()), keys, full_names=full_names)
-        return _beside(asked, found.table, references), found.at
+        warn_of_expiry(found.status)
+        table, status = found.table, found.status
+        if not keys.num_columns:  # views that have one row for all
+            table = table.take(pa.array(np.zeros(len(asked), np.int64)))
+            status = {view: list(marks) * len(asked) for view, marks in status.items()}
+        return _beside(asked, table, references), found.at, status
 
     def _brought(self, asked: pa.Table) -> list[str]:
         """Return the columns that features are looked up by and computed from."""
         needed = (*self.features.keys, *self.features.request)
         return [name for name in needed if name in asked.column_names and name != self.features.timestamp]
 
-    def _as_of(self, asked: pa.Table, references: Mapping[str, Asked]) -> tuple[pa.Table, pa.ChunkedArray]:
-        """Return the rows with their features of the moments they name, and the moments."""
+    def _as_of(self, asked: pa.Table, references: Mapping[str, Asked]) -> tuple[pa.Table, pa.ChunkedArray, Status]:
+        """Return the rows with their features of the moments they name, the moments, and each row's status by view."""
         name, full_names = self.features.timestamp, self.features.full_names
         if not references:
-            return asked, asked[name]
+            return asked, asked[name], {}
         spine = asked.select([*self._brought(asked), name])
         found = self.store.get_historical_features(
             spine, list(references.values()), timestamp=name, full_names=full_names
         )
-        return _beside(asked, found.table, references), asked[name]
+        return _beside(asked, found.table, references), asked[name], found.status
 
 
 def _beside(asked: pa.Table, found: pa.Table, columns: Collection[str]) -> pa.Table:
     beside = {name: asked[name] for name in asked.column_names}
     return pa.table(beside | {name: found[name] for name in columns})
+
+
+def _with_status(predicted: Any, status: Status) -> Any:
+    import pandas as pd
+
+    if isinstance(predicted, pd.DataFrame):
+        frame = predicted.reset_index(drop=True)
+    else:
+        values = np.asarray(predicted)
+        frame = pd.DataFrame({PREDICTION: values if values.ndim == 1 else values.tolist()})
+    for view, marks in status.items():
+        frame[f"{view}{STATUS}"] = marks.to_pylist() if isinstance(marks, pa.ChunkedArray) else list(marks)
+    return frame
 
 
 def load(folder: Path, settings: Mapping[str, Any]) -> FeatureModel:

@@ -13,6 +13,7 @@ FEATURE = "fs.feature."
 VIEW = "fs.view."
 TRAINING_SET = "fs.training_set."
 FINGERPRINT = "fs.fingerprint"
+PREDICTION = "prediction"
 DIGEST_LENGTH = 36  # what MLflow keeps of a digest: 144 bits of ours
 _SHOWN = 12
 

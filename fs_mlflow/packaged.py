@@ -134,7 +134,10 @@ def _read(content: dict[str, Any]) -> PackagedFeatures:
             f"{FEATURES} was changed after the model was logged: the model may be fed with other features than it was "
             f"trained on. {_AGAIN}"
         )
-    return PackagedFeatures(**content)
+    features = PackagedFeatures(**content)
+    if not isinstance(features.inputs, list) or not all(isinstance(name, str) for name in features.inputs):
+        raise DefinitionError(f"{FEATURES} can't be read: inputs is {features.inputs!r}, no list of columns. {_AGAIN}")
+    return features
 
 
 def _encoding(folder: Path, digest: str | None) -> Encoding | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Mapping
 from importlib.metadata import packages_distributions, version
+from pathlib import Path
 from typing import Any
 
 _LIBRARIES = {
@@ -35,6 +36,13 @@ def named(model: Any, flavor: str, settings: Mapping[str, Any]) -> dict[str, lis
     if settings.get("serialization_format", "skops") != "skops":
         modules = modules - {"skops"} | {"cloudpickle"}
     return {"pip_requirements": _pinned(modules)}
+
+
+def of_saved(path: Path) -> list[str]:
+    """Return the pip requirements of a saved model, its constraints aside."""
+    file = path / "requirements.txt"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [line for line in lines if line.strip() and not line.startswith(("#", "-c"))]
 
 
 def _pinned(modules: Iterable[str]) -> list[str]:

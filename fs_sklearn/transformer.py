@@ -18,15 +18,13 @@ from fs_core import FeatureStore
 from fs_core.definitions.lookup import from_plain, to_plain
 from fs_core.errors import NameClashError, SchemaError, UnknownReferenceError
 from fs_core.retrieval.selection import Features, Selection, digest_of, pinned
+from fs_core.rule import STATUS
 from fs_core.serving.expiry import warn_of_expiry
 from fs_core.store import open_store
 from fs_core.values.casting import parse_text
 from fs_core.values.interchange import require_columns, to_pandas, to_table
 from fs_core.values.matrix import to_matrix
 from fs_core.values.times import MICROSECONDS
-
-STATUS = "__status"
-"""What the name of a status column adds to its view's."""
 
 
 class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg, misc]

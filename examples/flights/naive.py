@@ -74,7 +74,7 @@ def naive_rows(data: Path, study_end: datetime, *, own_flight: bool) -> pa.Table
 
 def as_claimed(rows: pa.Table, training_set: TrainingSet) -> pa.Table:
     """Return the training set's keys, times and labels with the leaky feature columns, for a leak check."""
-    spine = training_set.table.drop_columns(list(training_set.features))
+    spine = training_set.table.drop_columns(training_set.features)
     for name in training_set.features:
         spine = spine.append_column(name, rows[name])
     return spine

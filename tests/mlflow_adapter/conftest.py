@@ -24,6 +24,7 @@ KNOWN = [
     "ignore:The ``noload`` loader strategy is deprecated",
     "ignore:Operation with range is deprecated",
     "ignore:.*Any type hint is inferred as AnyType",
+    "ignore:The inplace keyword in DataFrame.drop is deprecated",
 ]
 
 

@@ -42,7 +42,9 @@ def environment(store: Path) -> dict[str, str]:
 
 def as_json(request: Any) -> dict[str, list[Any]]:
     """A request's columns as JSON has them: dates are texts."""
-    return {name: [x if isinstance(x, int | float | str) else str(x) for x in request[name]] for name in request}
+    return {
+        name: [x if isinstance(x, int | float | str) else str(x) for x in request[name].tolist()] for name in request
+    }
 
 
 @pytest.fixture(scope="module")
@@ -179,12 +181,11 @@ def wait(url: str, process: subprocess.Popen[Any], log: Path) -> None:
     raise AssertionError(f"the server never came up:\n{log.read_text()}")
 
 
-def ask(url: str, columns: dict[str, list[Any]]) -> httpx.Response:
+def ask(url: str, columns: dict[str, list[Any]], **more: Any) -> httpx.Response:
     """Post a request in MLflow's form."""
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
-    return httpx.post(
-        f"{url}/invocations", json={"dataframe_split": {"columns": list(columns), "data": rows}}, timeout=30
-    )
+    split = {"columns": list(columns), "data": rows}
+    return httpx.post(f"{url}/invocations", json={"dataframe_split": split, **more}, timeout=30)
 
 
 def test_a_served_model_predicts_the_same_bits(server: str, boosted: Logged) -> None:
@@ -196,6 +197,16 @@ def test_a_served_model_predicts_the_same_bits(server: str, boosted: Logged) -> 
     then = ask(server, as_json(rows))
     assert np.array(then.json()["predictions"][-market.CUSTOMERS :]).tobytes() == boosted.expected.tobytes()
     assert then.json()["predictions"][: market.CUSTOMERS] != boosted.expected.tolist()
+
+
+def test_a_served_model_says_what_it_found(server: str, boosted: Logged) -> None:
+    """Over HTTP, null and unknown keys and text times among them."""
+    columns = as_json(boosted.request.head(3)) | {"customer": [1, None, 999], "event_timestamp": [str(market.NOW)] * 3}
+    found = ask(server, columns, params={"status": True})
+    assert found.status_code == 200, found.text
+    rows = found.json()["predictions"]
+    assert [row["spending__status"] for row in rows] == ["present", "missing", "missing"]
+    assert [len(row["prediction"]) for row in rows] == [2, 2, 2]
 
 
 def test_a_served_model_says_what_is_wrong(server: str, boosted: Logged) -> None:

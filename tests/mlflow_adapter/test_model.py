@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import fs_mlflow
 from fs_core import FeatureStore, TrainingSet
@@ -110,6 +113,44 @@ class TestPrediction:
             loaded.predict(asked.assign(day=7))
 
 
+class TestStatus:
+    def test_a_null_key_an_unknown_one_and_text_times_say_what_was_found(self, loaded: Any, boosted: Logged) -> None:
+        """The prediction stays what it is; beside it each row says of each view whether it was there."""
+        asked = boosted.request.head(3).assign(
+            customer=pd.array([None, 999, 1], "Int64"), shop=["north", None, "south"]
+        )
+        spending, footfall = ["missing", "missing", "present"], ["present", "missing", "present"]
+        now = datetime.now(UTC)
+        times = [now.isoformat(), now.strftime("%Y-%m-%dT%H:%M:%SZ"), now.isoformat()]
+        for request in (asked, asked.assign(event_timestamp=times)):
+            found = loaded.predict(request, params={"status": True})
+            assert list(found.columns) == ["prediction", "spending__status", "footfall__status"]
+            assert found["spending__status"].tolist() == spending
+            assert found["footfall__status"].tolist() == footfall
+            np.testing.assert_array_equal(np.array(found["prediction"].tolist()), loaded.predict(request))
+        with pytest.raises(SchemaError, match=r"'event_timestamp': row 1 holds 'now'.*ISO 8601"):
+            loaded.predict(asked.assign(event_timestamp=[times[0], "now", None]))
+
+    def test_rows_that_expired_say_so_and_the_log_warns(
+        self, loaded: Any, boosted: Logged, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As of a moment that is too late; and where all that is online is too old, the log says it."""
+        late = (market.NOW + timedelta(days=40)).isoformat()
+        asked = boosted.request.head(2)
+        found = loaded.predict(asked.assign(event_timestamp=late), params={"status": True})
+        assert found["footfall__status"].tolist() == ["expired", "expired"]
+        assert found["spending__status"].tolist() == ["present", "present"]
+        read = loaded._model_impl.store.get_online_features
+
+        def later(*asked: Any, **options: Any) -> Any:
+            return read(*asked, at=late, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loaded._model_impl.store, "get_online_features", later)
+            loaded.predict(asked)
+        assert [r for r in caplog.records if "view footfall: every row that was found online" in r.getMessage()]
+
+
 class TestDescription:
     def test_the_signature_is_what_callers_send(self, loaded: Any) -> None:
         """Keys and request-time columns are required, times and overrides are not."""
@@ -122,6 +163,19 @@ class TestDescription:
         """What MLflow shows to copy from predicts as it is."""
         assert list(loaded.input_example.columns) == ["customer", "shop", "day", "basket"]
         assert loaded.predict(loaded.input_example).shape == (5, 2)
+
+    def test_requirements_are_named_by_us_where_nobody_does(
+        self, tracking: Path, here: Path, learned: TrainingSet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the model is made of, in installed versions: MLflow needn't load it once more to find out."""
+        monkeypatch.setattr("mlflow.models.infer_pip_requirements", lambda *_, **__: pytest.fail("it was inferred"))
+        rows = learned.to_pandas().tail(market.CUSTOMERS)
+        model = make_pipeline(StandardScaler(), LinearRegression()).fit(rows[["visitors"]], rows["basket"])
+        info = fs_mlflow.log_model(model, name="named", training_set=learned, inputs=["visitors"])
+        needed = (Path(mlflow.artifacts.download_artifacts(info.model_uri)) / "requirements.txt").read_text().split()
+        for package in ("scikit-learn", "numpy", "skops", "pandas", "fs-core"):
+            assert f"{package}=={version(package)}" in needed
+        assert len(needed) == len(set(needed))
 
     def test_requirements_and_flavor_are_said(self, boosted: Logged) -> None:
         """What the model needs, and us; our own part is JSON, with the model in its flavour beside it."""
