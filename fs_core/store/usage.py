@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fs_core.definitions import (
     Definition,
@@ -15,10 +15,12 @@ from fs_core.definitions import (
     VersionSelector,
 )
 from fs_core.errors import FeatureStoreError, UnknownReferenceError
-from fs_core.lineage.graph import Graph
 from fs_core.offline.contract import EMPTY
 from fs_core.store.resources import Resources
 from fs_core.store.training import saved_sets
+
+if TYPE_CHECKING:
+    from fs_core.lineage.graph import Graph
 
 _MADE = ("training_set", "run", "model")
 

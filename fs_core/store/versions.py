@@ -162,7 +162,8 @@ def _definition(store: Resources, given: str | Definition) -> Definition:
 
 def _whole(ref: str | FeatureView | OnDemandView | FeatureService) -> Reference:
     """Return a reference to a view or service; one to a feature is refused, for versions are its view's."""
-    reference = Reference.parse(ref if isinstance(ref, str) else ref.ref)
+    given = ref.ref if isinstance(ref, FeatureView | OnDemandView | FeatureService) else ref
+    reference = Reference.parse(given)
     if reference.feature is not None:
         raise DefinitionError(f"{ref!r} is a feature; versions are those of its view {reference.name!r}.")
     return reference

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.search import runs
 from fs_core.offline.search.engine import Found, alive, numbers
 from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather, write_run
 from fs_core.offline.search.runs import Catalogue
@@ -37,7 +38,7 @@ class IndexEngine:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run)
+        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run, runs.LARGEST)
         self._plain = PlainEngine()
         self._windows = WindowIndex(directory)
 

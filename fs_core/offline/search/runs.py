@@ -23,7 +23,7 @@ from fs_core.runtime.threads import workers
 _ALIKE = 4
 """A run is merged with the smaller ones once they hold a fourth of its rows, so runs stay few, and each
 row is laid out again a logarithmic number of times."""
-_LARGEST = 24_000_000
+LARGEST = 24_000_000
 """Rows of a run at most, unless a single file has more: making one keeps the keys and clocks in memory."""
 _REMEMBERED = 256  # sets of files whose runs a process remembers
 _UNFINISHED = ".unfinished-"
@@ -58,7 +58,7 @@ class Catalogue(Generic[R]):
         directory: Path,
         opened: Callable[[Path], R],
         write: Callable[[Path, FeatureView, Sequence[str], Iterable[str]], None],
-        most: int | None = _LARGEST,
+        most: int | None,
     ) -> None:
         self._directory = directory
         self._run, self._write, self._most = opened, write, most
@@ -186,7 +186,7 @@ class Catalogue(Generic[R]):
         sizes = {name: _count_rows(named[name]) for name in missing}
         rows, merged = sum(sizes.values()), []
         for run in sorted(fitting, key=lambda run: run.written):
-            if run.written > min(_ALIKE * rows, _LARGEST - rows):
+            if run.written > _ALIKE * rows or (self._most is not None and run.written > self._most - rows):
                 break
             rows += run.written
             sizes |= dict.fromkeys(run.files, 0)

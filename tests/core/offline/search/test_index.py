@@ -212,7 +212,7 @@ def test_a_handful_of_rows_does_not_open_the_world(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("most", [1, 30, 10**9])
 def test_large_histories_are_parted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """No run is larger than memory allows; several are searched side by side."""
-    monkeypatch.setattr(runs, "_LARGEST", most)
+    monkeypatch.setattr(runs, "LARGEST", most)
     store = store_in(tmp_path)
     for n in range(4):
         store.append(counter, rows(25 * n, 25))
@@ -230,13 +230,13 @@ def test_processes_that_ask_at_once_make_one_index(tmp_path: Path) -> None:
 
 
 def _make_slowly(store: DeltaOfflineStore) -> None:
-    write = runs.write_run
+    write = store._engine._catalogue._write
 
     def slowly(directory: Path, *rest: Any) -> None:
         write(directory, *rest)
         time.sleep(60)
 
-    runs.write_run = slowly  # type: ignore[assignment]  # in a process that will be killed
+    store._engine._catalogue._write = slowly  # in a process that will be killed
     ask(store)
 
 
