@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from fs_core.errors import SchemaError, did_you_mean
 from fs_core.retrieval.selection import Computation, SelectedFeature, Selection
-from fs_core.values.casting import cast_lossless
 
 Column = Any
 """An Arrow array, in chunks or not."""
@@ -59,6 +58,8 @@ def request_column(request: pa.Table, computation: Computation, name: str, colum
     Raises:
         SchemaError: it is missing, or its values aren't the declared type's.
     """
+    from fs_core.values.casting import cast_lossless
+
     view = computation.view
     role = f"column {column!r}, {'a' if column == name else f'for the {name!r}'} request column of {view.name!r}"
     if column not in request.column_names:

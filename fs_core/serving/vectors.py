@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fs_core.online.row.cells import one_array
 from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.plan import ReadPlan
-from fs_core.values.casting import cast_lossless
 from fs_core.values.interchange import to_pandas
 from fs_core.values.matrix import to_matrix
 from fs_core.values.times import from_micros
@@ -61,6 +59,8 @@ class FeatureVectors:
     def request(self) -> pa.Table:
         """The request columns of on-demand views, as they declare them."""
         schema, given = self._plan.request_schema, self._request
+        from fs_core.values.casting import cast_lossless
+
         columns = [] if given is None else [cast_lossless(given[f.name], f.type, f.name) for f in schema]
         return pa.table(columns, schema=schema)
 
@@ -159,6 +159,8 @@ def _values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     numbers = np.frombuffer(array.buffers()[1], _NUMPY[kind], len(array), array.offset * kind.bit_width // 8)
     values: list[Any] = numbers.tolist()
     if array.null_count:
+        import pyarrow.compute as pc
+
         for position in pc.indices_nonzero(array.is_null()).to_pylist():
             values[position] = None
     return values

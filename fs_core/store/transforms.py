@@ -12,7 +12,6 @@ from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
 from fs_core.errors import UnknownReferenceError
 from fs_core.store.resources import Resources
-from fs_core.values.casting import cast_lossless
 from fs_core.values.interchange import require_columns, to_table
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def check_transform(store: Resources, view: str | OnDemandView, rows: Any) -> Tr
     """
     from fs_core.retrieval.resolution import input_types
     from fs_core.transforms.check import checked_rows
+    from fs_core.values.casting import cast_lossless
 
     found = view if isinstance(view, OnDemandView) else _registered(store.registry, view)
     types = input_types(store.registry.find, found)
