@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fs_core import Aggregation, Entity, FeatureView, Field
 from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.offline.search import window_index, window_run
 from fs_core.offline.search.index import IndexEngine
+from fs_core.offline.search.run import MARK
 from fs_core.offline.search.window_index import WindowIndex
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME
 from fs_core.testing.histories import moments
@@ -152,11 +154,19 @@ def test_entities_in_several_parts(store: DeltaOfflineStore, monkeypatch: pytest
     assert len(WindowIndex(tmp_path / "index")._catalogue.largest(VIEW, again._files(VIEW, None)).parts) == 5  # type: ignore[union-attr]
 
 
+def wait_until_durable(directory: Path) -> None:
+    """Wait until the thread that brings a run to disk has marked it: it would put its mark into what is deleted."""
+    deadline = time.monotonic() + 30
+    while not (directory / MARK).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def test_what_is_gone_or_damaged_is_made_again(store: DeltaOfflineStore, counted: Counted, tmp_path: Path) -> None:
     """A run may be deleted, or cut short, at any time."""
     assert_right(store)
     (run,) = runs_of(store, tmp_path)
     directory = tmp_path / "index" / VIEW.storage_name / run
+    wait_until_durable(directory)
     for path in directory.iterdir():
         path.unlink()
     directory.rmdir()
