@@ -240,10 +240,14 @@ def listening() -> Iterator[tuple[socket.socket, dict[str, Any]]]:
         yield listener, {"host": host, "port": port, "protocol": 2, "driver_info": None}
 
 
+_CLOSED = {"": ("06",), "CLOSE_WAIT": ()}
+"""What counts as the state too: TIME_WAIT, in which a closed connection may stay for a minute."""
+
+
 def wait_for(port: int, state: str) -> None:
-    """Wait until the system has a connection from a local port in a state, none where it knows it no more."""
+    """Wait until the system has a connection from a local port in a state, none where it is closed for both ends."""
     deadline = time.monotonic() + 10
-    while state_of(port) != state:
+    while state_of(port) not in (state, *_CLOSED[state]):
         assert time.monotonic() < deadline, state_of(port)
         time.sleep(0.001)
 
