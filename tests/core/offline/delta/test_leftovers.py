@@ -15,7 +15,6 @@ import pytest
 from fs_core.offline.delta.leftovers import remove_leftovers
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.store import DeltaOfflineStore
-from fs_core.offline.search import runs
 from fs_core.offline.search.index import IndexEngine
 from fs_core.testing.offline_suite import counted, counter
 
@@ -45,15 +44,16 @@ def grow_old(paths: set[Path]) -> None:
 
 
 def _compact(directory: Path, slow_index: bool) -> None:
+    store = store_in(directory)
     if slow_index:
-        write = runs.write_run
+        catalogue = store._engine._catalogue
+        write = catalogue._write
 
         def slowly(place: Path, *rest: Any) -> None:
             write(place, *rest)
             time.sleep(60)
 
-        runs.write_run = slowly  # type: ignore[assignment]  # in a process that will be killed
-    store = store_in(directory)
+        catalogue._write = slowly  # in a process that will be killed
     (directory / "ready").touch()
     while not (directory / "go").exists():
         time.sleep(0.001)
