@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
@@ -13,6 +12,7 @@ from fs_core.offline.contract import OfflineStore
 from fs_core.rule import SEQ, TIME
 from fs_core.testing.histories import moments
 from fs_core.testing.offline_suite.tables import counted, counter
+from fs_core.testing.processes import FRESH
 
 _BATCHES, _BATCH = 12, 3  # what each concurrent writer appends
 
@@ -44,7 +44,7 @@ class Sharing:
 
     def test_processes_append_at_once(self, store: OfflineStore) -> None:
         """Four processes that write at the same time lose nothing; a reader sees whole batches."""
-        with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(4, mp_context=FRESH) as pool:
             writers = [pool.submit(append_batches, store, writer) for writer in range(4)]
             seen = [0]
             while not all(writer.done() for writer in writers):
@@ -58,7 +58,7 @@ class Sharing:
     def test_compaction_beside_writers(self, store: OfflineStore) -> None:
         """What two processes append while a third compacts is there in the end, once."""
         store.append(counter, counted(range(-_BATCH, 0)))
-        with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(3, mp_context=FRESH) as pool:
             writers = [pool.submit(append_batches, store, writer) for writer in range(2)]
             compactor = pool.submit(compact_often, store)
             compactor.result()
@@ -69,7 +69,7 @@ class Sharing:
     def test_two_compactions_at_once(self, store: OfflineStore) -> None:
         """Of processes that compact at once none doubles a row, beside one that appends."""
         store.append(counter, counted(range(-_BATCH, 0)))
-        with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(3, mp_context=FRESH) as pool:
             compactors = [pool.submit(compact_often, store) for _ in range(2)]
             pool.submit(append_batches, store, 0).result()
             for compactor in compactors:

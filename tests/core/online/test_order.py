@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from typing import Any
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.testing.oracle import bits, oracle_winners
+from fs_core.testing.processes import FRESH
 
 ENTITIES = 1_000
 PROCESSES, THREADS, PUSHES = 4, 2, 2
@@ -54,7 +54,7 @@ def test_eight_writers_end_in_the_rules_state(online_url: str, tmp_path: Path) -
     """However eight writers interleave, what is served of each entity is the oracle's winner, bit for bit."""
     with FeatureStore(tmp_path / "store", online=online_url) as store:
         store.apply(VIEW)
-        with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(PROCESSES, mp_context=FRESH) as pool:
             for done in [pool.submit(write, store, process) for process in range(PROCESSES)]:
                 done.result()
         history = store.history(VIEW).to_pylist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import sqlite3
@@ -24,6 +23,7 @@ from fs_core.online import sqlite
 from fs_core.online.contract import OnlineWrite
 from fs_core.online.sqlite import SQLiteOnlineStore
 from fs_core.testing.online_suite import packed
+from fs_core.testing.processes import FRESH
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def write_first(path: Path, number: int) -> int:
 
 def test_processes_that_make_the_file_at_once(tmp_path: Path) -> None:
     """However many processes come first, each gets its rows in: the change to WAL is waited for."""
-    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=FRESH) as pool:
         for attempt in range(10):
             path = tmp_path / f"{attempt}.db"
             assert list(pool.map(write_first, [path] * 8, range(8))) == [1] * 8
@@ -202,7 +202,7 @@ def test_a_reader_without_permission_sees_later_writes() -> None:
         first = SQLiteOnlineStore(path, project="p")
         first.write("v", row(0))
         first.close()  # or it is when garbage is collected, and takes a file away while they are listed
-        with multiprocessing.get_context("spawn").Pool(1) as process:
+        with FRESH.Pool(1) as process:
             for number in (1, 2):
                 _allow(directory, write=True)
                 writer = SQLiteOnlineStore(path, project="p")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import pickle
 import re
@@ -22,6 +21,7 @@ from fs_core.definitions import Entity, FeatureView, Field
 from fs_core.errors import RegistryError
 from fs_core.registry import Registry
 from fs_core.registry.tables import metadata
+from fs_core.testing.processes import FRESH
 
 NOBODY = 65534
 
@@ -152,7 +152,7 @@ def nobodys() -> Iterator[Path]:
 @pytest.fixture
 def nobody() -> Iterator[Pool]:
     """A process that may only read what others own; root may do anything, so it steps down."""
-    with multiprocessing.get_context("spawn").Pool(1, step_down) as pool:
+    with FRESH.Pool(1, step_down) as pool:
         yield pool
     pool.join()
 

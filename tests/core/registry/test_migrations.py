@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from fs_core.errors import RegistryError
 from fs_core.registry import Registry
 from fs_core.registry.records import GraphStorage
 from fs_core.registry.tables import SCHEMA_VERSION, metadata
+from fs_core.testing.processes import FRESH
 
 # What fs_core made when schemas began, to the letter of its statements; types as both databases read them.
 SCHEMA_1 = [
@@ -110,7 +110,7 @@ def open_and_alias(url: str, alias: str) -> str:
 
 def test_many_open_an_older_registry_at_once(new_url: Callable[[], str]) -> None:
     """Processes that open one older registry at the same moment upgrade it once and lose nothing."""
-    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(3, mp_context=FRESH) as pool:
         for _ in range(3):
             url = make_schema_1(new_url())
             names = ["one", "two", "three"]

@@ -19,6 +19,7 @@ from fs_core.definitions import Definition, Entity, FeatureService, FeatureView,
 from fs_core.errors import VersionConflictError
 from fs_core.registry import Registry
 from fs_core.registry.database import Database
+from fs_core.testing.processes import FRESH
 
 PROCESSES, THREADS = 2, 8
 
@@ -38,7 +39,7 @@ def both(number: int) -> list[Definition]:
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
     """Processes that share nothing with this one."""
-    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as made:
+    with ProcessPoolExecutor(PROCESSES, mp_context=FRESH) as made:
         yield made
 
 
@@ -242,8 +243,7 @@ def _use_after_fork(registry: Registry, number: int) -> None:
 def test_a_process_that_dies_leaves_no_trace(registry: Registry) -> None:
     """A process killed in the middle of an apply has registered nothing and holds nobody up."""
     registry.apply([view("before")])
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_die_while_applying, args=(registry,))
+    process = FRESH.Process(target=_die_while_applying, args=(registry,))
     process.start()
     process.join()
     assert process.exitcode == 7

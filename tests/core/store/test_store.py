@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -32,9 +31,9 @@ from fs_core.errors import (
     VersionConflictError,
 )
 from fs_core.offline.contract import EMPTY
+from fs_core.testing.processes import FRESH
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
-SPAWN = multiprocessing.get_context("spawn")
 
 
 def counter(**changes: Any) -> FeatureView:
@@ -176,7 +175,7 @@ class TestPlaces:
                 store.apply(counter())
                 store.write("counter", rows(1, 2))
                 store.materialize()
-            with SPAWN.Pool(1) as pool:
+            with FRESH.Pool(1) as pool:
                 answers, refusals = pool.apply(_use_without_permission, (place,))
         finally:
             shutil.rmtree(place)
@@ -235,7 +234,7 @@ class TestSharing:
         """No row is lost or numbered twice, and what is served is what history says wins."""
         with FeatureStore(tmp_path / "store") as store:
             store.apply(counter())
-            with SPAWN.Pool(2) as pool:
+            with FRESH.Pool(2) as pool:
                 pool.starmap(_push_many, [(store, 0), (store, 1)])
             history = store.history("counter")
             assert sorted(history["x"].to_pylist()) == list(range(40))

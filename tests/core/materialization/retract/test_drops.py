@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from itertools import count
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from fs_core import FeatureStore
 from fs_core.errors import OnlineStoreError
 from fs_core.materialization import materialize as filling
 from fs_core.materialization.watermark import was_filled
+from fs_core.testing.processes import FRESH
 from tests.core.materialization.retract.interleaving import stepped
 from tests.core.materialization.retract.pair import (
     ALICE,
@@ -116,7 +116,7 @@ def fill(directory: Path, url: str) -> None:
 def test_drop_while_another_process_materializes(any_url: str, tmp_path: Path) -> None:
     """Whenever a view is dropped while thousands of rows are on their way, none is left, or the run is finished."""
     people = [f"person-{number}" for number in range(6_000)]
-    with Pair(tmp_path / "store", any_url, PLAIN) as pair, ProcessPoolExecutor(1, get_context("spawn")) as process:
+    with Pair(tmp_path / "store", any_url, PLAIN) as pair, ProcessPoolExecutor(1, FRESH) as process:
         pair.one.write(PLAIN, said(*people))
         online, name = pair.other.online, PLAIN.storage_name
         for turn in range(6):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -17,8 +16,7 @@ from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.offline.search.index import IndexEngine
 from fs_core.testing.offline_suite import counted, counter
-
-SPAWN = multiprocessing.get_context("spawn")
+from fs_core.testing.processes import FRESH
 
 
 def store_in(directory: Path) -> DeltaOfflineStore:
@@ -49,8 +47,8 @@ def _compact(directory: Path, slow_index: bool) -> None:
         catalogue = store._engine._catalogue
         write = catalogue._write
 
-        def slowly(place: Path, *rest: Any) -> None:
-            write(place, *rest)
+        def slowly(directory: Path, *rest: Any) -> None:
+            write(directory, *rest)
             time.sleep(60)
 
         catalogue._write = slowly  # in a process that will be killed
@@ -68,7 +66,7 @@ def test_a_compaction_that_is_killed(tmp_path: Path, when: str, wait: float) -> 
     size = 20_000
     states = [store.append(counter, counted(range(size * n, size * (n + 1)))) for n in range(6)]
     before = data_files(tmp_path)
-    process = SPAWN.Process(target=_compact, args=(tmp_path, when == "index"))
+    process = FRESH.Process(target=_compact, args=(tmp_path, when == "index"))
     process.start()
     _until(lambda: (tmp_path / "ready").exists())
     (tmp_path / "go").touch()

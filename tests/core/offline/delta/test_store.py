@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, STATUS, TIME, history_schema
 from fs_core.testing.histories import moments
 from fs_core.testing.offline_suite import counted, counter
+from fs_core.testing.processes import FRESH
 from fs_core.values.times import micros
 
 SPINE = pa.table({"thing": [1], TIME: moments([5])})
@@ -196,8 +196,7 @@ def test_a_read_only_directory() -> None:
     directory = Path(tempfile.mkdtemp())
     try:
         DeltaOfflineStore(directory).append(counter, counted([1]))
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(1) as pool:
+        with FRESH.Pool(1) as pool:
             rows, message = pool.apply(_use_without_permission, (directory,))
         assert rows == 1
         assert "view 'counter:v1.0.0': can't append to its history at" in message

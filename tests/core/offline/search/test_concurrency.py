@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.offline.search.index import IndexEngine
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME, history_schema
 from fs_core.testing.histories import moments
+from fs_core.testing.processes import FRESH
 
 VERSIONS, THINGS = 30, 50
 
@@ -84,7 +84,7 @@ def watch(directory: Path, again: bool) -> list[int]:
 def test_readers_beside_a_writer_and_a_compactor(tmp_path: Path) -> None:
     """Every answer is of one version; versions only grow, in processes old and new to the history."""
     store_in(tmp_path).append(level, version(0))
-    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=FRESH) as pool:
         readers = [pool.submit(watch, tmp_path, again) for again in (False, True)]
         workers = [pool.submit(write, tmp_path), pool.submit(compact, tmp_path)]
         for worker in workers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -27,8 +26,7 @@ from fs_core.offline.search.index import IndexEngine
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME, history_schema
 from fs_core.testing.histories import moments, scenarios, spines
 from fs_core.testing.oracle import bits, oracle_as_of
-
-SPAWN = multiprocessing.get_context("spawn")
+from fs_core.testing.processes import FRESH
 
 counter = FeatureView(
     "counter", entity=Entity("thing", keys={"thing": "int64"}), fields=[Field("x", "int64"), Field("s", "string")]
@@ -224,7 +222,7 @@ def test_processes_that_ask_at_once_make_one_index(tmp_path: Path) -> None:
     """Who comes second waits and uses what the first made."""
     store = store_in(tmp_path)
     store.append(counter, rows(0, 100))
-    with SPAWN.Pool(2) as pool:
+    with FRESH.Pool(2) as pool:
         assert pool.map(ask, [store] * 4) == [expected(100)] * 4
     assert len(runs_of(tmp_path)) == 1
 
@@ -244,7 +242,7 @@ def test_a_killed_process_leaves_nothing_behind(tmp_path: Path) -> None:
     """Its lock is free, its unfinished run is removed, and the next one makes it again."""
     store = store_in(tmp_path)
     store.append(counter, rows(0, 100))
-    process = SPAWN.Process(target=_make_slowly, args=(store,))
+    process = FRESH.Process(target=_make_slowly, args=(store,))
     process.start()
     place = tmp_path / "index" / counter.storage_name
     deadline = time.monotonic() + 60

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import time
@@ -23,9 +22,8 @@ from fs_core import FeatureStore
 from fs_core.errors import DefinitionError, SavedTrainingSetError, UnknownReferenceError
 from fs_core.retrieval.saved import directory
 from fs_core.testing.histories import scenarios, spines
+from fs_core.testing.processes import FRESH
 from tests.core.retrieval.saved.sets import ask, files, labels, same
-
-SPAWN = multiprocessing.get_context("spawn")
 
 
 class TestSavingAndLoading:
@@ -221,7 +219,7 @@ class TestWholeOrNotAtAll:
         first = ask(filled, labels(1))
         if before:
             filled.save_training_set(first, "kept")
-        process = SPAWN.Process(target=_save_and_be_killed, args=(str(filled.directory), "kept", step))
+        process = FRESH.Process(target=_save_and_be_killed, args=(str(filled.directory), "kept", step))
         process.start()
         deadline = time.monotonic() + 60
         while not (Path(filled.directory) / "reached").exists() and time.monotonic() < deadline:
