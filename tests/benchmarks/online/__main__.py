@@ -27,6 +27,8 @@ from tests.servers import available_servers, running_server
 
 _FEAST_BARS = {1: Bar("to_arrow"), 100: Bar("to_arrow", 10, 15, least=True), 1_000: Bar("to_arrow", 25, 35, least=True)}
 """What Feast takes beside us for so many entities, at least."""
+_RAW_BARS = {1: 1.8, 100: 1.3, 1_000: 1.2}
+"""What we take beside one raw command for so many entities, at most."""
 _DICTS = Bar("to_arrow", 3, 2)
 _TURNS = 10
 _FEAST_SHARE = 3  # it makes one round for as many of ours: each takes that much longer, and more
@@ -44,7 +46,7 @@ def compare(name: str, store: FeatureStore, floor: Floor | None, feast: Feast | 
         check(ways, expected)
         if feast:
             refuse_difference(NAME, feast.values(users), expected)
-        bar = Bar("raw", 2, 1.4) if size == 1 else Bar("raw", 1.5, 1.2)
+        bar = Bar("raw", _RAW_BARS[size])
         bars = {"to_arrow": bar, "to_numpy": bar, "to_dicts": _DICTS, **{f"{NAME} {way}": feast_bar for way in WAYS}}
         board.add(f"{size:,} of 1 view", in_turns(ways, feast, users, runs), bars)
     users = rng.choice(entities, 100, replace=False)

@@ -18,7 +18,7 @@ Way = Callable[[], Any]
 class Floor:
     """The same numbers by hand: a key for each user and view, raw bytes, no checks, names made beforehand.
 
-    By redis-py with its own parser, in Python: hiredis, which isn't among what we need or test with, would lower it.
+    By redis-py with hiredis, as we read.
     """
 
     def __init__(self, url: str, entities: int) -> None:
