@@ -11,7 +11,8 @@
     │   ├── ValidationError           ... by their values
     │   └── NameClashError            two result columns that want one name
     ├── SourceError                   a source that is missing, or SQL that fails
-    ├── TransformError                an on-demand view whose code is missing, is another, or fails
+    ├── TransformError                an on-demand view that can't be computed: its function fails
+    │   └── TransformCodeError        ... or its code is missing, or isn't what was registered
     ├── RegistryError                 the registry can't be read or written
     ├── OfflineStoreError             history can't be read or written
     ├── SavedTrainingSetError         a saved training set that is damaged, or in the way of another
@@ -52,6 +53,7 @@ __all__ = [
     "SavedTrainingSetError",
     "SchemaError",
     "SourceError",
+    "TransformCodeError",
     "TransformError",
     "UnknownReferenceError",
     "ValidationError",
@@ -105,6 +107,10 @@ class SourceError(FeatureStoreError):
 
 class TransformError(FeatureStoreError):
     """An on-demand view can't be computed: its code is missing, isn't what was registered, or fails for a row."""
+
+
+class TransformCodeError(TransformError):
+    """An on-demand view's code can't be imported, or isn't what was registered."""
 
 
 class RegistryError(FeatureStoreError):

@@ -30,6 +30,7 @@ FILES = {
     "training": "check-leakage training-sets",
     "online": "drop-online forget get materialize verify",
     "lineage": "lineage",
+    "server": "serve",
 }
 """Which file of this package holds which commands; it is imported when one of them is asked for."""
 _FILE_OF = {command: file for file, commands in FILES.items() for command in commands.split()}

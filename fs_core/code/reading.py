@@ -23,7 +23,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from fs_core.code.constants import constant_text
-from fs_core.errors import DefinitionError, TransformError
+from fs_core.errors import DefinitionError, TransformCodeError
 
 _MAIN = ("__main__", "__mp_main__")
 LIBRARIES = ("site-packages", "dist-packages")
@@ -98,17 +98,17 @@ def function_at(path: str, what: str) -> Function:
     """Return the function of a path: declared in this process, else imported.
 
     Raises:
-        TransformError: there is none; `what` says whose function it is.
+        TransformCodeError: there is none; `what` says whose function it is.
     """
     match = _PATH.fullmatch(path)
     top = path.partition(":")[0].partition(".")[0]
     if match is None or (top in sys.stdlib_module_names and top != "__main__"):
-        raise TransformError(f"{what}: {path!r} can't be the path of its function. The registry is damaged.")
+        raise TransformCodeError(f"{what}: {path!r} can't be the path of its function. The registry is damaged.")
     if path in _declared:
         return _declared[path]
     module, name = match.groups()
     if "<locals>" in name or module == "__main__":
-        raise TransformError(
+        raise TransformCodeError(
             f"{what}: its function {path!r} was defined in a program or another function, where no other process finds "
             "it. Move it into a module, and apply it again as a new version."
         )
@@ -117,12 +117,12 @@ def function_at(path: str, what: str) -> Function:
         for part in name.split("."):
             value = getattr(value, part)
     except (ImportError, AttributeError) as error:
-        raise TransformError(
+        raise TransformCodeError(
             f"{what}: its function {path!r} can't be imported here: {error}. Install its package, or put it on the "
             "path."
         ) from error
     if not isinstance(plain(value), Function):
-        raise TransformError(f"{what}: {path!r} is a {type(value).__name__}, no function.")
+        raise TransformCodeError(f"{what}: {path!r} is a {type(value).__name__}, no function.")
     function: Function = plain(value)
     return function
 

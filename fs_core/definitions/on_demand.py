@@ -30,8 +30,6 @@ from fs_core.values import dtypes
 MODES = ("numpy", "pandas", "polars", "arrow")
 """What a function may be called with."""
 
-"""When a view is computed: at each read, or once, when the rows that it reads are written."""
-
 
 @dataclass(frozen=True)
 class Request:

@@ -116,7 +116,7 @@ class FeatureVectors:
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dict of keys, request columns and features for each row."""
         names = self._plan.whole.names
-        columns = [_values(column) for column in self._whole_columns()]
+        columns = [python_values(column) for column in self._whole_columns()]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def to_pandas(self) -> Any:
@@ -151,7 +151,7 @@ _NUMPY |= {getattr(pa, f"{kind}{bits}")(): np.dtype(f"{kind}{bits}") for kind in
 """Types that NumPy reads as they lie; Arrow's own `to_pandas_dtype` imports pandas."""
 
 
-def _values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+def python_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     """Return what `to_pylist` does, for plain numbers by way of NumPy, which is many times faster."""
     kind, array = column.type, one_array(column)
     if kind not in _NUMPY or len(array) == 0:

@@ -87,8 +87,7 @@ async def get_online_features_async(
     from fs_core.online.contract import AwaitableReader
 
     budget = _budget(store, deadline, on_deadline, fallback, max_age)
-    if not store._is_planned(features, full_names):
-        await asyncio.to_thread(store.select, features, full_names=full_names)
+    await store.select_async(features, full_names=full_names)
     read, online = _read(store, features, full_names, entities, at, budget), store.online
     wanted = read.wanted
     within = budget.within(wanted)

@@ -138,6 +138,12 @@ class Resources:
         """
         return self._plan(features, full_names).selection
 
+    async def select_async(self, features: Features, *, full_names: bool = False) -> Selection:
+        """Return what `select` does; where the registry has to be asked, the event loop goes on meanwhile."""
+        if self._is_planned(features, full_names):
+            return self.select(features, full_names=full_names)
+        return await asyncio.to_thread(self.select, features, full_names=full_names)
+
     def _is_planned(self, features: Features, full_names: bool) -> bool:
         """Tell whether a request is resolved without asking the registry."""
         plan = self._plans.get((as_list(features), full_names))

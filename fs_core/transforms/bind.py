@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fs_core.code.reading import Code, Function, Name, code_of, function_at, reached
 from fs_core.definitions import OnDemandView
-from fs_core.errors import DefinitionError, TransformError
+from fs_core.errors import DefinitionError, TransformCodeError
 
 
 class Bound(NamedTuple):
@@ -40,8 +40,8 @@ def bound(view: OnDemandView) -> Bound:
     Its code is compared once in a process, and again whenever a function or constant that it reads was replaced.
 
     Raises:
-        TransformError: it can't be imported, or its code isn't what was registered; names the functions and constants
-            that differ, with both digests or values.
+        TransformCodeError: it can't be imported, or its code isn't what was registered; names the functions and
+            constants that differ, with both digests or values.
     """
     found = _known.get(view.digest)
     if found is None or not found.is_as_compared:
@@ -57,10 +57,10 @@ def _compared(view: OnDemandView) -> Bound:
     try:
         now = code_of(function, packages)
     except DefinitionError as error:
-        raise TransformError(f"{what}: its code can't be compared with what is registered: {error}") from error
+        raise TransformCodeError(f"{what}: its code can't be compared with what is registered: {error}") from error
     changed = [*_changed_functions(code, now, packages), *_changed_constants(code, now)]
     if changed:
-        raise TransformError(
+        raise TransformCodeError(
             f"{what}: its code isn't what is registered:\n  " + "\n  ".join(changed) + "\n"
             "Run the code that was registered, or register this code as a new version of the view."
         )

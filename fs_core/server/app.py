@@ -1,0 +1,100 @@
+"""The paths of the server, put together; and `serve`, which runs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import uvicorn
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fs_core.server import logs
+from fs_core.server.endpoint import Endpoint
+from fs_core.server.endpoints import feast, features, pages, probes
+from fs_core.server.metrics import SHARED
+from fs_core.server.protocol import LimitedProtocol
+from fs_core.server.settings import Settings
+from fs_core.server.state import State
+
+_GRACE = 30  # seconds that requests have when the server is told to stop
+
+
+def endpoints(state: State) -> list[Endpoint]:
+    """Return what answers each path."""
+    catalogue = pages.Catalogue()
+    return [
+        Endpoint(state, "/v1/features", {"POST": features.features}),
+        Endpoint(state, "/v1/push/{view}", {"POST": features.push}, "write"),
+        Endpoint(state, "/v1/historical", {"POST": features.historical}),
+        Endpoint(state, "/v1/definitions", {"GET": features.definitions}),
+        Endpoint(state, "/get-online-features", {"POST": feast.online_features}),
+        Endpoint(state, "/push", {"POST": feast.push}, "write"),
+        Endpoint(state, "/health", {"GET": probes.health}, None),
+        Endpoint(state, "/ready", {"GET": probes.ready}, None),
+        Endpoint(state, "/metrics", {"GET": probes.metrics}),
+        Endpoint(state, "/openapi.json", {"GET": pages.openapi}, None),
+        Endpoint(state, "/docs", {"GET": pages.docs}, None),
+        Endpoint(state, "/catalogue", {"GET": pages.to_catalogue}, None),
+        Endpoint(state, "/catalogue/{path:path}", {"GET": catalogue}, basic=True),
+    ]
+
+
+def application(state: State) -> ASGIApp:
+    """Return the server's ASGI application."""
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        await state.open()
+        yield
+        await state.close()
+
+    routes = [Route(endpoint.route, endpoint) for endpoint in endpoints(state)]
+    nowhere = Endpoint(state, "nowhere", {}, None)
+    router = Router(routes, redirect_slashes=False, lifespan=lifespan, default=nowhere)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":  # nobody serves those; the connection is refused
+            await router(scope, receive, send)
+
+    return app
+
+
+def from_environment() -> ASGIApp:
+    """Return the application of a process that serves, by the settings that were handed down to it."""
+    logs.configure()
+    return application(State(Settings.handed_down()))
+
+
+def serve(settings: Settings) -> None:
+    """Serve until the process is told to stop by SIGTERM or SIGINT; requests that came by then are answered.
+
+    Modules of the working directory can be imported, for on-demand views.
+
+    Args:
+        settings: how.
+    """
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    logs.configure()
+    settings.hand_down()
+    with TemporaryDirectory() as counted:
+        if settings.workers > 1:
+            os.environ[SHARED] = counted
+        uvicorn.run(
+            f"{__name__}:{from_environment.__name__}",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            http=f"{LimitedProtocol.__module__}:{LimitedProtocol.__name__}",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE,
+            ws="none",
+        )

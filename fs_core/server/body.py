@@ -1,0 +1,183 @@
+"""Requests in strict JSON: nothing is guessed, and no number becomes another.
+
+JSON has no NaN, times, bytes or decimals. NaN and infinities are the texts "NaN", "Infinity", "-Infinity", as in
+Protobuf's JSON; times and dates are ISO 8601, bytes base64, decimals numbers or text. Whole numbers keep every digit.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from fs_core.errors import SchemaError, did_you_mean
+from fs_core.server.problems import RefusedError
+from fs_core.values.casting import cast_lossless, parse_text
+from fs_core.values.dtypes import canonical
+from fs_core.values.interchange import to_table
+
+SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""The floats that JSON has no number for, by their texts."""
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body is.
+
+    Raises:
+        RefusedError: it is none, a name comes twice, or a number is too great or none of JSON.
+    """
+    try:
+        found = _DECODER.decode(body.decode())
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RefusedError(400, f"The body is no JSON: {reason}. Send one JSON object in UTF-8.") from error
+    if not isinstance(found, dict):
+        raise RefusedError(400, f"The body is a JSON {type(found).__name__}. Send an object: {{...}}.")
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(n for n in names if names.count(n) > 1)!r} comes twice in an object")
+    return found
+
+
+def _number(text: str) -> float:
+    found = float(text)
+    if math.isinf(found):
+        raise ValueError(f"{text[:40]} is greater than any float64; an infinity is the text 'Infinity'")
+    return found
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON; write the text {text!r} with quotes")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_no_number)
+
+
+def check_names(body: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse a member that nobody reads.
+
+    Raises:
+        RefusedError: names it, and what was meant perhaps.
+    """
+    for name in body:
+        if name not in known:
+            raise RefusedError(400, f"There is no member {name[:80]!r} here.{did_you_mean(name, known)}")
+
+
+def member(body: Mapping[str, Any], name: str, kind: type, default: Any = None) -> Any:
+    """Return a member of a body, or the default where it is absent or null.
+
+    Args:
+        body: the request.
+        name: the member's name.
+        kind: of which type it must be: `str`, `bool`, ...
+        default: what stands for an absent one.
+
+    Raises:
+        RefusedError: it is of another type.
+    """
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        words = {str: "text", bool: "true or false", dict: "an object", list: "a list"}
+        raise RefusedError(400, f"The member {name!r} is {_shown(value)}; send {words[kind]}.")
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def columns_of(body: Mapping[str, Any], name: str, limit: int) -> dict[str, list[Any]]:
+    """Return the rows of a member by column: it is an object of lists, or a list of objects.
+
+    Args:
+        body: the request.
+        name: the member's name.
+        limit: how many rows there may be.
+
+    Raises:
+        RefusedError: it is neither, its lists differ in length, or there are more rows.
+    """
+    given = body.get(name)
+    if isinstance(given, list) and all(isinstance(row, dict) for row in given):
+        names = list(dict.fromkeys(column for row in given for column in row))
+        count, columns = len(given), {column: [row.get(column) for row in given] for column in names}
+    elif isinstance(given, dict) and all(isinstance(values, list) for values in given.values()):
+        lengths = {column: len(values) for column, values in given.items()}
+        if len(set(lengths.values())) > 1:
+            raise RefusedError(400, f"The columns of {name!r} differ in length: {_shown(lengths)}.")
+        count, columns = max(lengths.values(), default=0), given
+    else:
+        raise RefusedError(
+            400, f"The member {name!r} must be an object of lists, a list for each column, or a list of objects."
+        )
+    if count > limit:
+        raise RefusedError(413, f"{name!r} has {count:,} rows, and {limit:,} are allowed. Send several requests.")
+    return columns
+
+
+def typed(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType], what: str) -> pa.Table:
+    """Return columns of JSON's values in their declared types.
+
+    Args:
+        columns: lists by name.
+        types: the declared types by name; another column gets the type of its values.
+        what: how errors call the rows.
+
+    Raises:
+        SchemaError: a value doesn't fit its type.
+    """
+    ready = {name: _ready(values, types.get(name), f"{what}: column {name!r}") for name, values in columns.items()}
+    table = to_table(ready, what)
+    found = {}
+    for name in table.column_names:
+        column, dtype = table[name], types.get(name)
+        if dtype is not None and column.type != dtype:
+            column = parse_text(column, dtype, f"{what}: column {name!r}")
+            column = cast_lossless(column, dtype, f"{what}: column {name!r}")
+        found[name] = column
+    return pa.table(found) if found else table
+
+
+def _ready(values: list[Any], dtype: pa.DataType | None, what: str) -> list[Any]:
+    """Return values with what JSON has no form for in its place."""
+    if dtype is None:
+        return values
+    inner = dtype.value_type if pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype) else None
+    if inner is not None:
+        return [_ready(value, inner, what) if isinstance(value, list) else value for value in values]
+    if pa.types.is_floating(dtype):
+        return [SPECIAL.get(value, value) if isinstance(value, str) else value for value in values]
+    if pa.types.is_binary(dtype):
+        return [_bytes(value, row, what) if isinstance(value, str) else value for row, value in enumerate(values)]
+    if not pa.types.is_string(dtype) and not pa.types.is_boolean(dtype):
+        _refuse_texts(values, dtype, what)
+    return values
+
+
+def _refuse_texts(values: list[Any], dtype: pa.DataType, what: str) -> None:
+    """Refuse text among whole numbers, which Arrow's own message calls an object that it can't convert."""
+    if pa.types.is_integer(dtype):
+        for row, value in enumerate(values):
+            if isinstance(value, str):
+                raise SchemaError(f"{what}, row {row} holds the text {value[:40]!r}; send {canonical(dtype)}.")
+
+
+def _bytes(text: str, row: int, what: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise SchemaError(f"{what}, row {row} holds {text[:40]!r}, which is no base64: {error}.") from error

@@ -1,0 +1,152 @@
+"""What all paths have in common: who may ask, how large and slow a request may be, how errors look, what is logged."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Send
+from starlette.types import Scope as Connection
+
+from fs_core.server import logs
+from fs_core.server.body import parse
+from fs_core.server.problems import RefusedError, problem_of
+from fs_core.server.settings import is_loopback
+from fs_core.server.state import State
+from fs_core.server.tokens import Scope, token_in
+
+_LARGE = 100_000  # bytes of JSON that are parsed in a thread
+
+_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+
+
+@dataclass
+class Call:
+    """One request, as an endpoint sees it.
+
+    Attributes:
+        state: what the process shares.
+        request: of Starlette.
+        body: the JSON object that came; empty for methods without a body.
+        rows: how many rows were asked for or came, for the log.
+    """
+
+    state: State
+    request: Request
+    body: dict[str, Any] = field(default_factory=dict)
+    rows: int | None = None
+
+
+Answering = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, eq=False)
+class Endpoint:
+    """An ASGI application for one path.
+
+    Attributes:
+        state: what the process shares.
+        route: the path's pattern, as the log and metrics call it.
+        methods: what answers each method.
+        scope: what a token must allow; None where everybody may ask.
+        basic: whether a browser may send the token as a password.
+    """
+
+    state: State
+    route: str
+    methods: Mapping[str, Answering]
+    scope: Scope | None = "read"
+    basic: bool = False
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = time.perf_counter()
+        call = Call(self.state, Request(scope, receive))
+        try:
+            response = await self._answer(call)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001  # each is an answer
+            response = problem_of(error)
+        response.headers.update(_HEADERS)
+        await response(scope, receive, send)
+        self._record(call, response, time.perf_counter() - started)
+
+    async def _answer(self, call: Call) -> Response:
+        method = "GET" if call.request.method == "HEAD" else call.request.method
+        self._check_host(call.request)
+        answering = self.methods.get(method)
+        if answering is None:
+            raise self._not_this(method)
+        self._check_token(call.request)
+        if method == "POST":
+            call.body = await self._body(call.request)
+        return await answering(call)
+
+    def _not_this(self, method: str) -> RefusedError:
+        if not self.methods:
+            return RefusedError(404, "There is no such path; those that there are stand at /docs.")
+        allowed = ", ".join(self.methods)
+        return RefusedError(405, f"{method[:20]} isn't for this path; send {allowed}.", {"Allow": allowed})
+
+    def _check_host(self, request: Request) -> None:
+        """Refuse what a page of another site makes a browser send here, where no token tells who asks."""
+        host = request.headers.get("host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if not self.state.tokens and not is_loopback(name):
+            raise RefusedError(421, f"Without tokens this server answers as localhost alone, not as {host[:80]!r}.")
+
+    def _check_token(self, request: Request) -> None:
+        tokens = self.state.tokens
+        if self.scope is None or not tokens:
+            return
+        allowed = tokens.of(token_in(request.headers.get("authorization"), basic=self.basic))
+        challenge = {"WWW-Authenticate": 'Basic realm="fs: a token as password"' if self.basic else "Bearer"}
+        if allowed is None:
+            raise RefusedError(401, "Send a token that the server knows: Authorization: Bearer <token>.", challenge)
+        if self.scope not in allowed:
+            raise RefusedError(403, f"This token is for {' and '.join(sorted(allowed))}, and this needs {self.scope}.")
+
+    async def _body(self, request: Request) -> dict[str, Any]:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise RefusedError(415, f"The content is of type {kind[:80]!r}; send application/json.")
+        try:
+            body = await asyncio.wait_for(self._read(request), self.state.settings.timeout)
+        except TimeoutError:
+            seconds = f"{self.state.settings.timeout:g}"
+            detail = f"The body didn't come within {seconds} s. Send it faster, or in parts."
+            raise RefusedError(408, detail, {"Connection": "close"}) from None
+        return await asyncio.to_thread(parse, body) if len(body) > _LARGE else parse(body)
+
+    async def _read(self, request: Request) -> bytes:
+        """Return the body; one that is too large is read to its end, so that its sender gets to see the answer."""
+        limit, parts, size = self.state.settings.max_body, [], 0
+        async for part in request.stream():
+            size += len(part)
+            if size <= limit:
+                parts.append(part)
+        if size > limit:
+            raise RefusedError(413, f"The body has {size:,} bytes, and {limit:,} are allowed. Send several requests.")
+        return b"".join(parts)
+
+    def _record(self, call: Call, response: Response, seconds: float) -> None:
+        request = call.request
+        self.state.metrics.answered(request.method, self.route, response.status_code, seconds)
+        if not self.state.settings.access_log:
+            return
+        line = {
+            "method": request.method,
+            "path": request.url.path if self.methods else self.route,
+            "status": response.status_code,
+            "ms": round(seconds * 1000, 3),
+            "rows": call.rows,
+            "bytes": len(response.body),
+            "client": request.client.host if request.client else None,
+        }
+        logs.access.info("%s", line["path"], extra={"request": line})

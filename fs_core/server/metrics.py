@@ -1,0 +1,61 @@
+"""What a server counts, for Prometheus."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter as Counts
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the folder where several processes count together."""
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+
+class Metrics:
+    """Counters of one process, or of all workers together where the environment names a folder for them."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "fs_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "fs_request_seconds", "How long answers took.", ("route",), registry=self._registry, buckets=_SECONDS
+        )
+        self._served = Counter("fs_rows_served", "Rows read, by status.", ("view", "status"), registry=self._registry)
+        self._pushed = Counter("fs_rows_pushed", "Rows pushed.", ("view",), registry=self._registry)
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request.
+
+        Args:
+            method: of HTTP.
+            route: the path's pattern.
+            status: of the answer.
+            seconds: how long it took.
+        """
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def served(self, status: Mapping[str, Sequence[str]]) -> None:
+        """Count rows that were read, by view and status."""
+        for view, marks in status.items():
+            for mark, count in Counts(marks).items():
+                self._served.labels(view, mark).inc(count)
+
+    def pushed(self, view: str, rows: int) -> None:
+        """Count rows that were pushed."""
+        self._pushed.labels(view).inc(rows)
+
+    def text(self) -> bytes:
+        """Return all of it in Prometheus' text format."""
+        if SHARED not in os.environ:
+            return generate_latest(self._registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)
