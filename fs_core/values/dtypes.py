@@ -112,7 +112,8 @@ def is_key_type(dtype: pa.DataType) -> bool:
 def fits(value: int, dtype: pa.DataType) -> bool:
     """Tell whether a whole number is one of a type of whole numbers."""
     bits = int(dtype.bit_width)
-    return -(2 ** (bits - 1)) <= value < 2 ** (bits - 1) if pa.types.is_signed_integer(dtype) else 0 <= value < 2**bits
+    least, end = (-(1 << bits - 1), 1 << bits - 1) if pa.types.is_signed_integer(dtype) else (0, 1 << bits)
+    return least <= value < end
 
 
 def storage_type(dtype: pa.DataType) -> pa.DataType:
