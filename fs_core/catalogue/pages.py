@@ -160,6 +160,8 @@ def _feature(contents: Contents, view: FeatureView, f: Field, last: ColumnStatis
 
 
 def _range(f: Field) -> str:
+    if f.allowed is not None:
+        return ", ".join(map(str, f.allowed))
     if f.minimum is None and f.maximum is None:
         return ""
     return f"{'' if f.minimum is None else f.minimum}…{'' if f.maximum is None else f.maximum}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
     _ToFeature = click.ParamType[Asked]
     _ToMoment = click.ParamType[datetime]
+    _ToPath = click.ParamType[Path]
 else:
-    _ToFeature = _ToMoment = click.ParamType  # older releases take no parameter
+    _ToFeature = _ToMoment = _ToPath = click.ParamType  # older releases take no parameter
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -37,6 +39,22 @@ class Moment(_ToMoment):
             return from_micros(micros(value))
         except DataError as error:
             self.fail(str(error), param, ctx)
+
+
+class Files(_ToPath):
+    """A file, a directory, or a pattern of files."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path, or fail as a wrong command line does where it means no file."""
+        path = Path(value)
+        if not path.exists() and not glob.has_magic(str(path)):
+            self.fail(f"File {value!r} does not exist.", param, ctx)
+        return path
+
+
+FILES = Files()
 
 
 class Feature(_ToFeature):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fs_core.cli.output import Report
-from fs_core.definitions import Definition, FeatureView, OnDemandView, Reference, Request
+from fs_core.definitions import Definition, FeatureView, Field, OnDemandView, Reference, Request
 from fs_core.errors import OnlineStoreError, UnknownReferenceError, did_you_mean
 from fs_core.materialization.watermark import reached
 from fs_core.offline.contract import EMPTY
@@ -142,11 +142,17 @@ def _fields(view: FeatureView | OnDemandView) -> list[dict[str, Any]]:
         {
             "feature": f.name,
             "dtype": str(f.type),
-            "range": f"{'' if f.minimum is None else f.minimum}..{'' if f.maximum is None else f.maximum}"
-            if (f.minimum, f.maximum) != (None, None)
-            else None,
+            "range": _range(f),
             "nulls": "allowed" if f.nullable else "refused",
             "description": f.description,
         }
         for f in view.outputs
     ]
+
+
+def _range(f: Field) -> str | None:
+    if f.allowed is not None:
+        return ", ".join(map(str, f.allowed))
+    if (f.minimum, f.maximum) == (None, None):
+        return None
+    return f"{'' if f.minimum is None else f.minimum}..{'' if f.maximum is None else f.maximum}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fs_core.cli.arguments import FILE, Moment, table_of
+from fs_core.cli.arguments import FILES, Moment, table_of
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, readable
 from fs_core.store import FeatureStore
@@ -16,16 +16,18 @@ from fs_core.store import FeatureStore
 
 @cli.command()
 @click.argument("view")
-@click.argument("file", type=FILE)
+@click.argument("file", type=FILES)
+@click.option("--format", "file_format", type=click.Choice(["parquet", "csv", "json"]), help="Where no ending says it.")
 @in_store
-def write(store: FeatureStore, view: str, file: Path) -> Report:
+def write(store: FeatureStore, view: str, file: Path, file_format: str | None) -> Report:
     """Append the rows of a Parquet, CSV or JSON FILE to a VIEW's history, all or nothing.
 
-    Values are read as they are declared; times in CSV and JSON are ISO 8601, UTC where no offset is given.
+    FILE may be a pattern in quotes ('data/**/*.csv') or, with --format, a directory. Values are read as they are
+    declared; times in CSV and JSON are ISO 8601, UTC where no offset is given.
     """
     from fs_core.sources.sources import read_file
 
-    return _wrote(store.write(view, read_file([store.view(view)], file)), view)
+    return _wrote(store.write(view, read_file([store.view(view)], file, file_format=file_format)), view)
 
 
 @cli.command()
@@ -53,7 +55,11 @@ def backfill(
 @click.option("--from", "from_", required=True, metavar="REF", help="The version whose history is copied.")
 @in_store
 def carry_over(store: FeatureStore, view: str, from_: str) -> Report:
-    """Copy an earlier version's history into a VIEW's new version, both clocks kept."""
+    """Copy an earlier version's history into a VIEW's new version, both clocks kept.
+
+    \b
+      fs carry-over spending:v2.0.0 --from spending:v1.0.0
+    """  # noqa: D301
     return _wrote(store.carry_over(view, from_=from_), view)
 
 

@@ -303,10 +303,10 @@ def _fields(fields: Any, what: str) -> tuple[Field, ...]:
     if not found or not all(isinstance(f, Field) for f in found):
         raise DefinitionError(f"{what}: fields is {fields!r}; pass a list with at least one Field.")
     for f in found:
-        if (f.minimum, f.maximum, f.nullable) != (None, None, True):
+        if (f.minimum, f.maximum, f.nullable, f.allowed) != (None, None, True, None):
             raise DefinitionError(
-                f"{what}: field {f.name!r} has a rule for writes, and this is computed. Leave minimum, maximum and "
-                "nullable out."
+                f"{what}: field {f.name!r} has a rule for writes, and this is computed. Leave minimum, maximum, "
+                "nullable and allowed out."
             )
     check_unique([f.name for f in found], f"{what}: fields")
     return found

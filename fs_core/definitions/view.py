@@ -42,9 +42,10 @@ class Field:
         minimum: the least value a write may carry, itself included; None for no bound.
         maximum: the greatest value a write may carry, itself included; None for no bound.
         nullable: whether a write may carry nulls.
+        allowed: the only values that a write may carry, nulls aside; for text and whole numbers. None for any.
 
     Raises:
-        DefinitionError: the name or dtype can't be used, or the bounds don't suit them.
+        DefinitionError: the name or dtype can't be used, or the bounds or allowed values don't suit them.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     nullable: bool = True
+    allowed: Sequence[str] | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "field")
@@ -67,6 +69,7 @@ class Field:
             raise DefinitionError(f"field {self.name!r}: minimum and maximum are numbers, not {bounds!r}.")
         if len(bounds) == 2 and bounds[0] > bounds[1]:
             raise DefinitionError(f"field {self.name!r}: minimum {bounds[0]} exceeds maximum {bounds[1]}.")
+        freeze(self, allowed=_allowed(self.allowed, dtype, f"field {self.name!r}"))
 
     @property
     def type(self) -> pa.DataType:
@@ -319,9 +322,29 @@ def _aggregations(aggregations: Any, what: str) -> tuple[Aggregation, ...]:
     return tuple(aggregations)
 
 
+def _allowed(values: Any, dtype: pa.DataType, what: str) -> tuple[str, ...] | tuple[int, ...] | None:
+    """Return allowed values sorted, so that their order is no part of the digest."""
+    if values is None:
+        return None
+    kind = str if pa.types.is_string(dtype) else int if pa.types.is_integer(dtype) else None
+    if kind is None:
+        raise DefinitionError(f"{what}: {dtype} can't have a list of allowed values; text and whole numbers can.")
+    found = list(values) if isinstance(values, list | tuple) else []
+    if not found or not all(isinstance(value, kind) and not isinstance(value, bool) for value in found):
+        example = "['F', 'M']" if kind is str else "[1, 2, 3]"
+        raise DefinitionError(f"{what}: allowed is {values!r}; pass a list of values of type {dtype}, as {example}.")
+    for value in found:
+        if isinstance(value, str):
+            check_text(what, **{"an allowed value": value})
+        elif not dtypes.fits(value, dtype):
+            raise DefinitionError(f"{what}: allowed value {value} is no {dtype}.")
+    return tuple(sorted(set(found)))
+
+
 def _field_content(f: Field) -> dict[str, Any]:
     content: dict[str, Any] = {"name": f.name, "dtype": dtypes.canonical(f.type)}
-    rules = {"minimum": f.minimum, "maximum": f.maximum, "nullable": None if f.nullable else False}
+    rules: dict[str, Any] = {"minimum": f.minimum, "maximum": f.maximum, "nullable": None if f.nullable else False}
+    rules["allowed"] = None if f.allowed is None else list(f.allowed)
     return content | {name: rule for name, rule in rules.items() if rule is not None}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.encoding.raw import Array, Raw, Rows, Vocabulary, raw_column
+from fs_core.encoding.scale import Scale
 from fs_core.errors import SchemaError, ValidationError
 from fs_core.values.dtypes import plain_type
 from fs_core.values.interchange import require_columns
@@ -36,6 +37,7 @@ class ColumnEncoding:
         vocabulary: the codes of texts.
         is_age: whether a time counts as the seconds from it to the row's moment.
         length: for lists, how many elements of each.
+        scale: what is done to its numbers; None leaves them as they are.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ColumnEncoding:
     vocabulary: Vocabulary | None = None
     is_age: bool = False
     length: int | None = None
+    scale: Scale | None = None
 
     @cached_property
     def element(self) -> pa.DataType:
@@ -55,7 +58,8 @@ class ColumnEncoding:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of its own array: bool; int64 for whole numbers, times, dates and codes; else `floats`."""
-        if self.is_age or pa.types.is_floating(self.element) or pa.types.is_decimal(self.element):
+        is_float = pa.types.is_floating(self.element) or pa.types.is_decimal(self.element)
+        if is_float or self.is_age or self.scale is not None:
             return self.floats
         if pa.types.is_boolean(self.element):
             return np.dtype(np.bool_)
@@ -119,6 +123,8 @@ class ColumnEncoding:
         if self.is_age:
             assert moments is not None
             values, valid = self._ages(raw, moments)
+        if self.scale is not None:
+            values = self.scale.applied(values)
         with np.errstate(over="ignore"):
             np.copyto(out, values, casting="unsafe")
             if valid is not None:

@@ -39,6 +39,7 @@ class Encoding:
     | ... as an age | `dtype`, seconds from the time to the row's moment | `dtype` |
     | `list<T>[n]` | 2-D, n columns of T's dtype | n columns |
     | `list<T>` with a length n | likewise, cut after n, short ones filled up as if with nulls | n columns |
+    | ... scaled | `dtype` | `dtype` |
 
     A null becomes the fill, else NaN; whole numbers, booleans and times have no NaN, so one without a fill
     is refused. A NaN is a value and stays. What a float can't hold becomes infinite.
@@ -76,8 +77,10 @@ class Encoding:
         vocabulary: Mapping[str, Sequence[str]] | None = None,
         ages: bool | Sequence[str] = False,
         lengths: Mapping[str, int] | None = None,
+        scale: Mapping[str, str] | None = None,
+        impute: Mapping[str, Any] | None = None,
     ) -> Encoding:
-        """Return the encoding of a training set's features; what is learnt from its rows are vocabularies.
+        """Return the encoding of a training set's features; learnt from rows are vocabularies, scales, imputed values.
 
         Args:
             training_set: the rows to learn from: the training split, nothing of the test.
@@ -89,17 +92,23 @@ class Encoding:
             vocabulary: words of text columns, by column; by default the distinct words seen, sorted.
             ages: times to count as an age in seconds; True for all.
             lengths: how many elements of a `list<T>` to keep, by column.
+            scale: how numbers and ages are scaled, by column: `"standard"` (mean 0, standard deviation 1), `"minmax"`
+                (from 0 to 1), or `"robust"` (median 0, quartiles 1 apart). What is learnt is the same in whatever order
+                rows come; nulls, NaNs and infinities count for nothing.
+            impute: what stands in for a null before scaling, by column: `"mean"`, `"median"`, or a value; for whole
+                numbers that aren't scaled, rounded to the nearest. It goes before a `fill` for every column.
 
         Raises:
             SchemaError: no such column, or one of a type that no tensor holds.
             DefinitionError: an argument contradicts another or a column.
-            ValidationError: a text column has no word to learn, or a null nothing to become.
+            ValidationError: a text column has no word to learn, a column no number, or a null nothing to become.
         """
-        wishes = Fitting(fill, mask, vocabulary or {}, ages, lengths or {})
+        wishes = Fitting(fill, mask, vocabulary or {}, ages, lengths or {}, scale or {}, impute or {})
         asked = training_set.features if features is None else features
         names = feature_names(asked, training_set.table.column_names, training_set.label)
         floats = float_dtype(dtype)
-        return cls(wishes.parts(training_set.table, names, floats), floats, training_set.timestamp)
+        parts = wishes.parts(training_set.table, names, floats, training_set.timestamp)
+        return cls(parts, floats, training_set.timestamp)
 
     @classmethod
     def for_schema(
@@ -122,7 +131,7 @@ class Encoding:
             SchemaError, DefinitionError, ValidationError: as in `fit`.
         """
         names, floats = feature_names(features, schema.names, None), float_dtype(dtype)
-        parts = Fitting(None, False, {}, False, {}).parts(schema.empty_table(), names, floats)
+        parts = Fitting(None, False, {}, False, {}, {}, {}).parts(schema.empty_table(), names, floats, timestamp)
         return cls(parts, floats, timestamp)
 
     @property
@@ -314,7 +323,7 @@ class BoundTable:
         rows = rows.astype(np.intp, copy=False)  # once, not for every column
         block = np.empty((len(self._pairs), len(rows)), out.dtype)
         for column, (part, raw) in zip(block, self._pairs, strict=True):
-            if raw.values.dtype == out.dtype:
+            if raw.values.dtype == out.dtype and part.scale is None:
                 raw.values.take(rows, out=column, mode="clip")  # "raise" would go through a buffer
             else:
                 part.write(raw.take(rows), None, column)

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from fs_core.encoding.column import MASK, MICROS_A_DAY, ColumnEncoding, Fill
 from fs_core.encoding.label import refuse_as_feature
-from fs_core.encoding.raw import Vocabulary
+from fs_core.encoding.raw import Array, Vocabulary, raw_moments
+from fs_core.encoding.scale import LEARNT, Scale, center_of
 from fs_core.errors import DefinitionError, SchemaError, ValidationError, did_you_mean
 from fs_core.values.dtypes import is_supported, plain_type
 from fs_core.values.interchange import require_columns
@@ -32,17 +33,23 @@ class Fitting:
     vocabulary: Mapping[str, Sequence[str]]
     ages: bool | Sequence[str]
     lengths: Mapping[str, int]
+    scale: Mapping[str, str]
+    impute: Mapping[str, Any]
 
-    def parts(self, table: pa.Table, names: Sequence[str], floats: np.dtype[Any]) -> tuple[ColumnEncoding, ...]:
+    def parts(
+        self, table: pa.Table, names: Sequence[str], floats: np.dtype[Any], timestamp: str
+    ) -> tuple[ColumnEncoding, ...]:
         """Return how each of some columns becomes numbers; see `Encoding.fit`.
 
         Args:
             table: the rows to learn from; where it has none, types alone count.
             names: the columns, in order.
             floats: the dtype of whatever isn't whole.
+            timestamp: the column of each row's moment, for ages.
         """
         self._refuse_unknown(names)
-        parts = tuple(self._part(name, table[name], floats) for name in names)
+        bare = [self._part(name, table[name], floats) for name in names]
+        parts = tuple(self._learnt(part, table, timestamp) for part in bare)
         _refuse_clash(parts)
         for part in parts:
             part.raw(table)
@@ -98,6 +105,37 @@ class Fitting:
             raise DefinitionError(f"vocabulary of column {name!r}: its words must be distinct texts.")
         return Vocabulary(found)
 
+    def _learnt(self, part: ColumnEncoding, table: pa.Table, timestamp: str) -> ColumnEncoding:
+        """Return a column with what its numbers show: its scale, and what stands in for a null."""
+        kind, stand_in = self.scale.get(part.name), self.impute.get(part.name)
+        if kind is None and stand_in is None:
+            return part
+        self._refuse_unscalable(part)
+        values = _numbers(part, table, timestamp) if kind is not None or stand_in in LEARNT else np.empty(0)
+        try:
+            found = stand_in if stand_in not in LEARNT else center_of(stand_in, values)
+            scaled = part if kind is None else replace(part, scale=Scale.fitted(kind, values))
+        except ValidationError as error:
+            raise ValidationError(f"column {part.name!r}: {error}. Leave it out of scale and impute.") from error
+        if found is None:
+            return scaled if part.fill is None else replace(scaled, fill=checked_fill(scaled, part.fill))
+        if scaled.scale is not None:
+            plain = checked_fill(scaled, found)
+            return replace(scaled, fill=float(scaled.scale.applied(np.array([plain]))[0]))
+        whole = stand_in in LEARNT and np.issubdtype(part.dtype, np.integer)
+        return replace(part, fill=checked_fill(part, round(found) if whole else found))
+
+    def _refuse_unscalable(self, part: ColumnEncoding) -> None:
+        is_time = pa.types.is_temporal(part.element) and not part.is_age
+        learns = part.name in self.scale or self.impute[part.name] in LEARNT
+        if part.vocabulary or (learns and (is_time or part.length is not None or pa.types.is_boolean(part.type))):
+            raise DefinitionError(
+                f"column {part.name!r} is {part.type}: there is no mean, median or spread of it. Leave it out of "
+                "scale and impute; fill says what nulls become, and ages makes a number of a time."
+            )
+        if part.name in self.impute and isinstance(self.fill, Mapping) and self.fill.get(part.name) is not None:
+            raise DefinitionError(f"column {part.name!r} is in fill and in impute. Say what a null becomes once.")
+
     def _fill(self, part: ColumnEncoding) -> Fill | None:
         if not isinstance(self.fill, Mapping):
             return None if self.fill is None or part.vocabulary else checked_fill(part, self.fill)
@@ -114,6 +152,8 @@ class Fitting:
             "vocabulary": self.vocabulary,
             "ages": () if isinstance(self.ages, bool) else self.ages,
             "lengths": self.lengths,
+            "scale": self.scale,
+            "impute": self.impute,
         }
         for what, wished in wishes.items():
             for name in [wished] if isinstance(wished, str) else wished:
@@ -121,6 +161,29 @@ class Fitting:
                     raise DefinitionError(
                         f"{what} names {name!r}, which is no feature here.{did_you_mean(name, names)}"
                     )
+
+
+def _numbers(part: ColumnEncoding, table: pa.Table, timestamp: str) -> Array:
+    """Return the finite values of a column, float64.
+
+    Raises:
+        ValidationError: there is none.
+    """
+    moments = raw_moments(table, None, timestamp) if part.is_age else None
+    plain = replace(part, floats=np.dtype(np.float64), fill=None, masked=True)
+    raw = plain.raw(table)
+    values = np.empty(raw.values.shape, np.float64)
+    plain.write(raw, moments, values)
+    known = np.isfinite(values) if raw.valid is None else np.isfinite(values) & raw.valid
+    if moments is not None and moments.valid is not None:
+        known &= moments.valid
+    if not known.any():
+        raise ValidationError(
+            f"column {part.name!r} holds no number to learn from. Fit on rows that have some, or leave it out of "
+            "scale and impute."
+        )
+    found: Array = values[known]
+    return found
 
 
 def float_dtype(dtype: Any) -> np.dtype[Any]:

@@ -5,7 +5,8 @@
      "length": null},
     ...]}
 
-A fill that JSON has no number for is text: "nan", "inf", "-inf".
+A fill that JSON has no number for is text: "nan", "inf", "-inf". Format 2 has a column that is scaled: "scale":
+{"kind": "standard", "center": 1.5, "width": 0.5}; the others leave that out.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ import numpy as np
 from fs_core.encoding.column import ColumnEncoding, Fill
 from fs_core.encoding.fitting import checked_fill, float_dtype
 from fs_core.encoding.raw import Vocabulary
+from fs_core.encoding.scale import Scale
 from fs_core.errors import DefinitionError
 from fs_core.values.dtypes import canonical, resolve
 
-FORMAT = 1
+FORMAT = 2
+"""The greatest that is read; one is written that says no more than it needs to."""
 
 
 def content_of(parts: Sequence[ColumnEncoding], floats: np.dtype[Any], timestamp: str) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def content_of(parts: Sequence[ColumnEncoding], floats: np.dtype[Any], timestamp
         timestamp: the column of each row's moment.
     """
     return {
-        "format": FORMAT,
+        "format": 2 if any(part.scale for part in parts) else 1,
         "dtype": floats.name,
         "timestamp": timestamp,
         "columns": [_column(part) for part in parts],
@@ -66,7 +69,7 @@ def read_content(content: Mapping[str, Any]) -> tuple[tuple[ColumnEncoding, ...]
         raise DefinitionError(
             f"encoding of format {written}: this fs_core reads formats up to {FORMAT}. Use the version that wrote it."
         )
-    if written != FORMAT:
+    if isinstance(written, bool) or written not in range(1, FORMAT + 1):
         raise DefinitionError("this is no encoding. Pass what Encoding.to_dict or to_json returned.")
     try:
         floats = float_dtype(content["dtype"])
@@ -88,6 +91,7 @@ def _column(part: ColumnEncoding) -> dict[str, Any]:
         "vocabulary": None if part.vocabulary is None else list(part.vocabulary.words),
         "age": part.is_age,
         "length": part.length,
+        **({} if part.scale is None else {"scale": part.scale.to_dict()}),
     }
 
 
@@ -102,6 +106,7 @@ def _part(column: Mapping[str, Any], floats: np.dtype[Any]) -> ColumnEncoding:
         None if words is None else Vocabulary(tuple(words)),
         column["age"],
         column["length"],
+        Scale.from_dict(column.get("scale")),
     )
     return _filled(bare, column["fill"])
 

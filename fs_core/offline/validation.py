@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
@@ -171,6 +171,10 @@ def _field_problems(fields: Iterable[Field], columns: Mapping[str, pa.ChunkedArr
         column = columns[field.name]
         if not field.nullable and column.null_count:
             yield f"column {field.name!r} is null in {_rows(pc.is_null(column))}, and not nullable"
+        if field.allowed is not None:
+            other = pc.and_(pc.invert(pc.is_in(column, pa.array(field.allowed, column.type))), pc.is_valid(column))
+            if pc.any(other).as_py():
+                yield f"column {field.name!r} is none of {_few(field.allowed)} in {_rows(other, column)}"
         for bound, lowest in ((field.minimum, True), (field.maximum, False)):
             outside = _outside(column, bound, lowest=lowest)
             if outside is not None and pc.any(outside).as_py():
@@ -203,6 +207,11 @@ def _decimal_bound(bound: float, dtype: pa.DataType, rounding: str) -> Decimal:
     step = Decimal(1).scaleb(-dtype.scale)
     farthest: Decimal = (Decimal(10) ** (38 - dtype.scale)).quantize(step, context=exact)  # beyond any 128-bit decimal
     return max(-farthest, min(Decimal(str(bound)), farthest)).quantize(step, rounding, exact)
+
+
+def _few(values: Sequence[Any]) -> str:
+    rest = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+    return ", ".join(map(repr, values[:_SHOWN])) + rest
 
 
 def _rows(mask: pa.ChunkedArray, values: pa.ChunkedArray | None = None) -> str:

@@ -88,6 +88,16 @@ class Database:
             yield connection
             connection.rollback()
 
+    @contextmanager
+    def changing(self) -> Iterator[sa.Connection]:
+        """Yield a connection as `writing` does, to change what is registered; no registry is made where none is."""
+        if self._engine.made() is None and self._is_absent():
+            with self.reading() as connection:
+                yield connection
+            return
+        with self.writing() as connection:
+            yield connection
+
     def make(self) -> None:
         """Make the registry, unless it is there."""
         with outside_forks:

@@ -78,7 +78,7 @@ class Lifecycle:
             UnknownReferenceError: there is no such view, service or version.
             DefinitionError: that version is retired.
         """
-        with self.database.writing() as connection:
+        with self.database.changing() as connection:
             row = row_of(connection, REFERABLE, target.name, target.selector)
             _refuse_retired(connection, row, "made current")
             last = _latest_current(connection, row)
@@ -98,7 +98,7 @@ class Lifecycle:
             DefinitionError: the alias can't stand in a reference, or the version is retired.
         """
         check_alias(alias)
-        with self.database.writing() as connection:
+        with self.database.changing() as connection:
             row = row_of(connection, REFERABLE, target.name, target.selector)
             _refuse_retired(connection, row, "given an alias")
             return self._point(connection, row.kind, row.name, alias, row.version)
@@ -109,7 +109,7 @@ class Lifecycle:
         Raises:
             UnknownReferenceError: there is no such alias.
         """
-        with self.database.writing() as connection:
+        with self.database.changing() as connection:
             known = {a.alias: a for a in _aliases(connection) if a.name == name}
             if alias not in known:
                 raise UnknownReferenceError(f"{name!r} has no alias {alias!r}.{did_you_mean(alias, known)}")
@@ -138,7 +138,7 @@ class Lifecycle:
             UnknownReferenceError: there is no such view, service or version.
             DefinitionError: it is current, and there are others that could be.
         """
-        with self.database.writing() as connection:
+        with self.database.changing() as connection:
             row = row_of(connection, REFERABLE, target.name, target.selector)
             _refuse_current(connection, row)
             if (row.kind, row.name, row.version) not in _retired(connection):
@@ -153,7 +153,7 @@ class Lifecycle:
         Raises:
             UnknownReferenceError: there is no such view, service or version.
         """
-        with self.database.writing() as connection:
+        with self.database.changing() as connection:
             row = row_of(connection, REFERABLE, target.name, target.selector)
             mine = sa.and_(
                 retirements.c.kind == row.kind, retirements.c.name == row.name, retirements.c.version == row.version
@@ -165,7 +165,7 @@ class Lifecycle:
     def delete(self, definition: Definition) -> None:
         """Remove a version for good; where it was current, the one that was so before is again, or the greatest."""
         kind, name, version = definition.kind, definition.name, definition.version
-        with self.database.writing() as connection:
+        with self.database.changing() as connection:
             connection.execute(definitions.delete().where(one_version(kind, name, version)))
             for table in (currents, aliases, retirements):
                 mine = sa.and_(table.c.kind == kind, table.c.name == name)

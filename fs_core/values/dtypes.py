@@ -109,6 +109,13 @@ def is_key_type(dtype: pa.DataType) -> bool:
     )
 
 
+def fits(value: int, dtype: pa.DataType) -> bool:
+    """Tell whether a whole number is one of a type of whole numbers."""
+    bits = int(dtype.bit_width)
+    least, end = (-(1 << bits - 1), 1 << bits - 1) if pa.types.is_signed_integer(dtype) else (0, 1 << bits)
+    return least <= value < end
+
+
 def storage_type(dtype: pa.DataType) -> pa.DataType:
     """Return the type in which a Delta table keeps `dtype` without loss; cast back on read."""
     if pa.types.is_timestamp(dtype):

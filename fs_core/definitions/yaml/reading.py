@@ -40,7 +40,12 @@ _REQUIRED = {
     "service": ["features"],
 }
 _REQUEST = {"request": str, "dtype": str, "description": str}
-_FIELD = {"name": str, "dtype": str, "description": str, "minimum": object, "maximum": object, "nullable": bool}
+_FIELD = {
+    **dict.fromkeys(("name", "dtype", "description"), str),
+    **dict.fromkeys(("minimum", "maximum"), object),
+    "nullable": bool,
+    "allowed": list,
+}
 _AGGREGATION = {
     **dict.fromkeys(("name", "function", "column", "where", "closed", "hop"), str),
     "windows": list,

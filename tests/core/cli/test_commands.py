@@ -117,6 +117,26 @@ class TestTheTour:
         assert "new feature store" not in fs("--store", tmp_path / "new", "apply", "definitions.py").stdout
         assert len(answer(fs("--store", tmp_path / "new", "list", "--json"))) == 6
 
+    def test_write_takes_patterns_directories_and_formats(self, shop: Fs, tmp_path: Path) -> None:
+        """A file whose ending says nothing, files in directories, a pattern in quotes; no file is a wrong command."""
+        rows = (tmp_path / "rows.csv").read_text()
+        (tmp_path / "days" / "01").mkdir(parents=True)
+        (tmp_path / "days" / "01" / "rows.csv").write_text(rows)
+        (tmp_path / "rows.txt").write_text(rows)
+        assert "Say format=" in refusal(shop("write", "spending", "rows.txt"))
+        for words in (("rows.txt", "--format", "csv"), ("days", "--format", "csv"), ("days/**/*.csv",)):
+            assert shop("write", "spending", *words).stdout == "3 rows into the history of spending\n"
+        assert "does not exist" in refusal(shop("write", "spending", "absent.csv"), 2)
+        assert "no file" in refusal(shop("write", "spending", "absent/*.csv"))
+
+    def test_carry_over_copies_history(self, shop: Fs, tmp_path: Path) -> None:
+        """A new version gets the rows of the one before."""
+        shop("write", "spending", "rows.csv")
+        (tmp_path / "next.py").write_text(DEFINITIONS.replace('ttl="30d"', 'ttl="31d", version="2.0.0"'))
+        assert shop("apply", "next.py").exit_code == 0
+        done = shop("carry-over", "spending:v2.0.0", "--from", "spending:v1.0.0")
+        assert done.stdout == "3 rows into the history of spending:v2.0.0\n"
+
     def test_backfill_runs_the_source_between_two_moments(self, shop: Fs) -> None:
         """The start counts, the end doesn't."""
         words = ("backfill", "visits", "--start", "2024-02-01", "--end", "2024-03-01", "--json")

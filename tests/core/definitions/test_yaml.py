@@ -64,10 +64,11 @@ def rich_views(draw: st.DrawFn) -> FeatureView:
     ]
     lag = draw(st.timedeltas(timedelta(0), timedelta(days=10**8)))
     number = Field("bounded", "float64", draw(TEXT), minimum=-draw(BOUNDS), maximum=draw(BOUNDS))
+    word = Field("chosen", "string", "One.", allowed=draw(st.none() | st.lists(TEXT, min_size=1, max_size=3)))
     return FeatureView(
         drawn.name,
         list(drawn.entities),
-        [*fields, number],
+        [*fields, number, word],
         source=draw(st.none() | SQLS | st.just(Source("raw", "raw.parquet"))),
         event_timestamp=draw(st.sampled_from([drawn.event_timestamp, "when_it_was"])),
         available_at=draw(st.sampled_from([None, "landed_at"])),

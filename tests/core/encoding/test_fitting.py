@@ -163,7 +163,7 @@ def test_ages_without_moments_are_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"format": 2}', "format 2.*up to 1.*version that wrote it"),
+        ('{"format": 3}', "format 3.*up to 2.*version that wrote it"),
         ("{}", "no encoding"),
         ("[]", "no encoding"),
         ("{", "no JSON"),

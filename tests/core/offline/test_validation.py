@@ -221,6 +221,39 @@ def test_ranges_of_whole_numbers_are_pythons(data: st.DataObject) -> None:
             validate_rows(view, table)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "allowed", "bad"),
+    [("string", ["M", "F"], "m"), ("int64", [2**63 - 1, -1], 2**63 - 2), ("uint64", [2**64 - 1], 0)],
+)
+def test_only_allowed_values_are_written(dtype: str, allowed: list[Any], bad: Any) -> None:
+    """Allowed values and nulls pass; another is named with its row, in every layout text may have."""
+    view = of(dtype, allowed=allowed)
+    kind = view.features["x"]
+    good = pa.array([*allowed, None], kind)
+    assert validate_rows(view, one(good))["x"].null_count == 1
+    assert validate_rows(view, one(good.dictionary_encode()))["x"].null_count == 1
+    message = rf"column 'x' is none of {', '.join(map(repr, sorted(allowed)))} in row 1 \({bad!r}\)"
+    with pytest.raises(ValidationError, match=message):
+        validate_rows(view, one(pa.array([allowed[0], bad], kind)))
+
+
+def test_a_value_that_is_not_allowed_keeps_all_rows_out(store: FeatureStore) -> None:
+    """Written or pushed, nothing of a batch is kept; the order of the list is no part of the meaning."""
+    entity = Entity("e", keys={"k": "int64"}, description="An entity.")
+    field = Field("x", "string", "Sex.", allowed=["M", "F"])
+    view = FeatureView("v", entity, [field], description="A view.")
+    store.apply(view)
+    batch = one(pa.array(["M", "X"]))
+    for call in (store.write, store.push):
+        with pytest.raises(ValidationError, match="'x' is none of 'F', 'M' in row 1"):
+            call("v", batch)
+    assert store.history("v").num_rows == 0
+    assert store.view("v").fields[0].allowed == ("F", "M")
+    turned = FeatureView("v", entity, [Field("x", "string", "Sex.", allowed=["F", "M", "M"])], description="A view.")
+    assert turned.digest == view.digest
+    assert FeatureView("v", entity, [Field("x", "string", "Sex.")], description="A view.").digest != view.digest
+
+
 def test_a_naive_nan_without_bounds_is_a_value() -> None:
     """NaN is a float like any other where no range is declared."""
     assert str(validate_rows(of("float64"), one([float("nan")]))["x"][0]) == "nan"

@@ -346,11 +346,18 @@ class TestOpeningMakesNothing:
                 lambda: store.get_historical_features(spine, "counter"),
                 lambda: store.push("counter", rows(1)),
                 lambda: store.to_yaml("counter"),
+                lambda: store.retire("counter:v1.0.0"),
+                lambda: store.retire("counter:v1.0.0", undo=True),
+                lambda: store.rollback("counter", to="1.0.0"),
+                lambda: store.alias("counter", "production"),
+                lambda: store.delete("counter:v1.0.0"),
             ):
                 with pytest.raises(
                     UnknownReferenceError, match=r"typo/registry\.db \(which isn't there\) yet: store\.ap"
                 ):
                     read()
+            with pytest.raises(UnknownReferenceError, match="no alias 'production'"):
+                store.alias("counter", "production", remove=True)
             assert store.registry.listing() == []
             assert store.materialize() == []
             assert store.list_training_sets() == []
