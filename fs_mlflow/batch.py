@@ -41,7 +41,7 @@ def score_batch(
     """
     import mlflow
 
-    from fs_mlflow.model import FeatureModel
+    from fs_mlflow.packaging.served import FeatureModel
 
     settings = None if store is None else {"fs_store": store}
     model = mlflow.pyfunc.load_model(model_uri, model_config=settings)._model_impl

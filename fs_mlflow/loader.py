@@ -8,7 +8,7 @@ from typing import Any
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Any:
-    """Return the packaged model of a folder; see `fs_mlflow.model.load`."""
-    from fs_mlflow.model import load
+    """Return the packaged model of a folder; see `fs_mlflow.packaging.served.load`."""
+    from fs_mlflow.packaging.served import load
 
     return load(Path(path), model_config or {})

@@ -16,10 +16,10 @@ from fs_core.retrieval.resolution import select_among
 from fs_core.retrieval.selection import Selection, pinned_as
 from fs_core.values.dtypes import canonical, resolve
 from fs_core.values.interchange import require_columns
-from fs_mlflow import code, inner
-from fs_mlflow import flavor as packaging
 from fs_mlflow.naming import FINGERPRINT, feature_tags
-from fs_mlflow.packaged import Layout, PackagedFeatures
+from fs_mlflow.packaging import code, inner
+from fs_mlflow.packaging import flavor as own_flavor
+from fs_mlflow.packaging.features import Layout, PackagedFeatures
 from fs_mlflow.recording import Place, record_model, store_at_hand
 
 if TYPE_CHECKING:
@@ -101,14 +101,14 @@ def log_model(
     info = Model.log(
         artifact_path=None,
         name=name,
-        flavor=packaging,
+        flavor=own_flavor,
         flavor_name="fs_mlflow",
         registered_model_name=registered_model_name,
         metadata=metadata,
         params=dict(params or {}),
         tags={**(tags or {}), **_tags(features)},
         validate_serving_input=False,  # the store needn't be where the model is logged
-        package=packaging.Package(
+        package=own_flavor.Package(
             model=model,
             kind=kind,
             flavor=flavor,

@@ -12,7 +12,7 @@ from fs_core.store import open_store
 from fs_mlflow.naming import FINGERPRINT, pinned_references, registered_models
 
 if TYPE_CHECKING:
-    from fs_mlflow.packaged import PackagedFeatures
+    from fs_mlflow.packaging.features import PackagedFeatures
 
 log = logging.getLogger("fs_mlflow")
 
@@ -53,7 +53,7 @@ def record_model(info: Any, name: str, kind: str, features: PackagedFeatures, pl
     """
     import mlflow
 
-    from fs_mlflow import pins
+    from fs_mlflow.packaging import pins
 
     try:
         store = open_store(place)

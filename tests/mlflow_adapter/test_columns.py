@@ -16,8 +16,8 @@ from mlflow.types.schema import AnyType
 from fs_core.errors import DataError, SchemaError
 from fs_core.values.interchange import to_pandas
 from fs_mlflow.columns import input_spec, request_table
-from fs_mlflow.model import InputLayout
-from fs_mlflow.packaged import PackagedFeatures
+from fs_mlflow.packaging.features import PackagedFeatures
+from fs_mlflow.packaging.served import InputLayout
 
 MOMENT = datetime(2024, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
 COLUMNS: dict[str, tuple[pa.DataType, list[Any]]] = {

@@ -14,7 +14,7 @@ import pytest
 
 from fs_core import SQL, FeatureStore, FeatureView, Field
 from fs_core.errors import DefinitionError, FeatureStoreError, UnknownReferenceError
-from fs_mlflow import packaged
+from fs_mlflow.packaging import features as packaged
 from tests.mlflow_adapter import market
 from tests.mlflow_adapter.conftest import Logged
 

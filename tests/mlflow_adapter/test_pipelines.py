@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 
 import fs_mlflow
 from fs_core import TrainingSet
-from fs_mlflow.inner import sklearn_types
+from fs_mlflow.packaging.inner import sklearn_types
 from fs_sklearn import SKOPS_TRUSTED_TYPES, FeatureStoreTransformer
 from tests.mlflow_adapter import market
 from tests.mlflow_adapter.conftest import REQUIREMENTS

@@ -10,7 +10,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from fs_mlflow.requirements import named
+from fs_mlflow.packaging.requirements import named
 
 
 def needs(model: Any, flavor: str, **settings: Any) -> set[str]:

@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from fs_core.errors import ConfigurationError
-from fs_mlflow import requirements
-from fs_mlflow.packaged import Layout
+from fs_mlflow.packaging import requirements
+from fs_mlflow.packaging.features import Layout
 
 _FLAVORS = {
     "catboost": "catboost",

@@ -15,7 +15,7 @@ from fs_core import OnDemandView
 from fs_core.code.reading import LIBRARIES
 from fs_core.errors import TransformError
 from fs_core.transforms.bind import bound
-from fs_mlflow.packaged import PackagedFeatures
+from fs_mlflow.packaging.features import PackagedFeatures
 
 
 @dataclass(frozen=True)

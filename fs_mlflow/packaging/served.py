@@ -19,10 +19,11 @@ from fs_core.store import open_store
 from fs_core.values.interchange import require_columns, to_pandas
 from fs_core.values.matrix import to_matrix
 from fs_core.values.times import MICROSECONDS
-from fs_mlflow import inner, packaged, pins
 from fs_mlflow.columns import INPUT, request_table
 from fs_mlflow.naming import PREDICTION
-from fs_mlflow.packaged import PackagedFeatures
+from fs_mlflow.packaging import features as packaged
+from fs_mlflow.packaging import inner, pins
+from fs_mlflow.packaging.features import PackagedFeatures
 
 _FLOATS = (pa.float32(), pa.float64())
 Status = Mapping[str, Iterable[Any]]
@@ -75,7 +76,7 @@ class FeatureModel:
     Args:
         features: what the model takes.
         encoding: how its inputs are encoded, if they are.
-        predict: the model's own, see `fs_mlflow.inner.predictor`.
+        predict: the model's own, see `fs_mlflow.packaging.inner.predictor`.
         store: where features are looked up.
         references: what `pins.check` found: each feature's reference in this store, by column.
     """
@@ -182,7 +183,7 @@ def load(folder: Path, settings: Mapping[str, Any]) -> FeatureModel:
     """Return the packaged model of a folder.
 
     Args:
-        folder: what `fs_mlflow.flavor.save_model` wrote.
+        folder: what `fs_mlflow.packaging.flavor.save_model` wrote.
         settings: see `SETTINGS`; `fs_store` may be a directory or an open `FeatureStore`.
 
     Raises:

@@ -11,7 +11,7 @@ from fs_core.registry.changes import differences
 from fs_core.retrieval.query import RULE
 from fs_core.retrieval.selection import pinned_as
 from fs_core.transforms.evaluate import runner
-from fs_mlflow.packaged import PackagedFeatures
+from fs_mlflow.packaging.features import PackagedFeatures
 
 _WAY_OUT = "Open the store that it was trained with (FS_STORE, or model_config={'fs_store': ...}), or train again."
 

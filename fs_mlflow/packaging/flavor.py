@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from fs_core.encoding import Encoding
 from fs_core.values.interchange import to_pandas
-from fs_mlflow import inner, packaged, requirements
-from fs_mlflow.code import Code
 from fs_mlflow.columns import input_spec
-from fs_mlflow.model import SETTINGS, STATUS_PARAM, InputLayout
-from fs_mlflow.packaged import PackagedFeatures
+from fs_mlflow.packaging import features as packaged
+from fs_mlflow.packaging import inner, requirements
+from fs_mlflow.packaging.code import Code
+from fs_mlflow.packaging.features import PackagedFeatures
+from fs_mlflow.packaging.served import SETTINGS, STATUS_PARAM, InputLayout
 
 
 @dataclass(frozen=True)
