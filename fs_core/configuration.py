@@ -41,8 +41,8 @@ class Configuration:
     deadline: str | None = None
 
     def __repr__(self) -> str:
-        places = {name: redact_url(url) for name, url in self.urls.items() if url != _DEFAULTS[name]}
-        return ", ".join([repr(str(self.directory)), *(f"{name}={url!r}" for name, url in places.items())])
+        locations = {name: redact_url(url) for name, url in self.urls.items() if url != _DEFAULTS[name]}
+        return ", ".join([repr(str(self.directory)), *(f"{name}={url!r}" for name, url in locations.items())])
 
     @property
     def urls(self) -> dict[str, str]:
@@ -50,7 +50,7 @@ class Configuration:
         return {"online": self.online, "offline": self.offline, "registry": self.registry}
 
     @property
-    def registry_place(self) -> Path | str:
+    def registry_location(self) -> Path | str:
         """The file of the embedded registry, or the SQLAlchemy URL of another."""
         return self.directory / REGISTRY if self.registry == "sqlite" else self.registry
 
@@ -69,10 +69,10 @@ def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Config
     Raises:
         ConfigurationError: no directory is known, or the file can't be understood.
     """
-    place = directory if directory is not None else os.environ.get("FS_STORE")
-    if not place:
+    location = directory if directory is not None else os.environ.get("FS_STORE")
+    if not location:
         raise ConfigurationError("no store is named. Pass a directory, or set FS_STORE to one.")
-    path = Path(place).expanduser().absolute()
+    path = Path(location).expanduser().absolute()
     _refuse_impossible(path)
     settings = _DEFAULTS | _read(path / FILE)
     loud = {name: said.get(name) or os.environ.get(f"FS_{name.upper()}") for name in _SETTINGS}
@@ -132,22 +132,24 @@ def save(directory: Path, **said: str | None) -> None:
         make_directory(directory)
         (directory / FILE).write_text("".join(lines))
     except OSError as error:
-        raise ConfigurationError(f"can't write {directory / FILE}: {error.strerror}. Choose another place.") from error
+        raise ConfigurationError(
+            f"can't write {directory / FILE}: {error.strerror}. Choose another directory."
+        ) from error
 
 
 def is_store(directory: Path) -> bool:
-    """Tell whether a directory holds a store's settings or its embedded registry."""
+    """Return whether a directory holds a store's settings or its embedded registry."""
     return (directory / FILE).exists() or (directory / REGISTRY).exists()
 
 
 def has_password(url: str) -> bool:
-    """Tell whether a URL carries a password, in its credentials or its query; rather too often than too rarely."""
+    """Return whether a URL carries a password, in its credentials or its query; rather too often than too rarely."""
     without_empty = _EMPTY_PASSWORD.sub(r"\1@", url) if url.count("@") == 1 else url
     return ":***" in redact_url(without_empty) or bool(_SECRET.search(url.partition("?")[2]))
 
 
 def without_password(url: str) -> str:
-    """Return `url` without its credentials and query, for places where secrets may not go."""
+    """Return `url` without its credentials and query, for where secrets may not go."""
     scheme = _SCHEME.match(url)
     start = scheme.end() if scheme else 0
     return (url[:start] + url[start:].rpartition("@")[2]).partition("?")[0]

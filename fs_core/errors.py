@@ -181,10 +181,10 @@ def redact_url(url: str) -> str:
     """
     scheme = _SCHEME.match(url)
     start = scheme.end() if scheme else 0
-    credentials, at, place = url[start:].rpartition("@")
+    credentials, at, address = url[start:].rpartition("@")
     user, colon, _ = credentials.partition(":")
     kind = url[:start].partition(":")[0].partition("+")[0].lower()
     lone = "***" if at and scheme and kind not in _WITH_USERS else user
     hidden = f"{user}:***" if colon else lone
-    shown = hidden + at + ("..." if "?" in credentials else place)
+    shown = hidden + at + ("..." if "?" in credentials else address)
     return url[:start] + shown.partition("?")[0]

@@ -59,8 +59,8 @@ def save_model(path: str, *, package: Package, mlflow_model: Any, **_: Any) -> N
     """
     import mlflow
 
-    with tempfile.TemporaryDirectory() as place, package.code.paths() as own:
-        folder = Path(place, "packaged")
+    with tempfile.TemporaryDirectory() as directory, package.code.paths() as own:
+        folder = Path(directory, "packaged")
         folder.mkdir()
         packaged.save(package.features, package.encoding, folder)
         saved = folder / packaged.MODEL

@@ -114,8 +114,8 @@ def _in_memory(spine: Any) -> pa.Table:
 
 def _anywhere(table: pa.Table, reader: AsOfReader, inputs: Inputs) -> Callable[[Rows], list[Array]]:
     def read(rows: Rows) -> list[Array]:
-        places = np.arange(*rows.indices(table.num_rows)) if isinstance(rows, slice) else rows
-        return inputs.bind(reader.joined(table.take(pa.array(places, pa.int64())))).arrays(ALL)
+        positions = np.arange(*rows.indices(table.num_rows)) if isinstance(rows, slice) else rows
+        return inputs.bind(reader.joined(table.take(pa.array(positions, pa.int64())))).arrays(ALL)
 
     return read
 
@@ -127,10 +127,10 @@ def _in_turn(
 
     def read(number: Array) -> list[Array]:
         part = stream.part(int(number), size)
-        places = np.arange(shard.index, part.num_rows, shard.count)[
+        positions = np.arange(shard.index, part.num_rows, shard.count)[
             : shard.size(part.num_rows, equal=batching.drop_remainder)
         ]
-        rows = part if shard.count == 1 else part.take(pa.array(places, pa.int64()))
-        return [np.array(len(places)), *inputs.bind(reader.joined(rows)).arrays(ALL)]
+        rows = part if shard.count == 1 else part.take(pa.array(positions, pa.int64()))
+        return [np.array(len(positions)), *inputs.bind(reader.joined(rows)).arrays(ALL)]
 
     return read

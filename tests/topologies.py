@@ -185,7 +185,7 @@ def watched(name: str, folder: Path) -> Iterator[tuple[list[Node], Node]]:
 
 
 def speaks_tls() -> bool:
-    """Tell whether the system's own server knows TLS, and something can make certificates for it."""
+    """Return whether the system's own server knows TLS, and something can make certificates for it."""
     binary = shutil.which("redis-server")
     if binary is None or shutil.which("openssl") is None:
         return False

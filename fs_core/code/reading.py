@@ -185,12 +185,12 @@ def reached(function: Function, packages: frozenset[str] = frozenset()) -> list[
 
 
 def is_own(function: Function, own: set[str]) -> bool:
-    """Tell whether a function's code counts as its caller's: it is of one of the packages, or of no library."""
+    """Return whether a function's code counts as its caller's: it is of one of the packages, or of no library."""
     return is_own_module(module_of(function), function.__code__.co_filename, own)
 
 
 def is_own_module(name: str, file: str | None, own: set[str]) -> bool:
-    """Tell whether a module counts as the caller's.
+    """Return whether a module counts as the caller's.
 
     Args:
         name: of the module.
@@ -211,7 +211,7 @@ def plain(value: Any) -> Any:
 
 
 def is_constant_name(name: Name) -> bool:
-    """Tell whether a name is read as a value: it is no module, class or function."""
+    """Return whether a name is read as a value: it is no module, class or function."""
     kinds = (types.ModuleType, type, Function, types.BuiltinFunctionType, types.MethodType)
     return bool(name.values) and not isinstance(plain(name.values[-1]), kinds) and not callable(name.values[-1])
 
@@ -263,7 +263,7 @@ def _refuse_stale(function: Function, tree: ast.AST, what: str) -> None:
 
 
 def _same(one: types.CodeType, other: types.CodeType) -> bool:
-    """Tell whether two pieces of byte code do the same, wherever they stand in their files."""
+    """Return whether two pieces of byte code do the same, wherever they stand in their files."""
     if (one.co_code, one.co_names, one.co_varnames) != (other.co_code, other.co_names, other.co_varnames):
         return False
     pairs = list(zip(one.co_consts, other.co_consts, strict=False))

@@ -206,7 +206,7 @@ def _if_set_elsewhere(name: Name, part: Part) -> str | None:
 
 
 def is_global_of(file: str, name: str) -> bool:
-    """Tell whether a function of a Python file says `global` of a name."""
+    """Return whether a function of a Python file says `global` of a name."""
     import linecache
 
     if not file.endswith(".py"):

@@ -84,7 +84,7 @@ def check_text(what: str, **texts: object) -> None:
 
 
 def is_unicode(text: str) -> bool:
-    """Tell whether a text holds whole characters alone, no half of a surrogate pair, which UTF-8 can't hold."""
+    """Return whether a text holds whole characters alone, no half of a surrogate pair, which UTF-8 can't hold."""
     try:
         text.encode()
     except UnicodeEncodeError:

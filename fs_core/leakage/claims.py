@@ -96,7 +96,7 @@ def _gain(comparison: list[Strength]) -> float:
 
 
 def _is_wiser(claimed: Strength, known: Strength) -> bool:
-    """Tell whether a claim knows more of the label than was known, and not by chance."""
+    """Return whether a claim knows more of the label than was known, and not by chance."""
     deviation = claimed.strength / claimed.deviations if claimed.deviations else 0.0
     return claimed.strength - known.strength > CERTAIN * deviation
 

@@ -49,7 +49,7 @@ def check_label(subject: Subject, view: FeatureView, name: str) -> Iterator[Find
 
 
 def is_suspicious(found: Strength) -> bool:
-    """Tell whether a strength is too good to be taken for granted, and no chance."""
+    """Return whether a strength is too good to be taken for granted, and no chance."""
     return found.strength >= SUSPICIOUS and found.deviations >= CERTAIN
 
 

@@ -61,7 +61,7 @@ def targets(label: pa.ChunkedArray) -> list[Floats]:
 
 
 def can_be_ranked(dtype: pa.DataType) -> bool:
-    """Tell whether a feature of this type can be measured: anything but lists."""
+    """Return whether a feature of this type can be measured: anything but lists."""
     return not pa.types.is_nested(plain_type(dtype))
 
 

@@ -246,7 +246,7 @@ class _Run:
         return offer
 
     def _known(self, rows: pa.Table, since: Watermark) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Tell of which rows the entities may have been online at the end of an earlier run."""
+        """Return of which rows the entities may have been online at the end of an earlier run."""
         try:
             return knows(self._view, self._offline, rows.select(list(self._view.keys)), since.until, since.snapshot)
         except OfflineStoreError:  # that state is no longer kept

@@ -173,7 +173,7 @@ class _Check:
             rows += len(part)
             keys, sound = unpack_keys(self._view.keys, part.keys)
             known = sound & knows(self._view, self._offline, keys, until)
-            suspects += [part.keys[place] for place in np.flatnonzero(~known).tolist()]
+            suspects += [part.keys[index] for index in np.flatnonzero(~known).tolist()]
             if len(suspects) >= _SUSPECTS:
                 self._look_again(suspects)
                 suspects = []
@@ -204,8 +204,8 @@ class _Check:
         rows = [row for found in entries for row in found or ()]
         damaged = set(self._codec.decode(keys, rows).corrupt)
         bad = {key: (b"", Problem.CORRUPT) for key, found in zip(part.keys, entries, strict=True) if found is None}
-        bad |= {keys[place]: (rows[place], Problem.CORRUPT) for place in damaged}
-        sound = [place for place in range(len(rows)) if place not in damaged]
+        bad |= {keys[index]: (rows[index], Problem.CORRUPT) for index in damaged}
+        sound = [index for index in range(len(rows)) if index not in damaged]
         gone = lacking(self._view, self._offline, OnlineRows([keys[i] for i in sound], [rows[i] for i in sound]))
         bad |= {key: (row, Problem.UNKNOWN) for key, row in zip(gone.keys, gone.rows, strict=True)}
         return {key: (timeline, *bad[key]) for key, timeline in zip(part.keys, part.rows, strict=True) if key in bad}
@@ -296,5 +296,5 @@ def _unequal(expected: OnlineRows, held: list[bytes | None]) -> Iterator[bytes]:
 
 
 def _may_be_collected(moment: int | None) -> bool:
-    """Tell whether a server may have deleted a row, by its clock or ours."""
+    """Return whether a server may have deleted a row, by its clock or ours."""
     return moment is not None and moment <= time.time_ns() // 10**6

@@ -1,7 +1,7 @@
 """What an online back-end must do. `fs_core.testing.OnlineStoreSuite` certifies one.
 
 A back-end moves bytes: it never looks into a row, except at its order, which `fs_core.online.row.codec`
-puts at a fixed place so that a store's own script can compare it.
+puts at a fixed position so that a store's own script can compare it.
 """
 
 from __future__ import annotations
@@ -85,10 +85,12 @@ class OnlineRows(Sequence[OnlineWrite]):
         moments = [write.collect_at for write in writes]
         return cls([write.key for write in writes], [write.row for write in writes], moments if any(moments) else None)
 
-    def take(self, places: Sequence[int]) -> OnlineRows:
-        """Return the rows at some places."""
-        moments = None if self.collect_at is None else [self.collect_at[place] for place in places]
-        return OnlineRows([self.keys[place] for place in places], [self.rows[place] for place in places], moments)
+    def take(self, positions: Sequence[int]) -> OnlineRows:
+        """Return the rows at some positions."""
+        moments = None if self.collect_at is None else [self.collect_at[i] for i in positions]
+        return OnlineRows(
+            [self.keys[position] for position in positions], [self.rows[position] for position in positions], moments
+        )
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -225,7 +227,7 @@ class OnlineStore(Protocol):
         ...
 
     def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
-        """Keep a short text beside the view's rows, lost exactly when they are, and tell whether that was done.
+        """Keep a short text beside the view's rows, lost exactly when they are, and return whether that was done.
 
         Args:
             view: whose.

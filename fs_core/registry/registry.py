@@ -88,12 +88,12 @@ class Registry(Lifecycle):
     Thread-safe; opens its database lazily in each process; pickles as configuration.
 
     Args:
-        place: an SQLAlchemy URL, or the path of a SQLite file.
+        location: an SQLAlchemy URL, or the path of a SQLite file.
         read_only: never write. A SQLite file in a directory that can't be written is never written either way.
     """
 
-    def __init__(self, place: str | PurePath, *, read_only: bool = False) -> None:
-        self.database = Database(place, read_only=read_only)
+    def __init__(self, location: str | PurePath, *, read_only: bool = False) -> None:
+        self.database = Database(location, read_only=read_only)
         self._clock = Clock()
 
     def __repr__(self) -> str:

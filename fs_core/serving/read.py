@@ -81,12 +81,12 @@ class OnlineRead:
         return [(name, self._keys[group].distinct) for name, group in named]
 
     def _together(self) -> list[tuple[int, int]]:
-        """Return the places among the requests of views' latest rows and of their recent ones.
+        """Return the indices among the requests of views' latest rows and of their recent ones.
 
         Kept recent rows that are older than the latest would lack it, and then tell nothing.
         """
         behind = enumerate(self._looking_back, len(self._online))
-        return [(self._online.index(view), place) for place, view in behind]
+        return [(self._online.index(view), index) for index, view in behind]
 
     @property
     def _looking_back(self) -> list[ViewPlan]:
@@ -143,11 +143,11 @@ class OnlineRead:
         columns: dict[int, dict[str, Any]] = {}
 
         def looked_up(feature: SelectedFeature) -> Any:
-            place = held[feature.lookup]
-            if place not in columns:
-                names = self._plan.views[place].names
-                columns[place] = dict(zip(names, answers[place].arrays(names), strict=True))
-            return columns[place][feature.name]
+            index = held[feature.lookup]
+            if index not in columns:
+                names = self._plan.views[index].names
+                columns[index] = dict(zip(names, answers[index].arrays(names), strict=True))
+            return columns[index][feature.name]
 
         made = computed(self._plan.selection, looked_up, request, WHAT)
         found: dict[Computation, Answer] = {}
@@ -180,8 +180,8 @@ class OnlineRead:
         """Return each online view's rows at the moment asked for, as far as recent rows tell."""
         latest = list(rows[: len(self._online)])
         for view, timelines in zip(self._looking_back, rows[len(self._online) :], strict=True):
-            place = self._online.index(view)
-            latest[place] = resolve(view.codec, self._keys[view.group].distinct, latest[place], timelines, self._moment)
+            index = self._online.index(view)
+            latest[index] = resolve(view.codec, self._keys[view.group].distinct, latest[index], timelines, self._moment)
         return latest
 
     def _without_unread(self, part: PartialRead) -> tuple[list[list[bytes | None]], list[Flags | None]]:
@@ -190,12 +190,12 @@ class OnlineRead:
         for view, missed in zip(self._looking_back, part.unread[len(self._online) :], strict=True):
             if missed is None:
                 continue
-            place = self._online.index(view)
-            newer = [row is not None and row[AVAILABLE] > asked for row in rows[place]]
+            index = self._online.index(view)
+            newer = [row is not None and row[AVAILABLE] > asked for row in rows[index]]
             unknown = missed & np.array(newer, bool)
-            rows[place] = [None if lost else row for row, lost in zip(rows[place], unknown, strict=True)]
-            known = unread[place]
-            unread[place] = unknown if known is None else known | unknown
+            rows[index] = [None if lost else row for row, lost in zip(rows[index], unknown, strict=True)]
+            known = unread[index]
+            unread[index] = unknown if known is None else known | unknown
         return rows, unread
 
     def _settle(self, held: Sequence[Held]) -> None:

@@ -196,7 +196,7 @@ def _fractions(texts: pa.Array) -> Shape | None:
 
 
 def _are_whole(texts: pa.Array, has_point: pa.Array) -> bool:
-    """Tell whether numbers, some of them with a plus, are whole and of 64 bits; -0 is a float's."""
+    """Return whether numbers, some of them with a plus, are whole and of 64 bits; -0 is a float's."""
     if pc.any(pc.or_(has_point, pc.equal(texts, "-0"))).as_py():
         return False
     try:
@@ -207,7 +207,7 @@ def _are_whole(texts: pa.Array, has_point: pa.Array) -> bool:
 
 
 def _are_floats(texts: pa.Array, found: pa.Array) -> bool:
-    """Tell whether each number is written as programs write a float64."""
+    """Return whether each number is written as programs write a float64."""
     unsure = pc.or_(pc.greater(pc.utf8_length(texts), _SURE_IN_FLOAT + 1), pc.is_inf(found))
     texts, found = texts.filter(unsure), found.filter(unsure)
     differ = pc.not_equal(found.cast(pa.string()), texts)
@@ -216,7 +216,7 @@ def _are_floats(texts: pa.Array, found: pa.Array) -> bool:
 
 
 def is_float(text: str, number: float) -> bool:
-    """Tell whether a text is how programs write a float64: with an exponent, by its shortest digits, or by 17.
+    """Return whether a text is how programs write a float64: with an exponent, by its shortest digits, or by 17.
 
     Money and other decimals have few digits behind the point; 17 digits count where there are many.
     """

@@ -60,7 +60,7 @@ def names_in(sql: str) -> set[str]:
 
 
 def takes_all_columns(sql: str) -> bool:
-    """Tell whether a query yields whatever columns its sources have, as `SELECT *` does."""
+    """Return whether a query yields whatever columns its sources have, as `SELECT *` does."""
     return any(node.get("class") == "STAR" for node in _nodes(_parsed(sql)))
 
 

@@ -83,7 +83,7 @@ class Resources:
         """What is defined, in which versions."""
         from fs_core.registry import Registry
 
-        return Registry(self._configuration.registry_place)
+        return Registry(self._configuration.registry_location)
 
     @property
     def lineage(self) -> Lineage:
@@ -139,7 +139,7 @@ class Resources:
         return self._plan(features, full_names).selection
 
     def _is_planned(self, features: Features, full_names: bool) -> bool:
-        """Tell whether a request is resolved without asking the registry."""
+        """Return whether a request is resolved without asking the registry."""
         plan = self._plans.get((as_list(features), full_names))
         return plan is not None and time.monotonic() - plan.checked < _PLAN_SECONDS
 

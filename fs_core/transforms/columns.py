@@ -131,7 +131,7 @@ def _numpy(array: pa.Array) -> Any:
 
 
 def has_no_null(dtype: pa.DataType) -> bool:
-    """Tell whether NumPy has no missing value of a type."""
+    """Return whether NumPy has no missing value of a type."""
     return bool(pa.types.is_integer(dtype) or pa.types.is_boolean(dtype))
 
 
@@ -158,7 +158,7 @@ def _declared(array: pa.Array, dtype: pa.DataType) -> pa.Array:
 
 
 def _is_second(have: pa.DataType, want: pa.DataType) -> bool:
-    """Tell whether a type is Polars' nearest to a time in whole seconds, which it hasn't."""
+    """Return whether a type is Polars' nearest to a time in whole seconds, which it hasn't."""
     times = pa.types.is_timestamp(have) and pa.types.is_timestamp(want)
     return times and (have.unit, want.unit) == ("ms", "s") and have.tz == want.tz
 

@@ -53,7 +53,7 @@ def arguments(function: Function) -> list[str]:
 
 
 def is_method(function: Function) -> bool:
-    """Tell whether a function is a method of `FeatureStore`, which is given a store or its resources."""
+    """Return whether a function is a method of `FeatureStore`, which is given a store or its resources."""
     first = function.args.args[:1]
     return bool(first) and ast.unparse(first[0]) in ("store: Resources", "store: FeatureStore")
 

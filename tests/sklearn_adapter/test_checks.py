@@ -110,7 +110,7 @@ class ByPosition(FeatureStoreTransformer, auto_wrap_output_keys=None):  # type: 
 
     def _named(self, X: Any, *, reset: bool) -> pd.DataFrame:
         checked = validate_data(self, X, reset=reset, dtype=float, ensure_all_finite="allow-nan")
-        names = [f"x{place}" for place in range(checked.shape[1])]
+        names = [f"x{number}" for number in range(checked.shape[1])]
         return pd.DataFrame(np.floor(checked), columns=names).astype({"x0": "Int64"})
 
     def __sklearn_tags__(self) -> Any:

@@ -453,7 +453,7 @@ class TestRefusals:
 
 
 def test_a_second_store_answers_for_the_first(shop: FeatureStore, tmp_path: Path) -> None:
-    """A fitted step takes any store with the same definitions: what is fitted in one place serves in another."""
+    """A fitted step takes any store with the same definitions: what is fitted with one store serves with another."""
     step = FeatureStoreTransformer(shop, NUMBERS).fit({"user_id": [1]})
     with fill(FeatureStore(tmp_path / "copy")) as copy:
         rows = {"amount": [1.0], "orders": [3], "subscribed": [False]}

@@ -324,7 +324,7 @@ def test_a_dataset_made_for_evaluation_is_a_dataset() -> None:
 
 
 def test_every_order_is_as_likely() -> None:
-    """Over many epochs, each row comes as often at each place: chi-squared, far from its tail."""
+    """Over many epochs, each row comes as often at each position: chi-squared, far from its tail."""
     dataset = FeatureIterableDataset(numbered(6), batch_size=6, shuffle=True, seed=1)
     counts = np.zeros((6, 6))
     for epoch in range(600):

@@ -33,8 +33,8 @@ def loader(kind: str) -> tuple[Iterable[Any], Any]:
 
 def main(rank: int, port: int, kind: str) -> None:
     """Train two epochs."""
-    place = f"tcp://127.0.0.1:{port}"
-    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=2)
+    address = f"tcp://127.0.0.1:{port}"
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     torch.manual_seed(0)
     model = DistributedDataParallel(torch.nn.Linear(2, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -121,9 +121,9 @@ def _entries(text: str, file: str) -> Iterator[_Entry]:
         raise DefinitionError(f"{file}: it is nested too deeply to be read. Definitions need four levels.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = file if mark is None else f"{file}:{mark.line + 1}"
+        location = file if mark is None else f"{file}:{mark.line + 1}"
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise DefinitionError(f"{place}: that is no YAML that may be read: {problem}.") from error
+        raise DefinitionError(f"{location}: that is no YAML that may be read: {problem}.") from error
     finally:
         if loader is not None:
             loader.dispose()

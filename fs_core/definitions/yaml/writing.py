@@ -150,7 +150,7 @@ def _view(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -
 
 
 def is_request(given: Any) -> bool:
-    """Tell whether an input is a request column, rather than a reference or a look-up."""
+    """Return whether an input is a request column, rather than a reference or a look-up."""
     return isinstance(given, Mapping) and "request" in given
 
 

@@ -46,7 +46,7 @@ class Scope:
         return None
 
     def is_ambiguous(self, name: str) -> bool:
-        """Tell whether a bare name may be a column of several tables whose columns nobody knows."""
+        """Return whether a bare name may be a column of several tables whose columns nobody knows."""
         return len({table for r in self.relations.values() for table in r.open}) > 1 and not self._known(name)
 
     def _outwards(self) -> Iterator[Scope]:

@@ -69,7 +69,7 @@ def open_table(directory: Path, version: Snapshot | None = None) -> DeltaTable:
 
 
 def log_was_changing(error: BaseException) -> bool:
-    """Tell whether the log changed while the library listed or read it.
+    """Return whether the log changed while the library listed or read it.
 
     A listing may show an entry and not the one before it, if both were made meanwhile. A checkpoint is replaced by
     who erases.

@@ -146,7 +146,7 @@ def _limits(given: dict[str, Any], connections: int, timeout: float) -> tuple[in
 
 
 def _has_parted_password(parts: SplitResult) -> bool:
-    """Tell whether an `@` lies behind what ends a host, so that a piece of a password would pass for a host or port."""
+    """Return whether an `@` lies behind what ends a host, so a piece of a password would pass for a host or port."""
     behind = [parts.fragment, *(option for option in parts.query.split("&") if "=" not in option)]
     if parts.scheme == "unix":
         return any("@" in part for part in behind) or ("@" in parts.path and ":" in parts.netloc.rpartition("@")[2])

@@ -77,14 +77,14 @@ def resolve(
     """
     asked = moment_word(moment)
     found = list(latest)
-    for place, (row, timeline) in enumerate(zip(latest, timelines, strict=True)):
+    for index, (row, timeline) in enumerate(zip(latest, timelines, strict=True)):
         if row is None or timeline is None or row[AVAILABLE] <= asked:
             continue
         known = _parsed(timeline)
-        if known is None or known[0] > asked or _lacks(known[1], row) or _damaged(codec, keys[place], known[1]):
+        if known is None or known[0] > asked or _lacks(known[1], row) or _damaged(codec, keys[index], known[1]):
             continue
         winners = [entry for entry in known[1] if entry[AVAILABLE] <= asked]
-        found[place] = max(winners, key=lambda entry: entry[ORDER], default=None)
+        found[index] = max(winners, key=lambda entry: entry[ORDER], default=None)
     return found
 
 
@@ -102,17 +102,17 @@ def _parsed(timeline: bytes) -> tuple[bytes, list[bytes]] | None:
     if len(timeline) < _HEAD.size:
         return None
     floor, check, count = _HEAD.unpack_from(timeline)
-    entries, place = [], _HEAD.size
-    while place + _LENGTH.size <= len(timeline):
-        (length,) = _LENGTH.unpack_from(timeline, place)
-        entries.append(timeline[place + _LENGTH.size : place + _LENGTH.size + length])
-        place += _LENGTH.size + length
-    sound = check == _flipped(floor) and count == len(entries) and place == len(timeline)
+    entries, offset = [], _HEAD.size
+    while offset + _LENGTH.size <= len(timeline):
+        (length,) = _LENGTH.unpack_from(timeline, offset)
+        entries.append(timeline[offset + _LENGTH.size : offset + _LENGTH.size + length])
+        offset += _LENGTH.size + length
+    sound = check == _flipped(floor) and count == len(entries) and offset == len(timeline)
     return (floor, entries) if sound and all(len(entry) >= ORDER.stop for entry in entries) else None
 
 
 def _lacks(entries: Sequence[bytes], latest: bytes | None) -> bool:
-    """Tell whether the latest row came by a writer that kept no timeline: then others may have, too."""
+    """Return whether the latest row came by a writer that kept no timeline: then others may have, too."""
     return latest is not None and all(entry[ORDER] < latest[ORDER] for entry in entries)
 
 

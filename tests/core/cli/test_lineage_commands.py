@@ -152,8 +152,8 @@ def test_a_long_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     head, *lines = said(CliRunner().invoke(cli, ["list"])).splitlines()
     assert len(lines) == 300
     assert head.split() == ["kind", "name", "version", "digest", "registered", "description"]
-    place = head.index("description")
-    assert all(line[place:].startswith("Two lines [bold]") for line in lines)
+    column = head.index("description")
+    assert all(line[column:].startswith("Two lines [bold]") for line in lines)
 
 
 def test_files_that_can_not_be_read_or_written(fs: Fs) -> None:

@@ -148,7 +148,7 @@ def test_moves_of_what_is_unknown(three: Registry) -> None:
 
 
 def test_moves_survive_in_other_processes(new_url: Callable[[], str]) -> None:
-    """What one registry object moved, another that opens the same place sees."""
+    """What one registry object moved, another that opens the same location sees."""
     url = new_url()
     one, other = Registry(url), Registry(url)
     one.apply([view("1.0.0"), view("2.0.0", ttl="1d")])

@@ -133,8 +133,8 @@ def test_what_belongs_together_is_of_one_read() -> None:
 
 def test_a_fresh_row_beside_older_recent_ones(fresh_directory: Callable[[], Path]) -> None:
     """A moment before the latest row is answered though the recent rows that are kept don't know that row yet."""
-    place, asked = fresh_directory(), {"user": [1]}
-    with FeatureStore(place) as writer, FeatureStore(place) as reader:
+    directory, asked = fresh_directory(), {"user": [1]}
+    with FeatureStore(directory) as writer, FeatureStore(directory) as reader:
         writer.apply(RECENT)
         start = datetime(2024, 1, 1, tzinfo=UTC)
         for day in (0, 2):

@@ -123,11 +123,11 @@ async def read_and_close(store: FeatureStore, *request: Any) -> Any:
 @pytest.mark.parametrize("how", ["plain", "async", "cached", "fallback", "at"])
 def test_a_view_that_was_never_materialized(unfilled: FeatureStore, how: str, caplog: pytest.LogCaptureFixture) -> None:
     """The log names the view, the online store and the way out, once; not again, and never once it is filled."""
-    place = repr(unfilled.online)
+    address = repr(unfilled.online)
     assert read(unfilled, how) == ["missing"]
     unfilled.close()
     (said,) = caplog.messages
-    assert said.startswith(f"view facts:v1.0.0 has never been materialized in {place}")
+    assert said.startswith(f"view facts:v1.0.0 has never been materialized in {address}")
     assert "store.materialize('facts:v1.0.0'), or fs materialize facts:v1.0.0" in said
     assert read(unfilled, how) == ["missing"]
     unfilled.materialize("others")

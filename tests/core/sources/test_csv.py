@@ -379,8 +379,8 @@ def test_rows_survive_a_csv(
     text = io.StringIO()
     writer = csv.DictWriter(text, ["plane", "event_timestamp", *KINDS], dialect=dialect)
     writer.writeheader()
-    for place, row in enumerate(rows):
-        writer.writerow({"plane": place, "event_timestamp": f"2026-01-01T00:00:{place:02}Z", **row})
+    for number, row in enumerate(rows):
+        writer.writerow({"plane": number, "event_timestamp": f"2026-01-01T00:00:{number:02}Z", **row})
     path = tmp_path_factory.getbasetemp() / "drawn.csv"
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
     found = validate_rows(view(**KINDS), read_file([view(**KINDS)], path)).select(list(KINDS)).to_pylist()

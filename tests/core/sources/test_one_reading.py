@@ -297,8 +297,8 @@ def write(path: Path, plane: int) -> None:
 @pytest.mark.parametrize("path", ["data/**/*.ENDING", "data"])
 def test_globs_and_directories(tmp_path: Path, ending: str, path: str) -> None:
     """Two stars mean any directories between, and a directory its files; marks of other programs are none of them."""
-    for plane, place in enumerate(["a", "b/c", "_temporary"]):
-        write(tmp_path / "data" / place / f"f.{ending}", plane)
+    for plane, folder in enumerate(["a", "b/c", "_temporary"]):
+        write(tmp_path / "data" / folder / f"f.{ending}", plane)
     source = Source("s", tmp_path / path.replace("ENDING", ending), format=ending.partition(".")[0])
     expected = [0, 1] if path == "data" else [2, 0, 1]
     assert run_source(view(source, f="int64"), {}, tmp_path)["plane"].to_pylist() == expected

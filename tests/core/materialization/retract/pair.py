@@ -1,4 +1,4 @@
-"""Two stores on the same place, what one of them may be at work on, and a person to forget."""
+"""Two stores on the same directory, what one of them may be at work on, and a person to forget."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def early(*users: str) -> dict[str, Any]:
 
 
 class Pair:
-    """Two stores on the same place: one works, the other does what comes in between.
+    """Two stores on the same directory: one works, the other does what comes in between.
 
     Attributes:
         one: the store that works.
@@ -44,8 +44,8 @@ class Pair:
         view: the only view.
     """
 
-    def __init__(self, place: Path, url: str, view: FeatureView) -> None:
-        self.one, self.other = FeatureStore(place, online=url), FeatureStore(place, online=url)
+    def __init__(self, directory: Path, url: str, view: FeatureView) -> None:
+        self.one, self.other = FeatureStore(directory, online=url), FeatureStore(directory, online=url)
         self.view = view
         self.one.apply(view)
         self.one.write(view, said(ALICE, *OTHERS))
