@@ -55,7 +55,7 @@ class Configuration:
         return self.directory / REGISTRY if self.registry == "sqlite" else self.registry
 
 
-def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Configuration:
+def load(directory: str | os.PathLike[str] | None, **given: str | None) -> Configuration:
     """Work out a store's configuration.
 
     What the caller passes wins, then the environment (`FS_STORE` for the directory, `FS_ONLINE`,
@@ -63,8 +63,7 @@ def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Config
 
     Args:
         directory: the store's directory.
-        said: settings by name: `online`, `offline`, `registry`, `deadline`; None or nothing where the caller is
-            silent.
+        given: settings by name: `online`, `offline`, `registry`, `deadline`; None or absent for the default.
 
     Raises:
         ConfigurationError: no directory is known, or the file can't be understood.
@@ -75,8 +74,8 @@ def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Config
     path = Path(location).expanduser().absolute()
     _refuse_impossible(path)
     settings = _DEFAULTS | _read(path / FILE)
-    loud = {name: said.get(name) or os.environ.get(f"FS_{name.upper()}") for name in _SETTINGS}
-    settings |= {name: said for name, said in loud.items() if said}
+    settled = {name: given.get(name) or os.environ.get(f"FS_{name.upper()}") for name in _SETTINGS}
+    settings |= {name: url for name, url in settled.items() if url}
     made = Configuration(path, **settings)
     if made.deadline is not None:
         deadline_seconds(made.deadline)
@@ -107,12 +106,12 @@ def deadline_seconds(deadline: timedelta | str) -> float:
     return seconds
 
 
-def save(directory: Path, **said: str | None) -> None:
+def save(directory: Path, **given: str | None) -> None:
     """Write `feature_store.toml`, so that the directory alone opens the store.
 
     Args:
         directory: the store's directory; made if absent.
-        said: settings as in `load`.
+        given: settings as in `load`.
 
     Raises:
         ConfigurationError: a URL carries a password. The file is made to be shared; the environment
@@ -120,14 +119,14 @@ def save(directory: Path, **said: str | None) -> None:
     """
     lines = ["# Where this feature store keeps its parts. FS_ONLINE, FS_OFFLINE and FS_REGISTRY override it.\n"]
     for name, default in _DEFAULTS.items():
-        url = said.get(name) or default
+        url = given.get(name) or default
         if has_password(url):
             raise ConfigurationError(
                 f"{name} URL {redact_url(url)} carries a password, which is not written to a file. "
                 f"Leave it out here and set FS_{name.upper()} where the store is used."
             )
         lines.append(f"{name} = {_quoted(url)}\n")
-    lines += [f"deadline = {_quoted(deadline)}\n"] if (deadline := said.get("deadline")) else []
+    lines += [f"deadline = {_quoted(deadline)}\n"] if (deadline := given.get("deadline")) else []
     try:
         make_directory(directory)
         (directory / FILE).write_text("".join(lines))
@@ -181,8 +180,8 @@ def from_pickle(setting: str, kept: tuple[str, bool]) -> str:
         kept: what `for_pickle` returned.
     """
     url, was_secret = kept
-    said = os.environ.get(f"FS_{setting.upper()}") if was_secret else None
-    return said or url
+    current = os.environ.get(f"FS_{setting.upper()}") if was_secret else None
+    return current or url
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -142,7 +142,7 @@ class DeadlineExceededError(OnlineUnavailableError):
 
 
 class MomentNotOnlineError(OnlineStoreError):
-    """The online store holds a newer row than the moment asked for; only history can tell."""
+    """The online store holds a newer row than the moment asked for; only history can answer."""
 
 
 class CorruptRowError(OnlineStoreError):

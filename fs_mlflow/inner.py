@@ -43,7 +43,7 @@ def flavor_name(model: Any, flavor: str | ModuleType | None) -> str:
         if package in _FLAVORS:
             return _FLAVORS[package]
     raise ConfigurationError(
-        f"can't tell which MLflow flavour saves a {type(model).__name__}. Pass flavor='sklearn' or another "
+        f"no MLflow flavour is known to save a {type(model).__name__}. Pass flavor='sklearn' or another "
         "of mlflow's, a module with save_model, or wrap the model as an mlflow.pyfunc.PythonModel."
     )
 

@@ -138,8 +138,8 @@ def _inputs(
     model: Any, training_set: TrainingSet, inputs: Sequence[str] | None, encoding: Encoding | None
 ) -> tuple[str, ...]:
     """Return the model's inputs, in order."""
-    said = inputs if inputs is not None else encoding.features if encoding else inner.input_names(model)
-    names = tuple(training_set.features if said is None else said)
+    asked = inputs if inputs is not None else encoding.features if encoding else inner.input_names(model)
+    names = tuple(training_set.features if asked is None else asked)
     require_columns(names, training_set.table.column_names, "the training set")
     if encoding is not None and set(encoding.features) != set(names):
         raise DefinitionError(f"inputs={list(names)} are not what the encoding encodes: {list(encoding.features)}.")

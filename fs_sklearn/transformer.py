@@ -227,7 +227,7 @@ def _frame(X: Any) -> pa.Table:  # noqa: N803
     if isinstance(X, np.ndarray) or issparse(X):
         kind = "sparse matrix" if issparse(X) else "NumPy array"
         raise SchemaError(
-            f"X is a {kind}, which has no column names, so its keys can't be told apart. "
+            f"X is a {kind}, which has no column names, so its keys can't be found. "
             "Pass a data frame, an Arrow table or a mapping of key columns."
         )
     return to_table(X, "X")

@@ -191,5 +191,5 @@ class Position:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if not self._shared.is_shared():  # a copy of this process's own, which is to be told of epochs by itself
+        if not self._shared.is_shared():  # a copy of this process's own, which gets its epochs itself
             self._shared = self._shared.clone().share_memory_()

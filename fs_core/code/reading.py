@@ -58,7 +58,7 @@ class Name(NamedTuple):
 
     Attributes:
         text: with the attributes behind it, such as `np.random.rand`.
-        values: what the name and each attribute is, as far as that can be told without running it.
+        values: what the name and each attribute is, as far as that is known without running it.
         missing: the part that doesn't resolve; None where all does.
     """
 

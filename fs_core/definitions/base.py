@@ -61,7 +61,7 @@ def version_key(version: str) -> tuple[int, int, int]:
 
 
 def check_unique(names: Iterable[str], what: str) -> None:
-    """Refuse two names that SQL engines can't tell apart: they compare names without case."""
+    """Refuse two names that are one to SQL engines: they compare names without case."""
     seen: dict[str, str] = {}
     for name in names:
         if name.lower() in seen:

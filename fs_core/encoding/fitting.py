@@ -206,7 +206,7 @@ def _refuse_inexact(name: str, words: Vocabulary | None, floats: np.dtype[Any]) 
     exact = 2 ** (np.finfo(floats).nmant + 1)
     if words is not None and len(words) > exact + 1:
         raise DefinitionError(
-            f"column {name!r} has {len(words) - 1} words, more than {floats} tells apart. Use a wider dtype or a "
+            f"column {name!r} has {len(words) - 1} words, more than {floats} can number. Use a wider dtype or a "
             "shorter vocabulary."
         )
 

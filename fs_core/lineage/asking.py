@@ -127,7 +127,7 @@ class Asking:
         return [node]
 
     def _named(self, kind: str, name: str) -> list[Described]:
-        """Return the versions of a source; SQL doesn't tell upper from lower case."""
+        """Return the versions of a source; SQL ignores case."""
         return [d for d in self._described if d.kind == kind and d.name.lower() == name.lower()]
 
     def _recorded(self, kind: str, text: str) -> list[str]:

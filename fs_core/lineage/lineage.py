@@ -238,7 +238,7 @@ class Lineage:
         Args:
             name: its name in the model registry, or the name it was logged by.
             version: its version there.
-            model_id: the tracker's identity of it. Tells models without a version apart; a version of the same
+            model_id: the tracker's identity of it. Distinguishes models without a version; a version of the same
                 identity replaces what was recorded without one, and knows its features.
             run_id: the run that logged it.
             tracking_uri: where the tracker is; what may be secret in it is left out.

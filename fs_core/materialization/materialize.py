@@ -312,7 +312,7 @@ def warn_of_eviction(view: FeatureView, online: OnlineStore) -> None:
     try:
         policy = online.eviction(expiring=view.ttl is not None or view.online_history is not None)
     except OnlineStoreError as error:  # who may ask nothing of the kind serves rows all the same
-        log.debug("can't tell whether %s deletes rows by itself: %s", address, error)
+        log.debug("unknown whether %s deletes rows by itself: %s", address, error)
         return
     if policy is None:
         return

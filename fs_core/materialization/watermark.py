@@ -94,7 +94,7 @@ class Progress:
         runs, suspects = kept.get("runs", []), kept.get("suspects", [])
         if "by" in kept or "suspect" in kept:  # as earlier versions kept it: the last run, and one suspect
             runs, suspects = ([kept[name]] if kept.get(name) else [] for name in ("by", "suspect"))
-        generation = kept["life"] if "life" in kept else kept["generation"]  # which they called a life
+        generation = kept["life"] if "life" in kept else kept["generation"]  # "life" is what earlier releases called it
         reached = _mark(kept) if "until" in kept else None
         run = _mark(kept["run"]) if "run" in kept else None
         after = None if kept.get("after") is None else _whole(kept["after"])

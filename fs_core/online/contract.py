@@ -136,7 +136,7 @@ class AwaitableReader(Protocol):
 
 @runtime_checkable
 class EvictingStore(Protocol):
-    """An online store whose server may be told to delete rows by itself when its memory is full, and can be asked."""
+    """An online store whose server may delete rows by itself when its memory is full, if so configured."""
 
     def eviction(self, *, expiring: bool) -> str | None:
         """Return the name of the rule by which the server would delete rows; None where none of them would go.

@@ -172,7 +172,7 @@ class SQLiteOnlineStore:
             time.sleep(random.uniform(0.01, 0.1))  # noqa: S311
 
     def _is_log_held(self) -> bool:
-        """Empty the log, or tell that somebody keeps it from that."""
+        """Empty the log; return whether another connection prevents that."""
         with self._connection() as connection:
             ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return bool(is_busy)

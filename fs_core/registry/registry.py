@@ -107,7 +107,7 @@ class Registry(Lifecycle):
 
     @cached_property
     def project(self) -> str:
-        """16 hex digits that tell this registry's rows from another's in a shared online store; made with it."""
+        """16 hex digits that distinguish this registry's rows from another's in a shared online store; made with it."""
         self.database.make()
         with self.database.reading() as connection:
             return str(connection.execute(setting("project")).scalar_one())
@@ -336,7 +336,7 @@ def _refuse_look_alike(connection: sa.Connection, new: Definition) -> None:
     for kind, name in connection.execute(query):
         if name.lower() == new.name.lower() and (kind, name) != (new.kind, new.name):
             raise DefinitionError(
-                f"{new.kind} {new.name!r}: there is a {kind} {name!r} already; references could not tell them apart."
+                f"{new.kind} {new.name!r}: there is a {kind} {name!r} already; a reference would be ambiguous."
             )
 
 

@@ -21,7 +21,7 @@ Rows = Sequence[Sequence[bytes | None]]
 _Hit = tuple[bytes | None, float] | None  # a row, or that there is none, and of when; None where neither is known
 
 ROWS = 100_000
-"""How many rows a cache keeps unless told otherwise; the one not asked for longest goes first."""
+"""How many rows a cache keeps by default; the one not asked for longest goes first."""
 
 
 class RowCache:
@@ -29,7 +29,7 @@ class RowCache:
 
     Args:
         rows: how many at most.
-        clock: what tells seconds; for tests.
+        clock: returns the time in seconds; for tests.
     """
 
     def __init__(self, rows: int = ROWS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,7 +46,7 @@ class RowCache:
         Args:
             requests: what is read.
             max_age: how long ago, seconds.
-            together: positions of two requests for the same keys, of rows and of what tells more about them: of each
+            together: positions of two requests for the same keys, of rows and of what belongs to them: for each
                 key, both are of one read, or both are fetched.
         """
         begun = self._clock()

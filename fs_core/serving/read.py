@@ -83,14 +83,14 @@ class OnlineRead:
     def _together(self) -> list[tuple[int, int]]:
         """Return the indices among the requests of views' latest rows and of their recent ones.
 
-        Kept recent rows that are older than the latest would lack it, and then tell nothing.
+        Kept recent rows that are older than the latest would lack it, and then say nothing.
         """
         behind = enumerate(self._looking_back, len(self._online))
         return [(self._online.index(view), index) for index, view in behind]
 
     @property
     def _looking_back(self) -> list[ViewPlan]:
-        """The views whose recent rows may tell of the moment asked for."""
+        """The views whose recent rows may answer for the moment asked for."""
         return [] if self._at is None else [view for view in self._online if view.view.online_history is not None]
 
     def take(self, rows: Sequence[Sequence[bytes | None]]) -> None:
@@ -177,7 +177,7 @@ class OnlineRead:
         return Held(view, keys, view.codec.decode(keys.distinct, values), unread)
 
     def _looked_back(self, rows: Sequence[Sequence[bytes | None]]) -> list[Sequence[bytes | None]]:
-        """Return each online view's rows at the moment asked for, as far as recent rows tell."""
+        """Return each online view's rows at the moment asked for, as far as recent rows go."""
         latest = list(rows[: len(self._online)])
         for view, timelines in zip(self._looking_back, rows[len(self._online) :], strict=True):
             index = self._online.index(view)

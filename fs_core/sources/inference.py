@@ -19,7 +19,7 @@ from fs_core.sources.parsing import EXACT_IN_FLOAT, column_of_texts
 from fs_core.values.casting import REFUSALS
 from fs_core.values.times import from_iso
 
-_PROBED = 100  # values that tell most columns of text from numbers
+_PROBED = 100  # values that are enough to see that most columns of text aren't numbers
 _ZEROS_FIRST = r"^[+-]?0[0-9]"
 _EXPONENT_OR_WORD = r"(?i)[einf]"
 _ZONED = r"(?:Z|UTC)$|^.{10}.*[+-][0-9]{2}(?::?[0-9]{2})?$"
@@ -96,11 +96,11 @@ NOTHING, BLANK, FLAG, DATE, TEXT = map(Shape, ("nothing", "blank", "flag", "date
 def shape_of(texts: pa.Array) -> Shape:
     """Return what texts have in common; what is empty but for blanks is a null among others than texts."""
     trimmed = pc.ascii_trim_whitespace(texts)
-    said = trimmed.filter(pc.not_equal(trimmed, ""))
-    if not len(said):
+    filled = trimmed.filter(pc.not_equal(trimmed, ""))
+    if not len(filled):
         return NOTHING if texts.null_count == len(texts) else BLANK
     for find in (_numbers, _flags, moments_of):
-        if find(said.slice(0, _PROBED)) is not None and (found := find(said)) is not None:
+        if find(filled.slice(0, _PROBED)) is not None and (found := find(filled)) is not None:
             return found
     return TEXT
 

@@ -85,7 +85,7 @@ def refuse_reach(sql: str) -> None:
 
 
 def named(table: str, sources: Collection[str]) -> str | None:
-    """Return the name of the source that SQL means by a table's; SQL doesn't tell upper from lower case."""
+    """Return the name of the source that SQL means by a table's; SQL ignores case."""
     if table in sources:
         return table
     return next((name for name in sources if name.lower() == table.lower()), None)

@@ -31,7 +31,7 @@ class TextFiles(NamedTuple):
 
     Attributes:
         batches: begins to read them.
-        shape: tells what some values of a column have in common.
+        shape: returns what some values of a column have in common.
         column: makes a column of values, its name, and the shape of all of its values.
     """
 

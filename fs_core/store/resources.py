@@ -125,7 +125,7 @@ class Resources:
 
     @cached_property
     def _deadline(self) -> float | None:
-        """How long an online read may take unless the call says otherwise, seconds; None where nobody said."""
+        """How long an online read may take unless the call says otherwise, seconds; None where none was given."""
         deadline = self._configuration.deadline
         return None if deadline is None else configuration.deadline_seconds(deadline)
 

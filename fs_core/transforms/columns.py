@@ -30,7 +30,7 @@ from fs_core.values.dtypes import plain_type
 from fs_core.values.interchange import to_pandas
 
 Nulls = Callable[[], "np.ndarray[Any, np.dtype[np.bool_]]"]
-"""Tells of which rows an input is null."""
+"""Returns of which rows an input is null."""
 
 
 class UndeclaredError(Exception):
@@ -61,7 +61,7 @@ def returned(value: Any, dtype: pa.DataType, rows: int, nulls: Nulls) -> pa.Arra
         value: the column.
         dtype: the declared type.
         rows: how many values it must have.
-        nulls: tells of which rows an input is null.
+        nulls: returns of which rows an input is null.
 
     Raises:
         UndeclaredError: it is no column, or has another type or length.

@@ -82,12 +82,12 @@ def _null_rows(columns: Sequence[pa.ChunkedArray], rows: int) -> np.ndarray[Any,
 
 def _failure(view: OnDemandView, run: Run, columns: pa.Table, error: Exception) -> str:
     what = f"on-demand view {view.ref!r}: its {'function' if view.expressions is None else 'expressions'}"
-    said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    message = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     row = failing_row(run, columns)
     if row is None:
-        return f"{what} failed for {len(columns):,} rows together, though for none alone: {said}"
+        return f"{what} failed for {len(columns):,} rows together, though for none alone: {message}"
     values = ", ".join(f"{name}={columns[name][row].as_py()!r}" for name in columns.column_names)
-    return f"{what} failed for row {row} ({values[:200]}): {said}"
+    return f"{what} failed for row {row} ({values[:200]}): {message}"
 
 
 def failing_row(run: Run, columns: pa.Table) -> int | None:

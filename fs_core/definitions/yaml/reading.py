@@ -191,13 +191,13 @@ def _definition(entry: _Entry, tables: Tables, lookups: tuple[Any, Any]) -> Defi
     content, docs = _CONTENTS[kind](entry)
     if kind == "view":
         _check_dependencies(entry, tables)
-    told = {"description": values.get("description", ""), "owner": values.get("author", "")}
+    head = {"description": values.get("description", ""), "owner": values.get("author", "")}
     data = {
         "kind": kind,
         "name": values[named],
         "version": values["version"].removeprefix("v"),
         "content": content,
-        "documentation": {**told, "tags": values.get("tags", {}), **docs},
+        "documentation": {**head, "tags": values.get("tags", {}), **docs},
     }
     try:
         return from_dict(data, *lookups)
@@ -359,12 +359,12 @@ def _check_dependencies(entry: _Entry, tables: Tables) -> None:
     """Refuse dependencies that aren't what the SQL reads: a reader would believe them."""
     if "dependencies" not in entry.values:
         return
-    said = {str(name).partition(":")[0] for name in entry.values["dependencies"]}
+    listed = {str(name).partition(":")[0] for name in entry.values["dependencies"]}
     sql = entry.values.get("transformation_code")
     read = set() if sql is None else set(tables(sql))
-    if {name.lower() for name in said} != {name.lower() for name in read}:  # SQL tells no cases apart
+    if {name.lower() for name in listed} != {name.lower() for name in read}:  # SQL ignores case
         raise entry.error(
-            f"dependencies are {', '.join(sorted(said)) or 'none'}, but the SQL reads "
+            f"dependencies are {', '.join(sorted(listed)) or 'none'}, but the SQL reads "
             f"{', '.join(sorted(read)) or 'none'}. Leave the entry out, or mend it.",
             "dependencies",
         )

@@ -148,7 +148,7 @@ def _find_latest(connection: duckdb.DuckDBPyConnection, candidates: Candidates) 
 def _winners_sql(view: FeatureView, rows: str) -> str:
     """Return the query for the keys and the seq of each entity's winner among some rows.
 
-    A greatest event time a key is found by hashing; the few rows that share it are told apart afterwards.
+    A greatest event time a key is found by hashing; the few rows that share it are compared afterwards.
     That takes a ninth of the time of a window over whole rows, and memory for keys and clocks alone.
     """
     keys = [quoted(name) for name in view.keys]

@@ -96,7 +96,7 @@ class ArrayReader:
             self._bytes = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
 
     def decode(self, tree: Any) -> Any:
-        """Return the value that JSON tells of."""
+        """Return the value that JSON describes."""
         if not isinstance(tree, dict):
             return tree
         ((kind, what),) = tree.items()

@@ -323,7 +323,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def boot() -> str | None:
-    """Return what tells this start of the machine from every other, None where the system doesn't say."""
+    """Return what identifies this start of the machine, None where the system doesn't say."""
     try:
         return _BOOT.read_text().strip()
     except OSError:

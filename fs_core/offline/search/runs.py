@@ -151,9 +151,8 @@ class Catalogue(Generic[R]):
         again.mkdir()
         try:
             self._write(again, view, [named[name] for name in sorted(run.files)], run.files)
-            made = [
-                path for path in again.iterdir() if path.suffix != ".json"
-            ]  # which tells of this start of the machine
+            # JSON files are left out: they name this start of the machine
+            made = [path for path in again.iterdir() if path.suffix != ".json"]
             return all(filecmp.cmp(path, run.directory / path.name, shallow=False) for path in made)
         except FileNotFoundError:
             return False
@@ -285,7 +284,7 @@ def _out_of_the_way(directory: Path) -> Path:
 
 
 def _name(file: str) -> str:
-    """Return what tells a data file from every other: Delta names each by a UUID."""
+    """Return what identifies a data file: Delta names each by a UUID."""
     return file.rpartition("/")[2]
 
 

@@ -377,7 +377,7 @@ class AsyncReader:
 
 
 def _waiting_until(ends: float) -> dict[str, float]:
-    """Return how the driver is told how long to wait, from redis-py 8 on; older ones wait for `socket_timeout`."""
+    """Return the arguments that limit the driver's wait, from redis-py 8 on; older ones wait for `socket_timeout`."""
     return {"timeout": max(ends - time.monotonic(), _LAST_CHANCE)} if _takes_timeouts() else {}
 
 

@@ -137,9 +137,9 @@ def _defaults(timeout: float) -> dict[str, Any]:
 
 def _limits(given: dict[str, Any], connections: int, timeout: float) -> tuple[int, float]:
     """Take what limits a pool out of a URL's options; where it isn't there, return what is given beside the URL."""
-    said = {name: given.pop(name) for name in ("max_connections", "connections", "timeout") if name in given}
-    most = int(said.get("max_connections", said.get("connections", connections)))
-    wait = float(said.get("timeout", timeout))
+    passed = {name: given.pop(name) for name in ("max_connections", "connections", "timeout") if name in given}
+    most = int(passed.get("max_connections", passed.get("connections", connections)))
+    wait = float(passed.get("timeout", timeout))
     if most < 1 or not 0 < wait < float("inf"):
         raise _ContradictionError("max_connections is a whole number of 1 or more, timeout a number of seconds above 0")
     return most, wait

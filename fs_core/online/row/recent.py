@@ -6,7 +6,7 @@
     then          entries: a packed row's length, 4 bytes, big-endian, and the row, in any order
 
 For a moment at or after the floor the winner is the greatest, by order, of the entries available by then;
-for an earlier one only history can tell. Of the entries available by a writer's horizon only the greatest
+for an earlier one only history can answer. Of the entries available by a writer's horizon only the greatest
 stays, which moves the floor up to it. `fs_core/online/redis/compare_and_set.lua` does the same on a server.
 """
 
@@ -73,7 +73,7 @@ def resolve(
 ) -> list[bytes | None]:
     """Return the rows that win at a moment, where that is known; elsewhere the latest, which show that it isn't.
 
-    A timeline of which any byte is damaged tells nothing.
+    A timeline of which any byte is damaged says nothing.
     """
     asked = moment_word(moment)
     found = list(latest)

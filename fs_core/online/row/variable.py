@@ -9,7 +9,7 @@ A value is taken apart into one or more streams, each a run of bytes whose lengt
                             lengths: 4 bytes for each element, little-endian
                             the elements' bytes, one after the other
 
-A null has only empty streams, and so has an empty list: the row's null bitmap tells them apart. An
+A null has only empty streams, and so has an empty list: the row's null bitmap distinguishes them. An
 embedding (`list<T>[n]`) is a list. Whole columns are taken apart and put together at once; only
 cutting and joining bytes goes row by row.
 """

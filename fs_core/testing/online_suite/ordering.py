@@ -49,7 +49,7 @@ class Ordering:
         assert store.read([(view, [b"e"])]) == [[packed(max(orders))]]
 
     def test_neighbouring_orders(self, store: OnlineStore) -> None:
-        """Orders that differ in their last bit are told apart, in each of their three numbers."""
+        """Orders that differ in their last bit differ, in each of their three numbers."""
         for position in range(3):
             for low, high in itertools.pairwise(_EDGES if position < 2 else _SEQ_EDGES):
                 view = new_view()

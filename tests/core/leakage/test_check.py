@@ -238,7 +238,7 @@ class TestClaims:
         assert not report.clean
 
     def test_the_label_in_disguise(self, honest: FeatureStore) -> None:
-        """A column that tells the label better than what was known is proven, even if no fact ever held it."""
+        """A column that predicts the label better than what was known is proven, even if no fact ever held it."""
         spine = labels()
         claimed = spine.append_column("spent", pa.array([2.0 + b for b in spine["bought"].to_pylist()]))
         finding = only(honest.check_leakage("visits.spent", claimed, "bought"))

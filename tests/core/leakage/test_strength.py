@@ -102,7 +102,7 @@ def test_few_rows_are_no_evidence() -> None:
 
 
 def test_labels_that_ask_nothing() -> None:
-    """One value alone can't be told apart; many classes are asked one by one."""
+    """One class alone has no ranks; many classes are asked one by one."""
     assert targets(pa.chunked_array([[1, 1, 1]])) == []
     assert targets(pa.chunked_array([pa.array([], pa.int64())])) == []
     assert len(targets(pa.chunked_array([["a", "b", "a"]]))) == 1

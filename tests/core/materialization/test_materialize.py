@@ -213,7 +213,7 @@ def test_rows_dropped_under_a_run_are_sent_again(
 
 
 def test_rebuilding_on_a_full_server_drops_nothing(redis_url: str, tmp_path: Path) -> None:
-    """A server that refuses writes keeps the rows that it has, and the error doesn't tell of dropped ones."""
+    """A server that refuses writes keeps the rows that it has, and the error doesn't mention dropped ones."""
     with FeatureStore(tmp_path / "store", online=redis_url) as store, Redis.from_url(redis_url) as server:
         store.apply(VIEW)
         store.write(VIEW, users(range(3), 0))

@@ -129,7 +129,7 @@ def test_dropping_a_damaged_one(damaged: FeatureStore) -> None:
 
 
 def test_showing_a_damaged_one(damaged: FeatureStore, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The description and the catalogue of views say that they can't tell, and show the rest."""
+    """The description and the catalogue of views say "unknown", and show the rest."""
     from fs_core.cli.description import describe
 
     assert "is damaged" in describe(damaged, "facts").data["online_error"]

@@ -153,7 +153,7 @@ def test_many_wrong_rows_are_counted() -> None:
 
 
 def test_a_null_availability_is_refused() -> None:
-    """A row that the system can't tell the availability of is refused."""
+    """A row whose availability is unknown is refused."""
     with pytest.raises(ValidationError, match="column 'landed_at' is null in row 1"):
         validate_rows(VIEW, rows(landed_at=moments([1, None, 2])))
 

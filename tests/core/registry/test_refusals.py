@@ -33,7 +33,7 @@ def test_documentation_is_required(registry: Registry, undocumented: dict[str, A
 refusals: list[tuple[list[Definition], type[Exception], str]] = [
     ([view(ttl="1d")], VersionConflictError, "ttl: absent -> '1d'"),
     ([view("new", description="")], DocumentationError, "no description: view 'new'"),
-    ([view("Stats")], DefinitionError, "view 'Stats': there is a view 'stats' already; references could not tell them"),
+    ([view("Stats")], DefinitionError, "view 'Stats': there is a view 'stats' already; a reference would be ambiguous"),
     ([FeatureService("stats", ["stats.a"])], DefinitionError, "service 'stats': there is a view 'stats' already"),
     ([view("model")], DefinitionError, "view 'model': there is a service 'model' already"),
     ([Entity("USER", {"id": "int64"})], DefinitionError, "entity 'USER': there is a entity 'user' already"),

@@ -50,7 +50,7 @@ def rows(*numbers: int, user: int = 1) -> dict[str, Any]:
 
 class TestApplying:
     def test_two_features_of_one_name_are_refused(self, store: FeatureStore) -> None:
-        """Names that a database can't tell apart are both named, before anything is registered."""
+        """Names that are one name to a database are both named, before anything is registered."""
         with pytest.raises(DefinitionError, match="'x' and 'X' are one name"):
             store.apply(counter(fields=[Field("x", "int64", "X."), Field("X", "int64", "X.")]))
         with pytest.raises(DefinitionError, match="'user_id'"):

@@ -1,4 +1,4 @@
-"""What lineage says of queries whose columns, tables or choices can't be told: all that may be, and a note."""
+"""What lineage says of queries whose columns, tables or choices are unknown: all that may be, and a note."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_what_cannot_be_told_is_said() -> None:
     ],
 )
 def test_a_choice_that_cannot_be_told(item: str) -> None:
-    """Columns chosen in a way that can't be told may be any; a note says so where even their number is unknown."""
+    """Columns chosen in an unknown way may be any; a note says so where even their number is unknown."""
     found, notes = read(f"SELECT user_id, {item} FROM orders", SCHEMAS)
     flow = found.column("f" if item.endswith("f") else "amount_sum")
     assert flow is not None
