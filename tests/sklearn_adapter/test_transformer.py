@@ -367,12 +367,12 @@ class TestOutput:
     def test_it_warns_where_every_row_has_expired(self, shop: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
         """Once, until one is alive again."""
         step = FeatureStoreTransformer(shop, ["visits.page"]).fit({"user_id": [1]})
-        said = []
+        counts = []
         for users in ([1, 2], [2, 4], [2], [1], [2]):
             caplog.clear()
             step.transform({"user_id": users})
-            said.append(len([r for r in caplog.records if "view visits: every row that was found" in r.getMessage()]))
-        assert said == [0, 1, 0, 0, 1]
+            counts.append(len([r for r in caplog.records if "view visits: every row that was found" in r.getMessage()]))
+        assert counts == [0, 1, 0, 0, 1]
 
     def test_text_stands_for_times(self, shop: FeatureStore, frame: Frame) -> None:
         """As in a JSON request; the error names row and text."""

@@ -196,9 +196,9 @@ def test_copies_have_epochs_of_their_own() -> None:
         )
         before = rows_of(loader)
         other.set_epoch(5)
-        told = rows_of(copy.deepcopy(other))
+        seen = rows_of(copy.deepcopy(other))
         assert first.epoch == 2
-        assert rows_of(loader) == told != before
+        assert rows_of(loader) == seen != before
 
 
 def orders(epochs: int, *rows: Any, **arguments: Any) -> list[list[int]]:

@@ -40,13 +40,13 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Keep what the element says."""
-        told = dict(attrs)
-        self.links += [str(told[name]) for name in ("href", "src") if told.get(name)]
-        if told.get("id"):
-            assert told["id"] not in self.anchors, f"two elements are called {told['id']!r}"
-            self.anchors.add(str(told["id"]))
+        attributes = dict(attrs)
+        self.links += [str(attributes[name]) for name in ("href", "src") if attributes.get(name)]
+        if attributes.get("id"):
+            assert attributes["id"] not in self.anchors, f"two elements are called {attributes['id']!r}"
+            self.anchors.add(str(attributes["id"]))
         if tag == "script":
-            self.scripts.append(str(told.get("src")))
+            self.scripts.append(str(attributes.get("src")))
         if tag not in self.VOID:
             self._open.append(tag)
 

@@ -276,10 +276,10 @@ class TestTheReport:
         assert lines[0] == "2 findings in 2 features, 560 rows"
         assert lines[1].startswith("LEAK claims: visits:v1.0.0 spent: the spine's own column differs")
         assert lines[2].startswith("    for example {'user': ")
-        told = json.loads(json.dumps(plain(report.to_dict())))
-        assert told["clean"] is False
-        assert [f["check"] for f in told["findings"]] == ["claims", "availability"]
-        assert len(told["findings"][0]["evidence"]) == 10
+        answer = json.loads(json.dumps(plain(report.to_dict())))
+        assert answer["clean"] is False
+        assert [f["check"] for f in answer["findings"]] == ["claims", "availability"]
+        assert len(answer["findings"][0]["evidence"]) == 10
 
     @pytest.mark.parametrize("settings", [{"samples": 0}, {"rows": 0}, {"rows": True}, {"samples": 1.5}])
     def test_numbers_that_are_none(self, honest: FeatureStore, settings: Any) -> None:

@@ -125,14 +125,14 @@ def test_a_witness_records_a_swap_if_it_confirms_what_is_replaced(
     mark, new = Mark.of(kept), Mark.of(b"5 cccccccc {}")
     if witness is not None:
         server.set("w", witness)
-    told = server.eval(source("record"), 1, "w", mark.level, mark.token, new.level, new.token)
-    assert (told >= 0) == mark.is_confirmed_by(witness)
-    assert new.is_confirmed_by(server.get("w")) == (told >= 0)
-    if told < 0:
+    found = server.eval(source("record"), 1, "w", mark.level, mark.token, new.level, new.token)
+    assert (found >= 0) == mark.is_confirmed_by(witness)
+    assert new.is_confirmed_by(server.get("w")) == (found >= 0)
+    if found < 0:
         assert server.get("w") == witness
     else:
-        told = server.eval(source("record"), 1, "w", 5, b"cccccccc", 5, b"dddddddd")
-        assert told in (5, 9, 12)
+        found = server.eval(source("record"), 1, "w", 5, b"cccccccc", 5, b"dddddddd")
+        assert found in (5, 9, 12)
         assert new.is_confirmed_by(server.get("w"))
 
 

@@ -202,9 +202,9 @@ def raised(error: Exception, after: Exception | None = None) -> Exception:
 def test_what_has_nothing_to_do_with_it(error: Exception) -> None:
     """A server that takes no connection, or takes its time, isn't one that cuts connections off."""
     for store in ("redis://h", "valkey+cluster://h"):
-        said = online_error(error, store)
-        assert isinstance(said, OnlineUnavailableError)
-        assert "TLS" not in str(said)
+        mapped = online_error(error, store)
+        assert isinstance(mapped, OnlineUnavailableError)
+        assert "TLS" not in str(mapped)
 
 
 def test_a_socket_has_no_tls() -> None:
@@ -270,6 +270,6 @@ def ping(connection: Any) -> Any:
 def assert_hinted(error: BaseException) -> None:
     """Check that a caller is asked about TLS."""
     assert isinstance(error, Exception)
-    said = online_error(error, "redis://h")
-    assert isinstance(said, OnlineUnavailableError)
-    assert re.search(HINT.format("redis", "redis"), str(said))
+    mapped = online_error(error, "redis://h")
+    assert isinstance(mapped, OnlineUnavailableError)
+    assert re.search(HINT.format("redis", "redis"), str(mapped))

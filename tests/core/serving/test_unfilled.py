@@ -126,9 +126,9 @@ def test_a_view_that_was_never_materialized(unfilled: FeatureStore, how: str, ca
     address = repr(unfilled.online)
     assert read(unfilled, how) == ["missing"]
     unfilled.close()
-    (said,) = caplog.messages
-    assert said.startswith(f"view facts:v1.0.0 has never been materialized in {address}")
-    assert "store.materialize('facts:v1.0.0'), or fs materialize facts:v1.0.0" in said
+    (message,) = caplog.messages
+    assert message.startswith(f"view facts:v1.0.0 has never been materialized in {address}")
+    assert "store.materialize('facts:v1.0.0'), or fs materialize facts:v1.0.0" in message
     assert read(unfilled, how) == ["missing"]
     unfilled.materialize("others")
     assert read(unfilled, how, "others", user=3) == ["missing"]
@@ -361,9 +361,11 @@ def test_dropping_what_is_served(unfilled: FeatureStore, caplog: pytest.LogCaptu
     unfilled.alias("facts:v1.0.0", "production")
     assert unfilled.served_as("facts") == ["facts", "facts@production"]
     assert unfilled.drop_online("facts") == 2
-    (said,) = caplog.messages
-    assert said.startswith("dropped the online rows of facts:v1.0.0, which are served as facts and facts@production: ")
-    assert "store.materialize('facts:v1.0.0')" in said
+    (message,) = caplog.messages
+    assert message.startswith(
+        "dropped the online rows of facts:v1.0.0, which are served as facts and facts@production: "
+    )
+    assert "store.materialize('facts:v1.0.0')" in message
 
 
 def test_dropping_what_is_not(unfilled: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
@@ -372,7 +374,7 @@ def test_dropping_what_is_not(unfilled: FeatureStore, caplog: pytest.LogCaptureF
     user = Entity("user", keys={"user": "int64"}, description="A user.")
     fields = [Field("x", "int64", "X."), Field("y", "int64", "Y.")]
     unfilled.apply(FeatureView("facts", entity=user, fields=fields, description="Facts.", version="2.0.0"))
-    assert [said.split(" is ")[0] for said in caplog.messages] == ["view facts: v2.0.0"]  # which begins empty
+    assert [message.split(" is ")[0] for message in caplog.messages] == ["view facts: v2.0.0"]  # which begins empty
     caplog.clear()
     assert unfilled.served_as("facts:v1.0.0") == []
     assert unfilled.drop_online("facts:v1.0.0") == 2

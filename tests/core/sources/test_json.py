@@ -123,11 +123,11 @@ def test_values_of_every_type(tmp_path: Path, dtype: str, text: str, found: Any,
 def test_a_value_that_is_not_of_its_type(tmp_path: Path, dtype: str, text: str, shown: str, others: int) -> None:
     """Nothing is rounded or guessed: the first such row and its value are named."""
     (tmp_path / "f.json").write_text(lines("null", text, text, others=others))
-    said = f"f.json': column 'f' is declared as {view(f=dtype).features['f']}: row {others + 1} holds {shown}. "
+    message = f"f.json': column 'f' is declared as {view(f=dtype).features['f']}: row {others + 1} holds {shown}. "
     for backed in (view(f=dtype), view(Source("s", tmp_path / "f.json"), f=dtype)):
         with pytest.raises(SchemaError) as caught:
             run_source(backed, {}, tmp_path) if backed.source else read_file([backed], tmp_path / "f.json")
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
 
 def test_facts_round_up_and_a_spines_moments_down(tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def test_a_new_version_begins_empty(tmp_path: Path, caplog: pytest.LogCaptureFix
         store.apply(dataclasses.replace(first, version="0.9.0", ttl="2d"), documented)  # an older one; the same history
         assert not caplog.records
         store.apply(second, third)
-        (told,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
-        assert told == (
+        (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+        assert warning == (
             "view stats: v3.0.0 is current now and has no history yet, as v1.0.1 has: who asks for 'stats' without a "
             "version finds nothing, neither online nor in history. Fill it: store.write('stats', ...); "
             "store.carry_over('stats:v3.0.0', from_='stats:v1.0.1') keeps both clocks of the rows that are there. "

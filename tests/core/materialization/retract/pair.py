@@ -24,7 +24,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 MOMENTS = count(1)
 
 
-def said(*users: str) -> dict[str, Any]:
+def notes_of(*users: str) -> dict[str, Any]:
     """A later row than any before, of each user."""
     moment = START + timedelta(seconds=next(MOMENTS))
     return {"user": users, "event_timestamp": [moment] * len(users), "note": ["n"] * len(users), "x": [1] * len(users)}
@@ -32,7 +32,7 @@ def said(*users: str) -> dict[str, Any]:
 
 def early(*users: str) -> dict[str, Any]:
     """A row that loses to every other, of each user: one that stays online in its place shows."""
-    return {**said(*users), "event_timestamp": [START - timedelta(days=1)] * len(users)}
+    return {**notes_of(*users), "event_timestamp": [START - timedelta(days=1)] * len(users)}
 
 
 class Pair:
@@ -48,7 +48,7 @@ class Pair:
         self.one, self.other = FeatureStore(directory, online=url), FeatureStore(directory, online=url)
         self.view = view
         self.one.apply(view)
-        self.one.write(view, said(ALICE, *OTHERS))
+        self.one.write(view, notes_of(ALICE, *OTHERS))
 
     def __enter__(self) -> Pair:
         return self
@@ -90,7 +90,7 @@ def _is_alice(history: pa.Table) -> list[bool]:
 
 def push(pair: Pair) -> None:
     """Push a row of Alice and one of another."""
-    pair.one.push(pair.view, said(ALICE, OTHERS[0]))
+    pair.one.push(pair.view, notes_of(ALICE, OTHERS[0]))
 
 
 def push_first(pair: Pair) -> None:

@@ -14,14 +14,14 @@ from fs_core.materialization import materialize as filling
 from fs_core.materialization.watermark import Progress, ViewProgress
 from fs_core.online.row.codec import RowCodec
 from tests.core.materialization.retract.interleaving import Killed, stepped
-from tests.core.materialization.retract.pair import ALICE, OTHERS, PLAIN, RECENT, Pair, materialize, rebuild, said
+from tests.core.materialization.retract.pair import ALICE, OTHERS, PLAIN, RECENT, Pair, materialize, notes_of, rebuild
 
 
 @pytest.mark.parametrize("work", [rebuild, materialize])
 def test_a_run_that_dies_after_somebody_was_forgotten(embedded: Pair, work: Callable[[Pair], None]) -> None:
     """Whatever it had sent and couldn't take back, the next run finds."""
     for moment in count():
-        embedded.one.write(PLAIN, said(ALICE, *OTHERS))
+        embedded.one.write(PLAIN, notes_of(ALICE, *OTHERS))
         with stepped(embedded.one, {moment: embedded.forget}, dies=moment + 1) as steps, suppress(Killed):
             work(embedded)
         if steps.seen <= moment + 1:
@@ -42,7 +42,7 @@ def test_a_run_that_dies_while_a_person_comes_again(tmp_path: Path, small: None)
                 rebuild(pair)
             if steps.seen <= moment + 1:
                 break
-            pair.other.push(RECENT, said(ALICE))
+            pair.other.push(RECENT, notes_of(ALICE))
             online, history = pair.of_alice()
             hidden += not online <= history
             pair.other.materialize()
@@ -55,7 +55,7 @@ def test_a_run_that_lives_leaves_no_suspicion(embedded: Pair, monkeypatch: pytes
     looked = list[object]()
     monkeypatch.setattr(filling, "_look_through", lambda *arguments: looked.append(arguments))
     for dies, times in ((None, 0), (10, 1)):
-        embedded.one.write(PLAIN, said(ALICE, *OTHERS))
+        embedded.one.write(PLAIN, notes_of(ALICE, *OTHERS))
         with stepped(embedded.one, {9: embedded.forget}, dies=dies), pytest.raises((OnlineStoreError, Killed)):
             rebuild(embedded)
         embedded.other.materialize()

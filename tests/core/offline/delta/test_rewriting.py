@@ -98,8 +98,8 @@ def writing(store: FeatureStore, users: list[int]) -> Iterator[dict[int, int]]:
         for process in running.values():
             process.kill()
         for user, process in running.items():
-            said, _ = process.communicate()
-            written[user] = len(said.split()) + 1
+            output, _ = process.communicate()
+            written[user] = len(output.split()) + 1
 
 
 def test_writers_who_never_pause(store: FeatureStore) -> None:
@@ -117,7 +117,7 @@ def test_writers_who_never_pause(store: FeatureStore) -> None:
     counts = dict(zip(*np.unique(found["user"].to_numpy(), return_counts=True), strict=True))
     assert counts.pop(7, 0) == counts.pop(8, 0) == 0
     for user, rows in written.items():
-        assert rows <= counts.pop(user) <= rows + 1  # one that was killed may not have said so
+        assert rows <= counts.pop(user) <= rows + 1  # one that was killed may not have printed it
     assert set(counts.values()) == {1500}
     assert len(np.unique(found["__seq"].to_numpy())) == len(found)
 
@@ -305,10 +305,10 @@ GAPS = [
 ]
 
 
-@pytest.mark.parametrize("said", GAPS)
-def test_a_listing_of_the_log_that_has_a_gap(history: FeatureStore, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+@pytest.mark.parametrize("text", GAPS)
+def test_a_listing_of_the_log_that_has_a_gap(history: FeatureStore, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Who lists the log while entries are made may see one and not the one before it, and looks again."""
-    table, failures = log.DeltaTable, [DeltaError(said)] * 2
+    table, failures = log.DeltaTable, [DeltaError(text)] * 2
 
     def opened(*arguments: Any, **options: Any) -> DeltaTable:
         if failures:
