@@ -16,7 +16,7 @@ import pyarrow as pa
 from fs_core.encoding import Encoding
 from fs_core.values.interchange import to_pandas
 from fs_mlflow import inner, packaged, requirements
-from fs_mlflow.code import Code
+from fs_mlflow.code import ModelCode
 from fs_mlflow.columns import input_spec
 from fs_mlflow.model import SETTINGS, STATUS_PARAM, InputLayout
 from fs_mlflow.packaged import PackagedFeatures
@@ -46,7 +46,7 @@ class Package:
     rows: pa.Table
     settings: Mapping[str, Any]
     code_paths: list[str] | None
-    code: Code
+    code: ModelCode
 
 
 def save_model(path: str, *, package: Package, mlflow_model: Any, **_: Any) -> None:

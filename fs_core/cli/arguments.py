@@ -26,7 +26,7 @@ else:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class Moment(_ToMoment):
+class MomentArgument(_ToMoment):
     """A moment in ISO 8601; without a zone it is UTC."""
 
     name = "moment"
@@ -39,7 +39,7 @@ class Moment(_ToMoment):
             self.fail(str(error), param, ctx)
 
 
-class Feature(_ToFeature):
+class FeatureArgument(_ToFeature):
     """A reference, or a `FeatureLookup` as JSON, such as `{"ref": "weather.*", "keys": {"origin": "dest"}}`."""
 
     name = "feature"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fs_core.cli.arguments import FILE, Moment, table_of
+from fs_core.cli.arguments import FILE, MomentArgument, table_of
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, readable
 from fs_core.store import FeatureStore
@@ -30,8 +30,8 @@ def write(store: FeatureStore, view: str, file: Path) -> Report:
 
 @cli.command()
 @click.argument("view")
-@click.option("--start", type=Moment(), help="Leave out earlier event times.")
-@click.option("--end", type=Moment(), help="Leave out this event time and later ones.")
+@click.option("--start", type=MomentArgument(), help="Leave out earlier event times.")
+@click.option("--end", type=MomentArgument(), help="Leave out this event time and later ones.")
 @click.option("--incremental", is_flag=True, help="Leave out what history has already.")
 @click.option("--lookback", metavar="DURATION", help="With --incremental: how far back to look, such as 2d.")
 @in_store

@@ -67,7 +67,7 @@ class Name(NamedTuple):
     missing: str | None
 
 
-class Part(NamedTuple):
+class ReachedFunction(NamedTuple):
     """A function among those that are reached.
 
     Attributes:
@@ -159,7 +159,7 @@ def code_of(function: Callable[..., Any], packages: frozenset[str] = frozenset()
     return Code(parts[0].path, dict(sorted(digests.items())), dict(sorted(constants.items())))
 
 
-def reached(function: Function, packages: frozenset[str] = frozenset()) -> list[Part]:
+def reached(function: Function, packages: frozenset[str] = frozenset()) -> list[ReachedFunction]:
     """Return a function and the functions of its package that it reaches, itself first.
 
     A function of another package counts too if that package isn't an installed library.
@@ -172,7 +172,7 @@ def reached(function: Function, packages: frozenset[str] = frozenset()) -> list[
         DefinitionError: as `code_of`.
     """
     own = {_top(module_of(function)), *packages}
-    found: dict[str, Part] = {}
+    found: dict[str, ReachedFunction] = {}
     waiting = [function]
     while waiting:
         part = _part(waiting.pop())
@@ -216,7 +216,7 @@ def is_constant_name(name: Name) -> bool:
     return bool(name.values) and not isinstance(plain(name.values[-1]), kinds) and not callable(name.values[-1])
 
 
-def _constants(part: Part) -> Iterator[tuple[str, str]]:
+def _constants(part: ReachedFunction) -> Iterator[tuple[str, str]]:
     """Yield the constants that a function reads, and the defaults of its parameters, by path."""
     for name in part.names:
         if is_constant_name(name) and (text := constant_text(name.values[-1])) is not None:
@@ -226,9 +226,9 @@ def _constants(part: Part) -> Iterator[tuple[str, str]]:
             yield f"{part.path}({parameter.name})", text
 
 
-def _part(function: Function) -> Part:
+def _part(function: Function) -> ReachedFunction:
     tree = _tree(function)
-    return Part(path_of(function), function, tree, tuple(_names(function, tree)))
+    return ReachedFunction(path_of(function), function, tree, tuple(_names(function, tree)))
 
 
 def _tree(function: Function) -> ast.FunctionDef | ast.AsyncFunctionDef:

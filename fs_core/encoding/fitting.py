@@ -1,4 +1,4 @@
-"""Fitting: what the caller wishes and what the rows show become an encoding."""
+"""How an encoding is fitted: from what the caller wishes and what the rows show."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLANK = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
-class Fitting:
+class Wishes:
     """What the caller wishes; see `Encoding.fit`."""
 
     fill: Any

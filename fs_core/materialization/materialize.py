@@ -131,7 +131,7 @@ def _bring(
         kept.clear_suspects(before)
     rows = applied = 0
     for winners, progress in _winners(view, offline, kept, until):
-        run = _Run(view, offline, online, kept, progress)
+        run = _ViewRun(view, offline, online, kept, progress)
         delivery = Delivery(view, offline, online, now, generation=progress.generation, run=kept)
         with delivery.settled(run.unsettled):
             sent, took = run.send(winners)
@@ -176,7 +176,7 @@ def _look_through(view: FeatureView, offline: OfflineStore, online: OnlineStore,
     verify(view, offline, online, now=now, repair=True, evidence=0)
 
 
-class _Run:
+class _ViewRun:
     """One run of a view: sends rows, and keeps how far it has come."""
 
     def __init__(

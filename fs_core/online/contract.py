@@ -88,9 +88,7 @@ class OnlineRows(Sequence[OnlineWrite]):
     def take(self, positions: Sequence[int]) -> OnlineRows:
         """Return the rows at some positions."""
         moments = None if self.collect_at is None else [self.collect_at[i] for i in positions]
-        return OnlineRows(
-            [self.keys[position] for position in positions], [self.rows[position] for position in positions], moments
-        )
+        return OnlineRows([self.keys[i] for i in positions], [self.rows[i] for i in positions], moments)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -182,6 +180,14 @@ class OnlineStore(Protocol):
         With `recent`, each row, applied or not, is merged into its entity's timeline as well
         (`fs_core.online.row.recent.merged`), in the same step, kept under `timeline_name(view)`, where
         `read` finds it by the same key.
+
+        Args:
+            view: whose rows they are.
+            rows: what to write; `OnlineRows` costs least.
+            recent: how to keep recent rows as well; None for the latest alone.
+
+        Raises:
+            OnlineUnavailableError: the store, or a part of it, doesn't answer.
         """
         ...
 

@@ -94,6 +94,13 @@ def _parted(
 class CachedRead:
     """One read: what is here already, and what must be fetched.
 
+    Args:
+        cache: where fetched rows go.
+        requests: what is read.
+        hits: for each request, the row that is here for each key; None where it must be fetched.
+        begun: when it began; what it fetches can't be older.
+        spare: what is here and fetched all the same, by the numbers of its request and key.
+
     Attributes:
         rest: what must be fetched.
         begun: when it began; what it fetches can't be older.

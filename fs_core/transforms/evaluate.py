@@ -38,7 +38,7 @@ def evaluate(view: OnDemandView, columns: pa.Table) -> pa.Table:
         raise
     except UndeclaredError as error:
         raise TransformError(f"on-demand view {view.ref!r}: {error}") from error
-    except Exception as error:
+    except Exception as error:  # a user's function may raise anything; callers see one kind of error
         raise TransformError(_failure(view, run, columns, error)) from error
 
 

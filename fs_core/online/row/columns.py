@@ -79,10 +79,10 @@ class FeatureRows:
             return None
         return np.unpackbits(flags, axis=1, bitorder="little").view(bool)
 
-    def _view(self, run: _Run, kind: np.dtype[Any]) -> Cells:
+    def _view(self, run: _ColumnRun, kind: np.dtype[Any]) -> Cells:
         return window(self.heads, run.offset, kind, run.count)
 
-    def _block(self, run: _Run, valid: Flags | None) -> list[pa.Array]:
+    def _block(self, run: _ColumnRun, valid: Flags | None) -> list[pa.Array]:
         count, width = len(self), run.cell.itemsize
         pitch = -(-count * width // _ALIGNMENT) * _ALIGNMENT
         data = pa.allocate_buffer(pitch * run.count)
@@ -104,7 +104,7 @@ class FeatureRows:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _ColumnRun:
     """Columns side by side whose cells are equally wide, or (count 0) one that is none of that.
 
     `floats` is the NumPy type of all of them if they are floats of one size.
@@ -117,15 +117,15 @@ class _Run:
     offset: int
     count: int
 
-    def goes_on_with(self, other: _Run) -> bool:
+    def goes_on_with(self, other: _ColumnRun) -> bool:
         """Return whether another column lies right behind these and is as wide."""
         end = self.offset + self.count * self.cell.itemsize
         return bool(self.count and self.cell == other.cell and other.offset == end)
 
-    def joined(self, other: _Run) -> _Run:
+    def joined(self, other: _ColumnRun) -> _ColumnRun:
         """Return both as one."""
         names, types, indices = self.names + other.names, self.types + other.types, self.indices + other.indices
-        return _Run(names, types, indices, self.cell, self.offset, self.count + other.count)
+        return _ColumnRun(names, types, indices, self.cell, self.offset, self.count + other.count)
 
     @cached_property
     def kinds(self) -> list[pa.DataType]:
@@ -143,18 +143,18 @@ class _Run:
 
 
 @lru_cache(maxsize=1024)
-def _runs(layout: Layout, names: tuple[str, ...]) -> list[_Run]:
+def _runs(layout: Layout, names: tuple[str, ...]) -> list[_ColumnRun]:
     """Cut the columns asked for into runs that lie in the row as they are asked for."""
-    runs: list[_Run] = []
+    runs: list[_ColumnRun] = []
     order = list(layout.features)
     for name in names:
         dtype = layout.features[name]
         if not is_fixed(dtype) or pa.types.is_boolean(dtype):  # a boolean takes a byte here and a bit in Arrow
-            runs.append(_Run((name,), (dtype,), (order.index(name),), np.dtype("u1"), 0, 0))
+            runs.append(_ColumnRun((name,), (dtype,), (order.index(name),), np.dtype("u1"), 0, 0))
             continue
         assert layout.head.fields is not None
         cell, offset = cell_type(dtype), layout.head.fields[name][1]
-        new = _Run((name,), (dtype,), (order.index(name),), cell, offset, 1)
+        new = _ColumnRun((name,), (dtype,), (order.index(name),), cell, offset, 1)
         runs = [*runs[:-1], runs[-1].joined(new)] if runs and runs[-1].goes_on_with(new) else [*runs, new]
     return runs
 

@@ -28,7 +28,13 @@ _SIGN = 1 << 63
 
 
 def recent_of(view: FeatureView, moment: int, *, complete: bool) -> Recent | None:
-    """Return how rows of a view are kept at a moment, None where only the latest is."""
+    """Return how rows of a view are kept at a moment, None where only the latest is.
+
+    Args:
+        view: whose rows they are.
+        moment: the moment of the write, int64 microseconds.
+        complete: as in `Recent`.
+    """
     keep = view.online_history_micros
     return None if keep is None else Recent(moment - keep, keep, complete)
 
@@ -74,6 +80,13 @@ def resolve(
     """Return the rows that win at a moment, where that is known; elsewhere the latest, which show that it isn't.
 
     A timeline of which any byte is damaged says nothing.
+
+    Args:
+        codec: reads rows of the view.
+        keys: the entities.
+        latest: each entity's latest row, None where there is none.
+        timelines: each entity's timeline, None where there is none.
+        moment: the moment asked for, int64 microseconds.
     """
     asked = moment_word(moment)
     found = list(latest)

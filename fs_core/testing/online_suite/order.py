@@ -27,7 +27,7 @@ _SEQS = st.sampled_from(_SEQ_EDGES) | st.integers(0, LAST_SEQ) | st.integers(0, 
 _ORDERS = st.tuples(_WORDS, _WORDS, _SEQS)
 
 
-class Ordering:
+class WriteOrder:
     """A write is applied only where its order isn't smaller than what is stored."""
 
     @examples(150)

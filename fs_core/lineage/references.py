@@ -16,7 +16,7 @@ _VERSION = re.compile(r"v?\d+\.\d+\.\d+")
 _RECORDED = ("training_set", "run", "model")
 
 
-class Asking:
+class References:
     """Resolves references against one state of the graph.
 
     Args:
