@@ -32,7 +32,7 @@ _MODULES = (
         _OUTSIDE,
     ),
 )
-"""What modules are for, beyond computing; those inside them likewise."""
+"""What modules are for, beyond computing; the same holds for modules inside them."""
 
 _PURE = re.compile(
     r"__future__|abc|array|base64|binascii|bisect|builtins|calendar|cmath|collections|colorsys|copy|dataclasses|"

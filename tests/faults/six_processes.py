@@ -55,7 +55,7 @@ class Journal:
             os.close(file)
 
     def numbers(self, word: str) -> list[int]:
-        """Return the numbers that were said with a word, in order."""
+        """Return the numbers that were printed after a word, in order."""
         if not self._path.exists():
             return []
         lines = (line.split() for line in self._path.read_text().splitlines())

@@ -85,7 +85,7 @@ def market_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(market_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The market's directory, said by the environment."""
+    """The market's directory, set in the environment."""
     monkeypatch.setenv("FS_STORE", str(market_directory))
     return market_directory
 

@@ -273,7 +273,7 @@ class TestLogging:
         loaded._model_impl.store.close()
 
     def test_an_encoding_of_other_columns_is_refused(self, tracking: Path, learned: TrainingSet) -> None:
-        """Inputs said twice have to agree."""
+        """Inputs given twice have to agree."""
         from fs_core.encoding import Encoding
 
         encoding = Encoding.fit(learned, features=["amount"])

@@ -1,4 +1,4 @@
-"""What a model needs, told from what it is made of."""
+"""What a model needs, derived from what it is made of."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import SchemaError
 from fs_sklearn import FeatureStoreTransformer
 
-_ARRAY = "feeds an array without column names, in which no key can be told from another. Would ask that "
+_ARRAY = "feeds an array without column names, in which no key can be found. Would ask that "
 _WORDS = "wants scikit-learn's words for an array's flaw; we refuse it for having no column names. The flaw: "
 EXPECTED = {
     "check_complex_data": _WORDS + "complex numbers.",

@@ -283,7 +283,7 @@ class TestOutput:
 
     @pytest.mark.parametrize("kind", ["default", "pandas", "polars"])
     def test_it_stands_beside_other_steps(self, shop: FeatureStore, frame: Frame, kind: str) -> None:
-        """In a union, which passes all columns on, keys alone are still enough; names tell where columns are from."""
+        """In a union, which passes all columns on, keys alone are still enough; names show where columns are from."""
         looked_up, rest = FeatureStoreTransformer(shop, NUMBERS), make_column_transformer(("passthrough", ["price"]))
         union = make_union(looked_up, rest).set_output(transform=kind)
         X = frame({"user_id": [1, 2], "price": [5.0, 6.0], "event_timestamp": ago(5, 5)})
@@ -384,7 +384,7 @@ class TestOutput:
             step.transform(frame({"user_id": [1, 1], "event_timestamp": [texts[0], "yesterday"]}))
 
     def test_names_and_numbers_of_columns(self, shop: FeatureStore, frame: Frame) -> None:
-        """What went in and what comes out is told in scikit-learn's words."""
+        """Names of what goes in and comes out are as in scikit-learn."""
         step = FeatureStoreTransformer(shop, self.features).fit(frame({"user_id": [1], "event_timestamp": ago(1)}))
         assert step.get_feature_names_out().dtype == object
         assert tuple(step.get_feature_names_out()) == self.names

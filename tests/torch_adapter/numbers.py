@@ -1,4 +1,4 @@
-"""Training sets whose rows can be told apart, and what a loader gave of them."""
+"""Training sets whose rows all differ, and what a loader gave of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUIET = [
 
 
 def numbered(rows: int, chunks: int = 1) -> TrainingSet:
-    """Return rows of two features and a label, all of which tell the row's number."""
+    """Return rows of two features and a label, each of which gives the row's number."""
     numbers = np.arange(rows)
     cut = np.linspace(0, rows, chunks + 1).astype(int)
     columns = {"a": numbers.astype(np.float32), "b": -numbers.astype(np.float64), "y": numbers}

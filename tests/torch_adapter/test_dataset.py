@@ -170,7 +170,7 @@ def test_a_table_of_chunks_is_a_table() -> None:
 
 
 def test_a_label_is_no_feature() -> None:
-    """An encoding that holds the label would show a model what it should tell."""
+    """An encoding that holds the label would show a model what it should predict."""
     spine = training_set_of({"x": [1, 2], "y": [0, 1]})
     encoding = Encoding.fit(spine, features=["x", "y"])
     with pytest.raises(DefinitionError, match=r"'y' is the label\. Leave it out of features"):

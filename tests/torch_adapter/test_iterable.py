@@ -186,7 +186,7 @@ def test_workers_that_live_on_learn_of_the_epoch(method: str) -> None:
 
 
 def test_copies_have_epochs_of_their_own() -> None:
-    """A copy and a pickled dataset start where the first one is; then each, and its living workers, is told alone."""
+    """A copy and a pickled dataset start where the first one is; then each, and its living workers, is set alone."""
     first = FeatureIterableDataset(numbered(20), batch_size=3, shuffle=True)
     first.set_epoch(2)
     for other in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
@@ -202,7 +202,7 @@ def test_copies_have_epochs_of_their_own() -> None:
 
 
 def orders(epochs: int, *rows: Any, **arguments: Any) -> list[list[int]]:
-    """The order of each of the first epochs, each said by `set_epoch` to a dataset of its own."""
+    """The order of each of the first epochs, each set by `set_epoch` on a dataset of its own."""
     found = []
     for epoch in range(epochs):
         dataset = FeatureIterableDataset(*rows, shuffle=True, **arguments)
@@ -314,7 +314,7 @@ def test_a_stateful_loader_resumes_in_any_epoch(stop: tuple[int, int], workers: 
 
 
 def test_a_dataset_made_for_evaluation_is_a_dataset() -> None:
-    """Made in inference mode, it can be told an epoch outside, and its batches are trained on."""
+    """Made in inference mode, its epoch can be set outside, and its batches are trained on."""
     with torch.inference_mode():
         dataset = FeatureIterableDataset(numbered(4), batch_size=2)
     dataset.set_epoch(1)

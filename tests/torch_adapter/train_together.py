@@ -22,7 +22,7 @@ ROWS, BATCH = 53, 4  # the last step has 5 rows for two ranks
 
 
 def loader(kind: str) -> tuple[Iterable[Any], Any]:
-    """Return what gives batches, and what is told the epoch."""
+    """Return what gives batches, and what takes the epoch."""
     if kind == "iterable":
         dataset = FeatureIterableDataset(numbered(ROWS), batch_size=BATCH, shuffle=True)
         return DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="fork"), dataset

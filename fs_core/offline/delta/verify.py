@@ -18,7 +18,7 @@ from fs_core.offline.delta.layout import MONTH, month_of
 from fs_core.offline.delta.log import open_table
 from fs_core.offline.delta.rewriting import replace_rows
 from fs_core.offline.duckdb import connect, literal, quoted
-from fs_core.offline.report import FINDINGS, Problem, HistoryReport
+from fs_core.offline.report import FINDINGS, HistoryReport, Problem
 from fs_core.offline.search.engine import AsOfEngine
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.values.times import EARLIEST, LATEST

@@ -209,7 +209,7 @@ class RedisOnlineStore:
         return found
 
     def _forget_closed_loops(self) -> None:
-        """Give up the connections of loops that were closed without `aclose`, which live as long as they are known."""
+        """Drop the connections of loops that were closed without `aclose`: they stay open as long as they are known."""
         for loop in list(self._async_readers):
             if loop.is_closed():
                 self._async_readers.pop(loop, None)

@@ -18,7 +18,7 @@ from fs_core.online.row.cells import Cells, Flags, cell_type, from_cells, is_fix
 
 _LENGTH = 4
 _FEW = 32  # values that take Python less time than NumPy
-_FEW_NUMBERS = 256  # likewise, of whole numbers
+_FEW_NUMBERS = 256  # the same, for whole numbers
 
 
 def pack_keys(columns: Sequence[pa.Array]) -> list[bytes | None]:

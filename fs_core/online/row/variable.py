@@ -5,7 +5,7 @@ A value is taken apart into one or more streams, each a run of bytes whose lengt
     string, binary          the bytes
     list of fixed width     validity: one byte for each element, nothing if no element is null
                             elements, little-endian, zero where null
-    list of string, binary  validity, as above
+    list of string, binary  validity, as in the list above
                             lengths: 4 bytes for each element, little-endian
                             the elements' bytes, one after the other
 

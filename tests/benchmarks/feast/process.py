@@ -26,7 +26,7 @@ _DATABASE = 1  # of the server; ours is 0
 
 @dataclass(frozen=True)
 class Feast:
-    """A process in which Feast's SDK does what it is told."""
+    """A process in which Feast's SDK runs one command after another."""
 
     process: subprocess.Popen[str]
     errors: IO[str]

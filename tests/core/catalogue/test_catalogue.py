@@ -132,7 +132,7 @@ def test_texts_stay_texts(site: Built) -> None:
 
 
 def test_what_a_view_tells(site: Built) -> None:
-    """A view's page tells owner, versions, types, statistics, freshness, rule, SQL, and where features come from."""
+    """A view's page shows owner, versions, types, statistics, freshness, rule, SQL, and where features come from."""
     old = (site.directory / "views/value-v1.0.0.html").read_text()
     for expected in ("retired", "12.0", "orders.order_amount", "churn/3", "WITH paid AS", "Online until", "never"):
         assert expected in old

@@ -66,7 +66,7 @@ def shop(fs: Fs) -> Fs:
 
 
 def answer(result: Result) -> Any:
-    """Return what a command with --json said; it must have succeeded."""
+    """Return what a command with --json printed; it must have succeeded."""
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 

@@ -87,7 +87,7 @@ def test_drop_online(shop: Fs) -> None:
 
 
 def test_drop_online_asks_where_rows_are_served(shop: Fs) -> None:
-    """Without a yes nothing is dropped of what a name means now; with nobody to ask, the way out is said."""
+    """Without a yes nothing is dropped of what a name means now; with nobody to ask, the error names the way out."""
     declined = CliRunner().invoke(cli, ["drop-online", "spending"], input="n\n")
     assert declined.exit_code == 1
     assert "Drop the online rows of spending? They are served as spending." in declined.stderr
@@ -138,7 +138,7 @@ def test_forget_names_whom_and_where(shop: Fs, caplog: pytest.LogCaptureFixture)
 
 
 def test_forget_in_the_wrong_online_store(shop: Fs, monkeypatch: pytest.MonkeyPatch, locked: str) -> None:
-    """What a view was never materialized in is told of, since another online store may serve it still."""
+    """A view that was never materialized here is named, since another online store may still serve it."""
     monkeypatch.setenv("FS_ONLINE", locked)
     for _ in range(2):
         done = subprocess.run(

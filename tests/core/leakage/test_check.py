@@ -74,7 +74,7 @@ def only(report: LeakageReport) -> Finding:
 
 class TestHonestStores:
     def test_nothing_is_found(self, honest: FeatureStore) -> None:
-        """Declared availability, chance labels: not even a notice; what was looked at is told."""
+        """Declared availability, chance labels: not even a notice; what was checked is listed."""
         spine = labels()
         report = honest.check_leakage("visits", spine, "bought", samples=5, seed=3)
         assert report.findings == []

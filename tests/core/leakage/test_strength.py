@@ -1,4 +1,4 @@
-"""How well a column tells a label, held against scikit-learn and SciPy."""
+"""How well a column predicts a label, held against scikit-learn and SciPy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ numbers = st.integers(1, 60).flatmap(
 
 
 def strength_of(column: Any, label: Any) -> Strength:
-    """Return what a column tells of a label."""
+    """Return how well a column predicts a label."""
     columns = [c if isinstance(c, pa.ChunkedArray) else pa.chunked_array([pa.array(c)]) for c in (column, label)]
     found = strongest(columns[0], targets(columns[1]))
     assert found is not None
@@ -78,7 +78,7 @@ def test_a_number_as_label_takes_spearman() -> None:
     ids=["folded", "null", "text", "decimal", "date", "binary", "bool", "half", "nan"],
 )
 def test_every_kind_of_giveaway_is_seen(column: Any) -> None:
-    """Whatever the type, and whether the value or its absence tells."""
+    """Whatever the type, and whether the value or its absence predicts."""
     found = strength_of(column, LABEL)
     assert found.value > 0.99
     assert found.deviations > 5

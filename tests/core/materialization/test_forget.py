@@ -86,7 +86,7 @@ def online_rows(store: FeatureStore) -> str:
 
 
 def test_nothing_of_a_person_is_left(filled: FeatureStore) -> None:
-    """Every version of every view loses them, alone or beside another key; no file and no key tells of them."""
+    """Every version of every view loses them, alone or beside another key; no file and no key mentions them."""
     before = filled.history("visits").num_rows
     assert files_that_hold(filled, ALICE)
     done = {part.view: part for part in filled.forget("user", {"user": [ALICE]})}

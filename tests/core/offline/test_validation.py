@@ -159,7 +159,7 @@ def test_a_null_availability_is_refused() -> None:
 
 
 def test_columns_of_nulls_have_no_type_to_be_wrong() -> None:
-    """A feature that is null throughout fits; a time or key that is null throughout is said to be null."""
+    """A feature that is null throughout fits; a time or key that is null throughout is refused as null."""
     assert validate_rows(VIEW, rows(amount=pa.nulls(3)))["amount"].null_count == 3
     with pytest.raises(ValidationError, match=r"'shop' is null in row 0, 1, 2; column 'event_timestamp' is null"):
         validate_rows(VIEW, rows(shop=pa.nulls(3), event_timestamp=pa.nulls(3)))

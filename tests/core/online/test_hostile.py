@@ -243,7 +243,7 @@ def _row(*numbers: int) -> bytes:
 @settings(max_examples=60)
 @given(data=st.data(), dtypes=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3))
 def test_packed_keys_come_back(data: st.DataObject, dtypes: list[str]) -> None:
-    """Keys of every type are read from their bytes; bytes that no key packs to are told apart, without a crash."""
+    """Keys of every type are read from their bytes; bytes that no key packs to are recognised, without a crash."""
     view = FeatureView(
         "v", entity=Entity("e", keys={f"k{i}": t for i, t in enumerate(dtypes)}), fields=[Field("x", "int8")]
     )

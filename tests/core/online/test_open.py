@@ -82,7 +82,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("plugins")
 def test_a_plugin() -> None:
-    """A back-end that another package brings is found by its scheme and told all there is to know."""
+    """A back-end that another package brings is found by its scheme and given all settings."""
     store = opened("shelf://top/left")
     assert store.given == ("shelf://top/left", "p", Path("/srv/store"))  # type: ignore[attr-defined]
 

@@ -82,7 +82,7 @@ class TestCluster:
         store.close()
 
     def test_a_node_as_if_it_were_alone(self, nodes: list[Node]) -> None:
-        """A URL that names a node as a server of its own is told which URL to write."""
+        """A URL that names a node as a server of its own is refused with the URL to write."""
         store = RedisOnlineStore(nodes[0].url, project="p")
         with pytest.raises(OnlineStoreError, match=r"node of a cluster.*redis\+cluster://"):
             store.read([("v-1", KEYS)])

@@ -325,7 +325,7 @@ def test_a_directory_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_three_slashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a relative path can't be opened, the error says where it was looked for and how an absolute one is said."""
+    """Where a relative path can't be opened, the error says where it was sought and how an absolute one is written."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RegistryError, match=rf"looked for in {tmp_path}; .* needs four slashes: sqlite:////tmp/x\.db"):
         Registry("sqlite:///tmp/x.db").listing()

@@ -35,7 +35,7 @@ def ref(text: str) -> Reference:
 
 
 def test_a_rollback_moves_what_is_current(three: Registry) -> None:
-    """An earlier version becomes current again; moments before still tell what was current then."""
+    """An earlier version becomes current again; moments before still mean what was current then."""
     moments = [three._clock.now()]
     before = three.generation()
     assert three.rollback(ref("stats:v1.0.0")) == Moved("view", "stats", None, "1.2.0", "1.0.0")

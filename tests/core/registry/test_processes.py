@@ -93,7 +93,7 @@ def test_different_things_at_once(pool: ProcessPoolExecutor, new_url: Callable[[
 
 
 def test_a_conflict_has_one_winner(pool: ProcessPoolExecutor, new_url: Callable[[], str]) -> None:
-    """Where processes give one version two contents, one of them is registered and the other is told the difference."""
+    """Where processes give one version two contents, one is registered and the other refused with the difference."""
     url = new_url()
     calls = [[[view(f"view_{n}", ttl=ttl)] for n in range(15)] for ttl in ("1d", "2d")]
     first, second = at_once(pool, apply_each, [(url, mine) for mine in calls])
@@ -109,7 +109,7 @@ def test_a_conflict_has_one_winner(pool: ProcessPoolExecutor, new_url: Callable[
 
 
 def outcomes(actions: list[str]) -> list[str]:
-    """Return what became of each view: what is said of its entity, which comes before it, is set aside."""
+    """Return what became of each view: the line of its entity, which comes before it, is set aside."""
     others = iter(actions)
     return [action if "registered with other" in action else next(others) for action in others]
 

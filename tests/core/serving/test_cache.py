@@ -111,7 +111,7 @@ def test_a_moment_of_which_only_the_latest_row_is_here(store: FeatureStore, monk
 
 
 def test_what_belongs_together_is_of_one_read() -> None:
-    """A row and what tells more about it are kept from one read, or fetched anew; the row alone serves in need."""
+    """A row and its recent rows are kept from one read, or fetched anew; the row alone serves in need."""
     clock = Seconds()
     cache = RowCache(9, clock)
     both, pair = [("v", [b"a", b"b"]), ("v:recent", [b"a", b"b"])], [(0, 1)]
@@ -147,7 +147,7 @@ def test_a_fresh_row_beside_older_recent_ones(fresh_directory: Callable[[], Path
 
 
 def test_what_is_here_while_the_rest_is_not() -> None:
-    """Where the rest can't be fetched, what is known is served and the gaps are told."""
+    """Where the rest can't be fetched, what is known is served and the gaps are marked."""
     cache = RowCache(9, Seconds())
     assert cache.ask([("v", [b"a"])], 1.0).partial(None) is None
     cache.ask([("v", [b"a"])], 1.0).whole([[b"1"]])

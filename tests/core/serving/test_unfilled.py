@@ -1,4 +1,4 @@
-"""What is said of views that nobody has brought online."""
+"""Warnings about views that were never brought online."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def minutes(monkeypatch: pytest.MonkeyPatch) -> Minutes:
 
 
 class Slow:
-    """Has an online store tell how far it was filled only once `go_on` is set, or fail; keeps whom it was asked for."""
+    """Has an online store report how far it was filled only once `go_on` is set, or fail; keeps what was asked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._patch, self.asked, self.go_on = monkeypatch, list[str](), threading.Event()
@@ -159,7 +159,7 @@ def test_several_views(unfilled: FeatureStore, caplog: pytest.LogCaptureFixture)
 
 
 def test_a_user_who_may_not_ask(tmp_path: Path, caplog: pytest.LogCaptureFixture, minutes: Minutes) -> None:
-    """Whoever may read rows alone reads them; what can't be asked isn't said until it can."""
+    """Whoever may read rows alone reads them; what can't be asked isn't logged until it can."""
     with running_server("Valkey 9.1") as url:
         with FeatureStore(tmp_path / "store", online=url) as admin:
             define(admin)
@@ -207,7 +207,7 @@ def test_a_view_dropped_by_somebody_else(
 
 
 class TestBesideReads:
-    """The online store tells how far it was filled only when a test lets it: no read waits for that."""
+    """The online store reports how far it was filled only when a test lets it: no read waits for that."""
 
     def test_a_read(self, unfilled: FeatureStore, slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
         """Reads return first, as many as there are; each view is asked after once, by one thread."""
@@ -307,7 +307,7 @@ class TestBesideReads:
 
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_a_fork(self, unfilled: FeatureStore, slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
-        """A child asks by itself, says nothing that its parent said, and waits for none of its parent's threads."""
+        """A child asks by itself, repeats nothing that its parent logged, and waits for no thread of its parent."""
         read(unfilled, "plain")
         unfilled.close()
         slow.down(unfilled)
@@ -335,7 +335,7 @@ class TestBesideReads:
 
 @pytest.mark.parametrize("ends", [False, True], ids=["closing nothing", "reading"])
 def test_the_end_of_a_process(unfilled: FeatureStore, online_url: str, ends: bool) -> None:
-    """What is asked is said before the process ends; a read in an `atexit` handler, when nobody waits, asks nothing."""
+    """What is asked is logged before the process ends; a read in an `atexit` handler asks nothing."""
     program = f"""
         import atexit
         from fs_core import FeatureStore

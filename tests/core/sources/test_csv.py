@@ -57,7 +57,7 @@ def read(path: Path, text: str | bytes, **fields: str) -> pa.Table:
 
 
 def refused(path: Path, text: str | bytes, **fields: str) -> str:
-    """What is said of a file, both where it is written and where it is a source."""
+    """Return the error for a file, both where it is written and where it is a source."""
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises((SchemaError, SourceError)) as caught:
         read_file([view(**fields)], path)
@@ -227,7 +227,7 @@ def test_a_file_that_is_not_utf_8(tmp_path: Path, before: int) -> None:
     ],
 )
 def test_what_is_no_csv(tmp_path: Path, text: str, says: str) -> None:
-    """What is wrong with a file is said in a line of our own."""
+    """What is wrong with a file is named in a line of our own."""
     message = refused(tmp_path / "f.csv", text)
     assert says in message
     assert "\n" not in message

@@ -246,7 +246,7 @@ def test_a_csv_written_by_pandas_with_its_index(tmp_path: Path) -> None:
 
 
 def test_sql_over_a_csv_with_columns_of_one_name(tmp_path: Path) -> None:
-    """Columns that no query could tell apart are left out; the others are there."""
+    """Columns whose names are one to a query are left out; the others are there."""
     (tmp_path / "f.csv").write_text(f"plane,event_timestamp,f,x,X\n1,{AT},2,3,4\n")
     assert by_sql(tmp_path / "f.csv", "SELECT * FROM s", f="int64")["f"].to_pylist() == [2]
     with pytest.raises(SourceError, match="SQL names 'x', no column there"):

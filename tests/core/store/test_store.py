@@ -336,7 +336,7 @@ def test_a_registry_that_is_full(store: FeatureStore) -> None:
 
 class TestOpeningMakesNothing:
     def test_a_mistyped_directory_is_named_and_not_made(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whoever reads a store that isn't there is told where it was looked for; no file and no directory appears."""
+        """Reading a store that isn't there names where it was looked for; no file and no directory appears."""
         monkeypatch.setenv("FS_STORE", str(tmp_path / "typo"))
         spine = {"user_id": [1], "event_timestamp": [datetime(2024, 1, 1, tzinfo=UTC)]}
         with FeatureStore() as store:

@@ -62,7 +62,7 @@ def test_a_run_that_lives_leaves_no_suspicion(embedded: Pair, monkeypatch: pytes
         assert len(looked) == times
 
 
-@pytest.mark.parametrize("survivor", ["none", "finishes", "acquits itself"])
+@pytest.mark.parametrize("survivor", ["none", "finishes", "clears itself"])
 def test_one_of_two_runs_that_dies(embedded: Pair, survivor: str) -> None:
     """Of two runs at once each is known when somebody is forgotten: what one that dies has sent, the next run finds."""
     first, second = embedded.one, embedded.other
@@ -76,7 +76,7 @@ def test_one_of_two_runs_that_dies(embedded: Pair, survivor: str) -> None:
         two.keep(covered.finished())
     embedded.forget()
     first.online.write(PLAIN.storage_name, rows)
-    if survivor == "acquits itself":
+    if survivor == "clears itself":
         two.clear_suspicion()
     assert embedded.of_alice()[0]
     embedded.other.materialize()
@@ -85,7 +85,7 @@ def test_one_of_two_runs_that_dies(embedded: Pair, survivor: str) -> None:
 
 
 def test_runs_that_died_are_bounded(embedded: Pair) -> None:
-    """However many runs die, what is said of them stays short, and the next run after a forgetting compares."""
+    """However many runs die, what is kept of them stays short, and the next run after a forgetting compares."""
     run = embedded.one.offline.winners(PLAIN, until=embedded.one._clock.now())
     for _ in range(40):
         filling = ViewProgress(PLAIN, embedded.one.online)

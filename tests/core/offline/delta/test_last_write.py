@@ -1,4 +1,4 @@
-"""What the Delta log tells of the last write."""
+"""What the Delta log says of the last write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START = datetime(2024, 1, 31, 23, tzinfo=UTC)
 
 
 def last(store: FeatureStore) -> LastWrite | None:
-    """Return what is told of the view."""
+    """Return the last write of the view."""
     found: LastWrite | None = store.offline.last_write(store.view("stats"))  # type: ignore[attr-defined]
     return found
 
@@ -78,7 +78,7 @@ def test_numbers_are_exact(fresh_directory: Any, values: list[int | None]) -> No
 
 
 def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
-    """A log that is missing or damaged tells nothing, and that is no error."""
+    """A log that is missing or damaged says nothing, and that is no error."""
     assert last_write(tmp_path / "absent", 3) is None
     (tmp_path / "_delta_log").mkdir()
     for text in ("", "not json\n", '{"add": {"dataChange": true}}\n', '{"commitInfo": {"timestamp": 1}}\n'):

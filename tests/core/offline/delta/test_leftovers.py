@@ -139,7 +139,7 @@ def test_what_was_begun_and_left_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_log_with_a_gap_is_left_alone(tmp_path: Path) -> None:
-    """Where another program gave entries up for a checkpoint, nobody can tell whose a file is."""
+    """Where another program gave entries up for a checkpoint, it is unknown whose a file is."""
     store = store_in(tmp_path)
     for n in range(3):
         store.append(counter, counted([n]))

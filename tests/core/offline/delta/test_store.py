@@ -286,7 +286,7 @@ os.waitpid(child, 0)
 
 @pytest.mark.parametrize(("use", "says"), [("unused", "rows 1"), ("used", "Start the process with spawn")])
 def test_a_forked_process(tmp_path: Path, use: str, says: str) -> None:
-    """A process forked before history was used works; one forked after is told what to do instead."""
+    """A process forked before history was used works; one forked after gets an error that says what to do instead."""
     run = subprocess.run(
         [sys.executable, "-c", FORKED, str(tmp_path), use], capture_output=True, text=True, timeout=60, check=True
     )

@@ -321,7 +321,7 @@ def test_keys_share_bytes_only_if_equal(data: st.DataObject, dtypes: list[str]) 
     ],
 )
 def test_composite_keys_never_mix(dtypes: list[str], first: tuple[Any, ...], second: tuple[Any, ...]) -> None:
-    """Keys whose parts run into each other when written side by side are told apart."""
+    """Keys whose parts run into each other when written side by side differ."""
     view = view_of("bool", keys={f"k{i}": dtype for i, dtype in enumerate(dtypes)})
     table = pa.table(
         {n: pa.array([row[i] for row in (first, second, first)], t) for i, (n, t) in enumerate(view.keys.items())}

@@ -186,7 +186,7 @@ def test_what_is_refused(changes: dict[str, Any]) -> None:
 
 
 def test_what_was_lost_is_left_to_history(online_url: str, tmp_path: Path) -> None:
-    """An entity whose rows the online store has lost isn't missing before its next one: only history can tell. One
+    """An entity whose rows the online store has lost isn't missing before its next one: only history can answer. One
     that history didn't know before is.
     """
     clock = HandClock(0)

@@ -107,7 +107,7 @@ class TestSavingAndLoading:
 
 class TestNames:
     def test_overwriting_is_asked_for(self, filled: FeatureStore) -> None:
-        """A second set of a name is refused with the way out, and replaces the first only if told to."""
+        """A second set of a name is refused with the way out, and replaces the first only with `overwrite=True`."""
         first, second = ask(filled, labels(1)), ask(filled, labels(2, 3))
         filled.save_training_set(first, "kept")
         with pytest.raises(SavedTrainingSetError, match=r"'kept' already.*overwrite=True"):
@@ -182,7 +182,7 @@ class TestDamage:
             filled.load_training_set("one")
 
     def test_a_format_of_the_future(self, filled: FeatureStore) -> None:
-        """It is left alone, and said to be no damage."""
+        """It is left alone, and not reported as damage."""
         filled.save_training_set(ask(filled, labels(1)), "kept")
         manifest = Path(filled.directory) / "training_sets" / "kept" / "manifest.json"
         manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
@@ -190,7 +190,7 @@ class TestDamage:
             filled.load_training_set("kept")
 
     def test_a_directory_that_cannot_be_written(self, filled: FeatureStore) -> None:
-        """The reason is told in our words."""
+        """The reason is given in our words."""
         (Path(filled.directory) / "training_sets").write_text("a file where the directory should be")
         with pytest.raises(SavedTrainingSetError, match="can't be written"):
             filled.save_training_set(ask(filled, labels(1)), "kept")
