@@ -41,24 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.mlflow_flights", description=__doc__)
     parser.add_argument("--limit", type=int, default=20_000, help="learn from the latest flights only")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as place, FeatureStore(place) as store:
-        raw = data.prepare(Path(place, "data"), limit=options.limit)
+    with tempfile.TemporaryDirectory() as directory, FeatureStore(directory) as store:
+        raw = data.prepare(Path(directory, "data"), limit=options.limit)
         store.apply(DEFINITIONS)
         for view in VIEWS:
             store.backfill(view)
         store.materialize()
-        spine = train.spine(Path(place, "data"), raw.study_end)
+        spine = train.spine(Path(directory, "data"), raw.study_end)
         training = store.get_historical_features(spine, train.SERVICE, timestamp=train.TIMESTAMP, label=train.LABEL)
-        model_uri = log(training, place)
+        model_uri = log(training, directory)
         answers(store)
-        differing = predict(store, model_uri, serve.upcoming(Path(place, "data"), raw.now, 100), place)
+        differing = predict(store, model_uri, serve.upcoming(Path(directory, "data"), raw.now, 100), directory)
     return 0 if differing == 0 else 1
 
 
-def log(training: TrainingSet, place: str) -> str:
+def log(training: TrainingSet, directory: str) -> str:
     """Train in a run that says what it learned from; package and register the model."""
-    mlflow.set_tracking_uri(f"sqlite:///{place}/mlflow.db")
-    experiment = mlflow.create_experiment("flights", artifact_location=f"{place}/artifacts")
+    mlflow.set_tracking_uri(f"sqlite:///{directory}/mlflow.db")
+    experiment = mlflow.create_experiment("flights", artifact_location=f"{directory}/artifacts")
     past, future = training.split_by_time(train.cutoff(training.table))
     with mlflow.start_run(experiment_id=experiment) as run:
         dataset = fs_mlflow.log_training_set(past)
@@ -94,11 +94,11 @@ def answers(store: FeatureStore) -> None:
     print(f"changing flights.arr_delay touches {len(touched.features)} features and the models {models}")
 
 
-def predict(store: FeatureStore, model_uri: str, flights: pa.Table, place: str) -> int:
+def predict(store: FeatureStore, model_uri: str, flights: pa.Table, directory: str) -> int:
     """Ask a server about the next flights by their keys; return how many answers aren't the model's as of now."""
     columns = {name: [str(x) if name == "flight_date" else x for x in flights[name].to_pylist()] for name in train.KEYS}
     rows = {"columns": list(columns), "data": list(zip(*columns.values(), strict=True))}
-    with served(model_uri, place) as url:
+    with served(model_uri, directory) as url:
         found = np.array(post(url, rows))
     now = pa.array([datetime.now(UTC)] * len(flights))
     scored = fs_mlflow.score_batch(model_uri, flights.append_column(train.TIMESTAMP, now), store=store)
@@ -110,8 +110,8 @@ def predict(store: FeatureStore, model_uri: str, flights: pa.Table, place: str) 
 
 
 @contextlib.contextmanager
-def served(model_uri: str, place: str) -> Iterator[str]:
-    """Serve a model as MLflow does; the process knows the tracking server and the store's place, nothing else."""
+def served(model_uri: str, directory: str) -> Iterator[str]:
+    """Serve a model as MLflow does; the process knows the tracking server and the store's directory, nothing else."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -128,7 +128,7 @@ def served(model_uri: str, place: str) -> Iterator[str]:
         "-m",
         model_uri,
     ]
-    known = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "FS_STORE": place}
+    known = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "FS_STORE": directory}
     known["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by name
     process = subprocess.Popen(
         words, env={**os.environ, **known}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -147,7 +147,7 @@ def served(model_uri: str, place: str) -> Iterator[str]:
 
 
 def answers_at(url: str) -> bool:
-    """Tell whether the server is up."""
+    """Return whether the server is up."""
     with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/ping", timeout=2):
         return True
     return False

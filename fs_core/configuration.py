@@ -41,8 +41,8 @@ class Configuration:
     deadline: str | None = None
 
     def __repr__(self) -> str:
-        places = {name: redact_url(url) for name, url in self.urls.items() if url != _DEFAULTS[name]}
-        return ", ".join([repr(str(self.directory)), *(f"{name}={url!r}" for name, url in places.items())])
+        locations = {name: redact_url(url) for name, url in self.urls.items() if url != _DEFAULTS[name]}
+        return ", ".join([repr(str(self.directory)), *(f"{name}={url!r}" for name, url in locations.items())])
 
     @property
     def urls(self) -> dict[str, str]:
@@ -50,12 +50,12 @@ class Configuration:
         return {"online": self.online, "offline": self.offline, "registry": self.registry}
 
     @property
-    def registry_place(self) -> Path | str:
+    def registry_location(self) -> Path | str:
         """The file of the embedded registry, or the SQLAlchemy URL of another."""
         return self.directory / REGISTRY if self.registry == "sqlite" else self.registry
 
 
-def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Configuration:
+def load(directory: str | os.PathLike[str] | None, **given: str | None) -> Configuration:
     """Work out a store's configuration.
 
     What the caller passes wins, then the environment (`FS_STORE` for the directory, `FS_ONLINE`,
@@ -63,20 +63,19 @@ def load(directory: str | os.PathLike[str] | None, **said: str | None) -> Config
 
     Args:
         directory: the store's directory.
-        said: settings by name: `online`, `offline`, `registry`, `deadline`; None or nothing where the caller is
-            silent.
+        given: settings by name: `online`, `offline`, `registry`, `deadline`; None or absent for the default.
 
     Raises:
         ConfigurationError: no directory is known, or the file can't be understood.
     """
-    place = directory if directory is not None else os.environ.get("FS_STORE")
-    if not place:
+    location = directory if directory is not None else os.environ.get("FS_STORE")
+    if not location:
         raise ConfigurationError("no store is named. Pass a directory, or set FS_STORE to one.")
-    path = Path(place).expanduser().absolute()
+    path = Path(location).expanduser().absolute()
     _refuse_impossible(path)
     settings = _DEFAULTS | _read(path / FILE)
-    loud = {name: said.get(name) or os.environ.get(f"FS_{name.upper()}") for name in _SETTINGS}
-    settings |= {name: said for name, said in loud.items() if said}
+    settled = {name: given.get(name) or os.environ.get(f"FS_{name.upper()}") for name in _SETTINGS}
+    settings |= {name: url for name, url in settled.items() if url}
     made = Configuration(path, **settings)
     if made.deadline is not None:
         deadline_seconds(made.deadline)
@@ -107,12 +106,12 @@ def deadline_seconds(deadline: timedelta | str) -> float:
     return seconds
 
 
-def save(directory: Path, **said: str | None) -> None:
+def save(directory: Path, **given: str | None) -> None:
     """Write `feature_store.toml`, so that the directory alone opens the store.
 
     Args:
         directory: the store's directory; made if absent.
-        said: settings as in `load`.
+        given: settings as in `load`.
 
     Raises:
         ConfigurationError: a URL carries a password. The file is made to be shared; the environment
@@ -120,34 +119,36 @@ def save(directory: Path, **said: str | None) -> None:
     """
     lines = ["# Where this feature store keeps its parts. FS_ONLINE, FS_OFFLINE and FS_REGISTRY override it.\n"]
     for name, default in _DEFAULTS.items():
-        url = said.get(name) or default
+        url = given.get(name) or default
         if has_password(url):
             raise ConfigurationError(
                 f"{name} URL {redact_url(url)} carries a password, which is not written to a file. "
                 f"Leave it out here and set FS_{name.upper()} where the store is used."
             )
         lines.append(f"{name} = {_quoted(url)}\n")
-    lines += [f"deadline = {_quoted(deadline)}\n"] if (deadline := said.get("deadline")) else []
+    lines += [f"deadline = {_quoted(deadline)}\n"] if (deadline := given.get("deadline")) else []
     try:
         make_directory(directory)
         (directory / FILE).write_text("".join(lines))
     except OSError as error:
-        raise ConfigurationError(f"can't write {directory / FILE}: {error.strerror}. Choose another place.") from error
+        raise ConfigurationError(
+            f"can't write {directory / FILE}: {error.strerror}. Choose another directory."
+        ) from error
 
 
 def is_store(directory: Path) -> bool:
-    """Tell whether a directory holds a store's settings or its embedded registry."""
+    """Return whether a directory holds a store's settings or its embedded registry."""
     return (directory / FILE).exists() or (directory / REGISTRY).exists()
 
 
 def has_password(url: str) -> bool:
-    """Tell whether a URL carries a password, in its credentials or its query; rather too often than too rarely."""
+    """Return whether a URL carries a password, in its credentials or its query; rather too often than too rarely."""
     without_empty = _EMPTY_PASSWORD.sub(r"\1@", url) if url.count("@") == 1 else url
     return ":***" in redact_url(without_empty) or bool(_SECRET.search(url.partition("?")[2]))
 
 
 def without_password(url: str) -> str:
-    """Return `url` without its credentials and query, for places where secrets may not go."""
+    """Return `url` without its credentials and query, for where secrets may not go."""
     scheme = _SCHEME.match(url)
     start = scheme.end() if scheme else 0
     return (url[:start] + url[start:].rpartition("@")[2]).partition("?")[0]
@@ -179,8 +180,8 @@ def from_pickle(setting: str, kept: tuple[str, bool]) -> str:
         kept: what `for_pickle` returned.
     """
     url, was_secret = kept
-    said = os.environ.get(f"FS_{setting.upper()}") if was_secret else None
-    return said or url
+    current = os.environ.get(f"FS_{setting.upper()}") if was_secret else None
+    return current or url
 
 
 def _read(path: Path) -> dict[str, str]:

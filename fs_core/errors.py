@@ -148,7 +148,7 @@ class DeadlineExceededError(OnlineUnavailableError):
 
 
 class MomentNotOnlineError(OnlineStoreError):
-    """The online store holds a newer row than the moment asked for; only history can tell."""
+    """The online store holds a newer row than the moment asked for; only history can answer."""
 
 
 class CorruptRowError(OnlineStoreError):
@@ -187,10 +187,10 @@ def redact_url(url: str) -> str:
     """
     scheme = _SCHEME.match(url)
     start = scheme.end() if scheme else 0
-    credentials, at, place = url[start:].rpartition("@")
+    credentials, at, address = url[start:].rpartition("@")
     user, colon, _ = credentials.partition(":")
     kind = url[:start].partition(":")[0].partition("+")[0].lower()
     lone = "***" if at and scheme and kind not in _WITH_USERS else user
     hidden = f"{user}:***" if colon else lone
-    shown = hidden + at + ("..." if "?" in credentials else place)
+    shown = hidden + at + ("..." if "?" in credentials else address)
     return url[:start] + shown.partition("?")[0]

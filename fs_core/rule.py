@@ -53,7 +53,7 @@ class Status(StrEnum):
 
 
 def is_expired(event_time: Micros, moment: Micros | int, ttl: int | None) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Tell which winners step 3 of the rule turns into missing values; all times in int64 microseconds.
+    """Return which winners step 3 of the rule turns into missing values; all times in int64 microseconds.
 
     Written as a difference: `t - ttl` could leave the range of time, `t - event_time` can't.
 

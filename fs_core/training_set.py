@@ -107,7 +107,7 @@ class TrainingSet:
         return bool(self.spec["lag"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "store": None}  # rows travel without a place
+        return {**self.__dict__, "store": None}  # rows travel without a store
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -63,9 +63,9 @@ class TrainingSetSource(DatasetSource):  # type: ignore[misc]
         if self._at_hand is not None:
             return self._at_hand
         with tempfile.TemporaryDirectory() as folder:
-            place = self._download(folder)
-            spec = json.loads((place / SPEC).read_text())
-            spine = read_spine(place / SPINE)
+            downloaded = self._download(folder)
+            spec = json.loads((downloaded / SPEC).read_text())
+            spine = read_spine(downloaded / SPINE)
         made = open_store(store).recreate(spec, spine)
         if made.fingerprint != self.fingerprint:
             raise DataError(

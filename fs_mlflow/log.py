@@ -20,7 +20,7 @@ from fs_mlflow.naming import FINGERPRINT, feature_tags
 from fs_mlflow.packaging import code, inner
 from fs_mlflow.packaging import flavor as own_flavor
 from fs_mlflow.packaging.features import Layout, PackagedFeatures
-from fs_mlflow.recording import Place, record_model, store_at_hand
+from fs_mlflow.recording import Location, record_model, store_at_hand
 
 if TYPE_CHECKING:
     from fs_core import FeatureStore
@@ -96,8 +96,8 @@ def log_model(
     if encoding is None and kind in inner.ENCODED:
         encoding = Encoding.fit(training_set, features=inputs)
     names = _inputs(model, training_set, inputs, encoding)
-    place = store_at_hand(training_set, store)
-    features = _describe(training_set, names, overrides, layout or inner.input_layout(model, kind), encoding, place)
+    location = store_at_hand(training_set, store)
+    features = _describe(training_set, names, overrides, layout or inner.input_layout(model, kind), encoding, location)
     info = Model.log(
         artifact_path=None,
         name=name,
@@ -120,8 +120,8 @@ def log_model(
             code=code.of(features),
         ),
     )
-    if place is not None:
-        record_model(info, registered_model_name or name, kind, features, place)
+    if location is not None:
+        record_model(info, registered_model_name or name, kind, features, location)
     return info
 
 
@@ -138,8 +138,8 @@ def _inputs(
     model: Any, training_set: TrainingSet, inputs: Sequence[str] | None, encoding: Encoding | None
 ) -> tuple[str, ...]:
     """Return the model's inputs, in order."""
-    said = inputs if inputs is not None else encoding.features if encoding else inner.input_names(model)
-    names = tuple(training_set.features if said is None else said)
+    asked = inputs if inputs is not None else encoding.features if encoding else inner.input_names(model)
+    names = tuple(training_set.features if asked is None else asked)
     require_columns(names, training_set.table.column_names, "the training set")
     if encoding is not None and set(encoding.features) != set(names):
         raise DefinitionError(f"inputs={list(names)} are not what the encoding encodes: {list(encoding.features)}.")
@@ -160,7 +160,7 @@ def _describe(
     overrides: Sequence[str],
     layout: Layout,
     encoding: Encoding | None,
-    store: Place | None,
+    store: Location | None,
 ) -> PackagedFeatures:
     spec, table = training_set.spec, training_set.table
     pinned = [pin for pin in spec["features"] if pin["column"] in inputs]
@@ -222,7 +222,7 @@ def _selection(
 
 
 def _views(
-    training_set: TrainingSet, pins: Mapping[str, tuple[str, str]], store: Place | None
+    training_set: TrainingSet, pins: Mapping[str, tuple[str, str]], store: Location | None
 ) -> dict[str, FeatureView | OnDemandView]:
     """Return the definitions of the model's views, from the training set or else the store."""
     found = {view.name: view for view in training_set.views if view.name in pins}
@@ -232,7 +232,9 @@ def _views(
     return found
 
 
-def _from_store(missing: Mapping[str, tuple[str, str]], store: Place | None) -> dict[str, FeatureView | OnDemandView]:
+def _from_store(
+    missing: Mapping[str, tuple[str, str]], store: Location | None
+) -> dict[str, FeatureView | OnDemandView]:
     from fs_core.store import open_store
 
     try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fs_mlflow")
 
-Place = FeatureStore | str | os.PathLike[str]
+Location = FeatureStore | str | os.PathLike[str]
 """A store, or the directory of one."""
 
 
@@ -30,18 +30,18 @@ def record_training_set(training_set: TrainingSet, run_id: str, store: FeatureSt
     """
     import mlflow
 
-    place = store_at_hand(training_set, store)
-    if place is None:
+    location = store_at_hand(training_set, store)
+    if location is None:
         return
     try:
-        open_store(place).lineage.record_training_set(
+        open_store(location).lineage.record_training_set(
             training_set, run_id=run_id, tracking_uri=mlflow.get_tracking_uri()
         )
     except FeatureStoreError as error:  # what MLflow has is whole without it
         log.warning("the store's lineage doesn't know of the training set that run %s logged: %s", run_id, error)
 
 
-def record_model(info: Any, name: str, kind: str, features: PackagedFeatures, place: Place) -> None:
+def record_model(info: Any, name: str, kind: str, features: PackagedFeatures, location: Location) -> None:
     """Keep in the store's lineage that a model was logged, and of which features.
 
     Args:
@@ -49,14 +49,14 @@ def record_model(info: Any, name: str, kind: str, features: PackagedFeatures, pl
         name: the model's name in MLflow's registry, or the name it was logged by.
         kind: its flavour.
         features: what it takes.
-        place: the store, or the directory of one.
+        location: the store, or the directory of one.
     """
     import mlflow
 
     from fs_mlflow.packaging import pins
 
     try:
-        store = open_store(place)
+        store = open_store(location)
         pins.check(features, store)
         store.lineage.record_model(
             name,
@@ -105,6 +105,6 @@ def refresh_lineage(store: FeatureStore | str) -> list[str]:
     return [f"{version.name}/{version.version}" for version in found]
 
 
-def store_at_hand(training_set: TrainingSet, store: FeatureStore | str | None) -> Place | None:
+def store_at_hand(training_set: TrainingSet, store: FeatureStore | str | None) -> Location | None:
     """Return the store that was named, or that made the training set, or that the environment names."""
     return store or training_set.store or os.environ.get("FS_STORE") or None

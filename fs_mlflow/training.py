@@ -63,8 +63,8 @@ def _tags(training_set: TrainingSet, context: str) -> dict[str, str]:
         "timestamp": spec["timestamp"],
         **{f"snapshot.{view}": state for view, state in spec["snapshots"].items()},
     }
-    said = {f"fs.{context}.{fact}": str(value) for fact, value in facts.items() if value is not None}
-    return {**feature_tags(spec["features"]), **said}
+    described = {f"fs.{context}.{fact}": str(value) for fact, value in facts.items() if value is not None}
+    return {**feature_tags(spec["features"]), **described}
 
 
 def _set_tags(tags: Mapping[str, str]) -> None:

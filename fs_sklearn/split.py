@@ -101,9 +101,9 @@ class PointInTimeSplit(BaseCrossValidator):  # type: ignore[misc]
         folds = np.arange(self.n_splits)
         shares = np.sort(times)[(folds + 1) * len(times) // (self.n_splits + 1)]
         # Shares that fall into one time move apart: later first, then back from the end.
-        places = np.maximum(np.searchsorted(distinct, shares), 1)
-        places = np.maximum.accumulate(places - folds) + folds
-        return np.asarray(distinct[np.minimum(places, len(distinct) - self.n_splits + folds)])
+        positions = np.maximum(np.searchsorted(distinct, shares), 1)
+        positions = np.maximum.accumulate(positions - folds) + folds
+        return np.asarray(distinct[np.minimum(positions, len(distinct) - self.n_splits + folds)])
 
     def _times(self, X: Any) -> Indices:  # noqa: N803
         column = self._column(X)

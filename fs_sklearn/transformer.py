@@ -195,8 +195,8 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         """Return keys, request columns and, where there are any, times."""
         types = {**selection.needed, self.timestamp: MICROSECONDS}
         asked = table.select([name for name in types if name in table.column_names])  # perhaps none, of as many rows
-        for place, name in enumerate(asked.column_names):
-            asked = asked.set_column(place, name, parse_text(asked[name], types[name], f"X: column {name!r}"))
+        for index, name in enumerate(asked.column_names):
+            asked = asked.set_column(index, name, parse_text(asked[name], types[name], f"X: column {name!r}"))
         return asked
 
     def _refuse_other_meaning(self, selection: Selection) -> None:
@@ -227,7 +227,7 @@ def _frame(X: Any) -> pa.Table:  # noqa: N803
     if isinstance(X, np.ndarray) or issparse(X):
         kind = "sparse matrix" if issparse(X) else "NumPy array"
         raise SchemaError(
-            f"X is a {kind}, which has no column names, so its keys can't be told apart. "
+            f"X is a {kind}, which has no column names, so its keys can't be found. "
             "Pass a data frame, an Arrow table or a mapping of key columns."
         )
     return to_table(X, "X")

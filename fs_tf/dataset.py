@@ -14,7 +14,7 @@ from fs_core.errors import DataError
 from fs_core.training_set import label_columns
 from fs_tf.inputs import Inputs, Layout
 from fs_tf.order import Shard
-from fs_tf.pipeline import Batching, by_position
+from fs_tf.pipeline import Batches, by_position
 
 
 def feature_dataset(
@@ -79,10 +79,10 @@ def feature_dataset(
         features = [name for name in training_set.features if name not in label_columns(y)]
     schema, timestamp = training_set.table.schema, training_set.timestamp
     inputs = Inputs.of(schema, features, encoding, layout=layout, label=y, timestamp=timestamp)
-    batching, part = Batching(batch_size, drop_remainder), Shard.of(shard)
+    batches, part = Batches(batch_size, drop_remainder), Shard.of(shard)
     seed = checked_seed(part, shuffle=shuffle, seed=seed)
     bound = inputs.bind(training_set.table)
-    return by_position(bound.arrays, len(training_set), inputs, batching, part, shuffle=shuffle, seed=seed)
+    return by_position(bound.arrays, len(training_set), inputs, batches, part, shuffle=shuffle, seed=seed)
 
 
 def checked_seed(shard: Shard, *, shuffle: bool, seed: Any) -> int | None:

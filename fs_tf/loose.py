@@ -36,7 +36,7 @@ class LooseColumn:
 
     @staticmethod
     def takes(dtype: pa.DataType) -> bool:
-        """Tell whether columns of a (plain) type are of this kind."""
+        """Return whether columns of a (plain) type are of this kind."""
         return pa.types.is_list(dtype) or _is_text(dtype) or (_is_block(dtype) and _is_text(dtype.value_type))
 
     @property
@@ -76,8 +76,8 @@ class LooseColumn:
             start, stop, _ = rows.indices(len(column))
             taken = column.slice(start, max(stop - start, 0))
         else:
-            places = np.arange(*rows.indices(len(column))) if isinstance(rows, slice) else rows
-            taken = column.take(pa.array(places, pa.int64()))
+            positions = np.arange(*rows.indices(len(column))) if isinstance(rows, slice) else rows
+            taken = column.take(pa.array(positions, pa.int64()))
         if not self.is_ragged:
             return [_texts(taken)]
         lengths = pc.fill_null(pc.list_value_length(taken), 0)

@@ -24,7 +24,7 @@ Read = Callable[[Rows], list[Array]]
 
 
 @dataclass(frozen=True)
-class Batching:
+class Batches:
     """How rows are put together.
 
     Attributes:
@@ -58,7 +58,7 @@ class Batching:
 
 
 def by_position(
-    read: Read, rows: int, inputs: Inputs, batching: Batching, shard: Shard, *, shuffle: bool, seed: int | None
+    read: Read, rows: int, inputs: Inputs, batches: Batches, shard: Shard, *, shuffle: bool, seed: int | None
 ) -> tf.data.Dataset:
     """Return the dataset of rows that can be read by position; its iterators can be saved at any step.
 
@@ -66,14 +66,14 @@ def by_position(
         read: reads rows; thread-safe, and the same rows for the same positions.
         rows: how many there are.
         inputs: what a row becomes.
-        batching: how they are put together.
+        batches: how they are put together.
         shard: which of them count.
         shuffle: whether each epoch has an order of its own.
         seed: decides the orders of all epochs.
     """
-    order, chunk = EpochOrder(rows, shard), batching.chunk(inputs.row_bytes)
-    taken = shard.size(rows, equal=batching.drop_remainder)
-    elements = batching.elements(taken)
+    order, chunk = EpochOrder(rows, shard), batches.chunk(inputs.row_bytes)
+    taken = shard.size(rows, equal=batches.drop_remainder)
+    elements = batches.elements(taken)
 
     def read_chunk(epoch: Array, number: Array) -> list[Array]:
         start = int(number) * chunk
@@ -84,7 +84,7 @@ def by_position(
     def one_epoch(epoch: Any) -> tf.data.Dataset:
         numbers = tf.data.Dataset.range(-(-taken // chunk))
         chunks = numbers.map(plainly(lambda number: inputs.assemble(_moved(kept, inputs.flat, epoch, number))))
-        return batching.cut(chunks.prefetch(AHEAD))
+        return batches.cut(chunks.prefetch(AHEAD))
 
     if shuffle:
         # The source never ends, and `take` stays outside: an iterator's state then holds which epoch it is in.
@@ -95,20 +95,20 @@ def by_position(
 
 
 def until_empty(
-    read: Callable[[Array], list[Array]], inputs: Inputs, batching: Batching, shard: Shard
+    read: Callable[[Array], list[Array]], inputs: Inputs, batches: Batches, shard: Shard
 ) -> tf.data.Dataset:
     """Return the dataset of chunks 0, 1, ... up to the first without rows; its iterators can be saved at any step.
 
     Args:
         read: returns a chunk's number of rows, int64, then the arrays of `Inputs.flat`.
         inputs: what a row becomes.
-        batching: how rows are put together.
+        batches: how rows are put together.
         shard: which part of the rows `read` gives.
     """
     kept, flat = keep(read), [(tf.int64, ()), *inputs.flat]
     numbered = tf.data.Dataset.counter().map(plainly(lambda number: tuple(_moved(kept, flat, number))))
     some = numbered.take_while(plainly(lambda rows, *_: rows > 0))
-    return finished(batching.cut(some.map(plainly(lambda _, *moved: inputs.assemble(moved))).prefetch(AHEAD)), shard)
+    return finished(batches.cut(some.map(plainly(lambda _, *moved: inputs.assemble(moved))).prefetch(AHEAD)), shard)
 
 
 def _epochs(seed: int | None) -> tf.data.Dataset:

@@ -22,7 +22,7 @@ from fs_core.values.interchange import to_table
 from fs_tf.dataset import checked_seed
 from fs_tf.inputs import Inputs, Layout
 from fs_tf.order import Shard
-from fs_tf.pipeline import Batching, by_position, until_empty
+from fs_tf.pipeline import Batches, by_position, until_empty
 from fs_tf.spine import SpineStream
 
 ALL = slice(None)
@@ -80,7 +80,7 @@ def stream_dataset(
     """
     part = Shard.of(shard)
     seed = checked_seed(part, shuffle=shuffle, seed=seed)
-    batching = Batching(batch_size, drop_remainder)
+    batches = Batches(batch_size, drop_remainder)
     reader = open_store(store).as_of_reader(features, timestamp=timestamp, lag=lag, full_names=full_names)
 
     def inputs_of(schema: pa.Schema) -> Inputs:
@@ -96,11 +96,11 @@ def stream_dataset(
             )
         stream = SpineStream(spine)
         inputs = inputs_of(stream.schema)
-        return until_empty(_in_turn(stream, reader, inputs, batching, part), inputs, batching, part)
+        return until_empty(_in_turn(stream, reader, inputs, batches, part), inputs, batches, part)
     table = _in_memory(spine)
     inputs = inputs_of(table.schema)
     read = _anywhere(table, reader, inputs)
-    return by_position(read, table.num_rows, inputs, batching, part, shuffle=shuffle, seed=seed)
+    return by_position(read, table.num_rows, inputs, batches, part, shuffle=shuffle, seed=seed)
 
 
 def _in_memory(spine: Any) -> pa.Table:
@@ -114,23 +114,23 @@ def _in_memory(spine: Any) -> pa.Table:
 
 def _anywhere(table: pa.Table, reader: AsOfReader, inputs: Inputs) -> Callable[[Rows], list[Array]]:
     def read(rows: Rows) -> list[Array]:
-        places = np.arange(*rows.indices(table.num_rows)) if isinstance(rows, slice) else rows
-        return inputs.bind(reader.joined(table.take(pa.array(places, pa.int64())))).arrays(ALL)
+        positions = np.arange(*rows.indices(table.num_rows)) if isinstance(rows, slice) else rows
+        return inputs.bind(reader.joined(table.take(pa.array(positions, pa.int64())))).arrays(ALL)
 
     return read
 
 
 def _in_turn(
-    stream: SpineStream, reader: AsOfReader, inputs: Inputs, batching: Batching, shard: Shard
+    stream: SpineStream, reader: AsOfReader, inputs: Inputs, batches: Batches, shard: Shard
 ) -> Callable[[Array], list[Array]]:
-    size = batching.chunk(inputs.row_bytes) * shard.count
+    size = batches.chunk(inputs.row_bytes) * shard.count
 
     def read(number: Array) -> list[Array]:
         part = stream.part(int(number), size)
-        places = np.arange(shard.index, part.num_rows, shard.count)[
-            : shard.size(part.num_rows, equal=batching.drop_remainder)
+        positions = np.arange(shard.index, part.num_rows, shard.count)[
+            : shard.size(part.num_rows, equal=batches.drop_remainder)
         ]
-        rows = part if shard.count == 1 else part.take(pa.array(places, pa.int64()))
-        return [np.array(len(places)), *inputs.bind(reader.joined(rows)).arrays(ALL)]
+        rows = part if shard.count == 1 else part.take(pa.array(positions, pa.int64()))
+        return [np.array(len(positions)), *inputs.bind(reader.joined(rows)).arrays(ALL)]
 
     return read

@@ -39,29 +39,29 @@ class Rows(Sequence[Row]):
         """Return the number of rows."""
         return self._count
 
-    def __getitem__(self, place: Any) -> Any:
+    def __getitem__(self, index: Any) -> Any:
         """Return a row, or a list of them for a slice."""
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(self._count))]
-        if not -self._count <= place < self._count:
-            raise IndexError(place)
-        return Row(each(part, place) for part in self.batch)
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(index)
+        return Row(each(part, index) for part in self.batch)
 
     def __iter__(self) -> Iterator[Row]:
-        return (self[place] for place in range(self._count))
+        return (self[index] for index in range(self._count))
 
 
-def each(part: Part, place: Any, *, copied: bool = False) -> Part:
+def each(part: Part, index: Any, *, copied: bool = False) -> Part:
     """Return rows of a tensor, or of each tensor of a dict: a view, or a copy that keeps no other row alive.
 
     Args:
         part: a tensor, or a dict of them.
-        place: which rows: a position, a slice, or positions.
+        index: which rows: a position, a slice, or positions.
         copied: whether to copy.
     """
     if isinstance(part, dict):
-        return {name: each(column, place, copied=copied) for name, column in part.items()}
-    return part[place].clone() if copied else part[place]
+        return {name: each(column, index, copied=copied) for name, column in part.items()}
+    return part[index].clone() if copied else part[index]
 
 
 def given(parts: Row | Batch) -> Any:

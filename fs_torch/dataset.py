@@ -147,10 +147,14 @@ class FeatureDataset(Dataset[Any]):  # type: ignore[misc]
         return Rows(self._rows.batch(self._positions(indices)), len(indices))
 
     def _positions(self, indices: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
-        places = np.fromiter(indices, np.int64, len(indices)) if isinstance(indices, list) else np.asarray(indices)
-        if places.dtype == np.bool_ or places.ndim != 1:
+        positions = np.fromiter(indices, np.int64, len(indices)) if isinstance(indices, list) else np.asarray(indices)
+        if positions.dtype == np.bool_ or positions.ndim != 1:
             raise IndexError("pass row numbers in one dimension")
-        low, high = (int(places.min()), int(places.max())) if len(places) else (0, -1)
+        low, high = (int(positions.min()), int(positions.max())) if len(positions) else (0, -1)
         if low < -len(self) or high >= len(self):
             raise IndexError(f"row {high if high >= len(self) else low} of {len(self)}")
-        return np.where(places < 0, places + len(self), places) if low < 0 else places.astype(np.int64, copy=False)
+        return (
+            np.where(positions < 0, positions + len(self), positions)
+            if low < 0
+            else positions.astype(np.int64, copy=False)
+        )

@@ -45,7 +45,7 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
     ever; `Steps` says how the last rows are shared. With `drop_last` only whole batches are given, and
     fewer than `batch_size` * `world_size` rows left out.
 
-    `state_dict` tells where the last batch left off, after the last one of a whole pass the front of the next epoch;
+    `state_dict` says where the last batch left off, after the last one of a whole pass the front of the next epoch;
     after `load_state_dict`, in another process too, the next pass goes on with exactly the next row. torchdata's
     `StatefulDataLoader` calls both, in its workers.
 
@@ -172,7 +172,7 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         return self._position.epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the next pass's epoch; workers that live on from the pass before learn of it too."""
+        """Choose the next pass's epoch; workers that live on from the pass before get it too."""
         self._position.epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:
@@ -191,7 +191,7 @@ class FeatureIterableDataset(IterableDataset[Any]):  # type: ignore[misc]
         """Return the number of batches of one rank's epoch.
 
         Raises:
-            TypeError: a stream doesn't tell.
+            TypeError: a stream's length is unknown.
         """
         if self._blocks.rows is None:
             raise TypeError("a stream's length isn't known before it is read")

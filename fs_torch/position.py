@@ -165,17 +165,17 @@ class Position:
 
     def _epoch_of(self, number: int) -> int:
         """Return the epoch of a pass of workers that has begun in another of them, or begins here."""
-        place = 2 + number % _RECENT
-        known, epoch = divmod(int(self._shared[place]), _EPOCHS)
+        slot = 2 + number % _RECENT
+        known, epoch = divmod(int(self._shared[slot]), _EPOCHS)
         if known != number:
             epoch = self.epoch
-            self._shared[place] = number * _EPOCHS + epoch
+            self._shared[slot] = number * _EPOCHS + epoch
         if known != number or self._last == (_NO_PASS, epoch):  # the latter where this worker loaded its own state
             self._last = number, epoch
         return epoch
 
     def _is_first(self, resumed: Start, number: int) -> bool:
-        """Tell whether a position wasn't taken up before.
+        """Return whether a position wasn't taken up before.
 
         Each pass's workers are copies of this dataset as it was resumed; only the first are to resume.
         """
@@ -191,5 +191,5 @@ class Position:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if not self._shared.is_shared():  # a copy of this process's own, which is to be told of epochs by itself
+        if not self._shared.is_shared():  # a copy of this process's own, which gets its epochs itself
             self._shared = self._shared.clone().share_memory_()

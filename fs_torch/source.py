@@ -236,7 +236,7 @@ def of_stream(
     if encoding is not None:
         return _narrowed(encoding, features), name
     if features is None:
-        raise ConfigurationError("a stream doesn't tell features from other columns. Pass encoding= or features=.")
+        raise ConfigurationError("a stream doesn't say which columns are features. Pass encoding= or features=.")
     reader = stream() if callable(stream) else stream
     refuse_as_feature(name, _listed(features))
     return Encoding.for_schema(reader.schema, _listed(features), dtype=numpy_dtype(form.dtype)), name

@@ -119,7 +119,7 @@ def replica(name: str, folder: Path, master: Node) -> Iterator[Node]:
 
 def _until_told(replica: redis.Redis) -> None:
     """Wait until a replica has what its master had; only what is written from then on is waited for by WAIT."""
-    _until(lambda: replica.info("replication").get("master_link_status") == "up", "it was never told what there is")
+    _until(lambda: replica.info("replication").get("master_link_status") == "up", "it never got its master's data")
 
 
 def _replicates(client: redis.Redis, master: bytes) -> bool:
@@ -156,9 +156,11 @@ def _port_of_two() -> int:
 
 
 def _agrees(client: redis.Redis, size: int | None = None) -> bool:
-    told = dict(line.split(":", 1) for line in client.execute_command("CLUSTER", "INFO").decode().split())
+    state = dict(line.split(":", 1) for line in client.execute_command("CLUSTER", "INFO").decode().split())
     known = {entry[2][1] for entry in client.execute_command("CLUSTER", "SLOTS")}
-    return told["cluster_state"] == "ok" and int(told["cluster_slots_assigned"]) == SLOTS and size in (None, len(known))
+    return (
+        state["cluster_state"] == "ok" and int(state["cluster_slots_assigned"]) == SLOTS and size in (None, len(known))
+    )
 
 
 @contextmanager
@@ -185,7 +187,7 @@ def watched(name: str, folder: Path) -> Iterator[tuple[list[Node], Node]]:
 
 
 def speaks_tls() -> bool:
-    """Tell whether the system's own server knows TLS, and something can make certificates for it."""
+    """Return whether the system's own server knows TLS, and something can make certificates for it."""
     binary = shutil.which("redis-server")
     if binary is None or shutil.which("openssl") is None:
         return False

@@ -2,7 +2,7 @@
 
 The same features by the same windows, but written straight over the table of flights and ordered by
 scheduled departure, with the weather of the departure's own hour. So a window holds flights that
-had not landed one hour before departure, and, unless it is told not to, the very flight whose delay
+had not landed one hour before departure, and, unless it is set not to, the very flight whose delay
 is to be predicted.
 """
 

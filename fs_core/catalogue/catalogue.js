@@ -6,9 +6,9 @@
   const results = document.getElementById("results");
   const count = document.getElementById("count");
   const MOST = 50;
-  const known = (window.CATALOGUE || []).map(([kind, name, place, text, words]) => {
+  const known = (window.CATALOGUE || []).map(([kind, name, link, text, words]) => {
     const short = name.toLowerCase();
-    return { kind, name, place, text, short, all: `${kind} ${short} ${text} ${words}`.toLowerCase() };
+    return { kind, name, link, text, short, all: `${kind} ${short} ${text} ${words}`.toLowerCase() };
   });
   let chosen = -1;
 
@@ -31,7 +31,7 @@
     line.setAttribute("role", "option");
     line.setAttribute("aria-selected", "false");
     const anchor = document.createElement("a");
-    anchor.href = root + entry.place;
+    anchor.href = root + entry.link;
     anchor.tabIndex = -1;
     for (const [kind, text] of [["mark", entry.kind], ["name", entry.name], ["text", entry.text]]) {
       const part = document.createElement("span");
@@ -46,7 +46,7 @@
   const choose = (number) => {
     const lines = [...results.children];
     chosen = lines.length ? (number + lines.length) % lines.length : -1;
-    lines.forEach((line, place) => line.setAttribute("aria-selected", String(place === chosen)));
+    lines.forEach((line, index) => line.setAttribute("aria-selected", String(index === chosen)));
     if (chosen < 0) query.removeAttribute("aria-activedescendant");
     else {
       query.setAttribute("aria-activedescendant", lines[chosen].id);

@@ -32,7 +32,7 @@ class State:
 
     Attributes:
         written: whether it has a history.
-        last: what the last write brought; None if nobody can tell.
+        last: what the last write brought; None if unknown.
         online_until: the moment that the online store stands at, microseconds; None if never filled to
             the end, or not known.
     """
@@ -52,7 +52,7 @@ class Contents:
         registered: the definitions, by kind, name and version.
         edges: the lineage graph.
         records: training sets, runs and models.
-        notes: what lineage can't tell of a view, by name and version.
+        notes: what lineage doesn't know of a view, by name and version.
         aliases: by kind, name and version.
         retired: kinds, names and versions.
         states: by view reference.
@@ -182,7 +182,7 @@ def gather(origin: Origin, title: str, built_at: int) -> Contents:
 
 def _states(origin: Origin, views: list[FeatureView]) -> Iterator[tuple[str, State]]:
     """Yield how far each view is written and served; a store that is down is no reason not to show the rest."""
-    last_write = getattr(origin.offline, "last_write", lambda _: None)  # a back-end of others may not tell
+    last_write = getattr(origin.offline, "last_write", lambda _: None)  # a back-end of others may not have it
     answers = True
     for view in views:
         try:
@@ -197,7 +197,7 @@ def _states(origin: Origin, views: list[FeatureView]) -> Iterator[tuple[str, Sta
                 mark = reached(origin.online, view)
                 until = None if mark is None else mark.until
             except OnlineUnavailableError as error:
-                log.warning("catalogue: the online store doesn't answer, so nothing is said of it: %s", error)
+                log.warning("catalogue: the online store doesn't answer, so it is left out: %s", error)
                 answers = False
             except OnlineStoreError as error:
                 log.warning("catalogue: %s", error)

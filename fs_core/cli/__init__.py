@@ -1,7 +1,6 @@
 """The command line `fs`: everything a person does to a store without writing Python.
 
-A command is a function in the file of its topic; `commands` imports each of those files. `session` has what every
-command shares, `output` what they print.
+`group` is the command `fs` and what every command shares, `commands` has them by topic, `output` is how they print.
 """
 
 from fs_core.cli.group import main

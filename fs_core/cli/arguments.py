@@ -28,7 +28,7 @@ else:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class Moment(_ToMoment):
+class MomentArgument(_ToMoment):
     """A moment in ISO 8601; without a zone it is UTC."""
 
     name = "moment"
@@ -41,7 +41,7 @@ class Moment(_ToMoment):
             self.fail(str(error), param, ctx)
 
 
-class Files(_ToPath):
+class FilesArgument(_ToPath):
     """A file, a directory, or a pattern of files."""
 
     name = "file"
@@ -54,10 +54,10 @@ class Files(_ToPath):
         return path
 
 
-FILES = Files()
+FILES = FilesArgument()
 
 
-class Feature(_ToFeature):
+class FeatureArgument(_ToFeature):
     """A reference, or a `FeatureLookup` as JSON, such as `{"ref": "weather.*", "keys": {"origin": "dest"}}`."""
 
     name = "feature"

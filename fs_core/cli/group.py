@@ -32,7 +32,7 @@ FILES = {
     "lineage": "lineage",
     "server": "serve",
 }
-"""Which file of this package holds which commands; it is imported when one of them is asked for."""
+"""Which file of `commands` holds which; it is imported when one of them is asked for."""
 _FILE_OF = {command: file for file, commands in FILES.items() for command in commands.split()}
 
 
@@ -44,7 +44,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, whose file adds it to the group."""
         if cmd_name in _FILE_OF:
-            import_module(f"fs_core.cli.{_FILE_OF[cmd_name]}")
+            import_module(f"fs_core.cli.commands.{_FILE_OF[cmd_name]}")
         return super().get_command(ctx, cmd_name)
 
 

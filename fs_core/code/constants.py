@@ -22,7 +22,7 @@ _LONGEST = 200  # characters; a longer text is known by its digest
 
 
 def constant_text(value: Any) -> str | None:
-    """Return a constant as text, by which another process tells whether it has the same; None if it may change.
+    """Return a constant as text, by which another process sees whether it has the same; None if it may change.
 
     Constants are numbers, text, bytes, times, compiled patterns, members of an enum, dtypes, NumPy arrays that nobody
     can write to, and tuples, frozen sets and read-only mappings of these.

@@ -58,7 +58,7 @@ class Name(NamedTuple):
 
     Attributes:
         text: with the attributes behind it, such as `np.random.rand`.
-        values: what the name and each attribute is, as far as that can be told without running it.
+        values: what the name and each attribute is, as far as that is known without running it.
         missing: the part that doesn't resolve; None where all does.
     """
 
@@ -67,7 +67,7 @@ class Name(NamedTuple):
     missing: str | None
 
 
-class Part(NamedTuple):
+class ReachedFunction(NamedTuple):
     """A function among those that are reached.
 
     Attributes:
@@ -159,7 +159,7 @@ def code_of(function: Callable[..., Any], packages: frozenset[str] = frozenset()
     return Code(parts[0].path, dict(sorted(digests.items())), dict(sorted(constants.items())))
 
 
-def reached(function: Function, packages: frozenset[str] = frozenset()) -> list[Part]:
+def reached(function: Function, packages: frozenset[str] = frozenset()) -> list[ReachedFunction]:
     """Return a function and the functions of its package that it reaches, itself first.
 
     A function of another package counts too if that package isn't an installed library.
@@ -172,7 +172,7 @@ def reached(function: Function, packages: frozenset[str] = frozenset()) -> list[
         DefinitionError: as `code_of`.
     """
     own = {_top(module_of(function)), *packages}
-    found: dict[str, Part] = {}
+    found: dict[str, ReachedFunction] = {}
     waiting = [function]
     while waiting:
         part = _part(waiting.pop())
@@ -185,12 +185,12 @@ def reached(function: Function, packages: frozenset[str] = frozenset()) -> list[
 
 
 def is_own(function: Function, own: set[str]) -> bool:
-    """Tell whether a function's code counts as its caller's: it is of one of the packages, or of no library."""
+    """Return whether a function's code counts as its caller's: it is of one of the packages, or of no library."""
     return is_own_module(module_of(function), function.__code__.co_filename, own)
 
 
 def is_own_module(name: str, file: str | None, own: set[str]) -> bool:
-    """Tell whether a module counts as the caller's.
+    """Return whether a module counts as the caller's.
 
     Args:
         name: of the module.
@@ -211,12 +211,12 @@ def plain(value: Any) -> Any:
 
 
 def is_constant_name(name: Name) -> bool:
-    """Tell whether a name is read as a value: it is no module, class or function."""
+    """Return whether a name is read as a value: it is no module, class or function."""
     kinds = (types.ModuleType, type, Function, types.BuiltinFunctionType, types.MethodType)
     return bool(name.values) and not isinstance(plain(name.values[-1]), kinds) and not callable(name.values[-1])
 
 
-def _constants(part: Part) -> Iterator[tuple[str, str]]:
+def _constants(part: ReachedFunction) -> Iterator[tuple[str, str]]:
     """Yield the constants that a function reads, and the defaults of its parameters, by path."""
     for name in part.names:
         if is_constant_name(name) and (text := constant_text(name.values[-1])) is not None:
@@ -226,9 +226,9 @@ def _constants(part: Part) -> Iterator[tuple[str, str]]:
             yield f"{part.path}({parameter.name})", text
 
 
-def _part(function: Function) -> Part:
+def _part(function: Function) -> ReachedFunction:
     tree = _tree(function)
-    return Part(path_of(function), function, tree, tuple(_names(function, tree)))
+    return ReachedFunction(path_of(function), function, tree, tuple(_names(function, tree)))
 
 
 def _tree(function: Function) -> ast.FunctionDef | ast.AsyncFunctionDef:
@@ -263,7 +263,7 @@ def _refuse_stale(function: Function, tree: ast.AST, what: str) -> None:
 
 
 def _same(one: types.CodeType, other: types.CodeType) -> bool:
-    """Tell whether two pieces of byte code do the same, wherever they stand in their files."""
+    """Return whether two pieces of byte code do the same, wherever they stand in their files."""
     if (one.co_code, one.co_names, one.co_varnames) != (other.co_code, other.co_names, other.co_varnames):
         return False
     pairs = list(zip(one.co_consts, other.co_consts, strict=False))

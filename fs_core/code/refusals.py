@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fs_core.code.constants import constant_text
-from fs_core.code.reading import Function, Name, Part, is_own_module, module_of, plain, reached
+from fs_core.code.reading import Function, Name, ReachedFunction, is_own_module, module_of, plain, reached
 
 _CLOCK = "reads a clock"
 _CHANCE = "draws random numbers"
@@ -32,7 +32,7 @@ _MODULES = (
         _OUTSIDE,
     ),
 )
-"""What modules are for, beyond computing; those inside them likewise."""
+"""What modules are for, beyond computing; the same holds for modules inside them."""
 
 _PURE = re.compile(
     r"__future__|abc|array|base64|binascii|bisect|builtins|calendar|cmath|collections|colorsys|copy|dataclasses|"
@@ -85,7 +85,7 @@ def refusals(function: Callable[..., Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _reasons(part: Part, own: set[str]) -> Iterator[str]:
+def _reasons(part: ReachedFunction, own: set[str]) -> Iterator[str]:
     yield from _of_shape(part)
     yield from _of_attributes(part)
     for name in part.names:
@@ -94,7 +94,7 @@ def _reasons(part: Part, own: set[str]) -> Iterator[str]:
             yield reason
 
 
-def _of_shape(part: Part) -> Iterator[str]:
+def _of_shape(part: ReachedFunction) -> Iterator[str]:
     """Yield what its syntax and its values from outside give away."""
     for name, cell in zip(part.function.__code__.co_freevars, part.function.__closure__ or (), strict=True):
         yield f"closes over {name!r}, {_shown(cell)} of the function around it. Pass it as a constant of the module."
@@ -109,7 +109,7 @@ def _of_shape(part: Part) -> Iterator[str]:
             return
 
 
-def _of_attributes(part: Part) -> Iterator[str]:
+def _of_attributes(part: ReachedFunction) -> Iterator[str]:
     """Yield what it asks of values that are known only when it runs."""
     known = {text for name in part.names for text in name.text.split(".")[: len(name.values)]}
     for node in ast.walk(part.tree):
@@ -131,7 +131,7 @@ def _asks_for_now(call: ast.Call) -> bool:
     return called in _PARSERS and any(text in _NOW for text in texts if isinstance(text, str))
 
 
-def _of_name(name: Name, part: Part, own: set[str]) -> str | None:
+def _of_name(name: Name, part: ReachedFunction, own: set[str]) -> str | None:
     """Return why a name that is looked up outside may not be, None if it may."""
     if name.missing is not None:
         return f"reads {name.text!r}, which doesn't resolve: there is no {name.missing!r}."
@@ -168,7 +168,7 @@ def _home(value: Any) -> str | None:
     return getattr(value, "__module__", None) or type(value).__module__
 
 
-def _of_end(name: Name, part: Part, own: set[str]) -> str | None:
+def _of_end(name: Name, part: ReachedFunction, own: set[str]) -> str | None:
     """Return why what a name means in the end may not be used."""
     value = plain(name.values[-1])
     if isinstance(value, types.ModuleType) or constant_text(value) is not None:
@@ -195,7 +195,7 @@ def _is_own(module: str, own: set[str]) -> bool:
     return is_own_module(module, getattr(sys.modules.get(module), "__file__", None), own)
 
 
-def _if_set_elsewhere(name: Name, part: Part) -> str | None:
+def _if_set_elsewhere(name: Name, part: ReachedFunction) -> str | None:
     """Return that a constant is none, because a function of its module sets it anew."""
     module: Any = part.function.__globals__ if len(name.values) < 2 else name.values[-2]
     file = module.get("__file__") if isinstance(module, dict) else getattr(module, "__file__", None)
@@ -206,7 +206,7 @@ def _if_set_elsewhere(name: Name, part: Part) -> str | None:
 
 
 def is_global_of(file: str, name: str) -> bool:
-    """Tell whether a function of a Python file says `global` of a name."""
+    """Return whether a function of a Python file says `global` of a name."""
     import linecache
 
     if not file.endswith(".py"):

@@ -61,7 +61,7 @@ def version_key(version: str) -> tuple[int, int, int]:
 
 
 def check_unique(names: Iterable[str], what: str) -> None:
-    """Refuse two names that SQL engines can't tell apart: they compare names without case."""
+    """Refuse two names that are one to SQL engines: they compare names without case."""
     seen: dict[str, str] = {}
     for name in names:
         if name.lower() in seen:
@@ -84,7 +84,7 @@ def check_text(what: str, **texts: object) -> None:
 
 
 def is_unicode(text: str) -> bool:
-    """Tell whether a text holds whole characters alone, no half of a surrogate pair, which UTF-8 can't hold."""
+    """Return whether a text holds whole characters alone, no half of a surrogate pair, which UTF-8 can't hold."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -105,5 +105,5 @@ def format_of(path: str) -> str | None:
 def _format(path: str, declared: str | None, what: str) -> str:
     found = declared or format_of(path)
     if found not in set(_FORMATS.values()):
-        raise DefinitionError(f"{what}: can't tell the format of {path!r}. Say format='parquet', 'csv' or 'json'.")
+        raise DefinitionError(f"{what}: the format of {path!r} is unknown. Pass format='parquet', 'csv' or 'json'.")
     return found

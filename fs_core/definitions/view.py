@@ -355,7 +355,7 @@ def _source_content(source: SQL | Source | None) -> dict[str, str] | None:
 
 
 def _is_number(bound: object) -> bool:
-    """Tell whether a bound is comparable with numbers; unlike None, an infinite one still refuses NaN."""
+    """Return whether a bound is comparable with numbers; unlike None, an infinite one still refuses NaN."""
     return isinstance(bound, int | float) and not isinstance(bound, bool) and bound == bound
 
 

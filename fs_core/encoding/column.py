@@ -33,7 +33,7 @@ class ColumnEncoding:
         type: the Arrow type it has, in its plain form; a column of another type is refused.
         floats: the dtype of whatever isn't whole.
         fill: what a null becomes; None for NaN, where the dtype has one.
-        masked: whether a second array tells which values are missing.
+        masked: whether a second array marks which values are missing.
         vocabulary: the codes of texts.
         is_age: whether a time counts as the seconds from it to the row's moment.
         length: for lists, how many elements of each.
@@ -159,7 +159,7 @@ class ColumnEncoding:
         raise ValidationError(
             f"column {self.name!r} is {self.type}, which has no NaN, and {len(missing)} rows hold a null "
             f"(the first is row {missing[0]}). Fit the encoding with fill={{{self.name!r}: 0}}, or with "
-            f"mask=[{self.name!r}] to tell nulls apart."
+            f"mask=[{self.name!r}] to keep nulls apart."
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.encoding.column import MASK, ColumnEncoding, take
-from fs_core.encoding.fitting import Fitting, feature_names, float_dtype
+from fs_core.encoding.fitting import Wishes, feature_names, float_dtype
 from fs_core.encoding.raw import Array, Moments, Raw, Rows, raw_moments
 from fs_core.encoding.stored import content_of, parse, read_content
 
@@ -103,7 +103,7 @@ class Encoding:
             DefinitionError: an argument contradicts another or a column.
             ValidationError: a text column has no word to learn, a column no number, or a null nothing to become.
         """
-        wishes = Fitting(fill, mask, vocabulary or {}, ages, lengths or {}, scale or {}, impute or {})
+        wishes = Wishes(fill, mask, vocabulary or {}, ages, lengths or {}, scale or {}, impute or {})
         asked = training_set.features if features is None else features
         names = feature_names(asked, training_set.table.column_names, training_set.label)
         floats = float_dtype(dtype)
@@ -131,7 +131,7 @@ class Encoding:
             SchemaError, DefinitionError, ValidationError: as in `fit`.
         """
         names, floats = feature_names(features, schema.names, None), float_dtype(dtype)
-        parts = Fitting(None, False, {}, False, {}, {}, {}).parts(schema.empty_table(), names, floats, timestamp)
+        parts = Wishes(None, False, {}, False, {}, {}, {}).parts(schema.empty_table(), names, floats, timestamp)
         return cls(parts, floats, timestamp)
 
     @property

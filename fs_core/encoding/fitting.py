@@ -1,4 +1,4 @@
-"""Fitting: what the caller wishes and what the rows show become an encoding."""
+"""How an encoding is fitted: from what the caller wishes and what the rows show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BLANK = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
-class Fitting:
+class Wishes:
     """What the caller wishes; see `Encoding.fit`."""
 
     fill: Any
@@ -269,7 +269,7 @@ def _refuse_inexact(name: str, words: Vocabulary | None, floats: np.dtype[Any]) 
     exact = 2 ** (np.finfo(floats).nmant + 1)
     if words is not None and len(words) > exact + 1:
         raise DefinitionError(
-            f"column {name!r} has {len(words) - 1} words, more than {floats} tells apart. Use a wider dtype or a "
+            f"column {name!r} has {len(words) - 1} words, more than {floats} can number. Use a wider dtype or a "
             "shorter vocabulary."
         )
 

@@ -41,7 +41,7 @@ def label_name(label: Label, named: str | list[str] | None, what: str) -> str | 
 
 
 def refuse_as_feature(label: str | Sequence[str] | None, features: Container[str]) -> None:
-    """Raise `DefinitionError` if a label is among the features: a model would read what it should tell."""
+    """Raise `DefinitionError` if a label is among the features: a model would read what it should predict."""
     for name in label_columns(label):
         if name in features:
             raise DefinitionError(f"column {name!r} is the label. Leave it out of features.")

@@ -182,14 +182,14 @@ class Vocabulary:
     def codes(self, array: pa.Array) -> Codes:
         """Return each word's code, int32, shape [len(array)]."""
         if len(array) < len(self.words):  # Arrow would hash the whole vocabulary for a few words
-            return np.array([self._places.get(word, 0) for word in array.to_pylist()], np.int32)
+            return np.array([self._positions.get(word, 0) for word in array.to_pylist()], np.int32)
         import pyarrow.compute as pc
 
         found = pc.index_in(array, value_set=self._value_set)
         return np.asarray(pc.add(pc.fill_null(found, -1), 1).to_numpy(zero_copy_only=False), np.int32)
 
     @cached_property
-    def _places(self) -> dict[str | None, int]:
+    def _positions(self) -> dict[str | None, int]:
         return {word: code for code, word in enumerate(self.words, start=1)}
 
     @cached_property

@@ -45,7 +45,7 @@ def _undeclared(subject: Subject, view: FeatureView, assumed: int, written: int)
         "availability",
         view.ref,
         None,
-        f"{assumed:,} of {written:,} rows {_origin(view)}count as known the moment they happened, and nobody said so: "
+        f"{assumed:,} of {written:,} rows {_origin(view)}count as known the moment they happened, by assumption: "
         "the view declares neither available_at nor lag. Declare one, or make sure that the event time is the moment "
         "from which the fact could be used.",
         {"assumed": assumed, "written": written, "youngest used, seconds": _seconds(age[youngest[:1]])},

@@ -66,7 +66,7 @@ def _check_feature(
     more = ""
     if comparison:
         measured |= {"claimed": comparison[0].value, "known": comparison[1].value}
-        more = f" It tells the label with {comparison[0].statistic} {comparison[0].value:.3f}, what was known with "
+        more = f" It predicts the label with {comparison[0].statistic} {comparison[0].value:.3f}, what was known with "
         more += f"{comparison[1].statistic} {comparison[1].value:.3f}."
     yield Finding(
         Severity.LEAK if proven else Severity.WARNING,
@@ -81,7 +81,7 @@ def _check_feature(
 
 
 def _comparison(claimed: pa.ChunkedArray, known: pa.ChunkedArray, label: pa.ChunkedArray) -> list[Strength]:
-    """Return how well the claim tells the label, and how well what was known does; nothing where that has no ranks."""
+    """Return how well the claim and what was known predict the label; nothing where what was known has no ranks."""
     if not can_be_ranked(known.type):
         return []
     rows = pa.array(np.flatnonzero(label.is_valid().to_numpy()))
@@ -91,12 +91,12 @@ def _comparison(claimed: pa.ChunkedArray, known: pa.ChunkedArray, label: pa.Chun
 
 
 def _gain(comparison: list[Strength]) -> float:
-    """Return how much better the claim tells a label than what was known; without a comparison, less than any."""
+    """Return how much better the claim predicts a label than what was known; without a comparison, less than any."""
     return comparison[0].strength - comparison[1].strength if comparison else -2.0
 
 
 def _is_wiser(claimed: Strength, known: Strength) -> bool:
-    """Tell whether a claim knows more of the label than was known, and not by chance."""
+    """Return whether a claim knows more of the label than was known, and not by chance."""
     deviation = claimed.strength / claimed.deviations if claimed.deviations else 0.0
     return claimed.strength - known.strength > CERTAIN * deviation
 

@@ -49,7 +49,7 @@ def check_label(subject: Subject, view: FeatureView, name: str) -> Iterator[Find
 
 
 def is_suspicious(found: Strength) -> bool:
-    """Tell whether a strength is too good to be taken for granted, and no chance."""
+    """Return whether a strength is too good to be taken for granted, and no chance."""
     return found.strength >= SUSPICIOUS and found.deviations >= CERTAIN
 
 
@@ -63,7 +63,7 @@ def _too_good(subject: Subject, view: FeatureView, feature: SelectedFeature, fou
         "label",
         view.ref,
         feature.column,
-        f"it alone tells the label {name!r} with {found.statistic} {found.value:.3f}. Make sure that it is no "
+        f"it alone predicts the label {name!r} with {found.statistic} {found.value:.3f}. Make sure that it is no "
         "consequence of what the label says, and that its event and availability times are when it was really known.",
         {found.statistic: found.value, "rows": found.rows, "deviations from chance": found.deviations},
         subject.evidence(view, rows, shown),

@@ -1,4 +1,4 @@
-"""How well one column alone tells a label, by ranks, so that no scale or outlier matters.
+"""How well one column alone predicts a label, by ranks, so that no scale or outlier matters.
 
 Against a label of classes it is the area under the ROC curve, the Mann-Whitney statistic (Mann and Whitney 1947,
 ties by average ranks; its variance without ties bounds that with them). Against a label that is a number it is
@@ -30,7 +30,7 @@ _CLASSES = 20  # a number with more distinct values counts as a number
 
 @dataclass(frozen=True)
 class Strength:
-    """How well a column tells a label.
+    """How well a column predicts a label.
 
     Attributes:
         strength: 0 to 1.
@@ -61,12 +61,12 @@ def targets(label: pa.ChunkedArray) -> list[Floats]:
 
 
 def can_be_ranked(dtype: pa.DataType) -> bool:
-    """Tell whether a feature of this type can be measured: anything but lists."""
+    """Return whether a feature of this type can be measured: anything but lists."""
     return not pa.types.is_nested(plain_type(dtype))
 
 
 def strongest(column: pa.ChunkedArray, asked: list[Floats]) -> Strength | None:
-    """Return the most that a column tells of a label; None if nothing can be measured."""
+    """Return the most that a column says of a label; None if nothing can be measured."""
     plain = _plain(column)
     found = [s for target in asked for s in _measured(plain, target)]
     return max(found, key=lambda s: (s.strength, s.deviations), default=None)

@@ -92,7 +92,7 @@ def _read(view: FeatureView, query: str, tables: dict[str, str], columns: Column
 
 
 def _needs_columns(tree: object) -> bool:
-    """Tell whether a query has a star, or bare column names while it reads several tables."""
+    """Return whether a query has a star, or bare column names while it reads several tables."""
     from sqlglot import exp
 
     assert isinstance(tree, exp.Expression)

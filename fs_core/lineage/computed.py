@@ -24,7 +24,7 @@ def edges_to(computed: Computed) -> Iterator[Edge]:
 
 
 def inputs_of(view: OnDemandView, field: str) -> list[str]:
-    """Return the inputs that a field is computed from; all of them where nobody can tell."""
+    """Return the inputs that a field is computed from; all of them where that is unknown."""
     if view.expressions is None:
         return list(view.columns)
     import sqlglot

@@ -35,7 +35,7 @@ def is_configured() -> bool:
 
 @contextmanager
 def reported(describe: Callable[[], Activity]) -> Iterator[Activity | None]:
-    """Tell OpenLineage that an activity starts, and how it ends; do nothing where no transport is configured.
+    """Report to OpenLineage that an activity starts, and how it ends; do nothing where no transport is configured.
 
     Args:
         describe: says what is done; called only if somebody listens.
@@ -43,27 +43,27 @@ def reported(describe: Callable[[], Activity]) -> Iterator[Activity | None]:
     Yields:
         The activity, to which the number of rows written can be added; None if nobody listens.
     """
-    teller = _teller(describe)
-    if teller is None:
+    reporter = _reporter(describe)
+    if reporter is None:
         yield None
         return
-    teller.tell("START")
+    reporter.report("START")
     try:
-        yield teller.activity
+        yield reporter.activity
     except BaseException as error:
-        teller.tell("FAIL", error)
+        reporter.report("FAIL", error)
         raise
     else:
-        teller.tell("COMPLETE")
+        reporter.report("COMPLETE")
     finally:
-        teller.close()
+        reporter.close()
 
 
-def _teller(describe: Callable[[], Activity]) -> _Teller | None:
+def _reporter(describe: Callable[[], Activity]) -> _Reporter | None:
     if not is_configured() or time.monotonic() < _quiet_until:
         return None
     try:
-        return _Teller(describe())
+        return _Reporter(describe())
     except Exception as error:  # noqa: BLE001  # whatever a client or its transport raises, the work goes on
         _failed(error)
         return None
@@ -76,7 +76,7 @@ def _failed(error: Exception) -> None:
     log.debug("OpenLineage got no event", exc_info=error)
 
 
-class _Teller:
+class _Reporter:
     """Sends the events of one run."""
 
     def __init__(self, activity: Activity) -> None:
@@ -88,7 +88,7 @@ class _Teller:
         self._client = OpenLineageClient()
         self._silent = False
 
-    def tell(self, state: str, error: BaseException | None = None) -> None:
+    def report(self, state: str, error: BaseException | None = None) -> None:
         """Send an event, unless one could not be sent before."""
         if self._silent:
             return

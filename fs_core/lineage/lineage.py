@@ -1,4 +1,4 @@
-"""Asking the lineage graph, and adding to it what only those who train and log models know."""
+"""Questions to the lineage graph, and what only those who train and log models can add to it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fs_core.definitions import SQL, FeatureView, Source, VersionSelector
 from fs_core.errors import RegistryError, SourceError
 from fs_core.lineage import manifest, nodes
 from fs_core.lineage.analysis import RULES, analyse, own_nodes
-from fs_core.lineage.asking import Asking
 from fs_core.lineage.graph import Direction, Graph, Node
 from fs_core.lineage.recording import model_record, training_set_record
+from fs_core.lineage.references import References
 from fs_core.lineage.search import Search
 from fs_core.registry.records import GraphStorage
 
@@ -46,7 +46,7 @@ class Lineage:
         self._storage = GraphStorage(registry.database)
         self._directory = directory
 
-    # --- asking ----------------------------------------------------------------------------------
+    # --- references ----------------------------------------------------------------------------------
 
     def upstream(self, ref: str) -> Graph:
         """Return what a thing is made from; without a version, of its current one.
@@ -93,8 +93,8 @@ class Lineage:
 
     def _search(self, ref: str, direction: Direction) -> Graph:
         with self._open() as search:
-            asking = Asking(search, self._columns_of(), every_version=direction == "downstream")
-            return search.graph(asking.nodes(ref), direction)
+            references = References(search, self._columns_of(), every_version=direction == "downstream")
+            return search.graph(references.nodes(ref), direction)
 
     @contextmanager
     def _open(self) -> Iterator[Search]:
@@ -238,7 +238,7 @@ class Lineage:
         Args:
             name: its name in the model registry, or the name it was logged by.
             version: its version there.
-            model_id: the tracker's identity of it. Tells models without a version apart; a version of the same
+            model_id: the tracker's identity of it. Distinguishes models without a version; a version of the same
                 identity replaces what was recorded without one, and knows its features.
             run_id: the run that logged it.
             tracking_uri: where the tracker is; what may be secret in it is left out.

@@ -16,7 +16,7 @@ def source(name: str) -> str:
 
 
 def column(source: str, name: str) -> str:
-    """Return the node of a source's column; SQL doesn't tell upper from lower case, so it is lower."""
+    """Return the node of a source's column; in lower case, since SQL ignores case."""
     return f"column:{source}.{_bounded(name.lower())}"
 
 

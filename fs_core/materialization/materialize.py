@@ -131,7 +131,7 @@ def _bring(
         kept.clear_suspects(before)
     rows = applied = 0
     for winners, progress in _winners(view, offline, kept, until):
-        run = _Run(view, offline, online, kept, progress)
+        run = _ViewRun(view, offline, online, kept, progress)
         delivery = Delivery(view, offline, online, now, generation=progress.generation, run=kept)
         with delivery.settled(run.unsettled):
             sent, took = run.send(winners)
@@ -176,7 +176,7 @@ def _look_through(view: FeatureView, offline: OfflineStore, online: OnlineStore,
     verify(view, offline, online, now=now, repair=True, evidence=0)
 
 
-class _Run:
+class _ViewRun:
     """One run of a view: sends rows, and keeps how far it has come."""
 
     def __init__(
@@ -246,7 +246,7 @@ class _Run:
         return offer
 
     def _known(self, rows: pa.Table, since: Watermark) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Tell of which rows the entities may have been online at the end of an earlier run."""
+        """Return of which rows the entities may have been online at the end of an earlier run."""
         try:
             return knows(self._view, self._offline, rows.select(list(self._view.keys)), since.until, since.snapshot)
         except OfflineStoreError:  # that state is no longer kept
@@ -312,7 +312,7 @@ def warn_of_eviction(view: FeatureView, online: OnlineStore) -> None:
     try:
         policy = online.eviction(expiring=view.ttl is not None or view.online_history is not None)
     except OnlineStoreError as error:  # who may ask nothing of the kind serves rows all the same
-        log.debug("can't tell whether %s deletes rows by itself: %s", address, error)
+        log.debug("unknown whether %s deletes rows by itself: %s", address, error)
         return
     if policy is None:
         return

@@ -165,7 +165,7 @@ def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> Onlin
 def knows(
     view: FeatureView, offline: OfflineStore, entities: pa.Table, moment: int, snapshot: Snapshot | None = None
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Tell which entities have a winner at a moment in history, or in a state of it, expired or not.
+    """Return which entities have a winner at a moment in history, or in a state of it, expired or not.
 
     Args:
         view: whose history.

@@ -32,7 +32,7 @@ _SUSPECTS = 100_000  # looked at again together: each look searches history once
 _SETTLING_SECONDS = 0.05  # how long a row that was just written to history may take to come online
 
 
-class Problem(StrEnum):
+class RowProblem(StrEnum):
     """How an online row can differ from what the rule says."""
 
     MISSING = "missing"
@@ -57,7 +57,7 @@ class Verification:
         view: the view's reference with its version.
         entities: entities that history has a row for.
         online: rows that the online store holds.
-        differences: for each `Problem` that occurred, how many rows have it.
+        differences: for each `RowProblem` that occurred, how many rows have it.
         evidence: the first differences, one row each: the key columns, `__problem`, the event time and
             seq of the row that wins (`__event_time`, `__seq`, null if none does) and of the row that
             is online (`__online_event_time`, `__online_seq`, null if it is missing or corrupt), and the
@@ -144,7 +144,7 @@ class _Check:
         self._view, self._offline, self._online = view, offline, online
         self._now, self._repair, self._wanted = now, repair, evidence
         self._codec = RowCodec(view)
-        self.counts: Counter[Problem] = Counter()
+        self.counts: Counter[RowProblem] = Counter()
         self.evidence: list[dict[str, Any]] = []
         self.repaired = 0
         clocks = [("__event_time", MICROSECONDS), ("__seq", pa.int64())]
@@ -173,7 +173,7 @@ class _Check:
             rows += len(part)
             keys, sound = unpack_keys(self._view.keys, part.keys)
             known = sound & knows(self._view, self._offline, keys, until)
-            suspects += [part.keys[place] for place in np.flatnonzero(~known).tolist()]
+            suspects += [part.keys[index] for index in np.flatnonzero(~known).tolist()]
             if len(suspects) >= _SUSPECTS:
                 self._look_again(suspects)
                 suspects = []
@@ -197,17 +197,17 @@ class _Check:
                 self._online.delete(name, [key for key, _ in left], [timeline for _, timeline in left])
                 self.repaired += len(left)
 
-    def _flaws(self, part: OnlineRows) -> dict[bytes, tuple[bytes, bytes, Problem]]:
+    def _flaws(self, part: OnlineRows) -> dict[bytes, tuple[bytes, bytes, RowProblem]]:
         """Return by key those of some timelines that aren't right, with a row that isn't, and what is wrong with it."""
         entries = [entries_of(timeline) for timeline in part.rows]
         keys = [key for key, found in zip(part.keys, entries, strict=True) for _ in found or ()]
         rows = [row for found in entries for row in found or ()]
         damaged = set(self._codec.decode(keys, rows).corrupt)
-        bad = {key: (b"", Problem.CORRUPT) for key, found in zip(part.keys, entries, strict=True) if found is None}
-        bad |= {keys[place]: (rows[place], Problem.CORRUPT) for place in damaged}
-        sound = [place for place in range(len(rows)) if place not in damaged]
+        bad = {key: (b"", RowProblem.CORRUPT) for key, found in zip(part.keys, entries, strict=True) if found is None}
+        bad |= {keys[index]: (rows[index], RowProblem.CORRUPT) for index in damaged}
+        sound = [index for index in range(len(rows)) if index not in damaged]
         gone = lacking(self._view, self._offline, OnlineRows([keys[i] for i in sound], [rows[i] for i in sound]))
-        bad |= {key: (row, Problem.UNKNOWN) for key, row in zip(gone.keys, gone.rows, strict=True)}
+        bad |= {key: (row, RowProblem.UNKNOWN) for key, row in zip(gone.keys, gone.rows, strict=True)}
         return {key: (timeline, *bad[key]) for key, timeline in zip(part.keys, part.rows, strict=True) if key in bad}
 
     def _look_again(self, keys: list[bytes]) -> None:
@@ -220,7 +220,7 @@ class _Check:
         time.sleep(_SETTLING_SECONDS)
         after = self._read(keys)
         early = self._early(keys, before)
-        found: list[tuple[bytes, bytes | None, Problem]] = []
+        found: list[tuple[bytes, bytes | None, RowProblem]] = []
         for key, first, held in zip(keys, before, after, strict=True):
             problem = self._problem(key, held, expected.get(key))
             if first == held and problem is not None and (held is None or early.get(key) != held):
@@ -250,18 +250,18 @@ class _Check:
             return {}
         return {key: row for key, (row, _) in self._expected([keys[i] for i in late], int(available_at.max())).items()}
 
-    def _problem(self, key: bytes, held: bytes | None, expected: tuple[bytes, int | None] | None) -> Problem | None:
+    def _problem(self, key: bytes, held: bytes | None, expected: tuple[bytes, int | None] | None) -> RowProblem | None:
         if held is None:
-            return None if expected is None or _may_be_collected(expected[1]) else Problem.MISSING
+            return None if expected is None or _may_be_collected(expected[1]) else RowProblem.MISSING
         if self._codec.decode([key], [held]).corrupt:
-            return Problem.CORRUPT
+            return RowProblem.CORRUPT
         if expected is None:
-            return Problem.UNKNOWN
+            return RowProblem.UNKNOWN
         if held[ORDER] == expected[0][ORDER]:
-            return None if held == expected[0] else Problem.WRONG
-        return Problem.STALE if held[ORDER] < expected[0][ORDER] else Problem.AHEAD
+            return None if held == expected[0] else RowProblem.WRONG
+        return RowProblem.STALE if held[ORDER] < expected[0][ORDER] else RowProblem.AHEAD
 
-    def _report(self, found: list[tuple[bytes, bytes | None, Problem]], expected: Mapping[bytes, Any]) -> None:
+    def _report(self, found: list[tuple[bytes, bytes | None, RowProblem]], expected: Mapping[bytes, Any]) -> None:
         self.counts.update(problem for _, _, problem in found)
         for key, held, problem in found[: max(0, self._wanted - len(self.evidence))]:
             row: dict[str, Any] = unpack_keys(self._view.keys, [key])[0].to_pylist()[0]
@@ -272,11 +272,11 @@ class _Check:
             self.evidence.append({**row, "__problem": str(problem), "__key": key})
 
     def _mend(
-        self, found: list[tuple[bytes, bytes | None, Problem]], expected: Mapping[bytes, Any], delivery: Delivery
+        self, found: list[tuple[bytes, bytes | None, RowProblem]], expected: Mapping[bytes, Any], delivery: Delivery
     ) -> None:
         """Delete and write what differs, and take back what was forgotten meanwhile."""
         name = self._view.storage_name
-        bad = [(key, held) for key, held, problem in found if held is not None and problem is not Problem.STALE]
+        bad = [(key, held) for key, held, problem in found if held is not None and problem is not RowProblem.STALE]
         if bad:
             self._online.delete(name, [key for key, _ in bad], [held for _, held in bad])
         good = [(key, *expected[key]) for key, _, _ in found if key in expected]
@@ -296,5 +296,5 @@ def _unequal(expected: OnlineRows, held: list[bytes | None]) -> Iterator[bytes]:
 
 
 def _may_be_collected(moment: int | None) -> bool:
-    """Tell whether a server may have deleted a row, by its clock or ours."""
+    """Return whether a server may have deleted a row, by its clock or ours."""
     return moment is not None and moment <= time.time_ns() // 10**6

@@ -56,7 +56,7 @@ class Progress:
         return Progress(self.generation, self.run)
 
     def covers(self, other: Progress) -> bool:
-        """Tell whether the same rows have come at least as far as the other says."""
+        """Return whether the same rows have come at least as far as the other says."""
         if self.reached is None or self.generation != other.generation:
             return False
         marks = [mark for mark in (other.reached, other.run) if mark is not None]
@@ -94,7 +94,7 @@ class Progress:
         runs, suspects = kept.get("runs", []), kept.get("suspects", [])
         if "by" in kept or "suspect" in kept:  # as earlier versions kept it: the last run, and one suspect
             runs, suspects = ([kept[name]] if kept.get(name) else [] for name in ("by", "suspect"))
-        generation = kept["life"] if "life" in kept else kept["generation"]  # which they called a life
+        generation = kept["life"] if "life" in kept else kept["generation"]  # "life" is what earlier releases called it
         reached = _mark(kept) if "until" in kept else None
         run = _mark(kept["run"]) if "run" in kept else None
         after = None if kept.get("after") is None else _whole(kept["after"])
@@ -143,7 +143,7 @@ def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
 
 
 def was_filled(online: OnlineStore, view: FeatureView) -> bool:
-    """Tell whether a run has begun to fill a view's online rows, in this generation."""
+    """Return whether a run has begun to fill a view's online rows, in this generation."""
     progress = progress_of(online, view)
     return progress is not None and progress.is_filled
 

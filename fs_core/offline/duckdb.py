@@ -22,7 +22,7 @@ def connect() -> duckdb.DuckDBPyConnection:
     Opening a database takes 20 ms, a cursor 0.3 ms. Cursors share memory and threads but neither
     registered tables nor temporary views, so each thread and each call is alone with its own. UTC is
     meant wherever a zone is left out. As-of joins never run as nested loops: DuckDB would choose them for Arrow
-    tables, whose size it can't tell and takes for 1, at fifty times the time.
+    tables, whose size it doesn't know and takes for 1, at fifty times the time.
     """
     return _database.get().cursor()
 

@@ -80,11 +80,11 @@ def passing(view: FeatureView, events: pa.Table) -> dict[str, pa.ChunkedArray]:
         except duckdb.Error as error:
             reason = str(error).partition("\n\n")[0].replace("\n", " ")
             raise ValidationError(f"view {view.name!r}: where fails for a value: {reason}") from error
-    return {where: found.column(place) for place, where in enumerate(wanted)}
+    return {where: found.column(number) for number, where in enumerate(wanted)}
 
 
 def _query(wheres: list[str] | tuple[str, ...]) -> str:
-    listed = ", ".join(f"coalesce((\n{where}\n), false) AS w{place}" for place, where in enumerate(wheres))
+    listed = ", ".join(f"coalesce((\n{where}\n), false) AS w{number}" for number, where in enumerate(wheres))
     return f"SELECT {listed} FROM {_EVENTS}"
 
 

@@ -31,7 +31,7 @@ class Problem(StrEnum):
 
 _ADVICE = {
     Problem.DOUBLED: "Two compactions at once did so before they excluded each other. repair=True removes the copies.",
-    Problem.SHARED: "Which of two that tie wins isn't decided, and nothing tells which seq is right, so it isn't "
+    Problem.SHARED: "Which of two that tie wins isn't decided, and nothing shows which seq is right, so it isn't "
     "repaired. A registry that was restored from a backup did so before tables numbered their rows.",
     Problem.LOST: "Restore it from a backup of the history directory.",
     Problem.DAMAGED: "Restore it from a backup of the history directory.",

@@ -159,9 +159,9 @@ def _beyond_calendar(columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
         if pa.types.is_timestamp(values.type):
             counts, steps = values.cast(pa.int64()), _STEPS[values.type.unit]
             outside = pc.or_(pc.less(counts, EARLIEST // steps), pc.greater(counts, LATEST // steps))
-            places = _places(outside)
-            if len(places):
-                rows = places if parents is None else np.unique(parents[places])
+            positions = _positions(outside)
+            if len(positions):
+                rows = positions if parents is None else np.unique(parents[positions])
                 yield f"column {name!r} is outside the years 1 to 9999 in {_listed(rows)}"
 
 
@@ -183,7 +183,7 @@ def _field_problems(fields: Iterable[Field], columns: Mapping[str, pa.ChunkedArr
 
 
 def _outside(column: pa.ChunkedArray, bound: float | None, *, lowest: bool) -> pa.ChunkedArray | None:
-    """Tell which values break a bound, if there is one. A null never does; NaN always, being in no range.
+    """Return which values break a bound, if there is one. A null never does; NaN always, being in no range.
 
     A float field's bound is rounded to the field's type: 0.1 is within `maximum=0.1` of a float32.
     Whole numbers and decimals are compared as decimals, which hold every value and bound.
@@ -215,17 +215,17 @@ def _few(values: Sequence[Any]) -> str:
 
 
 def _rows(mask: pa.ChunkedArray, values: pa.ChunkedArray | None = None) -> str:
-    return _listed(_places(mask), values)
+    return _listed(_positions(mask), values)
 
 
-def _places(mask: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _positions(mask: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return where a mask is true; Arrow's indices_nonzero crashes on an array without chunks."""
     return np.flatnonzero(pc.fill_null(mask, False).to_numpy())
 
 
-def _listed(places: np.ndarray[Any, np.dtype[np.int64]], values: pa.ChunkedArray | None = None) -> str:
+def _listed(positions: np.ndarray[Any, np.dtype[np.int64]], values: pa.ChunkedArray | None = None) -> str:
     """Return the first rows of some, with their values, and how many more there are."""
-    first = places[:_SHOWN].tolist()
+    first = positions[:_SHOWN].tolist()
     shown = [f"{p} ({values[p].as_py()!r})" if values is not None else str(p) for p in first]
-    rest = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+    rest = f" and {len(positions) - _SHOWN} more" if len(positions) > _SHOWN else ""
     return f"row {', '.join(shown)}{rest}"

@@ -1,7 +1,7 @@
 """What an online back-end must do. `fs_core.testing.OnlineStoreSuite` certifies one.
 
 A back-end moves bytes: it never looks into a row, except at its order, which `fs_core.online.row.codec`
-puts at a fixed place so that a store's own script can compare it.
+puts at a fixed position so that a store's own script can compare it.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ class OnlineRows(Sequence[OnlineWrite]):
         moments = [write.collect_at for write in writes]
         return cls([write.key for write in writes], [write.row for write in writes], moments if any(moments) else None)
 
-    def take(self, places: Sequence[int]) -> OnlineRows:
-        """Return the rows at some places."""
-        moments = None if self.collect_at is None else [self.collect_at[place] for place in places]
-        return OnlineRows([self.keys[place] for place in places], [self.rows[place] for place in places], moments)
+    def take(self, positions: Sequence[int]) -> OnlineRows:
+        """Return the rows at some positions."""
+        moments = None if self.collect_at is None else [self.collect_at[i] for i in positions]
+        return OnlineRows([self.keys[i] for i in positions], [self.rows[i] for i in positions], moments)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -134,7 +134,7 @@ class AwaitableReader(Protocol):
 
 @runtime_checkable
 class EvictingStore(Protocol):
-    """An online store whose server may be told to delete rows by itself when its memory is full, and can be asked."""
+    """An online store whose server may delete rows by itself when its memory is full, if so configured."""
 
     def eviction(self, *, expiring: bool) -> str | None:
         """Return the name of the rule by which the server would delete rows; None where none of them would go.
@@ -180,6 +180,14 @@ class OnlineStore(Protocol):
         With `recent`, each row, applied or not, is merged into its entity's timeline as well
         (`fs_core.online.row.recent.merged`), in the same step, kept under `timeline_name(view)`, where
         `read` finds it by the same key.
+
+        Args:
+            view: whose rows they are.
+            rows: what to write; `OnlineRows` costs least.
+            recent: how to keep recent rows as well; None for the latest alone.
+
+        Raises:
+            OnlineUnavailableError: the store, or a part of it, doesn't answer.
         """
         ...
 
@@ -225,7 +233,7 @@ class OnlineStore(Protocol):
         ...
 
     def swap_watermark(self, view: str, held: str | None, text: str) -> bool:
-        """Keep a short text beside the view's rows, lost exactly when they are, and tell whether that was done.
+        """Keep a short text beside the view's rows, lost exactly when they are, and return whether that was done.
 
         Args:
             view: whose.

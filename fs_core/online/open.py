@@ -24,7 +24,7 @@ def open_online_store(url: str, *, project: str, directory: Path) -> OnlineStore
 
     Args:
         url: names the store.
-        project: tells the rows of this feature store from others on the same server.
+        project: distinguishes the rows of this feature store from others on the same server.
         directory: of the feature store.
 
     Raises:

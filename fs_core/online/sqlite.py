@@ -172,7 +172,7 @@ class SQLiteOnlineStore:
             time.sleep(random.uniform(0.01, 0.1))  # noqa: S311
 
     def _is_log_held(self) -> bool:
-        """Empty the log, or tell that somebody keeps it from that."""
+        """Empty the log; return whether another connection prevents that."""
         with self._connection() as connection:
             ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return bool(is_busy)
@@ -298,8 +298,8 @@ class SQLiteOnlineStore:
         `immutable` where even the helper files of WAL can't be made: then nobody else writes either.
         """
         for option in ("mode=ro", "mode=ro&immutable=1"):
-            place = f"file:{quote(str(self._path))}?{option}"
-            connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
+            uri = f"file:{quote(str(self._path))}?{option}"
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
             try:
                 version = _version(connection)
             except sqlite3.OperationalError:

@@ -47,8 +47,8 @@ class Database:
     A SQLite file that lies in a directory without write permission is only read.
     """
 
-    def __init__(self, place: str | PurePath, *, read_only: bool = False) -> None:
-        self._place = place
+    def __init__(self, location: str | PurePath, *, read_only: bool = False) -> None:
+        self._location = location
         self._read_only = read_only
         self._engine = PerProcess(lambda: self._connect())
         outside_forks.close_first(self)
@@ -57,11 +57,11 @@ class Database:
         return f"Database({str(self)!r})"
 
     def __str__(self) -> str:
-        return redact_url(self._place) if isinstance(self._place, str) else str(self._place)
+        return redact_url(self._location) if isinstance(self._location, str) else str(self._location)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        place = for_pickle(self._place) if isinstance(self._place, str) else self._place
-        return (_reopen, (place, self._read_only))
+        location = for_pickle(self._location) if isinstance(self._location, str) else self._location
+        return (_reopen, (location, self._read_only))
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -169,8 +169,8 @@ class Database:
                 event.listen(engine, "begin", _begin_sqlite)
             try:
                 if not self._is_read_only():
-                    if isinstance(self._place, PurePath):
-                        _make_directory(Path(self._place).parent)
+                    if isinstance(self._location, PurePath):
+                        _make_directory(Path(self._location).parent)
                     if file is not None and file != Path(_MEMORY):
                         make_file(file)
                     _create(engine)
@@ -191,7 +191,7 @@ class Database:
             if file is None:
                 return not sa.inspect(engine).has_table(settings.name)
         # A store's directory is made with its registry. One that a URL names should be there: it may be mistyped.
-        return isinstance(self._place, PurePath) or file.parent.is_dir()
+        return isinstance(self._location, PurePath) or file.parent.is_dir()
 
     def _make_engine(self, **options: Any) -> sa.Engine:
         try:
@@ -200,10 +200,10 @@ class Database:
             raise RegistryError(f"the registry {self} needs a driver that isn't installed: {error}.") from None
 
     def _url(self) -> sa.URL:
-        if isinstance(self._place, PurePath):
-            return sa.URL.create("sqlite", database=str(self._place))
+        if isinstance(self._location, PurePath):
+            return sa.URL.create("sqlite", database=str(self._location))
         try:
-            return sa.make_url(self._place)
+            return sa.make_url(self._location)
         except (ArgumentError, ValueError):
             raise RegistryError(
                 f"the registry {self} is no URL that SQLAlchemy reads, such as 'postgresql://host/database'."
@@ -253,9 +253,9 @@ def _make_directory(directory: Path) -> None:
         ) from error
 
 
-def _reopen(place: tuple[str, bool] | PurePath, read_only: bool) -> Database:
+def _reopen(location: tuple[str, bool] | PurePath, read_only: bool) -> Database:
     """Open a registry in another process; a password was left out, and comes from the environment."""
-    named = from_pickle("registry", place) if isinstance(place, tuple) else place
+    named = from_pickle("registry", location) if isinstance(location, tuple) else location
     return Database(named, read_only=read_only)
 
 

@@ -15,6 +15,6 @@ def setting(name: str) -> sa.Select[Any]:
 
 
 def raise_generation(connection: sa.Connection) -> None:
-    """Tell everybody who remembers something that it may have changed."""
+    """Let every process that remembers something read it again."""
     number = int(connection.execute(setting("generation")).scalar_one()) + 1
     connection.execute(settings.update().where(settings.c.name == "generation").values(value=str(number)))

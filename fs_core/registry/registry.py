@@ -88,12 +88,12 @@ class Registry(Lifecycle):
     Thread-safe; opens its database lazily in each process; pickles as configuration.
 
     Args:
-        place: an SQLAlchemy URL, or the path of a SQLite file.
+        location: an SQLAlchemy URL, or the path of a SQLite file.
         read_only: never write. A SQLite file in a directory that can't be written is never written either way.
     """
 
-    def __init__(self, place: str | PurePath, *, read_only: bool = False) -> None:
-        self.database = Database(place, read_only=read_only)
+    def __init__(self, location: str | PurePath, *, read_only: bool = False) -> None:
+        self.database = Database(location, read_only=read_only)
         self._clock = Clock()
 
     def __repr__(self) -> str:
@@ -107,7 +107,7 @@ class Registry(Lifecycle):
 
     @cached_property
     def project(self) -> str:
-        """16 hex digits that tell this registry's rows from another's in a shared online store; made with it."""
+        """16 hex digits that distinguish this registry's rows from another's in a shared online store; made with it."""
         self.database.make()
         with self.database.reading() as connection:
             return str(connection.execute(setting("project")).scalar_one())
@@ -336,7 +336,7 @@ def _refuse_look_alike(connection: sa.Connection, new: Definition) -> None:
     for kind, name in connection.execute(query):
         if name.lower() == new.name.lower() and (kind, name) != (new.kind, new.name):
             raise DefinitionError(
-                f"{new.kind} {new.name!r}: there is a {kind} {name!r} already; references could not tell them apart."
+                f"{new.kind} {new.name!r}: there is a {kind} {name!r} already; a reference would be ambiguous."
             )
 
 

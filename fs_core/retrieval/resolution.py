@@ -124,7 +124,7 @@ class _Resolver:
         ]
 
     def _find(self, reference: Reference, versions: Mapping[str, str]) -> FeatureView | OnDemandView | FeatureService:
-        """Return what a reference means; one without a version, in the version said."""
+        """Return what a reference means; one without a version, in the version given."""
         selector = reference.selector
         if selector == CURRENT and reference.name in versions:
             selector = VersionSelector(version=versions[reference.name])

@@ -299,7 +299,7 @@ def pinned_as(
 
 
 def plain_name(view: str, name: str, full_names: bool) -> str:
-    """Return what a feature is called where nobody said otherwise.
+    """Return what a feature is called by default.
 
     Args:
         view: the view's name.

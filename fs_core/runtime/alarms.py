@@ -50,7 +50,7 @@ class Alarms:
         return alarm
 
     def cancel(self, alarm: Alarm) -> bool:
-        """Take an alarm back; tell whether it had rung. When this returns, its call is over or never made."""
+        """Take an alarm back; return whether it had rung. When this returns, its call is over or never made."""
         with self._lock:
             self._alarms.discard(alarm)
             return alarm.rang

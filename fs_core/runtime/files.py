@@ -46,7 +46,7 @@ def _shared(directory: Path) -> int:
 
 
 def may_write(directory: str | os.PathLike[str]) -> bool:
-    """Tell whether this process, as the user it acts as, may make files in a directory."""
+    """Return whether this process, as the user it acts as, may make files in a directory."""
     return os.access(directory, os.W_OK, effective_ids=_AS_EFFECTIVE_USER)
 
 

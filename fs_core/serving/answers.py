@@ -124,7 +124,7 @@ class AskedKeys:
     Attributes:
         columns: the key columns.
         distinct: the key bytes to read.
-        position: row i's place among them, -1 for a null key; None where row i's place is i.
+        position: the index among them of row i's key, -1 for a null key; None where that is i.
     """
 
     columns: Sequence[pa.Array]
@@ -137,16 +137,16 @@ class AskedKeys:
         keys = view.codec.pack_keys(columns)
         if len(set(keys)) == len(keys) and not any(column.null_count for column in columns):
             return cls(columns, keys, None)  # type: ignore[arg-type]  # no null, no None
-        places: dict[bytes, int] = {}
-        position = [-1 if key is None else places.setdefault(key, len(places)) for key in keys]
-        return cls(columns, list(places), np.array(position, dtype=np.int64))
+        indices: dict[bytes, int] = {}
+        position = [-1 if key is None else indices.setdefault(key, len(indices)) for key in keys]
+        return cls(columns, list(indices), np.array(position, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.columns[0])
 
-    def entity(self, view: ViewPlan, place: int) -> str:
-        """Return how an error calls the entity whose key is at a place."""
-        row = place if self.position is None else int(np.flatnonzero(self.position == place)[0])
+    def entity(self, view: ViewPlan, index: int) -> str:
+        """Return how an error calls the entity whose key has an index."""
+        row = index if self.position is None else int(np.flatnonzero(self.position == index)[0])
         named = zip(view.view.keys, self.columns, strict=True)
         return ", ".join(f"{name}={column[row].as_py()!r}" for name, column in named)
 
@@ -174,7 +174,7 @@ class Held:
         return self._damage() or self._too_new(moment) or self._collected(moment, now)
 
     def answer(self, moment: int) -> OnlineAnswer:
-        """Spread the distinct rows over the rows asked for. A null key has position -1: the place after the last."""
+        """Spread the distinct rows over the rows asked for. A null key has position -1: the row after the last."""
         position, rows, ttl = self.keys.position, self.rows, self.plan.ttl
         if ttl is None and rows.sound is None and position is None and self.unread is None:
             return OnlineAnswer(rows.features)
@@ -191,7 +191,7 @@ class Held:
         corrupt = self.rows.corrupt
         if not corrupt:
             return None
-        names = [self.keys.entity(self.plan, place) for place in corrupt[:3]]
+        names = [self.keys.entity(self.plan, index) for index in corrupt[:3]]
         return CorruptRowError(
             f"view {self.plan.view.ref!r}: the online row of {', '.join(names)} is damaged or of another schema or "
             f"format ({len(corrupt)} in all). Materialize the view with rebuild=True (fs materialize --rebuild), or "

@@ -30,7 +30,7 @@ class Budget:
 
     Attributes:
         seconds: how long to wait for the server at most, connecting and trying again included; None where
-            nobody said.
+            none was given.
         on_deadline: see `OnDeadline`.
         fallback: see `Fallback`.
         max_age: how many seconds ago a row may have been fetched; 0 for just now.
@@ -51,7 +51,7 @@ class Budget:
             raise ConfigurationError(f"on_deadline={self.on_deadline!r} is not understood. Pass 'error' or 'missing'.")
 
     def within(self, wanted: Requests) -> float:
-        """Return how many seconds to wait for what is wanted: those said, else one, or more for very many keys."""
+        """Return how many seconds to wait for what is wanted: those given, else one, or more for very many keys."""
         if self.seconds is not None:
             return self.seconds
         return max(DEADLINE, _A_KEY * sum([len(asked) for _, asked in wanted]))

@@ -21,7 +21,7 @@ Rows = Sequence[Sequence[bytes | None]]
 _Hit = tuple[bytes | None, float] | None  # a row, or that there is none, and of when; None where neither is known
 
 ROWS = 100_000
-"""How many rows a cache keeps unless told otherwise; the one not asked for longest goes first."""
+"""How many rows a cache keeps by default; the one not asked for longest goes first."""
 
 
 class RowCache:
@@ -29,7 +29,7 @@ class RowCache:
 
     Args:
         rows: how many at most.
-        clock: what tells seconds; for tests.
+        clock: returns the time in seconds; for tests.
     """
 
     def __init__(self, rows: int = ROWS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,7 +46,7 @@ class RowCache:
         Args:
             requests: what is read.
             max_age: how long ago, seconds.
-            together: places of two requests for the same keys, of rows and of what tells more about them: of each
+            together: positions of two requests for the same keys, of rows and of what belongs to them: for each
                 key, both are of one read, or both are fetched.
         """
         begun = self._clock()
@@ -80,19 +80,26 @@ class RowCache:
 def _parted(
     hits: list[list[_Hit]], together: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], tuple[bytes | None, float]]:
-    """Take out of the hits what isn't of one read with what it belongs to; return the rows among it, by place."""
+    """Take out of the hits what isn't of one read with what it belongs to; return the rows among it, by position."""
     spare = {}
     for rows, more in together:
-        for place, (row, other) in enumerate(zip(hits[rows], hits[more], strict=True)):
+        for position, (row, other) in enumerate(zip(hits[rows], hits[more], strict=True)):
             if row is None or other is None or row[1] != other[1]:
-                hits[rows][place] = hits[more][place] = None
+                hits[rows][position] = hits[more][position] = None
                 if row is not None:
-                    spare[rows, place] = row
+                    spare[rows, position] = row
     return spare
 
 
 class CachedRead:
     """One read: what is here already, and what must be fetched.
+
+    Args:
+        cache: where fetched rows go.
+        requests: what is read.
+        hits: for each request, the row that is here for each key; None where it must be fetched.
+        begun: when it began; what it fetches can't be older.
+        spare: what is here and fetched all the same, by the numbers of its request and key.
 
     Attributes:
         rest: what must be fetched.
@@ -132,9 +139,9 @@ class CachedRead:
             gaps[gaps] = False if missed is None else missed
             unread.append(gaps)
         rows = self._merged(part.rows)
-        for (number, place), hit in self._spare.items():
-            if unread[number][place]:
-                rows[number][place], unread[number][place] = hit[0], False
+        for (number, position), hit in self._spare.items():
+            if unread[number][position]:
+                rows[number][position], unread[number][position] = hit[0], False
         return PartialRead(rows, [gaps if gaps.any() else None for gaps in unread])
 
     def _merged(self, fetched: Rows) -> list[list[bytes | None]]:

@@ -71,7 +71,7 @@ class OnlineReads(Protocol):
 class EncodedReader:
     """Reads the features that a training set was made of, in its pinned versions, and encodes them.
 
-    Thread-safe; a pickle holds the store's place.
+    Thread-safe; a pickle holds the store's configuration.
 
     Args:
         store: the store to read.

@@ -9,7 +9,7 @@ from fs_core.rule import Status
 
 log = logging.getLogger("fs_core")
 
-_expired: set[str] = set()  # views of which it was said, until one of their rows is present again
+_expired: set[str] = set()  # views already warned of, until one of their rows is present again
 
 
 def warn_of_expiry(status: Mapping[str, Sequence[str]]) -> None:

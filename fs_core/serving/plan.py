@@ -29,7 +29,7 @@ class ViewPlan:
         columns: the columns of a request that hold its keys, in the keys' order.
         codec: packs its keys and reads its rows.
         names: its features that are asked for, in the order asked.
-        group: its place among the groups of views that have the same keys in the same columns.
+        group: its index among the groups of views that have the same keys in the same columns.
         ttl: the view's, microseconds.
     """
 
@@ -49,7 +49,7 @@ class ReadPlan:
     Attributes:
         views: the views, in order of first mention.
         groups: for each group of views with the same keys, one of them.
-        columns: for each feature, its view's place and its own place in that view's `names`; the places of on-demand
+        columns: for each feature, its view's index and its own index in that view's `names`; the indices of on-demand
             views follow those of `views`.
         selection: what is asked.
         schema: the features' columns.
@@ -83,7 +83,7 @@ class ReadPlan:
         selection.refuse_clash(selection.needed, WHAT)
         groups: dict[tuple[tuple[str, str, pa.DataType], ...], int] = {}
         views: list[ViewPlan] = []
-        places: dict[object, dict[str, tuple[int, int]]] = {}
+        indices: dict[object, dict[str, tuple[int, int]]] = {}
         for lookup, features in selection.lookups.items():
             view, names = lookup.view, tuple(dict.fromkeys(feature.name for feature in features))
             keys = [
@@ -91,13 +91,13 @@ class ReadPlan:
                 for column, (name, dtype) in zip(lookup.columns, view.request_keys.items(), strict=True)
             ]
             group = groups.setdefault(tuple(keys), len(groups))
-            places[lookup] = {name: (len(views), place) for place, name in enumerate(names)}
+            indices[lookup] = {name: (len(views), index) for index, name in enumerate(names)}
             codec, ttl = RowCodec(view), view.ttl_micros
             views.append(ViewPlan(view, lookup.name, lookup.columns, codec, names, group, ttl))
         for number, computation in enumerate(selection.computations, len(views)):
-            places[computation] = {name: (number, place) for place, name in enumerate(computation.view.features)}
+            indices[computation] = {name: (number, index) for index, name in enumerate(computation.view.features)}
         firsts = [next(view for view in views if view.group == group) for group in range(len(groups))]
-        columns = tuple(places[f.computation or f.lookup][f.name] for f in selection.features)
+        columns = tuple(indices[f.computation or f.lookup][f.name] for f in selection.features)
         schema = pa.schema(list(feature_types(selection).items()))
         key_schema = pa.schema(list(selection.key_types.items()))
         request_schema = pa.schema(list(selection.requests.items()))

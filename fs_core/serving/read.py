@@ -81,16 +81,16 @@ class OnlineRead:
         return [(name, self._keys[group].distinct) for name, group in named]
 
     def _together(self) -> list[tuple[int, int]]:
-        """Return the places among the requests of views' latest rows and of their recent ones.
+        """Return the indices among the requests of views' latest rows and of their recent ones.
 
-        Kept recent rows that are older than the latest would lack it, and then tell nothing.
+        Kept recent rows that are older than the latest would lack it, and then say nothing.
         """
         behind = enumerate(self._looking_back, len(self._online))
-        return [(self._online.index(view), place) for place, view in behind]
+        return [(self._online.index(view), index) for index, view in behind]
 
     @property
     def _looking_back(self) -> list[ViewPlan]:
-        """The views whose recent rows may tell of the moment asked for."""
+        """The views whose recent rows may answer for the moment asked for."""
         return [] if self._at is None else [view for view in self._online if view.view.online_history is not None]
 
     def take(self, rows: Sequence[Sequence[bytes | None]]) -> None:
@@ -143,11 +143,11 @@ class OnlineRead:
         columns: dict[int, dict[str, Any]] = {}
 
         def looked_up(feature: SelectedFeature) -> Any:
-            place = held[feature.lookup]
-            if place not in columns:
-                names = self._plan.views[place].names
-                columns[place] = dict(zip(names, answers[place].arrays(names), strict=True))
-            return columns[place][feature.name]
+            index = held[feature.lookup]
+            if index not in columns:
+                names = self._plan.views[index].names
+                columns[index] = dict(zip(names, answers[index].arrays(names), strict=True))
+            return columns[index][feature.name]
 
         made = computed(self._plan.selection, looked_up, request, WHAT)
         found: dict[Computation, Answer] = {}
@@ -177,11 +177,11 @@ class OnlineRead:
         return Held(view, keys, view.codec.decode(keys.distinct, values), unread)
 
     def _looked_back(self, rows: Sequence[Sequence[bytes | None]]) -> list[Sequence[bytes | None]]:
-        """Return each online view's rows at the moment asked for, as far as recent rows tell."""
+        """Return each online view's rows at the moment asked for, as far as recent rows go."""
         latest = list(rows[: len(self._online)])
         for view, timelines in zip(self._looking_back, rows[len(self._online) :], strict=True):
-            place = self._online.index(view)
-            latest[place] = resolve(view.codec, self._keys[view.group].distinct, latest[place], timelines, self._moment)
+            index = self._online.index(view)
+            latest[index] = resolve(view.codec, self._keys[view.group].distinct, latest[index], timelines, self._moment)
         return latest
 
     def _without_unread(self, part: PartialRead) -> tuple[list[list[bytes | None]], list[Flags | None]]:
@@ -190,12 +190,12 @@ class OnlineRead:
         for view, missed in zip(self._looking_back, part.unread[len(self._online) :], strict=True):
             if missed is None:
                 continue
-            place = self._online.index(view)
-            newer = [row is not None and row[AVAILABLE] > asked for row in rows[place]]
+            index = self._online.index(view)
+            newer = [row is not None and row[AVAILABLE] > asked for row in rows[index]]
             unknown = missed & np.array(newer, bool)
-            rows[place] = [None if lost else row for row, lost in zip(rows[place], unknown, strict=True)]
-            known = unread[place]
-            unread[place] = unknown if known is None else known | unknown
+            rows[index] = [None if lost else row for row, lost in zip(rows[index], unknown, strict=True)]
+            known = unread[index]
+            unread[index] = unknown if known is None else known | unknown
         return rows, unread
 
     def _settle(self, held: Sequence[Held]) -> None:

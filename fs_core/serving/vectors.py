@@ -142,7 +142,7 @@ class FeatureVectors:
         found = [answer.arrays(named) for answer, named in zip(self._answers, names, strict=True)]
         if len(found) == 1 and plan.in_order:
             return found[0]
-        return [found[view][place] for view, place in plan.columns]
+        return [found[view][index] for view, index in plan.columns]
 
 
 _BITS = (8, 16, 32, 64)

@@ -21,7 +21,7 @@ def check_sql(view: FeatureView, sources: Mapping[str, Source], directory: Path)
     """Refuse a view's SQL that reaches beyond its sources, or doesn't fit them.
 
     Types of text files follow from what they hold. The first rows are looked at, and all of them only before a query
-    is refused. Where a file is missing or can't be read nothing is said: `backfill` will tell.
+    is refused. Where a file is missing or can't be read nothing is checked: `backfill` will fail.
 
     Args:
         view: nothing is checked unless its source is `SQL`.

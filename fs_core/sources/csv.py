@@ -20,7 +20,7 @@ from fs_core.sources.files import decompressed
 from fs_core.sources.parsing import Kinds, column_of_texts
 
 _DELIMITERS = (",", ";", "\t", "|")
-_DIALECT = (  # the header is a row to drop: told of one, DuckDB 2.0 yields no rows where it mistakes how lines end
+_DIALECT = (  # the header is a row to drop: with header = true, DuckDB 2.0 may mistake how lines end and yield no rows
     "auto_detect = false, header = false, quote = '\"', escape = '\"', comment = '', nullstr = '', "
     "allow_quoted_nulls = false, strict_mode = true, null_padding = false"
 )
@@ -86,7 +86,7 @@ def csv_batches(
 def text_batches(connection: duckdb.DuckDBPyConnection, path: str, wanted: Collection[str]) -> Iterator[pa.Table]:
     """Yield the rows of a CSV file as text, for SQL to select from.
 
-    Left out are columns without a name, and those of one name to SQL, which doesn't tell upper from lower case.
+    Left out are columns without a name, and those whose names differ in case alone, which is one name to SQL.
 
     Args:
         connection: DuckDB's.
@@ -140,7 +140,7 @@ def read_header(path: str, wanted: Collection[str], *, once: Collection[str] | N
         raise SourceError(f"{path!r} {explained(str(error))}") from error
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise SourceError(f"{path!r} {_not_utf_8('its header', 'UTF-16')}")
-    text = start.decode("utf-8-sig", errors="replace")  # of later lines, DuckDB tells where they aren't
+    text = start.decode("utf-8-sig", errors="replace")  # of later lines, DuckDB says where they aren't
     lines = list(dropwhile(lambda line: not line.strip(), io.StringIO(text, newline="")))
     if not lines:
         raise SourceError(f"{path!r} is empty: not even columns are named. A file without rows still names them.")

@@ -19,7 +19,7 @@ from fs_core.sources.parsing import EXACT_IN_FLOAT, column_of_texts
 from fs_core.values.casting import REFUSALS
 from fs_core.values.times import from_iso
 
-_PROBED = 100  # values that tell most columns of text from numbers
+_PROBED = 100  # values that are enough to see that most columns of text aren't numbers
 _ZEROS_FIRST = r"^[+-]?0[0-9]"
 _EXPONENT_OR_WORD = r"(?i)[einf]"
 _ZONED = r"(?:Z|UTC)$|^.{10}.*[+-][0-9]{2}(?::?[0-9]{2})?$"
@@ -96,11 +96,11 @@ NOTHING, BLANK, FLAG, DATE, TEXT = map(Shape, ("nothing", "blank", "flag", "date
 def shape_of(texts: pa.Array) -> Shape:
     """Return what texts have in common; what is empty but for blanks is a null among others than texts."""
     trimmed = pc.ascii_trim_whitespace(texts)
-    said = trimmed.filter(pc.not_equal(trimmed, ""))
-    if not len(said):
+    filled = trimmed.filter(pc.not_equal(trimmed, ""))
+    if not len(filled):
         return NOTHING if texts.null_count == len(texts) else BLANK
     for find in (_numbers, _flags, moments_of):
-        if find(said.slice(0, _PROBED)) is not None and (found := find(said)) is not None:
+        if find(filled.slice(0, _PROBED)) is not None and (found := find(filled)) is not None:
             return found
     return TEXT
 
@@ -196,7 +196,7 @@ def _fractions(texts: pa.Array) -> Shape | None:
 
 
 def _are_whole(texts: pa.Array, has_point: pa.Array) -> bool:
-    """Tell whether numbers, some of them with a plus, are whole and of 64 bits; -0 is a float's."""
+    """Return whether numbers, some of them with a plus, are whole and of 64 bits; -0 is a float's."""
     if pc.any(pc.or_(has_point, pc.equal(texts, "-0"))).as_py():
         return False
     try:
@@ -207,7 +207,7 @@ def _are_whole(texts: pa.Array, has_point: pa.Array) -> bool:
 
 
 def _are_floats(texts: pa.Array, found: pa.Array) -> bool:
-    """Tell whether each number is written as programs write a float64."""
+    """Return whether each number is written as programs write a float64."""
     unsure = pc.or_(pc.greater(pc.utf8_length(texts), _SURE_IN_FLOAT + 1), pc.is_inf(found))
     texts, found = texts.filter(unsure), found.filter(unsure)
     differ = pc.not_equal(found.cast(pa.string()), texts)
@@ -216,7 +216,7 @@ def _are_floats(texts: pa.Array, found: pa.Array) -> bool:
 
 
 def is_float(text: str, number: float) -> bool:
-    """Tell whether a text is how programs write a float64: with an exponent, by its shortest digits, or by 17.
+    """Return whether a text is how programs write a float64: with an exponent, by its shortest digits, or by 17.
 
     Money and other decimals have few digits behind the point; 17 digits count where there are many.
     """

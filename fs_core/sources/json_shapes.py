@@ -105,8 +105,8 @@ def json_shape_of(values: Values) -> JsonShape:
     """Return what the values of a column have in common."""
     kinds, given, texts = values
     if texts is not None:
-        said = texts.drop_null()
-        return JsonShape(kinds, shape_of(said) if kinds == {"number"} else moments_of(said) or TEXT)
+        filled = texts.drop_null()
+        return JsonShape(kinds, shape_of(filled) if kinds == {"number"} else moments_of(filled) or TEXT)
     if kinds == {"nested"}:
         return JsonShape(kinds, nested=_nested_type(given))
     return JsonShape(kinds, FLAG if kinds == {"flag"} else NOTHING)

@@ -60,7 +60,7 @@ def names_in(sql: str) -> set[str]:
 
 
 def takes_all_columns(sql: str) -> bool:
-    """Tell whether a query yields whatever columns its sources have, as `SELECT *` does."""
+    """Return whether a query yields whatever columns its sources have, as `SELECT *` does."""
     return any(node.get("class") == "STAR" for node in _nodes(_parsed(sql)))
 
 
@@ -85,7 +85,7 @@ def refuse_reach(sql: str) -> None:
 
 
 def named(table: str, sources: Collection[str]) -> str | None:
-    """Return the name of the source that SQL means by a table's; SQL doesn't tell upper from lower case."""
+    """Return the name of the source that SQL means by a table's; SQL ignores case."""
     if table in sources:
         return table
     return next((name for name in sources if name.lower() == table.lower()), None)

@@ -171,7 +171,7 @@ def read_file(
         keys: columns that hold the views' keys under other names, and their types.
 
     Raises:
-        DefinitionError: the file's ending doesn't tell its format.
+        DefinitionError: the format doesn't follow from the file's ending.
         SourceError: the file is missing, empty, or not what its ending says.
         SchemaError: a value in a CSV or JSON isn't of its column's type; names the row (from 0).
     """

@@ -19,7 +19,7 @@ from fs_core.sources.json_shapes import JsonShape, json_column_in, json_shape_of
 Shapes = dict[str, Shape | JsonShape]
 
 
-class Batch(NamedTuple):
+class RowBatch(NamedTuple):
     """Some rows of a file: how many there are, and the values of their columns."""
 
     rows: int
@@ -31,11 +31,11 @@ class TextFiles(NamedTuple):
 
     Attributes:
         batches: begins to read them.
-        shape: tells what some values of a column have in common.
+        shape: returns what some values of a column have in common.
         column: makes a column of values, its name, and the shape of all of its values.
     """
 
-    batches: Callable[[], Iterator[Batch]]
+    batches: Callable[[], Iterator[RowBatch]]
     shape: Callable[[Any], Any]
     column: Callable[[Any, str, Any], pa.Array]
 
@@ -92,13 +92,13 @@ def _write(files: TextFiles, shapes: Shapes, target: Path) -> Shapes:
     return found
 
 
-def _join(shapes: Shapes, batch: Batch, files: TextFiles) -> None:
+def _join(shapes: Shapes, batch: RowBatch, files: TextFiles) -> None:
     for name, values in batch.columns.items():
         shape = files.shape(values)
         shapes[name] = shapes[name].joined(shape) if name in shapes else shape
 
 
-def _table(batch: Batch, shapes: Shapes, schema: pa.Schema, files: TextFiles) -> pa.Table:
+def _table(batch: RowBatch, shapes: Shapes, schema: pa.Schema, files: TextFiles) -> pa.Table:
     columns = [
         files.column(batch.columns[field.name], field.name, shapes[field.name])
         if field.name in batch.columns
@@ -108,25 +108,25 @@ def _table(batch: Batch, shapes: Shapes, schema: pa.Schema, files: TextFiles) ->
     return pa.table(columns, schema=schema)
 
 
-def _csv(paths: Iterable[str], wanted: Collection[str]) -> Iterator[Batch]:
+def _csv(paths: Iterable[str], wanted: Collection[str]) -> Iterator[RowBatch]:
     known: set[str] | None = None
     for path in paths:
         with connect() as connection:
             for batch in text_batches(connection, path, wanted):
                 known = agreed(path, set(batch.column_names), known)
                 columns = {name: batch[name].combine_chunks() for name in batch.column_names}
-                yield Batch(batch.num_rows, columns)
+                yield RowBatch(batch.num_rows, columns)
 
 
-def _json(paths: Iterable[str], wanted: Collection[str]) -> Iterator[Batch]:
+def _json(paths: Iterable[str], wanted: Collection[str]) -> Iterator[RowBatch]:
     is_empty = True
     for path in paths:
         try:
             with connect() as connection:
                 for rows, columns in value_batches(connection, path):
                     is_empty = False
-                    yield Batch(rows, columns)
+                    yield RowBatch(rows, columns)
         except SchemaError as error:
             raise SchemaError(f"{path!r}: {error}") from error
     if is_empty:
-        yield Batch(0, {name: values_of([], name) for name in wanted})
+        yield RowBatch(0, {name: values_of([], name) for name in wanted})

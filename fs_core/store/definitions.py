@@ -128,7 +128,7 @@ def _warn_of_emptiness(store: Resources, name: str, before: str, new: str) -> No
         if not usage.is_empty(store, view) or usage.is_empty(store, known):
             return
     except FeatureStoreError as error:  # the versions are registered all the same
-        log.debug("can't tell whether %s:v%s has history: %s", name, new, error)
+        log.debug("unknown whether %s:v%s has history: %s", name, new, error)
         return
     fill = f"store.write({name!r}, ...)" if view.source is None else f"store.backfill({name!r})"
     fill += f", then store.materialize({name!r})" if view.rows_online else ""

@@ -83,7 +83,7 @@ class Resources:
         """What is defined, in which versions."""
         from fs_core.registry import Registry
 
-        return Registry(self._configuration.registry_place)
+        return Registry(self._configuration.registry_location)
 
     @property
     def lineage(self) -> Lineage:
@@ -125,7 +125,7 @@ class Resources:
 
     @cached_property
     def _deadline(self) -> float | None:
-        """How long an online read may take unless the call says otherwise, seconds; None where nobody said."""
+        """How long an online read may take unless the call says otherwise, seconds; None where none was given."""
         deadline = self._configuration.deadline
         return None if deadline is None else configuration.deadline_seconds(deadline)
 
@@ -145,7 +145,7 @@ class Resources:
         return await asyncio.to_thread(self.select, features, full_names=full_names)
 
     def _is_planned(self, features: Features, full_names: bool) -> bool:
-        """Tell whether a request is resolved without asking the registry."""
+        """Return whether a request is resolved without asking the registry."""
         plan = self._plans.get((as_list(features), full_names))
         return plan is not None and time.monotonic() - plan.checked < _PLAN_SECONDS
 

@@ -142,7 +142,7 @@ def check_leakage(
     - Declarations: views that never say when their facts are known, or say it earlier than pushes measured.
     - Deletion: for some of the spine's moments, everything later is deleted from a copy of history, and
       the answers must stay the same.
-    - The label: a feature that alone tells it suspiciously well; facts that happen right after its moments.
+    - The label: a feature that alone predicts it suspiciously well; facts that happen right after its moments.
     - Columns of the spine that carry a feature's name, from a join made elsewhere, are held against what
       was known.
 

@@ -26,11 +26,11 @@ class Unfilled:
     """Says in the log, once of each view, that nobody has brought it online where reads look for it.
 
     A thread asks the online store, and ends when nothing is left to ask; no read waits for it. Each view is asked
-    after once a minute at most. A forked child says nothing again that its parent has said.
+    after once a minute at most. A forked child doesn't repeat what its parent has logged.
     """
 
     def __init__(self) -> None:
-        self._again: dict[str, float] = {}  # by names of views' rows: from when on to ask; never again what was said
+        self._again: dict[str, float] = {}  # by names of views' rows: from when on to ask; never for what was logged
         self._waiting: dict[str, tuple[OnlineStore, FeatureView]] = {}
         self._asking_in: int | None = None  # the process whose thread sees to what waits
         self._thread: threading.Thread | None = None
@@ -104,7 +104,7 @@ class Unfilled:
         try:
             filled = was_filled(online, view)
         except FeatureStoreError as error:  # who may read rows alone; a server gone; damage
-            log.debug("can't tell whether %s was ever materialized in %r: %s", view.ref, online, error)
+            log.debug("unknown whether %s was ever materialized in %r: %s", view.ref, online, error)
             if isinstance(error, OnlineUnavailableError):
                 self._waiting.clear()  # whoever closes the store would wait for each of them
             return

@@ -185,7 +185,7 @@ def forget(
     hold the entities are reported, or deleted. The sources that `backfill` runs, and training sets that somebody
     else has or saves after this, aren't the store's: they must forget on their own. Another process, or another
     store object, that reads with `max_age` may serve what it fetched before until it is that old, where the online
-    store's server doesn't tell it of changes.
+    store's server doesn't notify it of changes.
 
     The online store is the one that this store object was given: rows in another aren't found. The log warns of
     a view that was never materialized in this one.

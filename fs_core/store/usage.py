@@ -26,7 +26,7 @@ _MADE = ("training_set", "run", "model")
 
 
 def is_empty(store: Resources, view: FeatureView) -> bool:
-    """Tell whether nothing was ever written to a view."""
+    """Return whether nothing was ever written to a view."""
     return store.offline.snapshot(view) == EMPTY
 
 
@@ -87,14 +87,14 @@ def replaceable(store: Resources, given: Sequence[Definition]) -> Mapping[tuple[
 
 
 def _is_in_use(store: Resources, definition: Definition) -> bool:
-    """Tell whether rows, training sets, models or aliases rest on a view's or service's version."""
+    """Return whether rows, training sets, models or aliases rest on a view's or service's version."""
     has_rows = isinstance(definition, FeatureView) and not is_empty(store, definition)
     has_rows = has_rows or (isinstance(definition, OnDemandView) and _may_be_used(store, definition))
     return has_rows or next(_made(store, definition), None) is not None
 
 
 def _may_be_used(store: Resources, definition: OnDemandView) -> bool:
-    """Tell whether an on-demand view may have been trained on or served: unless what it reads has no rows."""
+    """Return whether an on-demand view may have been trained on or served: unless what it reads has no rows."""
     try:
         views = store.select(definition.ref).views
     except FeatureStoreError:

@@ -66,7 +66,7 @@ def diff(store: Resources, before: str | Definition, after: str | Definition) ->
 def rollback(store: Resources, name: str, *, to: str) -> Moved:
     """Make an earlier version of a view or service current again; nothing is deleted.
 
-    References to a moment (`@2024-01-15`) go on telling what was current then. A version applied later
+    References to a moment (`@2024-01-15`) still mean what was current then. A version applied later
     becomes current as always; applying again what is registered changes nothing.
 
     Args:

@@ -160,11 +160,11 @@ def nearest(value: Fraction | int) -> float:
 
 def nearest_root(value: Fraction) -> float:
     """Return the float nearest to the square root."""
-    places = max(0, 128 - value.numerator.bit_length() + value.denominator.bit_length()) // 2 + 1
-    square = value * 4**places
+    bits = max(0, 128 - value.numerator.bit_length() + value.denominator.bit_length()) // 2 + 1
+    square = value * 4**bits
     root = math.isqrt(square.numerator // square.denominator)
     # A bit behind the last that is known says whether there is more: enough to round by, however far.
-    return nearest(Fraction(2 * root + (root * root != square), 2 ** (places + 1)))
+    return nearest(Fraction(2 * root + (root * root != square), 2 ** (bits + 1)))
 
 
 def _plain(value: Any) -> Any:

@@ -30,7 +30,7 @@ from fs_core.values.dtypes import plain_type
 from fs_core.values.interchange import to_pandas
 
 Nulls = Callable[[], "np.ndarray[Any, np.dtype[np.bool_]]"]
-"""Tells of which rows an input is null."""
+"""Returns of which rows an input is null."""
 
 
 class UndeclaredError(Exception):
@@ -61,7 +61,7 @@ def returned(value: Any, dtype: pa.DataType, rows: int, nulls: Nulls) -> pa.Arra
         value: the column.
         dtype: the declared type.
         rows: how many values it must have.
-        nulls: tells of which rows an input is null.
+        nulls: returns of which rows an input is null.
 
     Raises:
         UndeclaredError: it is no column, or has another type or length.
@@ -131,7 +131,7 @@ def _numpy(array: pa.Array) -> Any:
 
 
 def has_no_null(dtype: pa.DataType) -> bool:
-    """Tell whether NumPy has no missing value of a type."""
+    """Return whether NumPy has no missing value of a type."""
     return bool(pa.types.is_integer(dtype) or pa.types.is_boolean(dtype))
 
 
@@ -158,7 +158,7 @@ def _declared(array: pa.Array, dtype: pa.DataType) -> pa.Array:
 
 
 def _is_second(have: pa.DataType, want: pa.DataType) -> bool:
-    """Tell whether a type is Polars' nearest to a time in whole seconds, which it hasn't."""
+    """Return whether a type is Polars' nearest to a time in whole seconds, which it hasn't."""
     times = pa.types.is_timestamp(have) and pa.types.is_timestamp(want)
     return times and (have.unit, want.unit) == ("ms", "s") and have.tz == want.tz
 

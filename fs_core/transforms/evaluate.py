@@ -38,7 +38,7 @@ def evaluate(view: OnDemandView, columns: pa.Table) -> pa.Table:
         raise
     except UndeclaredError as error:
         raise TransformError(f"on-demand view {view.ref!r}: {error}") from error
-    except Exception as error:
+    except Exception as error:  # a user's function may raise anything; callers see one kind of error
         raise TransformError(_failure(view, run, columns, error)) from error
 
 
@@ -82,12 +82,12 @@ def _null_rows(columns: Sequence[pa.ChunkedArray], rows: int) -> np.ndarray[Any,
 
 def _failure(view: OnDemandView, run: Run, columns: pa.Table, error: Exception) -> str:
     what = f"on-demand view {view.ref!r}: its {'function' if view.expressions is None else 'expressions'}"
-    said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    message = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     row = failing_row(run, columns)
     if row is None:
-        return f"{what} failed for {len(columns):,} rows together, though for none alone: {said}"
+        return f"{what} failed for {len(columns):,} rows together, though for none alone: {message}"
     values = ", ".join(f"{name}={columns[name][row].as_py()!r}" for name in columns.column_names)
-    return f"{what} failed for row {row} ({values[:200]}): {said}"
+    return f"{what} failed for row {row} ({values[:200]}): {message}"
 
 
 def failing_row(run: Run, columns: pa.Table) -> int | None:

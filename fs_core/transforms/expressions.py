@@ -74,7 +74,7 @@ def _declared(column: pa.ChunkedArray, name: str, dtype: pa.DataType) -> pa.Arra
 
 
 def _holds(want: pa.DataType, have: pa.DataType) -> bool:
-    """Tell whether a type holds every value of another; of decimals, which literals are, a float the nearest."""
+    """Return whether a type holds every value of another; of decimals, which literals are, a float the nearest."""
     if pa.types.is_timestamp(have) and pa.types.is_timestamp(want):
         return (have.tz is None) == (want.tz is None)  # SQL's have microseconds; a value that has them is refused
     if pa.types.is_integer(have) and pa.types.is_integer(want):

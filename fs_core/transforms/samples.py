@@ -51,7 +51,7 @@ def samples(types: Mapping[str, pa.DataType]) -> Samples:
 
 
 def _is_of_any_form(dtype: pa.DataType) -> bool:
-    """Tell whether only the user knows what values of a type look like."""
+    """Return whether only the user knows what values of a type look like."""
     return bool(pa.types.is_string(dtype) or pa.types.is_binary(dtype) or pa.types.is_list(dtype))
 
 

@@ -136,8 +136,8 @@ def _compare(run: Run, rows: pa.Table, sound: list[int], alone: list[pa.Table], 
     if together is None or again is None:
         return
     differ = list(_differences(together, again, "at first it gives {!r}, the second time {!r}: it isn't of its inputs"))
-    for place, field, reason in differ:
-        findings.add("twice", reason, sound[place], field)
+    for index, field, reason in differ:
+        findings.add("twice", reason, sound[index], field)
     if not alone or differ:
         return
     expected = pa.concat_tables(alone)
@@ -151,8 +151,8 @@ def _compare(run: Run, rows: pa.Table, sound: list[int], alone: list[pa.Table], 
     ways["none"] = _result(lambda part: pa.concat_tables([run(part.slice(0, 0)), expected]), rows, "none", findings)
     for check, found in ways.items():
         if found is not None:
-            for place, field, reason in _differences(expected, found, _DEPENDS):
-                findings.add(check.partition(" ")[0], reason, sound[place], field)
+            for index, field, reason in _differences(expected, found, _DEPENDS):
+                findings.add(check.partition(" ")[0], reason, sound[index], field)
 
 
 def _result(run: Run, rows: pa.Table, check: str, findings: _Findings) -> pa.Table | None:
@@ -211,7 +211,7 @@ def _check_inputs(view: OnDemandView, rows: pa.Table, findings: _Findings) -> No
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Tell whether two columns of one mode hold the same."""
+    """Return whether two columns of one mode hold the same."""
     if isinstance(one, np.ndarray | pa.Array):
         return True  # nobody can write to them
     return bool(one.equals(other))

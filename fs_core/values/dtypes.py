@@ -96,14 +96,14 @@ def canonical(dtype: pa.DataType) -> str:
 
 
 def is_supported(dtype: pa.DataType) -> bool:
-    """Tell whether a feature may have this (plain) type."""
+    """Return whether a feature may have this (plain) type."""
     if pa.types.is_fixed_size_list(dtype) and dtype.list_size == 0:
         return False
     return _is_scalar(_scalar_of(dtype))
 
 
 def is_key_type(dtype: pa.DataType) -> bool:
-    """Tell whether a key may have this (plain) type: one whose equality nobody argues about."""
+    """Return whether a key may have this (plain) type: one whose equality nobody argues about."""
     return is_supported(dtype) and not (
         pa.types.is_floating(dtype) or pa.types.is_nested(dtype) or pa.types.is_decimal(dtype)
     )
@@ -166,7 +166,7 @@ def _scalar_of(dtype: pa.DataType) -> pa.DataType:
 
 
 def _is_zone(name: str) -> bool:
-    """Tell whether Python, and so Arrow's values, can show times in a zone."""
+    """Return whether Python, and so Arrow's values, can show times in a zone."""
     from zoneinfo import ZoneInfo
 
     if name == "UTC" or _OFFSET.fullmatch(name):

@@ -18,13 +18,13 @@ def to_matrix(table: pa.Table) -> np.ndarray[Any, Any]:
     """
     if not all(_is_number(column.type) for column in table.columns):
         cells = np.empty((table.num_rows, table.num_columns), dtype=object)
-        for place, column in enumerate(table.columns):
-            cells[:, place] = _objects(column)
+        for index, column in enumerate(table.columns):
+            cells[:, index] = _objects(column)
         return cells
     kinds = [_float_for(column.type) for column in table.columns]
     cells = np.empty((table.num_rows, table.num_columns), dtype=np.result_type(np.float16, *kinds))
-    for place, column in enumerate(table.columns):
-        cells[:, place] = _floats(column)
+    for index, column in enumerate(table.columns):
+        cells[:, index] = _floats(column)
     return cells
 
 

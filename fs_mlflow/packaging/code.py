@@ -19,7 +19,7 @@ from fs_mlflow.packaging.features import PackagedFeatures
 
 
 @dataclass(frozen=True)
-class Code:
+class ModelCode:
     """What a model's on-demand views need.
 
     Attributes:
@@ -37,7 +37,7 @@ class Code:
             yield sorted({str(_copied(module, Path(scratch))) for module in self.modules})
 
 
-def of(features: PackagedFeatures) -> Code:
+def of(features: PackagedFeatures) -> ModelCode:
     """Return what the on-demand views of a model need.
 
     Raises:
@@ -61,7 +61,7 @@ def of(features: PackagedFeatures) -> Code:
                 requirements |= dict.fromkeys(_required(module))
             else:
                 modules[module] = None
-    return Code(list(modules), list(requirements))
+    return ModelCode(list(modules), list(requirements))
 
 
 def _required(module: str) -> list[str]:

@@ -18,7 +18,7 @@ from fs_core.values.interchange import to_pandas
 from fs_mlflow.columns import input_spec
 from fs_mlflow.packaging import features as packaged
 from fs_mlflow.packaging import inner, requirements
-from fs_mlflow.packaging.code import Code
+from fs_mlflow.packaging.code import ModelCode
 from fs_mlflow.packaging.features import PackagedFeatures
 from fs_mlflow.packaging.served import SETTINGS, STATUS_PARAM, InputLayout
 
@@ -47,7 +47,7 @@ class Package:
     rows: pa.Table
     settings: Mapping[str, Any]
     code_paths: list[str] | None
-    code: Code
+    code: ModelCode
 
 
 def save_model(path: str, *, package: Package, mlflow_model: Any, **_: Any) -> None:
@@ -60,8 +60,8 @@ def save_model(path: str, *, package: Package, mlflow_model: Any, **_: Any) -> N
     """
     import mlflow
 
-    with tempfile.TemporaryDirectory() as place, package.code.paths() as own:
-        folder = Path(place, "packaged")
+    with tempfile.TemporaryDirectory() as directory, package.code.paths() as own:
+        folder = Path(directory, "packaged")
         folder.mkdir()
         packaged.save(package.features, package.encoding, folder)
         saved = folder / packaged.MODEL

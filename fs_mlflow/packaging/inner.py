@@ -43,7 +43,7 @@ def flavor_name(model: Any, flavor: str | ModuleType | None) -> str:
         if package in _FLAVORS:
             return _FLAVORS[package]
     raise ConfigurationError(
-        f"can't tell which MLflow flavour saves a {type(model).__name__}. Pass flavor='sklearn' or another "
+        f"no MLflow flavour is known to save a {type(model).__name__}. Pass flavor='sklearn' or another "
         "of mlflow's, a module with save_model, or wrap the model as an mlflow.pyfunc.PythonModel."
     )
 
@@ -83,21 +83,21 @@ def save(
         module.save_model(path=str(path), python_model=model, **settings)
     else:
         module.save_model(model, path=str(path), **settings)
-    _forget_places(path)
+    _forget_directories(path)
     if name == "pytorch":
         _forget_traces(path)
 
 
-def _forget_places(path: Path) -> None:
+def _forget_directories(path: Path) -> None:
     """Keep the name alone of the file that a model from code came from: MLflow looks for no more when it loads it."""
     from mlflow.models import Model
     from mlflow.models.model import MLMODEL_FILE_NAME, MODEL_CODE_PATH
 
     saved = Model.load(str(path))
-    placed = [conf for conf in saved.flavors.values() if conf.get(MODEL_CODE_PATH)]
-    for conf in placed:
+    from_code = [conf for conf in saved.flavors.values() if conf.get(MODEL_CODE_PATH)]
+    for conf in from_code:
         conf[MODEL_CODE_PATH] = Path(conf[MODEL_CODE_PATH]).name
-    if placed:
+    if from_code:
         saved.save(str(path / MLMODEL_FILE_NAME))
 
 

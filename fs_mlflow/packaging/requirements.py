@@ -23,7 +23,7 @@ _SAID = ("pip_requirements", "extra_pip_requirements", "conda_env")
 
 
 def named(model: Any, flavor: str, settings: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return `pip_requirements` for a flavour's `save_model`; nothing where they are said, or only MLflow can tell.
+    """Return `pip_requirements` for a flavour's `save_model`; nothing where they were given, or only MLflow knows them.
 
     Args:
         model: what is saved.

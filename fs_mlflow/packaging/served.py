@@ -198,8 +198,8 @@ def load(folder: Path, settings: Mapping[str, Any]) -> FeatureModel:
 
 
 def _open(settings: Mapping[str, Any]) -> FeatureStore:
-    place = settings.get("fs_store") or None
-    if isinstance(place, FeatureStore):
-        return open_store(place)
+    location = settings.get("fs_store") or None
+    if isinstance(location, FeatureStore):
+        return open_store(location)
     urls = {name: settings.get(f"fs_{name}") or None for name in ("online", "offline", "registry")}
-    return FeatureStore(place, **urls)
+    return FeatureStore(location, **urls)

@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--entities", type=int, default=100_000)
-    parser.add_argument("--from", dest="source", nargs=2, metavar=("DIRECTORY", "URL"), help="what a child is told")
+    parser.add_argument("--from", dest="source", nargs=2, metavar=("DIRECTORY", "URL"), help="what a child is given")
     args = parser.parse_args()
     if args.source:
         materialize(*args.source)

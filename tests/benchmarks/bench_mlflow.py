@@ -118,8 +118,8 @@ def main() -> None:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, FeatureStore(Path(folder, "store")) as store:
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-        place = mlflow.create_experiment("bench", artifact_location=f"{folder}/artifacts")
-        mlflow.set_experiment(experiment_id=place)
+        experiment = mlflow.create_experiment("bench", artifact_location=f"{folder}/artifacts")
+        mlflow.set_experiment(experiment_id=experiment)
         fill(store, args.users)
         training = store.get_historical_features(spine(args.users, 1000), "numbers", label="label")
         one_row(store, training, args.runs)

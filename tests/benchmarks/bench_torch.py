@@ -46,7 +46,7 @@ class Sketch(Dataset[Any]):  # type: ignore[misc]
 
 
 def training_set(rows: int) -> TrainingSet:
-    """Ten float32 features, a key, a moment, and a label that tells the row's number modulo 2**20."""
+    """Ten float32 features, a key, a moment, and a label that is the row's number modulo 2**20."""
     rng = np.random.default_rng(7)
     features = {name: pa.array(rng.normal(size=rows).astype(np.float32)) for name in FEATURES}
     numbers = pa.array((np.arange(rows) % 2**20).astype(np.float32))

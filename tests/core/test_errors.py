@@ -22,7 +22,7 @@ secrets = st.text(string.ascii_uppercase + "@:/?#[]%&=+ \\é", min_size=1, max_s
 )
 schemes = st.sampled_from(["redis", "rediss", "postgresql+psycopg2", "mysql"])
 users = st.sampled_from(["", "user", "some.one", "a%40b"])
-places = st.sampled_from(["host", "host:6379/0", "[::1]:6379", "h1:1,h2:2/db", "host/db", "host/db?ssl=on", ""])
+addresses = st.sampled_from(["host", "host:6379/0", "[::1]:6379", "h1:1,h2:2/db", "host/db", "host/db?ssl=on", ""])
 
 
 def drawn() -> dict[str, str]:
@@ -39,7 +39,7 @@ def drawn() -> dict[str, str]:
     return parents
 
 
-def test_every_error_is_drawn_at_its_place() -> None:
+def test_every_error_is_drawn_where_it_belongs() -> None:
     """The drawing in the docstring is the class hierarchy: every class, each under its parent, and no other."""
     real = {
         c.__name__: next(b.__name__ for b in c.__bases__ if b.__module__ == errors.__name__ or b is Exception)
@@ -78,7 +78,7 @@ def test_an_unknown_name_is_not_quoted_twice() -> None:
     assert str(errors.UnknownReferenceError("there is no view 'x'")) == "there is no view 'x'"
 
 
-@given(schemes, users, secrets, places)
+@given(schemes, users, secrets, addresses)
 @example("redis", "u", "PA/SS", "host/0")
 @example("redis", "u", "PA?SS", "host/0")
 @example("redis", "u", "PA#SS", "host/0")
@@ -86,20 +86,20 @@ def test_an_unknown_name_is_not_quoted_twice() -> None:
 @example("redis", "u", "A@B/C@D", "host")
 @example("redis", "", "S", "")
 @example("redis", "u", "S://T", "host")
-def test_a_password_is_never_shown(scheme: str, user: str, secret: str, place: str) -> None:
+def test_a_password_is_never_shown(scheme: str, user: str, secret: str, address: str) -> None:
     """No letter of a password is left, however odd the URL it makes; scheme and user stay."""
-    shown = redact_url(f"{scheme}://{user}:{secret}@{place}")
+    shown = redact_url(f"{scheme}://{user}:{secret}@{address}")
     assert not any(letter.isupper() for letter in shown)
     assert shown.startswith(f"{scheme}://{user}:***@")
 
 
 @given(
-    schemes, st.sampled_from(["", "user@", "user:x@"]), places, st.sampled_from(["password", "sslpassword"]), secrets
+    schemes, st.sampled_from(["", "user@", "user:x@"]), addresses, st.sampled_from(["password", "sslpassword"]), secrets
 )
-def test_a_password_in_the_query_is_never_shown(scheme: str, user: str, place: str, name: str, secret: str) -> None:
+def test_a_password_in_the_query_is_never_shown(scheme: str, user: str, address: str, name: str, secret: str) -> None:
     """A query is dropped as a whole, since passwords are passed there too."""
-    joint = "&" if "?" in place else "?"
-    shown = redact_url(f"{scheme}://{user}{place}{joint}{name}={secret}")
+    joint = "&" if "?" in address else "?"
+    shown = redact_url(f"{scheme}://{user}{address}{joint}{name}={secret}")
     assert not any(letter.isupper() for letter in shown)
     assert "password" not in shown
     assert shown.startswith(f"{scheme}://")
@@ -107,9 +107,9 @@ def test_a_password_in_the_query_is_never_shown(scheme: str, user: str, place: s
 
 @given(users, secrets, st.sampled_from(["host", "host:6379"]))
 @example("user", "//A", "host")
-def test_a_password_without_a_scheme_is_never_shown(user: str, secret: str, place: str) -> None:
+def test_a_password_without_a_scheme_is_never_shown(user: str, secret: str, address: str) -> None:
     """A URL that lacks its scheme is hidden all the same."""
-    assert not any(letter.isupper() for letter in redact_url(f"{user}:{secret}@{place}"))
+    assert not any(letter.isupper() for letter in redact_url(f"{user}:{secret}@{address}"))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_redacting_takes_any_text(text: str) -> None:
     ],
 )
 def test_what_is_left_of_a_url(url: str, shown: str) -> None:
-    """Scheme, user and place stay, where it is clear which is which."""
+    """Scheme, user and address stay, where it is clear which is which."""
     assert redact_url(url) == shown
 
 

@@ -97,7 +97,7 @@ def test_a_circle_would_be_found() -> None:
 @pytest.mark.parametrize("package", sorted(name for name, file in MODULES.items() if file.name == "__init__.py"))
 def test_every_room_says_what_it_holds(package: str) -> None:
     """A package's `__init__` begins with a sentence, and the package is small enough to be one room."""
-    said = ast.get_docstring(ast.parse(MODULES[package].read_text())) or ""
-    assert said.partition("\n")[0].rstrip().endswith((".", ":"))
+    docstring = ast.get_docstring(ast.parse(MODULES[package].read_text())) or ""
+    assert docstring.partition("\n")[0].rstrip().endswith((".", ":"))
     files = [file for file in MODULES[package].parent.iterdir() if file.is_file() and file.suffix in CODE]
     assert len(files) <= FILES_OF_A_ROOM, sorted(file.name for file in files)

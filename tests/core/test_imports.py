@@ -98,6 +98,6 @@ def test_the_wheel_is_what_is_tested() -> None:
     assert (CORE / "online" / "redis" / "compare_and_set.lua").exists()
     assert all((CORE / "catalogue" / name).exists() for name in ("style.css", "catalogue.js"))
     for adapter in sorted(ADAPTERS):
-        place = importlib.util.find_spec(adapter)
-        assert place is not None
-        assert CORE.parent == Path(str(place.origin)).parents[1]
+        spec = importlib.util.find_spec(adapter)
+        assert spec is not None
+        assert CORE.parent == Path(str(spec.origin)).parents[1]

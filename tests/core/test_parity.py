@@ -113,10 +113,10 @@ def test_served_rows_are_the_oracles(online_url: str, fresh_directory: NewDirect
     clock = HandClock(times[0])
     with FeatureStore(fresh_directory(), online=online_url, clock=clock) as store:
         store.apply(view)
-        for place, (start, end) in enumerate(parts):
+        for number, (start, end) in enumerate(parts):
             store.write(view, _as_written(view, history.slice(start, end - start)))
             written = history.slice(0, end).to_pylist()
-            for at in times[place : None if end == len(history) and place == len(cuts) else place + 1]:
+            for at in times[number : None if end == len(history) and number == len(cuts) else number + 1]:
                 clock.micros = max(clock.micros, at)
                 store.materialize()
                 asked = data.draw(questions(scenario))

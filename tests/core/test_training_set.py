@@ -39,7 +39,7 @@ def test_a_row_without_a_time_belongs_to_neither_side() -> None:
         training_set([JAN, None]).split_by_time(FEB)
 
 
-def test_the_fingerprint_covers_content_and_meaning_but_not_place() -> None:
+def test_the_fingerprint_covers_content_and_meaning_but_not_location() -> None:
     """Other rows or another rule change it; other snapshot numbers don't."""
     base = training_set([JAN, FEB]).fingerprint
     assert training_set([JAN, FEB], {"lag": None, "snapshots": {"v": 9}}).fingerprint == base

@@ -61,8 +61,8 @@ def test_the_demo_runs_and_nothing_differs(tmp_path: Path) -> None:
     What `make demo` doesn't install can't be imported here either.
     """
     words = [sys.executable, "-W", "error", "-c", _DEMO, "--limit", "2000"]
-    places = ["--store", str(tmp_path / "store"), "--picture", str(tmp_path / "picture.png")]
-    done = subprocess.run([*words, *places], cwd=ROOT, capture_output=True, text=True, check=False)
+    options = ["--store", str(tmp_path / "store"), "--picture", str(tmp_path / "picture.png")]
+    done = subprocess.run([*words, *options], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     last = next(line for line in done.stdout.splitlines() if "Served rows that differ" in line)
     assert last.replace("│", " ").split()[-3:] == ["0", "of", "1,000"]

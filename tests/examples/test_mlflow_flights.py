@@ -15,13 +15,13 @@ def test_the_example_trains_logs_and_serves() -> None:
     words = [sys.executable, "-m", "examples.mlflow_flights", "--limit", "2000"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    said = done.stdout
+    output = done.stdout
     assert re.search(
-        r"^run [0-9a-f]{32}: dataset [0-9a-f]{36} of 1,600 rows, model models:/m-[0-9a-f]{32}$", said, re.M
+        r"^run [0-9a-f]{32}: dataset [0-9a-f]{36} of 1,600 rows, model models:/m-[0-9a-f]{32}$", output, re.M
     )
-    assert "made again from the run alone: True" in said
-    assert "models using plane_history.last_arr_delay, says MLflow: late\n" in said
-    assert "models using plane_history.last_arr_delay, says the store: late/1\n" in said
-    assert "derives─ column flights.arr_delay" in said
-    assert "changing flights.arr_delay touches 10 features and the models late/1" in said
-    assert re.search(r"^100 flights predicted over HTTP, the first late with \d+%; 0 differ as of now$", said, re.M)
+    assert "made again from the run alone: True" in output
+    assert "models using plane_history.last_arr_delay, says MLflow: late\n" in output
+    assert "models using plane_history.last_arr_delay, says the store: late/1\n" in output
+    assert "derives─ column flights.arr_delay" in output
+    assert "changing flights.arr_delay touches 10 features and the models late/1" in output
+    assert re.search(r"^100 flights predicted over HTTP, the first late with \d+%; 0 differ as of now$", output, re.M)

@@ -54,17 +54,17 @@ class Journal:
         finally:
             os.close(file)
 
-    def said(self, word: str) -> list[int]:
-        """Return the numbers that were said with a word, in order."""
+    def numbers(self, word: str) -> list[int]:
+        """Return the numbers that were printed after a word, in order."""
         if not self._path.exists():
             return []
         lines = (line.split() for line in self._path.read_text().splitlines())
-        return [int(number) for said, number in lines if said == word]
+        return [int(number) for first, number in lines if first == word]
 
 
 def write(store: FeatureStore, journal: Journal, me: int) -> Iterator[None]:
     """Write or push fact after fact, each with a number of its own; things change every few facts."""
-    mine = [fact for fact in journal.said("begun") if fact // SCALE == me]
+    mine = [fact for fact in journal.numbers("begun") if fact // SCALE == me]
     for fact in range(max(mine, default=me * SCALE - 1) + 1, (me + 1) * SCALE):
         journal.say("begun", fact)
         moment = START + timedelta(hours=fact % 5000)
@@ -91,10 +91,10 @@ def forget(store: FeatureStore, journal: Journal, me: int) -> Iterator[None]:
     """Forget things of which no more facts come, one after the other."""
     draw = random.Random(time.time_ns())
     while True:
-        begun = journal.said("begun")
+        begun = journal.numbers("begun")
         last = {writer: max((f for f in begun if f // SCALE == writer), default=0) for writer in (0, 1)}
         known = {thing_of(f) for f in begun if thing_of(f) != thing_of(last[f // SCALE])}
-        left = sorted(known.difference(journal.said("forgotten")))
+        left = sorted(known.difference(journal.numbers("forgotten")))
         if left:
             thing = draw.choice(left)
             journal.say("forgetting", thing)
@@ -183,8 +183,8 @@ def check(directory: Path) -> str:
         assert report.clean, str(report)
         there = Counter(store.history(VIEW)["x"].to_pylist())
         assert not [fact for fact, count in there.items() if count > 1], "doubled"
-        begun, written = set(journal.said("begun")), set(journal.said("written"))
-        forgetting, forgotten = set(journal.said("forgetting")), set(journal.said("forgotten"))
+        begun, written = set(journal.numbers("begun")), set(journal.numbers("written"))
+        forgetting, forgotten = set(journal.numbers("forgetting")), set(journal.numbers("forgotten"))
         assert set(there) <= begun, "rows that nobody wrote"
         lost = [fact for fact in written.difference(there) if thing_of(fact) not in forgetting]
         assert not lost, f"lost: {lost[:10]}"
@@ -198,7 +198,7 @@ def check(directory: Path) -> str:
         online = store.verify_online(VIEW)
         assert online.total == 0, f"online: {online.differences} {online.evidence.to_pylist()[:3]}"
         assert store.verify_history().clean
-    done = Counter(ROLES[me][0] for me in journal.said("done"))
+    done = Counter(ROLES[me][0] for me in journal.numbers("done"))
     return f"{len(written)} facts acknowledged, {len(forgotten)} things forgotten, tens of deeds: {dict(done)}"
 
 

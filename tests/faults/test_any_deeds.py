@@ -137,7 +137,7 @@ class Deeds(RuleBasedStateMachine):
 
     @rule(keys=some_keys)
     def forget(self, keys: list[int]) -> None:
-        """Forget things; no file tells of them."""
+        """Forget things; no file mentions them."""
         self.store.forget("thing", {"k": keys})
         self.facts = [fact for fact in self.facts if fact.k not in keys]
         assert self.store.offline.traces(VIEW, pa.table({"k": pa.array(keys, pa.int64())})) == 0

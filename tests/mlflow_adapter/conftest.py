@@ -63,12 +63,12 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """MLflow's default, a SQLite file and artifacts beside it, in a directory of its own."""
     import mlflow
 
-    place = tmp_path_factory.mktemp("tracking")
+    folder = tmp_path_factory.mktemp("tracking")
     before = os.environ.get("MLFLOW_TRACKING_URI")
-    os.environ["MLFLOW_TRACKING_URI"] = uri = f"sqlite:///{place / 'mlflow.db'}"
+    os.environ["MLFLOW_TRACKING_URI"] = uri = f"sqlite:///{folder / 'mlflow.db'}"
     mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment(experiment_id=mlflow.create_experiment("market", artifact_location=str(place / "artifacts")))
-    yield place
+    mlflow.set_experiment(experiment_id=mlflow.create_experiment("market", artifact_location=str(folder / "artifacts")))
+    yield folder
     mlflow.set_tracking_uri(None)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     if before is not None:
@@ -85,7 +85,7 @@ def market_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(market_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The market's directory, said by the environment."""
+    """The market's directory, set in the environment."""
     monkeypatch.setenv("FS_STORE", str(market_directory))
     return market_directory
 

@@ -1,4 +1,4 @@
-"""What a new process does: it knows the tracking server, the store's place, and what it is asked."""
+"""What a new process does: it knows the tracking server, the store's directory, and what it is asked."""
 
 from __future__ import annotations
 

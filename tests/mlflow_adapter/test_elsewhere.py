@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(store: Path) -> dict[str, str]:
-    """What a process elsewhere knows: the tracking server and the store's place."""
+    """What a process elsewhere knows: the tracking server and the store's directory."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FS_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     tracking = {"MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"], "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -99,7 +99,7 @@ def from_code(tracking: Path, learned: TrainingSet, tmp_path_factory: pytest.Tem
 def test_a_new_process_predicts_the_same_bits(
     market_directory: Path, boosted: Logged, pipeline: Logged, from_code: Logged
 ) -> None:
-    """With the tracking server and the store's place alone."""
+    """With the tracking server and the store's directory alone."""
     keys = boosted.request.query("customer != 7")[["customer"]]
     questions = {boosted.uri: as_json(boosted.request), pipeline.uri: as_json(keys)}
     questions[from_code.uri] = as_json(from_code.request[["shop", "day", "basket"]])
@@ -236,10 +236,10 @@ def test_mlflow_predicts_in_batch(boosted: Logged, here: Path, tmp_path: Path) -
     assert np.array(json.loads(found.read_text())["predictions"]).tobytes() == boosted.expected.tobytes()
 
 
-def test_a_pipeline_keeps_no_place(pipeline: Logged, market_directory: Path) -> None:
+def test_a_pipeline_keeps_no_location(pipeline: Logged, market_directory: Path) -> None:
     """A pipeline whose store the environment names has no path in its file."""
-    place = Path(mlflow.artifacts.download_artifacts(pipeline.uri))
+    location = Path(mlflow.artifacts.download_artifacts(pipeline.uri))
     import zipfile
 
-    with zipfile.ZipFile(place / "model.skops") as archive:
+    with zipfile.ZipFile(location / "model.skops") as archive:
         assert all(str(market_directory).encode() not in archive.read(name) for name in archive.namelist())

@@ -40,16 +40,16 @@ def test_torch_by_an_encoding(tracking: Path, here: Path, learned: TrainingSet, 
     assert loaded.predict(market.request(learned, 1)).shape == (1, 1)
     loaded._model_impl.store.close()
 
-    place = Path(mlflow.artifacts.download_artifacts(info.model_uri))
-    (file,) = place.rglob("encoding.json")
+    folder = Path(mlflow.artifacts.download_artifacts(info.model_uri))
+    (file,) = folder.rglob("encoding.json")
     whole = file.read_text()
     try:
         file.write_text(whole.replace('"rain"', '"snow"'))
         with pytest.raises(DefinitionError, match=r"encoding\.json has digest"):
-            mlflow.pyfunc.load_model(str(place))
+            mlflow.pyfunc.load_model(str(folder))
         file.unlink()
         with pytest.raises(DefinitionError, match=r"encoding\.json can't be read"):
-            mlflow.pyfunc.load_model(str(place))
+            mlflow.pyfunc.load_model(str(folder))
     finally:
         file.write_text(whole)
 

@@ -96,31 +96,31 @@ def tampered(boosted: Logged, tmp_path: Path) -> Callable[[Callable[[dict[str, A
     """Copies the model, changes its features' description, seals it anew, and returns the copy's path."""
 
     def change(how: Callable[[dict[str, Any]], None], *, sealed: bool = True) -> str:
-        place = tmp_path / "model"
-        shutil.copytree(mlflow.artifacts.download_artifacts(boosted.uri), place)
-        file = place / "data" / "packaged" / "features.json"
+        folder = tmp_path / "model"
+        shutil.copytree(mlflow.artifacts.download_artifacts(boosted.uri), folder)
+        file = folder / "data" / "packaged" / "features.json"
         content = json.loads(file.read_text())
         how(content)
         if sealed:
             content[packaged.SEAL] = packaged.seal({k: v for k, v in content.items() if k != packaged.SEAL})
         file.write_text(json.dumps(content))
-        return str(place)
+        return str(folder)
 
     return change
 
 
 def test_another_rule_is_refused(here: Path, tampered: Any) -> None:
     """A model of rows that another rule made isn't served rows of this one."""
-    place = tampered(lambda content: content.update(rule="as-of/2"))
+    folder = tampered(lambda content: content.update(rule="as-of/2"))
     with pytest.raises(UnknownReferenceError, match="as-of/2"):
-        mlflow.pyfunc.load_model(place)
+        mlflow.pyfunc.load_model(folder)
 
 
 def test_a_newer_format_is_refused(here: Path, tampered: Any) -> None:
     """Politely: it says who can read it."""
-    place = tampered(lambda content: content.update(format=4))
+    folder = tampered(lambda content: content.update(format=4))
     with pytest.raises(DefinitionError, match="format 4"):
-        mlflow.pyfunc.load_model(place)
+        mlflow.pyfunc.load_model(folder)
 
 
 def test_another_digest_is_refused(here: Path, tampered: Any) -> None:
@@ -163,6 +163,6 @@ def test_features_of_another_shape_are_refused(here: Path, tampered: Any, name: 
 
 def test_a_damaged_description_is_refused(here: Path, tampered: Any) -> None:
     """Something missing is no reason to guess."""
-    place = tampered(lambda content: content.pop("views"))
+    folder = tampered(lambda content: content.pop("views"))
     with pytest.raises(DefinitionError, match="can't be read"):
-        mlflow.pyfunc.load_model(place)
+        mlflow.pyfunc.load_model(folder)

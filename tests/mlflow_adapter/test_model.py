@@ -35,7 +35,7 @@ from tests.mlflow_adapter.conftest import REQUIREMENTS, Logged
 
 @pytest.fixture
 def loaded(boosted: Logged, here: Path) -> Iterator[Any]:
-    """The boosted model, loaded where the environment says the store's place."""
+    """The boosted model, loaded where the environment says the store's directory."""
     model = mlflow.pyfunc.load_model(boosted.uri)
     yield model
     model._model_impl.store.close()
@@ -179,11 +179,11 @@ class TestDescription:
 
     def test_requirements_and_flavor_are_said(self, boosted: Logged) -> None:
         """What the model needs, and us; our own part is JSON, with the model in its flavour beside it."""
-        place = Path(mlflow.artifacts.download_artifacts(boosted.uri))
-        needed = (place / "requirements.txt").read_text().split()
+        folder = Path(mlflow.artifacts.download_artifacts(boosted.uri))
+        needed = (folder / "requirements.txt").read_text().split()
         assert "scikit-learn" in needed
         assert any(line.startswith("fs-core==") for line in needed)
-        kept = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+        kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
         assert {"data/packaged/features.json", "data/packaged/model/model.skops"} <= kept
         assert not any(name.endswith((".pkl", ".pickle", ".pyc")) for name in kept)
 
@@ -193,8 +193,8 @@ class TestDescription:
         """What is passed when the model is loaded goes before the environment; without either the error says how."""
         monkeypatch.setenv("FS_STORE", str(tmp_path))
         with FeatureStore(market_directory) as store:
-            for place in (str(market_directory), store):
-                model = mlflow.pyfunc.load_model(boosted.uri, model_config={"fs_store": place})
+            for folder in (str(market_directory), store):
+                model = mlflow.pyfunc.load_model(boosted.uri, model_config={"fs_store": folder})
                 np.testing.assert_array_equal(model.predict(boosted.request), boosted.expected)
                 model._model_impl.store.close()
         unreachable = {"fs_store": str(market_directory), "fs_online": "redis://localhost:1/0"}
@@ -273,7 +273,7 @@ class TestLogging:
         loaded._model_impl.store.close()
 
     def test_an_encoding_of_other_columns_is_refused(self, tracking: Path, learned: TrainingSet) -> None:
-        """Inputs said twice have to agree."""
+        """Inputs given twice have to agree."""
         from fs_core.encoding import Encoding
 
         encoding = Encoding.fit(learned, features=["amount"])

@@ -1,4 +1,4 @@
-"""What a model needs, told from what it is made of."""
+"""What a model needs, derived from what it is made of."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_torch_needs_what_its_modules_come_from() -> None:
     assert not any("+" in line for line in named(torch.nn.Linear(1, 1), "pytorch", {})["pip_requirements"])
 
 
-@pytest.mark.parametrize("said", ["pip_requirements", "extra_pip_requirements", "conda_env"])
-def test_what_the_caller_says_counts(said: str) -> None:
+@pytest.mark.parametrize("option", ["pip_requirements", "extra_pip_requirements", "conda_env"])
+def test_what_the_caller_says_counts(option: str) -> None:
     """And what a PythonModel imports only MLflow finds out."""
-    assert named(FunctionTransformer(np.log1p), "sklearn", {said: ["x"]}) == {}
+    assert named(FunctionTransformer(np.log1p), "sklearn", {option: ["x"]}) == {}
     assert named(object(), "pyfunc", {}) == {}

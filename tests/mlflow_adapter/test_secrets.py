@@ -58,7 +58,7 @@ def ours(where: str, text: str, tracking: Path) -> str:
     return text.replace(str(tracking), "")
 
 
-def test_neither_secret_nor_place_is_stored(tracking: Path, secretive: Path, boosted: Logged) -> None:
+def test_neither_secret_nor_location_is_stored(tracking: Path, secretive: Path, boosted: Logged) -> None:
     """No password, no user of it, and no absolute path: of stores, sources, this program, or the machine."""
     forbidden = [SECRET, str(secretive), str(secretive.parent), str(ROOT), sys.prefix, str(Path.home()) + "/", "/tmp/"]
     found: list[Any] = []

@@ -71,7 +71,7 @@ def test_the_run_says_what_it_learned_from(logged: Any, learned: TrainingSet) ->
 
 
 def test_the_source_makes_the_same_bits_again(tmp_path: Path, tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After later writes too, late ones among them, and with nothing but the run and the store's place."""
+    """After later writes too, late ones among them, and with nothing but the run and the store's directory."""
     store = market.make(tmp_path / "store")
     monkeypatch.setenv("FS_STORE", str(tmp_path / "store"))
     made = market.training_set(store)

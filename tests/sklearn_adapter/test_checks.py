@@ -17,7 +17,7 @@ from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import SchemaError
 from fs_sklearn import FeatureStoreTransformer
 
-_ARRAY = "feeds an array without column names, in which no key can be told from another. Would ask that "
+_ARRAY = "feeds an array without column names, in which no key can be found. Would ask that "
 _WORDS = "wants scikit-learn's words for an array's flaw; we refuse it for having no column names. The flaw: "
 EXPECTED = {
     "check_complex_data": _WORDS + "complex numbers.",
@@ -110,7 +110,7 @@ class ByPosition(FeatureStoreTransformer, auto_wrap_output_keys=None):  # type: 
 
     def _named(self, X: Any, *, reset: bool) -> pd.DataFrame:
         checked = validate_data(self, X, reset=reset, dtype=float, ensure_all_finite="allow-nan")
-        names = [f"x{place}" for place in range(checked.shape[1])]
+        names = [f"x{number}" for number in range(checked.shape[1])]
         return pd.DataFrame(np.floor(checked), columns=names).astype({"x0": "Int64"})
 
     def __sklearn_tags__(self) -> Any:

@@ -95,7 +95,7 @@ class TestCopies:
         with pytest.raises(ConfigurationError, match="FS_STORE"):
             FeatureStoreTransformer(features=NUMBERS).fit(KEYS)
 
-    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system doesn't tell which files are open")
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system doesn't say which files are open")
     def test_a_store_opened_by_name_is_closed_again(self, shop_directory: Path) -> None:
         """However often it is asked, no file stays open; where a caller passed a store, it stays theirs."""
         step = FeatureStoreTransformer(str(shop_directory), NUMBERS).fit(KEYS)

@@ -254,7 +254,7 @@ def test_an_embargo_that_is_no_duration_is_refused(embargo: Any) -> None:
 
 
 def test_it_is_one_of_scikit_learns_splitters() -> None:
-    """It tells its folds and its settings, takes NumPy's numbers, and is copied and pickled with its settings."""
+    """It shows its folds and its settings, takes NumPy's numbers, and is copied and pickled with its settings."""
     splitter = PointInTimeSplit(3, timestamp="when", embargo="2d")
     assert repr(splitter) == "PointInTimeSplit(embargo='2d', n_splits=3, timestamp='when')"
     assert splitter.get_n_splits() == splitter.get_n_splits(object(), object(), object()) == 3

@@ -283,7 +283,7 @@ class TestOutput:
 
     @pytest.mark.parametrize("kind", ["default", "pandas", "polars"])
     def test_it_stands_beside_other_steps(self, shop: FeatureStore, frame: Frame, kind: str) -> None:
-        """In a union, which passes all columns on, keys alone are still enough; names tell where columns are from."""
+        """In a union, which passes all columns on, keys alone are still enough; names show where columns are from."""
         looked_up, rest = FeatureStoreTransformer(shop, NUMBERS), make_column_transformer(("passthrough", ["price"]))
         union = make_union(looked_up, rest).set_output(transform=kind)
         X = frame({"user_id": [1, 2], "price": [5.0, 6.0], "event_timestamp": ago(5, 5)})
@@ -367,12 +367,12 @@ class TestOutput:
     def test_it_warns_where_every_row_has_expired(self, shop: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
         """Once, until one is alive again."""
         step = FeatureStoreTransformer(shop, ["visits.page"]).fit({"user_id": [1]})
-        said = []
+        counts = []
         for users in ([1, 2], [2, 4], [2], [1], [2]):
             caplog.clear()
             step.transform({"user_id": users})
-            said.append(len([r for r in caplog.records if "view visits: every row that was found" in r.getMessage()]))
-        assert said == [0, 1, 0, 0, 1]
+            counts.append(len([r for r in caplog.records if "view visits: every row that was found" in r.getMessage()]))
+        assert counts == [0, 1, 0, 0, 1]
 
     def test_text_stands_for_times(self, shop: FeatureStore, frame: Frame) -> None:
         """As in a JSON request; the error names row and text."""
@@ -384,7 +384,7 @@ class TestOutput:
             step.transform(frame({"user_id": [1, 1], "event_timestamp": [texts[0], "yesterday"]}))
 
     def test_names_and_numbers_of_columns(self, shop: FeatureStore, frame: Frame) -> None:
-        """What went in and what comes out is told in scikit-learn's words."""
+        """Names of what goes in and comes out are as in scikit-learn."""
         step = FeatureStoreTransformer(shop, self.features).fit(frame({"user_id": [1], "event_timestamp": ago(1)}))
         assert step.get_feature_names_out().dtype == object
         assert tuple(step.get_feature_names_out()) == self.names
@@ -453,7 +453,7 @@ class TestRefusals:
 
 
 def test_a_second_store_answers_for_the_first(shop: FeatureStore, tmp_path: Path) -> None:
-    """A fitted step takes any store with the same definitions: what is fitted in one place serves in another."""
+    """A fitted step takes any store with the same definitions: what is fitted with one store serves with another."""
     step = FeatureStoreTransformer(shop, NUMBERS).fit({"user_id": [1]})
     with fill(FeatureStore(tmp_path / "copy")) as copy:
         rows = {"amount": [1.0], "orders": [3], "subscribed": [False]}

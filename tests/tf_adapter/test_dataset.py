@@ -109,8 +109,8 @@ def test_epochs_differ_and_repeat_by_seed() -> None:
     assert flat(read(make(8))) != epochs[0]
 
 
-def test_every_place_is_as_likely_for_every_row() -> None:
-    """Over 600 epochs each of 6 rows comes at each of 6 places about 100 times: an exact shuffle, no window."""
+def test_every_position_is_as_likely_for_every_row() -> None:
+    """Over 600 epochs each of 6 rows comes at each of 6 positions about 100 times: an exact shuffle, no window."""
     dataset = feature_dataset(numbered(6), batch_size=6, shuffle=True, seed=0, features=EVERY).repeat(600)
     counts = np.zeros((6, 6))
     for x, _ in dataset.as_numpy_iterator():
@@ -154,7 +154,7 @@ def test_no_row_is_in_the_graph(shuffle: bool) -> None:
 
 
 def test_datasets_of_one_table_take_turns() -> None:
-    """Iterators over one dataset, at different places of different epochs, don't disturb each other."""
+    """Iterators over one dataset, at different positions of different epochs, don't disturb each other."""
     dataset = feature_dataset(numbered(40), batch_size=4, shuffle=True, seed=3, features=EVERY)
     together = [read([a, b]) for a, b in zip(dataset, dataset, strict=True)]
     again = feature_dataset(numbered(40), batch_size=4, shuffle=True, seed=3, features=EVERY)

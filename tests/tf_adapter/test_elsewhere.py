@@ -1,4 +1,4 @@
-"""Other processes and several devices: saved places are found again, and no row comes twice."""
+"""Other processes and several devices: saved positions are found again, and no row comes twice."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def training() -> TrainingSet:
 
 
 def accuracy(model: keras.Model, dataset: tf.data.Dataset) -> float:
-    """Fit for some epochs, then the share of rows that are told right."""
+    """Fit for some epochs, then the share of rows that are predicted right."""
     model.compile(keras.optimizers.Adam(0.05), "binary_crossentropy", metrics=["accuracy"])
     model.fit(dataset, epochs=8, shuffle=False, verbose=0)  # the dataset has shuffled already
     _, share = model.evaluate(dataset, verbose=0)
@@ -57,7 +57,7 @@ def columns_model(word: Any) -> keras.Model:
 
 
 def test_a_fit_on_columns(training: TrainingSet) -> None:
-    """Codes of an encoding go into an embedding layer; the rows are told better than by guessing."""
+    """Codes of an encoding go into an embedding layer; the predictions are better than guessing."""
     keras.utils.set_random_seed(0)
     encoding = Encoding.fit(training)
     dataset = feature_dataset(training, batch_size=64, shuffle=True, seed=0, encoding=encoding)

@@ -43,7 +43,7 @@ SCALARS: dict[str, tuple[Any, Any]] = {
 }
 """A value that training has seen, and one that it has not, of every dtype."""
 TYPES = [*SCALARS, *(f"list<{name}>" for name in SCALARS), *(f"list<{name}>[2]" for name in SCALARS)]
-COLUMNS = {dtype: f"c{place}" for place, dtype in enumerate(TYPES)}
+COLUMNS = {dtype: f"c{number}" for number, dtype in enumerate(TYPES)}
 VIEW = FeatureView(
     "everything",
     entity=USER,

@@ -156,7 +156,7 @@ class _Rest:
 def test_rows_that_were_seen_are_not_looked_up_again(
     visits: FeatureStore, spine: pa.Table, encoding: Encoding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A restored stream reads the spine up to its place, and asks history for the rest alone."""
+    """A restored stream reads the spine up to its position, and asks history for the rest alone."""
     asked: list[int] = []
     rows = AsOfReader.rows
     monkeypatch.setattr(AsOfReader, "rows", lambda self, part: asked.append(part.num_rows) or rows(self, part))

@@ -1,4 +1,4 @@
-"""Training sets whose rows can be told apart, and what a loader gave of them."""
+"""Training sets whose rows all differ, and what a loader gave of them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ QUIET = [
 
 
 def numbered(rows: int, chunks: int = 1) -> TrainingSet:
-    """Return rows of two features and a label, all of which tell the row's number."""
-    places = np.arange(rows)
+    """Return rows of two features and a label, each of which gives the row's number."""
+    numbers = np.arange(rows)
     cut = np.linspace(0, rows, chunks + 1).astype(int)
-    columns = {"a": places.astype(np.float32), "b": -places.astype(np.float64), "y": places}
+    columns = {"a": numbers.astype(np.float32), "b": -numbers.astype(np.float64), "y": numbers}
     parts = {
         name: pa.chunked_array([pa.array(values[i:j]) for i, j in itertools.pairwise(cut)])
         for name, values in columns.items()

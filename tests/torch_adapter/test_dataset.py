@@ -22,21 +22,21 @@ def test_items_are_features_and_label() -> None:
     """A position gives a row, counted from the end if negative; a list, an array, a tensor or a slice a batch."""
     dataset = FeatureDataset(numbered(9))
     assert len(dataset) == 9
-    for place, row in ((3, 3), (-1, 8), (np.int64(2), 2), (torch.tensor(4), 4)):
-        X, y = dataset[place]
+    for index, row in ((3, 3), (-1, 8), (np.int64(2), 2), (torch.tensor(4), 4)):
+        X, y = dataset[index]
         assert (X.tolist(), y.item()) == ([row, -row], row)
         assert (X.shape, X.dtype, y.shape, y.dtype) == ((2,), torch.float32, (), torch.int64)
-    for places in ([1, -2], np.array([1, 7]), torch.tensor([1, 7]), slice(1, 9, 6)):
-        X, y = dataset[places]
+    for indices in ([1, -2], np.array([1, 7]), torch.tensor([1, 7]), slice(1, 9, 6)):
+        X, y = dataset[indices]
         assert (X.tolist(), y.tolist()) == ([[1, -1], [7, -7]], [1, 7])
     assert [int(y) for _, y in dataset] == list(range(9))
 
 
-@pytest.mark.parametrize("place", [9, -10, [0, 9], np.array([-10])])
-def test_a_row_that_isnt_there(place: Any) -> None:
+@pytest.mark.parametrize("index", [9, -10, [0, 9], np.array([-10])])
+def test_a_row_that_isnt_there(index: Any) -> None:
     """Positions outside are an IndexError, which also ends a plain loop."""
     with pytest.raises(IndexError, match="of 9"):
-        FeatureDataset(numbered(9))[place]
+        FeatureDataset(numbered(9))[index]
 
 
 def test_columns_keep_their_kinds() -> None:
@@ -154,8 +154,8 @@ def test_an_operation_in_place_leaves_the_table_alone(layout: Any) -> None:
     """Whatever is done to a batch, a slice or a row, the table and later batches stay as they were."""
     training = numbered(4)
     dataset = FeatureDataset(training, layout=layout)
-    for place in (2, [0, 1], slice(None)):
-        X, y = dataset[place]
+    for index in (2, [0, 1], slice(None)):
+        X, y = dataset[index]
         for tensor in (*(X.values() if isinstance(X, dict) else [X]), y):
             tensor.fill_(99)
     assert training.table["a"].to_pylist() == [0, 1, 2, 3]
@@ -170,7 +170,7 @@ def test_a_table_of_chunks_is_a_table() -> None:
 
 
 def test_a_label_is_no_feature() -> None:
-    """An encoding that holds the label would show a model what it should tell."""
+    """An encoding that holds the label would show a model what it should predict."""
     spine = training_set_of({"x": [1, 2], "y": [0, 1]})
     encoding = Encoding.fit(spine, features=["x", "y"])
     with pytest.raises(DefinitionError, match=r"'y' is the label\. Leave it out of features"):

@@ -36,15 +36,15 @@ def test_two_processes_train_together(kind: str) -> None:
         for rank in range(2)
     ]
     try:
-        told = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+        results = [json.loads(process.communicate(timeout=120)[0]) for process in running]
     finally:
         for process in running:
             process.kill()
             process.wait()
-    assert told[0]["weights"] == told[1]["weights"]
+    assert results[0]["weights"] == results[1]["weights"]
     orders = []
     for epoch in range(2):
-        shares = [rank["seen"][epoch] for rank in told]
+        shares = [rank["seen"][epoch] for rank in results]
         counts = Counter(shares[0] + shares[1])
         assert set(counts) == set(range(ROWS))
         assert counts.total() == (ROWS if kind == "iterable" else ROWS + 1)

@@ -186,7 +186,7 @@ def test_workers_that_live_on_learn_of_the_epoch(method: str) -> None:
 
 
 def test_copies_have_epochs_of_their_own() -> None:
-    """A copy and a pickled dataset start where the first one is; then each, and its living workers, is told alone."""
+    """A copy and a pickled dataset start where the first one is; then each, and its living workers, is set alone."""
     first = FeatureIterableDataset(numbered(20), batch_size=3, shuffle=True)
     first.set_epoch(2)
     for other in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
@@ -196,13 +196,13 @@ def test_copies_have_epochs_of_their_own() -> None:
         )
         before = rows_of(loader)
         other.set_epoch(5)
-        told = rows_of(copy.deepcopy(other))
+        seen = rows_of(copy.deepcopy(other))
         assert first.epoch == 2
-        assert rows_of(loader) == told != before
+        assert rows_of(loader) == seen != before
 
 
 def orders(epochs: int, *rows: Any, **arguments: Any) -> list[list[int]]:
-    """The order of each of the first epochs, each said by `set_epoch` to a dataset of its own."""
+    """The order of each of the first epochs, each set by `set_epoch` on a dataset of its own."""
     found = []
     for epoch in range(epochs):
         dataset = FeatureIterableDataset(*rows, shuffle=True, **arguments)
@@ -314,7 +314,7 @@ def test_a_stateful_loader_resumes_in_any_epoch(stop: tuple[int, int], workers: 
 
 
 def test_a_dataset_made_for_evaluation_is_a_dataset() -> None:
-    """Made in inference mode, it can be told an epoch outside, and its batches are trained on."""
+    """Made in inference mode, its epoch can be set outside, and its batches are trained on."""
     with torch.inference_mode():
         dataset = FeatureIterableDataset(numbered(4), batch_size=2)
     dataset.set_epoch(1)
@@ -324,7 +324,7 @@ def test_a_dataset_made_for_evaluation_is_a_dataset() -> None:
 
 
 def test_every_order_is_as_likely() -> None:
-    """Over many epochs, each row comes as often at each place: chi-squared, far from its tail."""
+    """Over many epochs, each row comes as often at each position: chi-squared, far from its tail."""
     dataset = FeatureIterableDataset(numbered(6), batch_size=6, shuffle=True, seed=1)
     counts = np.zeros((6, 6))
     for epoch in range(600):

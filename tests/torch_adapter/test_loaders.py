@@ -155,7 +155,7 @@ def test_lightning_fits(tmp_path: Path) -> None:
 @with_lightning
 @pytest.mark.parametrize("loader_of", [DataLoader, StatefulDataLoader])
 def test_lightning_sees_another_order_in_each_epoch(tmp_path: Path, loader_of: Any) -> None:
-    """It tells an iterable dataset of no epoch; three epochs are three orders, those of a plain loop."""
+    """It sets no epoch on an iterable dataset; three epochs are three orders, those of a plain loop."""
     batches = FeatureIterableDataset(numbered(20), batch_size=5, shuffle=True)
     expected = [rows_of(batches) for _ in range(3)]
     model, again = Line(), FeatureIterableDataset(numbered(20), batch_size=5, shuffle=True)
@@ -168,7 +168,7 @@ class Announcer(Line):
     """It says which epoch begins: Lightning brings no loader back that stood between two epochs."""
 
     def on_train_epoch_start(self) -> None:
-        """Tell the dataset."""
+        """Set the dataset's epoch."""
         self.trainer.train_dataloader.dataset.set_epoch(self.current_epoch)
 
 

@@ -116,8 +116,8 @@ def test_served_tensors_are_the_training_tensors(
     users = training.table["user"].to_pylist()
     assert as_bytes(online({"user": users}, at=now)) == as_bytes(trained[:])
     assert as_bytes(asyncio.run(awaited(store, online, {"user": users}, now))) == as_bytes(trained[:])
-    for place in (4, 6):
-        assert as_bytes(online({"user": [users[place]]}, at=now)) == as_bytes(trained[[place]])
+    for index in (4, 6):
+        assert as_bytes(online({"user": [users[index]]}, at=now)) == as_bytes(trained[[index]])
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_a_forked_worker_is_told_what_to_do(store: FeatureStore, spine: pa.Table
 
 
 def test_a_worker_that_cant_reopen_the_store_says_so(tmp_path: Path, spine: pa.Table) -> None:
-    """Where the directory isn't what it was, the first batch's error names the place and what a worker needs."""
+    """Where the directory isn't what it was, the first batch's error names the path and what a worker needs."""
     store = FeatureStore(tmp_path / "here")
     store.apply(USER, VISITS)
     rows = {"user": [1], "word": ["a"], "seen": [NOW], "event_timestamp": [NOW - timedelta(days=9)]}

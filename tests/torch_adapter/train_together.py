@@ -22,7 +22,7 @@ ROWS, BATCH = 53, 4  # the last step has 5 rows for two ranks
 
 
 def loader(kind: str) -> tuple[Iterable[Any], Any]:
-    """Return what gives batches, and what is told the epoch."""
+    """Return what gives batches, and what takes the epoch."""
     if kind == "iterable":
         dataset = FeatureIterableDataset(numbered(ROWS), batch_size=BATCH, shuffle=True)
         return DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="fork"), dataset
@@ -33,8 +33,8 @@ def loader(kind: str) -> tuple[Iterable[Any], Any]:
 
 def main(rank: int, port: int, kind: str) -> None:
     """Train two epochs."""
-    place = f"tcp://127.0.0.1:{port}"
-    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=2)
+    address = f"tcp://127.0.0.1:{port}"
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     torch.manual_seed(0)
     model = DistributedDataParallel(torch.nn.Linear(2, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -126,9 +126,9 @@ def _entries(text: str, file: str) -> Iterator[_Entry]:
         raise DefinitionError(f"{file}: it is nested too deeply to be read. Definitions need four levels.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = file if mark is None else f"{file}:{mark.line + 1}"
+        location = file if mark is None else f"{file}:{mark.line + 1}"
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise DefinitionError(f"{place}: that is no YAML that may be read: {problem}.") from error
+        raise DefinitionError(f"{location}: that is no YAML that may be read: {problem}.") from error
     finally:
         if loader is not None:
             loader.dispose()
@@ -196,13 +196,13 @@ def _definition(entry: _Entry, tables: Tables, lookups: tuple[Any, Any]) -> Defi
     content, docs = _CONTENTS[kind](entry)
     if kind == "view":
         _check_dependencies(entry, tables)
-    told = {"description": values.get("description", ""), "owner": values.get("author", "")}
+    head = {"description": values.get("description", ""), "owner": values.get("author", "")}
     data = {
         "kind": kind,
         "name": values[named],
         "version": values["version"].removeprefix("v"),
         "content": content,
-        "documentation": {**told, "tags": values.get("tags", {}), **docs},
+        "documentation": {**head, "tags": values.get("tags", {}), **docs},
     }
     try:
         return from_dict(data, *lookups)
@@ -364,12 +364,12 @@ def _check_dependencies(entry: _Entry, tables: Tables) -> None:
     """Refuse dependencies that aren't what the SQL reads: a reader would believe them."""
     if "dependencies" not in entry.values:
         return
-    said = {str(name).partition(":")[0] for name in entry.values["dependencies"]}
+    listed = {str(name).partition(":")[0] for name in entry.values["dependencies"]}
     sql = entry.values.get("transformation_code")
     read = set() if sql is None else set(tables(sql))
-    if {name.lower() for name in said} != {name.lower() for name in read}:  # SQL tells no cases apart
+    if {name.lower() for name in listed} != {name.lower() for name in read}:  # SQL ignores case
         raise entry.error(
-            f"dependencies are {', '.join(sorted(said)) or 'none'}, but the SQL reads "
+            f"dependencies are {', '.join(sorted(listed)) or 'none'}, but the SQL reads "
             f"{', '.join(sorted(read)) or 'none'}. Leave the entry out, or mend it.",
             "dependencies",
         )

@@ -43,7 +43,7 @@ KINDS = {
 """The entry that names a definition, by its kind."""
 
 SERVED: Mapping[str, Any] = {f.name: f.default for f in fields(FeatureView) if f.name.startswith("online")}
-"""Whether and how a view is served, with the defaults; it is told with the documentation, for it changes no value."""
+"""Whether and how a view is served, with the defaults; part of the documentation, since it changes no value."""
 
 VIEW_DEFAULTS: Mapping[str, Any] = {
     "event_timestamp": "event_timestamp",
@@ -112,8 +112,8 @@ def _dumper() -> Any:
 def _document(definition: Definition, tables: Tables, created_at: int | None) -> dict[str, Any]:
     docs = definition.documentation()
     head: dict[str, Any] = {KINDS[definition.kind]: definition.name, "version": f"v{definition.version}"}
-    told = {"description": docs["description"], "created_at": _moment(created_at), "author": docs["owner"]}
-    head |= {name: value for name, value in told.items() if value}
+    known = {"description": docs["description"], "created_at": _moment(created_at), "author": docs["owner"]}
+    head |= {name: value for name, value in known.items() if value}
     head |= {"tags": docs["tags"]} if docs["tags"] else {}
     return head | _DOCUMENTS[definition.kind](definition.content(), docs, tables)
 
@@ -150,7 +150,7 @@ def _view(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -
 
 
 def is_request(given: Any) -> bool:
-    """Tell whether an input is a request column, rather than a reference or a look-up."""
+    """Return whether an input is a request column, rather than a reference or a look-up."""
     return isinstance(given, Mapping) and "request" in given
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 Origin = tuple[str, str]
-"""A source and one of its columns, in lower case, since SQL doesn't tell upper from lower."""
+"""A source and one of its columns, in lower case, since SQL ignores case."""
 
 SOME = "*"
 """Instead of a column: one or more of the source's, it is not known which."""

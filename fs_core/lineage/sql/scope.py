@@ -35,7 +35,7 @@ class Scope:
     chosen: Flow | None = None
 
     def column(self, parts: list[str]) -> Flow | None:
-        """Return where `a`, `t.a`, `a.field` or `t.a.field` comes from; None if nobody can tell."""
+        """Return where `a`, `t.a`, `a.field` or `t.a.field` comes from; None if that is unknown."""
         for scope in self._outwards():
             if parts[0] in scope.relations and len(parts) > 1:
                 return scope.relations[parts[0]].column(parts[1])
@@ -46,7 +46,7 @@ class Scope:
         return None
 
     def is_ambiguous(self, name: str) -> bool:
-        """Tell whether a bare name may be a column of several tables whose columns nobody knows."""
+        """Return whether a bare name may be a column of several tables whose columns nobody knows."""
         return len({table for r in self.relations.values() for table in r.open}) > 1 and not self._known(name)
 
     def _outwards(self) -> Iterator[Scope]:

@@ -8,7 +8,7 @@ Who does what (`locks`: files beside the table, whose locks the system drops whe
 
 - **append** (any number at once): take seqs (one at a time), hold `appending` together with all others,
   write data files, commit that they are added. Dies before the commit: unnamed files, unused seqs. The commit carries
-  a name, so that who is told of a failure looks whether it stands: an append that raises has written nothing.
+  a name, by which a failed append checks whether it stands: an append that raises has written nothing.
 - **compact** (holds `rewriting`): commit that small files are replaced by large ones with the same rows; make the
   index. The old files stay for earlier states. Dies before the commit: unnamed files.
 - **erase** (holds `rewriting`): (1) commit that the rows of some entities are replaced by nothing, and again while some

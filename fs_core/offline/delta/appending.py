@@ -28,11 +28,11 @@ COMMIT_SECONDS = 60.0
 """How long somebody tries again after others won the race."""
 
 TABLE = {
-    # Delta forgets states older than 30 days unless told otherwise; a training set is recreated from any.
+    # Delta forgets states older than 30 days by default; a training set is recreated from any.
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
-    # Least and greatest values are somebody's data: log entries that tell them are mended when a person is forgotten,
+    # Least and greatest values are somebody's data: log entries that hold them are mended when a person is forgotten,
     # and a writer that is about to repeat them in a checkpoint can't be.
     "delta.checkpoint.writeStatsAsJson": "false",
 }
@@ -41,7 +41,7 @@ TABLE = {
 _NAME = "fs_core.append"  # in a commit's information
 _BYTES = 96  # always the same, so that no rest of an earlier number stays
 _START = boot() or uuid.uuid4().hex
-"""What tells this start of the machine from every other, or this process where the system doesn't say."""
+"""Identifies this start of the machine, or this process where the system doesn't say."""
 
 
 def reserve(locks: TableLocks, count: int, at_least: int, greatest: Callable[[], int]) -> int:
@@ -83,7 +83,7 @@ def _read(data: bytes) -> dict[str, Any]:
 def append(table: Path, history: DeltaLog, rows: pa.Table) -> Snapshot:
     """Commit rows in a new state, once; return the state.
 
-    The log says under which name a commit was made. So where the library fails, it can be told whether before its
+    The log says under which name a commit was made. So where the library fails, it is known whether that was before its
     commit or after.
 
     Args:

@@ -126,7 +126,7 @@ def _has_statistics(checkpoint: Path) -> bool:
 
 
 def _without_statistics(line: str, paths: Collection[str]) -> str:
-    """Return a line of the log without statistics if it tells of one of some files, else as it is."""
+    """Return a line of the log without statistics if it is about one of some files, else as it is."""
     action = json.loads(line)
     about = action.get("add") or action.get("remove") or {}
     if unquote(about.get("path", "")) not in paths or about.pop("stats", None) is None:

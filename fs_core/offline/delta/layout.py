@@ -42,7 +42,7 @@ def as_declared(table: pa.Table, types: dict[str, pa.DataType]) -> pa.Table:
 def prune(files: Sequence[str], times: pa.ChunkedArray) -> list[str]:
     """Leave out files too late to hold a candidate: `event_time <= a <= t` for every one.
 
-    The ttl would bound from below as well, but a row that has expired still tells expired from missing.
+    The ttl would bound from below as well, but a row that has expired is needed: it makes "expired" of "missing".
     """
     latest = pc.max(times.cast(pa.int64())).as_py()
     if latest is None:

@@ -57,6 +57,6 @@ def remove_leftovers(table: Path, locks: TableLocks, seconds: float) -> set[str]
 
 
 def _unfinished_entries(table: Path) -> set[str]:
-    """Return what somebody began to write beside the entries of the log: it may tell values of rows."""
+    """Return what somebody began to write beside the entries of the log: it may hold values of rows."""
     found = (table / "_delta_log").glob("*")
     return {str(path) for path in found if "#" in path.name or path.suffix in (".tmp", ".scrubbed")}

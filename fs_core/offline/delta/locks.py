@@ -116,7 +116,7 @@ class TableLocks:
 
 
 def _outlast(path: Path, ends: float) -> bool:
-    """Wait until nobody holds a file, then remove it; tell whether it came to that in time."""
+    """Wait until nobody holds a file, then remove it; return whether it came to that in time."""
     file = os.open(path, os.O_RDWR)
     try:
         if not _locked(file, fcntl.LOCK_EX, ends - time.monotonic()):
@@ -128,7 +128,7 @@ def _outlast(path: Path, ends: float) -> bool:
 
 
 def _locked(file: int, kind: int, seconds: float | None) -> bool:
-    """Lock a file; tell whether that came about in some seconds, or wait as long as it takes."""
+    """Lock a file; return whether that came about in some seconds, or wait as long as it takes."""
     if seconds is None:
         fcntl.flock(file, kind)
         return True

@@ -69,19 +69,19 @@ def open_table(directory: Path, version: Snapshot | None = None) -> DeltaTable:
 
 
 def log_was_changing(error: BaseException) -> bool:
-    """Tell whether the log changed while the library listed or read it.
+    """Return whether the log changed while the library listed or read it.
 
     A listing may show an entry and not the one before it, if both were made meanwhile. A checkpoint is replaced by
     who erases.
     """
-    said = str(error).lower()
-    lost = "checkpoint" in said and ("not found" in said or "didn't find" in said)
-    missed = "found gap" in said or "logsegment end version" in said
+    message = str(error).lower()
+    lost = "checkpoint" in message and ("not found" in message or "didn't find" in message)
+    missed = "found gap" in message or "logsegment end version" in message
     return isinstance(error, DeltaError) and (lost or missed)
 
 
 class _State(NamedTuple):
-    """A state, and what tells its log entry from that of a table made anew in the same directory."""
+    """A state, and what identifies its log entry, should a table be made anew in the same directory."""
 
     version: Snapshot
     identity: _Identity
@@ -184,9 +184,9 @@ class ColumnStatistics:
     """A column's values in one write.
 
     Attributes:
-        minimum: the least, as JSON has it; None where the log doesn't tell.
+        minimum: the least, as JSON has it; None where the log doesn't say.
         maximum: the greatest.
-        nulls: how many are null; None where the log doesn't tell.
+        nulls: how many are null; None where the log doesn't say.
     """
 
     minimum: Any
@@ -201,7 +201,7 @@ class LastWrite:
     Attributes:
         rows: how many rows it brought.
         at: when, microseconds since 1970-01-01 UTC.
-        newest: the latest event time among them, ISO 8601; None where the log doesn't tell.
+        newest: the latest event time among them, ISO 8601; None where the log doesn't say.
         columns: statistics by column.
     """
 
@@ -212,7 +212,7 @@ class LastWrite:
 
 
 def last_write(table: Path, state: int) -> LastWrite | None:
-    """Return what was last written to a Delta table up to a state; None if nothing, or if its log doesn't tell."""
+    """Return what was last written to a Delta table up to a state; None if nothing, or if its log doesn't say."""
     for version in range(state, max(-1, state - _LOOK_BACK), -1):
         try:
             actions = log_actions(table / "_delta_log" / f"{version:020}.json")
@@ -227,20 +227,20 @@ def last_write(table: Path, state: int) -> LastWrite | None:
 
 
 def _summary(added: list[dict[str, Any]], at: int) -> LastWrite | None:
-    told = [json.loads(file["stats"]) for file in added if file.get("stats")]
-    if len(told) < len(added):
+    statistics = [json.loads(file["stats"]) for file in added if file.get("stats")]
+    if len(statistics) < len(added):
         return None
-    names = {name for stats in told for part in ("nullCount", "minValues") for name in stats.get(part, {})}
-    columns = {name: _column(name, told) for name in names}
+    names = {name for stats in statistics for part in ("nullCount", "minValues") for name in stats.get(part, {})}
+    columns = {name: _column(name, statistics) for name in names}
     newest = columns[EVENT_TIME].maximum if EVENT_TIME in columns else None
-    return LastWrite(sum(stats["numRecords"] for stats in told), at, newest, columns)
+    return LastWrite(sum(stats["numRecords"] for stats in statistics), at, newest, columns)
 
 
-def _column(name: str, told: list[dict[str, Any]]) -> ColumnStatistics:
-    least = [s["minValues"][name] for s in told if name in s.get("minValues", {})]
-    most = [s["maxValues"][name] for s in told if name in s.get("maxValues", {})]
-    nulls = [s["nullCount"][name] for s in told if isinstance(s.get("nullCount", {}).get(name), int)]
-    whole = len(nulls) == len(told)
+def _column(name: str, statistics: list[dict[str, Any]]) -> ColumnStatistics:
+    least = [s["minValues"][name] for s in statistics if name in s.get("minValues", {})]
+    most = [s["maxValues"][name] for s in statistics if name in s.get("maxValues", {})]
+    nulls = [s["nullCount"][name] for s in statistics if isinstance(s.get("nullCount", {}).get(name), int)]
+    whole = len(nulls) == len(statistics)
     try:
         return ColumnStatistics(min(least, default=None), max(most, default=None), sum(nulls) if whole else None)
     except TypeError:  # a nested column's are mappings

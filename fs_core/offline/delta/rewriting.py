@@ -1,7 +1,7 @@
 """Replacing some rows of a Delta table by others in one commit of the library's, beside writers who append.
 
 The library can overwrite the rows that fulfil a condition. It refuses the commit where rows which may fulfil it were
-appended since, and tells so by the files' statistics. So the condition is one on seqs, which no append shares with
+appended since, judging by the files' statistics. So the condition is one on seqs, which no append shares with
 another: the seqs of what is to go, as a few ranges. All other rows in the ranges are written again. Neither the
 condition nor anything else that the log keeps for ever is somebody's data.
 """

@@ -54,8 +54,8 @@ _delta_processes: set[object] = set()  # the process in which the Delta library 
 class DeltaOfflineStore:
     """History under a directory. See `OfflineStore` for what is promised.
 
-    The Delta library doesn't survive a fork: a process forked after the first use of history is told
-    so by an `OfflineStoreError`; start such processes with spawn or forkserver.
+    The Delta library doesn't survive a fork: a process forked after the first use of history gets
+    an `OfflineStoreError`; start such processes with spawn or forkserver.
 
     Args:
         directory: where the tables lie; made with the first write.
@@ -240,7 +240,7 @@ class DeltaOfflineStore:
         self._looked_at.add(view.storage_name)
 
     def last_write(self, view: FeatureView) -> LastWrite | None:
-        """Return what the last write brought, without reading its rows; None if nothing, or if the log doesn't tell."""
+        """Return what the last write brought, without reading its rows; None if nothing, or if the log doesn't say."""
         return last_write(self._table(view), self.snapshot(view))
 
     def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
@@ -266,7 +266,7 @@ class DeltaOfflineStore:
     def _erase_from_newest(self, view: FeatureView, whom: Doomed) -> int:
         """Commit states without rows of entities until the newest has none; return how many there were.
 
-        A minute is enough: whoever goes on writing rows of the same entities isn't waited for. `traces` tells of them.
+        A minute is enough: whoever goes on writing rows of the same entities isn't waited for. `traces` finds them.
         """
         rows, ends = 0, time.monotonic() + COMMIT_SECONDS
         clean = set[str]()

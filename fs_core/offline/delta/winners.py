@@ -112,8 +112,8 @@ def find_winners(
     _find_latest(connection, candidates)
     if recent is not None:
         _find_latest(connection, replace(candidates, until=min(recent, candidates.until)))
-        for place, part in enumerate(candidates.parts()):
-            later = f"SELECT {SEQ}, {place} FROM ({part.rows()}) WHERE {AVAILABLE_AT} > {moment(recent)}"
+        for number, part in enumerate(candidates.parts()):
+            later = f"SELECT {SEQ}, {number} FROM ({part.rows()}) WHERE {AVAILABLE_AT} > {moment(recent)}"
             connection.execute(f"INSERT INTO fs_found {later}")
     kept = "" if after is None else f"WHERE __s > {after}"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE fs_winners AS SELECT DISTINCT __s, __part FROM fs_found {kept}")
@@ -130,7 +130,7 @@ def _find_latest(connection: duckdb.DuckDBPyConnection, candidates: Candidates) 
     first, *earlier = candidates.parts()
     latest = f"SELECT {keys}, __s, 0 AS __part FROM ({_winners_sql(view, first.rows())})"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE fs_latest AS {latest}")
-    for place, part in enumerate(earlier, start=1):
+    for number, part in enumerate(earlier, start=1):
         left = f"ANTI JOIN fs_latest USING ({keys})"
         if look:
             unknown = f"SELECT DISTINCT {keys} FROM ({part.keys()}) {left}"
@@ -141,14 +141,14 @@ def _find_latest(connection: duckdb.DuckDBPyConnection, candidates: Candidates) 
             left = f"SEMI JOIN fs_unknown USING ({keys})"
             look = unknowns < _FEW * _count(connection, "fs_latest")
         rows = f"SELECT * FROM ({part.rows()}) {left}"
-        connection.execute(f"INSERT INTO fs_latest SELECT {keys}, __s, {place} FROM ({_winners_sql(view, rows)})")
+        connection.execute(f"INSERT INTO fs_latest SELECT {keys}, __s, {number} FROM ({_winners_sql(view, rows)})")
     connection.execute("INSERT INTO fs_found SELECT __s, __part FROM fs_latest")
 
 
 def _winners_sql(view: FeatureView, rows: str) -> str:
     """Return the query for the keys and the seq of each entity's winner among some rows.
 
-    A greatest event time a key is found by hashing; the few rows that share it are told apart afterwards.
+    A greatest event time a key is found by hashing; the few rows that share it are compared afterwards.
     That takes a ninth of the time of a window over whole rows, and memory for keys and clocks alone.
     """
     keys = [quoted(name) for name in view.keys]
@@ -171,9 +171,9 @@ def stream_winners(connection: duckdb.DuckDBPyConnection, candidates: Candidates
     schema = history_schema(view)
     types = {field.name: field.type for field in schema}
     found = []
-    for (place,) in connection.execute("SELECT DISTINCT __part FROM fs_winners").fetchall():
-        mine = f"{SEQ} IN (SELECT __s FROM fs_winners WHERE __part = {place})"
-        found.append(f"SELECT * FROM {rows_sql(view, [*parts[place].new, *parts[place].seen], mine)}")
+    for (number,) in connection.execute("SELECT DISTINCT __part FROM fs_winners").fetchall():
+        mine = f"{SEQ} IN (SELECT __s FROM fs_winners WHERE __part = {number})"
+        found.append(f"SELECT * FROM {rows_sql(view, [*parts[number].new, *parts[number].seen], mine)}")
     if not found:
         return
     for batch in connection.sql(f"{' UNION ALL '.join(found)} ORDER BY {SEQ}").to_arrow_reader(BATCH_ROWS):

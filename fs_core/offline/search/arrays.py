@@ -76,9 +76,9 @@ class ArrayWriter:
 
     def _put(self, array: np.ndarray[Any, Any]) -> int:
         self._file.write(bytes(-self._file.tell() % _ALIGNED))
-        place = self._file.tell()
+        offset = self._file.tell()
         self._file.write(np.ascontiguousarray(array).data)
-        return place
+        return offset
 
 
 class ArrayReader:
@@ -96,13 +96,13 @@ class ArrayReader:
             self._bytes = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
 
     def decode(self, tree: Any) -> Any:
-        """Return the value that JSON tells of."""
+        """Return the value that JSON describes."""
         if not isinstance(tree, dict):
             return tree
         ((kind, what),) = tree.items()
         if kind == "array":
-            place, dtype, length = what
-            part = self._bytes[place : place + length * np.dtype(dtype).itemsize]
+            offset, dtype, length = what
+            part = self._bytes[offset : offset + length * np.dtype(dtype).itemsize]
             return np.asarray(part).view(dtype)
         if kind == "column":
             return read_array(self._directory / what).combine_chunks()

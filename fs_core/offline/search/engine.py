@@ -73,7 +73,7 @@ class AsOfEngine(Protocol):
 
 
 def alive(view: FeatureView, wins: Flags, event_time: Micros, moments: Micros) -> Flags:
-    """Tell which winners step 3 of the rule leaves.
+    """Return which winners step 3 of the rule leaves.
 
     Args:
         view: whose ttl counts.
@@ -105,8 +105,8 @@ def apply_rule(
     for column in spine.columns:
         usable &= column.is_valid().to_numpy()
     found = _as_table(_search(engine, view, files, spine.filter(pa.array(usable)), columns))
-    place = pa.array(np.where(usable, np.cumsum(usable) - 1, 0), mask=~usable)
-    spread = found.take(place)
+    position = pa.array(np.where(usable, np.cumsum(usable) - 1, 0), mask=~usable)
+    spread = found.take(position)
     status = spread[STATUS].fill_null(Status.MISSING.value)
     return spread.set_column(spread.schema.get_field_index(STATUS), STATUS, status)
 

@@ -1,4 +1,4 @@
-"""Entities as numbers: the place of a key among the sorted, distinct keys of a run."""
+"""Entities as numbers: the index of a key among the sorted, distinct keys of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNKNOWN = -1
 """The code of a key that no row has."""
 
 _FEW = 64  # so few texts are found by bisection, rather than by hashing every known one first
-_DENSE = 8  # whole numbers are looked up in a table of at most so many places each
+_DENSE = 8  # whole numbers are looked up in a table of at most so many cells each
 _SMALLEST_TABLE = 1 << 16
 
 
@@ -54,9 +54,9 @@ class KeyColumn:
             return self._codes_of_texts(column)
         if len(self.table):
             return self._codes_by_table(numbers, known[0])
-        place = np.searchsorted(known, numbers)
-        place[place == len(known)] = 0
-        codes: Codes = np.where(known[place] == numbers, place, UNKNOWN)
+        index = np.searchsorted(known, numbers)
+        index[index == len(known)] = 0
+        codes: Codes = np.where(known[index] == numbers, index, UNKNOWN)
         return codes
 
     def _codes_by_table(self, numbers: np.ndarray[Any, Any], first: Any) -> Codes:
@@ -71,14 +71,14 @@ class KeyColumn:
         if len(column) <= _FEW:
             return np.array([self._bisect(value) for value in column.to_pylist()], np.int64)
         encoded = column.combine_chunks().dictionary_encode()
-        place = pc.index_in(encoded.dictionary, value_set=self.values).fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
-        codes: Codes = place.astype(np.int64)[encoded.indices.to_numpy()]
+        index = pc.index_in(encoded.dictionary, value_set=self.values).fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
+        codes: Codes = index.astype(np.int64)[encoded.indices.to_numpy()]
         return codes
 
     def _bisect(self, value: Any) -> int:
         # Arrow sorts text by its UTF-8 bytes, Python by its code points: the same order.
-        place = bisect.bisect_left(range(len(self.values)), value, key=lambda i: self.values[i].as_py())
-        return place if place < len(self.values) and self.values[place].as_py() == value else UNKNOWN
+        index = bisect.bisect_left(range(len(self.values)), value, key=lambda i: self.values[i].as_py())
+        return index if index < len(self.values) and self.values[index].as_py() == value else UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class KeyDictionary:
     Attributes:
         columns: one for each key column.
         pairs: from the second column on, the distinct pairs of what the columns before make and this
-            column's code, as one number each, sorted: their places are what the columns so far make.
+            column's code, as one number each, sorted: the index of a pair is the code of the columns so far.
     """
 
     columns: Sequence[KeyColumn]
@@ -116,10 +116,10 @@ class KeyDictionary:
         for column, distinct, values in zip(self.columns[1:], self.pairs, keys.columns[1:], strict=True):
             more = column.codes(values)
             pair = codes * len(column.values) + more
-            place = np.searchsorted(distinct, pair)
-            place[place == len(distinct)] = 0
-            known = (codes != UNKNOWN) & (more != UNKNOWN) & (distinct[place] == pair) if len(distinct) else False
-            codes = np.where(known, place, UNKNOWN).astype(np.int64)
+            index = np.searchsorted(distinct, pair)
+            index[index == len(distinct)] = 0
+            known = (codes != UNKNOWN) & (more != UNKNOWN) & (distinct[index] == pair) if len(distinct) else False
+            codes = np.where(known, index, UNKNOWN).astype(np.int64)
         return codes
 
 
@@ -128,10 +128,10 @@ def _lookup_table(values: pa.Array) -> np.ndarray[Any, np.dtype[np.int32]]:
     nothing = np.zeros(0, np.int32)
     if known is None or not len(known):
         return nothing
-    places = int(known[-1]) - int(known[0]) + 1
-    if places > max(_DENSE * len(known), _SMALLEST_TABLE) or len(known) >= 2**31:
+    size = int(known[-1]) - int(known[0]) + 1
+    if size > max(_DENSE * len(known), _SMALLEST_TABLE) or len(known) >= 2**31:
         return nothing
-    table = np.full(places, UNKNOWN, np.int32)
+    table = np.full(size, UNKNOWN, np.int32)
     table[known.astype(np.uint64) - np.uint64(int(known[0]) % 2**64)] = np.arange(len(known), dtype=np.int32)
     return table
 

@@ -93,7 +93,7 @@ class IndexEngine:
             return None
 
     def _pays(self, view: FeatureView, files: Sequence[str], rows: int) -> bool:
-        """Tell whether to make the missing runs: not for a handful of rows, nor for an old state of history."""
+        """Return whether to make the missing runs: not for a handful of rows, nor for an old state of history."""
         missing = self._catalogue.missing(view, files)
         if sum(Path(file).stat().st_size for file in missing) <= _LITTLE_DATA:
             return True
@@ -106,12 +106,12 @@ def _search(view: FeatureView, runs: Sequence[Run], spine: pa.Table, columns: Se
     spread = map if few or len(runs) == 1 else workers().map
     which, best = _best(list(spread(lambda run: run.find(keys, moments), runs)))
     shares = [np.flatnonzero(which == number) for number in range(len(runs))] if len(runs) > 1 else []
-    wins = best.places != NOWHERE
+    wins = best.positions != NOWHERE
     present = alive(view, wins, best.event_time, moments)
-    places = best.places if present.all() else np.where(present, best.places, NOWHERE)
+    positions = best.positions if present.all() else np.where(present, best.positions, NOWHERE)
 
     def column(name: str) -> pa.ChunkedArray:
-        return gather(runs, shares, places, name, view.features[name])
+        return gather(runs, shares, positions, name, view.features[name])
 
     found = map(column, columns) if few else workers().map(column, columns)
     return Found(pa.table(dict(zip(columns, found, strict=True))), best.event_time, wins, present)
@@ -122,15 +122,15 @@ def _best(hits: Sequence[Hits]) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Hi
 
     The winner among all candidates is the winner among the runs' winners.
     """
-    best, which = hits[0], np.zeros(len(hits[0].places), np.int64)
+    best, which = hits[0], np.zeros(len(hits[0].positions), np.int64)
     for number, other in enumerate(hits[1:], start=1):
         greater = other.seq > best.seq
         greater = np.where(other.available_at == best.available_at, greater, other.available_at > best.available_at)
         greater = np.where(other.event_time == best.event_time, greater, other.event_time > best.event_time)
-        takes = (other.places != NOWHERE) & (greater | (best.places == NOWHERE))
+        takes = (other.positions != NOWHERE) & (greater | (best.positions == NOWHERE))
         which[takes] = number
         best = Hits(
-            np.where(takes, other.places, best.places),
+            np.where(takes, other.positions, best.positions),
             np.where(takes, other.event_time, best.event_time),
             np.where(takes, other.available_at, best.available_at),
             np.where(takes, other.seq, best.seq),

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.search.entity_codes import KeyColumn, KeyDictionary
-from fs_core.offline.search.timeline import NOWHERE, Micros, Places, Timeline, order_rows
+from fs_core.offline.search.timeline import NOWHERE, Micros, Positions, Timeline, order_rows
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.runtime.threads import workers
 
@@ -44,16 +44,16 @@ class Hits:
     """What one run found for the rows of a spine, all arrays as long as the spine.
 
     Attributes:
-        places: rows of the run, `NOWHERE` where it has no candidate.
+        positions: rows of the run, `NOWHERE` where it has no candidate.
         event_time: microseconds, of the row found; anything where none was.
         available_at: microseconds, of the row found; anything where none was.
         seq: of the row found; anything where none was.
     """
 
-    places: Places
+    positions: Positions
     event_time: Micros
     available_at: Micros
-    seq: Places
+    seq: Positions
 
 
 class Run:
@@ -85,9 +85,9 @@ class Run:
         if not self.written:
             nothing = np.zeros(len(moments), np.int64)
             return Hits(nothing + NOWHERE, nothing, nothing, nothing)
-        places = self._timeline.last_by(self._keys.codes(keys), moments)
-        safe = np.where(places == NOWHERE, 0, places)
-        return Hits(places, self._event_time[safe], self._timeline.available_at(safe), self._seq[safe])
+        positions = self._timeline.last_by(self._keys.codes(keys), moments)
+        safe = np.where(positions == NOWHERE, 0, positions)
+        return Hits(positions, self._event_time[safe], self._timeline.available_at(safe), self._seq[safe])
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a feature's values in the order of the run; text and lists in Arrow's large layouts."""
@@ -117,7 +117,7 @@ class Run:
         return self._array("event_time", np.int64)
 
     @cached_property
-    def _seq(self) -> Places:
+    def _seq(self) -> Positions:
         return self._array("seq", np.int64)
 
     def _array(self, name: str, kind: Any) -> np.ndarray[Any, Any]:
@@ -216,11 +216,11 @@ def _int64(files: Sequence[str], name: str) -> Micros:
     """Return a column of times or whole numbers, file after file, in memory once."""
     opened = [pq.ParquetFile(file) for file in files]
     whole = np.empty(sum(file.metadata.num_rows for file in opened), np.int64)
-    place = 0
+    position = 0
     for file in opened:
         for chunk in file.read(columns=[name])[name].chunks:
-            whole[place : place + len(chunk)] = chunk.cast(pa.int64()).to_numpy(zero_copy_only=False)
-            place += len(chunk)
+            whole[position : position + len(chunk)] = chunk.cast(pa.int64()).to_numpy(zero_copy_only=False)
+            position += len(chunk)
     return whole
 
 
@@ -263,57 +263,57 @@ def damage_named(directory: Path) -> Iterator[None]:
 
 
 def gather(
-    runs: Sequence[Run], shares: Sequence[Places], places: Places, name: str, dtype: pa.DataType
+    runs: Sequence[Run], shares: Sequence[Positions], positions: Positions, name: str, dtype: pa.DataType
 ) -> pa.ChunkedArray:
     """Return a feature of rows that lie in several runs.
 
     Args:
         runs: the runs.
         shares: for each run, which rows of the result lie in it, ascending; together all rows.
-        places: for each row, its place there, `NOWHERE` for a null.
+        positions: for each row, its position there, `NOWHERE` for a null.
         name: the feature.
         dtype: its declared type.
     """
     if len(runs) == 1:
-        return _taken(runs[0], name, places, dtype)
+        return _taken(runs[0], name, positions, dtype)
     columns = [run.column(name) for run in runs]
     if pa.types.is_primitive(dtype) and dtype.bit_width >= 8 and all(_is_plain(column) for column in columns):
-        return pa.chunked_array([_scattered(columns, shares, places, dtype)])
+        return pa.chunked_array([_scattered(columns, shares, positions, dtype)])
     filled = [(run, mine) for run, mine in zip(runs, shares, strict=True) if len(mine)]
     if not filled:
         return pa.chunked_array([], dtype)
-    parts = [chunk for run, mine in filled for chunk in _taken(run, name, places[mine], dtype).chunks]
-    back = np.empty(len(places), np.int64)
-    back[np.concatenate([mine for _, mine in filled])] = np.arange(len(places))
+    parts = [chunk for run, mine in filled for chunk in _taken(run, name, positions[mine], dtype).chunks]
+    back = np.empty(len(positions), np.int64)
+    back[np.concatenate([mine for _, mine in filled])] = np.arange(len(positions))
     return pa.chunked_array(parts, dtype).take(pa.array(back))
 
 
 def _is_plain(column: pa.ChunkedArray) -> bool:
-    """Tell whether a column is one piece of memory without nulls."""
+    """Return whether a column is one piece of memory without nulls."""
     return bool(column.num_chunks == 1 and column.null_count == 0)
 
 
 def _scattered(
-    columns: Sequence[pa.ChunkedArray], shares: Sequence[Places], places: Places, dtype: pa.DataType
+    columns: Sequence[pa.ChunkedArray], shares: Sequence[Positions], positions: Positions, dtype: pa.DataType
 ) -> pa.Array:
     """Take numbers or times from each run straight to where they belong."""
     kind = np.dtype(f"u{dtype.bit_width // 8}")
-    absent = places == NOWHERE
-    cells = np.zeros(len(places), kind)
+    absent = positions == NOWHERE
+    cells = np.zeros(len(positions), kind)
     for column, mine in zip(columns, shares, strict=True):
         held = column.chunk(0)
         values = np.frombuffer(held.buffers()[1], kind, len(held), held.offset * kind.itemsize)
         mine = mine[~absent[mine]]
-        cells[mine] = values[places[mine]]
+        cells[mine] = values[positions[mine]]
     valid = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
-    return pa.Array.from_buffers(dtype, len(places), [valid, pa.py_buffer(cells)])
+    return pa.Array.from_buffers(dtype, len(positions), [valid, pa.py_buffer(cells)])
 
 
-def _taken(run: Run, name: str, places: Places, dtype: pa.DataType) -> pa.ChunkedArray:
-    absent = places == NOWHERE
+def _taken(run: Run, name: str, positions: Positions, dtype: pa.DataType) -> pa.ChunkedArray:
+    absent = positions == NOWHERE
     # The rows of a mapped column are one chunk unless it was written in several.
     column = run.column(name)
-    wanted = pa.array(places, mask=absent) if absent.any() else pa.array(places)
+    wanted = pa.array(positions, mask=absent) if absent.any() else pa.array(positions)
     found = pc.take(column, wanted)
     return found if found.type == dtype else found.cast(dtype)
 
@@ -323,7 +323,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def boot() -> str | None:
-    """Return what tells this start of the machine from every other, None where the system doesn't say."""
+    """Return what identifies this start of the machine, None where the system doesn't say."""
     try:
         return _BOOT.read_text().strip()
     except OSError:
@@ -331,7 +331,7 @@ def boot() -> str | None:
 
 
 def is_trusted(directory: Path, written_in: str | None) -> bool:
-    """Tell whether a run is on disk, or was written since the machine started."""
+    """Return whether a run is on disk, or was written since the machine started."""
     return (directory / MARK).exists() or (written_in is not None and written_in == boot())
 
 

@@ -67,8 +67,8 @@ class Catalogue(Generic[R]):
         self._guard = threading.Lock()
 
     def writable(self) -> bool:
-        """Tell whether runs can be made here."""
-        nearest = next(place for place in (self._directory, *self._directory.parents) if place.exists())
+        """Return whether runs can be made here."""
+        nearest = next(folder for folder in (self._directory, *self._directory.parents) if folder.exists())
         return may_write(nearest)
 
     def runs(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:
@@ -92,7 +92,7 @@ class Catalogue(Generic[R]):
         return [file for file in files if _name(file) not in covered]
 
     def is_ahead(self, view: FeatureView, files: Sequence[str]) -> bool:
-        """Tell whether a run covers other files too: then these are an older state of history."""
+        """Return whether a run covers other files too: then these are an older state of history."""
         return bool(_covered(self._list(view)).difference(_name(file) for file in files))
 
     def make(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:
@@ -127,11 +127,11 @@ class Catalogue(Generic[R]):
         Raises:
             OSError: the directory can't be written.
         """
-        place = self._place(view)
-        if not place.exists():
+        folder = self._folder(view)
+        if not folder.exists():
             return
         with self._making(view):
-            for directory in [path for path in place.iterdir() if path.is_dir()]:
+            for directory in [path for path in folder.iterdir() if path.is_dir()]:
                 shutil.rmtree(_out_of_the_way(directory))
                 self._opened.pop(directory, None)
         with self._guard:
@@ -139,7 +139,7 @@ class Catalogue(Generic[R]):
 
     def differing(self, view: FeatureView, files: Sequence[str]) -> list[Path]:
         """Return those runs of some files that aren't what these say: each is made again, and bytes are compared."""
-        if not self._place(view).exists():
+        if not self._folder(view).exists():
             return []
         named = {_name(file): file for file in files}
         with self._making(view):
@@ -147,13 +147,12 @@ class Catalogue(Generic[R]):
             return [run.directory for run in covering if not self._is_right(view, run, named)]
 
     def _is_right(self, view: FeatureView, run: R, named: dict[str, str]) -> bool:
-        again = self._place(view) / f"{_UNFINISHED}{uuid.uuid4().hex}"
+        again = self._folder(view) / f"{_UNFINISHED}{uuid.uuid4().hex}"
         again.mkdir()
         try:
             self._write(again, view, [named[name] for name in sorted(run.files)], run.files)
-            made = [
-                path for path in again.iterdir() if path.suffix != ".json"
-            ]  # which tells of this start of the machine
+            # JSON files are left out: they name this start of the machine
+            made = [path for path in again.iterdir() if path.suffix != ".json"]
             return all(filecmp.cmp(path, run.directory / path.name, shallow=False) for path in made)
         except FileNotFoundError:
             return False
@@ -163,10 +162,10 @@ class Catalogue(Generic[R]):
     @contextmanager
     def _making(self, view: FeatureView) -> Iterator[None]:
         """Be the only one who makes runs of a view, after removing what a killed one left unfinished."""
-        place = self._place(view)
-        make_directory(place)
-        with FileLock(place / ".lock"):
-            for left in place.glob(_UNFINISHED + "*"):
+        folder = self._folder(view)
+        make_directory(folder)
+        with FileLock(folder / ".lock"):
+            for left in folder.glob(_UNFINISHED + "*"):
                 shutil.rmtree(left, ignore_errors=True)  # whoever made it held this lock, and is gone
             yield
 
@@ -197,11 +196,11 @@ class Catalogue(Generic[R]):
             _remove(run.directory)  # who has it mapped keeps its pages
 
     def _publish(self, view: FeatureView, named: dict[str, str]) -> None:
-        place = self._place(view)
-        unfinished = place / f"{_UNFINISHED}{uuid.uuid4().hex}"
+        folder = self._folder(view)
+        unfinished = folder / f"{_UNFINISHED}{uuid.uuid4().hex}"
         unfinished.mkdir()
         names = sorted(named)
-        whole = place / _run_name(names)
+        whole = folder / _run_name(names)
         try:
             self._write(unfinished, view, [named[name] for name in names], names)
             if boot() is None:
@@ -215,7 +214,7 @@ class Catalogue(Generic[R]):
             raise
         workers().submit(make_durable, whole)
 
-    def _place(self, view: FeatureView) -> Path:
+    def _folder(self, view: FeatureView) -> Path:
         return self._directory / view.storage_name
 
     def _fitting(self, view: FeatureView, wanted: set[str]) -> list[R]:
@@ -229,11 +228,11 @@ class Catalogue(Generic[R]):
         return chosen
 
     def _list(self, view: FeatureView) -> list[R]:
-        place = self._place(view)
-        if not place.exists():
+        folder = self._folder(view)
+        if not folder.exists():
             return []
         found = []
-        for directory in sorted(path for path in place.iterdir() if not path.name.startswith(".")):
+        for directory in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
             run = self._open(directory)
             if run is not None:
                 found.append(run)
@@ -285,7 +284,7 @@ def _out_of_the_way(directory: Path) -> Path:
 
 
 def _name(file: str) -> str:
-    """Return what tells a data file from every other: Delta names each by a UUID."""
+    """Return what identifies a data file: Delta names each by a UUID."""
     return file.rpartition("/")[2]
 
 

@@ -15,13 +15,13 @@ import numpy as np
 from fs_core.offline.search.entity_codes import UNKNOWN, Codes
 
 Micros = np.ndarray[Any, np.dtype[np.int64]]
-Places = np.ndarray[Any, np.dtype[np.int64]]
+Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 NOWHERE = -1
-"""The place of a row that isn't there."""
+"""The position of a row that isn't there."""
 
 
-def order_rows(codes: Codes, available_at: Micros, event_time: Micros, seq: Places) -> Places:
+def order_rows(codes: Codes, available_at: Micros, event_time: Micros, seq: Positions) -> Positions:
     """Return the rows of the effective timelines, by entity, then time.
 
     Args:
@@ -49,7 +49,7 @@ def bits_for(times: Micros) -> int:
     return int(int(times.max()) - int(times.min())).bit_length() if len(times) else 0
 
 
-def _settle_ties(order: Places, ordered: Places, event_time: Micros, seq: Places) -> None:
+def _settle_ties(order: Positions, ordered: Positions, event_time: Micros, seq: Positions) -> None:
     """Sort rows of one entity and one availability by event time and seq, in place."""
     same = ordered[1:] == ordered[:-1]
     if not same.any():
@@ -60,7 +60,7 @@ def _settle_ties(order: Places, ordered: Places, event_time: Micros, seq: Places
 
 
 def _effective(codes: Codes, available_at: Micros, event_time: Micros) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Tell which of ordered rows are part of a timeline."""
+    """Return which of ordered rows are part of a timeline."""
     last_of_its_moment = np.append((codes[1:] != codes[:-1]) | (available_at[1:] != available_at[:-1]), True)
     shift = bits_for(event_time)
     if len(codes) and int(codes[-1]) >> (63 - shift):
@@ -82,7 +82,7 @@ class Timeline:
         origin: what to add to a packed time, microseconds.
     """
 
-    offsets: Places
+    offsets: Positions
     times: Micros
     shift: int | None
     origin: int
@@ -104,14 +104,14 @@ class Timeline:
         origin = int(available_at.min())
         return cls(offsets, (codes << shift) | (available_at - origin), shift, origin)
 
-    def available_at(self, places: Places) -> Micros:
+    def available_at(self, positions: Positions) -> Micros:
         """Return `a` of rows."""
         if self.shift is None:
-            return self.times[places]
-        return (self.times[places] & ((1 << self.shift) - 1)) + self.origin
+            return self.times[positions]
+        return (self.times[positions] & ((1 << self.shift) - 1)) + self.origin
 
-    def last_by(self, codes: Codes, moments: Micros) -> Places:
-        """Return the place of each entity's last row with `a <= t`, `NOWHERE` without one."""
+    def last_by(self, codes: Codes, moments: Micros) -> Positions:
+        """Return the position of each entity's last row with `a <= t`, `NOWHERE` without one."""
         if not len(self.times):
             return np.full(len(codes), NOWHERE, np.int64)
         known = codes != UNKNOWN
@@ -122,12 +122,12 @@ class Timeline:
         since = np.minimum(np.where(known, moments, self.origin) - self.origin, (1 << self.shift) - 1)
         asked = (np.where(known, codes, 0) << self.shift) | since
         order = np.argsort(asked)  # neighbours are found near each other, at a third of the time
-        places = np.empty(len(asked), np.int64)
-        places[order] = np.searchsorted(self.times, asked[order], side="right") - 1
-        found = known & (places >= self.offsets[np.where(known, codes, 0)])
-        return np.where(found, places, NOWHERE)
+        positions = np.empty(len(asked), np.int64)
+        positions[order] = np.searchsorted(self.times, asked[order], side="right") - 1
+        found = known & (positions >= self.offsets[np.where(known, codes, 0)])
+        return np.where(found, positions, NOWHERE)
 
-    def _bisect(self, codes: Codes, moments: Micros, known: np.ndarray[Any, np.dtype[np.bool_]]) -> Places:
+    def _bisect(self, codes: Codes, moments: Micros, known: np.ndarray[Any, np.dtype[np.bool_]]) -> Positions:
         low, high = self.offsets[codes], self.offsets[codes + 1]
         first = low.copy()
         last = len(self.times) - 1

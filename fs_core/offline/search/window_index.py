@@ -128,7 +128,7 @@ class WindowIndex:
         return self._catalogue.largest(view, files)
 
     def _pays(self, view: FeatureView, files: Sequence[str], rows: int) -> bool:
-        """Tell whether to prepare everything: not for a handful of rows, nor for an old state of history."""
+        """Return whether to prepare everything: not for a handful of rows, nor for an old state of history."""
         if self._catalogue.is_ahead(view, files):
             return False
         return rows > _FEW_ROWS or sum(Path(file).stat().st_size for file in files) <= _LITTLE_DATA

@@ -58,7 +58,7 @@ class Mark:
         return cls.of(b"%d %s %s" % (level, secrets.token_hex(4).encode(), text))
 
     def is_confirmed_by(self, witness: bytes | None) -> bool:
-        """Tell whether a witness confirms it, as the script `record` does."""
+        """Return whether a witness confirms it, as the script `record` does."""
         level, tokens = _recorded(witness)
         return level > self.level or (level == self.level and self.token in tokens)
 
@@ -88,7 +88,7 @@ class ClusterWatermarks:
         return None if mark is None or lost else mark.text
 
     def swap(self, view: str, held: bytes, text: bytes) -> bool:
-        """Put a text in place of another; tell whether that was still there.
+        """Put a text in place of another; return whether that was still there.
 
         Args:
             view: whose watermark.

@@ -96,7 +96,7 @@ local function set(key, row, collect_at, ...)
   return redis.call('SET', key, row, 'PXAT', string.format('%.0f', collect_at), ...)
 end
 
-local function is_held_newer(held, row) -- as `newer` tells, without tables: they would cost more than comparing
+local function is_held_newer(held, row) -- as `newer` does, without tables: they would cost more than comparing
   local h1, h2, h3, h4, h5, h6 = struct.unpack('>I4I4I4I4I4I2', held)
   local r1, r2, r3, r4, r5, r6 = struct.unpack('>I4I4I4I4I4I2', row, 5)
   if h1 ~= r1 then return h1 > r1 end

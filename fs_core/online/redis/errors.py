@@ -171,17 +171,17 @@ def _about_tls(error: Exception, store: str) -> str:
 
 
 def _lacks_file(error: Exception) -> bool:
-    """Tell whether connecting found a file missing, such as a certificate's."""
+    """Return whether connecting found a file missing, such as a certificate's."""
     return isinstance(error, FileNotFoundError) or isinstance(error.__cause__ or error.__context__, FileNotFoundError)
 
 
 def _is_silent(error: Exception) -> bool:
-    """Tell whether a server took so long to connect to, though it may have taken the connection."""
+    """Return whether a server took so long to connect to, though it may have taken the connection."""
     return isinstance(error, driver().exceptions.TimeoutError) and "connecting" in str(error).lower()
 
 
 def _is_cut_off(error: Exception) -> bool:
-    """Tell whether a server took a connection and cut it off, whichever step of the driver's met that.
+    """Return whether a server took a connection and cut it off, whichever step of the driver's met that.
 
     The nearest error of the system's decides: behind a refused connection there may be an earlier one that was cut.
     """

@@ -94,7 +94,7 @@ class Names:
 
     def watermark(self, view: str) -> bytes:
         """Return the name of a view's watermark."""
-        # Not as it was called while rows had other names: what it said isn't true of these.
+        # Not as it was called while rows had other names: its value isn't true of these.
         return f"fs:{self._project}:online:{view}".encode()
 
     def probe(self, number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Connections that rows are read through, and the reading: the only places where one waits, blocking and not.
+"""Connections that rows are read through, and the reading: the only code that waits, blocking and not.
 
 The driver's pools make connections, and know hosts, TLS and credentials. Who reads borrows one and keeps it for the
 next read when it is done. For a pool waits, looks up names, connects, sends and reads each piece for a time of its own;
@@ -377,7 +377,7 @@ class AsyncReader:
 
 
 def _waiting_until(ends: float) -> dict[str, float]:
-    """Return how the driver is told how long to wait, from redis-py 8 on; older ones wait for `socket_timeout`."""
+    """Return the arguments that limit the driver's wait, from redis-py 8 on; older ones wait for `socket_timeout`."""
     return {"timeout": max(ends - time.monotonic(), _LAST_CHANCE)} if _takes_timeouts() else {}
 
 

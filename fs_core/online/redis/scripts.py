@@ -143,7 +143,7 @@ def _run_ahead(call: Callable[[Call], int], calls: Iterable[Call]) -> int:
 
 
 def is_cluster(client: Any) -> bool:
-    """Tell whether keys of one call must share a slot."""
+    """Return whether keys of one call must share a slot."""
     return isinstance(client, driver().RedisCluster)
 
 

@@ -31,7 +31,7 @@ class RedisOnlineStore:
 
     The server should run with `maxmemory-policy noeviction`: one that evicts rows may keep the
     watermark, and then nobody knows that they are gone; `materialize` warns of it where the user has `+info`. On a
-    cluster, 64 small keys for each view tell when a node lost rows (`fs_core.online.redis.cluster_watermarks`); of
+    cluster, 64 small keys for each view show when a node lost rows (`fs_core.online.redis.cluster_watermarks`); of
     nodes with fewer than 271 slots in sequence, perhaps not.
 
     Collection. A row carries the moment from which the server may forget it. What is forgotten shadows
@@ -159,7 +159,7 @@ class RedisOnlineStore:
                 self._client.set(name, b"", xx=True)  # of a key that never is: refused as any other, and does nothing
 
     def eviction(self, *, expiring: bool) -> str | None:
-        """See `EvictingStore.eviction`; to be told, the user needs `+info`."""
+        """See `EvictingStore.eviction`; the user needs `+info` for it."""
         with self._errors():
             found = [server.info("memory") for server in self._masters()]
         policies = [str(memory.get("maxmemory_policy", "")) for memory in found if int(memory.get("maxmemory", 0))]
@@ -209,7 +209,7 @@ class RedisOnlineStore:
         return found
 
     def _forget_closed_loops(self) -> None:
-        """Give up the connections of loops that were closed without `aclose`, which live as long as they are known."""
+        """Drop the connections of loops that were closed without `aclose`: they stay open as long as they are known."""
         for loop in list(self._async_readers):
             if loop.is_closed():
                 self._async_readers.pop(loop, None)

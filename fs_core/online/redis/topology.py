@@ -49,7 +49,7 @@ class Servers:
     While it is searched, reads go by the last one: where a node is lost, others go on serving.
 
     Args:
-        url: what the user said.
+        url: what the user passed.
     """
 
     def __init__(self, url: RedisURL) -> None:
@@ -82,7 +82,7 @@ def find(url: RedisURL, asked: list[Address]) -> Topology:
     """Find out who has which keys.
 
     Args:
-        url: what the user said.
+        url: what the user passed.
         asked: which nodes of a cluster to ask; Sentinels are those of the URL.
 
     Raises:
@@ -110,7 +110,7 @@ def _master(url: RedisURL) -> Address:
 
 
 def _silence(sentinels: Sequence[Any]) -> Exception | None:
-    """Return why no Sentinel answers, None where one does: the driver tells only that there is no master."""
+    """Return why no Sentinel answers, None where one does: the driver says only that there is no master."""
     failure: Exception | None = None
     for sentinel in sentinels:
         try:

@@ -137,16 +137,16 @@ def _defaults(timeout: float) -> dict[str, Any]:
 
 def _limits(given: dict[str, Any], connections: int, timeout: float) -> tuple[int, float]:
     """Take what limits a pool out of a URL's options; where it isn't there, return what is given beside the URL."""
-    said = {name: given.pop(name) for name in ("max_connections", "connections", "timeout") if name in given}
-    most = int(said.get("max_connections", said.get("connections", connections)))
-    wait = float(said.get("timeout", timeout))
+    passed = {name: given.pop(name) for name in ("max_connections", "connections", "timeout") if name in given}
+    most = int(passed.get("max_connections", passed.get("connections", connections)))
+    wait = float(passed.get("timeout", timeout))
     if most < 1 or not 0 < wait < float("inf"):
         raise _ContradictionError("max_connections is a whole number of 1 or more, timeout a number of seconds above 0")
     return most, wait
 
 
 def _has_parted_password(parts: SplitResult) -> bool:
-    """Tell whether an `@` lies behind what ends a host, so that a piece of a password would pass for a host or port."""
+    """Return whether an `@` lies behind what ends a host, so a piece of a password would pass for a host or port."""
     behind = [parts.fragment, *(option for option in parts.query.split("&") if "=" not in option)]
     if parts.scheme == "unix":
         return any("@" in part for part in behind) or ("@" in parts.path and ":" in parts.netloc.rpartition("@")[2])

@@ -22,7 +22,7 @@ _CELLS: dict[int, np.dtype[Any]] = {
 
 
 def is_fixed(dtype: pa.DataType) -> bool:
-    """Tell whether values of this type all take the same number of bytes."""
+    """Return whether values of this type all take the same number of bytes."""
     return not (pa.types.is_string(dtype) or pa.types.is_binary(dtype) or pa.types.is_nested(dtype))
 
 

@@ -52,7 +52,7 @@ class DecodedRows:
     Attributes:
         features: the features, null where `found` is false; n rows.
         sound: bool [n], whether there was a sound row; None where there always was.
-        corrupt: places of rows that were there but not sound.
+        corrupt: indices of rows that were there but not sound.
     """
 
     features: FeatureRows
@@ -156,15 +156,15 @@ class RowCodec:
         clocks = np.stack([event_time, _numbers(rows[AVAILABLE_AT])], axis=1)
         heads["__clocks"], heads["__seq"] = clocks.view(np.uint64) ^ _SIGN, self._seq_cells(_numbers(rows[SEQ]))
         streams = []
-        for place, (name, dtype) in enumerate(features.items()):
+        for index, (name, dtype) in enumerate(features.items()):
             if is_fixed(dtype):
-                heads[name], valid[:, place] = to_cells(one_array(rows[name]))
+                heads[name], valid[:, index] = to_cells(one_array(rows[name]))
             else:
-                parts, valid[:, place] = to_streams(one_array(rows[name]))
+                parts, valid[:, index] = to_streams(one_array(rows[name]))
                 streams += parts
         heads["__flags"] = np.packbits(valid, axis=1, bitorder="little")
-        for place, stream in enumerate(streams):
-            heads["__sizes"][:, place] = stream.sizes
+        for index, stream in enumerate(streams):
+            heads["__sizes"][:, index] = stream.sizes
         keys: list[bytes] = self.keys(rows)  # type: ignore[assignment]  # none is null
         sealed = _sealed(layout, keys, heads, [stream.pieces() for stream in streams])
         return OnlineRows(keys, sealed, self._collect_at(event_time))
@@ -186,13 +186,13 @@ class RowCodec:
         streams = _taken(rows, heads)
         columns: dict[str, pa.Array] = {}
         sound = np.ones(len(rows), dtype=bool)
-        for place, (name, dtype) in enumerate(self._view.features.items()):
+        for index, (name, dtype) in enumerate(self._view.features.items()):
             if is_fixed(dtype):
                 continue
             mine, streams = streams[: stream_count(dtype)], streams[stream_count(dtype) :]
-            fits = are_sound(dtype, valid[:, place], mine)
+            fits = are_sound(dtype, valid[:, index], mine)
             if fits.all():
-                columns[name] = from_streams(dtype, valid[:, place], mine)
+                columns[name] = from_streams(dtype, valid[:, index], mine)
             sound &= fits
         return columns, sound
 
@@ -223,7 +223,7 @@ def _sealed(layout: Layout, keys: Sequence[bytes], heads: Cells, streams: Sequen
 
 
 def _cut(rows: Cells, start: int) -> list[bytes]:
-    """Return each row's bytes from a place on."""
+    """Return each row's bytes from an offset on."""
     data, size = rows.tobytes(), rows.dtype.itemsize
     return [data[end - size + start : end] for end in range(size, len(data) + 1, size)]
 
@@ -233,10 +233,10 @@ def _taken(rows: Sequence[bytes], heads: Cells) -> list[Pieces]:
     sizes = heads["__sizes"].astype(np.int64)
     ends = heads.dtype.itemsize + np.cumsum(sizes, axis=1)
     taken = []
-    for place in range(sizes.shape[1]):
-        stop = ends[:, place]
-        cuts = zip(rows, (stop - sizes[:, place]).tolist(), stop.tolist(), strict=True)
-        taken.append(Pieces(b"".join([row[a:b] for row, a, b in cuts]), sizes[:, place]))
+    for index in range(sizes.shape[1]):
+        stop = ends[:, index]
+        cuts = zip(rows, (stop - sizes[:, index]).tolist(), stop.tolist(), strict=True)
+        taken.append(Pieces(b"".join([row[a:b] for row, a, b in cuts]), sizes[:, index]))
     return taken
 
 

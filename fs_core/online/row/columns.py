@@ -45,8 +45,8 @@ class FeatureRows:
             heads = heads.copy()
             heads[~present] = np.zeros((), heads.dtype)
         if variable:
-            places = np.arange(len(heads)) if position is None else position
-            at = from_cells(pa.int64(), places.astype(np.int64, copy=False), present)
+            indices = np.arange(len(heads)) if position is None else position
+            at = from_cells(pa.int64(), indices.astype(np.int64, copy=False), present)
             variable = {name: column.take(at) for name, column in variable.items()}
         return FeatureRows(self.layout, heads, variable)
 
@@ -55,7 +55,7 @@ class FeatureRows:
         found: list[pa.Array] = []
         valid = self._valid()
         for run in _runs(self.layout, names):
-            found += self._block(run, valid) if run.count else [self._single(run.names[0], run.places[0], valid)]
+            found += self._block(run, valid) if run.count else [self._single(run.names[0], run.indices[0], valid)]
         return found
 
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
@@ -69,7 +69,7 @@ class FeatureRows:
         cells[...] = self._view(run, kind)
         valid = self._valid()
         if valid is not None:
-            cells[~valid[:, run.places]] = np.nan
+            cells[~valid[:, run.indices]] = np.nan
         return cells
 
     def _valid(self) -> Flags | None:
@@ -79,10 +79,10 @@ class FeatureRows:
             return None
         return np.unpackbits(flags, axis=1, bitorder="little").view(bool)
 
-    def _view(self, run: _Run, kind: np.dtype[Any]) -> Cells:
+    def _view(self, run: _ColumnRun, kind: np.dtype[Any]) -> Cells:
         return window(self.heads, run.offset, kind, run.count)
 
-    def _block(self, run: _Run, valid: Flags | None) -> list[pa.Array]:
+    def _block(self, run: _ColumnRun, valid: Flags | None) -> list[pa.Array]:
         count, width = len(self), run.cell.itemsize
         pitch = -(-count * width // _ALIGNMENT) * _ALIGNMENT
         data = pa.allocate_buffer(pitch * run.count)
@@ -90,21 +90,21 @@ class FeatureRows:
         if valid is None:  # a slice is made more quickly than an array
             step = pitch // width
             whole = [pa.Array.from_buffers(kind, step * run.count, [None, data], 0) for kind in run.kinds]
-            return [whole[kind].slice(place * step, count) for place, kind in enumerate(run.kind_of)]
+            return [whole[kind].slice(index * step, count) for index, kind in enumerate(run.kind_of)]
         made = []
-        for place, dtype in enumerate(run.types):
-            bitmap = validity_bitmap(valid[:, run.places[place]])
-            made.append(pa.Array.from_buffers(dtype, count, [bitmap, data.slice(place * pitch, count * width)]))
+        for index, dtype in enumerate(run.types):
+            bitmap = validity_bitmap(valid[:, run.indices[index]])
+            made.append(pa.Array.from_buffers(dtype, count, [bitmap, data.slice(index * pitch, count * width)]))
         return made
 
-    def _single(self, name: str, place: int, valid: Flags | None) -> pa.Array:
+    def _single(self, name: str, index: int, valid: Flags | None) -> pa.Array:
         if name in self.variable:
             return self.variable[name]
-        return from_cells(self.layout.features[name], self.heads[name], None if valid is None else valid[:, place])
+        return from_cells(self.layout.features[name], self.heads[name], None if valid is None else valid[:, index])
 
 
 @dataclass(frozen=True)
-class _Run:
+class _ColumnRun:
     """Columns side by side whose cells are equally wide, or (count 0) one that is none of that.
 
     `floats` is the NumPy type of all of them if they are floats of one size.
@@ -112,20 +112,20 @@ class _Run:
 
     names: tuple[str, ...]
     types: tuple[pa.DataType, ...]
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     cell: np.dtype[Any]
     offset: int
     count: int
 
-    def goes_on_with(self, other: _Run) -> bool:
-        """Tell whether another column lies right behind these and is as wide."""
+    def goes_on_with(self, other: _ColumnRun) -> bool:
+        """Return whether another column lies right behind these and is as wide."""
         end = self.offset + self.count * self.cell.itemsize
         return bool(self.count and self.cell == other.cell and other.offset == end)
 
-    def joined(self, other: _Run) -> _Run:
+    def joined(self, other: _ColumnRun) -> _ColumnRun:
         """Return both as one."""
-        names, types, places = self.names + other.names, self.types + other.types, self.places + other.places
-        return _Run(names, types, places, self.cell, self.offset, self.count + other.count)
+        names, types, indices = self.names + other.names, self.types + other.types, self.indices + other.indices
+        return _ColumnRun(names, types, indices, self.cell, self.offset, self.count + other.count)
 
     @cached_property
     def kinds(self) -> list[pa.DataType]:
@@ -134,7 +134,7 @@ class _Run:
 
     @cached_property
     def kind_of(self) -> list[int]:
-        """The place of each column's type among them: a look-up by type takes Arrow longer than making a slice."""
+        """The index of each column's type among them: a look-up by type takes Arrow longer than making a slice."""
         return [self.kinds.index(dtype) for dtype in self.types]
 
     @cached_property
@@ -143,18 +143,18 @@ class _Run:
 
 
 @lru_cache(maxsize=1024)
-def _runs(layout: Layout, names: tuple[str, ...]) -> list[_Run]:
+def _runs(layout: Layout, names: tuple[str, ...]) -> list[_ColumnRun]:
     """Cut the columns asked for into runs that lie in the row as they are asked for."""
-    runs: list[_Run] = []
+    runs: list[_ColumnRun] = []
     order = list(layout.features)
     for name in names:
         dtype = layout.features[name]
         if not is_fixed(dtype) or pa.types.is_boolean(dtype):  # a boolean takes a byte here and a bit in Arrow
-            runs.append(_Run((name,), (dtype,), (order.index(name),), np.dtype("u1"), 0, 0))
+            runs.append(_ColumnRun((name,), (dtype,), (order.index(name),), np.dtype("u1"), 0, 0))
             continue
         assert layout.head.fields is not None
         cell, offset = cell_type(dtype), layout.head.fields[name][1]
-        new = _Run((name,), (dtype,), (order.index(name),), cell, offset, 1)
+        new = _ColumnRun((name,), (dtype,), (order.index(name),), cell, offset, 1)
         runs = [*runs[:-1], runs[-1].joined(new)] if runs and runs[-1].goes_on_with(new) else [*runs, new]
     return runs
 

@@ -1,7 +1,7 @@
 """An entity's key as bytes, and back.
 
 Parts of fixed width are their bytes, big-endian, so that neighbouring numbers are neighbours in a store
-that sorts its keys; others carry their length in four bytes in front. A whole number in last place goes
+that sorts its keys; others carry their length in four bytes in front. A whole number at the end goes
 without the bytes in front that only repeat its sign: its length is what is left. Most numbers that count
 something have few bytes, and online stores hold a key for each row. No two keys of a view share bytes.
 """
@@ -18,7 +18,7 @@ from fs_core.online.row.cells import Cells, Flags, cell_type, from_cells, is_fix
 
 _LENGTH = 4
 _FEW = 32  # values that take Python less time than NumPy
-_FEW_NUMBERS = 256  # likewise, of whole numbers
+_FEW_NUMBERS = 256  # the same, for whole numbers
 
 
 def pack_keys(columns: Sequence[pa.Array]) -> list[bytes | None]:
@@ -49,7 +49,7 @@ def _parts(array: pa.Array) -> list[bytes | None]:
 
 
 def _whole_numbers(array: pa.Array) -> list[bytes | None]:
-    """Return each whole number's bytes in last place, None where it is null."""
+    """Return each whole number's bytes as the last part of a key, None where it is null."""
     signed = pa.types.is_signed_integer(array.type)
     if len(array) <= _FEW_NUMBERS:
         return _few_numbers(array.to_pylist(), signed)
@@ -71,7 +71,7 @@ def _whole_numbers(array: pa.Array) -> list[bytes | None]:
 
 
 def _few_numbers(numbers: list[Any], signed: bool) -> list[bytes | None]:
-    """Return each whole number's bytes in last place, None where it is None."""
+    """Return each whole number's bytes as the last part of a key, None where it is None."""
     if None in numbers or min(numbers, default=-1) < 0:
         return [None if n is None else n.to_bytes(_size(n, signed), "big", signed=signed) for n in numbers]
     longest = _size(max(numbers), signed)
@@ -104,32 +104,32 @@ def unpack_keys(types: Mapping[str, pa.DataType], keys: Sequence[bytes]) -> tupl
     """
     parts = [_split(key, list(types.values())) for key in keys]
     columns = {}
-    for place, (name, dtype) in enumerate(types.items()):
-        columns[name] = _column(dtype, [None if row is None else row[place] for row in parts])
+    for index, (name, dtype) in enumerate(types.items()):
+        columns[name] = _column(dtype, [None if row is None else row[index] for row in parts])
     return pa.table(columns, schema=pa.schema(list(types.items()))), np.array([row is not None for row in parts], bool)
 
 
 def _split(key: bytes, types: Sequence[pa.DataType]) -> list[bytes] | None:
     """Return a key's parts at full length, None if it can't have been packed from these types."""
-    parts, place = [], 0
+    parts, offset = [], 0
     for dtype in types[:-1] if pa.types.is_integer(types[-1]) else types:
         if is_fixed(dtype):
             size = cell_type(dtype).itemsize
         else:
-            size = int.from_bytes(key[place : place + _LENGTH], "big")
-            place += _LENGTH
-        part = key[place : place + size]
-        if len(part) != size or place > len(key) or not _is_value(part, dtype):
+            size = int.from_bytes(key[offset : offset + _LENGTH], "big")
+            offset += _LENGTH
+        part = key[offset : offset + size]
+        if len(part) != size or offset > len(key) or not _is_value(part, dtype):
             return None
         parts.append(part)
-        place += size
+        offset += size
     if len(parts) < len(types):
-        return _with_number(parts, key[place:], types[-1])
-    return parts if place == len(key) else None
+        return _with_number(parts, key[offset:], types[-1])
+    return parts if offset == len(key) else None
 
 
 def _with_number(parts: list[bytes], short: bytes, dtype: pa.DataType) -> list[bytes] | None:
-    """Return a key's parts with the whole number in last place, None if that is none in its shortest form."""
+    """Return a key's parts with the whole number that ends it, None if that is none in its shortest form."""
     signed, size = pa.types.is_signed_integer(dtype), dtype.bit_width // 8
     number = int.from_bytes(short, "big", signed=signed)
     if len(short) > size or len(short) != _size(number, signed):

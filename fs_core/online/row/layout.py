@@ -102,7 +102,7 @@ class Layout:
         return values, np.frombuffer(joined, self.head)  # type: ignore[return-value]
 
     def _is_sound(self, key: bytes, row: bytes) -> bool:
-        """Tell of one row without streams what `read` tells of many: NumPy takes longer for few."""
+        """Return for one row without streams what `read` returns for many: NumPy takes longer for few."""
         first, last, *others = self._numbers
         mixed = first + last * int.from_bytes(row[-4:], "little")
         mixed += sum(map(mul, self._words.unpack_from(row, _START), others))

@@ -6,7 +6,7 @@
     then          entries: a packed row's length, 4 bytes, big-endian, and the row, in any order
 
 For a moment at or after the floor the winner is the greatest, by order, of the entries available by then;
-for an earlier one only history can tell. Of the entries available by a writer's horizon only the greatest
+for an earlier one only history can answer. Of the entries available by a writer's horizon only the greatest
 stays, which moves the floor up to it. `fs_core/online/redis/compare_and_set.lua` does the same on a server.
 """
 
@@ -28,7 +28,13 @@ _SIGN = 1 << 63
 
 
 def recent_of(view: FeatureView, moment: int, *, complete: bool) -> Recent | None:
-    """Return how rows of a view are kept at a moment, None where only the latest is."""
+    """Return how rows of a view are kept at a moment, None where only the latest is.
+
+    Args:
+        view: whose rows they are.
+        moment: the moment of the write, int64 microseconds.
+        complete: as in `Recent`.
+    """
     keep = view.online_history_micros
     return None if keep is None else Recent(moment - keep, keep, complete)
 
@@ -73,18 +79,25 @@ def resolve(
 ) -> list[bytes | None]:
     """Return the rows that win at a moment, where that is known; elsewhere the latest, which show that it isn't.
 
-    A timeline of which any byte is damaged tells nothing.
+    A timeline of which any byte is damaged says nothing.
+
+    Args:
+        codec: reads rows of the view.
+        keys: the entities.
+        latest: each entity's latest row, None where there is none.
+        timelines: each entity's timeline, None where there is none.
+        moment: the moment asked for, int64 microseconds.
     """
     asked = moment_word(moment)
     found = list(latest)
-    for place, (row, timeline) in enumerate(zip(latest, timelines, strict=True)):
+    for index, (row, timeline) in enumerate(zip(latest, timelines, strict=True)):
         if row is None or timeline is None or row[AVAILABLE] <= asked:
             continue
         known = _parsed(timeline)
-        if known is None or known[0] > asked or _lacks(known[1], row) or _damaged(codec, keys[place], known[1]):
+        if known is None or known[0] > asked or _lacks(known[1], row) or _damaged(codec, keys[index], known[1]):
             continue
         winners = [entry for entry in known[1] if entry[AVAILABLE] <= asked]
-        found[place] = max(winners, key=lambda entry: entry[ORDER], default=None)
+        found[index] = max(winners, key=lambda entry: entry[ORDER], default=None)
     return found
 
 
@@ -102,17 +115,17 @@ def _parsed(timeline: bytes) -> tuple[bytes, list[bytes]] | None:
     if len(timeline) < _HEAD.size:
         return None
     floor, check, count = _HEAD.unpack_from(timeline)
-    entries, place = [], _HEAD.size
-    while place + _LENGTH.size <= len(timeline):
-        (length,) = _LENGTH.unpack_from(timeline, place)
-        entries.append(timeline[place + _LENGTH.size : place + _LENGTH.size + length])
-        place += _LENGTH.size + length
-    sound = check == _flipped(floor) and count == len(entries) and place == len(timeline)
+    entries, offset = [], _HEAD.size
+    while offset + _LENGTH.size <= len(timeline):
+        (length,) = _LENGTH.unpack_from(timeline, offset)
+        entries.append(timeline[offset + _LENGTH.size : offset + _LENGTH.size + length])
+        offset += _LENGTH.size + length
+    sound = check == _flipped(floor) and count == len(entries) and offset == len(timeline)
     return (floor, entries) if sound and all(len(entry) >= ORDER.stop for entry in entries) else None
 
 
 def _lacks(entries: Sequence[bytes], latest: bytes | None) -> bool:
-    """Tell whether the latest row came by a writer that kept no timeline: then others may have, too."""
+    """Return whether the latest row came by a writer that kept no timeline: then others may have, too."""
     return latest is not None and all(entry[ORDER] < latest[ORDER] for entry in entries)
 
 

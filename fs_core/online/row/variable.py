@@ -5,11 +5,11 @@ A value is taken apart into one or more streams, each a run of bytes whose lengt
     string, binary          the bytes
     list of fixed width     validity: one byte for each element, nothing if no element is null
                             elements, little-endian, zero where null
-    list of string, binary  validity, as above
+    list of string, binary  validity, as in the list above
                             lengths: 4 bytes for each element, little-endian
                             the elements' bytes, one after the other
 
-A null has only empty streams, and so has an empty list: the row's null bitmap tells them apart. An
+A null has only empty streams, and so has an empty list: the row's null bitmap distinguishes them. An
 embedding (`list<T>[n]`) is a list. Whole columns are taken apart and put together at once; only
 cutting and joining bytes goes row by row.
 """
@@ -78,7 +78,7 @@ def to_streams(array: pa.Array) -> tuple[list[Stream], Flags]:
 
 
 def are_sound(dtype: pa.DataType, valid: Flags, streams: Sequence[Pieces]) -> Flags:
-    """Tell which rows' streams can come from `to_streams`, bool [n]: those that `from_streams` may read.
+    """Return which rows' streams can come from `to_streams`, bool [n]: those that `from_streams` may read.
 
     Args:
         dtype: of the column.
@@ -141,9 +141,9 @@ def _text(array: pa.Array) -> tuple[memoryview, Sizes]:
     _, offsets, data = array.buffers()
     if len(array) == 0 or offsets is None:
         return memoryview(b""), np.zeros(len(array) + 1, np.int64)
-    places = np.frombuffer(offsets, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
-    first, last = int(places[0]), int(places[-1])
-    return memoryview(data or b"")[first:last].cast("B"), places - first
+    bounds = np.frombuffer(offsets, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
+    first, last = int(bounds[0]), int(bounds[-1])
+    return memoryview(data or b"")[first:last].cast("B"), bounds - first
 
 
 def _elements(array: pa.Array) -> tuple[pa.Array, Sizes, Sizes]:
@@ -155,9 +155,9 @@ def _elements(array: pa.Array) -> tuple[pa.Array, Sizes, Sizes]:
         return array.values.slice(array.offset * size, len(array) * size), starts, np.full(len(array), size)
     if len(array) == 0:
         return array.values.slice(0, 0), np.zeros(0, np.int64), np.zeros(0, np.int64)
-    places = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
-    first = int(places[0])
-    return array.values.slice(first, int(places[-1]) - first), places[:-1] - first, np.diff(places)
+    bounds = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
+    first = int(bounds[0])
+    return array.values.slice(first, int(bounds[-1]) - first), bounds[:-1] - first, np.diff(bounds)
 
 
 def _present(stream: Pieces, counts: Sizes) -> Flags:
@@ -173,9 +173,9 @@ def _from_text(dtype: pa.DataType, data: bytes, sizes: Sizes, valid: Flags) -> p
 
 
 def _offsets(sizes: Sizes) -> pa.Buffer:
-    places = np.zeros(len(sizes) + 1, np.int32)
-    np.cumsum(sizes, out=places[1:])
-    return pa.py_buffer(places)
+    bounds = np.zeros(len(sizes) + 1, np.int32)
+    np.cumsum(sizes, out=bounds[1:])
+    return pa.py_buffer(bounds)
 
 
 def _spread(cells: Cells, valid: Flags, size: int) -> Cells:

@@ -22,7 +22,7 @@ class SavedRows:
 
     Attributes:
         name: what it is saved as.
-        rows: rows about them; None where the set is damaged, so that nobody can tell.
+        rows: rows about them; None where the set is damaged, so that they are unknown.
         deleted: whether the whole set was deleted; if not, it holds those rows still.
     """
 

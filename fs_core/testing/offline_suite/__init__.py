@@ -6,13 +6,13 @@ import pytest
 
 from fs_core.offline.contract import OfflineStore
 from fs_core.testing.offline_suite.as_of import AsOf
-from fs_core.testing.offline_suite.comparing import Comparing
-from fs_core.testing.offline_suite.erasing import Erasing
-from fs_core.testing.offline_suite.keeping import Keeping
-from fs_core.testing.offline_suite.sharing import Sharing, append_batches, compact_often
+from fs_core.testing.offline_suite.concurrency import ConcurrentHistory, append_batches, compact_often
+from fs_core.testing.offline_suite.erasure import ErasedEntities
+from fs_core.testing.offline_suite.missing import MissingRows
+from fs_core.testing.offline_suite.states import States
 from fs_core.testing.offline_suite.tables import as_of_types, assert_rows, counted, counter, history_types, micros_of
 from fs_core.testing.offline_suite.windows import Windows
-from fs_core.testing.offline_suite.winners import Winners
+from fs_core.testing.offline_suite.winners import WinningRows
 
 __all__ = [
     "OfflineStoreSuite",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-class OfflineStoreSuite(AsOf, Keeping, Winners, Comparing, Erasing, Sharing, Windows):
+class OfflineStoreSuite(AsOf, States, WinningRows, MissingRows, ErasedEntities, ConcurrentHistory, Windows):
     """Subclass it with a fixture `store` that returns an empty `OfflineStore`; pytest does the rest."""
 
     @pytest.fixture

@@ -78,7 +78,7 @@ def drawn(data: st.DataObject) -> Scenario:
 def cut(data: st.DataObject, history: pa.Table) -> list[pa.Table]:
     """Draw where history is cut into appends; none is empty."""
     cuts = sorted(data.draw(st.sets(st.integers(1, max(1, history.num_rows - 1)), max_size=2)))
-    edges = [0, *(place for place in cuts if place < history.num_rows), history.num_rows]
+    edges = [0, *(cut for cut in cuts if cut < history.num_rows), history.num_rows]
     return [history.slice(a, b - a) for a, b in itertools.pairwise(edges) if b > a]
 
 

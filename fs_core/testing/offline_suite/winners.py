@@ -27,7 +27,7 @@ from fs_core.testing.offline_suite.tables import (
 from fs_core.testing.oracle import bits, oracle_winners
 
 
-class Winners:
+class WinningRows:
     """United by compare-and-set, winners are the rule's state at each moment."""
 
     @examples(60)

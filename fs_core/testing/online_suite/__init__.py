@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fs_core.online.contract import OnlineStore
-from fs_core.testing.online_suite.ordering import Ordering
-from fs_core.testing.online_suite.reading import Reading
-from fs_core.testing.online_suite.removing import Removing
+from fs_core.testing.online_suite.concurrency import ConcurrentRows
+from fs_core.testing.online_suite.order import WriteOrder
+from fs_core.testing.online_suite.reads import Reads
+from fs_core.testing.online_suite.removal import Removal
 from fs_core.testing.online_suite.rows import (
     Order,
     new_view,
@@ -17,13 +18,12 @@ from fs_core.testing.online_suite.rows import (
     versioned,
     write_versions,
 )
-from fs_core.testing.online_suite.sharing import Sharing
 from fs_core.testing.online_suite.watermarks import Watermarks
 
 __all__ = ["OnlineStoreSuite", "Order", "new_view", "packed", "shuffled", "version_of", "versioned", "write_versions"]
 
 
-class OnlineStoreSuite(Reading, Ordering, Removing, Watermarks, Sharing):
+class OnlineStoreSuite(Reads, WriteOrder, Removal, Watermarks, ConcurrentRows):
     """Subclass it with a fixture `store` that returns an `OnlineStore`, new or not; pytest does the rest.
 
     Every test uses views of its own. If the store was configured with a password, say it in `secret`.

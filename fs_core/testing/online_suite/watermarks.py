@@ -11,7 +11,7 @@ from fs_core.testing.online_suite.rows import new_view, packed
 class Watermarks:
     """A watermark is swapped for what it was, and lost with the rows it speaks of."""
 
-    def test_the_life_of_a_watermark(self, store: OnlineStore) -> None:
+    def test_a_watermark_from_first_to_last(self, store: OnlineStore) -> None:
         """A watermark is kept for its view, replaced, left alone by rows, and lost with them."""
         view, other = new_view(), new_view()
         assert store.watermark(view) is None

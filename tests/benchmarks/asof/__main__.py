@@ -34,8 +34,8 @@ def main() -> None:
     args = parser.parse_args()
     size = f"{args.rows:,} feature rows of {args.entities:,} users, 10 float64, spine of {args.spine:,}"
     rng = np.random.default_rng(7)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
         files, spine = folder / "history.parquet", folder / "spine.parquet"
         table = history(args.rows, args.entities, rng)
         pq.write_table(table, files)

@@ -34,8 +34,8 @@ def measure(histories: Sequence[int], spines: Sequence[int], *, entities: int, r
     """Return each way's median seconds for every history (longest spine), and for every spine (longest history)."""
     by_history: Curve = {}
     by_spine: Curve = {}
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
         for rows in histories:
             _add(by_history, _seconds(folder, rows, spines[-1], entities, runs))
         for spine in spines:
@@ -44,12 +44,12 @@ def measure(histories: Sequence[int], spines: Sequence[int], *, entities: int, r
 
 
 def _seconds(folder: Path, rows: int, spine: int, entities: int, runs: int) -> dict[str, float]:
-    files, asked, place = (
+    files, asked, directory = (
         folder / f"history-{rows}.parquet",
         folder / f"spine-{spine}.parquet",
         folder / f"store-{rows}",
     )
-    store = FeatureStore(place)
+    store = FeatureStore(directory)
     if not files.exists():
         table = history(rows, entities, np.random.default_rng(7))
         pq.write_table(table, files)

@@ -26,10 +26,10 @@ _DATABASE = 1  # of the server; ours is 0
 
 @dataclass(frozen=True)
 class Feast:
-    """A process in which Feast's SDK does what it is told."""
+    """A process in which Feast's SDK runs one command after another."""
 
     process: subprocess.Popen[str]
-    said: IO[str]
+    errors: IO[str]
     folder: Path
 
     def materialize(self) -> tuple[float, float]:
@@ -59,8 +59,8 @@ class Feast:
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()
-            self.said.seek(0)
-            raise SystemExit(f"Feast failed: {self.said.read()[-2000:]}")
+            self.errors.seek(0)
+            raise SystemExit(f"Feast failed: {self.errors.read()[-2000:]}")
         return json.loads(line)
 
 
@@ -79,11 +79,11 @@ def running_feast(history: Path, url: str) -> Iterator[Feast | None]:
         str(history),
         f"{urlsplit(url).netloc},db={_DATABASE}",
     ]
-    with TemporaryDirectory() as folder, Path(folder, "stderr.txt").open("w+") as said:
+    with TemporaryDirectory() as folder, Path(folder, "stderr.txt").open("w+") as errors:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, cwd=folder
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder
         )
         with process:
-            yield Feast(process, said, Path(folder))
+            yield Feast(process, errors, Path(folder))
             assert process.stdin
             process.stdin.close()

@@ -1,4 +1,4 @@
-"""Feast's own online store, run by the Python of an environment of its own and told what to do line by line.
+"""Feast's own online store, run by the Python of an environment of its own, one command a line.
 
 Usage: serving.py HISTORY.parquet HOST:PORT,db=N; reads requests as lines of JSON, answers each by one.
 """

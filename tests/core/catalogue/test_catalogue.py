@@ -40,13 +40,13 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Keep what the element says."""
-        told = dict(attrs)
-        self.links += [str(told[name]) for name in ("href", "src") if told.get(name)]
-        if told.get("id"):
-            assert told["id"] not in self.anchors, f"two elements are called {told['id']!r}"
-            self.anchors.add(str(told["id"]))
+        attributes = dict(attrs)
+        self.links += [str(attributes[name]) for name in ("href", "src") if attributes.get(name)]
+        if attributes.get("id"):
+            assert attributes["id"] not in self.anchors, f"two elements are called {attributes['id']!r}"
+            self.anchors.add(str(attributes["id"]))
         if tag == "script":
-            self.scripts.append(str(told.get("src")))
+            self.scripts.append(str(attributes.get("src")))
         if tag not in self.VOID:
             self._open.append(tag)
 
@@ -67,9 +67,9 @@ def read_site(directory: Path) -> dict[Path, Page]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     """The catalogue of a shop with a model, versions, aliases, a retired version and texts that are out for trouble."""
-    place = tmp_path_factory.mktemp("shop") / "store"
-    with FeatureStore(place) as store:
-        write_files(place)
+    directory = tmp_path_factory.mktemp("shop") / "store"
+    with FeatureStore(directory) as store:
+        write_files(directory)
         store.apply(*SHOP)
         for view in ("value", "habits", "profile"):
             store.backfill(view)
@@ -87,7 +87,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         store.apply(nasty, FeatureService("all_of_them", ["nasty.*"], description=NASTY))
         store.alias("value:v1.1.0", "candidate")
         store.retire("value:v1.0.0")
-        yield store.build_docs(place.parent / "site", title=f"Shop {NASTY}")
+        yield store.build_docs(directory.parent / "site", title=f"Shop {NASTY}")
 
 
 def test_there_is_a_page_for_everything(site: Built) -> None:
@@ -106,15 +106,15 @@ def test_there_is_a_page_for_everything(site: Built) -> None:
 
 
 def test_every_link_leads_somewhere_in_the_catalogue(site: Built) -> None:
-    """No page fetches from or links to elsewhere; every link finds its page, and its place on it."""
+    """No page fetches from or links to elsewhere; every link finds its page, and its anchor on it."""
     pages = read_site(site.directory)
     for path, page in pages.items():
         for link in page.links:
             if link == "data:,":
                 continue
-            place, anchor = urldefrag(link)
-            assert "//" not in place, f"{path} leads out of the catalogue: {link}"
-            target = path if not place else (path.parent / unquote(place)).resolve()
+            page, anchor = urldefrag(link)
+            assert "//" not in page, f"{path} leads out of the catalogue: {link}"
+            target = path if not page else (path.parent / unquote(page)).resolve()
             assert target.is_file(), f"{path}: {link}"
             if anchor:
                 assert unquote(anchor) in pages[target].anchors, f"{path}: {link}"
@@ -132,7 +132,7 @@ def test_texts_stay_texts(site: Built) -> None:
 
 
 def test_what_a_view_tells(site: Built) -> None:
-    """A view's page tells owner, versions, types, statistics, freshness, rule, SQL, and where features come from."""
+    """A view's page shows owner, versions, types, statistics, freshness, rule, SQL, and where features come from."""
     old = (site.directory / "views/value-v1.0.0.html").read_text()
     for expected in ("retired", "12.0", "orders.order_amount", "churn/3", "WITH paid AS", "Online until", "never"):
         assert expected in old

@@ -37,7 +37,7 @@ def fs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fs:
     return lambda *words: CliRunner().invoke(cli, [str(word) for word in words])
 
 
-def said(result: Result) -> str:
+def output_of(result: Result) -> str:
     """Return what a command printed; it must have succeeded."""
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -45,16 +45,16 @@ def said(result: Result) -> str:
 
 def answer(result: Result) -> Any:
     """Return what a command with --json printed."""
-    return json.loads(said(result))
+    return json.loads(output_of(result))
 
 
 def test_the_three_questions(fs: Fs) -> None:
     """What is derived from a table, which models use a feature, what changing a column touches: one command each."""
-    assert "feature value.country:v1.0.0" in said(fs("lineage", "down", "users"))
-    models = said(fs("lineage", "models", "customer_lifetime_value"))
+    assert "feature value.country:v1.0.0" in output_of(fs("lineage", "down", "users"))
+    models = output_of(fs("lineage", "models", "customer_lifetime_value"))
     assert "churn/3" in models
     assert "Production" in models
-    impact = said(fs("lineage", "impact", "orders.order_amount"))
+    impact = output_of(fs("lineage", "impact", "orders.order_amount"))
     assert [line.split()[:2] for line in impact.splitlines()[1:]] == [
         ["feature", "value.customer_lifetime_value:v1.0.0"],
         ["feature", "value.customer_lifetime_value:v2.0.0"],
@@ -63,7 +63,7 @@ def test_the_three_questions(fs: Fs) -> None:
         ["model", "churn/3"],
     ]
     assert "stage Production, @champion" in impact
-    assert "column users.country" in said(fs("lineage", "up", "churn"))
+    assert "column users.country" in output_of(fs("lineage", "up", "churn"))
 
 
 @pytest.mark.parametrize("question", ["up", "down", "models", "impact"])
@@ -73,7 +73,7 @@ def test_the_three_questions(fs: Fs) -> None:
 )
 def test_forms(fs: Fs, question: str, form: str, beginning: str) -> None:
     """Every question is answered as a tree, JSON, Mermaid, Graphviz or a manifest, each whole; with --json as JSON."""
-    text = said(fs("lineage", question, "value:v1.0.0", "--format", form))
+    text = output_of(fs("lineage", question, "value:v1.0.0", "--format", form))
     assert text.startswith(beginning)
     if beginning == "{":
         assert json.loads(text)["edges"]
@@ -82,8 +82,8 @@ def test_forms(fs: Fs, question: str, form: str, beginning: str) -> None:
 
 def test_nothing_and_nobody(fs: Fs) -> None:
     """What nothing is made from says so; what nobody knows is refused with what was meant."""
-    assert said(fs("lineage", "impact", "orders.order_id")) == "nothing is made from orders.order_id\n"
-    assert said(fs("lineage", "models", "profile")) == "no model uses profile\n"
+    assert output_of(fs("lineage", "impact", "orders.order_id")) == "nothing is made from orders.order_id\n"
+    assert output_of(fs("lineage", "models", "profile")) == "no model uses profile\n"
     refused = fs("lineage", "down", "usrs")
     assert refused.exit_code == 1
     assert "Did you mean 'users'" in refused.stderr
@@ -91,51 +91,51 @@ def test_nothing_and_nobody(fs: Fs) -> None:
 
 def test_manifests(fs: Fs, tmp_path: Path) -> None:
     """The graph is written to a file, and its models are read from it; what is no manifest is refused."""
-    assert "nodes and" in said(fs("lineage", "export", "graph.json"))
-    assert json.loads(Path("graph.json").read_text()) == json.loads(said(fs("lineage", "export")))
-    assert said(fs("init", "other"))
+    assert "nodes and" in output_of(fs("lineage", "export", "graph.json"))
+    assert json.loads(Path("graph.json").read_text()) == json.loads(output_of(fs("lineage", "export")))
+    assert output_of(fs("init", "other"))
     assert answer(fs("lineage", "import", "graph.json", "--store", "other", "--json")) == {"nodes": 2}
     Path("broken.json").write_text("{")
     refused = fs("lineage", "import", "broken.json")
     assert (refused.exit_code, "broken.json is no JSON" in refused.stderr) == (1, True)
-    assert said(fs("lineage", "refresh")) == "every column is known\n"
+    assert output_of(fs("lineage", "refresh")) == "every column is known\n"
 
 
 def test_versions(fs: Fs) -> None:
     """diff, rollback, alias and retire say what they did, to people and programs."""
-    assert "a major change: 2.0.0" in said(fs("diff", "value:v1.0.0", "value"))
+    assert "a major change: 2.0.0" in output_of(fs("diff", "value:v1.0.0", "value"))
     assert answer(fs("diff", "value:v1.0.0", "value", "--json"))["lines"] == ["ttl: absent -> '30d'"]
-    assert said(fs("rollback", "value", "1.0.0")) == "view value: v2.0.0 -> v1.0.0\n"
-    assert said(fs("alias", "value:v2.0.0", "candidate")) == "view value@candidate: nothing -> v2.0.0\n"
+    assert output_of(fs("rollback", "value", "1.0.0")) == "view value: v2.0.0 -> v1.0.0\n"
+    assert output_of(fs("alias", "value:v2.0.0", "candidate")) == "view value@candidate: nothing -> v2.0.0\n"
     assert [a["version"] for a in answer(fs("alias", "value", "--json"))] == ["2.0.0"]
     assert answer(fs("show", "value", "--json"))["aliases"] == {"candidate": "2.0.0"}
-    assert "aliases       @candidate (2.0.0)" in said(fs("show", "value"))
-    assert "candidate" in said(fs("alias"))
-    assert "-> nothing" in said(fs("alias", "value", "candidate", "--remove"))
-    assert said(fs("alias")) == "there are no aliases\n"
+    assert "aliases       @candidate (2.0.0)" in output_of(fs("show", "value"))
+    assert "candidate" in output_of(fs("alias"))
+    assert "-> nothing" in output_of(fs("alias", "value", "candidate", "--remove"))
+    assert output_of(fs("alias")) == "there are no aliases\n"
     assert fs("alias", "--remove").exit_code == 2
     assert fs("alias", "value", "cafe").exit_code == 1
-    assert said(fs("rollback", "value", "v2.0.0"))
-    assert said(fs("retire", "value:v1.0.0")).splitlines() == [
+    assert output_of(fs("rollback", "value", "v2.0.0"))
+    assert output_of(fs("retire", "value:v1.0.0")).splitlines() == [
         "view value:v1.0.0 is retired",
         "warning: model churn/3 still uses it",
     ]
-    shown = said(fs("show", "value"))
+    shown = output_of(fs("show", "value"))
     assert "retired       1.0.0" in shown
     assert fs("retire", "value").exit_code == 0  # no other version is left that could be current
-    assert said(fs("retire", "value:v1.0.0", "--undo")) == "view value:v1.0.0 is in use again\n"
+    assert output_of(fs("retire", "value:v1.0.0", "--undo")) == "view value:v1.0.0 is in use again\n"
 
 
 def test_yaml(fs: Fs) -> None:
     """Definitions exported as YAML are applied from the file; exported again they are the same text but for moments."""
-    assert "definitions in all.yaml" in said(fs("export", "--all", "-o", "all.yaml"))
-    text = said(fs("export", "--all"))
+    assert "definitions in all.yaml" in output_of(fs("export", "--all", "-o", "all.yaml"))
+    text = output_of(fs("export", "--all"))
     assert Path("all.yaml").read_text() == text
-    assert said(fs("init", "other"))
+    assert output_of(fs("init", "other"))
     assert len(answer(fs("apply", "all.yaml", "--store", "other", "--json"))) == 9
-    again = said(fs("export", "--all", "--store", "other"))
+    again = output_of(fs("export", "--all", "--store", "other"))
     assert [x for x in again.splitlines() if "created" not in x] == [x for x in text.splitlines() if "created" not in x]
-    assert said(fs("export", "value")).count("---\n") == 4
+    assert output_of(fs("export", "value")).count("---\n") == 4
     Path("all.yaml").write_text(text.replace("ttl: 30d", "ttl: soon"))
     refused = fs("apply", "all.yaml")
     assert refused.exit_code == 1
@@ -149,11 +149,11 @@ def test_a_long_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with FeatureStore(tmp_path) as store:
         store.apply([Source(f"source_{n}", "x.csv", description=f"Two\nlines [bold]{n}") for n in range(300)])
-    head, *lines = said(CliRunner().invoke(cli, ["list"])).splitlines()
+    head, *lines = output_of(CliRunner().invoke(cli, ["list"])).splitlines()
     assert len(lines) == 300
     assert head.split() == ["kind", "name", "version", "digest", "registered", "description"]
-    place = head.index("description")
-    assert all(line[place:].startswith("Two lines [bold]") for line in lines)
+    column = head.index("description")
+    assert all(line[column:].startswith("Two lines [bold]") for line in lines)
 
 
 def test_files_that_can_not_be_read_or_written(fs: Fs) -> None:

@@ -63,12 +63,12 @@ def spoil() -> None:
 
 def test_verify_tells_a_script_by_its_exit_code(shop: Fs) -> None:
     """0 where nothing differs, 1 where something does, mended or not; the rows say whose."""
-    said = shop("verify", "spending")
-    assert (said.exit_code, said.stdout) == (0, "spending:v1.0.0: 3 entities, 3 rows online, none differs\n")
+    result = shop("verify", "spending")
+    assert (result.exit_code, result.stdout) == (0, "spending:v1.0.0: 3 entities, 3 rows online, none differs\n")
     spoil()
-    said = shop("verify", "spending")
-    assert said.exit_code == 1
-    assert "1 differ (1 missing)" in said.stdout
+    result = shop("verify", "spending")
+    assert result.exit_code == 1
+    assert "1 differ (1 missing)" in result.stdout
     mended = shop("verify", "spending", "--repair", "--json")
     assert mended.exit_code == 1
     found = json.loads(mended.stdout)
@@ -87,7 +87,7 @@ def test_drop_online(shop: Fs) -> None:
 
 
 def test_drop_online_asks_where_rows_are_served(shop: Fs) -> None:
-    """Without a yes nothing is dropped of what a name means now; with nobody to ask, the way out is said."""
+    """Without a yes nothing is dropped of what a name means now; with nobody to ask, the error names the way out."""
     declined = CliRunner().invoke(cli, ["drop-online", "spending"], input="n\n")
     assert declined.exit_code == 1
     assert "Drop the online rows of spending? They are served as spending." in declined.stderr
@@ -118,8 +118,8 @@ def test_forget_tells_of_saved_training_sets(shop: Fs, caplog: pytest.LogCapture
     with FeatureStore(".") as store:
         spine = {"user_id": ["a"], "event_timestamp": [datetime(2030, 1, 1, tzinfo=UTC)]}
         store.save_training_set(store.get_historical_features(spine, "spending"), "kept")
-    told = shop("forget", "user", "-e", "user_id=a", "--yes")
-    assert "training set kept: 1 such row, kept; --saved delete" in told.stdout
+    answer = shop("forget", "user", "-e", "user_id=a", "--yes")
+    assert "training set kept: 1 such row, kept; --saved delete" in answer.stdout
     assert caplog.messages == []  # which a person would read as well
     done = shop("forget", "user", "-e", "user_id=a", "--yes", "--saved", "delete", "--json")
     assert json.loads(done.stdout)[-1] == {"training_set": "kept", "rows": 1, "deleted": True}
@@ -138,7 +138,7 @@ def test_forget_names_whom_and_where(shop: Fs, caplog: pytest.LogCaptureFixture)
 
 
 def test_forget_in_the_wrong_online_store(shop: Fs, monkeypatch: pytest.MonkeyPatch, locked: str) -> None:
-    """What a view was never materialized in is told of, since another online store may serve it still."""
+    """A view that was never materialized here is named, since another online store may still serve it."""
     monkeypatch.setenv("FS_ONLINE", locked)
     for _ in range(2):
         done = subprocess.run(
@@ -147,10 +147,10 @@ def test_forget_in_the_wrong_online_store(shop: Fs, monkeypatch: pytest.MonkeyPa
             text=True,
             check=True,
         )
-        said = done.stdout + done.stderr
+        result = done.stdout + done.stderr
         assert "spending:v1.0.0 has never been materialized in RedisOnlineStore(" in done.stderr
         assert "online rows erased from RedisOnlineStore(" in done.stdout
-        assert "hunter2" not in said
+        assert "hunter2" not in result
 
 
 def test_history_is_verified(shop: Fs) -> None:
@@ -162,8 +162,8 @@ def test_history_is_verified(shop: Fs) -> None:
         store.offline.append(view, store.history("spending"))
     found = shop("verify", "spending", "--history", "--json")
     assert found.exit_code == 1
-    told = json.loads(found.output)
-    assert (told["problems"], len(told["findings"])) == ({"doubled": 3}, 3)
+    answer = json.loads(found.output)
+    assert (answer["problems"], len(answer["findings"])) == ({"doubled": 3}, 3)
     mended = shop("verify", "spending", "--history", "--repair")
     assert (mended.exit_code, "3 repaired" in mended.output) == (1, True)
     assert shop("verify", "spending", "--history").exit_code == 0

@@ -76,7 +76,7 @@ def test_references_that_are_none(text: Any) -> None:
 
 
 def test_feasts_form_gets_a_hint() -> None:
-    """Who writes `view:feature`, as Feast has it, is told the form that means it here."""
+    """`view:feature`, as in Feast, is refused with the form that means it here."""
     with pytest.raises(
         DefinitionError, match=r"'user_stats:clicks' is no reference.*Did you mean 'user_stats\.clicks'\?"
     ):

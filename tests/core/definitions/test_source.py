@@ -40,10 +40,10 @@ def test_a_declared_format_wins() -> None:
 @pytest.mark.parametrize(
     ("path", "options", "message"),
     [
-        ("orders.dat", {}, "can't tell the format of 'orders.dat'. Say format='parquet', 'csv' or 'json'"),
-        ("orders", {}, "can't tell the format"),
-        ("orders.gz", {}, "can't tell the format"),
-        ("orders.csv", {"format": "excel"}, "can't tell the format"),
+        ("orders.dat", {}, "the format of 'orders.dat' is unknown. Pass format='parquet', 'csv' or 'json'"),
+        ("orders", {}, "the format of 'orders' is unknown"),
+        ("orders.gz", {}, "the format of 'orders.gz' is unknown"),
+        ("orders.csv", {"format": "excel"}, "the format of 'orders.csv' is unknown"),
         ("", {}, "needs a path, such as path='data/orders.parquet'"),
         (None, {}, "needs a path"),
         (b"orders.csv", {}, "needs a path"),

@@ -204,7 +204,7 @@ def test_an_export_brings_what_it_needs(store: FeatureStore, tmp_path: Path) -> 
 
 
 def test_sql_spells_a_source_as_it_likes(store: FeatureStore, tmp_path: Path) -> None:
-    """SQL tells no cases apart: a source is found under any spelling, once, when applied, backfilled and exported."""
+    """SQL ignores case: a source is found under any spelling, once, when applied, backfilled and exported."""
     (tmp_path / "one" / "orders.csv").write_text("user_id,seen,amount\n1,2024-01-01,2.5\n")
     query = "SELECT a.user_id, a.seen AS event_timestamp, b.amount FROM ORDERS a JOIN Orders b USING (user_id)"
     store.apply(dataclasses.replace(spending, name="loud", source=SQL(query)))

@@ -173,7 +173,7 @@ def test_ages_without_moments_are_refused() -> None:
     ],
 )
 def test_what_is_no_encoding_is_refused(text: str, words: str) -> None:
-    """A newer format says which version to use; damage and other JSON are told apart."""
+    """A newer format says which version to use; damage and other JSON are different errors."""
     with pytest.raises(FeatureStoreError, match=words):
         Encoding.from_json(text)
 

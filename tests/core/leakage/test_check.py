@@ -74,7 +74,7 @@ def only(report: LeakageReport) -> Finding:
 
 class TestHonestStores:
     def test_nothing_is_found(self, honest: FeatureStore) -> None:
-        """Declared availability, chance labels: not even a notice; what was looked at is told."""
+        """Declared availability, chance labels: not even a notice; what was checked is listed."""
         spine = labels()
         report = honest.check_leakage("visits", spine, "bought", samples=5, seed=3)
         assert report.findings == []
@@ -238,7 +238,7 @@ class TestClaims:
         assert not report.clean
 
     def test_the_label_in_disguise(self, honest: FeatureStore) -> None:
-        """A column that tells the label better than what was known is proven, even if no fact ever held it."""
+        """A column that predicts the label better than what was known is proven, even if no fact ever held it."""
         spine = labels()
         claimed = spine.append_column("spent", pa.array([2.0 + b for b in spine["bought"].to_pylist()]))
         finding = only(honest.check_leakage("visits.spent", claimed, "bought"))
@@ -276,10 +276,10 @@ class TestTheReport:
         assert lines[0] == "2 findings in 2 features, 560 rows"
         assert lines[1].startswith("LEAK claims: visits:v1.0.0 spent: the spine's own column differs")
         assert lines[2].startswith("    for example {'user': ")
-        told = json.loads(json.dumps(plain(report.to_dict())))
-        assert told["clean"] is False
-        assert [f["check"] for f in told["findings"]] == ["claims", "availability"]
-        assert len(told["findings"][0]["evidence"]) == 10
+        answer = json.loads(json.dumps(plain(report.to_dict())))
+        assert answer["clean"] is False
+        assert [f["check"] for f in answer["findings"]] == ["claims", "availability"]
+        assert len(answer["findings"][0]["evidence"]) == 10
 
     @pytest.mark.parametrize("settings", [{"samples": 0}, {"rows": 0}, {"rows": True}, {"samples": 1.5}])
     def test_numbers_that_are_none(self, honest: FeatureStore, settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""How well a column tells a label, held against scikit-learn and SciPy."""
+"""How well a column predicts a label, held against scikit-learn and SciPy."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ numbers = st.integers(1, 60).flatmap(
 )
 
 
-def told(column: Any, label: Any) -> Strength:
-    """Return what a column tells of a label."""
+def strength_of(column: Any, label: Any) -> Strength:
+    """Return how well a column predicts a label."""
     columns = [c if isinstance(c, pa.ChunkedArray) else pa.chunked_array([pa.array(c)]) for c in (column, label)]
     found = strongest(columns[0], targets(columns[1]))
     assert found is not None
@@ -46,20 +46,20 @@ def test_the_area_is_scikit_learns(noise: float) -> None:
     score = LABEL + noise * RNG.standard_normal(ROWS)
     expected = metrics.roc_auc_score(LABEL, score)
     for column in (score, -score, np.round(score, 6)):
-        found = told(column, LABEL)
+        found = strength_of(column, LABEL)
         assert found.statistic == "auc"
         assert found.value >= max(expected, 1 - expected) - 1e-6
     if noise < 5:
-        assert told(score, LABEL).value == pytest.approx(expected, abs=0.03)
+        assert strength_of(score, LABEL).value == pytest.approx(expected, abs=0.03)
 
 
 def test_a_number_as_label_takes_spearman() -> None:
     """The rank correlation, of nearly one for a monotone function however bent."""
     stats = pytest.importorskip("scipy.stats")
     amount = RNG.lognormal(size=ROWS)
-    assert told(np.exp(amount), amount).value == pytest.approx(1.0)
+    assert strength_of(np.exp(amount), amount).value == pytest.approx(1.0)
     noisy = amount + RNG.standard_normal(ROWS)
-    assert told(noisy, amount).value == pytest.approx(abs(stats.spearmanr(noisy, amount).statistic), abs=0.05)
+    assert strength_of(noisy, amount).value == pytest.approx(abs(stats.spearmanr(noisy, amount).statistic), abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_a_number_as_label_takes_spearman() -> None:
     ids=["folded", "null", "text", "decimal", "date", "binary", "bool", "half", "nan"],
 )
 def test_every_kind_of_giveaway_is_seen(column: Any) -> None:
-    """Whatever the type, and whether the value or its absence tells."""
-    found = told(column, LABEL)
+    """Whatever the type, and whether the value or its absence predicts."""
+    found = strength_of(column, LABEL)
     assert found.value > 0.99
     assert found.deviations > 5
 
@@ -97,12 +97,12 @@ def test_chance_is_not_mistaken_for_knowledge() -> None:
 
 def test_few_rows_are_no_evidence() -> None:
     """Ten rows that agree perfectly are within five deviations of chance."""
-    assert told(np.arange(10.0), np.arange(10) >= 5).deviations < 5
-    assert told(np.arange(60.0), np.arange(60) >= 30).deviations > 5
+    assert strength_of(np.arange(10.0), np.arange(10) >= 5).deviations < 5
+    assert strength_of(np.arange(60.0), np.arange(60) >= 30).deviations > 5
 
 
 def test_labels_that_ask_nothing() -> None:
-    """One value alone can't be told apart; many classes are asked one by one."""
+    """One class alone has no ranks; many classes are asked one by one."""
     assert targets(pa.chunked_array([[1, 1, 1]])) == []
     assert targets(pa.chunked_array([pa.array([], pa.int64())])) == []
     assert len(targets(pa.chunked_array([["a", "b", "a"]]))) == 1

@@ -38,8 +38,8 @@ class EventTimeEngine(PlainEngine):
             copies = [str(Path(directory) / f"{n}.parquet") for n in range(len(files))]
             for file, copy in zip(files, copies, strict=True):
                 rows = pq.ParquetFile(file).read()
-                place = rows.schema.get_field_index(AVAILABLE_AT)
-                pq.write_table(rows.set_column(place, AVAILABLE_AT, rows[EVENT_TIME]), copy)
+                index = rows.schema.get_field_index(AVAILABLE_AT)
+                pq.write_table(rows.set_column(index, AVAILABLE_AT, rows[EVENT_TIME]), copy)
             return super().search(view, copies, spine, columns)
 
 
@@ -109,8 +109,8 @@ def test_an_engine_that_forgets_availability_is_found_out(
     scenario = data.draw(scenarios())
     view, spine = scenario.view, data.draw(spines(scenario, max_rows=12))
     usable = spine.filter(spine[TIME].is_valid())
-    place = scenario.history.schema.get_field_index(AVAILABLE_AT)
-    early = scenario.history.set_column(place, AVAILABLE_AT, scenario.history[EVENT_TIME])
+    index = scenario.history.schema.get_field_index(AVAILABLE_AT)
+    early = scenario.history.set_column(index, AVAILABLE_AT, scenario.history[EVENT_TIME])
     honest, wrong = (
         oracle_as_of(view, history.to_pylist(), usable.to_pylist(), list(view.features))
         for history in (scenario.history, early)

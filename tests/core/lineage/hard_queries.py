@@ -46,7 +46,7 @@ QUERIES = {
         {"user_id": ("orders.user_id", ""), "total": ("orders.amount", "")},
         "orders.user_id",
     ),
-    "group and order by place": Hard(
+    "group and order by position": Hard(
         "SELECT user_id, max(amount) AS most FROM orders GROUP BY 1 ORDER BY 2 DESC LIMIT 10",
         {"user_id": ("orders.user_id", ""), "most": ("orders.amount", "")},
         "orders.user_id orders.amount",
@@ -186,7 +186,7 @@ QUERIES = {
         "",
     ),
     # unions
-    "a union by place": Hard(
+    "a union by position": Hard(
         "SELECT amount AS x, seen FROM orders UNION ALL SELECT -amount, seen FROM returns WHERE user_id > 0",
         {"x": ("orders.amount returns.amount", ""), "seen": ("orders.seen returns.seen", "")},
         "returns.user_id",

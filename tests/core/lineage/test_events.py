@@ -38,7 +38,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
     """A function that returns the events delivered so far to a file, as the client's configuration file says."""
     log = tmp_path / "events.jsonl"
     config = tmp_path / "openlineage.yml"
@@ -47,10 +47,10 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[d
     return lambda: [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def test_a_backfill_is_told(shop: FeatureStore, told: Callable[[], list[dict[str, Any]]], tmp_path: Path) -> None:
+def test_a_backfill_is_reported(shop: FeatureStore, sent: Callable[[], list[dict[str, Any]]], tmp_path: Path) -> None:
     """A backfill is one run: its SQL, its files, the schema, column lineage and row count of its history."""
     shop.backfill("value")
-    start, end = told()
+    start, end = sent()
     assert [event["eventType"] for event in (start, end)] == ["START", "COMPLETE"]
     assert start["run"]["runId"] == end["run"]["runId"]
     assert (end["job"]["namespace"], end["job"]["name"]) == ("fs_core", "backfill.value")
@@ -77,13 +77,13 @@ def test_a_backfill_is_told(shop: FeatureStore, told: Callable[[], list[dict[str
 
 
 def test_materializing_and_training_are_told(
-    shop: FeatureStore, train: Train, told: Callable[[], list[dict[str, Any]]]
+    shop: FeatureStore, train: Train, sent: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """Each view that goes online is a run of its own; a training set tells which views and columns it took."""
-    before = len(told())
+    """Each view that goes online is a run of its own; a training set reports which views and columns it took."""
+    before = len(sent())
     shop.materialize("value", "habits")
     made = train("churn_features")
-    new = [e for e in told()[before:] if e["eventType"] == "COMPLETE"]
+    new = [e for e in sent()[before:] if e["eventType"] == "COMPLETE"]
     assert [e["job"]["name"] for e in new] == ["materialize.value", "materialize.habits", "training_set"]
     assert new[0]["inputs"][0]["name"] == "value:v1.0.0"
     assert new[0]["outputs"][0]["name"] == "value:v1.0.0/online"
@@ -98,21 +98,21 @@ def test_materializing_and_training_are_told(
     }
 
 
-def test_a_failure_is_told(shop: FeatureStore, told: Callable[[], list[dict[str, Any]]], tmp_path: Path) -> None:
+def test_a_failure_is_reported(shop: FeatureStore, sent: Callable[[], list[dict[str, Any]]], tmp_path: Path) -> None:
     """A backfill that fails raises as ever and ends its run as failed, with what was wrong."""
     (tmp_path / "shop" / "users.csv").unlink()
     with pytest.raises(SourceError, match="no file"):
         shop.backfill("profile")
-    assert [e["eventType"] for e in told()] == ["START", "FAIL"]
-    assert "SourceError" in told()[-1]["run"]["facets"]["errorMessage"]["message"]
+    assert [e["eventType"] for e in sent()] == ["START", "FAIL"]
+    assert "SourceError" in sent()[-1]["run"]["facets"]["errorMessage"]["message"]
 
 
-def test_a_training_set_that_fails_is_told(shop: FeatureStore, told: Callable[[], list[dict[str, Any]]]) -> None:
+def test_a_training_set_that_fails_is_reported(shop: FeatureStore, sent: Callable[[], list[dict[str, Any]]]) -> None:
     """A training set is one run from before its first look-up: it starts with what is read, and fails."""
-    before = len(told())
+    before = len(sent())
     with pytest.raises(SchemaError, match="event_timestamp"):
         shop.get_historical_features({"user_id": ["a"]}, ["value.country"])
-    start, end = told()[before:]
+    start, end = sent()[before:]
     assert [event["eventType"] for event in (start, end)] == ["START", "FAIL"]
     assert [d["name"] for d in start["inputs"]] == ["value:v1.0.0"]
     assert start["outputs"] == []
@@ -197,7 +197,7 @@ def test_a_transport_that_cannot_work(
 
 
 def test_it_is_off_unless_configured(shop: FeatureStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a transport, or told to be off, nothing is sent and the client isn't even imported."""
+    """Without a transport, or switched off, nothing is sent and the client isn't even imported."""
     assert not events.is_configured()
     monkeypatch.setenv("OPENLINEAGE_URL", f"http://127.0.0.1:{free_port()}")
     assert events.is_configured()

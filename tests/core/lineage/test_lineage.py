@@ -133,7 +133,7 @@ def test_versions_of_references(shop: FeatureStore) -> None:
     ],
 )
 def test_references(shop: FeatureStore, ref: str, kinds: list[str]) -> None:
-    """Sources, columns in any case, views, features by full or bare name and services are told apart by name."""
+    """Sources, columns in any case, views, features by full or bare name and services are distinguished by name."""
     assert [node.kind for node in shop.lineage.downstream(ref).roots] == kinds
 
 

@@ -35,7 +35,7 @@ SEVERAL = {
 
 @pytest.mark.parametrize("name", sorted(set(BARE) - SEVERAL))
 def test_a_hard_query_without_the_tables_columns(name: str) -> None:
-    """Where the text alone tells which table a column is of, the columns of the tables needn't be known."""
+    """Where the text alone shows which table a column is of, the columns of the tables needn't be known."""
     hard = QUERIES[name]
     found, notes = read(hard.sql, {})
     for column, (derives, influences) in hard.columns.items():
@@ -96,7 +96,7 @@ def test_nothing_is_overlooked(database: duckdb.DuckDBPyConnection, name: str) -
 
 
 def test_columns_that_share_an_alias_are_numbered(database: duckdb.DuckDBPyConnection) -> None:
-    """Where several columns get one alias, a view tells them apart by numbers, and lineage does the same."""
+    """Where several columns get one alias, a view numbers them, and lineage does the same."""
     sql = "SELECT COLUMNS('_id$') + 1 AS F FROM numbered"
     found, _ = read(sql, {"numbered": SCHEMAS["orders"]})
     database.execute("CREATE TEMP TABLE numbered(order_id INT, user_id INT, amount INT)")

@@ -44,12 +44,12 @@ ALICE, BOB = "alice-4f1d", "bob-77aa"
 def notes(*users: str, month: int, **more: Any) -> dict[str, Any]:
     """A note about each user, which nobody else's resembles."""
     times = [datetime(2024, month, 1, tzinfo=UTC)] * len(users)
-    said = [f"said-by-{user}-{month}" for user in users]
-    return {"user": list(users), "event_timestamp": times, "note": said, **more}
+    texts = [f"said-by-{user}-{month}" for user in users]
+    return {"user": list(users), "event_timestamp": times, "note": texts, **more}
 
 
 @pytest.fixture
-def told(online_url: str, tmp_path: Path) -> Iterator[FeatureStore]:
+def filled(online_url: str, tmp_path: Path) -> Iterator[FeatureStore]:
     """A store in which both are known by three views and an older version of one, in history, index and online."""
     with FeatureStore(tmp_path / "store", online=online_url) as store:
         store.apply(NOTES)
@@ -85,11 +85,11 @@ def online_rows(store: FeatureStore) -> str:
     return repr([(part.keys, part.rows) for part in parts])
 
 
-def test_nothing_of_a_person_is_left(told: FeatureStore) -> None:
-    """Every version of every view loses them, alone or beside another key; no file and no key tells of them."""
-    before = told.history("visits").num_rows
-    assert files_that_hold(told, ALICE)
-    done = {part.view: part for part in told.forget("user", {"user": [ALICE]})}
+def test_nothing_of_a_person_is_left(filled: FeatureStore) -> None:
+    """Every version of every view loses them, alone or beside another key; no file and no key mentions them."""
+    before = filled.history("visits").num_rows
+    assert files_that_hold(filled, ALICE)
+    done = {part.view: part for part in filled.forget("user", {"user": [ALICE]})}
     assert {view: part.rows for view, part in done.items()} == {
         "notes:v1.0.0": 1,
         "notes:v2.0.0": 3,
@@ -102,27 +102,27 @@ def test_nothing_of_a_person_is_left(told: FeatureStore) -> None:
         "visits:v1.0.0": 1,
         "archive:v1.0.0": 0,
     }
-    told.online.close()  # SQLite's write-ahead log is gone with the last connection
-    assert files_that_hold(told, ALICE) == []
-    assert ALICE not in online_rows(told)
-    assert told.history("visits").num_rows == before - 3
+    filled.online.close()  # SQLite's write-ahead log is gone with the last connection
+    assert files_that_hold(filled, ALICE) == []
+    assert ALICE not in online_rows(filled)
+    assert filled.history("visits").num_rows == before - 3
 
 
-def test_others_stay_as_they_were(told: FeatureStore) -> None:
+def test_others_stay_as_they_were(filled: FeatureStore) -> None:
     """Bob's rows, their seqs and what is served of him don't change; nothing differs online."""
     spine = {"user": [BOB, ALICE], "shop": [7, 7], "event_timestamp": [datetime(2025, 1, 1, tzinfo=UTC)] * 2}
     features = ["notes", "visits", "archive"]
-    before = told.get_historical_features(spine, features, full_names=True).table
-    rows = [row for row in told.history("notes").to_pylist() if row["user"] == BOB]
-    told.forget("user", {"user": [ALICE]})
-    assert told.history("notes").to_pylist() == rows
-    after = told.get_historical_features(spine, features, full_names=True).table
+    before = filled.get_historical_features(spine, features, full_names=True).table
+    rows = [row for row in filled.history("notes").to_pylist() if row["user"] == BOB]
+    filled.forget("user", {"user": [ALICE]})
+    assert filled.history("notes").to_pylist() == rows
+    after = filled.get_historical_features(spine, features, full_names=True).table
     assert after.slice(0, 1) == before.slice(0, 1)
     assert after.slice(1).to_pylist()[0]["notes__note"] is None
     for view in ("notes:v1.0.0", "notes", "visits"):
-        assert told.verify_online(view).total == 0
-    told.materialize()
-    assert ALICE not in online_rows(told)
+        assert filled.verify_online(view).total == 0
+    filled.materialize()
+    assert ALICE not in online_rows(filled)
 
 
 @pytest.mark.parametrize("entity", [[USER], [SHOP, USER]], ids=["alone", "beside another"])
@@ -141,13 +141,15 @@ def test_recent_rows_are_forgotten_too(online_url: str, tmp_path: Path, entity: 
         assert BOB in left
 
 
-def test_it_can_be_repeated(told: FeatureStore) -> None:
+def test_it_can_be_repeated(filled: FeatureStore) -> None:
     """A second time there is nothing to erase; an unknown person is nobody; the person may come again."""
-    told.forget("user", {"user": [ALICE]})
-    assert all((part.rows, part.files, part.online) == (0, 0, 0) for part in told.forget("user", {"user": [ALICE]}))
-    assert all(part.rows == 0 for part in told.forget(USER, {"user": ["nobody", ALICE]}))
-    told.push("notes", notes(ALICE, month=6))
-    assert told.get_online_features("notes", {"user": [ALICE]}).to_arrow()["note"].to_pylist() == [f"said-by-{ALICE}-6"]
+    filled.forget("user", {"user": [ALICE]})
+    assert all((part.rows, part.files, part.online) == (0, 0, 0) for part in filled.forget("user", {"user": [ALICE]}))
+    assert all(part.rows == 0 for part in filled.forget(USER, {"user": ["nobody", ALICE]}))
+    filled.push("notes", notes(ALICE, month=6))
+    assert filled.get_online_features("notes", {"user": [ALICE]}).to_arrow()["note"].to_pylist() == [
+        f"said-by-{ALICE}-6"
+    ]
 
 
 def test_training_sets_that_need_them_say_so(store: FeatureStore) -> None:

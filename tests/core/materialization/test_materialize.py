@@ -76,13 +76,13 @@ def test_damaged_progress_is_told(store: FeatureStore, text: str) -> None:
     store.materialize()
     held_before = store.online.watermark(VIEW.storage_name)
     assert store.online.swap_watermark(VIEW.storage_name, held_before, text)
-    told = r"'counter:v1\.0\.0'.*rebuild=True"
-    with pytest.raises(OnlineStoreError, match=told):
+    message = r"'counter:v1\.0\.0'.*rebuild=True"
+    with pytest.raises(OnlineStoreError, match=message):
         store.materialize()
-    with pytest.raises(OnlineStoreError, match=told) as error:
+    with pytest.raises(OnlineStoreError, match=message) as error:
         store.push(VIEW, users([0], 1))
     assert "safe in history" in str(error.value.__notes__)
-    with pytest.raises(OnlineStoreError, match=told) as error:
+    with pytest.raises(OnlineStoreError, match=message) as error:
         store.forget("user", {"user_id": [2]})
     assert "Repeat forget" in str(error.value.__notes__)
     assert held(store, 2) == [0, 1]
@@ -213,7 +213,7 @@ def test_rows_dropped_under_a_run_are_sent_again(
 
 
 def test_rebuilding_on_a_full_server_drops_nothing(redis_url: str, tmp_path: Path) -> None:
-    """A server that refuses writes keeps the rows that it has, and the error doesn't tell of dropped ones."""
+    """A server that refuses writes keeps the rows that it has, and the error doesn't mention dropped ones."""
     with FeatureStore(tmp_path / "store", online=redis_url) as store, Redis.from_url(redis_url) as server:
         store.apply(VIEW)
         store.write(VIEW, users(range(3), 0))

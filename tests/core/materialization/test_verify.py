@@ -83,7 +83,7 @@ def put(store: FeatureStore, *writes: OnlineWrite, name: str = NAME) -> None:
 
 @pytest.mark.parametrize("how", ["rebuilt", "dropped"])
 def test_a_key_of_another_type(redis_url: str, tmp_path: Path, how: str) -> None:
-    """A row that something else has overwritten is told missing; a push and a repair say how to get rid of it."""
+    """A row that something else has overwritten counts as missing; a push and a repair say how to get rid of it."""
     with FeatureStore(tmp_path / "store", online=redis_url) as store, Redis.from_url(redis_url) as client:
         store.apply(VIEW)
         store.write(VIEW, users(1, 2))
@@ -110,7 +110,7 @@ def test_nothing_differs(filled: FeatureStore) -> None:
 
 
 def test_each_kind_of_difference(filled: FeatureStore) -> None:
-    """Missing, stale, wrong, ahead, unknown and corrupt rows are told apart, shown with evidence, and mended."""
+    """Missing, stale, wrong, ahead, unknown and corrupt rows are distinguished, shown with evidence, and mended."""
     filled.write(VIEW, users(1, day=1, x=100))
     filled.online.delete(NAME, [key(0)])
     put(filled, packed(2, day=0, seq=2, x=-1), packed(3, day=9, seq=99, x=3), packed(77, day=0, seq=77, x=7))

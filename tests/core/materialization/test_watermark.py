@@ -30,7 +30,7 @@ moments = st.builds(Watermark, st.integers(-1, 2**63 - 1), st.integers(EARLIEST,
 names = st.lists(st.text()).map(tuple)
 statements = st.builds(
     Progress, st.text(), st.none() | moments, st.none() | moments, st.none() | st.integers(0, 2**63 - 1), names, names
-).filter(lambda said: said.run is not None or said.after is None)
+).filter(lambda progress: progress.run is not None or progress.after is None)
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 values = st.recursive(
     leaves, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["snapshot", "until"]), inner)
@@ -42,17 +42,17 @@ wrong = st.dictionaries(
 
 
 @given(statements)
-def test_what_is_kept_comes_back(said: Progress) -> None:
+def test_what_is_kept_comes_back(progress: Progress) -> None:
     """Every statement is read as it was made."""
-    assert Progress.from_text(said.to_text(), VIEW) == said
+    assert Progress.from_text(progress.to_text(), VIEW) == progress
 
 
 @given(wrong.map(json.dumps) | values.map(json.dumps) | st.text())
 def test_what_was_never_written(text: str) -> None:
     """Whatever stands there is read as a statement that can be kept, or named as damaged."""
     with suppress(OnlineStoreError):
-        said = Progress.from_text(text, VIEW)
-        assert Progress.from_text(said.to_text(), VIEW).to_text() == said.to_text()
+        progress = Progress.from_text(text, VIEW)
+        assert Progress.from_text(progress.to_text(), VIEW).to_text() == progress.to_text()
 
 
 @given(statements.map(Progress.to_text), st.data())
@@ -64,8 +64,8 @@ def test_what_was_cut_off(text: str, data: st.DataObject) -> None:
 
 def test_what_was_kept_before() -> None:
     """The generation by its old name, the last run and one suspect, as an earlier version kept them, are read."""
-    said = Progress.from_text('{"life": "a", "snapshot": 1, "until": 2, "by": "b", "suspect": null}', VIEW)
-    assert said == Progress("a", Watermark(1, 2), runs=("b",))
+    progress = Progress.from_text('{"life": "a", "snapshot": 1, "until": 2, "by": "b", "suspect": null}', VIEW)
+    assert progress == Progress("a", Watermark(1, 2), runs=("b",))
 
 
 def damage(store: FeatureStore, url: str, kept: bytes) -> None:
@@ -129,8 +129,8 @@ def test_dropping_a_damaged_one(damaged: FeatureStore) -> None:
 
 
 def test_showing_a_damaged_one(damaged: FeatureStore, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The description and the catalogue of views say that they can't tell, and show the rest."""
-    from fs_core.cli.description import describe
+    """The description and the catalogue of views say "unknown", and show the rest."""
+    from fs_core.cli.commands.description import describe
 
     assert "is damaged" in describe(damaged, "facts").data["online_error"]
     damaged.build_docs(tmp_path / "docs")

@@ -153,13 +153,13 @@ def test_many_wrong_rows_are_counted() -> None:
 
 
 def test_a_null_availability_is_refused() -> None:
-    """A row that the system can't tell the availability of is refused."""
+    """A row whose availability is unknown is refused."""
     with pytest.raises(ValidationError, match="column 'landed_at' is null in row 1"):
         validate_rows(VIEW, rows(landed_at=moments([1, None, 2])))
 
 
 def test_columns_of_nulls_have_no_type_to_be_wrong() -> None:
-    """A feature that is null throughout fits; a time or key that is null throughout is said to be null."""
+    """A feature that is null throughout fits; a time or key that is null throughout is refused as null."""
     assert validate_rows(VIEW, rows(amount=pa.nulls(3)))["amount"].null_count == 3
     with pytest.raises(ValidationError, match=r"'shop' is null in row 0, 1, 2; column 'event_timestamp' is null"):
         validate_rows(VIEW, rows(shop=pa.nulls(3), event_timestamp=pa.nulls(3)))

@@ -125,14 +125,14 @@ def test_a_witness_records_a_swap_if_it_confirms_what_is_replaced(
     mark, new = Mark.of(kept), Mark.of(b"5 cccccccc {}")
     if witness is not None:
         server.set("w", witness)
-    told = server.eval(source("record"), 1, "w", mark.level, mark.token, new.level, new.token)
-    assert (told >= 0) == mark.is_confirmed_by(witness)
-    assert new.is_confirmed_by(server.get("w")) == (told >= 0)
-    if told < 0:
+    found = server.eval(source("record"), 1, "w", mark.level, mark.token, new.level, new.token)
+    assert (found >= 0) == mark.is_confirmed_by(witness)
+    assert new.is_confirmed_by(server.get("w")) == (found >= 0)
+    if found < 0:
         assert server.get("w") == witness
     else:
-        told = server.eval(source("record"), 1, "w", 5, b"cccccccc", 5, b"dddddddd")
-        assert told in (5, 9, 12)
+        found = server.eval(source("record"), 1, "w", 5, b"cccccccc", 5, b"dddddddd")
+        assert found in (5, 9, 12)
         assert new.is_confirmed_by(server.get("w"))
 
 
@@ -271,8 +271,8 @@ def test_a_swap_across_a_loss(store: RedisOnlineStore, empty: list[Node]) -> Non
     assert not store.swap_watermark(view, "rows are sent", "rows are there")
     assert store.watermark(view) is None
     assert not store.swap_watermark(view, "rows are sent", "rows are there")
-    assert store.swap_watermark(view, None, "another life")
-    assert store.watermark(view) == "another life"
+    assert store.swap_watermark(view, None, "another generation")
+    assert store.watermark(view) == "another generation"
 
 
 def test_a_run_that_died_hides_no_loss(
@@ -300,7 +300,7 @@ def _die(*_: object) -> None:
 
 
 def test_a_watermark_that_was_lost_alone(store: RedisOnlineStore) -> None:
-    """The next life of the rows begins where the witnesses stand; an older watermark that comes back is swapped on."""
+    """The next generation begins where the witnesses stand; an older watermark that comes back is swapped on."""
     view, texts = new_view(), ["one", "two", "three", "four"]
     name, kept = store._names.watermark(view), list[Any]()
     for held, text in zip([None, *texts], texts, strict=False):
@@ -312,9 +312,9 @@ def test_a_watermark_that_was_lost_alone(store: RedisOnlineStore) -> None:
     assert store.watermark(view) == "another three"
     store._client.unlink(name)
     assert store.watermark(view) is None
-    assert store.swap_watermark(view, None, "another life")
-    assert store.watermark(view) == "another life"
-    assert store.swap_watermark(view, "another life", "goes on")
+    assert store.swap_watermark(view, None, "another generation")
+    assert store.watermark(view) == "another generation"
+    assert store.swap_watermark(view, "another generation", "goes on")
     assert store.watermark(view) == "goes on"
     store._client.unlink(store._names.witness(view, tags()[9]))
     assert store.watermark(view) is None
@@ -342,10 +342,10 @@ def test_a_witness_that_is_damaged(store: RedisOnlineStore) -> None:
 
 
 def test_nothing_is_left_of_a_view(store: RedisOnlineStore, empty: list[Node]) -> None:
-    """Dropping a view leaves no key of it on any node, and a life after it has nothing of the one before."""
+    """Dropping a view leaves no key of it on any node, and a generation after it has nothing of the one before."""
     view = new_view()
-    for life in ("one", "two"):
-        assert store.swap_watermark(view, None, life)
+    for generation in ("one", "two"):
+        assert store.swap_watermark(view, None, generation)
         store.write(view, [OnlineWrite(b"e%d" % number, packed((1, 1, 1))) for number in range(30)])
         assert store.drop(view) == 30
         assert store.watermark(view) is None

@@ -74,9 +74,9 @@ def test_a_server_that_evicts(
         for view in ("counter", "fading"):
             caplog.clear()
             store.materialize(view)
-            said = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-            assert len(said) == (view in warned[:1])
-            assert all(f"{url}') deletes rows by itself" in text and policy in text for text in said)
+            warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+            assert len(warnings) == (view in warned[:1])
+            assert all(f"{url}') deletes rows by itself" in text and policy in text for text in warnings)
         assert store.online.eviction(expiring=True) == (policy if warned else None)  # type: ignore[attr-defined]
 
 

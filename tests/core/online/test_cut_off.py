@@ -1,4 +1,4 @@
-"""Servers that cut connections off: how the driver reports it, and what is said then of TLS."""
+"""Servers that cut connections off: how the driver reports it, and what our error says of TLS."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_what_to_write_for_tls(url: str, scheme: str, ways: list[str]) -> None:
     ],
 )
 def test_what_to_write_for_none(store: str, change: str) -> None:
-    """A port that is silent to TLS is told which URL to write; one that cuts it off has nothing to do with that."""
+    """For a port that is silent to TLS the error names the URL to write; for one that cuts it off it doesn't."""
     silent = str(online_error(redis.TimeoutError("Timeout connecting to server"), store))
     assert "may be a port without TLS" in silent
     assert change in silent
@@ -202,9 +202,9 @@ def raised(error: Exception, after: Exception | None = None) -> Exception:
 def test_what_has_nothing_to_do_with_it(error: Exception) -> None:
     """A server that takes no connection, or takes its time, isn't one that cuts connections off."""
     for store in ("redis://h", "valkey+cluster://h"):
-        said = online_error(error, store)
-        assert isinstance(said, OnlineUnavailableError)
-        assert "TLS" not in str(said)
+        mapped = online_error(error, store)
+        assert isinstance(mapped, OnlineUnavailableError)
+        assert "TLS" not in str(mapped)
 
 
 def test_a_socket_has_no_tls() -> None:
@@ -213,7 +213,7 @@ def test_a_socket_has_no_tls() -> None:
 
 
 def test_a_port_that_refuses() -> None:
-    """Where nobody listens, that is what is said."""
+    """Where nobody listens, the error says so."""
     store = RedisOnlineStore(f"redis://127.0.0.1:{free_port()}", project="p")
     for way in WAYS.values():
         with pytest.raises(OnlineUnavailableError, match=r"refused|Connect call failed") as caught:
@@ -270,6 +270,6 @@ def ping(connection: Any) -> Any:
 def assert_hinted(error: BaseException) -> None:
     """Check that a caller is asked about TLS."""
     assert isinstance(error, Exception)
-    said = online_error(error, "redis://h")
-    assert isinstance(said, OnlineUnavailableError)
-    assert re.search(HINT.format("redis", "redis"), str(said))
+    mapped = online_error(error, "redis://h")
+    assert isinstance(mapped, OnlineUnavailableError)
+    assert re.search(HINT.format("redis", "redis"), str(mapped))

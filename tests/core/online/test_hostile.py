@@ -102,9 +102,9 @@ def test_thousands_of_mutations(fields: list[Field]) -> None:
         found = codec.decode(writes.keys, hostile)
         found.table.validate(full=True)
         assert found.corrupt == np.flatnonzero(~found.found).tolist()
-        for place in np.flatnonzero(found.found).tolist():  # it happens that a mutation changes nothing
-            assert hostile[place] == rows[place]
-            assert bits(found.table.slice(place, 1).to_pylist()[0]) == whole[place]
+        for index in np.flatnonzero(found.found).tolist():  # it happens that a mutation changes nothing
+            assert hostile[index] == rows[index]
+            assert bits(found.table.slice(index, 1).to_pylist()[0]) == whole[index]
 
 
 @settings(max_examples=40)
@@ -187,20 +187,20 @@ def spoiled(online_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 )
 def test_keys_never_collide(online_url: str, tmp_path_factory: Any, first: list[Any], names: list[str]) -> None:
     """Any text and any bytes as keys come back under their own key, in each view, version and project alone."""
-    directory: Path = _place(tmp_path_factory)
+    directory: Path = _new_directory(tmp_path_factory)
     views = [
         _view(name, version, dtype) for name in names for version, dtype in (("1.0.0", "int64"), ("2.0.0", "int32"))
     ]
     stores = [open_online_store(online_url, project=project, directory=directory) for project in _projects()]
     expected: dict[tuple[int, int], list[bytes]] = {}
     for number, store in enumerate(stores):
-        for place, view in enumerate(dict.fromkeys(view.storage_name for view in views)):
+        for index, view in enumerate(dict.fromkeys(view.storage_name for view in views)):
             keys = _packed(views[0], first)
-            rows = [_row(number, place, i) for i in range(len(keys))]
+            rows = [_row(number, index, i) for i in range(len(keys))]
             assert store.write(view, [OnlineWrite(k, r) for k, r in zip(keys, rows, strict=True)]) == len(keys)
-            expected[number, place] = rows
-    for (number, place), rows in expected.items():
-        view = list(dict.fromkeys(view.storage_name for view in views))[place]
+            expected[number, index] = rows
+    for (number, index), rows in expected.items():
+        view = list(dict.fromkeys(view.storage_name for view in views))[index]
         assert stores[number].read([(view, _packed(views[0], first))]) == [rows]
         scanned = {k: r for part in stores[number].scan(view) for k, r in zip(part.keys, part.rows, strict=True)}
         assert scanned == dict(zip(_packed(views[0], first), rows, strict=True))
@@ -213,7 +213,7 @@ def test_keys_never_collide(online_url: str, tmp_path_factory: Any, first: list[
 _directories: list[Path] = []
 
 
-def _place(factory: Any) -> Path:
+def _new_directory(factory: Any) -> Path:
     if not _directories:
         _directories.append(factory.mktemp("keys"))
     return _directories[0]
@@ -243,7 +243,7 @@ def _row(*numbers: int) -> bytes:
 @settings(max_examples=60)
 @given(data=st.data(), dtypes=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3))
 def test_packed_keys_come_back(data: st.DataObject, dtypes: list[str]) -> None:
-    """Keys of every type are read from their bytes; bytes that no key packs to are told apart, without a crash."""
+    """Keys of every type are read from their bytes; bytes that no key packs to are recognised, without a crash."""
     view = FeatureView(
         "v", entity=Entity("e", keys={f"k{i}": t for i, t in enumerate(dtypes)}), fields=[Field("x", "int8")]
     )

@@ -15,7 +15,7 @@ from fs_core.online.sqlite import SQLiteOnlineStore
 PLUGIN = """
 class Shelf:
     def __init__(self, url, *, project, directory):
-        self.told = (url, project, directory)
+        self.given = (url, project, directory)
 """
 
 
@@ -82,9 +82,9 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("plugins")
 def test_a_plugin() -> None:
-    """A back-end that another package brings is found by its scheme and told all there is to know."""
+    """A back-end that another package brings is found by its scheme and given all settings."""
     store = opened("shelf://top/left")
-    assert store.told == ("shelf://top/left", "p", Path("/srv/store"))  # type: ignore[attr-defined]
+    assert store.given == ("shelf://top/left", "p", Path("/srv/store"))  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("plugins")

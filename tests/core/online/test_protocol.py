@@ -95,7 +95,7 @@ def test_what_is_no_answer(noise: bytes, asynchronous: bool) -> None:
 
 
 def test_an_error_in_place_of_a_row() -> None:
-    """A node's error for one row is that row's; what the others said is known."""
+    """A node's error for one row is that row's; the others' rows are known."""
     names = [b"%d" % number for number in range(3)]
     read = Read(PlainNames(names), ends=time.monotonic() - 1)
     (exchange,) = read.exchanges(Topology((("h", 1),), owners=np.zeros(SLOTS, np.int16)))

@@ -138,7 +138,7 @@ def test_what_may_pass_is_unavailability(name: str) -> None:
     ],
 )
 def test_hints_keep_to_the_scheme(url: str, login: str, alone: str, cluster: str) -> None:
-    """A URL that an error tells to write has the scheme of the one that was given, so that TLS isn't lost by it."""
+    """A URL that an error proposes has the scheme of the one that was given, so that TLS isn't lost by it."""
     errors = redis.exceptions
     assert f": {login}." in str(online_error(errors.AuthenticationError("invalid password"), url))
     disabled = errors.RedisClusterException("ERR This instance has cluster support disabled")
@@ -148,7 +148,7 @@ def test_hints_keep_to_the_scheme(url: str, login: str, alone: str, cluster: str
 
 @pytest.mark.parametrize("name", available_servers())
 def test_a_key_of_another_type(name: str) -> None:
-    """Where something else has written under our names, it is said that it has, and what mends that."""
+    """Where something else has written under our names, the error says so, and what mends it."""
     with running_server(name) as url, redis.Redis.from_url(url) as client:
         store = RedisOnlineStore(url, project="p")
         client.rpush(store._names.rows([b"e1"], "v-1")[0], "no row")
@@ -172,7 +172,7 @@ def test_a_key_of_another_type(name: str) -> None:
     ids=["password", "cluster", "sentinel"],
 )
 def test_a_server_of_another_kind(change: Callable[[str], str], way_out: str, redis_url: str) -> None:
-    """A URL that says more of a server than is so is told what to leave out."""
+    """For a URL that says more of a server than is so, the error names what to leave out."""
     store = RedisOnlineStore(change(redis_url), project="p")
     with pytest.raises(OnlineStoreError, match=way_out) as caught:
         store.read([("v-1", [b"e"])])

@@ -56,7 +56,7 @@ def test_an_option_that_nobody_knows() -> None:
     ],
 )
 def test_what_is_shown_of_sentinels(url: str, seen: str) -> None:
-    """A URL is shown with the name of the watched master, which tells it from one server's, and no other option."""
+    """A URL is shown with the name of the watched master, unlike one server's, and no other option."""
     assert repr(RedisOnlineStore(url, project="p")) == f"RedisOnlineStore({seen!r})"
 
 

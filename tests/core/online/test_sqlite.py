@@ -119,7 +119,7 @@ def test_a_lock_that_is_never_given_back(online: SQLiteOnlineStore, monkeypatch:
 
 
 def test_what_is_deleted_leaves_the_log(online: SQLiteOnlineStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While somebody reads an earlier state, its bytes can't go, which is told; repeating makes it good."""
+    """While somebody reads an earlier state, its bytes can't go, which is an error; repeating mends it."""
     monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.1)
     online.write("v-1", [OnlineWrite(b"e", packed((1, 0, 0)) + b"what-was-said")])
     path = online._path
@@ -269,7 +269,7 @@ def test_rows_of_a_later_version(online: SQLiteOnlineStore) -> None:
 
 
 def test_three_slashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a relative path can't be opened, the error says where it was looked for and how an absolute one is said."""
+    """Where a relative path can't be opened, the error says where it was sought and how an absolute one is written."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OnlineStoreError, match=rf"looked for in {tmp_path}; .*four slashes: sqlite:////tmp/x\.db"):
         SQLiteOnlineStore("tmp/x.db", project="p").write("v-1", row(1))

@@ -155,9 +155,9 @@ def test_additions_keep_what_was_there(view: FeatureView, data: st.DataObject) -
 @given(st.tuples(*[st.integers(0, 999)] * 3), st.sampled_from(["major", "minor", "patch"]))
 def test_a_bump_is_the_next_version_of_its_kind(version: tuple[int, int, int], bump: Any) -> None:
     """A bump raises its part by one, clears what comes after, and makes a greater version."""
-    place = ["major", "minor", "patch"].index(bump)
+    index = ["major", "minor", "patch"].index(bump)
     after = version_key(bumped(".".join(map(str, version)), bump))
-    assert after == (*version[:place], version[place] + 1, *[0] * (2 - place))
+    assert after == (*version[:index], version[index] + 1, *[0] * (2 - index))
     assert after > version
 
 

@@ -181,16 +181,16 @@ def unlock(directory: Path) -> None:
 opened: list[Registry] = []
 
 
-def names(place: Path | str) -> list[str]:
+def names(location: Path | str) -> list[str]:
     """Return the names of the views that a registry, opened once and kept, shows; runs in nobody's process."""
     if not opened:
-        opened.append(Registry(place))
+        opened.append(Registry(location))
     return [r.definition.name for r in opened[0].listing("view")]
 
 
-def refusal(place: Path | str) -> str:
+def refusal(location: Path | str) -> str:
     """Return what an attempt to write says; runs in nobody's process."""
-    registry = Registry(place)
+    registry = Registry(location)
     try:
         registry.apply([view("second")])
     except RegistryError as error:
@@ -202,9 +202,9 @@ def refusal(place: Path | str) -> str:
 def test_a_directory_without_write_permission(nobodys: Path, nobody: Pool, form: str) -> None:
     """A registry that may only be read is read, by path or URL; writing to it is refused, and nothing changes."""
     path = nobodys / "registry.db"
-    place = path if form == "path" else f"sqlite:///{path}"
-    assert nobody.apply(names, (place,)) == ["first"]
-    message = nobody.apply(refusal, (place,))
+    location = path if form == "path" else f"sqlite:///{path}"
+    assert nobody.apply(names, (location,)) == ["first"]
+    message = nobody.apply(refusal, (location,))
     assert re.search(r"the registry .*registry\.db is read-only here; nothing was written\. \['first'\]", message)
     assert [p.name for p in nobodys.iterdir()] == ["registry.db"]
 
@@ -309,7 +309,7 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
     assert tables == {"mine", *metadata.tables}
 
 
-# --- places that don't answer, and passwords -----------------------------------------------------
+# --- locations that don't answer, and passwords -----------------------------------------------------
 
 
 def test_a_directory_that_is_missing(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_a_directory_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_three_slashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a relative path can't be opened, the error says where it was looked for and how an absolute one is said."""
+    """Where a relative path can't be opened, the error says where it was sought and how an absolute one is written."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RegistryError, match=rf"looked for in {tmp_path}; .* needs four slashes: sqlite:////tmp/x\.db"):
         Registry("sqlite:///tmp/x.db").listing()
@@ -348,7 +348,7 @@ def test_three_slashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("", "is no URL that SQLAlchemy reads"),
     ],
 )
-def test_a_place_that_cannot_be_reached(url: str, message: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_location_that_cannot_be_reached(url: str, message: str, caplog: pytest.LogCaptureFixture) -> None:
     """What can't be opened is an error that says why; a password shows nowhere: repr, error, its cause, or log."""
     caplog.set_level(logging.DEBUG)
     registry = Registry(url)

@@ -35,7 +35,7 @@ def ref(text: str) -> Reference:
 
 
 def test_a_rollback_moves_what_is_current(three: Registry) -> None:
-    """An earlier version becomes current again; moments before still tell what was current then."""
+    """An earlier version becomes current again; moments before still mean what was current then."""
     moments = [three._clock.now()]
     before = three.generation()
     assert three.rollback(ref("stats:v1.0.0")) == Moved("view", "stats", None, "1.2.0", "1.0.0")
@@ -148,7 +148,7 @@ def test_moves_of_what_is_unknown(three: Registry) -> None:
 
 
 def test_moves_survive_in_other_processes(new_url: Callable[[], str]) -> None:
-    """What one registry object moved, another that opens the same place sees."""
+    """What one registry object moved, another that opens the same location sees."""
     url = new_url()
     one, other = Registry(url), Registry(url)
     one.apply([view("1.0.0"), view("2.0.0", ttl="1d")])

@@ -56,10 +56,10 @@ def schema(url: str) -> tuple[str, set[str]]:
     """Return the schema that a database says it has, and its tables."""
     engine = sa.create_engine(url)
     with engine.connect() as connection:
-        said = connection.execute(sa.text("SELECT value FROM fs_settings WHERE name = 'schema'")).scalar_one()
+        schema = connection.execute(sa.text("SELECT value FROM fs_settings WHERE name = 'schema'")).scalar_one()
     tables = set(sa.inspect(engine).get_table_names())
     engine.dispose()
-    return str(said), tables
+    return str(schema), tables
 
 
 def test_an_older_registry_is_upgraded_by_opening_it(new_url: Callable[[], str]) -> None:

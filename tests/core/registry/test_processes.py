@@ -93,25 +93,25 @@ def test_different_things_at_once(pool: ProcessPoolExecutor, new_url: Callable[[
 
 
 def test_a_conflict_has_one_winner(pool: ProcessPoolExecutor, new_url: Callable[[], str]) -> None:
-    """Where processes give one version two contents, one of them is registered and the other is told the difference."""
+    """Where processes give one version two contents, one is registered and the other refused with the difference."""
     url = new_url()
     calls = [[[view(f"view_{n}", ttl=ttl)] for n in range(15)] for ttl in ("1d", "2d")]
     first, second = at_once(pool, apply_each, [(url, mine) for mine in calls])
     registry = Registry(url)
     for n, (one, other) in enumerate(zip(outcomes(first), outcomes(second), strict=True)):
         assert (one == "registered") != (other == "registered")
-        winner, told = ("1d", other) if one == "registered" else ("2d", one)
+        winner, message = ("1d", other) if one == "registered" else ("2d", one)
         loser = {"1d": "2d", "2d": "1d"}[winner]
         assert registry.view(f"view_{n}").ttl_micros == view("v", ttl=winner).ttl_micros
-        assert f"ttl: '{winner}' -> '{loser}'" in told
-        assert "give it version '2.0.0'" in told
+        assert f"ttl: '{winner}' -> '{loser}'" in message
+        assert "give it version '2.0.0'" in message
     registry.close()
 
 
 def outcomes(actions: list[str]) -> list[str]:
-    """Return what became of each view: what is said of its entity, which comes before it, is set aside."""
-    said = iter(actions)
-    return [action if "registered with other" in action else next(said) for action in said]
+    """Return what became of each view: the line of its entity, which comes before it, is set aside."""
+    others = iter(actions)
+    return [action if "registered with other" in action else next(others) for action in others]
 
 
 def test_versions_at_once(pool: ProcessPoolExecutor, new_url: Callable[[], str]) -> None:

@@ -33,7 +33,7 @@ def test_documentation_is_required(registry: Registry, undocumented: dict[str, A
 refusals: list[tuple[list[Definition], type[Exception], str]] = [
     ([view(ttl="1d")], VersionConflictError, "ttl: absent -> '1d'"),
     ([view("new", description="")], DocumentationError, "no description: view 'new'"),
-    ([view("Stats")], DefinitionError, "view 'Stats': there is a view 'stats' already; references could not tell them"),
+    ([view("Stats")], DefinitionError, "view 'Stats': there is a view 'stats' already; a reference would be ambiguous"),
     ([FeatureService("stats", ["stats.a"])], DefinitionError, "service 'stats': there is a view 'stats' already"),
     ([view("model")], DefinitionError, "view 'model': there is a service 'model' already"),
     ([Entity("USER", {"id": "int64"})], DefinitionError, "entity 'USER': there is a entity 'user' already"),
@@ -62,15 +62,15 @@ refusals: list[tuple[list[Definition], type[Exception], str]] = [
 @pytest.mark.parametrize(
     ("refused", "error", "message"), refusals, ids=lambda value: value if type(value) is str else ""
 )
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("index", [0, 1])
 def test_all_or_none(
-    registry: Registry, refused: list[Definition], error: type[Exception], message: str, place: int
+    registry: Registry, refused: list[Definition], error: type[Exception], message: str, index: int
 ) -> None:
     """Where one definition is refused none of the call is registered, whatever stands before or after it."""
     registry.apply([view(), FeatureService("model", ["stats.a"])])
     before = state(registry)
     given: list[Definition] = [view("fine"), orders, FeatureService("fine_model", ["fine.*"])]
-    given[place:place] = refused
+    given[index:index] = refused
     with pytest.raises(error) as caught:
         registry.apply(given)
     assert message in str(caught.value)

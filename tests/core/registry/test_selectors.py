@@ -1,4 +1,4 @@
-"""Which version a selector means, and what is said where it means none."""
+"""Which version a selector means, and the error where it means none."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_a_view_without_an_entity_has_one_row_for_all(store: FeatureStore) -> No
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "said"),
+    ("asked", "error", "message"),
     [
         (["weather", FeatureLookup("weather", keys={"origin": "dest"})], NameClashError, "prefix='other_'"),
         ([FeatureLookup("weather", keys={"orign": "dest"})], DefinitionError, "no key 'orign'. Did you mean 'origin'"),
@@ -161,10 +161,10 @@ def test_a_view_without_an_entity_has_one_row_for_all(store: FeatureStore) -> No
     ],
 )
 def test_lookups_that_mean_nothing_are_refused(
-    store: FeatureStore, asked: list[Any], error: type[Exception], said: str
+    store: FeatureStore, asked: list[Any], error: type[Exception], message: str
 ) -> None:
     """Columns that clash, keys and features that aren't the view's, and services are named with the way out."""
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         store.get_online_features(asked, {"origin": ["JFK"], "dest": ["EWR"]})
 
 

@@ -132,11 +132,11 @@ def test_a_lookup_is_the_training_sets_rows(filled: FeatureStore) -> None:
     assert reader.keys == ("thing",)
     assert reader.timestamp == "event_timestamp"
     assert reader.spec["snapshots"] == {"facts": 0}
-    places = [[(7 * n + k) % 90 for k in range(20)] for n in range(40)]
+    indices = [[(7 * n + k) % 90 for k in range(20)] for n in range(40)]
     for used in (reader, pickle.loads(pickle.dumps(reader))):
         with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(used.lookup, [spine.take(rows) for rows in places]))
-        assert [batch.to_pydict() for batch in found] == [whole.take(rows).to_pydict() for rows in places]
+            found = list(pool.map(used.lookup, [spine.take(rows) for rows in indices]))
+        assert [batch.to_pydict() for batch in found] == [whole.take(rows).to_pydict() for rows in indices]
     assert reader.lookup(spine.slice(0, 0)).schema == whole.schema
     with pytest.raises(SchemaError, match="no column 'thing'"):
         reader.lookup({"event_timestamp": [T0]})

@@ -48,12 +48,12 @@ def test_a_directory_says_who_may_read_what_is_made_in_it(
     tmp_path: Path, given: int, directory: int, file: int
 ) -> None:
     """The user alone, unless the directory is a group's: has setgid, or is closed to all others."""
-    place = tmp_path / "given"
-    place.mkdir()
-    place.chmod(given)
-    make_directory(place / "a" / "b")
-    make_file(place / "f")
-    assert (mode(place / "a"), mode(place / "a" / "b"), mode(place / "f")) == (directory, directory, file)
+    folder = tmp_path / "given"
+    folder.mkdir()
+    folder.chmod(given)
+    make_directory(folder / "a" / "b")
+    make_file(folder / "f")
+    assert (mode(folder / "a"), mode(folder / "a" / "b"), mode(folder / "f")) == (directory, directory, file)
 
 
 def test_what_is_there_stays_as_it_is(tmp_path: Path) -> None:
@@ -72,19 +72,19 @@ def test_what_is_there_stays_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("made_before", [False, True])
 def test_nobody_else_can_read_a_store(tmp_path: Path, made_before: bool) -> None:
     """Whatever a store writes, a file that others may read lies in a directory that they may not enter."""
-    place = tmp_path / "store"
+    folder = tmp_path / "store"
     if made_before:
-        place.mkdir(mode=0o755)
-    with FeatureStore(place) as store:
+        folder.mkdir(mode=0o755)
+    with FeatureStore(folder) as store:
         store.apply(VIEW)
         store.write("v", {"k": [1], "event_timestamp": [AT], "x": [1]})
         store.materialize()
         found = store.get_historical_features({"k": [1], "event_timestamp": [AT]}, ["v.x"])
         store.save_training_set(found, "t")
         store.compact()
-        kept = sorted(place.rglob("*"))
+        kept = sorted(folder.rglob("*"))
         assert len(kept) > 10
         for path in kept:
-            open_to_others = all(mode(up) & 0o005 for up in path.parents if up.is_relative_to(place))
+            open_to_others = all(mode(up) & 0o005 for up in path.parents if up.is_relative_to(folder))
             assert not (path.is_file() and mode(path) & 0o077 and open_to_others), path
-        assert {path.name for path in kept if path.parent == place and mode(path) & 0o077} == set()
+        assert {path.name for path in kept if path.parent == folder and mode(path) & 0o077} == set()

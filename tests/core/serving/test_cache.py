@@ -111,7 +111,7 @@ def test_a_moment_of_which_only_the_latest_row_is_here(store: FeatureStore, monk
 
 
 def test_what_belongs_together_is_of_one_read() -> None:
-    """A row and what tells more about it are kept from one read, or fetched anew; the row alone serves in need."""
+    """A row and its recent rows are kept from one read, or fetched anew; the row alone serves in need."""
     clock = Seconds()
     cache = RowCache(9, clock)
     both, pair = [("v", [b"a", b"b"]), ("v:recent", [b"a", b"b"])], [(0, 1)]
@@ -133,8 +133,8 @@ def test_what_belongs_together_is_of_one_read() -> None:
 
 def test_a_fresh_row_beside_older_recent_ones(fresh_directory: Callable[[], Path]) -> None:
     """A moment before the latest row is answered though the recent rows that are kept don't know that row yet."""
-    place, asked = fresh_directory(), {"user": [1]}
-    with FeatureStore(place) as writer, FeatureStore(place) as reader:
+    directory, asked = fresh_directory(), {"user": [1]}
+    with FeatureStore(directory) as writer, FeatureStore(directory) as reader:
         writer.apply(RECENT)
         start = datetime(2024, 1, 1, tzinfo=UTC)
         for day in (0, 2):
@@ -147,7 +147,7 @@ def test_a_fresh_row_beside_older_recent_ones(fresh_directory: Callable[[], Path
 
 
 def test_what_is_here_while_the_rest_is_not() -> None:
-    """Where the rest can't be fetched, what is known is served and the gaps are told."""
+    """Where the rest can't be fetched, what is known is served and the gaps are marked."""
     cache = RowCache(9, Seconds())
     assert cache.ask([("v", [b"a"])], 1.0).partial(None) is None
     cache.ask([("v", [b"a"])], 1.0).whole([[b"1"]])

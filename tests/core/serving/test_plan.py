@@ -55,7 +55,7 @@ def _lists(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 
 def plan_of(dtypes: list[str]) -> ReadPlan:
     """A request for a view with such keys."""
-    keys = {f"k{place}": dtype for place, dtype in enumerate(dtypes)}
+    keys = {f"k{number}": dtype for number, dtype in enumerate(dtypes)}
     entity = Entity("thing", keys=keys, description="A thing.")
     view = FeatureView("facts", entity=entity, fields=[Field("x", "int64", "X.")], description="Facts.")
     return ReadPlan.of(Selection((SelectedFeature(view, "x", "x"),), full_names=False))
@@ -73,5 +73,5 @@ def asked(plan: ReadPlan, entities: Any) -> Any:
 def test_what_comes_straight_is_what_a_closer_look_gives(keys: list[tuple[str, Any]]) -> None:
     """A dict of lists or arrays, which is taken as it comes where that will do, asks what any other mapping asks."""
     plan = plan_of([dtype for dtype, _ in keys])
-    entities = {f"k{place}": column for place, (_, column) in enumerate(keys)}
+    entities = {f"k{number}": column for number, (_, column) in enumerate(keys)}
     assert asked(plan, entities) == asked(plan, MappingProxyType(entities))

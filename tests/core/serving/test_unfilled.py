@@ -1,4 +1,4 @@
-"""What is said of views that nobody has brought online."""
+"""Warnings about views that were never brought online."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def minutes(monkeypatch: pytest.MonkeyPatch) -> Minutes:
 
 
 class Slow:
-    """Has an online store tell how far it was filled only once `go_on` is set, or fail; keeps whom it was asked for."""
+    """Has an online store report how far it was filled only once `go_on` is set, or fail; keeps what was asked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._patch, self.asked, self.go_on = monkeypatch, list[str](), threading.Event()
@@ -123,12 +123,12 @@ async def read_and_close(store: FeatureStore, *request: Any) -> Any:
 @pytest.mark.parametrize("how", ["plain", "async", "cached", "fallback", "at"])
 def test_a_view_that_was_never_materialized(unfilled: FeatureStore, how: str, caplog: pytest.LogCaptureFixture) -> None:
     """The log names the view, the online store and the way out, once; not again, and never once it is filled."""
-    place = repr(unfilled.online)
+    address = repr(unfilled.online)
     assert read(unfilled, how) == ["missing"]
     unfilled.close()
-    (said,) = caplog.messages
-    assert said.startswith(f"view facts:v1.0.0 has never been materialized in {place}")
-    assert "store.materialize('facts:v1.0.0'), or fs materialize facts:v1.0.0" in said
+    (message,) = caplog.messages
+    assert message.startswith(f"view facts:v1.0.0 has never been materialized in {address}")
+    assert "store.materialize('facts:v1.0.0'), or fs materialize facts:v1.0.0" in message
     assert read(unfilled, how) == ["missing"]
     unfilled.materialize("others")
     assert read(unfilled, how, "others", user=3) == ["missing"]
@@ -159,14 +159,14 @@ def test_several_views(unfilled: FeatureStore, caplog: pytest.LogCaptureFixture)
 
 
 def test_a_user_who_may_not_ask(tmp_path: Path, caplog: pytest.LogCaptureFixture, minutes: Minutes) -> None:
-    """Whoever may read rows alone reads them; what can't be asked isn't said until it can."""
+    """Whoever may read rows alone reads them; what can't be asked isn't logged until it can."""
     with running_server("Valkey 9.1") as url:
         with FeatureStore(tmp_path / "store", online=url) as admin:
             define(admin)
             assert isinstance(admin.online, RedisOnlineStore)
             rows, rest = admin.online.key_patterns
         with redis.Redis.from_url(url) as client:
-            client.execute_command("ACL", "SETUSER", "reader", "on", ">s3same", f"~{rows}", "+get", "+mget", "+ping")
+            client.execute_command("ACL", "SETUSER", "reader", "on", ">s3same", f"~{rows}", "+get", "+mget")
             with FeatureStore(tmp_path / "store", online=url.replace("//", "//reader:s3same@")) as reader:
                 for how in ("plain", "async"):
                     assert read(reader, how) == ["missing"]
@@ -207,7 +207,7 @@ def test_a_view_dropped_by_somebody_else(
 
 
 class TestBesideReads:
-    """The online store tells how far it was filled only when a test lets it: no read waits for that."""
+    """The online store reports how far it was filled only when a test lets it: no read waits for that."""
 
     def test_a_read(self, unfilled: FeatureStore, slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
         """Reads return first, as many as there are; each view is asked after once, by one thread."""
@@ -307,7 +307,7 @@ class TestBesideReads:
 
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_a_fork(self, unfilled: FeatureStore, slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
-        """A child asks by itself, says nothing that its parent said, and waits for none of its parent's threads."""
+        """A child asks by itself, repeats nothing that its parent logged, and waits for no thread of its parent."""
         read(unfilled, "plain")
         unfilled.close()
         slow.down(unfilled)
@@ -335,7 +335,7 @@ class TestBesideReads:
 
 @pytest.mark.parametrize("ends", [False, True], ids=["closing nothing", "reading"])
 def test_the_end_of_a_process(unfilled: FeatureStore, online_url: str, ends: bool) -> None:
-    """What is asked is said before the process ends; a read in an `atexit` handler, when nobody waits, asks nothing."""
+    """What is asked is logged before the process ends; a read in an `atexit` handler asks nothing."""
     program = f"""
         import atexit
         from fs_core import FeatureStore
@@ -361,9 +361,11 @@ def test_dropping_what_is_served(unfilled: FeatureStore, caplog: pytest.LogCaptu
     unfilled.alias("facts:v1.0.0", "production")
     assert unfilled.served_as("facts") == ["facts", "facts@production"]
     assert unfilled.drop_online("facts") == 2
-    (said,) = caplog.messages
-    assert said.startswith("dropped the online rows of facts:v1.0.0, which are served as facts and facts@production: ")
-    assert "store.materialize('facts:v1.0.0')" in said
+    (message,) = caplog.messages
+    assert message.startswith(
+        "dropped the online rows of facts:v1.0.0, which are served as facts and facts@production: "
+    )
+    assert "store.materialize('facts:v1.0.0')" in message
 
 
 def test_dropping_what_is_not(unfilled: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
@@ -372,7 +374,7 @@ def test_dropping_what_is_not(unfilled: FeatureStore, caplog: pytest.LogCaptureF
     user = Entity("user", keys={"user": "int64"}, description="A user.")
     fields = [Field("x", "int64", "X."), Field("y", "int64", "Y.")]
     unfilled.apply(FeatureView("facts", entity=user, fields=fields, description="Facts.", version="2.0.0"))
-    assert [said.split(" is ")[0] for said in caplog.messages] == ["view facts: v2.0.0"]  # which begins empty
+    assert [message.split(" is ")[0] for message in caplog.messages] == ["view facts: v2.0.0"]  # which begins empty
     caplog.clear()
     assert unfilled.served_as("facts:v1.0.0") == []
     assert unfilled.drop_online("facts:v1.0.0") == 2

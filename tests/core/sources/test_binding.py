@@ -56,7 +56,7 @@ def flights(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
     ],
 )
 def test_a_typo_in_sql_is_refused_at_apply(store: FeatureStore, flights: Source, query: str, says: str) -> None:
-    """The name that isn't there and the nearest that is are said, and nothing is registered."""
+    """The error has the name that isn't there and the nearest that is, and nothing is registered."""
     with pytest.raises(SourceError, match=rf"(?s)view 'planes': .*{says}"):
         store.apply(flights, view(query))
     assert not store.registry.listing()
@@ -71,7 +71,7 @@ def test_what_fits_is_applied(store: FeatureStore, flights: Source) -> None:
 
 
 def test_files_that_are_not_there_yet(store: FeatureStore, tmp_path: Path) -> None:
-    """Definitions may be applied where their data isn't, or can't be read; running them tells."""
+    """Definitions may be applied where their data isn't, or can't be read; running them fails."""
     (tmp_path / "g.parquet").write_bytes(b"not parquet")
     for number, name in enumerate(["f.parquet", "f.csv", "g.parquet"]):
         query = "SELECT plane, landed_at AS event_timestamp, dealy AS delay FROM flights"

@@ -57,16 +57,16 @@ def read(path: Path, text: str | bytes, **fields: str) -> pa.Table:
 
 
 def refused(path: Path, text: str | bytes, **fields: str) -> str:
-    """What is said of a file, both where it is written and where it is a source."""
+    """Return the error for a file, both where it is written and where it is a source."""
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises((SchemaError, SourceError)) as caught:
         read_file([view(**fields)], path)
     with pytest.raises(type(caught.value)) as again:
         run_source(view(Source("s", path), **fields), {}, path.parent)
-    said = str(caught.value)
-    assert str(path) in said
-    assert str(again.value) == f"view 'planes': its source failed: {said}"
-    return said
+    message = str(caught.value)
+    assert str(path) in message
+    assert str(again.value) == f"view 'planes': its source failed: {message}"
+    return message
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,12 @@ def refused(path: Path, text: str | bytes, **fields: str) -> str:
 )
 def test_times_are_iso_8601_or_refused(tmp_path: Path, text: str) -> None:
     """No other notation is guessed; the row, the value and the way out are named."""
-    said = refused(tmp_path / "f.csv", f"{HEADER}\n1,{AT},1\n2,{text},2\n")
+    message = refused(tmp_path / "f.csv", f"{HEADER}\n1,{AT},1\n2,{text},2\n")
     assert (
-        f"column 'event_timestamp' takes ISO 8601 times only: row 1 holds {text!r}. Write it as ISO 8601 with" in said
+        f"column 'event_timestamp' takes ISO 8601 times only: row 1 holds {text!r}. Write it as ISO 8601 with"
+        in message
     )
-    assert "parse it with pandas" in said
+    assert "parse it with pandas" in message
 
 
 @pytest.mark.parametrize(
@@ -179,8 +180,10 @@ def test_availability_is_a_moment_too(tmp_path: Path) -> None:
 )
 def test_a_value_that_is_not_of_its_type(tmp_path: Path, dtype: str, text: str) -> None:
     """Nothing is rounded or guessed: the first such row and its value are named."""
-    said = refused(tmp_path / "f.csv", f'plane,event_timestamp,f\n1,{AT},\n2,{AT},"{text}"\n3,{AT},"{text}"\n', f=dtype)
-    assert f"column 'f' is declared as {view(f=dtype).features['f']}: row 1 holds {text!r}. " in said
+    message = refused(
+        tmp_path / "f.csv", f'plane,event_timestamp,f\n1,{AT},\n2,{AT},"{text}"\n3,{AT},"{text}"\n', f=dtype
+    )
+    assert f"column 'f' is declared as {view(f=dtype).features['f']}: row 1 holds {text!r}. " in message
 
 
 def test_a_key_that_is_no_number(tmp_path: Path) -> None:
@@ -197,17 +200,17 @@ def test_a_key_that_is_no_number(tmp_path: Path) -> None:
 def test_a_ragged_line(tmp_path: Path, row: str, fields: int, delimiter: str, before: int) -> None:
     """The line is named with the number of its fields; no other delimiter is guessed for its sake."""
     text = f"{HEADER}\n" + f"1,{AT},1\n" * before + f"{row}\n"
-    said = refused(tmp_path / "f.csv", text.replace(",", delimiter))
-    assert f"has {fields} fields in line {before + 2}, but 3 in its header: {row.replace(',', delimiter)!r}" in said
+    message = refused(tmp_path / "f.csv", text.replace(",", delimiter))
+    assert f"has {fields} fields in line {before + 2}, but 3 in its header: {row.replace(',', delimiter)!r}" in message
 
 
 @pytest.mark.parametrize("before", [0, 150_000])
 def test_a_file_that_is_not_utf_8(tmp_path: Path, before: int) -> None:
     """The line is named and how to convert the file, without DuckDB's settings."""
     text = "plane,event_timestamp,f\n" + f"1,{AT},x\n" * before + f"1,{AT},Zürich\n"
-    said = refused(tmp_path / "f.csv", text.encode("latin-1"), f="string")
-    assert f"isn't UTF-8 in line {before + 2}. Convert it first, such as by iconv" in said
-    assert "\n" not in said
+    message = refused(tmp_path / "f.csv", text.encode("latin-1"), f="string")
+    assert f"isn't UTF-8 in line {before + 2}. Convert it first, such as by iconv" in message
+    assert "\n" not in message
     assert "isn't UTF-8 in its header. " in refused(tmp_path / "f.csv", text.encode("utf-16"), f="string")
     assert "isn't UTF-8 in its header. " in refused(tmp_path / "f.csv", text.replace("f\n", "f,é\n").encode("latin-1"))
 
@@ -224,10 +227,10 @@ def test_a_file_that_is_not_utf_8(tmp_path: Path, before: int) -> None:
     ],
 )
 def test_what_is_no_csv(tmp_path: Path, text: str, says: str) -> None:
-    """What is wrong with a file is said in a line of our own."""
-    said = refused(tmp_path / "f.csv", text)
-    assert says in said
-    assert "\n" not in said
+    """What is wrong with a file is named in a line of our own."""
+    message = refused(tmp_path / "f.csv", text)
+    assert says in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -379,8 +382,8 @@ def test_rows_survive_a_csv(
     text = io.StringIO()
     writer = csv.DictWriter(text, ["plane", "event_timestamp", *KINDS], dialect=dialect)
     writer.writeheader()
-    for place, row in enumerate(rows):
-        writer.writerow({"plane": place, "event_timestamp": f"2026-01-01T00:00:{place:02}Z", **row})
+    for number, row in enumerate(rows):
+        writer.writerow({"plane": number, "event_timestamp": f"2026-01-01T00:00:{number:02}Z", **row})
     path = tmp_path_factory.getbasetemp() / "drawn.csv"
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
     found = validate_rows(view(**KINDS), read_file([view(**KINDS)], path)).select(list(KINDS)).to_pylist()

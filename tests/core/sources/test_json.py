@@ -123,11 +123,11 @@ def test_values_of_every_type(tmp_path: Path, dtype: str, text: str, found: Any,
 def test_a_value_that_is_not_of_its_type(tmp_path: Path, dtype: str, text: str, shown: str, others: int) -> None:
     """Nothing is rounded or guessed: the first such row and its value are named."""
     (tmp_path / "f.json").write_text(lines("null", text, text, others=others))
-    said = f"f.json': column 'f' is declared as {view(f=dtype).features['f']}: row {others + 1} holds {shown}. "
+    message = f"f.json': column 'f' is declared as {view(f=dtype).features['f']}: row {others + 1} holds {shown}. "
     for backed in (view(f=dtype), view(Source("s", tmp_path / "f.json"), f=dtype)):
         with pytest.raises(SchemaError) as caught:
             run_source(backed, {}, tmp_path) if backed.source else read_file([backed], tmp_path / "f.json")
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
 
 def test_facts_round_up_and_a_spines_moments_down(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_names_that_objects_lack(tmp_path: Path, known: int) -> None:
 def test_a_range_of_times(tmp_path: Path) -> None:
     """Bounds leave out rows, those without a time too."""
     times = ["1970-01-01T00:00:00.0000001Z", "1970-01-01T00:00:00.000002Z", None]
-    rows = [{"plane": place, "event_timestamp": at, "f": 1} for place, at in enumerate(times)]
+    rows = [{"plane": number, "event_timestamp": at, "f": 1} for number, at in enumerate(times)]
     (tmp_path / "f.json").write_text(json.dumps(rows))
     backed = view(Source("s", tmp_path / "f.json"), f="int64")
     assert run_source(backed, {}, tmp_path, start=1, end=2)["plane"].to_pylist() == [0]
@@ -235,7 +235,7 @@ facts = st.fixed_dictionaries(
 def test_rows_survive_json(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> None:
     """What Python's json module writes, decimals and times as text, is read back equal."""
     path = tmp_path_factory.getbasetemp() / "drawn.json"
-    keyed = [{"plane": place, "event_timestamp": "2026-01-01", **row} for place, row in enumerate(rows)]
+    keyed = [{"plane": number, "event_timestamp": "2026-01-01", **row} for number, row in enumerate(rows)]
     path.write_text(json.dumps(keyed, default=str))
     found = validate_rows(view(**KINDS), read_file([view(**KINDS)], path)).select(list(KINDS)).to_pylist()
     moments = [row["moment"] and row["moment"].replace(tzinfo=UTC) for row in rows]

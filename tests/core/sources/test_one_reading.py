@@ -246,7 +246,7 @@ def test_a_csv_written_by_pandas_with_its_index(tmp_path: Path) -> None:
 
 
 def test_sql_over_a_csv_with_columns_of_one_name(tmp_path: Path) -> None:
-    """Columns that no query could tell apart are left out; the others are there."""
+    """Columns whose names are one to a query are left out; the others are there."""
     (tmp_path / "f.csv").write_text(f"plane,event_timestamp,f,x,X\n1,{AT},2,3,4\n")
     assert by_sql(tmp_path / "f.csv", "SELECT * FROM s", f="int64")["f"].to_pylist() == [2]
     with pytest.raises(SourceError, match="SQL names 'x', no column there"):
@@ -297,8 +297,8 @@ def write(path: Path, plane: int) -> None:
 @pytest.mark.parametrize("path", ["data/**/*.ENDING", "data"])
 def test_globs_and_directories(tmp_path: Path, ending: str, path: str) -> None:
     """Two stars mean any directories between, and a directory its files; marks of other programs are none of them."""
-    for plane, place in enumerate(["a", "b/c", "_temporary"]):
-        write(tmp_path / "data" / place / f"f.{ending}", plane)
+    for plane, folder in enumerate(["a", "b/c", "_temporary"]):
+        write(tmp_path / "data" / folder / f"f.{ending}", plane)
     source = Source("s", tmp_path / path.replace("ENDING", ending), format=ending.partition(".")[0])
     expected = [0, 1] if path == "data" else [2, 0, 1]
     assert run_source(view(source, f="int64"), {}, tmp_path)["plane"].to_pylist() == expected

@@ -1,4 +1,4 @@
-"""What SQL may reach: registered sources and the files they name, said by name at `apply` and again when it runs."""
+"""What SQL may reach: registered sources and the files they name, checked by name at `apply` and again when it runs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def source(tmp_path: Path) -> Source:
 def test_sql_that_reaches_beyond_its_sources(
     store: FeatureStore, tmp_path: Path, source: Source, query: str, says: str
 ) -> None:
-    """Who applies it is told what it reaches for; so is who runs what another release let pass. Nothing is written."""
+    """The error names what it reaches for, at `apply` and when a registered query is run. Nothing is written."""
     reaching = view(query.format(path=tmp_path / "secret.txt"))
     before = sorted(tmp_path.iterdir())
     with pytest.raises(FeatureStoreError, match=says):
@@ -123,7 +123,7 @@ def test_sql_that_is_no_unicode() -> None:
 
 
 def test_names_that_a_query_means() -> None:
-    """Columns are collected wherever they stand; they tell the delimiter of a CSV."""
+    """Columns are collected wherever they stand; they decide the delimiter of a CSV."""
     found = names_in("SELECT a.x, sum(y) FROM a JOIN b USING (z) WHERE w > (SELECT max(v) FROM c)")
     assert found >= {"x", "y", "z", "w", "v"}
 

@@ -141,7 +141,7 @@ def test_a_view_without_a_source(tmp_path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the source, the path and both places where it was looked for."""
+    """The error names the source, the path and both directories where it was looked for."""
     monkeypatch.chdir(tmp_path)
     store = tmp_path / "store"
     with pytest.raises(SourceError, match=r"source 's': no file 'x\.parquet'") as caught:

@@ -186,21 +186,21 @@ def test_incremental_backfills_answer_as_the_last_source_does(
     store = FeatureStore(directory / "store")
     pq.write_table(table([]), directory / "orders.parquet")
     store.apply(USER, Source("orders", path=str(directory / "orders.parquet"), description="Orders."), view())
-    said: dict[tuple[int, int], float | None] = {}
+    latest: dict[tuple[int, int], float | None] = {}
     for edition in versions:
         now = {(user, hour): amount for user, hour, amount in edition}
         filled(store, [(*key, amount) for key, amount in now.items()])
-        changed = sum(key not in said or said[key] != amount for key, amount in now.items())
+        changed = sum(key not in latest or latest[key] != amount for key, amount in now.items())
         assert store.backfill("orders_of", incremental=True) == changed
-        said |= now
-    if said:
-        moments = sorted(said)
+        latest |= now
+    if latest:
+        moments = sorted(latest)
         spine = {
             "user_id": [user for user, _ in moments],
             "event_timestamp": [START + timedelta(hours=hour) for _, hour in moments],
         }
         found = store.get_historical_features(spine, ["orders_of.amount"]).table["amount"].to_pylist()
-        assert found == [said[moment] for moment in moments]
+        assert found == [latest[moment] for moment in moments]
 
 
 def test_a_new_field_keeps_when_past_pushes_became_known(store: FeatureStore) -> None:
@@ -240,7 +240,7 @@ def refused(**changes: Any) -> FeatureView:
 
 
 @pytest.mark.parametrize(
-    ("target", "mapping", "error", "said"),
+    ("target", "mapping", "error", "message"),
     [
         (refused(fields=[Field("amount", "string", "A.")]), None, SchemaError, "amount"),
         (refused(fields=[Field("shop", "string", "A.", nullable=False)]), None, ValidationError, "'shop' is null"),
@@ -248,13 +248,17 @@ def refused(**changes: Any) -> FeatureView:
     ],
 )
 def test_carry_over_that_does_not_fit_writes_nothing(
-    store: FeatureStore, target: FeatureView, mapping: dict[str, str] | None, error: type[Exception], said: str
+    store: FeatureStore,
+    target: FeatureView,
+    mapping: dict[str, str] | None,
+    error: type[Exception],
+    message: str,
 ) -> None:
     """Another type, a null where none is allowed, and a misspelt field are named before anything is written."""
     filled(store, [(1, 0, 1.5)])
     store.backfill("orders_of")
     store.apply(target)
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         store.carry_over("orders_of:v2.0.0", from_="orders_of:v1.0.0", mapping=mapping)
     assert store.history("orders_of:v2.0.0").num_rows == 0
 
@@ -299,7 +303,7 @@ LATE = FeatureView(
 
 
 @pytest.mark.parametrize(
-    ("users", "created", "asked", "said"),
+    ("users", "created", "asked", "message"),
     [
         (range(100), START + timedelta(days=300), 1, r"100 have rows that became available after.*'created'"),
         (range(200, 300), START, 1, "100 belong to entities without any row"),
@@ -307,7 +311,7 @@ LATE = FeatureView(
     ],
 )
 def test_a_training_set_without_values_says_why(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, users: range, created: datetime, asked: int, said: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, users: range, created: datetime, asked: int, message: str
 ) -> None:
     """Where more than 95 % of a view's rows are missing or expired, a warning counts the reasons."""
     store = FeatureStore(tmp_path)
@@ -319,7 +323,7 @@ def test_a_training_set_without_values_says_why(
     assert found.table["x"].null_count == 100
     (record,) = caplog.records
     assert "view late:v1.0.0 has values for 0 of 100 rows" in record.getMessage()
-    assert pa.compute.match_substring_regex(pa.scalar(record.getMessage()), said).as_py()
+    assert pa.compute.match_substring_regex(pa.scalar(record.getMessage()), message).as_py()
 
 
 def test_coverage_counts_each_status(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,7 +27,7 @@ FORKS, FEW = 40, 8
 
 
 def test_forked_child_has_a_clock() -> None:
-    """A child tells the time, though a thread of its parent, which it hasn't, was doing so when it was forked."""
+    """A child reads the time, though a thread of its parent, which it hasn't, was doing so when it was forked."""
     clock = Clock()
     with busy(clock.now):
         assert [in_child(lambda: clock.now() < clock.now(), within=10) for _ in range(FORKS)] == [True] * FORKS

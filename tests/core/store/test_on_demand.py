@@ -141,7 +141,7 @@ def test_streams_readers_and_saved_sets_give_the_same(store: FeatureStore) -> No
 
 
 def test_a_missing_request_column_is_named(store: FeatureStore) -> None:
-    """Who forgets a request column is told which, on both sides; one of another type, too."""
+    """A missing request column is named, on both sides; one of another type, too."""
     with pytest.raises(SchemaError, match=r"the entities has no column 'amount', a request column of 'spend_ratio'"):
         store.get_online_features("spend_ratio", {"user_id": [1], "amuont": [1.0]})
     with pytest.raises(SchemaError, match=r"the spine has no column 'amount', a request column"):
@@ -344,7 +344,7 @@ def test_apply_wants_descriptions(store: FeatureStore) -> None:
 
 
 def test_a_view_without_rows_says_so(store: FeatureStore) -> None:
-    """Who writes to an on-demand view is told what it is."""
+    """Writing to an on-demand view is refused with what it is."""
     with pytest.raises(UnknownReferenceError, match="'spend_ratio' is an on-demand view, which is computed"):
         store.write("spend_ratio", {"user_id": [1]})
 

@@ -158,7 +158,7 @@ class TestDeadlines:
 
     @pytest.mark.parametrize("deadline", ["0s", "soon", "-5ms", ""])
     def test_no_deadlines(self, tmp_path: Path, store: FeatureStore, deadline: str) -> None:
-        """What is no time, or none at all, is refused where it is said."""
+        """What is no time, or none at all, is refused where it is passed."""
         with pytest.raises(ConfigurationError, match="deadline"):
             store.get_online_features("facts", {"user_id": [1]}, deadline=deadline)
         if deadline:

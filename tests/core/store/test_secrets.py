@@ -44,7 +44,7 @@ def test_a_pickled_registry_carries_no_password(monkeypatch: pytest.MonkeyPatch)
 def test_a_password_in_a_sqlite_url_is_not_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, url: str
 ) -> None:
-    """Whoever takes SQLite for a server is told how its URLs are written, without the password that they wrote."""
+    """A SQLite URL written as a server's is refused with the right form, without the password in it."""
     monkeypatch.chdir(tmp_path)
     store = FeatureStore(tmp_path / "store", **{part: url.format(SECRET)})
     assert SECRET not in repr(store)

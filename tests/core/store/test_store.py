@@ -50,7 +50,7 @@ def rows(*numbers: int, user: int = 1) -> dict[str, Any]:
 
 class TestApplying:
     def test_two_features_of_one_name_are_refused(self, store: FeatureStore) -> None:
-        """Names that a database can't tell apart are both named, before anything is registered."""
+        """Names that are one name to a database are both named, before anything is registered."""
         with pytest.raises(DefinitionError, match="'x' and 'X' are one name"):
             store.apply(counter(fields=[Field("x", "int64", "X."), Field("X", "int64", "X.")]))
         with pytest.raises(DefinitionError, match="'user_id'"):
@@ -135,15 +135,15 @@ class TestSources:
 class TestPlaces:
     def test_a_made_store_remembers_its_settings(self, tmp_path: Path) -> None:
         """The directory alone opens it again; opening by the environment is the same store."""
-        place = tmp_path / "made"
-        FeatureStore.create(place, online=f"sqlite:///{tmp_path / 'elsewhere.db'}").close()
-        with FeatureStore(place) as store:
+        directory = tmp_path / "made"
+        FeatureStore.create(directory, online=f"sqlite:///{tmp_path / 'elsewhere.db'}").close()
+        with FeatureStore(directory) as store:
             store.apply(counter())
             store.push("counter", rows(1))
         assert (tmp_path / "elsewhere.db").exists()
-        assert not (place / "online.db").exists()
+        assert not (directory / "online.db").exists()
 
-    def test_no_place_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_directory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a directory and FS_STORE there is nothing to open."""
         monkeypatch.delenv("FS_STORE", raising=False)
         with pytest.raises(ConfigurationError, match="FS_STORE"):
@@ -169,37 +169,37 @@ class TestPlaces:
 
     def test_a_read_only_store_answers_and_refuses_to_change(self) -> None:
         """Without write permission every read works, the online one too; each change is refused by name."""
-        place = Path(tempfile.mkdtemp())
+        directory = Path(tempfile.mkdtemp())
         try:
-            with FeatureStore(place / "store") as store:
+            with FeatureStore(directory / "store") as store:
                 store.apply(counter())
                 store.write("counter", rows(1, 2))
                 store.materialize()
             with FRESH.Pool(1) as pool:
-                answers, refusals = pool.apply(_use_without_permission, (place,))
+                answers, refusals = pool.apply(_use_without_permission, (directory,))
         finally:
-            shutil.rmtree(place)
+            shutil.rmtree(directory)
         assert answers == [["counter"], [2], [2], 2]
         assert refusals[:3] == [RegistryError, RegistryError, OnlineStoreError]
         assert issubclass(refusals[3], ConfigurationError)
 
 
-def _use_without_permission(place: Path) -> tuple[list[Any], list[type]]:
+def _use_without_permission(directory: Path) -> tuple[list[Any], list[type]]:
     """Use a store as somebody who may only read it; root may do anything, so it steps down first."""
-    _ask(FeatureStore(place / "store"))  # what is imported late may lie where nobody else may read
-    everything = [place, *place.rglob("*")]
+    _ask(FeatureStore(directory / "store"))  # what is imported late may lie where nobody else may read
+    everything = [directory, *directory.rglob("*")]
     for path in everything:
         path.chmod(0o555 if path.is_dir() else 0o444)
     if os.geteuid() == 0:
         os.setegid(65534)
         os.seteuid(65534)
-    store = FeatureStore(place / "store")
+    store = FeatureStore(directory / "store")
     answers = _ask(store)
     attempts = [
         lambda: store.apply(counter(version="2.0.0", ttl="1d")),
         lambda: store.write("counter", rows(3)),
         lambda: store.online.swap_watermark("v", None, "x"),
-        lambda: FeatureStore(place / "another"),
+        lambda: FeatureStore(directory / "another"),
     ]
     refusals = [_refused(attempt) for attempt in attempts]
     if os.getuid() == 0:
@@ -336,7 +336,7 @@ def test_a_registry_that_is_full(store: FeatureStore) -> None:
 
 class TestOpeningMakesNothing:
     def test_a_mistyped_directory_is_named_and_not_made(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whoever reads a store that isn't there is told where it was looked for; no file and no directory appears."""
+        """Reading a store that isn't there names where it was looked for; no file and no directory appears."""
         monkeypatch.setenv("FS_STORE", str(tmp_path / "typo"))
         spine = {"user_id": [1], "event_timestamp": [datetime(2024, 1, 1, tzinfo=UTC)]}
         with FeatureStore() as store:
@@ -401,6 +401,6 @@ class TestOpeningMakesNothing:
     def test_a_directory_that_cannot_be_made(self, tmp_path: Path) -> None:
         """Where a file lies in the way, opening says so."""
         (tmp_path / "file").write_text("no directory")
-        for place in ("file", "file/store"):
-            with pytest.raises(ConfigurationError, match=rf"can't make .*'{tmp_path}/{place}' in .*that is a file"):
-                FeatureStore(tmp_path / place)
+        for directory in ("file", "file/store"):
+            with pytest.raises(ConfigurationError, match=rf"can't make .*'{tmp_path}/{directory}' in .*that is a file"):
+                FeatureStore(tmp_path / directory)

@@ -54,7 +54,7 @@ def test_two_versions_are_served_side_by_side(two: FeatureStore) -> None:
 
 
 def test_rolling_back_serves_the_earlier_version_at_once(two: FeatureStore) -> None:
-    """After a rollback a service takes the earlier version, whose rows are online already; `@time` tells the truth."""
+    """After a rollback a service takes the earlier version, whose rows are online already; `@time` stays true."""
     between = datetime.now(UTC)
     assert score(two, "model_in") == 2
     assert str(two.rollback("stats", to="1.0.0")) == "view stats: v2.0.0 -> v1.0.0"
@@ -66,7 +66,7 @@ def test_rolling_back_serves_the_earlier_version_at_once(two: FeatureStore) -> N
 
 
 def test_a_new_version_begins_empty(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A version that takes over without history is told, with how to fill it and how to go back, where that matters."""
+    """A version that takes over without history gives a warning, with how to fill it and how to go back."""
     documented = dataclasses.replace(first, version="1.0.1", owner="growth")
     third = dataclasses.replace(second, version="3.0.0", ttl="60d", online=False)
     with FeatureStore(tmp_path) as store:
@@ -78,8 +78,8 @@ def test_a_new_version_begins_empty(tmp_path: Path, caplog: pytest.LogCaptureFix
         store.apply(dataclasses.replace(first, version="0.9.0", ttl="2d"), documented)  # an older one; the same history
         assert not caplog.records
         store.apply(second, third)
-        (told,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
-        assert told == (
+        (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+        assert warning == (
             "view stats: v3.0.0 is current now and has no history yet, as v1.0.1 has: who asks for 'stats' without a "
             "version finds nothing, neither online nor in history. Fill it: store.write('stats', ...); "
             "store.carry_over('stats:v3.0.0', from_='stats:v1.0.1') keeps both clocks of the rows that are there. "
@@ -107,7 +107,7 @@ def test_rollbacks_that_make_no_sense(two: FeatureStore, name: str, to: str, mes
 
 
 def test_retired_versions_are_not_served(two: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
-    """A retired version is neither served nor filled unless named; its users are told; old training sets read it."""
+    """A retired version is neither served nor filled unless named; users get a warning; old training sets read it."""
     spine = {"user_id": [7], "event_timestamp": [datetime.now(UTC)]}
     made = two.get_historical_features(spine, "stats:v1.0.0")
     two.lineage.record_model("churn", version=4, training_set=made)

@@ -15,7 +15,7 @@ T0 = 1_700_000_000_000_000
 
 
 def view(*fields: str, ttl: str | None = None, **keys: str) -> FeatureView:
-    """A view with fields given as `name type`, keyed by `id` unless told otherwise."""
+    """A view with fields given as `name type`, keyed by `id` by default."""
     parts = [field.split(" ", 1) for field in fields]
     return FeatureView(
         "facts",

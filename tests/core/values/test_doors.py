@@ -168,7 +168,7 @@ def attempt(door: Callable[[], Any]) -> Any:
 
 
 def may_refuse(way: str, kind: str) -> bool:
-    """Tell whether a way in can't carry a kind: there the value is lost before the store sees it, or has no type."""
+    """Return whether a way in can't carry a kind: there the value is lost before the store sees it, or has no type."""
     lossy = way == "pandas numpy" and kind.startswith("int64 beyond")
     lossy |= way in ("pandas numpy", "pandas nullable") and kind == "lists with nulls"  # NumPy arrays of floats
     return lossy or (way in ("pandas numpy", "pandas objects") and kind in ("fixed-size lists", "times with zones"))

@@ -137,13 +137,13 @@ def test_storage_loses_nothing(name: str, data: st.DataObject) -> None:
 
 
 def has_nan(column: pa.Array) -> bool:
-    """Tell whether a column's text shows a NaN, which equals nothing."""
+    """Return whether a column's text shows a NaN, which equals nothing."""
     return "nan" in str(column.to_pylist())
 
 
 @pytest.mark.parametrize("dtype", refused, ids=str)
 def test_types_that_no_back_end_carries(dtype: pa.DataType) -> None:
-    """A type that can't be stored is refused with its place, itself and a way out, and is no key either."""
+    """A type that can't be stored is refused with the field, itself and a way out, and is no key either."""
     with pytest.raises(DefinitionError, match=r"^field 'f': .* can't be stored\. (Use|Declare) .*\.$") as caught:
         dtypes.resolve(dtype, "field 'f'")
     assert str(dtypes.plain_type(dtype)).split("[")[0] in str(caught.value) or pa.types.is_dictionary(dtype)

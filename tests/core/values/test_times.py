@@ -61,7 +61,7 @@ def test_durations_have_one_text_each(one: timedelta, other: timedelta) -> None:
     ],
 )
 def test_durations_that_are_none(value: Any) -> None:
-    """What is no duration is refused with its place and the way to write one."""
+    """What is no duration is refused with its field and the way to write one."""
     with pytest.raises(DefinitionError, match=r"ttl .* is not a duration\. Write a timedelta or text such as '30d'"):
         times.parse_duration(value, "ttl")
 

@@ -1,4 +1,4 @@
-"""Two stores on the same place, what one of them may be at work on, and a person to forget."""
+"""Two stores on the same directory, what one of them may be at work on, and a person to forget."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 MOMENTS = count(1)
 
 
-def said(*users: str) -> dict[str, Any]:
+def notes_of(*users: str) -> dict[str, Any]:
     """A later row than any before, of each user."""
     moment = START + timedelta(seconds=next(MOMENTS))
     return {"user": users, "event_timestamp": [moment] * len(users), "note": ["n"] * len(users), "x": [1] * len(users)}
@@ -32,11 +32,11 @@ def said(*users: str) -> dict[str, Any]:
 
 def early(*users: str) -> dict[str, Any]:
     """A row that loses to every other, of each user: one that stays online in its place shows."""
-    return {**said(*users), "event_timestamp": [START - timedelta(days=1)] * len(users)}
+    return {**notes_of(*users), "event_timestamp": [START - timedelta(days=1)] * len(users)}
 
 
 class Pair:
-    """Two stores on the same place: one works, the other does what comes in between.
+    """Two stores on the same directory: one works, the other does what comes in between.
 
     Attributes:
         one: the store that works.
@@ -44,11 +44,11 @@ class Pair:
         view: the only view.
     """
 
-    def __init__(self, place: Path, url: str, view: FeatureView) -> None:
-        self.one, self.other = FeatureStore(place, online=url), FeatureStore(place, online=url)
+    def __init__(self, directory: Path, url: str, view: FeatureView) -> None:
+        self.one, self.other = FeatureStore(directory, online=url), FeatureStore(directory, online=url)
         self.view = view
         self.one.apply(view)
-        self.one.write(view, said(ALICE, *OTHERS))
+        self.one.write(view, notes_of(ALICE, *OTHERS))
 
     def __enter__(self) -> Pair:
         return self
@@ -90,7 +90,7 @@ def _is_alice(history: pa.Table) -> list[bool]:
 
 def push(pair: Pair) -> None:
     """Push a row of Alice and one of another."""
-    pair.one.push(pair.view, said(ALICE, OTHERS[0]))
+    pair.one.push(pair.view, notes_of(ALICE, OTHERS[0]))
 
 
 def push_first(pair: Pair) -> None:

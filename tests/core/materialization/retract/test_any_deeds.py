@@ -15,7 +15,7 @@ from fs_core import FeatureStore, FeatureView
 from fs_core.errors import FeatureStoreError, OfflineStoreError, OnlineStoreError
 from fs_core.materialization import materialize as filling
 from tests.core.materialization.retract.interleaving import stepped
-from tests.core.materialization.retract.pair import ALICE, OTHERS, PLAIN, RECENT, WORK, Pair, early, said
+from tests.core.materialization.retract.pair import ALICE, OTHERS, PLAIN, RECENT, WORK, Pair, early, notes_of
 
 DEEDS = ["forget", "write", "push", "push another", "materialize", "drop"]
 
@@ -37,7 +37,7 @@ def test_any_deeds_between_any_steps(
             "forget": pair.forget,
             "write": lambda: pair.other.write(view, early(ALICE)),
             "push": lambda: pair.other.push(view, early(ALICE)),
-            "push another": lambda: pair.other.push(view, said(*OTHERS)),
+            "push another": lambda: pair.other.push(view, notes_of(*OTHERS)),
             "materialize": pair.other.materialize,
             "drop": lambda: pair.other.drop_online(view),
         }
@@ -73,7 +73,7 @@ def test_many_at_once(pair: Pair, any_url: str, monkeypatch: pytest.MonkeyPatch)
         thread.start()
         return thread
 
-    writers = [repeatedly(lambda store: store.push(RECENT, said(ALICE, *OTHERS))) for _ in range(3)]
+    writers = [repeatedly(lambda store: store.push(RECENT, notes_of(ALICE, *OTHERS))) for _ in range(3)]
     writers += [
         repeatedly(lambda store: store.materialize(rebuild=True)),
         repeatedly(lambda store: store.materialize()),

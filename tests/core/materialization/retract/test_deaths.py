@@ -14,14 +14,14 @@ from fs_core.materialization import materialize as filling
 from fs_core.materialization.watermark import Progress, ViewProgress
 from fs_core.online.row.codec import RowCodec
 from tests.core.materialization.retract.interleaving import Killed, stepped
-from tests.core.materialization.retract.pair import ALICE, OTHERS, PLAIN, RECENT, Pair, materialize, rebuild, said
+from tests.core.materialization.retract.pair import ALICE, OTHERS, PLAIN, RECENT, Pair, materialize, notes_of, rebuild
 
 
 @pytest.mark.parametrize("work", [rebuild, materialize])
 def test_a_run_that_dies_after_somebody_was_forgotten(embedded: Pair, work: Callable[[Pair], None]) -> None:
     """Whatever it had sent and couldn't take back, the next run finds."""
     for moment in count():
-        embedded.one.write(PLAIN, said(ALICE, *OTHERS))
+        embedded.one.write(PLAIN, notes_of(ALICE, *OTHERS))
         with stepped(embedded.one, {moment: embedded.forget}, dies=moment + 1) as steps, suppress(Killed):
             work(embedded)
         if steps.seen <= moment + 1:
@@ -42,7 +42,7 @@ def test_a_run_that_dies_while_a_person_comes_again(tmp_path: Path, small: None)
                 rebuild(pair)
             if steps.seen <= moment + 1:
                 break
-            pair.other.push(RECENT, said(ALICE))
+            pair.other.push(RECENT, notes_of(ALICE))
             online, history = pair.of_alice()
             hidden += not online <= history
             pair.other.materialize()
@@ -55,14 +55,14 @@ def test_a_run_that_lives_leaves_no_suspicion(embedded: Pair, monkeypatch: pytes
     looked = list[object]()
     monkeypatch.setattr(filling, "_look_through", lambda *arguments: looked.append(arguments))
     for dies, times in ((None, 0), (10, 1)):
-        embedded.one.write(PLAIN, said(ALICE, *OTHERS))
+        embedded.one.write(PLAIN, notes_of(ALICE, *OTHERS))
         with stepped(embedded.one, {9: embedded.forget}, dies=dies), pytest.raises((OnlineStoreError, Killed)):
             rebuild(embedded)
         embedded.other.materialize()
         assert len(looked) == times
 
 
-@pytest.mark.parametrize("survivor", ["none", "finishes", "acquits itself"])
+@pytest.mark.parametrize("survivor", ["none", "finishes", "clears itself"])
 def test_one_of_two_runs_that_dies(embedded: Pair, survivor: str) -> None:
     """Of two runs at once each is known when somebody is forgotten: what one that dies has sent, the next run finds."""
     first, second = embedded.one, embedded.other
@@ -76,7 +76,7 @@ def test_one_of_two_runs_that_dies(embedded: Pair, survivor: str) -> None:
         two.keep(covered.finished())
     embedded.forget()
     first.online.write(PLAIN.storage_name, rows)
-    if survivor == "acquits itself":
+    if survivor == "clears itself":
         two.clear_suspicion()
     assert embedded.of_alice()[0]
     embedded.other.materialize()
@@ -85,7 +85,7 @@ def test_one_of_two_runs_that_dies(embedded: Pair, survivor: str) -> None:
 
 
 def test_runs_that_died_are_bounded(embedded: Pair) -> None:
-    """However many runs die, what is said of them stays short, and the next run after a forgetting compares."""
+    """However many runs die, what is kept of them stays short, and the next run after a forgetting compares."""
     run = embedded.one.offline.winners(PLAIN, until=embedded.one._clock.now())
     for _ in range(40):
         filling = ViewProgress(PLAIN, embedded.one.online)

@@ -25,8 +25,8 @@ from tests.core.materialization.retract.pair import (
     Pair,
     early,
     materialize,
+    notes_of,
     rebuild,
-    said,
 )
 
 
@@ -43,7 +43,7 @@ def check(pair: Pair, *pushed: str) -> None:
 def at_each_step(pair: Pair, work: Callable[[Pair], None], happens: Callable[[], object], *pushed: str) -> None:
     """Let something happen at each step of some work, and look at what is online afterwards."""
     for moment in count():
-        pair.one.write(pair.view, said(ALICE, *OTHERS))
+        pair.one.write(pair.view, notes_of(ALICE, *OTHERS))
         with stepped(pair.one, {moment: happens}) as steps, suppress(OnlineStoreError):
             work(pair)
         if steps.seen <= moment:
@@ -67,7 +67,7 @@ def test_what_is_pushed_after_a_drop_stays(embedded: Pair, work: Callable[[Pair]
 
     def drop_and_push() -> None:
         embedded.other.drop_online(PLAIN)
-        embedded.other.push(PLAIN, said(OTHERS[1]))
+        embedded.other.push(PLAIN, notes_of(OTHERS[1]))
 
     at_each_step(embedded, work, drop_and_push, OTHERS[1])
 
@@ -103,7 +103,7 @@ def test_drop_and_another_run_in_any_two_steps(tmp_path: Path, small: None, mome
 
 def test_push_while_a_view_is_rebuilt_stays(embedded: Pair) -> None:
     """A row that is pushed before a rebuild drops the rows comes back with it."""
-    at_each_step(embedded, rebuild, lambda: embedded.other.push(PLAIN, said(OTHERS[1])), OTHERS[1])
+    at_each_step(embedded, rebuild, lambda: embedded.other.push(PLAIN, notes_of(OTHERS[1])), OTHERS[1])
 
 
 def fill(directory: Path, url: str) -> None:
@@ -117,7 +117,7 @@ def test_drop_while_another_process_materializes(any_url: str, tmp_path: Path) -
     """Whenever a view is dropped while thousands of rows are on their way, none is left, or the run is finished."""
     people = [f"person-{number}" for number in range(6_000)]
     with Pair(tmp_path / "store", any_url, PLAIN) as pair, ProcessPoolExecutor(1, FRESH) as process:
-        pair.one.write(PLAIN, said(*people))
+        pair.one.write(PLAIN, notes_of(*people))
         online, name = pair.other.online, PLAIN.storage_name
         for turn in range(6):
             run = process.submit(fill, Path(pair.one.directory), any_url)

@@ -11,7 +11,7 @@ from tests.core.materialization.retract.pair import PLAIN, Pair, push, repair
 
 
 def lose_the_answer(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have somebody forgotten before each write arrives, and the writer told that it failed."""
+    """Have somebody forgotten before each write arrives, and the writer get an error."""
     write = pair.one.online.write
 
     def cut_off(*arguments: Any, **more: Any) -> int:
@@ -23,7 +23,7 @@ def lose_the_answer(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_push_where_the_online_store_fails(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that arrives although its sender is told that it failed is looked at like any other."""
+    """A batch that arrives although its sender got an error is checked like any other."""
     lose_the_answer(embedded, monkeypatch)
     with pytest.raises(OnlineStoreError, match="lost") as caught:
         push(embedded)
@@ -40,7 +40,7 @@ def test_a_repair_where_the_online_store_fails(embedded: Pair, monkeypatch: pyte
 
 
 def test_a_push_that_cannot_look(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the online store doesn't say whether somebody was forgotten, the error tells what may be and what to do."""
+    """If the online store doesn't say whether somebody was forgotten, the error says what may be and what to do."""
 
     def gone(*_: Any) -> str:
         raise OnlineStoreError("no answer")

@@ -18,18 +18,18 @@ from tests.core.materialization.retract.pair import (
     Pair,
     early,
     materialize,
+    notes_of,
     push,
     push_first,
     rebuild,
     repair,
-    said,
 )
 
 
 def forget_at_each_step(pair: Pair, work: Callable[[Pair], None]) -> None:
     """Let a person be forgotten at each step of some work, and look at what is left of her."""
     for moment in count():
-        pair.one.write(pair.view, said(ALICE, *OTHERS))
+        pair.one.write(pair.view, notes_of(ALICE, *OTHERS))
         with stepped(pair.one, {moment: pair.forget}) as steps, suppress(OnlineStoreError, OfflineStoreError):
             work(pair)
         if steps.seen <= moment:

@@ -112,7 +112,7 @@ def read_winners(store: FeatureStore) -> Any:
 def test_who_reads_meanwhile(
     store: FeatureStore, other: FeatureStore, monkeypatch: pytest.MonkeyPatch, read: Callable[[Any], Any], answer: Any
 ) -> None:
-    """Who reads the newest state as its files go reads what is the newest then; of an older one it is told why not."""
+    """A read of the newest state as its files go reads what is newest then; an older one is refused with the reason."""
     files, deeds = store.offline._files, [other]  # type: ignore[attr-defined]
 
     def listed(*arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the Delta log tells of the last write."""
+"""What the Delta log says of the last write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START = datetime(2024, 1, 31, 23, tzinfo=UTC)
 
 
 def last(store: FeatureStore) -> LastWrite | None:
-    """Return what is told of the view."""
+    """Return the last write of the view."""
     found: LastWrite | None = store.offline.last_write(store.view("stats"))  # type: ignore[attr-defined]
     return found
 
@@ -42,14 +42,14 @@ def test_the_last_write_is_told(store: FeatureStore) -> None:
     store.write("stats", rows(n=[100]))
     before = datetime.now(UTC)
     store.write("stats", rows(n=[5, None, 2**53 + 1], x=[0.5, -1.0, None], s=["b", "a", None]))
-    told = last(store)
-    assert told is not None
-    assert told.rows == 3
-    assert abs(told.at - before.timestamp() * 1e6) < 60e6
-    assert datetime.fromisoformat(str(told.newest)) == START + timedelta(hours=2)
-    assert told.columns["n"] == ColumnStatistics(5, 2**53 + 1, 1)
-    assert told.columns["x"] == ColumnStatistics(-1.0, 0.5, 1)
-    assert told.columns["s"].nulls == 1
+    found = last(store)
+    assert found is not None
+    assert found.rows == 3
+    assert abs(found.at - before.timestamp() * 1e6) < 60e6
+    assert datetime.fromisoformat(str(found.newest)) == START + timedelta(hours=2)
+    assert found.columns["n"] == ColumnStatistics(5, 2**53 + 1, 1)
+    assert found.columns["x"] == ColumnStatistics(-1.0, 0.5, 1)
+    assert found.columns["s"].nulls == 1
 
 
 def test_compaction_is_no_write(store: FeatureStore) -> None:
@@ -57,9 +57,9 @@ def test_compaction_is_no_write(store: FeatureStore) -> None:
     store.apply(view)
     for number in range(4):
         store.write("stats", rows(n=[number]))
-    told = last(store)
+    found = last(store)
     store.compact("stats")
-    assert last(store) == told
+    assert last(store) == found
 
 
 @settings(max_examples=15)
@@ -69,16 +69,16 @@ def test_numbers_are_exact(fresh_directory: Any, values: list[int | None]) -> No
     with FeatureStore(fresh_directory()) as store:
         store.apply(view)
         store.write("stats", rows(n=values))
-        told = last(store)
+        found = last(store)
     known = [value for value in values if value is not None]
-    assert told is not None
-    assert told.columns["n"] == ColumnStatistics(
+    assert found is not None
+    assert found.columns["n"] == ColumnStatistics(
         min(known, default=None), max(known, default=None), len(values) - len(known)
     )
 
 
 def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
-    """A log that is missing or damaged tells nothing, and that is no error."""
+    """A log that is missing or damaged says nothing, and that is no error."""
     assert last_write(tmp_path / "absent", 3) is None
     (tmp_path / "_delta_log").mkdir()
     for text in ("", "not json\n", '{"add": {"dataChange": true}}\n', '{"commitInfo": {"timestamp": 1}}\n'):

@@ -26,8 +26,8 @@ def store_in(directory: Path) -> DeltaOfflineStore:
 
 def data_files(directory: Path) -> set[Path]:
     """The data files of the counter's table."""
-    place = directory / "history" / counter.storage_name
-    return {path for path in place.rglob("*.parquet") if "_delta_log" not in path.parts}
+    folder = directory / "history" / counter.storage_name
+    return {path for path in folder.rglob("*.parquet") if "_delta_log" not in path.parts}
 
 
 def of_any_state(store: DeltaOfflineStore) -> set[Path]:
@@ -47,8 +47,8 @@ def _compact(directory: Path, slow_index: bool) -> None:
         catalogue = store._engine._catalogue
         write = catalogue._write
 
-        def slowly(directory: Path, *rest: Any) -> None:
-            write(directory, *rest)
+        def slowly(folder: Path, *rest: Any) -> None:
+            write(folder, *rest)
             time.sleep(60)
 
         catalogue._write = slowly  # in a process that will be killed
@@ -139,7 +139,7 @@ def test_what_was_begun_and_left_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_log_with_a_gap_is_left_alone(tmp_path: Path) -> None:
-    """Where another program gave entries up for a checkpoint, nobody can tell whose a file is."""
+    """Where another program gave entries up for a checkpoint, it is unknown whose a file is."""
     store = store_in(tmp_path)
     for n in range(3):
         store.append(counter, counted([n]))

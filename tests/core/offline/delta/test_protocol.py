@@ -158,7 +158,7 @@ def test_a_seq_is_given_once_whatever_the_registry_says(restored: FeatureStore) 
 
 
 def test_a_seq_is_given_once_without_the_file_that_counts(restored: FeatureStore) -> None:
-    """Where the file that holds the next seq is lost, empty or damaged, the rows of the table tell."""
+    """Where the file that holds the next seq is lost, empty or damaged, the rows of the table decide."""
     numbers = table_of(Path(restored.directory)) / ".fs_core" / "next-seq"
     for k, content in enumerate([None, b"", b"{", b'{"next": 1, "boot": "another"}', b'"no"']):
         numbers.unlink()

@@ -49,13 +49,13 @@ def history(store: FeatureStore) -> FeatureStore:
 
 def table_of(store: FeatureStore) -> DeltaTable:
     """Return the view's history as Delta's library reads it."""
-    return DeltaTable(str(place_of(store)))
+    return DeltaTable(str(folder_of(store)))
 
 
-def place_of(store: FeatureStore) -> Path:
+def folder_of(store: FeatureStore) -> Path:
     """Return where the view's history lies."""
-    (place,) = (Path(store.directory) / "history").iterdir()
-    return place
+    (folder,) = (Path(store.directory) / "history").iterdir()
+    return folder
 
 
 def erase(store: FeatureStore, *users: int) -> Any:
@@ -98,8 +98,8 @@ def writing(store: FeatureStore, users: list[int]) -> Iterator[dict[int, int]]:
         for process in running.values():
             process.kill()
         for user, process in running.items():
-            said, _ = process.communicate()
-            written[user] = len(said.split()) + 1
+            output, _ = process.communicate()
+            written[user] = len(output.split()) + 1
 
 
 def test_writers_who_never_pause(store: FeatureStore) -> None:
@@ -117,7 +117,7 @@ def test_writers_who_never_pause(store: FeatureStore) -> None:
     counts = dict(zip(*np.unique(found["user"].to_numpy(), return_counts=True), strict=True))
     assert counts.pop(7, 0) == counts.pop(8, 0) == 0
     for user, rows in written.items():
-        assert rows <= counts.pop(user) <= rows + 1  # one that was killed may not have said so
+        assert rows <= counts.pop(user) <= rows + 1  # one that was killed may not have printed it
     assert set(counts.values()) == {1500}
     assert len(np.unique(found["__seq"].to_numpy())) == len(found)
 
@@ -194,28 +194,28 @@ def test_who_rewrites_the_same_files_waits(history: FeatureStore, monkeypatch: p
 
 
 def no_file_without_a_state(store: FeatureStore) -> bool:
-    """Tell whether every data file on disk is named by some state, and none is unfinished."""
-    named = {str(place_of(store) / path) for path in _ever_named(store)}
-    return {str(path) for path in place_of(store).rglob("*.parquet*") if "_delta_log" not in str(path)} <= named
+    """Return whether every data file on disk is named by some state, and none is unfinished."""
+    named = {str(folder_of(store) / path) for path in _ever_named(store)}
+    return {str(path) for path in folder_of(store).rglob("*.parquet*") if "_delta_log" not in str(path)} <= named
 
 
 def _ever_named(store: FeatureStore) -> set[str]:
     """Return the files that any state of the view's history names."""
-    log = place_of(store) / "_delta_log"
+    log = folder_of(store) / "_delta_log"
     return {action["add"]["path"] for entry in log.glob("*.json") for action in log_actions(entry) if "add" in action}
 
 
 def test_a_failure_leaves_no_file(history: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the commit fails, as on a full disk, the state stays and what was rewritten is removed."""
-    before = sorted(place_of(history).rglob("*.parquet*"))
-    entry = place_of(history) / "_delta_log" / f"{3:020}.json"
+    before = sorted(folder_of(history).rglob("*.parquet*"))
+    entry = folder_of(history) / "_delta_log" / f"{3:020}.json"
 
     def full(opened: DeltaTable, *arguments: Any, **options: Any) -> None:
         entry.mkdir()  # so that no commit of that name can be made
         try:
             write(opened, *arguments, **options | {"commit_properties": CommitProperties(max_commit_retries=0)})
         except DeltaError as error:
-            assert sorted(place_of(history).rglob("*.parquet*")) != before
+            assert sorted(folder_of(history).rglob("*.parquet*")) != before
             raise OSError(28, "No space left on device") from error
         finally:
             entry.rmdir()
@@ -224,7 +224,7 @@ def test_a_failure_leaves_no_file(history: FeatureStore, monkeypatch: pytest.Mon
     monkeypatch.setattr(rewriting, "write_deltalake", full)
     with pytest.raises(OfflineStoreError, match="No space left"):
         erase(history, 3)
-    assert sorted(place_of(history).rglob("*.parquet*")) == before
+    assert sorted(folder_of(history).rglob("*.parquet*")) == before
     assert users_of(history) == list(range(10)) * 3
 
 
@@ -232,7 +232,7 @@ def test_nothing_is_deleted_before_its_successor_is_on_disk(
     history: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where rewritten files can't be brought to disk, the old ones stay; repeating it deletes them."""
-    before = set(place_of(history).rglob("*.parquet"))
+    before = set(folder_of(history).rglob("*.parquet"))
 
     def fail(_: int) -> None:
         raise OSError(5, "Input/output error")
@@ -242,9 +242,9 @@ def test_nothing_is_deleted_before_its_successor_is_on_disk(
         with pytest.raises(OfflineStoreError, match="Input/output error"):
             erase(history, 3)
     assert users_of(history) == [0, 1, 2, 4, 5, 6, 7, 8, 9] * 3
-    assert before < set(place_of(history).rglob("*.parquet"))
+    assert before < set(folder_of(history).rglob("*.parquet"))
     assert erase(history, 3).files == 3
-    assert before.isdisjoint(place_of(history).rglob("*.parquet"))
+    assert before.isdisjoint(folder_of(history).rglob("*.parquet"))
 
 
 def test_the_library_reads_what_is_committed(history: FeatureStore) -> None:
@@ -275,9 +275,9 @@ def test_the_last_write_is_not_an_erasure(history: FeatureStore) -> None:
 
 def test_a_reader_whose_checkpoint_was_replaced(history: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is about to read a checkpoint when erasing replaces it looks again; one that never comes is an error."""
-    place = place_of(history)
+    folder = folder_of(history)
     table_of(history).create_checkpoint()
-    checkpoints = list((place / "_delta_log").glob("*.checkpoint.parquet"))
+    checkpoints = list((folder / "_delta_log").glob("*.checkpoint.parquet"))
     held = [path.read_bytes() for path in checkpoints]
     for path in checkpoints:
         path.unlink()
@@ -289,7 +289,7 @@ def test_a_reader_whose_checkpoint_was_replaced(history: FeatureStore, monkeypat
             path.write_bytes(data)
 
     monkeypatch.setattr("tenacity.nap.time.sleep", come_back)
-    assert log.open_table(place).version() == 2
+    assert log.open_table(folder).version() == 2
     assert slept
     monkeypatch.undo()
     monkeypatch.setattr(delta_log, "_CHANGING_SECONDS", 0.1)
@@ -305,10 +305,10 @@ GAPS = [
 ]
 
 
-@pytest.mark.parametrize("said", GAPS)
-def test_a_listing_of_the_log_that_has_a_gap(history: FeatureStore, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+@pytest.mark.parametrize("text", GAPS)
+def test_a_listing_of_the_log_that_has_a_gap(history: FeatureStore, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Who lists the log while entries are made may see one and not the one before it, and looks again."""
-    table, failures = log.DeltaTable, [DeltaError(said)] * 2
+    table, failures = log.DeltaTable, [DeltaError(text)] * 2
 
     def opened(*arguments: Any, **options: Any) -> DeltaTable:
         if failures:
@@ -316,9 +316,9 @@ def test_a_listing_of_the_log_that_has_a_gap(history: FeatureStore, monkeypatch:
         return table(*arguments, **options)
 
     monkeypatch.setattr(log, "DeltaTable", opened)
-    assert log.open_table(place_of(history), 2).version() == 2
+    assert log.open_table(folder_of(history), 2).version() == 2
     slept: list[float] = []
     monkeypatch.setattr("tenacity.nap.time.sleep", slept.append)
     with pytest.raises(DeltaError):
-        log.open_table(place_of(history), 999)
+        log.open_table(folder_of(history), 999)
     assert not slept

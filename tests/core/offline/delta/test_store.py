@@ -141,9 +141,9 @@ def damaged(tmp_path: Path) -> tuple[DeltaOfflineStore, Path]:
 
 @pytest.mark.parametrize("content", [b'{"add": garbage\n', b"\xff\xfe\x00"])
 def test_a_corrupt_log(damaged: tuple[DeltaOfflineStore, Path], content: bytes) -> None:
-    """A damaged log is an error that names the view and the place, when reading and when writing."""
-    store, place = damaged
-    (place / "_delta_log" / f"{0:020}.json").write_bytes(content)
+    """A damaged log is an error that names the view and the directory, when reading and when writing."""
+    store, directory = damaged
+    (directory / "_delta_log" / f"{0:020}.json").write_bytes(content)
     with pytest.raises(OfflineStoreError, match=r"view 'counter:v1.0.0': can't open its history at .*counter-"):
         store.read(counter)
     with pytest.raises(OfflineStoreError, match="can't append"):
@@ -165,8 +165,8 @@ def test_an_old_entry_of_the_log_that_is_damaged(tmp_path: Path) -> None:
 
 def test_a_lost_file(damaged: tuple[DeltaOfflineStore, Path]) -> None:
     """A file that is gone is an error, never fewer rows."""
-    store, place = damaged
-    next(place.glob("*/*.parquet")).unlink()
+    store, directory = damaged
+    next(directory.glob("*/*.parquet")).unlink()
     with pytest.raises(OfflineStoreError, match=r"view 'counter:v1.0.0': can't read"):
         store.read(counter)
     with pytest.raises(OfflineStoreError, match=r"view 'counter:v1.0.0': can't search"):
@@ -177,15 +177,15 @@ def test_a_lost_file(damaged: tuple[DeltaOfflineStore, Path]) -> None:
 
 def test_a_truncated_file(damaged: tuple[DeltaOfflineStore, Path]) -> None:
     """A file cut short is an error, never fewer rows."""
-    store, place = damaged
-    file = next(place.glob("*/*.parquet"))
+    store, directory = damaged
+    file = next(directory.glob("*/*.parquet"))
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(OfflineStoreError, match="can't read"):
         store.read(counter)
 
 
-def test_a_place_that_is_no_directory(tmp_path: Path) -> None:
-    """A file where the directory should be is an error that names the view and the place."""
+def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
+    """A file where the directory should be is an error that names the view and the path."""
     (tmp_path / "history").write_text("a file")
     with pytest.raises(OfflineStoreError, match=r"view 'counter:v1.0.0': can't append to its history at"):
         DeltaOfflineStore(tmp_path / "history").append(counter, counted([1]))
@@ -286,7 +286,7 @@ os.waitpid(child, 0)
 
 @pytest.mark.parametrize(("use", "says"), [("unused", "rows 1"), ("used", "Start the process with spawn")])
 def test_a_forked_process(tmp_path: Path, use: str, says: str) -> None:
-    """A process forked before history was used works; one forked after is told what to do instead."""
+    """A process forked before history was used works; one forked after gets an error that says what to do instead."""
     run = subprocess.run(
         [sys.executable, "-c", FORKED, str(tmp_path), use], capture_output=True, text=True, timeout=60, check=True
     )

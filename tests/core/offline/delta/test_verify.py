@@ -116,7 +116,7 @@ def test_repair_beside_appends(written: FeatureStore, monkeypatch: pytest.Monkey
 
 
 def test_a_seq_that_several_rows_share(written: FeatureStore) -> None:
-    """Rows that differ and have one seq are shown and kept: nothing tells which is right. Copies of them go."""
+    """Rows that differ and have one seq are shown and kept: nothing shows which is right. Copies of them go."""
     rows = written.history(VIEW)
     other = rows.slice(0, 2).set_column(0, "k", [pa.array(["x", "y"])])
     for _ in range(2):

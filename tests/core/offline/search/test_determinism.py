@@ -30,7 +30,7 @@ from fs_core.offline.duckdb import connect
 from fs_core.offline.delta.store import DeltaOfflineStore
 from tests.core.offline.search.test_determinism import spine
 
-place, threads, compacts = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "compact"
+directory, threads, compacts = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "compact"
 pa.set_cpu_count(threads)
 pa.set_io_thread_count(threads)
 connect().execute(f"SET GLOBAL threads = {threads}")
@@ -38,19 +38,19 @@ workers.ThreadPoolExecutor = lambda _, **names: ThreadPoolExecutor(threads, **na
 assert workers.workers()._max_workers == threads
 
 def ask():
-    return FeatureStore(place).get_historical_features(spine(), ["facts", "more"], label="late").fingerprint
+    return FeatureStore(directory).get_historical_features(spine(), ["facts", "more"], label="late").fingerprint
 
 def plain():
-    store = FeatureStore(place)
-    store.__dict__["offline"] = DeltaOfflineStore(place / "history", PlainEngine())
+    store = FeatureStore(directory)
+    store.__dict__["offline"] = DeltaOfflineStore(directory / "history", PlainEngine())
     return store.get_historical_features(spine(), ["facts", "more"], label="late").fingerprint
 
-shutil.rmtree(place / "index", ignore_errors=True)
+shutil.rmtree(directory / "index", ignore_errors=True)
 found = {"cold": ask(), "warm": ask(), "plain": plain()}
 if compacts:
-    FeatureStore(place).compact()
+    FeatureStore(directory).compact()
     found |= {"compacted": ask(), "plain, compacted": plain()}
-    shutil.rmtree(place / "index")
+    shutil.rmtree(directory / "index")
     found |= {"cold, compacted": ask()}
 print(json.dumps(found))
 """
@@ -87,9 +87,9 @@ def facts(seed: int) -> dict[str, Any]:
 
 def test_the_fingerprint_depends_on_nothing_but_the_question(tmp_path: Path) -> None:
     """Threads of Arrow, DuckDB and our own, the state of the index and of the files: none decides a bit."""
-    place = tmp_path / "store"
+    directory = tmp_path / "store"
     thing = Entity("thing", keys={"thing": "int64"}, description="A thing.")
-    with FeatureStore(place) as store:
+    with FeatureStore(directory) as store:
         for seed, name in ((2, "facts"), (3, "more")):
             kinds = {"amount": "float64", "text": "string", "vector": "list<float32>[3]"}
             fields = [Field(f"{kind}_{seed}", dtype, "Drawn.") for kind, dtype in kinds.items()]
@@ -103,7 +103,7 @@ def test_the_fingerprint_depends_on_nothing_but_the_question(tmp_path: Path) -> 
         expected = store.get_historical_features(spine(), ["facts", "more"], label="late")
     assert sum(column.null_count for column in expected.table.columns) > 0
     for threads, compacts in ((1, ""), (8, "compact"), (1, "")):
-        words = [sys.executable, "-c", PROGRAM, str(place), str(threads), compacts]
+        words = [sys.executable, "-c", PROGRAM, str(directory), str(threads), compacts]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)

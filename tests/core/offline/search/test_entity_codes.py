@@ -22,8 +22,8 @@ def keys_of(rows: list[tuple[Any, ...]], types: list[str]) -> pa.Table:
 
 @settings(max_examples=150)
 @given(data=st.data(), types=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3))
-def test_a_code_is_the_place_among_the_sorted_keys(data: st.DataObject, types: list[str]) -> None:
-    """Known keys get their place in the order of Arrow's sort, others nothing, whether few or many are asked."""
+def test_a_code_is_the_index_among_the_sorted_keys(data: st.DataObject, types: list[str]) -> None:
+    """Known keys get their index in the order of Arrow's sort, others nothing, whether few or many are asked."""
     domains = [data.draw(st.lists(values(dtypes.resolve(t)), min_size=3, max_size=6)) for t in types]
     row = st.tuples(*(st.sampled_from(domain) for domain in domains))
     known = data.draw(st.lists(row, min_size=1, max_size=30))
@@ -32,7 +32,7 @@ def test_a_code_is_the_place_among_the_sorted_keys(data: st.DataObject, types: l
     dictionary, codes = KeyDictionary.of(table)
     distinct = table.group_by(table.column_names).aggregate([])
     ordered = distinct.sort_by([(name, "ascending") for name in table.column_names]).to_pylist()
-    expected = {tuple(key.values()): place for place, key in enumerate(ordered)}
+    expected = {tuple(key.values()): index for index, key in enumerate(ordered)}
     as_read = [tuple(key.values()) for key in keys_of(asked, types).to_pylist()]
     answers = [expected.get(key, UNKNOWN) for key in as_read]
     assert codes.tolist() == answers[: len(known)]

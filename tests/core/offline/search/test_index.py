@@ -68,8 +68,8 @@ def expected(written: int, count: int = 100) -> list[int | None]:
 
 def runs_of(directory: Path) -> list[Path]:
     """The directories of whole runs."""
-    place = directory / "index" / counter.storage_name
-    return sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folder = directory / "index" / counter.storage_name
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 @settings(max_examples=60)
@@ -244,16 +244,16 @@ def test_a_killed_process_leaves_nothing_behind(tmp_path: Path) -> None:
     store.append(counter, rows(0, 100))
     process = FRESH.Process(target=_make_slowly, args=(store,))
     process.start()
-    place = tmp_path / "index" / counter.storage_name
+    folder = tmp_path / "index" / counter.storage_name
     deadline = time.monotonic() + 60
-    while not list(place.glob(".unfinished-*/run.json")) and time.monotonic() < deadline:
+    while not list(folder.glob(".unfinished-*/run.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    assert list(place.glob(".unfinished-*"))
+    assert list(folder.glob(".unfinished-*"))
     assert ask(store) == expected(100)
-    assert not list(place.glob(".unfinished-*"))
+    assert not list(folder.glob(".unfinished-*"))
     assert len(runs_of(tmp_path)) == 1
 
 
@@ -276,7 +276,7 @@ def test_what_never_reached_the_disk_is_not_trusted(tmp_path: Path, monkeypatch:
     assert runs_of(tmp_path)[0].stat().st_ino != made
 
 
-def test_without_a_place_for_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none can be made, answers come without."""
     store = store_in(tmp_path)
     store.append(counter, rows(0, 100))
@@ -299,7 +299,7 @@ def test_a_data_file_that_is_gone_is_history_s_fault(tmp_path: Path) -> None:
     assert not list((tmp_path / "index").rglob("run.json"))
 
 
-def test_an_index_travels_by_its_place(tmp_path: Path) -> None:
+def test_an_index_is_pickled_by_its_directory(tmp_path: Path) -> None:
     """A pickle holds the directory and nothing else."""
     store = store_in(tmp_path)
     store.append(counter, rows(0, 100))

@@ -31,16 +31,16 @@ def arrays(rows: list[Row]) -> tuple[Any, Any, Any, Any]:
 @given(rows=_ROWS, asked=st.lists(st.tuples(st.sampled_from([0, 1, 2, 3, UNKNOWN]), _TIMES), max_size=20))
 @example(rows=[(0, 5, 5), (0, 5, 5)], asked=[(0, 5), (0, 4)])
 @example(rows=[(3, EARLIEST, LATEST), (0, LATEST, LATEST)], asked=[(3, LATEST), (0, LATEST), (0, EARLIEST)])
-def test_the_place_found_is_the_rules_winner(rows: list[Row], asked: list[tuple[int, int]]) -> None:
+def test_the_position_found_is_the_rules_winner(rows: list[Row], asked: list[tuple[int, int]]) -> None:
     """For each entity and moment: the greatest by (event_time, a, seq) of what was available."""
     codes, available_at, event_time, seq = arrays(rows)
     order = order_rows(codes, available_at, event_time, seq)
     timeline = Timeline.of(codes[order], available_at[order], 4)
-    places = timeline.last_by(np.array([c for c, _ in asked], np.int64), np.array([t for _, t in asked], np.int64))
-    for (code, moment), place in zip(asked, places, strict=True):
+    positions = timeline.last_by(np.array([c for c, _ in asked], np.int64), np.array([t for _, t in asked], np.int64))
+    for (code, moment), position in zip(asked, positions, strict=True):
         known = [i for i in range(len(rows)) if codes[i] == code and available_at[i] <= moment]
         winner = max(known, key=lambda i: (event_time[i], available_at[i], seq[i]), default=None)
-        assert (None if place == NOWHERE else order[place]) == winner
+        assert (None if position == NOWHERE else order[position]) == winner
     assert timeline.available_at(np.arange(len(order))).tolist() == available_at[order].tolist()
 
 
@@ -69,6 +69,6 @@ def test_packing_is_chosen_by_what_fits(entities: int, span: int) -> None:
     timeline = Timeline.of(codes[order], times[order], entities)
     bits = (entities - 1).bit_length() + (span - 1).bit_length()
     assert (timeline.shift is not None) == (bits <= 62)
-    places = timeline.last_by(codes, times)
-    assert (codes[order][places] == codes).all()
-    assert (times[order][places] == times).all()
+    positions = timeline.last_by(codes, times)
+    assert (codes[order][positions] == codes).all()
+    assert (times[order][positions] == times).all()

@@ -227,14 +227,14 @@ def test_damaged_rows_are_reported(scenario: Any, data: st.DataObject) -> None:
     codec = RowCodec(scenario.view)
     writes = codec.encode(scenario.history)
     rows = writes.rows
-    damaged = {place: data.draw(_damage(row)) for place, row in enumerate(rows) if data.draw(st.booleans())}
-    found = codec.decode(writes.keys, [damaged.get(place, row) for place, row in enumerate(rows)])
+    damaged = {index: data.draw(_damage(row)) for index, row in enumerate(rows) if data.draw(st.booleans())}
+    found = codec.decode(writes.keys, [damaged.get(index, row) for index, row in enumerate(rows)])
     found.table.validate(full=True)
     assert found.corrupt == sorted(damaged)
-    assert found.found.tolist() == [place not in damaged for place in range(len(rows))]
-    for place, row in enumerate(found.table.to_pylist()):
-        whole = scenario.history.select(found.table.column_names).slice(place, 1).to_pylist()[0]
-        assert bits(row) == bits(dict.fromkeys(row) if place in damaged else whole)
+    assert found.found.tolist() == [index not in damaged for index in range(len(rows))]
+    for index, row in enumerate(found.table.to_pylist()):
+        whole = scenario.history.select(found.table.column_names).slice(index, 1).to_pylist()[0]
+        assert bits(row) == bits(dict.fromkeys(row) if index in damaged else whole)
 
 
 @st.composite
@@ -321,7 +321,7 @@ def test_keys_share_bytes_only_if_equal(data: st.DataObject, dtypes: list[str]) 
     ],
 )
 def test_composite_keys_never_mix(dtypes: list[str], first: tuple[Any, ...], second: tuple[Any, ...]) -> None:
-    """Keys whose parts run into each other when written side by side are told apart."""
+    """Keys whose parts run into each other when written side by side differ."""
     view = view_of("bool", keys={f"k{i}": dtype for i, dtype in enumerate(dtypes)})
     table = pa.table(
         {n: pa.array([row[i] for row in (first, second, first)], t) for i, (n, t) in enumerate(view.keys.items())}

@@ -36,11 +36,11 @@ def test_few_rows_are_checked_as_many_are(data: st.DataObject, features: int, dt
     made = layout(features, dtype)
     size = made.size - 4
     rows = [sealed(made, data.draw(st.binary(min_size=size, max_size=size))) for _ in range(12)]
-    for place in data.draw(st.sets(st.integers(0, 11))):
+    for index in data.draw(st.sets(st.integers(0, 11))):
         bit = data.draw(st.integers(0, made.size * 8 - 1))
-        flipped = bytearray(rows[place])
+        flipped = bytearray(rows[index])
         flipped[bit // 8] ^= 1 << bit % 8
-        rows[place] = bytes(flipped)
+        rows[index] = bytes(flipped)
     _, _, together = made.read([KEY] * len(rows), rows)
     apart = [made.read([KEY], [row])[2] for row in rows]
     assert [sound is None for sound in apart] == ([True] * 12 if together is None else together.tolist())
@@ -107,8 +107,8 @@ def test_the_row_of_another_entity(keys: list[bytes], data: st.DataObject) -> No
     rows = [sealed(made, data.draw(st.binary(min_size=made.size - 4, max_size=made.size - 4)), key) for key in keys]
     assert made.read(keys, rows)[2] is None
     moved = data.draw(st.permutations(range(len(keys))))
-    found = made.read(keys, [rows[place] for place in moved])[2]
-    expected = [place == i for i, place in enumerate(moved)]
+    found = made.read(keys, [rows[index] for index in moved])[2]
+    expected = [index == i for i, index in enumerate(moved)]
     assert (expected if found is None else found.tolist()) == expected
 
 

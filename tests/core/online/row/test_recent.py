@@ -186,7 +186,7 @@ def test_what_is_refused(changes: dict[str, Any]) -> None:
 
 
 def test_what_was_lost_is_left_to_history(online_url: str, tmp_path: Path) -> None:
-    """An entity whose rows the online store has lost isn't missing before its next one: only history can tell. One
+    """An entity whose rows the online store has lost isn't missing before its next one: only history can answer. One
     that history didn't know before is.
     """
     clock = HandClock(0)
@@ -334,8 +334,8 @@ def test_a_damaged_timeline_tells_nothing(data: st.DataObject) -> None:
     assert resolve(codec, keys, [rows[-1]], [timeline], 12) == [rows[2]]
     damaged = bytearray(timeline)
     if data.draw(st.booleans()):
-        place = data.draw(st.integers(0, len(timeline) * 8 - 1))
-        damaged[place // 8] ^= 1 << place % 8
+        bit = data.draw(st.integers(0, len(timeline) * 8 - 1))
+        damaged[bit // 8] ^= 1 << bit % 8
     else:
         del damaged[data.draw(st.integers(0, len(timeline) - 1)) :]
     assert resolve(codec, keys, [rows[-1]], [bytes(damaged)], 12) == [rows[-1]]

@@ -38,8 +38,8 @@ def ask(store: FeatureStore, spine: Any, **settings: Any) -> TrainingSet:
 
 def files(store: FeatureStore, name: str = "") -> list[str]:
     """Return the names of the files that the store keeps for training sets."""
-    place = Path(store.directory) / "training_sets" / name
-    return sorted(path.name for path in place.rglob("*") if path.is_file() and path.name != ".lock")
+    folder = Path(store.directory) / "training_sets" / name
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
 
 
 def same(left: TrainingSet, right: TrainingSet) -> bool:

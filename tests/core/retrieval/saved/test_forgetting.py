@@ -81,7 +81,7 @@ def test_what_a_killed_writer_left_goes(filled: FeatureStore) -> None:
 
 
 def test_a_set_dropped_meanwhile_is_none(filled: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who drops a set while it is looked for leaves nothing to tell of."""
+    """Who drops a set while it is looked for leaves nothing to report."""
     keep(filled)
 
     def gone(*_: object) -> None:

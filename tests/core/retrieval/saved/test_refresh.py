@@ -130,9 +130,9 @@ class TestRefreshing:
 
         left = [repr(r) for r in have]
         expected = []
-        for place, r in enumerate(asked):
+        for index, r in enumerate(asked):
             if repr(r) in left:
                 left.remove(repr(r))
             else:
-                expected.append(place)
+                expected.append(index)
         assert new_rows(table(have), table(asked)).tolist() == expected

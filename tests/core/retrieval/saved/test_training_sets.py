@@ -73,7 +73,7 @@ class TestSavingAndLoading:
         filled.save_training_set(made, "kept")
         assert same(filled.load_training_set("kept"), made)
 
-    def test_a_type_that_parquet_has_no_place_for(self, filled: FeatureStore) -> None:
+    def test_a_type_that_parquet_lacks(self, filled: FeatureStore) -> None:
         """It is refused in plain words, and nothing is left behind."""
         odd = pa.UnionArray.from_sparse(pa.array([0, 0, 0], pa.int8()), [pa.array([1, 2, 3])])
         with pytest.raises(SavedTrainingSetError, match="type can't be kept in Parquet"):
@@ -107,7 +107,7 @@ class TestSavingAndLoading:
 
 class TestNames:
     def test_overwriting_is_asked_for(self, filled: FeatureStore) -> None:
-        """A second set of a name is refused with the way out, and replaces the first only if told to."""
+        """A second set of a name is refused with the way out, and replaces the first only with `overwrite=True`."""
         first, second = ask(filled, labels(1)), ask(filled, labels(2, 3))
         filled.save_training_set(first, "kept")
         with pytest.raises(SavedTrainingSetError, match=r"'kept' already.*overwrite=True"):
@@ -165,14 +165,14 @@ class TestDamage:
         random = np.random.default_rng(5)
         for path in sorted((Path(filled.directory) / "training_sets" / "kept").iterdir()):
             whole = path.read_bytes()
-            for place in random.choice(len(whole), 150, replace=False).tolist():
-                path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+            for offset in random.choice(len(whole), 150, replace=False).tolist():
+                path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 1 << offset % 8]) + whole[offset + 1 :])
                 with suppress(SavedTrainingSetError):
                     assert same(filled.load_training_set("kept"), made)
             path.write_bytes(whole)
         assert same(filled.load_training_set("kept"), made)
 
-    def test_other_rows_in_the_place_of_a_part(self, filled: FeatureStore) -> None:
+    def test_other_rows_in_a_part(self, filled: FeatureStore) -> None:
         """A sound file with other content is no substitute."""
         filled.save_training_set(ask(filled, labels(1, 2)), "one")
         filled.save_training_set(ask(filled, labels(3, 4)), "two")
@@ -182,7 +182,7 @@ class TestDamage:
             filled.load_training_set("one")
 
     def test_a_format_of_the_future(self, filled: FeatureStore) -> None:
-        """It is left alone, and said to be no damage."""
+        """It is left alone, and not reported as damage."""
         filled.save_training_set(ask(filled, labels(1)), "kept")
         manifest = Path(filled.directory) / "training_sets" / "kept" / "manifest.json"
         manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
@@ -190,18 +190,18 @@ class TestDamage:
             filled.load_training_set("kept")
 
     def test_a_directory_that_cannot_be_written(self, filled: FeatureStore) -> None:
-        """The reason is told in our words."""
+        """The reason is given in our words."""
         (Path(filled.directory) / "training_sets").write_text("a file where the directory should be")
         with pytest.raises(SavedTrainingSetError, match="can't be written"):
             filled.save_training_set(ask(filled, labels(1)), "kept")
 
 
-def _save_and_be_killed(place: str, name: str, step: str) -> None:
+def _save_and_be_killed(store_directory: str, name: str, step: str) -> None:
     def forever(*_: Any, **__: Any) -> Any:
-        Path(place, "reached").touch()
+        Path(store_directory, "reached").touch()
         time.sleep(60)
 
-    store = FeatureStore(place)
+    store = FeatureStore(store_directory)
     training = ask(store, labels(*range(10)))
     if step == "part":
         write = directory.write_parquet

@@ -43,13 +43,13 @@ TIMES = st.lists(st.tuples(st.integers(0, 5), st.sampled_from([-(2**61), -1, 0, 
 
 @given(rows=TIMES, asked=TIMES)
 def test_rank(rows: list[tuple[int, int]], asked: list[tuple[int, int]]) -> None:
-    """The place behind the last moment that isn't later, however far moments and entities are apart."""
+    """The index after the last moment that isn't later, however far moments and entities are apart."""
     rows, asked = sorted(rows), sorted(asked)
     codes, times = (np.array([row[i] for row in rows], np.int64) for i in (0, 1))
     known = Times.of(codes, times, offsets_of(codes, 6))
     found = known.rank(*(np.array([row[i] for row in asked], np.int64) for i in (0, 1)))
-    for (code, moment), place in zip(asked, found, strict=True):
-        assert place == sum(c < code or (c == code and t <= moment) for c, t in rows)
+    for (code, moment), index in zip(asked, found, strict=True):
+        assert index == sum(c < code or (c == code and t <= moment) for c, t in rows)
     assert known.at(np.arange(len(rows))).tolist() == times.tolist()
 
 
@@ -58,8 +58,8 @@ def test_the_least_of_what_comes_later(rows: list[tuple[int, int]]) -> None:
     """Behind an entity's last row there is nothing."""
     rows = sorted(rows, key=lambda row: row[0])
     codes, times = (np.array([row[i] for row in rows], np.int64) for i in (0, 1))
-    for place, found in enumerate(least_of_later(codes, times)):
-        later = [t for c, t in rows[place + 1 :] if c == codes[place]]
+    for index, found in enumerate(least_of_later(codes, times)):
+        later = [t for c, t in rows[index + 1 :] if c == codes[index]]
         assert found == min(later, default=NEVER)
 
 

@@ -132,7 +132,7 @@ def _online(view: FeatureView, state: Mapping[str, Any]) -> str:
     if not view.rows_online:
         return "from history" if view.online else "no"
     if "online_error" in state:
-        return f"can't tell: {state['online_error']}"
+        return f"unknown: {state['online_error']}"
     until = state["online_until"]
     return "never materialized" if until is None else f"materialized until {until.isoformat()}"
 

@@ -27,7 +27,7 @@ _SEQS = st.sampled_from(_SEQ_EDGES) | st.integers(0, LAST_SEQ) | st.integers(0, 
 _ORDERS = st.tuples(_WORDS, _WORDS, _SEQS)
 
 
-class Ordering:
+class WriteOrder:
     """A write is applied only where its order isn't smaller than what is stored."""
 
     @examples(150)
@@ -49,12 +49,12 @@ class Ordering:
         assert store.read([(view, [b"e"])]) == [[packed(max(orders))]]
 
     def test_neighbouring_orders(self, store: OnlineStore) -> None:
-        """Orders that differ in their last bit are told apart, in each of their three numbers."""
-        for place in range(3):
-            for low, high in itertools.pairwise(_EDGES if place < 2 else _SEQ_EDGES):
+        """Orders that differ in their last bit differ, in each of their three numbers."""
+        for position in range(3):
+            for low, high in itertools.pairwise(_EDGES if position < 2 else _SEQ_EDGES):
                 view = new_view()
                 older, newer = ([5, 5, 5] for _ in range(2))
-                older[place], newer[place] = low, high
+                older[position], newer[position] = low, high
                 assert store.write(view, [OnlineWrite(b"e", packed(tuple(newer)))]) == 1  # type: ignore[arg-type]
                 assert store.write(view, [OnlineWrite(b"e", packed(tuple(older)))]) == 0  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ from fs_core.online.contract import OnlineStore, OnlineWrite
 from fs_core.testing.online_suite.rows import AWKWARD, new_view, packed
 
 
-class Removing:
+class Removal:
     """What goes is what was meant, and nothing older comes back."""
 
     def test_a_row_is_kept_until_it_may_be_collected(self, store: OnlineStore) -> None:

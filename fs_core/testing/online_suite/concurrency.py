@@ -14,7 +14,7 @@ from fs_core.testing.online_suite.rows import new_view, packed, shuffled, versio
 from fs_core.testing.processes import FRESH
 
 
-class Sharing:
+class ConcurrentRows:
     """Whoever writes and reads at once sees whole rows, none of them older than one seen before."""
 
     def test_pickling(self, store: OnlineStore) -> None:

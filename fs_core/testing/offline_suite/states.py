@@ -27,7 +27,7 @@ from fs_core.testing.offline_suite.tables import (
 from fs_core.testing.oracle import bits, oracle_as_of
 
 
-class Keeping:
+class States:
     """What a state held it holds, after later appends and compaction too."""
 
     @examples(30)

@@ -17,7 +17,7 @@ from fs_core.testing.processes import FRESH
 _BATCHES, _BATCH = 12, 3  # what each concurrent writer appends
 
 
-class Sharing:
+class ConcurrentHistory:
     """Whoever appends and reads at once loses nothing and sees whole batches."""
 
     def test_pickling(self, store: OfflineStore) -> None:

@@ -1,4 +1,4 @@
-"""What erasing promises: an entity is gone from every file, and nobody else."""
+"""What erasure promises: an entity is gone from every file, and nobody else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fs_core.testing.offline_suite.tables import as_of_types, assert_rows, cut, 
 from fs_core.testing.oracle import bits, oracle_as_of, oracle_winners
 
 
-class Erasing:
+class ErasedEntities:
     """Who is erased leaves no trace; who isn't loses nothing."""
 
     @examples(30)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fs_core.cli.arguments import FILE, Feature
+from fs_core.cli.arguments import FILE, FeatureArgument
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, shown
 from fs_core.leakage import Finding, Severity
@@ -18,7 +18,7 @@ from fs_core.store import FeatureStore
 
 
 @cli.command(name="check-leakage")
-@click.argument("features", nargs=-1, required=True, type=Feature())
+@click.argument("features", nargs=-1, required=True, type=FeatureArgument())
 @click.option("--spine", type=FILE, required=True, help="Keys, times and label: a Parquet, CSV or JSON file.")
 @click.option("--label", metavar="COLUMN", help="The spine's label; without it only the clocks are checked.")
 @click.option("--timestamp", metavar="COLUMN", default="event_timestamp", show_default=True, help="The spine's times.")

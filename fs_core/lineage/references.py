@@ -16,7 +16,7 @@ _VERSION = re.compile(r"v?\d+\.\d+\.\d+")
 _RECORDED = ("training_set", "run", "model")
 
 
-class Asking:
+class References:
     """Resolves references against one state of the graph.
 
     Args:
@@ -127,7 +127,7 @@ class Asking:
         return [node]
 
     def _named(self, kind: str, name: str) -> list[Described]:
-        """Return the versions of a source; SQL doesn't tell upper from lower case."""
+        """Return the versions of a source; SQL ignores case."""
         return [d for d in self._described if d.kind == kind and d.name.lower() == name.lower()]
 
     def _recorded(self, kind: str, text: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fs_core.cli.arguments import FILES, Moment, table_of
+from fs_core.cli.arguments import FILES, MomentArgument, table_of
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, readable
 from fs_core.store import FeatureStore
@@ -32,8 +32,8 @@ def write(store: FeatureStore, view: str, file: Path, file_format: str | None) -
 
 @cli.command()
 @click.argument("view")
-@click.option("--start", type=Moment(), help="Leave out earlier event times.")
-@click.option("--end", type=Moment(), help="Leave out this event time and later ones.")
+@click.option("--start", type=MomentArgument(), help="Leave out earlier event times.")
+@click.option("--end", type=MomentArgument(), help="Leave out this event time and later ones.")
 @click.option("--incremental", is_flag=True, help="Leave out what history has already.")
 @click.option("--lookback", metavar="DURATION", help="With --incremental: how far back to look, such as 2d.")
 @in_store

@@ -1,4 +1,4 @@
-"""What comparing promises: which rows of a source history doesn't have yet."""
+"""What an incremental backfill is promised: which rows of a source history doesn't have yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _source(numbers: list[int]) -> pa.Table:
     return counted(numbers).drop_columns([SEQ])
 
 
-class Comparing:
+class MissingRows:
     """What an incremental backfill asks."""
 
     def test_rows_that_history_has_are_left_out(self, store: OfflineStore) -> None:

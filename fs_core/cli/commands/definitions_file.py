@@ -24,9 +24,9 @@ def definitions_in(file: Path) -> list[Definition]:
     try:
         names = runpy.run_path(str(file), run_name=file.stem)
     except FeatureStoreError as error:
-        raise type(error)(f"{_place(error, file)}: {error}") from error
+        raise type(error)(f"{_line(error, file)}: {error}") from error
     except Exception as error:  # whatever a person's file raises is an answer to that person
-        raise DefinitionError(f"{_place(error, file)}: {type(error).__name__}: {error}") from error
+        raise DefinitionError(f"{_line(error, file)}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
     found = definitions_among(names.values())
@@ -35,7 +35,7 @@ def definitions_in(file: Path) -> list[Definition]:
     return found
 
 
-def _place(error: BaseException, file: Path) -> str:
+def _line(error: BaseException, file: Path) -> str:
     """Return `file:line` of the innermost line of the person's own file."""
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return f"{file}:{error.lineno}"

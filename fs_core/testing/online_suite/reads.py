@@ -13,7 +13,7 @@ from fs_core.online.contract import AwaitableReader, OnlineStore, OnlineWrite
 from fs_core.testing.online_suite.rows import AWKWARD, examples, new_view, packed
 
 
-class Reading:
+class Reads:
     """Rows come back as they were written."""
 
     @examples(60)

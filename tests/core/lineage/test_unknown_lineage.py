@@ -1,4 +1,4 @@
-"""What lineage says of queries whose columns, tables or choices can't be told: all that may be, and a note."""
+"""What lineage says of queries whose columns, tables or choices are unknown: all that may be, and a note."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_what_cannot_be_told_is_said() -> None:
     ],
 )
 def test_a_choice_that_cannot_be_told(item: str) -> None:
-    """Columns chosen in a way that can't be told may be any; a note says so where even their number is unknown."""
+    """Columns chosen in an unknown way may be any; a note says so where even their number is unknown."""
     found, notes = read(f"SELECT user_id, {item} FROM orders", SCHEMAS)
     flow = found.column("f" if item.endswith("f") else "amount_sum")
     assert flow is not None
@@ -34,7 +34,7 @@ def test_a_choice_that_cannot_be_told(item: str) -> None:
 
 
 def test_a_choice_of_unknown_columns_is_noted() -> None:
-    """Where the table's columns aren't known, what a pattern or a star chooses is some of them; names tell."""
+    """Where the table's columns aren't known, what a pattern or a star chooses is some of them; names are certain."""
     for choice in ("'amou.*'", "*"):
         found, notes = read(f"SELECT greatest(*COLUMNS({choice})) AS f FROM orders", {})
         assert found.columns["f"].derives == {("orders", "*")}
@@ -62,7 +62,7 @@ def test_a_star_of_an_unknown_table_stays_open() -> None:
     ],
 )
 def test_a_pivot_comes_from_the_whole_table(sql: str) -> None:
-    """What a pivot makes of a table may come from any of its columns; a note says that nobody can tell."""
+    """What a pivot makes of a table may come from any of its columns; a note says that this is unknown."""
     found, notes = read(sql, SCHEMAS)
     assert notes
     flow = found.column("a")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fs_core.cli.arguments import Feature, Moment, table_of
+from fs_core.cli.arguments import FeatureArgument, MomentArgument, table_of
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, readable, shown
 from fs_core.store import FeatureStore
@@ -25,7 +25,7 @@ _NAMED = 3  # keys shown before they are erased
 
 @cli.command()
 @click.argument("views", nargs=-1)
-@click.option("--until", type=Moment(), help="Stand at this moment, not at now.")
+@click.option("--until", type=MomentArgument(), help="Stand at this moment, not at now.")
 @click.option("--rebuild", is_flag=True, help="Drop the online rows first, damaged ones too, and fill them again.")
 @in_store
 def materialize(store: FeatureStore, views: Sequence[str], until: datetime | None, rebuild: bool) -> Report:
@@ -36,9 +36,9 @@ def materialize(store: FeatureStore, views: Sequence[str], until: datetime | Non
 
 
 @cli.command()
-@click.argument("features", nargs=-1, required=True, type=Feature())
+@click.argument("features", nargs=-1, required=True, type=FeatureArgument())
 @click.option("-e", "--entity", "entities", multiple=True, metavar="KEY=VALUE,...", help="Whose; once for each entity.")
-@click.option("--at", type=Moment(), help="As of this moment, not now.")
+@click.option("--at", type=MomentArgument(), help="As of this moment, not now.")
 @click.option("--fallback", type=click.Choice(["offline"]), help="Let history answer what the online store can't.")
 @click.option("--full-names", is_flag=True, help="Name columns view__feature.")
 @in_store

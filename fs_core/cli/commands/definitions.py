@@ -64,7 +64,7 @@ def plan(store: FeatureStore, file: Path) -> Report:
 def _definitions(store: FeatureStore, file: Path) -> list[Definition]:
     if file.suffix in (".yaml", ".yml"):
         return store.read_yaml(_text(file), str(file))
-    from fs_core.cli.definitions_file import definitions_in
+    from fs_core.cli.commands.definitions_file import definitions_in
 
     return definitions_in(file)
 
@@ -129,7 +129,7 @@ def list_definitions(store: FeatureStore, kind: str | None, everything: bool) ->
 @in_store
 def show(store: FeatureStore, ref: str) -> Report:
     """Show the definition that REF names, its versions, and how far its view is written and online."""
-    from fs_core.cli.description import describe
+    from fs_core.cli.commands.description import describe
 
     return describe(store, ref)
 
