@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fs_core.online.contract import OnlineStore
-from tests.servers import running_server
+from tests.servers import free_port, running_server
 from tests.snippets import FRONT, NEEDED, PAGES, ROOT, Ran, blocks, run
 
 ELSEWHERE = {"fs_mlflow/README.md"}
@@ -34,11 +35,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Runner:
             pytest.skip(f"{needed} is not installed")
         if name not in done:
             directory = tmp_path_factory.mktemp("newcomer")
+            ports = {"8765": str(free_port())}
             if "redis://localhost:6379/0" in PAGES[name].read_text(encoding="utf-8"):
                 with running_server("Valkey 9.1") as url:
-                    done[name] = run(PAGES[name], directory, {"redis://localhost:6379/0": url})
+                    done[name] = run(PAGES[name], directory, {"redis://localhost:6379/0": url, **ports})
             else:
-                done[name] = run(PAGES[name], directory)
+                done[name] = run(PAGES[name], directory, ports)
         return done[name]
 
     return once
@@ -78,6 +80,14 @@ def test_serving_gives_one_answer_in_three_forms(ran: Runner) -> None:
 def test_the_kept_set_is_whole(ran: Runner) -> None:
     """The retrieval page loads a saved training set with all of its rows."""
     assert len(ran("fs_core/retrieval/README.md").names["kept"]) == 3
+
+
+def test_the_server_page_answers(ran: Runner) -> None:
+    """From an empty directory to an answered `curl`, in under a minute."""
+    started = time.monotonic()
+    (printed,) = ran("fs_core/server/README.md").printed
+    assert '"ratio":2.25' in printed
+    assert time.monotonic() - started < 60
 
 
 def test_the_torch_page_serves_what_it_trains_on(ran: Runner) -> None:

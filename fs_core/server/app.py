@@ -13,13 +13,13 @@ import uvicorn
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fs_core.server import logs
+from fs_core.server import telemetry
 from fs_core.server.endpoint import Endpoint
 from fs_core.server.endpoints import feast, features, pages, probes
-from fs_core.server.metrics import SHARED
 from fs_core.server.protocol import LimitedProtocol
 from fs_core.server.settings import Settings
 from fs_core.server.state import State
+from fs_core.server.telemetry import SHARED
 
 _GRACE = 30  # seconds that requests have when the server is told to stop
 
@@ -66,7 +66,7 @@ def application(state: State) -> ASGIApp:
 
 def from_environment() -> ASGIApp:
     """Return the application of a process that serves, by the settings that were handed down to it."""
-    logs.configure()
+    telemetry.configure()
     return application(State(Settings.handed_down()))
 
 
@@ -80,7 +80,7 @@ def serve(settings: Settings) -> None:
     """
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
-    logs.configure()
+    telemetry.configure()
     settings.hand_down()
     with TemporaryDirectory() as counted:
         if settings.workers > 1:

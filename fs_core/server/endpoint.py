@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as Connection
 
-from fs_core.server import logs
+from fs_core.server import telemetry
 from fs_core.server.body import parse
 from fs_core.server.problems import RefusedError, problem_of
 from fs_core.server.settings import is_loopback
@@ -149,4 +149,4 @@ class Endpoint:
             "bytes": len(response.body),
             "client": request.client.host if request.client else None,
         }
-        logs.access.info("%s", line["path"], extra={"request": line})
+        telemetry.access.info("%s", line["path"], extra={"request": line})

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from fs_core.definitions import OnDemandView
 from fs_core.errors import FeatureStoreError, TransformCodeError
-from fs_core.server.metrics import Metrics
 from fs_core.server.settings import Settings
+from fs_core.server.telemetry import Metrics
 from fs_core.server.tokens import Tokens
 from fs_core.store import FeatureStore
 from fs_core.transforms.bind import bound

@@ -30,6 +30,10 @@ HEAVY = {
     "sqlglot",
     "yaml",
     "openlineage",
+    "starlette",
+    "uvicorn",
+    "orjson",
+    "prometheus_client",
 }
 ADAPTERS = {"fs_torch", "fs_tf", "fs_sklearn", "fs_mlflow"}
 
@@ -75,6 +79,8 @@ def test_drivers_stay_in_their_rooms() -> None:
     assert {file.partition("/")[0] for file in core_files_that_import("sqlalchemy")} == {"registry"}
     assert {file.partition("/")[0] for file in core_files_that_import("sqlglot")} == {"lineage"}
     assert {file.partition("/")[0] for file in core_files_that_import("yaml")} == {"definitions"}
+    for package in ("starlette", "uvicorn", "orjson", "prometheus_client"):
+        assert {file.partition("/")[0] for file in core_files_that_import(package)} == {"server"}
     assert core_files_that_import("openlineage") == {"lineage/events.py"}
     assert {file.partition("/")[0] for file in core_files_that_import("hypothesis")} == {"testing"}
 

@@ -18,7 +18,6 @@ from fs_core.server.openapi import document
 from fs_core.server.settings import Settings
 from fs_core.server.state import State
 from tests.core.server.served import Served
-from tests.snippets import PAGES, blocks
 
 schema = schemathesis.openapi.from_dict(document())
 
@@ -99,8 +98,3 @@ def test_examples_fit_their_schemas(path: str) -> None:
     content = document()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     for example in content["examples"].values():
         jsonschema_rs.validate(content["schema"], example["value"])
-
-
-def test_the_page_of_the_room_shows_what_is_answered() -> None:
-    """The README's first answer is the one that its snippet prints, not an invented one."""
-    assert any("curl" in block.text for block in blocks(PAGES["fs_core/server/README.md"]))

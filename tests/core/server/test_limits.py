@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
 from fs_core import FeatureStore
 from fs_core.errors import ConfigurationError
@@ -25,14 +26,14 @@ TOKENS = "one:read,two:write,both:read,both:write"
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, list[str]]]:
-    """A server with tokens and two processes over Valkey, and a list of which clearing stops Valkey."""
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, str]]:
+    """A server with tokens and two processes over Valkey, and Valkey's URL."""
     directory = tmp_path_factory.mktemp("guarded") / "store"
     with running_server("Valkey 9.1") as url:
         with FeatureStore.create(directory, online=url) as store:
             fill(store)
         with served(directory, "--workers", "2", FS_TOKENS=TOKENS, FS_DEADLINE="1s") as found:
-            yield found, [url]
+            yield found, url
 
 
 def bearer(token: str) -> dict[str, dict[str, str]]:
@@ -104,7 +105,7 @@ def test_unknown_paths_and_methods_are_problems(server: Served) -> None:
     assert httpx.head(f"{server.url}/health").status_code == 200
 
 
-def test_tokens_have_scopes(guarded: tuple[Served, list[str]]) -> None:
+def test_tokens_have_scopes(guarded: tuple[Served, str]) -> None:
     """No token, a wrong one and one for something else are told apart; what probes need is free."""
     found, _ = guarded
     push = {"rows": {"user_id": [5], "event_timestamp": [NOW.isoformat()], "mean": [1.0], "orders": [1]}}
@@ -124,7 +125,7 @@ def test_tokens_have_scopes(guarded: tuple[Served, list[str]]) -> None:
     assert found.get("/health", headers={"host": "features.example"}).status_code == 200
 
 
-def test_a_browser_reads_the_catalogue_with_a_token(guarded: tuple[Served, list[str]]) -> None:
+def test_a_browser_reads_the_catalogue_with_a_token(guarded: tuple[Served, str]) -> None:
     """The catalogue asks for a password, which is a token; nothing else takes one that way."""
     found, _ = guarded
     assert found.get("/catalogue/").headers["www-authenticate"].startswith("Basic ")
@@ -132,7 +133,7 @@ def test_a_browser_reads_the_catalogue_with_a_token(guarded: tuple[Served, list[
     assert found.get("/v1/definitions", auth=("anybody", "one")).status_code == 401
 
 
-def test_processes_count_together(guarded: tuple[Served, list[str]]) -> None:
+def test_processes_count_together(guarded: tuple[Served, str]) -> None:
     """Whichever process is asked, metrics are of both."""
     found, _ = guarded
 
@@ -147,7 +148,7 @@ def test_processes_count_together(guarded: tuple[Served, list[str]]) -> None:
     assert count() == before + 20
 
 
-def test_logs_show_requests_and_no_token(guarded: tuple[Served, list[str]]) -> None:
+def test_logs_show_requests_and_no_token(guarded: tuple[Served, str]) -> None:
     """Each request is a line of JSON; neither tokens nor keys are in it."""
     found, _ = guarded
     found.post("/v1/features", {**READ, "entities": {"user_id": [987654321]}}, **bearer("both"))
@@ -179,38 +180,6 @@ def test_wrong_settings_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         Settings(directory, workers=0)
     assert [is_loopback(h) for h in ("127.0.0.2", "::1", "LOCALHOST", "10.0.0.1", "x", "")] == [True] * 3 + [False] * 3
     assert token_in("Basic !", basic=True) is None
-
-
-def test_a_lost_online_store_is_named(tmp_path: Path) -> None:
-    """When Valkey is gone: reads say so with 503, the probe too; a push says that its rows are safe in history."""
-    with running_server("Valkey 9.1") as url:
-        with FeatureStore.create(tmp_path / "store", online=url) as store:
-            fill(store)
-        with served(tmp_path / "store", FS_DEADLINE="1s") as found:
-            assert found.post("/v1/features", READ).status_code == 200
-            _shut_down(url)
-            answer = found.post("/v1/features", READ)
-            assert answer.status_code in (503, 504)
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert "127.0.0.1" in answer.json()["detail"]
-            missing = found.post("/v1/features", {**READ, "on_deadline": "missing"})
-            assert missing.json()["status"] == {"spending": ["unavailable"]}
-            ready = found.get("/ready")
-            assert (ready.status_code, ready.json()["registry"]) == (503, "answers")
-            assert found.get("/health").status_code == 200
-            rows = {"user_id": [77], "event_timestamp": [NOW.isoformat()], "mean": [1.0], "orders": [1]}
-            pushed = found.post("/v1/push/spending", {"rows": rows})
-            assert pushed.status_code in (503, 504)
-            assert "safe in history" in pushed.json()["detail"]
-            with FeatureStore(tmp_path / "store") as store:
-                assert 77 in store.history("spending")["user_id"].to_pylist()
-
-
-def _shut_down(url: str) -> None:
-    import redis
-
-    with redis.Redis.from_url(url) as client:
-        client.shutdown(nosave=True)
 
 
 def test_term_loses_no_answered_push(tmp_path: Path) -> None:
@@ -246,3 +215,29 @@ def test_term_loses_no_answered_push(tmp_path: Path) -> None:
     assert set(answered) <= set(kept)
     assert len(kept) == len(set(kept)) + 1  # the shop has two rows of one user
     assert set(online) == {"present"}
+
+
+def test_a_lost_online_store_is_named(guarded: tuple[Served, str]) -> None:
+    """When Valkey is gone: reads say so, the probe too; a push says that its rows are safe in history.
+
+    The last test of the server with tokens.
+    """
+    found, url = guarded
+    assert found.post("/v1/features", READ, **bearer("one")).status_code == 200
+    with redis.Redis.from_url(url) as client:
+        client.shutdown(nosave=True)
+    answer = found.post("/v1/features", READ, **bearer("one"))
+    assert answer.status_code in (503, 504)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "127.0.0.1" in answer.json()["detail"]
+    missing = found.post("/v1/features", {**READ, "on_deadline": "missing"}, **bearer("one"))
+    assert missing.json()["status"] == {"spending": ["unavailable"]}
+    ready = found.get("/ready")
+    assert (ready.status_code, ready.json()["registry"]) == (503, "answers")
+    assert found.get("/health").status_code == 200
+    rows = {"user_id": [77], "event_timestamp": [NOW.isoformat()], "mean": [1.0], "orders": [1]}
+    pushed = found.post("/v1/push/spending", {"rows": rows}, **bearer("two"))
+    assert pushed.status_code in (503, 504)
+    assert "safe in history" in pushed.json()["detail"]
+    with FeatureStore(found.directory) as store:
+        assert 77 in store.history("spending")["user_id"].to_pylist()
