@@ -49,8 +49,9 @@ def seen(columns: pa.Table, mode: str) -> dict[str, Any]:
     import polars as pl
 
     found = {name: one_array(columns[name]) for name in columns.column_names}
-    # Polars takes lists of a fixed size only from their beginning.
-    whole = {name: pa.concat_arrays([array]) if array.offset else array for name, array in found.items()}
+    # Polars takes lists of a fixed size only whole, no slices of others.
+    lists = [name for name, array in found.items() if pa.types.is_fixed_size_list(array.type)]
+    whole = found | {name: pa.concat_arrays([found[name]]) for name in lists}
     return {name: pl.Series(name, pl.from_arrow(array)) for name, array in whole.items()}
 
 
