@@ -112,9 +112,7 @@ def predict(store: FeatureStore, model_uri: str, flights: pa.Table, directory: s
 @contextlib.contextmanager
 def served(model_uri: str, directory: str) -> Iterator[str]:
     """Serve a model as MLflow does; the process knows the tracking server and the store's directory, nothing else."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     words = [
         sys.executable,
         "-m",
@@ -144,6 +142,13 @@ def served(model_uri: str, directory: str) -> Iterator[str]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def answers_at(url: str) -> bool:
