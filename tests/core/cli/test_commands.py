@@ -123,7 +123,7 @@ class TestTheTour:
         (tmp_path / "days" / "01").mkdir(parents=True)
         (tmp_path / "days" / "01" / "rows.csv").write_text(rows)
         (tmp_path / "rows.txt").write_text(rows)
-        assert "Say format=" in refusal(shop("write", "spending", "rows.txt"))
+        assert "Pass format=" in refusal(shop("write", "spending", "rows.txt"))
         for words in (("rows.txt", "--format", "csv"), ("days", "--format", "csv"), ("days/**/*.csv",)):
             assert shop("write", "spending", *words).stdout == "3 rows into the history of spending\n"
         assert "does not exist" in refusal(shop("write", "spending", "absent.csv"), 2)
