@@ -1,6 +1,6 @@
 """Processes whose threads push and processes that read, all killed at random: no push is lost, none is there twice.
 
-    python -m tests.faults.pushes --kills 50
+python -m tests.faults.pushes --kills 50
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ def check(directory: Path) -> str:
         assert store.verify_history().clean
         store.materialize()
         assert store.verify_online(VIEW).total == 0
-    return f"{len(answered)} pushes answered, {len(begun) - len(answered)} cut off, {len(there) - len(answered)} of them"
+    return (
+        f"{len(answered)} pushes answered, {len(begun) - len(answered)} cut off, {len(there) - len(answered)} of them"
+    )
 
 
 def main(words: Sequence[str] | None = None) -> None:

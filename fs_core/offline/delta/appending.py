@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from fs_core.offline.contract import Snapshot
-from fs_core.offline.delta.layout import MONTH
+from fs_core.offline.delta.layout import MONTH, without_dictionary
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog, log_was_changing
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint
@@ -137,7 +137,13 @@ def _commit(table: DeltaTable | str, rows: pa.Table, name: str) -> None:
         configuration=TABLE,
         commit_properties=CommitProperties(custom_metadata={_NAME: name}, max_commit_retries=RETRIES),
         post_commithook_properties=HOOKS,
+        writer_properties=_written(without_dictionary(rows)),
     )
+
+
+def _written(without_dictionary: list[str]) -> WriterProperties:
+    plain = ColumnProperties(dictionary_enabled=False)
+    return WriterProperties(column_properties=dict.fromkeys(without_dictionary, plain))
 
 
 def attempts() -> Retrying:
