@@ -219,3 +219,26 @@ class OfflineStore(Protocol):
     def traces(self, view: FeatureView, entities: pa.Table) -> int:
         """Return how many rows of entities any file still holds, whatever state it belongs to, read back from disk."""
         ...
+
+
+@runtime_checkable
+class PushedHistory(Protocol):
+    """What a history offers beside `OfflineStore` if it takes a few rows in less time than an append."""
+
+    def push(self, view: FeatureView, rows: pa.Table) -> None:
+        """Add rows as `OfflineStore.append` does, but for the new state: it begins where somebody asks for the newest.
+
+        They survive a loss of power once this returns.
+
+        Args:
+            view: to whose history.
+            rows: in `history_schema(view)`, some ten thousand at most.
+
+        Raises:
+            OfflineStoreError: none of the rows is there.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Bring what this process has pushed to where other programs see it, too; it never fails."""
+        ...

@@ -39,6 +39,16 @@ def make_file(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 | _shared(path.parent) & 0o666))
 
 
+def bring_to_disk(*paths: Path) -> None:
+    """Wait until files and directories would survive a loss of power, as they are now."""
+    for path in paths:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
 def _shared(directory: Path) -> int:
     """Return the rights that a directory passes on to its group."""
     mode = directory.stat().st_mode

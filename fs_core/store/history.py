@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from fs_core.materialization.retract import Delivery
 
 log = logging.getLogger("fs_core")
+
+_FEW_ROWS = 10_000  # up to which writes that meet are one, and pushes go by the journal
+_SEQS = 1_000  # that the registry gives to pushes at a time
 
 
 def write(store: Resources, view: str | FeatureView, data: Any) -> int:
@@ -40,7 +43,7 @@ def write(store: Resources, view: str | FeatureView, data: Any) -> int:
         OfflineStoreError: history can't be written.
     """
     target = store.view(view)
-    return len(_append(store, target, to_table(data, f"data for view {target.name!r}")))
+    return _append(store, target, to_table(data, f"data for view {target.name!r}"))
 
 
 def backfill(
@@ -87,7 +90,7 @@ def backfill(
             end=None if end is None else micros(end),
         )
         store.lineage.refresh_unresolved(target)
-        written = len(_append(store, target, rows, incremental=incremental))
+        written = _append(store, target, rows, incremental=incremental)
         if activity:
             activity.written = written
     return written
@@ -130,7 +133,7 @@ def carry_over(
             "version, or write the rows that are missing."
         )
     rows = carried(target, source, store.offline.read(source), dict(mapping or {}))
-    return len(_numbered(store, target, rows)) if rows.num_rows else 0
+    return len(_into_history(store, target, rows))
 
 
 def push(store: Resources, view: str | FeatureView, rows: Any) -> int:
@@ -145,17 +148,35 @@ def push(store: Resources, view: str | FeatureView, rows: Any) -> int:
             have been forgotten meanwhile, and a store doesn't say so: the error's notes do.
         OfflineStoreError: history can't be written, or not be asked who was forgotten meanwhile.
     """
+    from fs_core.offline.validation import validate_rows
+
     target = store.view(view)
     data, now = to_table(rows, f"rows for view {target.name!r}"), store._clock.now()
-    if not target.rows_online:
-        return len(_append(store, target, data, pushed_at=now))
-    delivery = _delivery(store, target)  # before the rows are in history
-    written = _append(store, target, data, pushed_at=now)
+    pushed = _Pushed(validate_rows(target, data, pushed_at=now), now)
+    if pushed.rows.num_rows > _FEW_ROWS:
+        return _push(store, target, [pushed])[0]
+    return int(store._grouped("push", target, partial(_push, store, target))(pushed))
+
+
+class _Pushed(NamedTuple):
+    """Rows of one push, checked, and the moment of it, microseconds."""
+
+    rows: pa.Table
+    moment: int
+
+
+def _push(store: Resources, view: FeatureView, together: Sequence[_Pushed]) -> list[int]:
+    """Take the rows of pushes that met, in one step each into history and online; return how many each had."""
+    rows = pa.concat_tables([pushed.rows for pushed in together])
+    now = max(pushed.moment for pushed in together)
+    delivery = _delivery(store, view) if view.rows_online else None  # before the rows are in history
+    written = _into_history(store, view, rows, pushed=True)
     if isinstance(delivery, OnlineStoreError):
         with _safe_in_history():
             raise delivery
-    _send(store, target, written, now, delivery)
-    return len(written)
+    if delivery is not None:
+        _send(store, view, written, now, delivery)
+    return [pushed.rows.num_rows for pushed in together]
 
 
 def _delivery(store: Resources, view: FeatureView) -> Delivery | OnlineStoreError:
@@ -189,26 +210,18 @@ def _send(store: Resources, view: FeatureView, written: pa.Table, now: int, deli
     store._generations[view.storage_name] = delivery.generation
 
 
-def _append(
-    store: Resources,
-    view: FeatureView,
-    data: pa.Table,
-    *,
-    pushed_at: int | None = None,
-    incremental: bool | None = None,
-) -> pa.Table:
-    """Check, number and append rows; return them as history has them.
+def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: bool | None = None) -> int:
+    """Check, number and append rows; return how many.
 
     Args:
         store: where.
         view: to whose history.
         data: the rows.
-        pushed_at: the moment of a push, microseconds.
         incremental: for a backfill, whether to leave out what is there already.
     """
     from fs_core.offline.validation import validate_rows
 
-    checked = validate_rows(view, data, pushed_at=pushed_at)
+    checked = validate_rows(view, data)
     if incremental is not None and store.offline.snapshot(view) != EMPTY:
         missing = store.offline.unwritten(view, checked)
         known = checked.num_rows - missing.num_rows
@@ -222,21 +235,46 @@ def _append(
                 known,
                 checked.num_rows,
             )
-    return _numbered(store, view, checked)
+    if checked.num_rows > _FEW_ROWS:
+        return len(_into_history(store, view, checked))
+    return int(store._grouped("write", view, partial(_write, store, view))(checked))
 
 
-def _numbered(store: Resources, view: FeatureView, checked: pa.Table) -> pa.Table:
+def _write(store: Resources, view: FeatureView, together: Sequence[pa.Table]) -> list[int]:
+    """Append the rows of writes that met; return how many each had."""
+    _into_history(store, view, pa.concat_tables(together))
+    return [rows.num_rows for rows in together]
+
+
+def _into_history(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: bool = False) -> pa.Table:
     """Number and append checked rows; return them as history has them."""
+    from fs_core.offline.contract import PushedHistory
     from fs_core.offline.validation import with_sequence
 
-    if checked.num_rows == 0:
-        return with_sequence(view, checked, 0)
     count = checked.num_rows
-    first = store.offline.reserve(view, count, at_least=store.registry.reserve(view.storage_name, count))
+    if count == 0:
+        return with_sequence(view, checked, 0)
+    first = store.offline.reserve(view, count, at_least=_least_seq(store, view, count, pushed=pushed))
     rows = with_sequence(view, checked, first)
-    store.offline.append(view, rows)
+    if pushed and count <= _FEW_ROWS and isinstance(store.offline, PushedHistory):
+        store.offline.push(view, rows)
+    else:
+        store.offline.append(view, rows)
     log.info("wrote %d rows to %s", rows.num_rows, view.ref)
     return rows
+
+
+def _least_seq(store: Resources, view: FeatureView, count: int, *, pushed: bool) -> int:
+    """Return from which seq on the registry gives out numbers: many at a time to pushes, as each time is a commit."""
+    name = view.storage_name
+    if not pushed:
+        return store.registry.reserve(name, count)
+    first, left = store._seqs.get(name, (0, 0))
+    if left < count:
+        left = max(count, _SEQS)
+        first = store.registry.reserve(name, left)
+    store._seqs[name] = first, left - count
+    return first
 
 
 def compact(store: Resources, *views: str | FeatureView) -> None:

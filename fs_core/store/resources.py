@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -14,6 +14,7 @@ from fs_core.definitions import FeatureView, Reference
 from fs_core.definitions.lookup import Asked
 from fs_core.retrieval.resolution import select
 from fs_core.retrieval.selection import Features, Selection, as_list, reference_of
+from fs_core.runtime.grouped import Grouped
 from fs_core.runtime.per_process import PerProcess
 from fs_core.store.unfilled import Unfilled
 from fs_core.values.times import Clock
@@ -70,6 +71,8 @@ class Resources:
         self._plans: dict[tuple[tuple[Asked, ...], bool], _Plan] = {}
         self._views: tuple[int, dict[Reference, FeatureView]] = -1, {}  # as of a generation of the registry
         self._cache = PerProcess(_new_cache)  # rows of a moment ago
+        self._groups: dict[tuple[str, FeatureView], Grouped[Any, int]] = {}  # of pushes, and of writes, by view
+        self._seqs: dict[str, tuple[int, int]] = {}  # of views' pushes: the registry's first seq, and how many are left
         self._unfilled = Unfilled()
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
 
@@ -122,6 +125,13 @@ class Resources:
         if reference not in known:
             known[reference] = self.registry.view(reference.name, reference.selector)
         return known[reference]
+
+    def _grouped(
+        self, kind: str, view: FeatureView, work: Callable[[Sequence[Any]], Sequence[int]]
+    ) -> Grouped[Any, int]:
+        """Return what does calls of one kind on a view together: made once, with the work of the first that asks."""
+        key = kind, view
+        return self._groups.get(key) or self._groups.setdefault(key, Grouped(work))
 
     @cached_property
     def _deadline(self) -> float | None:
@@ -180,6 +190,9 @@ class Resources:
         Waits where the online store is just being asked whether a view was ever materialized, for the log.
         """
         self._unfilled.wait()
+        settle = getattr(self.__dict__.get("offline"), "settle", None)
+        if settle is not None:
+            settle()
         for part in ("registry", "online"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from fs_core.offline.contract import Snapshot
-from fs_core.offline.delta.layout import MONTH
+from fs_core.offline.delta.layout import MONTH, without_dictionary
 from fs_core.offline.delta.locks import TableLocks
-from fs_core.offline.delta.log import DeltaLog, log_was_changing, open_table
+from fs_core.offline.delta.log import DeltaLog, log_was_changing
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint
 from fs_core.offline.search.run import boot
 from fs_core.runtime.files import make_directory
@@ -80,7 +80,7 @@ def _read(data: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) and isinstance(found.get("next"), int) else {}
 
 
-def append(table: Path, history: DeltaLog, rows: pa.Table) -> Snapshot:
+def append(table: Path, history: DeltaLog, rows: pa.Table, name: str = "") -> Snapshot:
     """Commit rows in a new state, once; return the state.
 
     The log says under which name a commit was made. So where the library fails, it is known whether that was before its
@@ -90,15 +90,16 @@ def append(table: Path, history: DeltaLog, rows: pa.Table) -> Snapshot:
         table: the table's directory.
         history: its log.
         rows: laid out as the table has them.
+        name: what no other commit is called; one is made up by default.
 
     Raises:
         DeltaError, OSError: no row is there.
     """
-    name, before = uuid.uuid4().hex, history.newest()
+    name, before = name or uuid.uuid4().hex, history.newest()
     for attempt in attempts():
         with attempt:
             try:
-                state = write(table, rows, name)
+                state = write(table, rows, name, history)
             except (DeltaError, OSError) as error:
                 state = history.find(before, name)
                 if state is None:
@@ -107,32 +108,42 @@ def append(table: Path, history: DeltaLog, rows: pa.Table) -> Snapshot:
     return history.find(before, name) or 0 if state is None else state
 
 
-def write(table: Path, rows: pa.Table, name: str) -> Snapshot | None:
+def write(table: Path, rows: pa.Table, name: str, history: DeltaLog) -> Snapshot | None:
     """Commit rows in a new state; return the state, None where the table was made with it.
 
     Args:
         table: the table's directory.
         rows: laid out as the table has them.
         name: what the log says the commit is called.
+        history: the table's log.
     """
     make_directory(table)
     try:
-        opened: DeltaTable | None = open_table(table)
+        with history.opened() as opened:
+            _commit(opened, rows, name)
+            checkpoint(opened)
+            return int(opened.version())
     except TableNotFoundError:
-        opened = None
+        _commit(str(table), rows, name)
+        return None
+
+
+def _commit(table: DeltaTable | str, rows: pa.Table, name: str) -> None:
     write_deltalake(
-        str(table) if opened is None else opened,
+        table,
         rows,
         mode="append",
         partition_by=[MONTH],
         configuration=TABLE,
         commit_properties=CommitProperties(custom_metadata={_NAME: name}, max_commit_retries=RETRIES),
         post_commithook_properties=HOOKS,
+        writer_properties=_written(without_dictionary(rows)),
     )
-    if opened is None:
-        return None
-    checkpoint(opened)
-    return int(opened.version())
+
+
+def _written(without_dictionary: list[str]) -> WriterProperties:
+    plain = ColumnProperties(dictionary_enabled=False)
+    return WriterProperties(column_properties=dict.fromkeys(without_dictionary, plain))
 
 
 def attempts() -> Retrying:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
-from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
+from fs_core.offline.delta.sorting import Numbers, micros_of, search_order, taken
+from fs_core.rule import EVENT_TIME, history_schema
 from fs_core.values.dtypes import storage_type
 from fs_core.values.times import EARLIEST, LATEST, from_micros
 
 MONTH = "__event_month"
 """The column by which tables are partitioned; it is in the files' paths, not in the files."""
+
+_SAMPLE = 2_000  # rows
+_DIFFERENT = 1_985  # of their values, where there are so many that a dictionary of a data file wouldn't hold them
 
 
 def storage_schema(view: FeatureView) -> pa.Schema:
@@ -24,11 +29,33 @@ def storage_schema(view: FeatureView) -> pa.Schema:
 def lay_out(view: FeatureView, rows: pa.Table) -> pa.Table:
     """Return rows in storage types, with their month, in the order in which history is searched."""
     stored = pa.table({f.name: rows[f.name].cast(f.type) for f in storage_schema(view)})
-    month = pc.strftime(rows[EVENT_TIME].cast(pa.timestamp("us")), format="%Y-%m")
-    # strftime doesn't pad years before 1000 everywhere, and months are compared as text.
-    stored = stored.append_column(MONTH, pc.utf8_lpad(month, width=7, padding="0"))
-    order = [MONTH, *view.keys, AVAILABLE_AT, EVENT_TIME, SEQ]
-    return stored.take(pc.sort_indices(stored, sort_keys=[(name, "ascending") for name in order]))
+    months = micros_of(stored[EVENT_TIME]).astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+    order = search_order(view, stored, months)
+    if order is not None:
+        months = months[order]
+        stored = taken(stored, order)
+    return stored.append_column(MONTH, _month_texts(months))
+
+
+def _month_texts(months: Numbers) -> pa.Array:
+    """Return months, counted from January 1970, as text that compares as they do."""
+    first, last = (int(months.min()), int(months.max())) if len(months) else (0, 0)
+    texts = [f"{1970 + month // 12:04}-{month % 12 + 1:02}" for month in range(first, last + 1)]
+    return pa.DictionaryArray.from_arrays(pa.array((months - first).astype(np.int32)), texts).cast(pa.string())
+
+
+def without_dictionary(table: pa.Table) -> list[str]:
+    """Return the columns whose values, by a sample, are too many for the dictionary of a data file.
+
+    The library would make one for each column, and give it up at a megabyte: with numbers that took most of the time
+    of a write. Of so many different values, 2,000 have 15 that are equal to others.
+    """
+    rows = table.num_rows
+    if rows <= _SAMPLE:
+        return []
+    sample = table.take(np.linspace(0, rows - 1, _SAMPLE).astype(np.int64))
+    flat = [name for name in table.column_names if not pa.types.is_nested(table.schema.field(name).type)]
+    return [name for name in flat if pc.count_distinct(sample[name]).as_py() > _DIFFERENT]
 
 
 def as_declared(table: pa.Table, types: dict[str, pa.DataType]) -> pa.Table:

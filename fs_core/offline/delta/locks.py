@@ -50,6 +50,15 @@ class TableLocks:
             _release(file)
 
     @contextmanager
+    def rewriting_now(self) -> Iterator[bool]:
+        """Be the only one who rewrites, if nobody else does; yield whether that is so."""
+        file = self._open("rewriting")
+        try:
+            yield _locked(file, fcntl.LOCK_EX, 0.0)
+        finally:
+            _release(file)
+
+    @contextmanager
     def appending(self) -> Iterator[None]:
         """Be one of those who append: what is written meanwhile isn't taken for somebody's who died."""
         file = self._join()

@@ -6,9 +6,9 @@ Opening a table takes milliseconds; seeing that its log has no further entry tak
 from __future__ import annotations
 
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +20,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from fs_core.offline.contract import EMPTY, Snapshot
 from fs_core.rule import EVENT_TIME
+from fs_core.runtime.files import bring_to_disk
 
 _CHANGING_SECONDS = 5.0  # how long it is tried again
 _REMEMBERED = 32  # states whose files a process remembers
+_KEPT_OPEN = 10  # states for which a table is kept open: it remembers all since, so each append takes longer
 
 _Identity = tuple[int, int]
 
@@ -87,6 +89,14 @@ class _State(NamedTuple):
     identity: _Identity
 
 
+class _Kept(NamedTuple):
+    """An open table, the version at which it was opened, and the state at which it was last seen."""
+
+    table: DeltaTable
+    first: Snapshot
+    last: _State
+
+
 class DeltaLog:
     """The log of one table. Thread-safe.
 
@@ -98,6 +108,34 @@ class DeltaLog:
         self._directory = directory
         self._newest: _State | None = None
         self._files: OrderedDict[_State, list[str]] = OrderedDict()
+        self._open: list[_Kept] = []
+
+    @contextmanager
+    def opened(self) -> Iterator[DeltaTable]:
+        """Yield the table at its newest state, to one thread; it stays open for the next one, unless this one fails.
+
+        Raises:
+            TableNotFoundError: there is none.
+        """
+        kept = self._take_open()
+        table = open_table(self._directory) if kept is None else kept.table
+        first = int(table.version()) if kept is None else kept.first
+        yield table
+        last = int(table.version())
+        identity = self._identity(last)
+        if identity is not None and last - first < _KEPT_OPEN:
+            self._open.append(_Kept(table, first, _State(last, identity)))
+
+    def _take_open(self) -> _Kept | None:
+        """Return a table that is open, at its newest state now; None if there is none, or if it was made anew since."""
+        try:
+            kept = self._open.pop()
+            if self._identity(kept.last.version) == kept.last.identity:
+                kept.table.update_incremental()
+                return kept
+        except (IndexError, DeltaError):
+            pass
+        return None
 
     def newest(self) -> Snapshot:
         """Return the newest state, `EMPTY` without a table."""
@@ -143,16 +181,20 @@ class DeltaLog:
                 self._files.popitem(last=False)
         return found
 
-    def bring_to_disk(self) -> None:
-        """Wait until the newest state would survive a loss of power: what earlier ones need is deleted next."""
-        needed = {Path(file) for file in self.files(self.newest())}
-        needed |= set((self._directory / "_delta_log").glob("*.json"))
-        for path in sorted(needed | {path.parent for path in needed}):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    def bring_to_disk(self, state: Snapshot | None = None) -> None:
+        """Wait until the newest state would survive a loss of power: what earlier ones need is deleted next.
+
+        Args:
+            state: wait for what this state has added alone.
+        """
+        if state is None:
+            needed = {Path(file) for file in self.files(self.newest())}
+            needed |= set((self._directory / "_delta_log").glob("*.json"))
+        else:
+            entry = self._entry(state)
+            added = [action["add"]["path"] for action in log_actions(entry) if "add" in action]
+            needed = {entry, *(self._directory / unquote(path) for path in added)}
+        bring_to_disk(*sorted(needed | {path.parent for path in needed}))
 
     def _ask(self) -> Snapshot:
         if not self._directory.exists():

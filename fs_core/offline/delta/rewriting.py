@@ -9,7 +9,10 @@ condition nor anything else that the log keeps for ever is somebody's data.
 from __future__ import annotations
 
 import logging
+import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,8 @@ from deltalake.exceptions import DeltaError
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Snapshot
 from fs_core.offline.delta.layout import MONTH, as_declared, month_of, storage_schema
-from fs_core.offline.delta.log import open_table
+from fs_core.offline.delta.locks import TableLocks
+from fs_core.offline.delta.log import DeltaLog, open_table
 from fs_core.offline.duckdb import literal, quoted
 from fs_core.rule import SEQ
 
@@ -42,6 +46,10 @@ RETRIES = 1000
 
 _RANGES = 16  # of seqs in a condition: with more than 20 alternatives the library looks at no statistics
 _BATCH_ROWS = 100_000
+
+_LOOK_EVERY = 16  # states
+_MANY = 64  # files of a tier that could be merged
+_TIERS = (1 << 20, 32 << 20)  # bytes
 
 Seqs = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -92,6 +100,29 @@ def replace_rows(
         post_commithook_properties=HOOKS,
     )
     checkpoint(opened)
+
+
+def merge_small_files(history: DeltaLog, locks: TableLocks, state: Snapshot) -> None:
+    """Merge files that many small appends have left, now and then; where that fails, it is done another time.
+
+    Files grow by tiers, so that a row is written again once a tier, and so that files which the index covers by large
+    runs stay.
+
+    Args:
+        history: the table's log.
+        locks: its locks.
+        state: the newest state.
+    """
+    if (state + 1) % _LOOK_EVERY:
+        return
+    files = history.files(state)
+    for most in _TIERS:
+        small = Counter(month_of(file) for file in files if os.path.getsize(file) < most)  # noqa: PTH202
+        if small.total() - len(small) >= _MANY:
+            with locks.rewriting_now() as alone, suppress(DeltaError, OSError), history.opened() as table:
+                if alone:
+                    table.optimize.compact(target_size=most, post_commithook_properties=HOOKS)
+            return
 
 
 def ranges(seqs: Seqs) -> list[tuple[int, int]]:

@@ -6,12 +6,13 @@ availability, which is the order in which they are searched.
 
 from __future__ import annotations
 
-import json
+import errno
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,22 +23,23 @@ from deltalake.exceptions import DeltaError
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
-from fs_core.offline.delta.appending import COMMIT_SECONDS, append, attempts, reason_of, reserve
+from fs_core.offline.delta.appending import COMMIT_SECONDS, append, attempts, reserve
 from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
+from fs_core.offline.delta.failures import as_store_error
+from fs_core.offline.delta.journal.journal import Journal
 from fs_core.offline.delta.layout import as_declared, by_recency, lay_out
 from fs_core.offline.delta.leftovers import data_files, named_files, remove_leftovers
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, open_table
-from fs_core.offline.delta.rewriting import FILE_BYTES, HOOKS, checkpoint
-from fs_core.offline.delta.unwritten import unwritten
+from fs_core.offline.delta.queries.unwritten import unwritten
+from fs_core.offline.delta.queries.winners import Candidates, choose, find_winners, rows_sql, stream_winners
+from fs_core.offline.delta.rewriting import FILE_BYTES, HOOKS, checkpoint, merge_small_files
 from fs_core.offline.delta.verify import Check, doubled_rows
-from fs_core.offline.delta.winners import Candidates, choose, find_winners, rows_sql, stream_winners
 from fs_core.offline.duckdb import connect, quoted
 from fs_core.offline.report import FINDINGS, HistoryReport
 from fs_core.offline.search.engine import AsOfEngine, apply_rule
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.rule import EVENT_TIME, SEQ, history_schema
-from fs_core.runtime.per_process import this_process
 from fs_core.values.times import MICROSECONDS
 
 T = TypeVar("T")
@@ -46,9 +48,8 @@ log = logging.getLogger("fs_core")
 
 _APPEND_SECONDS = 60.0  # how long a forget waits for appends that are under way
 _BRIEFLY = 1.0  # how long a compaction does, which has less need to
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
-_DAMAGED_LOG = (json.JSONDecodeError, UnicodeDecodeError)
-_delta_processes: set[object] = set()  # the process in which the Delta library runs, once it does
 
 
 class DeltaOfflineStore:
@@ -69,6 +70,7 @@ class DeltaOfflineStore:
         self._directory = Path(directory).absolute()
         self._engine = engine or PlainEngine()
         self._logs: dict[str, DeltaLog] = {}
+        self._journals: dict[str, tuple[FeatureView, Journal]] = {}
         self._looked_at: set[str] = set()
         unusable = "".join(sorted(_UNUSABLE & set(str(self._directory))))
         if unusable:
@@ -81,26 +83,64 @@ class DeltaOfflineStore:
         return f"DeltaOfflineStore({str(self._directory)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_logs": {}, "_looked_at": set()}
+        return {**self.__dict__, "_logs": {}, "_journals": {}, "_looked_at": set()}
 
     def append(self, view: FeatureView, rows: pa.Table) -> Snapshot:
         """See `OfflineStore.append`."""
         table = self._table(view)
-        with _as_store_error(view, f"can't append to its history at {table}"):
-            laid_out = lay_out(view, rows)
-            with self._locks(view).appending():
-                return append(table, self._log(view), laid_out)
+        with as_store_error(view, f"can't append to its history at {table}"):
+            state = self._append(view, rows)
+            merge_small_files(self._log(view), self._locks(view), state)
+        return state
+
+    def _append(self, view: FeatureView, rows: pa.Table, name: str = "") -> Snapshot:
+        laid_out = lay_out(view, rows)
+        with self._locks(view).appending():
+            return append(self._table(view), self._log(view), laid_out, name)
+
+    def push(self, view: FeatureView, rows: pa.Table) -> None:
+        """See `PushedHistory.push`."""
+        with as_store_error(view, f"can't append to its history at {self._table(view)}"):
+            is_due = self._journal(view).add(rows)
+        if is_due:
+            self._settle(view)
+
+    def settle(self) -> None:
+        """See `PushedHistory.settle`."""
+        for view, journal in tuple(self._journals.values()):
+            if journal.has_pushed():
+                self._settle(view)
+
+    def _settle(self, view: FeatureView) -> None:
+        try:
+            self.snapshot(view)
+        except OfflineStoreError as error:
+            log.warning("what was pushed is safe, but beside the table until it is read: %s", error)
+
+    def _newest(self, view: FeatureView) -> Snapshot:
+        """Return the newest state, once what was pushed is in the table."""
+        try:
+            folded = self._journal(view).fold(partial(self._append, view))
+            if folded is not None:
+                merge_small_files(self._log(view), self._locks(view), folded)
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+            log.warning(
+                "%s: what was pushed just now may be missing, since this process can't write: %s", view.ref, error
+            )
+        return self._log(view).newest()
 
     def reserve(self, view: FeatureView, count: int, *, at_least: int = 0) -> int:
         """See `OfflineStore.reserve`."""
-        with _as_store_error(view, f"can't number rows of its history at {self._table(view)}"):
+        with as_store_error(view, f"can't number rows of its history at {self._table(view)}"):
             return reserve(self._locks(view), count, at_least, lambda: self._greatest_seq(view))
 
     def _greatest_seq(self, view: FeatureView) -> int:
         def greatest(files: Sequence[str]) -> int:
             if not files:
                 return -1
-            with _as_store_error(view, "can't read its history"), connect() as connection:
+            with as_store_error(view, "can't read its history"), connect() as connection:
                 query = f"SELECT coalesce(max({SEQ}), -1) FROM {rows_sql(view, files, 'true', [SEQ])}"
                 return int(connection.execute(query).fetchall()[0][0])
 
@@ -108,8 +148,8 @@ class DeltaOfflineStore:
 
     def snapshot(self, view: FeatureView) -> Snapshot:
         """See `OfflineStore.snapshot`."""
-        with _as_store_error(view, f"can't open its history at {self._table(view)}"):
-            return self._log(view).newest()
+        with as_store_error(view, f"can't open its history at {self._table(view)}"):
+            return self._newest(view)
 
     def read(
         self, view: FeatureView, *, snapshot: Snapshot | None = None, columns: Sequence[str] | None = None
@@ -131,7 +171,7 @@ class DeltaOfflineStore:
         """See `OfflineStore.as_of`."""
 
         def search(files: Sequence[str]) -> pa.Table:
-            with _as_store_error(view, "can't search its history"):
+            with as_store_error(view, "can't search its history"):
                 return apply_rule(self._engine, view, files, spine, columns)
 
         found = self._steadily(view, snapshot, search)
@@ -173,7 +213,7 @@ class DeltaOfflineStore:
         new, seen = [f for f in files if f not in old], [f for f in files if f in old]
         if not files:
             return Winners(pa.RecordBatchReader.from_batches(history_schema(view), []), 0, Watermark(state, until))
-        with _as_store_error(view, "can't read its history"):
+        with as_store_error(view, "can't read its history"):
             connection = connect()
             every = Candidates(view, new, seen, since=since.until if since else None, until=until)
             candidates = choose(connection, every, entities)
@@ -182,14 +222,14 @@ class DeltaOfflineStore:
         return Winners(pa.RecordBatchReader.from_batches(history_schema(view), rows), total, Watermark(state, until))
 
     def _streamed(self, connection: duckdb.DuckDBPyConnection, candidates: Candidates) -> Iterator[pa.RecordBatch]:
-        with _as_store_error(candidates.view, "can't read its history"), connection:
+        with as_store_error(candidates.view, "can't read its history"), connection:
             yield from stream_winners(connection, candidates)
 
     def unwritten(self, view: FeatureView, rows: pa.Table) -> pa.Table:
         """See `OfflineStore.unwritten`."""
 
         def compare(files: Sequence[str]) -> pa.Table:
-            with _as_store_error(view, "can't read its history"):
+            with as_store_error(view, "can't read its history"):
                 return unwritten(view, rows, files)
 
         return self._steadily(view, None, compare)
@@ -317,7 +357,7 @@ class DeltaOfflineStore:
     def _rewriting(self, view: FeatureView, what: str) -> Iterator[None]:
         """Be the only one who rewrites or deletes files of a view; remove those that were written for nothing."""
         table, locks = self._table(view), self._locks(view)
-        with _as_store_error(view, f"{what} at {table}"), locks.rewriting():
+        with as_store_error(view, f"{what} at {table}"), locks.rewriting():
             try:
                 yield
             except (DeltaError, duckdb.Error, OSError, pa.ArrowException):
@@ -329,11 +369,18 @@ class DeltaOfflineStore:
         name = view.storage_name
         return self._logs.get(name) or self._logs.setdefault(name, DeltaLog(self._table(view)))
 
+    def _journal(self, view: FeatureView) -> Journal:
+        name = view.storage_name
+        known = self._journals.get(name)
+        if known is None:
+            known = self._journals.setdefault(name, (view, Journal(self._table(view), self._log(view))))
+        return known[1]
+
     def _files(self, view: FeatureView, snapshot: Snapshot | None) -> list[str]:
         """Return the data files of a state, by default the newest."""
         at = "" if snapshot is None else f" at state {snapshot}"
-        with _as_store_error(view, f"can't open its history at {self._table(view)}{at}"):
-            newest = self._log(view).newest()
+        with as_store_error(view, f"can't open its history at {self._table(view)}{at}"):
+            newest = self._newest(view) if snapshot is None else self._log(view).newest()
             state = newest if snapshot is None else snapshot
             files = [] if state == EMPTY else self._log(view).files(state)
         if state != newest and not all(os.path.exists(file) for file in files):  # noqa: PTH110  # a tenth of the time
@@ -369,29 +416,6 @@ class DeltaOfflineStore:
     def _run(self, view: FeatureView, sql: str | None, schema: pa.Schema) -> pa.Table:
         if sql is None:
             return schema.empty_table()
-        with _as_store_error(view, "can't read its history"), connect() as connection:
+        with as_store_error(view, "can't read its history"), connect() as connection:
             found = connection.sql(sql).to_arrow_table()
         return as_declared(found, {f.name: f.type for f in schema}).cast(schema)
-
-
-@contextmanager
-def _as_store_error(view: FeatureView, what: str) -> Iterator[None]:
-    """Turn what the libraries raise into an `OfflineStoreError` that names the view."""
-    _refuse_fork(view)
-    try:
-        yield
-    except (DeltaError, duckdb.Error, OSError, OverflowError, pa.ArrowException, *_DAMAGED_LOG) as error:
-        reason = reason_of(error)
-        if isinstance(error, FileNotFoundError) or "No files found" in reason:
-            reason += ". Files are deleted when somebody is forgotten; if that was just now, repeat it."
-        raise OfflineStoreError(f"view {view.ref!r}: {what}: {reason}") from error
-
-
-def _refuse_fork(view: FeatureView) -> None:
-    """Say in plain words what the Delta library would panic about."""
-    _delta_processes.add(this_process())
-    if len(_delta_processes) > 1:
-        raise OfflineStoreError(
-            f"view {view.ref!r}: this process was forked from one that had used history, and the Delta library "
-            "doesn't survive a fork. Start the process with spawn or forkserver."
-        )

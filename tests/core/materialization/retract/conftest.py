@@ -30,7 +30,7 @@ def any_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows are sent at a time, and nobody waits."""
     monkeypatch.setattr(filling, "BATCH_ROWS", 2)
-    monkeypatch.setattr("fs_core.offline.delta.winners.BATCH_ROWS", 2)
+    monkeypatch.setattr("fs_core.offline.delta.queries.winners.BATCH_ROWS", 2)
     monkeypatch.setattr("fs_core.materialization.verify._SETTLING_SECONDS", 0.0)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.offline.delta.winners import rows_sql
+from fs_core.offline.delta.queries.winners import rows_sql
 from fs_core.offline.duckdb import connect, quoted
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.values.dtypes import storage_type

@@ -1,0 +1,16 @@
+"""Rows that were pushed and aren't in the table yet: a log of a few files beside it, which every reader first empties.
+
+A commit of a Delta table takes ten milliseconds and leaves two files for ever. So a push adds its rows to a *segment*,
+a file in the table's directory, and has them on disk after one write. Whoever asks for the newest state, in whatever
+process, first *folds* all segments: their rows become one append to the table, and the segments are deleted. So there
+is one kind of history, all else reads the table alone, and what is pushed is there for readers at once.
+
+- **push**: lock one's own segment, add a record, bring it to disk. If somebody folds that segment now, or has, begin
+  another one; so a push never waits for a fold. Dies in the middle: the rest of a record, which nobody reads.
+- **fold**: lock every segment, mark each as one that is being folded, commit their rows under their names, bring the
+  commit to disk, delete them. Dies before the commit: the next one folds them. Dies after it: the next one finds their
+  names in the table's log and only deletes them. A segment that was marked takes no more rows.
+
+Locks are `flock`s of the segments themselves, which the system drops when their holder dies. Readers that may not write
+here, as from a read-only disk, see what was pushed once somebody else has folded it.
+"""

@@ -1,0 +1,1 @@
+"""Questions to the files of a history in SQL: who wins, and what a source brings that history lacks."""
