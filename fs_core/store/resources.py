@@ -72,6 +72,7 @@ class Resources:
         self._cache = PerProcess(_new_cache)  # rows of a moment ago
         self._unfilled = Unfilled()
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
+        self._kept_back: set[str] = set()  # views of which the log said that their lag keeps pushed rows back
 
     @property
     def directory(self) -> os.PathLike[str]:
