@@ -304,7 +304,8 @@ def _entity(contents: Contents, entity: Definition) -> str:
 
 def _source(contents: Contents, source: Definition) -> str:
     assert isinstance(source, Source)
-    details = facts([("Path", Markup(f"<code>{e(source.path)}</code>")), ("Format", source.format)])
+    path = facts([("Path", Markup(f"<code>{e(source.path)}</code>")), ("Format", source.format)])
+    details = path if source.sql is None else code(source.sql)
     node = nodes.source(source.name)
     columns = sorted(e.downstream for e in contents.downstream.get(node, ()) if e.kind == "contains")
     rows = [(Markup(f"<code>{e(nodes.name_of(c).partition('.')[2])}</code>"), *_goes(contents, c)) for c in columns]

@@ -21,7 +21,7 @@ _COMPRESSED = (".gz", ".zst", ".bz2")
 
 @dataclass(frozen=True, eq=False)
 class Source(Definition):
-    """Raw data in files: a node of the lineage, and a table name in SQL.
+    """Raw data in files, or SQL over other sources: a node of the lineage, and a table name in SQL.
 
     Args:
         name: the name by which SQL selects from it.
@@ -29,44 +29,56 @@ class Source(Definition):
             holds them; times in CSV and JSON are ISO 8601. A relative path is looked up in the working directory, then
             in the store's directory.
         format: `parquet`, `csv` or `json`; by default what the path's ending says (`.gz`, `.zst`, `.bz2` set aside).
+        sql: instead of a path, a DuckDB query over other sources and views' histories, which runs whenever the source
+            is read.
 
     Where the data lies is documentation, not content: a moved file doesn't change what features mean.
+
+    Raises:
+        DefinitionError: there is neither a path nor SQL, or both; or the path doesn't tell its format.
     """
 
     kind: ClassVar[str] = "source"
 
     name: str
-    path: str | os.PathLike[str]
+    path: str | os.PathLike[str] | None = None
     format: str | None = None
     description: str = ""
     version: str = "1.0.0"
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    sql: str | None = None
 
     def __post_init__(self) -> None:
         what = f"source {self.name!r}"
         check_name(self.name, "source")
         check_version(self.version, what)
         self._check_documentation(what)
+        if self.sql is not None:
+            if self.path is not None or self.format is not None:
+                raise DefinitionError(f"{what} has SQL, so leave path and format out: the sources it reads have them.")
+            freeze(self, sql=SQL(self.sql).query)
+            return
         if not isinstance(self.path, str | os.PathLike) or not str(self.path):
-            raise DefinitionError(f"{what} needs a path, such as path='data/orders.parquet'.")
+            raise DefinitionError(f"{what} needs a path, such as path='data/orders.parquet', or sql='SELECT ...'.")
         path = os.fspath(self.path)
         check_text(what, path=path)
         _refuse_password(path, what)
         freeze(self, path=path, format=_format(path, self.format, what))
 
     def content(self) -> dict[str, Any]:
-        """Return the format; the name is digested beside it."""
-        return {"format": self.format}
+        """Return the format, or the SQL; the name is digested beside it."""
+        return {"format": self.format} if self.sql is None else {"sql": self.sql}
 
     def documentation(self) -> dict[str, Any]:
         """Return what people read, and where the data lies."""
-        return {**super().documentation(), "path": self.path}
+        where = {"path": self.path} if self.sql is None else {}
+        return {**super().documentation(), **where}
 
 
 @dataclass(frozen=True)
 class SQL:
-    """A DuckDB query over sources, one row for each fact: keys, event time, feature columns.
+    """A DuckDB query over sources and views' histories, one row for each fact: keys, event time, feature columns.
 
     Raises:
         DefinitionError: the query is empty.

@@ -75,7 +75,10 @@ def _entity(data: Mapping[str, Any]) -> Entity:
 
 
 def _source(data: Mapping[str, Any]) -> Source:
-    return Source(path=data["documentation"]["path"], format=data["content"]["format"], **_common(data))
+    content = data["content"]
+    if "sql" in content:
+        return Source(sql=content["sql"], **_common(data))
+    return Source(path=data["documentation"]["path"], format=content["format"], **_common(data))
 
 
 def _service(data: Mapping[str, Any]) -> FeatureService:

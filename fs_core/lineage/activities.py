@@ -71,18 +71,18 @@ class Activity:
 
 
 def backfill(
-    project: str, view: FeatureView, sources: Iterable[Source], directory: Path, edges: Sequence[Edge]
+    project: str, view: FeatureView, tables: Iterable[Source | FeatureView], directory: Path, edges: Sequence[Edge]
 ) -> Activity:
     """Return the run of a view's source into its history.
 
     Args:
         project: the store's name.
         view: what is filled.
-        sources: what its query reads.
+        tables: what its query reads.
         directory: where relative paths are looked up.
         edges: those that lead to the view and its features.
     """
-    read = {source.name: _file(source, directory) for source in sources}
+    read = {table.name: _table(project, table, directory) for table in tables}
     columns = {
         name: _columns(nodes.feature(view.name, name, view.version), edges, read) for name in view.features
     }  # fmt: skip
@@ -137,6 +137,12 @@ def _fields(view: FeatureView | OnDemandView) -> list[tuple[str, str, str]]:
     return [*keys, *((f.name, str(f.type), f.description) for f in view.outputs)]
 
 
+def _table(project: str, table: Source | FeatureView, directory: Path) -> Dataset:
+    if isinstance(table, FeatureView):
+        return _history(project, table)
+    return _file(table, directory) if table.sql is None else Dataset(_store(project), f"source/{table.name}")
+
+
 def _file(source: Source, directory: Path) -> Dataset:
     """Return a source under the name that OpenLineage's convention gives to files: without credentials."""
     address = str(source.path)
@@ -150,7 +156,8 @@ def _file(source: Source, directory: Path) -> Dataset:
 def _columns(node: str, edges: Sequence[Edge], read: Mapping[str, Dataset]) -> list[Column]:
     found = []
     for edge in edges:
-        source, _, name = nodes.name_of(edge.upstream).partition(".")
-        if edge.downstream == node and nodes.kind_of(edge.upstream) == "column" and name != SOME and source in read:
-            found.append(Column(read[source], name, direct=edge.kind == "derives"))
+        table, _, name = nodes.name_of(edge.upstream).partition(".")
+        kind, name = nodes.kind_of(edge.upstream), name.partition(":v")[0]
+        if edge.downstream == node and kind in ("column", "feature") and name != SOME and table in read:
+            found.append(Column(read[table], name, direct=edge.kind == "derives"))
     return found

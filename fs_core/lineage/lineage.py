@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fs_core.definitions import SQL, FeatureView, Source, VersionSelector
-from fs_core.errors import RegistryError, SourceError
+from fs_core.definitions import FeatureView, VersionSelector
+from fs_core.errors import RegistryError
 from fs_core.lineage import manifest, nodes
-from fs_core.lineage.analysis import RULES, analyse, own_nodes
+from fs_core.lineage.analysis import RULES, own_nodes
 from fs_core.lineage.graph import Direction, Graph, Node
+from fs_core.lineage.read import ReadTables
 from fs_core.lineage.recording import model_record, training_set_record
 from fs_core.lineage.references import References
 from fs_core.lineage.search import Search
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from fs_core.lineage.activities import Activity
     from fs_core.registry import Registry
-    from fs_core.registry.records import Analysis, Edge, Record
+    from fs_core.registry.records import Edge, Record
     from fs_core.training_set import TrainingSet
 
 log = logging.getLogger("fs_core")
@@ -93,12 +94,12 @@ class Lineage:
 
     def _search(self, ref: str, direction: Direction) -> Graph:
         with self._open() as search:
-            references = References(search, self._columns_of(), every_version=direction == "downstream")
+            references = References(search, self._read_tables().columns, every_version=direction == "downstream")
             return search.graph(references.nodes(ref), direction)
 
     @contextmanager
     def _open(self) -> Iterator[Search]:
-        more = self._complete()
+        more = [*self._complete(), *self._read_tables().edges()]
         with self._storage.graph() as reader:
             yield Search(reader, more)
 
@@ -108,7 +109,8 @@ class Lineage:
         """Look at the views that nobody looked at yet; return edges that couldn't be kept."""
         with self._storage.graph() as reader:
             missing = reader.unanalysed(RULES)
-        found = self._analysed([self._registry.view(n, VersionSelector(version=v)) for n, v in missing])
+        views = [self._registry.view(n, VersionSelector(version=v)) for n, v in missing]
+        found = self._read_tables().analysed(views) if views else []
         try:
             if found:
                 self._storage.save_analyses(found)
@@ -120,12 +122,25 @@ class Lineage:
     def add(self, views: Iterable[FeatureView]) -> None:
         """Look at the sources of views that were registered and keep where their columns come from.
 
+        Views that read these are looked at again: a name means the version that is current now.
+
         Raises:
             RegistryError: the registry can't be written.
         """
-        found = self._analysed(list(views))
-        if found:
-            self._storage.save_analyses(found)
+        given = list(views)
+        if given:
+            self._storage.save_analyses(self._read_tables().analysed([*given, *self._readers_of(given)]))
+
+    def _readers_of(self, views: Sequence[FeatureView]) -> list[FeatureView]:
+        """Return the other views whose SQL reads these, in any version."""
+        names = {view.name for view in views}
+        with self._storage.graph() as reader:
+            versions = [
+                nodes.view(d.name, d.version) for d in reader.described() if d.kind == "view" and d.name in names
+            ]
+            reading = sorted({e.downstream for e in reader.edges(versions, upstream=False) if e.kind == "reads"})
+        pairs = [nodes.name_of(node).rpartition(":v")[::2] for node in reading]
+        return [self._registry.view(n, VersionSelector(version=v)) for n, v in pairs if n not in names]
 
     def remove(self, views: Iterable[FeatureView]) -> None:
         """Forget where the columns of views come from that are registered no more.
@@ -143,7 +158,7 @@ class Lineage:
             RegistryError: the registry can't be written.
         """
         listed = (r.definition for r in self._registry.listing("view"))
-        found = self._analysed([d for d in listed if isinstance(d, FeatureView)])
+        found = self._read_tables().analysed([d for d in listed if isinstance(d, FeatureView)])
         self._storage.save_analyses(found)
         return [f"view {a.name}:v{a.version}: {note}." for a in found for note in a.notes]
 
@@ -152,39 +167,8 @@ class Lineage:
         if (view.name, view.version) in self.notes():
             self.add([view])
 
-    def _analysed(self, views: Sequence[FeatureView]) -> list[Analysis]:
-        if not views:
-            return []
-        columns = self._columns_of()
-        sources = self._sources()
-        spelled = {name.lower(): name for name in sources}
-        found = []
-        for view in views:
-            try:
-                read = _tables(view)
-            except SourceError as error:  # registered by another program or release, which let it pass
-                log.warning("lineage of view %s: %s", view.ref, error)
-                read = set()
-            found.append(analyse(view, sorted({spelled.get(name.lower(), name) for name in read}), columns))
-        return found
-
-    def _sources(self) -> dict[str, Source]:
-        listed = [r.definition for r in self._registry.listing("source") if r.current]
-        return {source.name: source for source in listed if isinstance(source, Source)}
-
-    def _columns_of(self) -> Any:
-        """Return a function that gives a source's columns, reading its file once."""
-        from functools import cache
-
-        from fs_core.sources.sources import columns_of
-
-        @cache
-        def columns(name: str) -> list[str] | None:
-            source = sources().get(name)
-            return None if source is None else columns_of(source, self._directory)
-
-        sources = cache(self._sources)
-        return columns
+    def _read_tables(self) -> ReadTables:
+        return ReadTables(self._registry, self._directory)
 
     def backfill_of(self, view: FeatureView) -> Activity:
         """Return what a backfill of a view reads and writes, column by column."""
@@ -194,9 +178,11 @@ class Lineage:
         mine |= {nodes.feature(view.name, name, view.version) for name in view.features}
         with self._open() as search:
             edges = search.edges(mine, upstream=True)
-        known = self._sources()
-        read = sorted({nodes.name_of(edge.upstream) for edge in edges if edge.kind == "reads"} & set(known))
-        return activities.backfill(self._registry.project, view, [known[name] for name in read], self._directory, edges)
+        tables = self._read_tables()
+        read = sorted({edge.upstream for edge in edges if edge.kind == "reads"})
+        sources = [tables.sources[nodes.name_of(n)] for n in read if nodes.name_of(n) in tables.sources]
+        views = [one for one in tables.views.values() if nodes.view(one.name, one.version) in read]
+        return activities.backfill(self._registry.project, view, [*sources, *views], self._directory, edges)
 
     # --- recording -------------------------------------------------------------------------------
 
@@ -291,11 +277,3 @@ class Lineage:
         given, made = manifest.read(document)
         self._storage.save_records(given, made)
         return len(given)
-
-
-def _tables(view: FeatureView) -> set[str]:
-    if not isinstance(view.source, SQL):
-        return set()
-    from fs_core.sources.sources import referenced_tables
-
-    return referenced_tables(view.source.query)

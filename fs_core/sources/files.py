@@ -28,7 +28,7 @@ def files_of(source: Source, directory: Path) -> list[str]:
     Raises:
         SourceError: there is no such file.
     """
-    for path in (Path(source.path), directory / source.path):
+    for path in (Path(str(source.path)), directory / str(source.path)):
         if path.is_dir():
             found = [file for file in sorted(path.rglob("*")) if _counts(file.relative_to(path), str(source.format))]
         elif path.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,19 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.definitions import SQL, FeatureView, Source
-from fs_core.errors import SchemaError, SourceError, did_you_mean
+from fs_core.errors import SchemaError, SourceError
 from fs_core.offline.duckdb import connect, moment, quoted
 from fs_core.sources.csv import agreed, csv_batches
 from fs_core.sources.files import files_of
 from fs_core.sources.inference import column_of_any_type
 from fs_core.sources.json import json_batches
 from fs_core.sources.parsing import Kinds
-from fs_core.sources.query import named, names_in, referenced_tables, refuse_reach
+from fs_core.sources.query import named, names_in, referenced_tables
 from fs_core.sources.spool import text_files
 from fs_core.sources.sql import database_of, define_query, explained, parquet
+from fs_core.sources.tables import Table, Tables, query_of, tables_read
 from fs_core.values.times import to_utc_micros
 
-__all__ = ["columns_of", "named", "read_file", "referenced_tables", "run_source", "sources_read", "wanted_columns"]
+__all__ = ["columns_of", "named", "read_file", "referenced_tables", "run_source", "wanted_columns"]
 
 
 class _Times(NamedTuple):
@@ -37,7 +39,7 @@ class _Times(NamedTuple):
 
 def run_source(
     view: FeatureView,
-    sources: Mapping[str, Source],
+    tables: Tables,
     directory: Path,
     *,
     start: int | None = None,
@@ -49,7 +51,7 @@ def run_source(
 
     Args:
         view: whose source to run.
-        sources: the registered sources, by name.
+        tables: the registered sources, and views, by name.
         directory: where relative paths are looked up after the working directory.
         start: microseconds; leave out earlier event times.
         end: microseconds; leave out this event time and later ones.
@@ -61,56 +63,54 @@ def run_source(
     """
     times = _Times(view.event_timestamp, start, end)
     if isinstance(view.source, SQL):
-        return _sql_rows(view, view.source.query, sources, directory, times)
+        return _sql_rows(view, view.source.query, tables, directory, times)
     if isinstance(view.source, Source):
-        source = sources.get(view.source.name, view.source)
+        registered = tables.get(view.source.name)
+        source = registered if isinstance(registered, Source) else view.source
+        if source.sql is not None:
+            return _sql_rows(view, _whole(source), ChainMap({source.name: source}, tables), directory, times)  # type: ignore[arg-type]
         read = _parquet_rows if source.format == "parquet" else _text_rows
         return read(view, source, directory, times)
     raise SourceError(f"view {view.name!r} has no source to run. Write or push its rows, or declare a source.")
 
 
-def sources_read(view: FeatureView, query: str, sources: Mapping[str, Source]) -> list[Source]:
-    """Return the sources that a view's query reads, each once however its name is spelled.
+def query_run(defined: FeatureView | Source) -> str | None:
+    """Return the SQL that yields a view's or source's rows; None where it has none.
+
+    A view whose source has SQL takes its columns from that, among others.
+    """
+    if isinstance(defined, FeatureView) and isinstance(defined.source, Source) and defined.source.sql is not None:
+        return _whole(defined.source)
+    return query_of(defined)
+
+
+def _whole(source: Source) -> str:
+    return f"SELECT * FROM {quoted(source.name)}"
+
+
+def names_meant(defined: FeatureView | Source, query: str, read: Iterable[Table]) -> set[str]:
+    """Return the names that columns of what a query reads may have.
 
     Args:
-        view: whose query.
+        defined: whose query.
         query: one SELECT.
-        sources: the registered sources, by name.
-
-    Raises:
-        SourceError: it reads a table that is none of them, or anything else; names it.
+        read: what it reads.
     """
-    read: dict[str, Source] = {}
-    try:
-        refuse_reach(query)
-        names = sorted(referenced_tables(query))
-    except SourceError as error:
-        raise SourceError(f"view {view.name!r}: {error}") from error
-    for table in names:
-        name = named(table, sources)
-        if name is None:
-            raise SourceError(
-                f"view {view.name!r} reads {table!r}, no registered source.{did_you_mean(table, sources)}"
-            )
-        read[name] = sources[name]
-    return list(read.values())
+    queries = [query, *(table.sql for table in read if isinstance(table, Source) and table.sql is not None)]
+    wanted = wanted_columns(defined) if isinstance(defined, FeatureView) else []
+    return set(wanted).union(*(names_in(each) for each in queries))
 
 
-def names_meant(view: FeatureView, query: str) -> set[str]:
-    """Return the names that columns of a query's sources may have."""
-    return {*names_in(query), *wanted_columns(view)}
-
-
-def _sql_rows(view: FeatureView, query: str, sources: Mapping[str, Source], directory: Path, times: _Times) -> pa.Table:
-    read = sources_read(view, query, sources)
+def _sql_rows(view: FeatureView, query: str, tables: Tables, directory: Path, times: _Times) -> pa.Table:
+    read = tables_read(f"view {view.name!r}", query, tables)
     with ExitStack() as stack:
         try:
-            connection = stack.enter_context(database_of(read, directory, names_meant(view, query)))
+            connection = stack.enter_context(database_of(read, directory, names_meant(view, query, read)))
         except (duckdb.Error, SchemaError, SourceError) as error:
             raise _failed(view, error) from error
         try:
             rows = define_query(connection, query)
-            check_columns(view, rows.columns)
+            check_columns(view, rows.columns, exactly=isinstance(view.source, SQL))
             return _computed(view, rows, times)
         except duckdb.Error as error:
             raise _failed(view, explained(connection, error)) from error
@@ -239,7 +239,9 @@ def _between(rows: pa.Table, times: _Times) -> pa.Table:
 
 
 def columns_of(source: Source, directory: Path) -> list[str] | None:
-    """Return the names of a source's columns, of a JSON file those of its first rows; None if it can't be read."""
+    """Return the names of the columns of a source's files, of JSON those of the first rows; None if unreadable."""
+    if source.sql is not None:
+        return None
     try:
         files = files_of(source, directory)
         if source.format != "parquet":

@@ -15,12 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fs_core.definitions import Source
 from fs_core.errors import did_you_mean
 from fs_core.offline.duckdb import SETTINGS, literal, one_file, quoted
 from fs_core.sources.files import files_of
 from fs_core.sources.spool import TextFiles, spool, text_files
+from fs_core.sources.tables import Table, ViewHistory
 
 _QUERY = "__query"  # a name that no source can have
 _COLUMN = re.compile(r'(?:Referenced column|column named|Column) "([^"]+)"')
@@ -29,38 +32,51 @@ _EXTENSION = re.compile(r'Function with name "([^"]+)" is not in the catalog, bu
 
 @contextmanager
 def database_of(
-    sources: Collection[Source],
+    tables: Collection[Table],
     directory: Path,
     wanted: Collection[str],
     *,
     write: Callable[[TextFiles, Path], None] = spool,
+    rows: Callable[[ViewHistory], pa.Table] = ViewHistory.rows,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a connection to a database in which sources are tables.
+    """Yield a connection to a database in which sources and views' histories are tables.
 
     Parquet is read where it lies. CSV and JSON are read by our own reader and written to scratch files first, so that
-    they mean the same as without SQL.
+    they mean the same as without SQL; histories are written to scratch files, too.
 
     Args:
-        sources: which the query reads.
+        tables: what the query reads, each after what it reads itself.
         directory: where relative paths are looked up after the working directory.
         wanted: names that the query may mean.
         write: makes a Parquet file of text files.
+        rows: gives the rows of a view's history.
 
     Raises:
         SourceError: a file is missing, or is no such file.
         SchemaError: a row of a JSON file is no object, or has a name twice.
     """
     with TemporaryDirectory(prefix="fs_core-") as scratch:
-        files: dict[str, list[str]] = {}
-        for source in sources:
-            files[source.name] = [str(Path(path).absolute()) for path in files_of(source, directory)]
-            if source.format != "parquet":
-                spooled = Path(scratch) / f"{source.name}.parquet"
-                write(text_files(files[source.name], str(source.format), wanted), spooled)
-                files[source.name] = [str(spooled)]
-        with closed_database([path for paths in files.values() for path in paths], scratch) as connection:
-            for name, paths in files.items():
-                connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM {parquet(paths)}")
+        files: list[str] = []
+        queries: dict[str, str] = {}
+        for table in tables:
+            if isinstance(table, Source) and table.sql is not None:
+                queries[table.name] = table.sql
+                continue
+            name = table.name if isinstance(table, Source) else table.view.name
+            spooled = Path(scratch) / f"{name}.parquet"
+            paths = [str(spooled)]
+            if isinstance(table, ViewHistory):
+                pq.write_table(rows(table), spooled, compression="lz4")
+            else:
+                paths = [str(Path(path).absolute()) for path in files_of(table, directory)]
+                if table.format != "parquet":
+                    write(text_files(paths, str(table.format), wanted), spooled)
+                    paths = [str(spooled)]
+            files += paths
+            queries[name] = f"SELECT * FROM {parquet(paths)}"
+        with closed_database(files, scratch) as connection:
+            for name, query in queries.items():
+                connection.execute(f"CREATE VIEW {quoted(name)} AS {query}")
             yield connection
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ from fs_core.errors import (
     RegistryError,
     UnknownReferenceError,
     VersionConflictError,
-    did_you_mean,
 )
 from fs_core.store import usage
 from fs_core.store.resources import Resources
@@ -88,9 +86,17 @@ def plan(store: Resources, *definitions: Definition | Sequence[Definition] | Mod
 def _checked(store: Resources, given: Sequence[Any]) -> tuple[list[Definition], dict[str, TransformReport]]:
     """Return the definitions given, checked as far as that goes without the registry's lock, and what was tried."""
     known = [definition for item in given for definition in _flat(item)]
-    _check_queries(store, known)
+    if any(_has_sql(definition) for definition in known):
+        from fs_core.store.tables import check_queries
+
+        check_queries(store, known)
     _check_predicates(known)
     return tried(store, known)
+
+
+def _has_sql(definition: Definition) -> bool:
+    source = definition.source if isinstance(definition, FeatureView) else definition
+    return isinstance(source, SQL) or (isinstance(source, Source) and source.sql is not None)
 
 
 def _flat(item: Any) -> list[Definition]:
@@ -171,28 +177,6 @@ def _check_predicates(definitions: Sequence[Definition]) -> None:
         check_predicates(view)
 
 
-def _check_queries(store: Resources, definitions: Sequence[Definition]) -> None:
-    """Refuse SQL that reads what is no source, and of new views SQL that reaches beyond its sources or doesn't fit."""
-    queries = [(d, d.source.query) for d in definitions if isinstance(d, FeatureView) and isinstance(d.source, SQL)]
-    if not queries:
-        return
-    from fs_core.sources.binding import check_sql
-    from fs_core.sources.sources import named, referenced_tables
-
-    known = [r.definition for r in store.registry.listing("source") if r.current]
-    sources = {d.name: d for d in (*known, *definitions) if isinstance(d, Source)}
-    registered = {(s.name, s.version, s.digest) for s in store.registry.summaries("view")}
-    for view, query in queries:
-        for table in sorted(referenced_tables(query)):
-            if named(table, sources) is None:
-                raise UnknownReferenceError(
-                    f"view {view.ref!r}: its SQL reads {table!r}, which is no registered source. "
-                    f"Apply a Source({table!r}, path=...) with it.{did_you_mean(table, sources)}"
-                )
-        if (view.name, view.version, view.digest) not in registered:
-            check_sql(view, sources, Path(store.directory))
-
-
 def to_yaml(store: Resources, *refs: str, every_version: bool = False) -> str:
     """Return definitions as YAML documents, in an order that suits version control.
 
@@ -258,7 +242,7 @@ def _with_needs(registry: Registry, reference: Reference) -> Iterator[Definition
 def _closed(registry: Registry, found: Definition, *, whole: bool = False) -> Iterator[Definition]:
     """Yield a definition and what it needs; unless `whole`, without what it names and isn't there."""
     yield found
-    if isinstance(found, FeatureView):
+    if isinstance(found, FeatureView | Source):
         yield from _origins(registry, found)
     if isinstance(found, FeatureService | OnDemandView):
         for text in found.references:
@@ -269,26 +253,38 @@ def _closed(registry: Registry, found: Definition, *, whole: bool = False) -> It
                     raise
 
 
-def _origins(registry: Registry, view: FeatureView) -> Iterator[Definition]:
-    """Yield a view's entities and sources."""
+def _origins(registry: Registry, definition: FeatureView | Source) -> Iterator[Definition]:
+    """Yield a view's entities, and what a view or source reads, with what that needs."""
+    seen: set[Definition] = set()
+    waiting: list[Definition] = [definition]
+    while waiting:
+        one = waiting.pop()
+        if one in seen or not isinstance(one, FeatureView | Source):
+            continue
+        seen.add(one)
+        if one is not definition:
+            yield one
+        if isinstance(one, FeatureView):
+            yield from (_registered_entity(registry, entity) for entity in one.entities)
+        waiting += _read(registry, one)
+
+
+def _read(registry: Registry, definition: FeatureView | Source) -> list[Definition]:
     from fs_core.sources.sources import referenced_tables
+    from fs_core.sources.tables import query_of
 
-    yield from (_registered_entity(registry, entity) for entity in view.entities)
-    if isinstance(view.source, Source):
-        yield registry.source(view.source.name)
-    if isinstance(view.source, SQL):
-        for table in sorted(referenced_tables(view.source.query)):
-            yield _source_read(registry, table)
+    if isinstance(definition, FeatureView) and isinstance(definition.source, Source):
+        return [registry.source(definition.source.name)]
+    query = query_of(definition)
+    return [] if query is None else [_table(registry, name) for name in sorted(referenced_tables(query))]
 
 
-def _source_read(registry: Registry, table: str) -> Source:
-    """Return the source that a query means by a table."""
+def _table(registry: Registry, table: str) -> Definition:
+    """Return the source, or view, that a query means by a table."""
     from fs_core.sources.sources import named
 
-    try:
-        return registry.source(table)
-    except UnknownReferenceError:
-        name = named(table, {r.name for r in registry.summaries("source")})
-        if name is None:
-            raise
-        return registry.source(name)
+    for kind, get in (("source", registry.source), ("view", registry.view)):
+        name = named(table, {r.name for r in registry.summaries(kind)})
+        if name is not None:
+            return get(name)
+    return registry.source(table)

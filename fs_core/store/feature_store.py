@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fs_core import configuration
-from fs_core.store import definitions, history, online, training, transforms, upkeep, versions
+from fs_core.store import definitions, history, online, pushes, training, transforms, upkeep, versions
 from fs_core.store.resources import Resources
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class FeatureStore(Resources):
     write = history.write
     backfill = history.backfill
     carry_over = history.carry_over
-    push = history.push
+    push = pushes.push
+    push_async = pushes.push_async
     compact = history.compact
     history = history.history
 

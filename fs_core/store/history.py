@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from fs_core.definitions import FeatureView, Source
+from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, DefinitionError, OnlineStoreError, SourceError
 from fs_core.offline.contract import EMPTY
 from fs_core.store.resources import Resources
@@ -20,6 +20,7 @@ from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
     from fs_core.materialization.retract import Delivery
+    from fs_core.sources.tables import Tables
 
 log = logging.getLogger("fs_core")
 
@@ -74,17 +75,19 @@ def backfill(
     """
     from fs_core.lineage.events import reported
     from fs_core.sources.sources import run_source
+    from fs_core.store.tables import StoreTables
 
     target = store.view(view)
     if lookback is not None and not incremental:
         raise ConfigurationError("lookback is for incremental=True: it bounds what is compared with history.")
     if target.source is None:
         raise SourceError(f"view {target.ref!r} has no source to run. Use write or push, or declare one.")
-    listed = [r.definition for r in store.registry.listing("source") if r.current]
+    tables = StoreTables(store)
+    _warn_of_empty_views(store, target, tables)
     with reported(lambda: store.lineage.backfill_of(target)) as activity:
         rows = run_source(
             target,
-            {source.name: source for source in listed if isinstance(source, Source)},
+            tables,
             store._configuration.directory,
             start=_latest(None if start is None else micros(start), _looked_back_to(store, target, lookback)),
             end=None if end is None else micros(end),
@@ -94,6 +97,15 @@ def backfill(
         if activity:
             activity.written = written
     return written
+
+
+def _warn_of_empty_views(store: Resources, view: FeatureView, tables: Tables) -> None:
+    """Say in the log where a view's SQL reads a view that has no history yet: there is nothing to make rows of."""
+    from fs_core.sources.tables import ViewHistory, read_directly
+
+    for table in read_directly(view, tables):
+        if isinstance(table, ViewHistory) and store.offline.snapshot(table.view) == EMPTY:
+            log.warning("view %s reads %s, which has no history yet. Fill that first.", view.ref, table.view.ref)
 
 
 def _looked_back_to(store: Resources, view: FeatureView, lookback: timedelta | str | None) -> int | None:

@@ -75,6 +75,7 @@ class Resources:
         self._seqs: dict[str, tuple[int, int]] = {}  # of views' pushes: the registry's first seq, and how many are left
         self._unfilled = Unfilled()
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
+        self._kept_back: set[str] = set()  # views of which the log said that their lag keeps pushed rows back
 
     @property
     def directory(self) -> os.PathLike[str]:

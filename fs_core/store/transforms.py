@@ -69,7 +69,7 @@ def tried(store: Resources, definitions: Sequence[Definition]) -> tuple[list[Def
     from fs_core.transforms.check import checked
 
     known = {(s.name, s.version, s.digest) for s in store.registry.summaries("on_demand")}
-    find = _Meanings(store.registry, definitions).find
+    find = Meanings(store.registry, definitions).find
     found: list[Definition] = []
     reports: dict[str, TransformReport] = {}
     for definition in definitions:
@@ -81,7 +81,7 @@ def tried(store: Resources, definitions: Sequence[Definition]) -> tuple[list[Def
     return found, reports
 
 
-class _Meanings:
+class Meanings:
     """What references will mean once some definitions are registered."""
 
     def __init__(self, registry: Registry, given: Sequence[Definition]) -> None:

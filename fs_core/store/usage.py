@@ -43,7 +43,7 @@ def users(store: Resources, kind: str, name: str, version: str) -> list[str]:
     retired = {f"{n}:v{v}" for one, n, v in store.registry.retired() if one == "service"}
     services = [service for service in found.services if service not in retired]
     return [
-        *_computing(found, name),
+        *_computing(store, found, name),
         *(f"model {model.name}" for model in found.models if model.how == "derives"),
         *(f"service {service}" for service in services),
         *_aliases(store, kind, name, version),
@@ -58,13 +58,15 @@ def uses(store: Resources, definition: Definition) -> Iterator[str]:
     elif isinstance(definition, Source):
         if not _others(store, definition):
             yield from (f"view {view.ref}" for view in _fed(store, definition))
+            found = store.lineage.downstream(f"source:{definition.name}")
+            yield from (f"source {name}" for name in found.sources if name != definition.name)
     else:
         if isinstance(definition, FeatureView) and not is_empty(store, definition):
             shared = any(_rows_of(other) == _rows_of(definition) for other in _others(store, definition))
             yield from [] if shared else ["rows in its history"]
         if isinstance(definition, FeatureView | OnDemandView):
             found = store.lineage.downstream(_node(definition))
-            yield from (*_computing(found, definition.name), *(f"service {name}" for name in found.services))
+            yield from (*_computing(store, found, definition.name), *(f"service {name}" for name in found.services))
         yield from _made(store, definition)
 
 
@@ -102,10 +104,11 @@ def _may_be_used(store: Resources, definition: OnDemandView) -> bool:
     return not views or not all(is_empty(store, view) for view in views)
 
 
-def _computing(found: Graph, name: str) -> list[str]:
-    """Return the on-demand views below a view of that name, a phrase each."""
+def _computing(store: Resources, found: Graph, name: str) -> list[str]:
+    """Return the views that are computed from, or read, a view of that name, a phrase each."""
+    computing = {summary.name for summary in store.registry.summaries("on_demand")}
     views = sorted({feature.partition(".")[0] for feature in found.features} - {name})
-    return [f"on-demand view {view}" for view in views]
+    return [f"{'on-demand view' if view in computing else 'view'} {view}" for view in views]
 
 
 def _made(store: Resources, definition: Definition) -> Iterator[str]:

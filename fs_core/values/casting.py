@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from fs_core.errors import SchemaError
 from fs_core.values.dtypes import plain_type
-from fs_core.values.times import from_iso
+from fs_core.values.times import Rounding, from_iso
 
 REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError)
 """What Arrow raises for a value that doesn't fit a type."""
@@ -54,16 +54,19 @@ def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.
         ) from error
 
 
-def parse_text(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.ChunkedArray:
+def parse_text(
+    column: pa.ChunkedArray, dtype: pa.DataType, what: str, *, rounding: Rounding = "down"
+) -> pa.ChunkedArray:
     """Return text as the times, dates or decimals that it stands for in JSON, which has none of them.
 
-    ISO 8601; without an offset it is UTC, finer than microseconds rounds down. A column of another type, or for
+    ISO 8601; without an offset it is UTC. A column of another type, or for
     another type, comes back as it is.
 
     Args:
         column: the values.
         dtype: the declared type.
         what: how the error begins, such as `"X: column 'day'"`.
+        rounding: where moments between two microseconds go: `down`, or `up` for facts.
 
     Raises:
         SchemaError: a text stands for no such value; names the first row (from 0) and text.
@@ -75,7 +78,7 @@ def parse_text(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.Chu
 
     def parse(start: int, end: int) -> pa.Array:
         part = texts.slice(start, end - start)
-        return from_iso(part, "down") if is_time else part.cast(dtype)
+        return from_iso(part, rounding) if is_time else part.cast(dtype)
 
     try:
         return pa.chunked_array([parse(0, len(texts))])

@@ -31,7 +31,7 @@ def write(store: FeatureStore, view: str, file: Path, file_format: str | None) -
 
 
 @cli.command()
-@click.argument("view")
+@click.argument("views", nargs=-1, required=True)
 @click.option("--start", type=MomentArgument(), help="Leave out earlier event times.")
 @click.option("--end", type=MomentArgument(), help="Leave out this event time and later ones.")
 @click.option("--incremental", is_flag=True, help="Leave out what history has already.")
@@ -39,15 +39,22 @@ def write(store: FeatureStore, view: str, file: Path, file_format: str | None) -
 @in_store
 def backfill(
     store: FeatureStore,
-    view: str,
+    views: Sequence[str],
     start: datetime | None,
     end: datetime | None,
     incremental: bool,
     lookback: str | None,
 ) -> Report:
-    """Run a VIEW's source and append what it yields to history."""
-    written = store.backfill(view, start=start, end=end, incremental=incremental, lookback=lookback)
-    return _wrote(written, view)
+    """Run the sources of VIEWS and append what they yield to history; a view comes after those that it reads."""
+    from fs_core.store.tables import in_order
+
+    written = {}
+    for view in in_order(store, [store.view(name) for name in views]):
+        rows = store.backfill(view, start=start, end=end, incremental=incremental, lookback=lookback)
+        written[view.name] = rows
+    if len(views) == 1:
+        return _wrote(sum(written.values()), views[0])
+    return Report([{"view": name, "rows": rows} for name, rows in written.items()])
 
 
 @cli.command("carry-over")

@@ -13,7 +13,7 @@ from fs_core.errors import DefinitionError, FeatureStoreError, did_you_mean
 
 _COMMON = {"version": str, "description": str, "created_at": object, "author": str, "tags": dict}
 _ENTRIES: Mapping[str, Mapping[str, type]] = {
-    "source": {"path": str, "format": str},
+    "source": {"path": str, "format": str, "dependencies": list, "transformation_code": str},
     "entity": {"keys": dict},
     "view": {
         "dependencies": list,
@@ -33,7 +33,7 @@ _ENTRIES: Mapping[str, Mapping[str, type]] = {
     "service": {"features": list},
 }
 _REQUIRED = {
-    "source": ["path"],
+    "source": [],
     "entity": ["keys"],
     "view": ["entities", "fields"],
     "on_demand": ["inputs", "fields"],
@@ -194,7 +194,7 @@ def _definition(entry: _Entry, tables: Tables, lookups: tuple[Any, Any]) -> Defi
     _check(entry, {named: str, **_COMMON, **_ENTRIES[kind]}, [named, "version", *_REQUIRED[kind]])
     values = entry.values
     content, docs = _CONTENTS[kind](entry)
-    if kind == "view":
+    if kind in ("view", "source"):
         _check_dependencies(entry, tables)
     head = {"description": values.get("description", ""), "owner": values.get("author", "")}
     data = {
@@ -233,7 +233,14 @@ Contents = tuple[dict[str, Any], dict[str, Any]]
 
 
 def _source(entry: _Entry) -> Contents:
-    return {"format": entry.values.get("format")}, {"path": entry.values["path"]}
+    values = entry.values
+    if "transformation_code" in values and ("path" in values or "format" in values):
+        raise entry.error("a source has either transformation_code or a path.", "transformation_code")
+    if "transformation_code" in values:
+        return {"sql": values["transformation_code"]}, {}
+    if "path" not in values:
+        raise entry.error("the entry 'path' is missing, or 'transformation_code' for SQL.")
+    return {"format": values.get("format")}, {"path": values["path"]}
 
 
 def _entity(entry: _Entry) -> Contents:

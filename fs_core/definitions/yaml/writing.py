@@ -122,7 +122,9 @@ def _moment(micros: int | None) -> str:
     return "" if micros is None else from_micros(micros).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _source(content: Mapping[str, Any], docs: Mapping[str, Any], _tables: Tables) -> dict[str, Any]:
+def _source(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
+    if "sql" in content:
+        return {"dependencies": sorted(tables(content["sql"])), "transformation_code": content["sql"]}
     return {"path": docs["path"], "format": content["format"]}
 
 

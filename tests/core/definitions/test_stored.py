@@ -23,7 +23,13 @@ documentation = st.fixed_dictionaries(
     {"description": st.text(max_size=9), "owner": st.text(max_size=9)},
     optional={"tags": st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3)},
 )
-sources = st.sampled_from([Source("orders", "orders.csv", description="Orders."), Source("clicks", "c/*.parquet")])
+sources = st.sampled_from(
+    [
+        Source("orders", "orders.csv", description="Orders."),
+        Source("clicks", "c/*.parquet"),
+        Source("p", sql="SELECT 1"),
+    ]
+)
 origins = st.none() | sources | st.sampled_from([SQL("SELECT 'é', \"x\" FROM orders"), SQL("SELECT 1")])
 bounds = st.none() | st.integers() | st.floats(allow_nan=False)
 

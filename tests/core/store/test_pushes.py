@@ -1,0 +1,164 @@
+"""Pushes in part, awaited, with times as text, and of rows whose time hasn't come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
+from fs_core.errors import DefinitionError, SchemaError, ValidationError
+
+ENTITY = Entity("e", keys={"k": "int64"}, description="An entity.")
+DAY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def view(**options: Any) -> FeatureView:
+    """A view with two features."""
+    fields = [Field("x", "int64", "X."), Field("day", "date", "D.")]
+    return FeatureView("v", ENTITY, options.pop("fields", fields), description="V.", **options)
+
+
+def served(store: FeatureStore, *keys: int) -> list[tuple[Any, ...]]:
+    """Return what is served, and check that history says the same."""
+    found = store.get_online_features("v", {"k": list(keys)})
+    spine = {"k": list(keys), "event_timestamp": [found.at] * len(keys)}
+    as_of = store.get_historical_features(spine, "v")
+    assert found.table.equals(as_of.table.select(as_of.features))
+    return [tuple(row[name] for name in found.features) for row in found.to_dicts()]
+
+
+def test_what_is_left_out_is_kept(store: FeatureStore) -> None:
+    """A row in part keeps its entity's values, a null that is passed is a value, and an unknown entity has nulls."""
+    store.apply(view())
+    day = DAY.date()
+    store.push("v", {"k": [1], "event_timestamp": [DAY], "x": [7], "day": [day]})
+    assert store.push("v", {"k": [1, 2], "event_timestamp": [DAY] * 2, "x": [8, 9]}, partial=True) == 2
+    assert served(store, 1, 2) == [(8, day), (9, None)]
+    store.push("v", {"k": [1, 1], "event_timestamp": [DAY] * 2, "day": [day, None]}, partial=True)
+    assert served(store, 1) == [(8, None)]
+    store.push("v", {"k": [1], "event_timestamp": [DAY], "x": [1], "day": [day]}, partial=True)
+    assert served(store, 1) == [(1, day)]
+    with pytest.raises(SchemaError, match="missing column 'x'"):
+        store.push("v", {"k": [1], "event_timestamp": [DAY], "day": [day]})
+    with pytest.raises(SchemaError, match="rows for view 'v' has no column 'k'"):
+        store.push("v", {"event_timestamp": [DAY], "x": [1]}, partial=True)
+
+
+def test_what_has_expired_or_is_not_there_yet_is_not_kept(store: FeatureStore) -> None:
+    """The rule decides at the moment of the push: an expired row and one whose time hasn't come give nothing."""
+    now = datetime.now(UTC)
+    store.apply(view(ttl="1h"))
+    store.write("v", {"k": [1], "event_timestamp": [now - timedelta(hours=2)], "x": [1], "day": [None]})
+    store.push("v", {"k": [2], "event_timestamp": [now + timedelta(hours=1)], "x": [1], "day": [None]})
+    store.push("v", {"k": [1, 2], "event_timestamp": [now] * 2, "day": [now.date()] * 2}, partial=True)
+    assert served(store, 1, 2) == [(None, now.date())] * 2
+
+
+def test_a_feature_that_may_not_be_null_is_refused(store: FeatureStore) -> None:
+    """Where there is nothing to keep, the row is no row; events are never in part."""
+    fields = [Field("x", "int64", "X.", nullable=False), Field("day", "date", "D.")]
+    store.apply(view(fields=fields))
+    with pytest.raises(ValidationError, match="'x' is null in row 0, and not nullable"):
+        store.push("v", {"k": [1], "event_timestamp": [DAY], "day": [None]}, partial=True)
+    assert store.history("v").num_rows == 0
+    store.apply(FeatureView("w", ENTITY, fields, aggregations=[Aggregation("count", windows=["1d"])], description="W."))
+    with pytest.raises(DefinitionError, match="an event is whole"):
+        store.push("w", {"k": [1], "event_timestamp": [DAY], "x": [1]}, partial=True)
+
+
+PARTS = st.lists(
+    st.tuples(st.integers(1, 2), st.integers(0, 3), st.none() | st.integers(0, 9), st.none() | st.integers(0, 9)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(parts=PARTS)
+def test_any_pushes_in_part_are_as_one_dict_would_have_them(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[tuple[int, int, int | None, int | None]]
+) -> None:
+    """Each push is the winner's values with some replaced; it counts if its event time isn't the smaller one."""
+    fields = [Field("x", "int64", "X."), Field("y", "int64", "Y.")]
+    winners: dict[int, tuple[int, dict[str, Any]]] = {}
+    with FeatureStore(tmp_path_factory.mktemp("any")) as store:
+        store.apply(view(fields=fields))
+        for key, hour, x, y in parts:
+            given_ = {name: value for name, value in (("x", x), ("y", y)) if value is not None}
+            time = DAY + timedelta(hours=hour)
+            columns = {name: [value] for name, value in given_.items()}
+            store.push("v", {"k": [key], "event_timestamp": [time.isoformat()], **columns}, partial=True)
+            before = winners.get(key, (-1, {"x": None, "y": None}))
+            if hour >= before[0]:
+                winners[key] = hour, before[1] | given_
+        expected = [tuple(winners.get(key, (0, {"x": None, "y": None}))[1].values()) for key in (1, 2)]
+        assert served(store, 1, 2) == expected
+
+
+def test_pushes_in_part_at_once_lose_nothing(store: FeatureStore) -> None:
+    """Threads that push one feature each leave both."""
+    store.apply(view(fields=[Field(name, "int64", "N.") for name in ("x", "y")]))
+    barrier = threading.Barrier(2)
+
+    def fill(name: str) -> None:
+        barrier.wait()
+        for value in range(4):
+            store.push("v", {"k": [1], "event_timestamp": [DAY], name: [value]}, partial=True)
+
+    threads = [threading.Thread(target=fill, args=(name,)) for name in "xy"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert served(store, 1) == [(3, 3)]
+
+
+def test_times_may_be_text(store: FeatureStore) -> None:
+    """ISO 8601 for the event time and for dates; finer than a microsecond rounds up; another text names its row."""
+    store.apply(view())
+    row = {"k": [1], "event_timestamp": ["2024-01-01 01:00:00.0000001+01:00"], "x": [1], "day": ["2024-02-03"]}
+    store.push("v", row)
+    history = store.history("v")
+    assert history["__event_time"].to_pylist() == [DAY + timedelta(microseconds=1)]
+    assert str(history["day"][0]) == "2024-02-03"
+    with pytest.raises(SchemaError, match="'event_timestamp': row 0 holds '03/04/2024', which is not an ISO 8601"):
+        store.push("v", row | {"event_timestamp": ["03/04/2024"]})
+
+
+def test_a_push_can_be_awaited(store: FeatureStore) -> None:
+    """The event loop goes on meanwhile; several at once all arrive."""
+    store.apply(view())
+
+    async def pushed() -> list[int]:
+        rows = [{"k": [k], "event_timestamp": [DAY], "x": [k], "day": [None]} for k in range(3)]
+        return await asyncio.gather(*(store.push_async("v", row) for row in rows))
+
+    assert asyncio.run(pushed()) == [1, 1, 1]
+    assert served(store, 0, 1, 2) == [(0, None), (1, None), (2, None)]
+
+
+def test_the_log_says_what_is_not_served_yet(store: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Event times ahead, each time; a declared lag, once. What is served is not mentioned."""
+    store.apply(view(), FeatureView("lagging", ENTITY, [Field("x", "int64", "X.")], lag="2h", description="L."))
+    now = datetime.now(UTC)
+    ahead, lagging = now + timedelta(hours=1), {"k": [1], "event_timestamp": [now], "x": [1]}
+    with caplog.at_level(logging.WARNING, "fs_core"):
+        store.push("v", {"k": [1], "event_timestamp": [now], "x": [1], "day": [None]})
+        assert not caplog.records
+        for _ in range(2):
+            store.push("v", {"k": [1, 2], "event_timestamp": [now, ahead], "x": [1, 1], "day": [None, None]})
+            store.push("lagging", lagging)
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.split(" aren't served yet")[0] for text in told] == [
+        "1 of 2 rows pushed to v:v1.0.0",
+        "1 of 1 rows pushed to lagging:v1.0.0",
+        "1 of 2 rows pushed to v:v1.0.0",
+    ]
+    assert f"available at {(now + timedelta(hours=2)).isoformat()} at the latest" in told[1]
