@@ -147,7 +147,7 @@ def push(store: Resources, view: str | FeatureView, rows: Any) -> int:
     """
     target = store.view(view)
     data, now = to_table(rows, f"rows for view {target.name!r}"), store._clock.now()
-    if not target.rows_online:
+    if not target.online:
         return len(_append(store, target, data, pushed_at=now))
     delivery = _delivery(store, target)  # before the rows are in history
     written = _append(store, target, data, pushed_at=now)

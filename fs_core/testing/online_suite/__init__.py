@@ -18,12 +18,13 @@ from fs_core.testing.online_suite.rows import (
     write_versions,
 )
 from fs_core.testing.online_suite.sharing import Sharing
+from fs_core.testing.online_suite.splicing import Splicing
 from fs_core.testing.online_suite.watermarks import Watermarks
 
 __all__ = ["OnlineStoreSuite", "Order", "new_view", "packed", "shuffled", "version_of", "versioned", "write_versions"]
 
 
-class OnlineStoreSuite(Reading, Ordering, Removing, Watermarks, Sharing):
+class OnlineStoreSuite(Reading, Ordering, Splicing, Removing, Watermarks, Sharing):
     """Subclass it with a fixture `store` that returns an `OnlineStore`, new or not; pytest does the rest.
 
     Every test uses views of its own. If the store was configured with a password, say it in `secret`.
