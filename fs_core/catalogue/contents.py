@@ -192,7 +192,7 @@ def _states(origin: Origin, views: list[FeatureView]) -> Iterator[tuple[str, Sta
             log.warning("catalogue: %s", error)
             written, last = False, None
         until = None
-        if answers and written and view.rows_online:
+        if answers and written and view.online:
             try:
                 mark = reached(origin.online, view)
                 until = None if mark is None else mark.until

@@ -226,11 +226,6 @@ class FeatureView(Definition):
         )
 
     @property
-    def rows_online(self) -> bool:
-        """Whether each entity's latest row is kept online; windows are read from history."""
-        return self.online and not self.aggregations
-
-    @property
     def lag_micros(self) -> int:
         """The lag in microseconds."""
         return duration_micros(parse_duration(self.lag))
@@ -255,9 +250,7 @@ class FeatureView(Definition):
         return f"{self.name}-{self.digest[:16]}"
 
     def require_online(self) -> None:
-        """Raise `NotOnlineError` unless the view's rows are kept online."""
-        if self.online and self.aggregations:
-            raise NotOnlineError(f"view {self.ref!r} has windows, which are not kept online; read them from history.")
+        """Raise `NotOnlineError` unless the view is kept online."""
         if not self.online:
             raise NotOnlineError(
                 f"view {self.ref!r} is declared with online=False. Declare online=True in a new version to serve it."

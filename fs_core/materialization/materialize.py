@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError, OnlineStoreError
+from fs_core.materialization import events
 from fs_core.materialization.retract import Delivery, knows
 from fs_core.materialization.watermark import Progress, ViewProgress
 from fs_core.online.contract import DividedStore, EvictingStore
@@ -28,7 +30,7 @@ from fs_core.values.times import Clock
 
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView
-    from fs_core.offline.contract import OfflineStore, Watermark, Winners
+    from fs_core.offline.contract import OfflineStore, Snapshot, Watermark, Winners
     from fs_core.online.contract import OnlineRows, OnlineStore, Recent
 
 log = logging.getLogger("fs_core")
@@ -48,8 +50,9 @@ class Materialized:
 
     Attributes:
         view: the view's reference with its version.
-        rows: entities whose row was sent.
-        applied: how many of them were newer than what the online store held.
+        rows: entities whose row was sent; of a view with windows, events.
+        applied: how many of them were newer than what the online store held; of a view with windows, how many
+            entities' values have changed.
         seconds: how long it took.
     """
 
@@ -146,22 +149,39 @@ def _winners(
     left = kept.progress
     if left.run is not None:
         try:
-            winners = offline.winners(
-                view,
-                until=left.run.until,
-                since=left.reached,
-                snapshot=left.run.snapshot,
-                after=left.after,
-                recent=_horizon(view, left.run.until),
-            )
+            winners = _missing(view, offline, left.run.until, left.reached, left.run.snapshot, left.after)
         except OfflineStoreError as error:  # its state of history is no longer kept: the next run does it all
             log.warning("materialize %s: can't go on where it was cut off, starts again: %s", view.ref, error)
         else:
             log.info("materialize %s: %d rows are left of a run that was cut off", view.ref, winners.total)
             yield winners, left
     reached = kept.progress.reached
-    winners = offline.winners(view, until=until, since=reached, recent=_horizon(view, until))
+    winners = _missing(view, offline, until, reached)
     yield winners, Progress(kept.progress.generation, reached, winners.watermark)
+
+
+def _missing(
+    view: FeatureView,
+    offline: OfflineStore,
+    until: int,
+    since: Watermark | None,
+    snapshot: Snapshot | None = None,
+    after: int | None = None,
+) -> Winners:
+    """Return what belongs online at a moment and isn't covered by earlier runs.
+
+    Args:
+        view: whose rows.
+        offline: history.
+        until: the moment, microseconds.
+        since: what is covered.
+        snapshot: the state to read (default: the newest).
+        after: the last seq that a run which was cut off has sent; events are all sent again, as they come by entity.
+    """
+    if view.aggregations:
+        return events.live(view, offline, until=until, since=since, snapshot=snapshot)
+    horizon = _horizon(view, until)
+    return offline.winners(view, until=until, since=since, snapshot=snapshot, after=after, recent=horizon)
 
 
 def _look_through(view: FeatureView, offline: OfflineStore, online: OnlineStore, now: Callable[[], int]) -> None:
@@ -208,21 +228,23 @@ class _ViewRun:
         self._kept.keep(self._progress.finished())
         return rows, applied
 
-    def _sent(self, batches: Iterable[pa.RecordBatch]) -> Generator[tuple[int, int, int]]:
+    def _sent(self, batches: Iterable[pa.RecordBatch]) -> Generator[tuple[int | None, int, int]]:
         """Offer rows; yield for each batch its last seq, how many rows the store took, and how many there were.
+
+        Events come by entity, not by seq: then it is None.
 
         The next batch is read, looked up and packed while the store works on one.
         """
-        codec = RowCodec(self._view)
         with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
             before = None
             for part in _tables(batches):
-                rows, offer = codec.encode(part), self._offer(part)
+                rows, offer = _packed(self._view, part), self._offer(part)
                 self._unsettled.append(rows)
                 write = submit(sender, offer, rows)
                 if before is not None:
                     yield before[0], before[1].result(), before[2]
-                before = part[SEQ][-1].as_py(), write, len(rows)
+                last = None if self._view.aggregations else part[SEQ][-1].as_py()
+                before = last, write, part.num_rows
             if before is not None:
                 yield before[0], before[1].result(), before[2]
 
@@ -234,6 +256,9 @@ class _ViewRun:
         known.
         """
         view, online, recent, since = self._view, self._online, self._recent, self._progress.reached
+        if view.aggregations:
+            assert self._progress.run is not None
+            return partial(events.merge, view, online, until=self._progress.run.until)
         if since is None or recent is None:
             return lambda rows: _write(view, online, rows, recent)
         known = self._known(part, since)
@@ -260,7 +285,7 @@ def _horizon(view: FeatureView, until: int) -> int | None:
 
 
 def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) -> int:
-    """Pack rows and offer them to the online store, which keeps the newest; return how many it took.
+    """Pack rows and offer them to the online store; return how many it took: newer rows, or values with new events.
 
     Args:
         view: whose rows.
@@ -268,15 +293,20 @@ def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) ->
         rows: in `history_schema(view)`.
         now: the present moment, microseconds, from which the view's `online_history` counts.
     """
+    if view.aggregations:
+        return sum(events.add(view, online, part, now) for part in packed(view, rows))
     recent = recent_of(view, now, complete=False)
     return sum(_write(view, online, part, recent) for part in packed(view, rows))
 
 
 def packed(view: FeatureView, rows: pa.Table) -> Iterator[OnlineRows]:
     """Yield rows as `send` sends them."""
-    codec = RowCodec(view)
     for start in range(0, rows.num_rows, BATCH_ROWS):
-        yield codec.encode(rows.slice(start, BATCH_ROWS))
+        yield _packed(view, rows.slice(start, BATCH_ROWS))
+
+
+def _packed(view: FeatureView, rows: pa.Table) -> OnlineRows:
+    return events.packed(view, rows) if view.aggregations else RowCodec(view).encode(rows)
 
 
 def _write(view: FeatureView, online: OnlineStore, rows: OnlineRows, recent: Recent | None) -> int:

@@ -25,6 +25,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import FeatureStoreError, OfflineStoreError
+from fs_core.materialization import events
 from fs_core.materialization.watermark import ViewProgress, progress_of
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.codec import RowCodec
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fs_core")
 
 T = TypeVar("T")
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 _READING_SECONDS = 5.0
 _UNSURE = (
@@ -106,10 +108,10 @@ class Delivery:
             self.generation, self._is_filled = present
             for rows in chain(sent(), tuple(replaced)):
                 if not self._is_filled:
-                    self._online.delete(self._view.storage_name, rows.keys, rows.rows)
+                    self._remove(rows)
                     continue
                 if deleted:
-                    self._online.write(self._view.storage_name, rows)
+                    self._write(rows)
                 gone = lacking(self._view, self._offline, rows)
                 if gone:
                     took += len(gone)
@@ -127,8 +129,22 @@ class Delivery:
         is_filled = self._run is None or (progress is not None and progress.is_filled)
         return None if progress is None else progress.generation, is_filled
 
+    def _remove(self, rows: OnlineRows) -> None:
+        if self._view.aggregations:
+            events.withdraw(self._view, self._online, rows)
+        else:
+            self._online.delete(self._view.storage_name, rows.keys, rows.rows)
+
+    def _write(self, rows: OnlineRows) -> None:
+        if self._view.aggregations:
+            events.add(self._view, self._online, rows, self._now())
+        else:
+            self._online.write(self._view.storage_name, rows)
+
     def _replace(self, gone: OnlineRows) -> OnlineRows:
         """Delete rows, with their timelines, and send what wins instead: new facts may have lost to them."""
+        if self._view.aggregations:
+            return _patiently(lambda: events.restore(self._view, self._offline, self._online, gone.keys, self._now))
         name, entities = self._view.storage_name, _entities(self._view, gone)
         self._online.delete(name, gone.keys, gone.rows)
         until = self._now()
@@ -140,7 +156,7 @@ class Delivery:
 
 
 def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> OnlineRows:
-    """Return those of some sound rows that history doesn't have.
+    """Return those of some sound rows that history doesn't have; of a view with windows, values with such an event.
 
     Args:
         view: whose rows.
@@ -149,8 +165,8 @@ def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> Onlin
     """
     if not rows:
         return rows
-    decoded = RowCodec(view).decode(rows.keys, rows.rows)
-    first, last = int(decoded.available_at.min()), int(decoded.available_at.max())
+    codes, available_at, seq = _numbers_of(view, rows)
+    first, last = int(available_at.min()), int(available_at.max())
     entities = _entities(view, rows)
 
     def seqs() -> list[pa.Array]:
@@ -158,8 +174,16 @@ def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> Onlin
         return [batch.column(SEQ) for batch in found.rows]
 
     known = pa.chunked_array(_patiently(seqs), pa.int64()).to_numpy()
-    gone = np.flatnonzero(~np.isin(decoded.seq, known)).tolist()
-    return rows.take(gone)
+    return rows.take(np.unique(codes[~np.isin(seq, known)]).tolist())
+
+
+def _numbers_of(view: FeatureView, rows: OnlineRows) -> tuple[Ints, Ints, Ints]:
+    """Return of each row, or each event in values, the place that it comes from, its availability and its seq."""
+    if view.aggregations:
+        held = events.codec_of(view).decode(rows.keys, rows.rows)
+        return held.codes, *held.clocks[1:]
+    decoded = RowCodec(view).decode(rows.keys, rows.rows)
+    return np.arange(len(rows)), decoded.available_at, decoded.seq
 
 
 def knows(

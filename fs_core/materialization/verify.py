@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fs_core")
 
-_SUSPECTS = 100_000  # looked at again together: each look searches history once
+SUSPECTS = 100_000  # looked at again together: each look searches history once
 _SETTLING_SECONDS = 0.05  # how long a row that was just written to history may take to come online
 
 
@@ -38,11 +38,11 @@ class RowProblem(StrEnum):
     MISSING = "missing"
     """History has a row for the entity, the online store has none."""
     STALE = "stale"
-    """The online row is older than the one that wins."""
+    """The online row is older than the one that wins, or events are missing."""
     WRONG = "wrong"
-    """The online row has the winner's order, but other bytes."""
+    """The online row has the winner's order, but other bytes; or events are missing and others too many."""
     AHEAD = "ahead"
-    """The online row beats the winner, but history has no such row available."""
+    """The online row beats the winner, but history has no such row available; or such an event."""
     UNKNOWN = "unknown"
     """The online store has a row of an entity that history doesn't know, or, among an entity's recent rows, one."""
     CORRUPT = "corrupt"
@@ -61,7 +61,7 @@ class Verification:
         evidence: the first differences, one row each: the key columns, `__problem`, the event time and
             seq of the row that wins (`__event_time`, `__seq`, null if none does) and of the row that
             is online (`__online_event_time`, `__online_seq`, null if it is missing or corrupt), and the
-            key's bytes (`__key`), for keys that can't be read.
+            key's bytes (`__key`), for keys that can't be read. Of a view with windows, of the last event of each.
         repaired: how many differences were mended.
         seconds: how long it took.
     """
@@ -91,7 +91,8 @@ def verify(
 ) -> Verification:
     """Compare every online row of a view with the row that wins now, both ways, in bounded memory.
 
-    Of a view with `online_history` each recent row is looked for in history as well; whether one is missing isn't.
+    Of a view with windows the events are compared that matter from now on. Of a view with `online_history` each recent
+    row is looked for in history as well; whether one is missing isn't.
     What differs is looked at again, with history read between two looks at the online store, so rows that
     are pushed meanwhile are no differences. Rows that the server may have collected aren't missing.
 
@@ -109,10 +110,10 @@ def verify(
         NotOnlineError: the view is not declared online.
     """
     view.require_online()
-    check = _Check(view, offline, online, now, repair, evidence)
+    check = _kind(view)(view, offline, online, now, repair, evidence)
     start = time.perf_counter()
     entities, rows = check.history_against_online(), check.online_against_history()
-    if view.online_history is not None:
+    if view.online_history is not None and not view.aggregations:
         check.timelines_against_history()
     done = Verification(
         view.ref,
@@ -129,7 +130,16 @@ def verify(
     return done
 
 
-class _Check:
+def _kind(view: FeatureView) -> type[Check]:
+    """Return what compares a view's rows, or its events."""
+    if not view.aggregations:
+        return Check
+    from fs_core.materialization.verify_events import EventCheck
+
+    return EventCheck
+
+
+class Check:
     """One comparison on its way."""
 
     def __init__(
@@ -159,7 +169,7 @@ class _Check:
             for batch in run.rows:
                 expected = self._codec.encode(pa.Table.from_batches([batch]))
                 suspects += _unequal(expected, self._read(expected.keys))
-                if len(suspects) >= _SUSPECTS:
+                if len(suspects) >= SUSPECTS:
                     self._look_again(suspects)
                     suspects = []
                 advance(batch.num_rows)
@@ -174,7 +184,7 @@ class _Check:
             keys, sound = unpack_keys(self._view.keys, part.keys)
             known = sound & knows(self._view, self._offline, keys, until)
             suspects += [part.keys[index] for index in np.flatnonzero(~known).tolist()]
-            if len(suspects) >= _SUSPECTS:
+            if len(suspects) >= SUSPECTS:
                 self._look_again(suspects)
                 suspects = []
         self._look_again(suspects)
@@ -266,10 +276,15 @@ class _Check:
         for key, held, problem in found[: max(0, self._wanted - len(self.evidence))]:
             row: dict[str, Any] = unpack_keys(self._view.keys, [key])[0].to_pylist()[0]
             for prefix, packed in (("__", expected.get(key, (None,))[0]), ("__online_", held)):
-                order = self._codec.decode([key], [packed])
-                if order.found[0]:
-                    row |= {f"{prefix}event_time": int(order.event_time[0]), f"{prefix}seq": int(order.seq[0])}
+                newest = self._newest(key, packed)
+                if newest is not None:
+                    row |= {f"{prefix}event_time": newest[0], f"{prefix}seq": newest[1]}
             self.evidence.append({**row, "__problem": str(problem), "__key": key})
+
+    def _newest(self, key: bytes, packed: bytes | None) -> tuple[int, int] | None:
+        """Return the event time and seq of a row, or of the last event of a value; None where there is none."""
+        order = self._codec.decode([key], [packed])
+        return (int(order.event_time[0]), int(order.seq[0])) if order.found[0] else None
 
     def _mend(
         self, found: list[tuple[bytes, bytes | None, RowProblem]], expected: Mapping[bytes, Any], delivery: Delivery

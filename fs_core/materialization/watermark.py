@@ -47,8 +47,8 @@ class Progress:
         """Whether a run has begun in this generation."""
         return self.reached is not None or self.run is not None
 
-    def taken(self, last: int) -> Progress:
-        """Return what is true after the store took the run's rows up to a seq."""
+    def taken(self, last: int | None) -> Progress:
+        """Return what is true after the store took the run's rows up to a seq; None where they don't come by seq."""
         return replace(self, after=last)
 
     def finished(self) -> Progress:

@@ -140,6 +140,7 @@ class OfflineStore(Protocol):
         after: int | None = None,
         entities: pa.Table | None = None,
         recent: int | None = None,
+        happened: int | None = None,
     ) -> Winners:
         """Return the rows an online store needs to stand at the moment `until`.
 
@@ -160,6 +161,8 @@ class OfflineStore(Protocol):
             entities: only of these: the view's key columns, in its types, without nulls.
             recent: beside the winners at `until`, return the candidates that became available after this moment, and
                 the winners at it: all that any moment from it on may want.
+            happened: with `recent`, return the candidates too that have a later event time than this moment: all that
+                windows may hold. The rows of an entity come together then, its own by seq.
 
         Raises:
             OfflineStoreError: the state is no longer kept; while reading too.

@@ -207,6 +207,21 @@ class OnlineStore(Protocol):
         """
         ...
 
+    def splice(self, view: str, keys: Sequence[bytes], held: Sequence[bytes], values: Sequence[bytes]) -> list[int]:
+        """Put bytes in place of those that values begin with; return how long each is then, -1 where it isn't changed.
+
+        What follows those bytes stays as it is. Where nothing is held, the bytes come at the end, which takes no longer
+        for a long value. A value of which nothing is left is deleted. `read`, `scan`, `delete` and `drop` take values
+        for rows. For each key it is done whole or not at all, compared in the store.
+
+        Args:
+            view: whose values: one that has no rows.
+            keys: which, each once.
+            held: what each value must begin with still; nothing, to add to it.
+            values: what comes instead.
+        """
+        ...
+
     def scan(self, view: str) -> Iterator[OnlineRows]:
         """Yield every row of the view in batches, with its key and without its moment of collection.
 

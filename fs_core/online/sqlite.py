@@ -48,6 +48,7 @@ INSERT INTO online_rows (project, view, key, ord, row) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (project, view, key) DO UPDATE SET ord = excluded.ord, row = excluded.row WHERE excluded.ord >= ord
 """
 
+_ROW = "SELECT row FROM online_rows WHERE project = ? AND view = ? AND key = ?"
 _WATERMARK = "SELECT CAST(watermark AS BLOB) FROM online_watermarks WHERE project = ? AND view = ?"
 
 
@@ -108,6 +109,28 @@ class SQLiteOnlineStore:
         del within
         with self._connection() as connection:
             return [self._read_view(connection, view, keys) for view, keys in requests]
+
+    def splice(self, view: str, keys: Sequence[bytes], held: Sequence[bytes], values: Sequence[bytes]) -> list[int]:
+        """See `OnlineStore.splice`. A value is written anew, however little is added to it."""
+        lengths: list[int] = []
+        for start in range(0, len(keys), _ROWS_A_WRITE):
+            part = slice(start, start + _ROWS_A_WRITE)
+            changes = list(zip(keys[part], held[part], values[part], strict=True))
+            with self._transaction() as connection:
+                lengths += [self._splice(connection, (self._project, view, key), *change) for key, *change in changes]
+        return lengths
+
+    def _splice(self, connection: sqlite3.Connection, name: tuple[str, str, bytes], held: bytes, value: bytes) -> int:
+        kept = connection.execute(_ROW, name).fetchone()
+        before = b"" if kept is None else kept[0]
+        if not before.startswith(held):
+            return -1
+        after = value + before[len(held) :] if held else before + value
+        if after:
+            connection.execute("INSERT OR REPLACE INTO online_rows VALUES (?, ?, ?, x'', ?)", (*name, after))
+        elif kept is not None:
+            connection.execute("DELETE FROM online_rows WHERE project = ? AND view = ? AND key = ?", name)
+        return len(after)
 
     def watermark(self, view: str) -> str | None:
         """See `OnlineStore.watermark`."""

@@ -167,6 +167,11 @@ class Held:
     rows: DecodedRows
     unread: Flags | None = None
 
+    @property
+    def latest(self) -> int:
+        """The latest moment at which a row became available, microseconds; `EARLIEST` where there is none."""
+        return self.rows.latest
+
     def problem(self, moment: int, now: int | None) -> OnlineStoreError | None:
         """Return why these rows don't answer for `moment`, or None if they do. `now` is None if moment is now."""
         if now is None:  # then no row is too new, and what was collected is expired
@@ -188,15 +193,7 @@ class Held:
         return OnlineAnswer(rows.features.take(position, None if present.all() else present), status)
 
     def _damage(self) -> OnlineStoreError | None:
-        corrupt = self.rows.corrupt
-        if not corrupt:
-            return None
-        names = [self.keys.entity(self.plan, index) for index in corrupt[:3]]
-        return CorruptRowError(
-            f"view {self.plan.view.ref!r}: the online row of {', '.join(names)} is damaged or of another schema or "
-            f"format ({len(corrupt)} in all). Materialize the view with rebuild=True (fs materialize --rebuild), or "
-            "pass fallback='offline'."
-        )
+        return damaged(self.plan, self.keys, self.rows.corrupt) if self.rows.corrupt else None
 
     def _too_new(self, moment: int) -> OnlineStoreError | None:
         newer = np.flatnonzero(self.rows.found & (self.rows.available_at > moment))
@@ -216,3 +213,19 @@ class Held:
             f"view {self.plan.view.ref!r}: nothing is held for {self.keys.entity(self.plan, int(absent[0]))}, and what "
             f"was alive at {from_micros(moment).isoformat()} may have been collected since. Pass fallback='offline'."
         )
+
+
+def damaged(plan: ViewPlan, keys: AskedKeys, positions: Sequence[int]) -> CorruptRowError:
+    """Return the error that names whose rows are damaged.
+
+    Args:
+        plan: the view.
+        keys: the entities asked for.
+        positions: of damaged rows among the distinct keys.
+    """
+    names = [keys.entity(plan, place) for place in positions[:3]]
+    return CorruptRowError(
+        f"view {plan.view.ref!r}: the online row of {', '.join(names)} is damaged or of another schema or "
+        f"format ({len(positions)} in all). Materialize the view with rebuild=True (fs materialize --rebuild), or "
+        "pass fallback='offline'."
+    )

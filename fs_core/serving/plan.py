@@ -14,6 +14,7 @@ from fs_core.online.row.codec import RowCodec
 from fs_core.retrieval.computed import feature_types
 from fs_core.retrieval.selection import Selection, ViewLookup, alone, key_table
 from fs_core.values.interchange import to_table
+from fs_core.windows.packed import EventCodec
 
 WHAT = "the entities"
 """How errors call the rows of a request."""
@@ -31,6 +32,7 @@ class ViewPlan:
         names: its features that are asked for, in the order asked.
         group: its index among the groups of views that have the same keys in the same columns.
         ttl: the view's, microseconds.
+        events: reads and folds its events, where it has windows.
     """
 
     view: FeatureView
@@ -40,6 +42,7 @@ class ViewPlan:
     names: tuple[str, ...]
     group: int
     ttl: int | None
+    events: EventCodec | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +96,8 @@ class ReadPlan:
             group = groups.setdefault(tuple(keys), len(groups))
             indices[lookup] = {name: (len(views), index) for index, name in enumerate(names)}
             codec, ttl = RowCodec(view), view.ttl_micros
-            views.append(ViewPlan(view, lookup.name, lookup.columns, codec, names, group, ttl))
+            events = EventCodec(view) if view.aggregations else None
+            views.append(ViewPlan(view, lookup.name, lookup.columns, codec, names, group, ttl, events))
         for number, computation in enumerate(selection.computations, len(views)):
             indices[computation] = {name: (number, index) for index, name in enumerate(computation.view.features)}
         firsts = [next(view for view in views if view.group == group) for group in range(len(groups))]

@@ -27,6 +27,7 @@ from fs_core.serving.budget import Budget
 from fs_core.serving.cache import RowCache
 from fs_core.serving.plan import WHAT, ReadPlan, ViewPlan
 from fs_core.serving.vectors import FeatureVectors
+from fs_core.serving.windows import HeldWindows
 
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView
@@ -91,7 +92,9 @@ class OnlineRead:
     @property
     def _looking_back(self) -> list[ViewPlan]:
         """The views whose recent rows may answer for the moment asked for."""
-        return [] if self._at is None else [view for view in self._online if view.view.online_history is not None]
+        if self._at is None:
+            return []
+        return [view for view in self._online if view.view.online_history is not None and view.events is None]
 
     def take(self, rows: Sequence[Sequence[bytes | None]]) -> None:
         """Take the online store's answer to `wanted`.
@@ -160,20 +163,17 @@ class OnlineRead:
         return list(found.values())
 
     def _is_online(self, view: ViewPlan) -> bool:
-        if view.view.online and view.view.aggregations and self._budget.fallback is None:
-            raise NotOnlineError(
-                f"view {view.view.ref!r} has windows, which are not kept online. Pass fallback='offline' to read them "
-                "from history."
-            )
         if not view.view.online and self._budget.fallback is None:
             raise NotOnlineError(
                 f"view {view.view.ref!r} is not served online: it was declared with online=False. "
                 "Declare online=True in a new version, or pass fallback='offline' to read it from history."
             )
-        return view.view.rows_online
+        return view.view.online
 
-    def _held(self, view: ViewPlan, values: Sequence[bytes | None], unread: Any = None) -> Held:
+    def _held(self, view: ViewPlan, values: Sequence[bytes | None], unread: Any = None) -> Held | HeldWindows:
         keys = self._keys[view.group]
+        if view.events is not None:
+            return HeldWindows(view, view.events, keys, view.events.decode(keys.distinct, values), unread)
         return Held(view, keys, view.codec.decode(keys.distinct, values), unread)
 
     def _looked_back(self, rows: Sequence[Sequence[bytes | None]]) -> list[Sequence[bytes | None]]:
@@ -198,11 +198,11 @@ class OnlineRead:
             unread[index] = unknown if known is None else known | unknown
         return rows, unread
 
-    def _settle(self, held: Sequence[Held]) -> None:
+    def _settle(self, held: Sequence[Held | HeldWindows]) -> None:
         if self._at is None:
             # Now, or later if a row shows that later has come: another machine's clock may be ahead, and
             # a row that is there was available.
-            self._moment = max([self._now, *[h.rows.latest for h in held]])
+            self._moment = max([self._now, *[h.latest for h in held]])
         for view in held:
             problem = view.problem(self._moment, None if self._at is None else self._now)
             if problem is None:

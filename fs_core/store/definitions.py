@@ -137,7 +137,7 @@ def _warn_of_emptiness(store: Resources, name: str, before: str, new: str) -> No
         log.debug("unknown whether %s:v%s has history: %s", name, new, error)
         return
     fill = f"store.write({name!r}, ...)" if view.source is None else f"store.backfill({name!r})"
-    fill += f", then store.materialize({name!r})" if view.rows_online else ""
+    fill += f", then store.materialize({name!r})" if view.online else ""
     log.warning(
         "view %s: v%s is current now and has no history yet, as v%s has: who asks for %r without a version finds "
         "nothing, neither online nor in history. Fill it: %s; store.carry_over(%r, from_=%r) keeps both clocks of the "

@@ -181,7 +181,7 @@ def _push(store: Resources, view: FeatureView, together: Sequence[_Pushed]) -> l
     """Take the rows of pushes that met, in one step each into history and online; return how many each had."""
     rows = pa.concat_tables([pushed.rows for pushed in together])
     now = max(pushed.moment for pushed in together)
-    delivery = _delivery(store, view) if view.rows_online else None  # before the rows are in history
+    delivery = _delivery(store, view) if view.online else None  # before the rows are in history
     written = _into_history(store, view, rows, pushed=True)
     if isinstance(delivery, OnlineStoreError):
         with _safe_in_history():

@@ -105,7 +105,7 @@ def _tell_of_later(store: Resources, view: FeatureView, data: pa.Table) -> None:
 
     from fs_core.values.times import to_utc_micros
 
-    if not view.rows_online or data.num_rows == 0:
+    if not view.online or data.num_rows == 0:
         return
     now, times = store._clock.now(), to_utc_micros(data[view.event_timestamp], view.event_timestamp, "up")
     later = pc.greater(times.cast(pa.int64()), now - view.lag_micros)

@@ -71,7 +71,7 @@ def _online_views(store: Resources) -> list[FeatureView]:
     registered = [r.definition for r in store.registry.listing("view")]
     kept = [view for view in registered if (view.name, view.version) not in retired]
     latest = {view.storage_name: view for view in kept if isinstance(view, FeatureView)}
-    return [view for view in latest.values() if view.rows_online]
+    return [view for view in latest.values() if view.online]
 
 
 def verify_online(
@@ -233,7 +233,7 @@ def forget(
     views = [view for view in registered if isinstance(view, FeatureView)]
     doomed = {view: keys_of(mine, table) for view, mine in views_of(name, views).items()}
     every = list(doomed.values()) or [keys_of(store.registry.entity(name), table)]
-    served = {view.storage_name for view in views if view.rows_online}
+    served = {view.storage_name for view in views if view.online}
     try:
         done = [
             erase(view, found, store.offline, store.online if view.storage_name in served else None)

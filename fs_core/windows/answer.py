@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from fs_core.definitions import FeatureView
+from fs_core.errors import DataError
+from fs_core.values.times import from_micros
 from fs_core.windows.block import NO_ROW, Block
 from fs_core.windows.events import plain_floats
 from fs_core.windows.lists import lists_of
@@ -41,6 +44,22 @@ class TooLargeError(Exception):
     def __init__(self, feature: Feature, row: int) -> None:
         super().__init__(feature.name, row)
         self.feature, self.row = feature, row
+
+
+def too_large(view: FeatureView, error: TooLargeError, entity: str, moment: int) -> DataError:
+    """Return the error that says of whom and when a result doesn't fit its type.
+
+    Args:
+        view: whose feature it is.
+        error: which feature.
+        entity: what errors call the entity.
+        moment: microseconds.
+    """
+    at = from_micros(moment).isoformat()
+    return DataError(
+        f"view {view.name!r}: {error.feature.name} of {entity} at {at} doesn't fit {error.feature.dtype}. Use a "
+        "shorter window, or declare the column as decimal or float64."
+    )
 
 
 class Asked(NamedTuple):

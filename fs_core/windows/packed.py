@@ -1,11 +1,16 @@
 """An entity's events as one value of an online store, to which a push appends and which a read folds.
 
     entries, in any order: a packed row's length, 4 bytes, big-endian, and the row
+    or a floor: four bytes of ones, a checksum of 4 bytes as a row has, and a moment, 8 bytes, as `moment_word` has it
 
 A row is packed as `fs_core.online.row.codec` packs the rows of any view: with its own checksum, which knows the view
 and the entity. Its columns are those that aggregates and the id need, and a flag for each `where`, so that conditions
 are evaluated once, when an event is written. The value is a set of events: entries may come in any order, several
-times, from several writers; only who rewrites the value has to see to it that nothing is appended meanwhile.
+times, from several writers; who rewrites a value leaves alone what was appended meanwhile.
+
+From its floor on a value knows every event that a window may hold: who leaves events out that matter later no more
+writes a floor. Of several the latest counts; without one, the value knows nothing of the time before its first event
+became available.
 """
 
 from __future__ import annotations
@@ -24,15 +29,22 @@ from fs_core.definitions import FeatureView, Field
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.codec import DecodedRows, RowCodec
 from fs_core.online.row.layout import checksums, layout_of
+from fs_core.online.row.recent import moment_word
+from fs_core.values.times import EARLIEST
 from fs_core.windows.answer import Answers, Asked, answer
 from fs_core.windows.evaluate import columns_of, prepared_for
 from fs_core.windows.events import Events
 from fs_core.windows.plan import Feature, features_of
+from fs_core.windows.times import NEVER
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 _LENGTH = struct.Struct(">I")
+_SEAL = struct.Struct("<I")
+_FLOOR = b"\xff" * 4
+_FLOOR_BYTES = 16
+_SIGN = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,7 @@ class HeldEvents:
         columns: what they say, in the declared types.
         passing: for each `where`, which of them it is true for.
         corrupt: values that are damaged, of another meaning or of another entity; no event of theirs is among these.
+        floors: from which moment on each value tells, microseconds; `EARLIEST` where there is no value.
     """
 
     codes: Ints
@@ -52,6 +65,7 @@ class HeldEvents:
     columns: Mapping[str, pa.Array]
     passing: Mapping[str, Flags]
     corrupt: list[int]
+    floors: Ints
 
 
 class EventCodec:
@@ -91,17 +105,39 @@ class EventCodec:
 
     def decode(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> HeldEvents:
         """Read the values that a store holds under these keys; None stands for no events."""
-        whole = None if self._layout.has_streams else self._at_once(keys, values)
+        floors, bare = self._without_floors(keys, values)
+        whole = None if self._layout.has_streams else self._at_once(keys, bare)
         if whole is not None:
-            return self._held(*whole, [])
-        counts, rows, corrupt = self._split(values)
+            return self._held(*whole, [], floors)
+        counts, rows, corrupt = self._split(keys, bare, floors)
         codes = np.repeat(np.arange(len(values)), counts)
         found = self._codec.decode([keys[code] for code in codes.tolist()], rows)
         if found.corrupt:
             damaged = {*corrupt, *codes[found.corrupt].tolist()}
             kept = [None if place in damaged else value for place, value in enumerate(values)]
             return replace(self.decode(keys, kept), corrupt=sorted(damaged))
-        return self._held(codes, found, corrupt)
+        return self._held(codes, found, corrupt, floors)
+
+    def _without_floors(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None]
+    ) -> tuple[list[int | None], list[bytes | None]]:
+        """Return the floors that values begin with, if they are sound, and what follows these."""
+        floors: list[int | None] = [None] * len(values)
+        bare = list(values)
+        for place, value in enumerate(values):
+            if value is not None and value[:4] == _FLOOR:
+                floors[place] = self._floor(keys[place], value[:_FLOOR_BYTES])
+                bare[place] = value if floors[place] is None else value[_FLOOR_BYTES:]
+        return floors, bare
+
+    def _floor(self, key: bytes, entry: bytes) -> int | None:
+        """Return the moment of a floor, microseconds; None where it is damaged, or another entity's."""
+        sound = len(entry) == _FLOOR_BYTES and entry[4:8] == _SEAL.pack(self._layout.seal(key, entry[8:]))
+        return int.from_bytes(entry[8:], "big") - _SIGN if sound else None
+
+    def _floor_entry(self, key: bytes, moment: int) -> bytes:
+        word = moment_word(moment)
+        return _FLOOR + _SEAL.pack(self._layout.seal(key, word)) + word
 
     def _at_once(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Ints, DecodedRows] | None:
         """Read values of rows that are all equally long as one array; None where one isn't sound."""
@@ -119,14 +155,15 @@ class EventCodec:
             return None
         return np.repeat(np.arange(len(values)), counts), DecodedRows.of(layout, heads, {}, None, [])
 
-    def _held(self, codes: Ints, found: DecodedRows, corrupt: list[int]) -> HeldEvents:
+    def _held(self, codes: Ints, found: DecodedRows, corrupt: list[int], known: Sequence[int | None]) -> HeldEvents:
         names = tuple(self._rows.features)
         columns = dict(zip(names, found.features.arrays(names), strict=True))
         _, *flags = [columns.pop(name) for name in self._flags]
         passing = {
             w: np.asarray(flag.to_numpy(zero_copy_only=False)) for w, flag in zip(self._wheres, flags, strict=True)
         }
-        return HeldEvents(codes, (found.event_time, found.available_at, found.seq), columns, passing, corrupt)
+        clocks = found.event_time, found.available_at, found.seq
+        return HeldEvents(codes, clocks, columns, passing, corrupt, _floors(known, codes, clocks[1]))
 
     def fold(self, held: HeldEvents, names: Sequence[str], moments: Ints) -> Answers:
         """Return features of each value at a moment.
@@ -144,30 +181,53 @@ class EventCodec:
         everybody = np.arange(len(moments))
         return answer(features, [Asked(prepared, everybody, everybody)], moments)
 
-    def trimmed(self, keys: Sequence[bytes], values: Sequence[bytes | None], since: int) -> list[bytes | None]:
-        """Return values without the events that matter at no moment from `since` on, each event once.
+    def trimmed(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], since: int, *, complete: bool = True
+    ) -> list[bytes | None]:
+        """Return values with a floor, without the events that matter at no moment from it on, each event once.
 
         What has left every window goes, and what is superseded; the latest known event stays, since it shows that the
-        entity is known. Damaged values stay as they are.
+        entity is known. Events are in the rule's order. Damaged values stay as they are.
 
         Args:
             keys: of the values.
             values: as the store holds them.
-            since: microseconds.
+            since: the floor, microseconds, unless a value has a later one.
+            complete: whether values without a floor hold all that windows from `since` on may hold; else their floor is
+                when their first event became available, if that is later.
         """
         held = self.decode(keys, values)
+        floors, bare = self._without_floors(keys, values)
+        counts, entries, _ = self._split(keys, [None if i in held.corrupt else v for i, v in enumerate(bare)], floors)
+        known = [floor is not None for floor in floors]
+        least = np.where(known, np.maximum(held.floors, since), since) if complete else np.maximum(held.floors, since)
         events = self._events(held)
-        kept = self._matter(events, since)
-        entries, trimmed = self._split(values, without=held.corrupt)[1], list(values)
-        parts: dict[int, list[bytes]] = {code: [] for code, value in enumerate(values) if value is not None}
-        for row in events.rows[kept].tolist():
-            parts[int(held.codes[row])] += [_LENGTH.pack(len(entries[row])), entries[row]]
-        for code in parts.keys() - set(held.corrupt):
-            trimmed[code] = b"".join(parts[code])
+        kept = events.rows[self._matter(events, least[events.codes])]
+        parts: dict[int, list[bytes]] = {}
+        for row, code in zip(kept.tolist(), held.codes[kept].tolist(), strict=True):
+            start = parts.setdefault(code, [self._floor_entry(keys[code], int(least[code]))])
+            start += [_LENGTH.pack(len(entries[row])), entries[row]]
+        trimmed = list(values)
+        for code in np.flatnonzero(counts).tolist():
+            trimmed[code] = b"".join(parts.get(code, ()))
         return trimmed
 
-    def _matter(self, events: Events, since: int) -> Flags:
-        """Tell which events a window at some moment from `since` on may hold."""
+    def without(self, value: bytes, gone: bytes) -> bytes:
+        """Return a value without some events, and without its floor, which spoke of them too.
+
+        Args:
+            value: as the store holds it; a damaged one stays.
+            gone: entries.
+        """
+        held, doomed = _entries(value), _entries(gone)
+        if held is None or doomed is None:
+            return value
+        known = set(doomed[0])
+        left = [row for row in held[0] if row not in known]
+        return b"".join(part for row in left for part in (_LENGTH.pack(len(row)), row))
+
+    def _matter(self, events: Events, since: Ints) -> Flags:
+        """Tell which events a window at some moment from one on, given for each, may hold."""
         clocks = events.event_time, events.available_at, events.superseded_at
         ends = [feature.span.life(*clocks)[1] for feature in self.features]
         latest = np.ones(len(events.codes), bool)
@@ -188,29 +248,47 @@ class EventCodec:
         return list(self._rows.features)[len(self._rows.features) - len(self._wheres) - 1 :]
 
     def _split(
-        self, values: Sequence[bytes | None], *, without: Sequence[int] = ()
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], floors: list[int | None]
     ) -> tuple[Ints, list[bytes], list[int]]:
-        """Return how many rows each value has, the rows of all, and which values can't be cut into rows."""
-        counts, rows, corrupt = np.zeros(len(values), np.int64), [], []
-        skipped = set(without)
+        """Return how many rows each value has, the rows of all, and which values can't be cut; keep later floors."""
+        counts, rows, corrupt = np.zeros(len(values), np.int64), list[bytes](), []
         for place, value in enumerate(values):
-            found = None if value is None or place in skipped else _entries(value)
-            if found is not None:
-                counts[place] = len(found)
-                rows += found
-            elif value is not None and place not in skipped:
+            if value is None:
+                continue
+            found = _entries(value)
+            marks = [] if found is None else [self._floor(keys[place], entry) for entry in found[1]]
+            if found is None or None in marks:
                 corrupt.append(place)
+                continue
+            counts[place] = len(found[0])
+            rows += found[0]
+            floors[place] = max((mark for mark in (*marks, floors[place]) if mark is not None), default=None)
         return counts, rows, corrupt
 
 
-def _entries(value: bytes) -> list[bytes] | None:
-    """Return the rows of a value, None if it isn't cut into rows to its end."""
-    entries, place = [], 0
+def _entries(value: bytes) -> tuple[list[bytes], list[bytes]] | None:
+    """Return the rows and the floors of a value, None if it isn't cut into such to its end."""
+    rows, floors, place = list[bytes](), list[bytes](), 0
     while place + _LENGTH.size <= len(value):
+        if value[place : place + _LENGTH.size] == _FLOOR:
+            floors.append(value[place : place + _FLOOR_BYTES])
+            place += _FLOOR_BYTES
+            continue
         (length,) = _LENGTH.unpack_from(value, place)
         place += _LENGTH.size + length
-        entries.append(value[place - length : place])
-    return entries if place == len(value) else None
+        rows.append(value[place - length : place])
+    return (rows, floors) if place == len(value) else None
+
+
+def _floors(known: Sequence[int | None], codes: Ints, available_at: Ints) -> Ints:
+    """Return from which moment on each value tells: from its floor, else from its first event on."""
+    found = np.full(len(known), NEVER, np.int64)
+    np.minimum.at(found, codes, available_at)
+    found[found == NEVER] = EARLIEST
+    for place, floor in enumerate(known):
+        if floor is not None:
+            found[place] = floor
+    return found
 
 
 def _as_rows(view: FeatureView, conditions: int) -> FeatureView:

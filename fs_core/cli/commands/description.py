@@ -68,7 +68,7 @@ def _versions(versions: list[Registered]) -> list[dict[str, Any]]:
 def _state(store: FeatureStore, view: FeatureView) -> dict[str, Any]:
     """Return the newest state of a view's history and how far the online store has been filled."""
     state: dict[str, Any] = {"history_snapshot": store.offline.snapshot(view)}
-    if not view.rows_online:
+    if not view.online:
         return {**state, "online_until": None}
     try:
         mark = reached(store.online, view)
@@ -129,8 +129,8 @@ def _source(source: Mapping[str, str] | None) -> str:
 
 
 def _online(view: FeatureView, state: Mapping[str, Any]) -> str:
-    if not view.rows_online:
-        return "from history" if view.online else "no"
+    if not view.online:
+        return "no"
     if "online_error" in state:
         return f"unknown: {state['online_error']}"
     until = state["online_until"]

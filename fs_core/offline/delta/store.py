@@ -188,12 +188,13 @@ class DeltaOfflineStore:
         after: int | None = None,
         entities: pa.Table | None = None,
         recent: int | None = None,
+        happened: int | None = None,
     ) -> Winners:
         """See `OfflineStore.winners`."""
         while True:
             state = self.snapshot(view) if snapshot is None else snapshot
             try:
-                return self._winners(view, state, until, since, after, entities, recent)
+                return self._winners(view, state, until, since, after, entities, recent, happened)
             except OfflineStoreError:  # as in `_steadily`
                 if snapshot is not None or self.snapshot(view) == state:
                     raise
@@ -207,6 +208,7 @@ class DeltaOfflineStore:
         after: int | None,
         entities: pa.Table | None,
         recent: int | None,
+        happened: int | None,
     ) -> Winners:
         files = self._files(view, state)
         old = set(self._files_if_kept(view, since.snapshot)) if since else set()
@@ -217,13 +219,15 @@ class DeltaOfflineStore:
             connection = connect()
             every = Candidates(view, new, seen, since=since.until if since else None, until=until)
             candidates = choose(connection, every, entities)
-            total = find_winners(connection, candidates, after, recent)
-        rows = self._streamed(connection, candidates)
+            total = find_winners(connection, candidates, after, recent, happened)
+        rows = self._streamed(connection, candidates, happened is not None)
         return Winners(pa.RecordBatchReader.from_batches(history_schema(view), rows), total, Watermark(state, until))
 
-    def _streamed(self, connection: duckdb.DuckDBPyConnection, candidates: Candidates) -> Iterator[pa.RecordBatch]:
+    def _streamed(
+        self, connection: duckdb.DuckDBPyConnection, candidates: Candidates, by_entity: bool
+    ) -> Iterator[pa.RecordBatch]:
         with as_store_error(candidates.view, "can't read its history"), connection:
-            yield from stream_winners(connection, candidates)
+            yield from stream_winners(connection, candidates, by_entity=by_entity)
 
     def unwritten(self, view: FeatureView, rows: pa.Table) -> pa.Table:
         """See `OfflineStore.unwritten`."""

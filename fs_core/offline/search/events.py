@@ -17,7 +17,7 @@ from fs_core.offline.search.engine import Found, numbers
 from fs_core.offline.search.entity_codes import KeyDictionary
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME, history_schema
 from fs_core.values.dtypes import storage_type
-from fs_core.values.times import from_micros
+from fs_core.windows import answer
 from fs_core.windows.answer import Answers, TooLargeError
 from fs_core.windows.evaluate import columns_of, evaluate
 
@@ -59,11 +59,7 @@ def too_large(view: FeatureView, error: TooLargeError, spine: pa.Table) -> DataE
     """
     asked = spine.slice(error.row, 1)
     entity = ", ".join(f"{name}={asked[name][0].as_py()!r}" for name in view.keys)
-    at = from_micros(int(numbers(asked[TIME])[0])).isoformat()
-    return DataError(
-        f"view {view.name!r}: {error.feature.name} of {entity} at {at} doesn't fit {error.feature.dtype}. Use a "
-        "shorter window, or declare the column as decimal or float64."
-    )
+    return answer.too_large(view, error, entity, int(numbers(asked[TIME])[0]))
 
 
 def needed_columns(view: FeatureView) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +35,8 @@ _CALLS_ON_NODES = 10_000  # sent to a cluster before any answer is waited for
 _TRIES = 4
 _PAUSE_SECONDS = 0.05  # while a cluster changes; doubled each time
 
+_HEAD = struct.Struct(">I40sI")  # of a value that is spliced: as the script unpacks it
+
 _SWAP = """
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
@@ -45,6 +48,27 @@ for i, key in ipairs(KEYS) do
   if redis.call('GET', key) == ARGV[i] then deleted = deleted + redis.call('UNLINK', key) end
 end
 return deleted
+"""
+_SPLICE = """
+local lengths, from = {}, 1
+for i, key in ipairs(KEYS) do
+  local size, digest, length = struct.unpack('>I4c40I4', ARGV[1], 48 * i - 47)
+  local new = string.sub(ARGV[2], from, from + length - 1)
+  from = from + length
+  if size == 0 and length > 0 then
+    lengths[i] = redis.call('APPEND', key, new)
+  else
+    local held = redis.call('GET', key) or ''
+    if redis.sha1hex(string.sub(held, 1, size)) ~= digest then
+      lengths[i] = -1
+    else
+      new = new .. string.sub(held, size + 1)
+      if new == '' then redis.call('UNLINK', key) else redis.call('SET', key, new) end
+      lengths[i] = #new
+    end
+  end
+end
+return lengths
 """
 _RECORD = """
 local kept = redis.call('GET', KEYS[1]) or ''
@@ -90,6 +114,25 @@ def delete_calls(names: Sequence[bytes], rows: Sequence[bytes], size: int) -> It
         yield keys, rows[part]
 
 
+def splice_calls(names: Sequence[bytes], held: Sequence[bytes], values: Sequence[bytes], size: int) -> Iterator[Call]:
+    """Yield calls of the script `splice`.
+
+    Args:
+        names: the names of the values.
+        held: what each must begin with.
+        values: what comes instead.
+        size: how many values a call holds.
+    """
+    for keys, part in _parts([names], len(values), size):
+        pairs = zip(held[part], values[part], strict=True)
+        heads = [_HEAD.pack(len(old), _digest(old), len(new)) for old, new in pairs]
+        yield keys, [b"".join(heads), b"".join(values[part])]
+
+
+def _digest(held: bytes) -> bytes:
+    return hashlib.sha1(held, usedforsecurity=False).hexdigest().encode()
+
+
 def _parts(names: Sequence[Sequence[bytes]], count: int, size: int) -> Iterator[tuple[list[bytes], slice]]:
     for start in range(0, count, size):
         part = slice(start, start + size)
@@ -118,28 +161,36 @@ def run(client: redis.Redis, name: str, calls: Iterable[Call]) -> int:
         name: `write`, `swap` or `delete`.
         calls: the calls; on a cluster the keys of each share a slot.
     """
+    return sum(map(int, replies(client, name, calls)))
+
+
+def replies(client: redis.Redis, name: str, calls: Iterable[Call]) -> Iterator[Any]:
+    """Call a script as `run` does; yield the replies, in the order of the calls."""
     calls = iter(calls)
     if is_cluster(client):
         parts = iter(lambda: list(islice(calls, _CALLS_ON_NODES)), [])
-        return sum(sum(run_on_nodes(client, name, part)) for part in parts)
+        for part in parts:
+            yield from run_on_nodes(client, name, part)
+        return
     script = client.register_script(source(name))
 
-    def call(one: Call) -> int:
-        return int(script(keys=one[0], args=one[1], client=client))
+    def call(one: Call) -> Any:
+        return script(keys=one[0], args=one[1], client=client)
 
     few = list(islice(calls, _AT_ONCE))
-    return sum(map(call, few)) if len(few) < _AT_ONCE else _run_ahead(call, chain(few, calls))
+    yield from map(call, few) if len(few) < _AT_ONCE else _run_ahead(call, chain(few, calls))
 
 
-def _run_ahead(call: Callable[[Call], int], calls: Iterable[Call]) -> int:
-    """Make calls, the next one packed and sent while the server works on one."""
-    total, under_way = 0, deque[Future[int]]()
+def _run_ahead(call: Callable[[Call], Any], calls: Iterable[Call]) -> Iterator[Any]:
+    """Make calls, the next one packed and sent while the server works on one; yield the replies in order."""
+    under_way = deque[Future[Any]]()
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fs-online-call") as threads:
         for one in calls:
             if len(under_way) == _AT_ONCE:
-                total += under_way.popleft().result()
+                yield under_way.popleft().result()
             under_way.append(submit(threads, call, one))
-        return total + sum(future.result() for future in under_way)
+        for future in under_way:
+            yield future.result()
 
 
 def is_cluster(client: Any) -> bool:
@@ -152,11 +203,11 @@ def source(name: str) -> str:
     """Return a script's text."""
     if name == "write":
         return resources.files("fs_core.online.redis").joinpath("compare_and_set.lua").read_text()
-    return {"swap": _SWAP, "delete": _DELETE, "record": _RECORD}[name]
+    return {"swap": _SWAP, "delete": _DELETE, "record": _RECORD, "splice": _SPLICE}[name]
 
 
-def run_on_nodes(client: Any, name: str, calls: list[Call]) -> list[int]:
-    """Call a script on a cluster, of those of `run` or `record`; return the replies in any order.
+def run_on_nodes(client: Any, name: str, calls: list[Call]) -> list[Any]:
+    """Call a script on a cluster, of those of `replies` or `record`; return the replies, in the order of the calls.
 
     Each node is sent its calls at once; where slots have moved, those are sent again to where they are by then.
 
@@ -165,30 +216,32 @@ def run_on_nodes(client: Any, name: str, calls: list[Call]) -> list[int]:
         name: the script's name.
         calls: the calls; the keys of each share a slot.
     """
-    found = list[int]()
+    found, left = list[Any]([None] * len(calls)), list(range(len(calls)))
     for attempt in range(_TRIES):
-        calls, replies = _send(client, name, calls)
-        found += replies
-        if not calls:
+        answers = _send(client, name, [calls[place] for place in left])
+        for place, answer in zip(left, answers, strict=True):
+            found[place] = answer
+        left = [place for place in left if found[place] is None]
+        if not left:
             return found
         time.sleep(_PAUSE_SECONDS * 2**attempt)
         client.nodes_manager.initialize()
-    raise driver().TryAgainError(f"{len(calls)} calls found no node that serves their slots")
+    raise driver().TryAgainError(f"{len(left)} calls found no node that serves their slots")
 
 
-def _send(client: Any, name: str, calls: list[Call]) -> tuple[list[Call], list[int]]:
-    """Return the calls that came to a wrong node, and the replies to the others."""
+def _send(client: Any, name: str, calls: list[Call]) -> list[Any]:
+    """Return the reply to each call, None where it came to a wrong node."""
     errors = driver().exceptions
     passing = errors.MovedError, errors.AskError, errors.TryAgainError, errors.ClusterDownError, errors.NoScriptError
-    nodes: dict[str, tuple[Any, list[Call]]] = {}
-    for call in calls:
+    nodes: dict[str, tuple[Any, list[int]]] = {}
+    for place, call in enumerate(calls):
         node = client.get_node_from_key(call[0][0])
-        nodes.setdefault(node.name, (node, []))[1].append(call)
-    digest, left, replies = hashlib.sha1(source(name).encode()).hexdigest(), list[Call](), list[int]()  # noqa: S324
+        nodes.setdefault(node.name, (node, []))[1].append(place)
+    digest, found = hashlib.sha1(source(name).encode()).hexdigest(), list[Any]([None] * len(calls))  # noqa: S324
     for node, mine in nodes.values():
         pipeline = client.get_redis_connection(node).pipeline(transaction=False)
         pipeline.script_load(source(name))
-        for keys, args in mine:
+        for keys, args in map(calls.__getitem__, mine):
             pipeline.evalsha(digest, len(keys), *keys, *args)
         try:
             answers = pipeline.execute(raise_on_error=False)[1:]
@@ -196,11 +249,10 @@ def _send(client: Any, name: str, calls: list[Call]) -> tuple[list[Call], list[i
             with suppress(*driver_errors()):
                 client.nodes_manager.initialize()  # another may have taken over: the next call goes there
             raise
-        for call, reply in zip(mine, answers, strict=True):
+        for place, reply in zip(mine, answers, strict=True):
             if isinstance(reply, passing):
-                left.append(call)
-            elif isinstance(reply, Exception):
+                continue
+            if isinstance(reply, Exception):
                 raise reply
-            else:
-                replies.append(int(reply))
-    return left, replies
+            found[place] = reply
+    return found

@@ -18,7 +18,7 @@ from fs_core.online.redis.errors import driver, driver_errors, online_error
 from fs_core.online.redis.names import Names
 from fs_core.online.redis.protocol import PlainNames, Read, Requests, RowNames, Rows
 from fs_core.online.redis.reader import AsyncReader, Reader
-from fs_core.online.redis.scripts import ROWS_A_CALL, delete_calls, is_cluster, run, write_calls
+from fs_core.online.redis.scripts import ROWS_A_CALL, delete_calls, is_cluster, replies, run, splice_calls, write_calls
 from fs_core.online.redis.topology import SLOTS
 from fs_core.online.redis.url import RedisURL, parse, shown
 from fs_core.runtime.per_process import PerProcess
@@ -98,6 +98,12 @@ class RedisOnlineStore:
         names = [self._names.rows(columns.keys, name) for name in views]
         with self._errors():
             return run(self._client, "write", write_calls(names, columns, recent, self._rows_a_call))
+
+    def splice(self, view: str, keys: Sequence[bytes], held: Sequence[bytes], values: Sequence[bytes]) -> list[int]:
+        """See `OnlineStore.splice`."""
+        calls = splice_calls(self._names.rows(keys, view), held, values, self._rows_a_call)
+        with self._errors():
+            return [int(length) for reply in replies(self._client, "splice", calls) for length in reply]
 
     def scan(self, view: str) -> Iterator[OnlineRows]:
         """See `OnlineStore.scan`."""

@@ -18,12 +18,13 @@ from fs_core.testing.online_suite.rows import (
     versioned,
     write_versions,
 )
+from fs_core.testing.online_suite.splicing import Splicing
 from fs_core.testing.online_suite.watermarks import Watermarks
 
 __all__ = ["OnlineStoreSuite", "Order", "new_view", "packed", "shuffled", "version_of", "versioned", "write_versions"]
 
 
-class OnlineStoreSuite(Reads, WriteOrder, Removal, Watermarks, ConcurrentRows):
+class OnlineStoreSuite(Reads, WriteOrder, Splicing, Removal, Watermarks, ConcurrentRows):
     """Subclass it with a fixture `store` that returns an `OnlineStore`, new or not; pytest does the rest.
 
     Every test uses views of its own. If the store was configured with a password, say it in `secret`.

@@ -11,7 +11,6 @@ import pytest
 
 from fs_core.online.contract import OnlineStore, OnlineWrite
 from fs_core.testing.online_suite.rows import new_view, packed, shuffled, version_of, versioned, write_versions
-from fs_core.testing.processes import FRESH
 
 
 class ConcurrentRows:
@@ -58,7 +57,7 @@ class ConcurrentRows:
     def test_processes_write_at_once(self, store: OnlineStore) -> None:
         """Processes that write the same rows in different orders end in the newest."""
         view, keys = new_view(), [bytes([i]) for i in range(20)]
-        with ProcessPoolExecutor(3, mp_context=FRESH) as pool:
+        with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
             writers = [pool.submit(write_versions, store, view, keys, seed) for seed in range(3)]
             assert sum(writer.result() for writer in writers) >= len(keys)
         assert store.read([(view, keys)]) == [[versioned(30)] * len(keys)]

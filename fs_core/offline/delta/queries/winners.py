@@ -96,7 +96,11 @@ def choose(connection: duckdb.DuckDBPyConnection, candidates: Candidates, entiti
 
 
 def find_winners(
-    connection: duckdb.DuckDBPyConnection, candidates: Candidates, after: int | None, recent: int | None
+    connection: duckdb.DuckDBPyConnection,
+    candidates: Candidates,
+    after: int | None,
+    recent: int | None,
+    happened: int | None = None,
 ) -> int:
     """Find the seqs of each entity's winner, keep those after one in a temporary table, return how many there are.
 
@@ -107,14 +111,16 @@ def find_winners(
         candidates: among which rows to look.
         after: leave out seqs up to this one; None for none.
         recent: microseconds since 1970-01-01 UTC; None for the winners alone.
+        happened: also every candidate with a later event time, microseconds; None for no others.
     """
     connection.execute("CREATE OR REPLACE TEMP TABLE fs_found (__s BIGINT, __part INTEGER)")
     _find_latest(connection, candidates)
     if recent is not None:
         _find_latest(connection, replace(candidates, until=min(recent, candidates.until)))
+        later = f"{AVAILABLE_AT} > {moment(recent)}"
+        later += "" if happened is None else f" OR {EVENT_TIME} > {moment(happened)}"
         for number, part in enumerate(candidates.parts()):
-            later = f"SELECT {SEQ}, {number} FROM ({part.rows()}) WHERE {AVAILABLE_AT} > {moment(recent)}"
-            connection.execute(f"INSERT INTO fs_found {later}")
+            connection.execute(f"INSERT INTO fs_found SELECT {SEQ}, {number} FROM ({part.rows()}) WHERE {later}")
     kept = "" if after is None else f"WHERE __s > {after}"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE fs_winners AS SELECT DISTINCT __s, __part FROM fs_found {kept}")
     return _count(connection, "fs_winners")
@@ -165,8 +171,16 @@ def _winners_sql(view: FeatureView, rows: str) -> str:
         """
 
 
-def stream_winners(connection: duckdb.DuckDBPyConnection, candidates: Candidates) -> Iterator[pa.RecordBatch]:
-    """Yield the rows that `find_winners` found, in `history_schema(view)`, ordered by seq."""
+def stream_winners(
+    connection: duckdb.DuckDBPyConnection, candidates: Candidates, *, by_entity: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows that `find_winners` found, in `history_schema(view)`, ordered by seq.
+
+    Args:
+        connection: DuckDB's.
+        candidates: among which rows `find_winners` looked.
+        by_entity: whether those of one entity come together.
+    """
     view, parts = candidates.view, candidates.parts()
     schema = history_schema(view)
     types = {field.name: field.type for field in schema}
@@ -176,7 +190,8 @@ def stream_winners(connection: duckdb.DuckDBPyConnection, candidates: Candidates
         found.append(f"SELECT * FROM {rows_sql(view, [*parts[number].new, *parts[number].seen], mine)}")
     if not found:
         return
-    for batch in connection.sql(f"{' UNION ALL '.join(found)} ORDER BY {SEQ}").to_arrow_reader(BATCH_ROWS):
+    order = f"{_keys(view)}, {SEQ}" if by_entity else SEQ
+    for batch in connection.sql(f"{' UNION ALL '.join(found)} ORDER BY {order}").to_arrow_reader(BATCH_ROWS):
         yield from as_declared(pa.Table.from_batches([batch]), types).cast(schema).combine_chunks().to_batches()
 
 

@@ -1,0 +1,224 @@
+"""The events of a view with windows, online: added by pushes, merged by runs, left out when no window holds them.
+
+Every value is a set of events (`fs_core.windows.packed`), so adding one twice does no harm, and neither does the order.
+Who rewrites a value puts it in place of the bytes that it has read: if they have changed it reads again, and what
+was added behind them stays.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+from fs_core.online.contract import OnlineRows
+from fs_core.online.row.keys import unpack_keys
+from fs_core.values.times import EARLIEST
+from fs_core.windows.packed import EventCodec
+
+if TYPE_CHECKING:
+    from fs_core.offline.contract import OfflineStore, Snapshot, Watermark, Winners
+    from fs_core.online.contract import OnlineStore
+
+GRACE_MICROS = 60_000_000
+"""How long past the end of its life an event is kept at least: clocks of machines differ, and reads take time."""
+
+_AT_ONCE = 1_000  # values that are rewritten together
+_TRIES = 8
+_SMALL = 2_048  # bytes: a value that is no longer isn't worth rewriting
+_EAGER = 2  # a push rewrites a value after it has grown by half of it, on average
+
+
+@lru_cache(maxsize=1024)
+def codec_of(view: FeatureView) -> EventCodec:
+    """Return the codec of a view's events."""
+    return EventCodec(view)
+
+
+def horizon(view: FeatureView, moment: int) -> int:
+    """Return from which moment on a view's online values tell, microseconds, where they are rewritten at a moment."""
+    return moment - max(GRACE_MICROS, view.online_history_micros or 0)
+
+
+def live(
+    view: FeatureView,
+    offline: OfflineStore,
+    *,
+    until: int,
+    since: Watermark | None = None,
+    snapshot: Snapshot | None = None,
+    entities: pa.Table | None = None,
+) -> Winners:
+    """Return the events that belong online at a moment, those of an entity together.
+
+    Args:
+        view: whose events.
+        offline: its history.
+        until: the moment, microseconds.
+        since: what an earlier run covered.
+        snapshot: the state to read (default: the newest).
+        entities: key columns of those wanted; None for all.
+
+    Raises:
+        OfflineStoreError: history, or the state, can't be read.
+    """
+    start = horizon(view, until)
+    spans = [feature.span for feature in codec_of(view).features]
+    reach = [None if span.length is None else span.length + (span.hop or 0) + 1 for span in spans]
+    oldest = EARLIEST - 1 if None in reach else max(EARLIEST - 1, start - max(filter(None, reach)))
+    return offline.winners(
+        view, until=until, since=since, snapshot=snapshot, entities=entities, recent=start, happened=oldest
+    )
+
+
+def packed(view: FeatureView, rows: pa.Table) -> OnlineRows:
+    """Return what must be added to the value of each entity that rows of history belong to, one for each.
+
+    Args:
+        view: whose history.
+        rows: in `history_schema(view)`.
+    """
+    from fs_core.offline.predicates import passing
+
+    values: dict[bytes, list[bytes]] = {}
+    entries = codec_of(view).encode(rows, passing(view, rows))
+    for key, entry in zip(entries.keys, entries.rows, strict=True):
+        values.setdefault(key, []).append(entry)
+    return OnlineRows(list(values), [b"".join(parts) for parts in values.values()])
+
+
+def add(view: FeatureView, online: OnlineStore, rows: OnlineRows, now: int) -> int:
+    """Add events to values; now and then rewrite one that has grown. Return how many values there were.
+
+    Args:
+        view: whose events.
+        online: the online store.
+        rows: what `packed` returned.
+        now: the present moment, microseconds.
+    """
+    lengths = online.splice(view.storage_name, rows.keys, [b""] * len(rows), rows.rows)
+    grown = zip(rows.keys, lengths, map(len, rows.rows), strict=True)
+    due = [key for key, length, added in grown if length > _SMALL and random.random() * length < _EAGER * added]  # noqa: S311
+    for start in range(0, len(due), _AT_ONCE):
+        keys = due[start : start + _AT_ONCE]
+        _rewrite(view, online, OnlineRows(keys, [b""] * len(keys)), horizon(view, now), complete=False)
+    return len(rows)
+
+
+def merge(view: FeatureView, online: OnlineStore, rows: OnlineRows, until: int) -> int:
+    """Merge events into values, which tell from the horizon of a moment on then; return how many values changed.
+
+    Args:
+        view: whose events.
+        online: the online store.
+        rows: what `packed` returned, of all events that the values may lack.
+        until: the moment, microseconds.
+    """
+    start, changed = horizon(view, until), 0
+    for first in range(0, len(rows), _AT_ONCE):
+        left = rows[first : first + _AT_ONCE]
+        for _ in range(_TRIES):
+            done, left = _rewrite(view, online, left, start, complete=True)
+            changed += done
+            if not left:
+                break
+        else:  # others rewrite them all the time: what is added is right as well, only longer
+            online.splice(view.storage_name, left.keys, [b""] * len(left), left.rows)
+            changed += len(left)
+    return changed
+
+
+def _rewrite(
+    view: FeatureView, online: OnlineStore, rows: OnlineRows, start: int, *, complete: bool
+) -> tuple[int, OnlineRows]:
+    """Merge events into values without those that no window holds; return how many changed, and what is left to do.
+
+    Args:
+        view: whose values.
+        online: the online store.
+        rows: what comes.
+        start: from which moment on values tell, microseconds.
+        complete: whether they hold all events from then on now.
+    """
+    held = [value or b"" for value in online.read([(view.storage_name, rows.keys)])[0]]
+    whole = [old + new for old, new in zip(held, rows.rows, strict=True)]
+    merged = [value or b"" for value in codec_of(view).trimmed(rows.keys, whole, start, complete=complete)]
+    places = [place for place, value in enumerate(merged) if value != held[place]]
+    keys, old, new = ([values[place] for place in places] for values in (rows.keys, held, merged))
+    lengths = online.splice(view.storage_name, keys, old, new)
+    left = [place for place, length in zip(places, lengths, strict=True) if length < 0]
+    return len(places) - len(left), rows.take(left)
+
+
+def restore(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore, keys: Sequence[bytes], now: Callable[[], int]
+) -> OnlineRows:
+    """Make values what history says, whatever they hold; return what was written.
+
+    A value is read before history: what is pushed afterwards comes behind it, and stays.
+
+    Args:
+        view: whose values.
+        offline: history.
+        online: the online store.
+        keys: of the entities.
+        now: returns the present moment, microseconds.
+    """
+    written, left = dict[bytes, bytes](), list(keys)
+    while left:
+        held = online.read([(view.storage_name, left)])[0]
+        expected = expected_of(view, offline, left, max(now(), latest(view, left, held)))
+        values = [expected.get(key, b"") for key in left]
+        lengths = online.splice(view.storage_name, left, [value or b"" for value in held], values)
+        written.update(zip(left, values, strict=True))
+        left = [key for key, length in zip(left, lengths, strict=True) if length < 0]
+    kept = {key: value for key, value in written.items() if value}
+    return OnlineRows(list(kept), list(kept.values()))
+
+
+def latest(view: FeatureView, keys: Sequence[bytes], values: Sequence[bytes | None]) -> int:
+    """Return the latest moment that some values speak of, microseconds: another machine's clock may be ahead.
+
+    Args:
+        view: whose values.
+        keys: theirs.
+        values: as the store holds them.
+    """
+    held = codec_of(view).decode(keys, values)
+    return int(max(held.clocks[1].max(initial=EARLIEST), held.floors.max(initial=EARLIEST)))
+
+
+def expected_of(view: FeatureView, offline: OfflineStore, keys: Sequence[bytes], until: int) -> dict[bytes, bytes]:
+    """Return the value at a moment of each of some entities that history knows, by key.
+
+    Args:
+        view: whose values.
+        offline: history.
+        keys: of the entities; those that are none are left out.
+        until: the moment, microseconds.
+    """
+    table, sound = unpack_keys(view.keys, keys)
+    rows = live(view, offline, until=until, entities=table.filter(pa.array(sound))).rows.read_all()
+    found = packed(view, rows)
+    values = codec_of(view).trimmed(found.keys, found.rows, horizon(view, until))
+    return {key: value for key, value in zip(found.keys, values, strict=True) if value}
+
+
+def withdraw(view: FeatureView, online: OnlineStore, rows: OnlineRows) -> None:
+    """Take events out of values again.
+
+    Args:
+        view: whose events.
+        online: the online store.
+        rows: what `packed` returned.
+    """
+    left = rows
+    while left:
+        held = [value or b"" for value in online.read([(view.storage_name, left.keys)])[0]]
+        values = [codec_of(view).without(value, gone) for value, gone in zip(held, left.rows, strict=True)]
+        lengths = online.splice(view.storage_name, left.keys, held, values)
+        left = left.take([place for place, length in enumerate(lengths) if length < 0])
