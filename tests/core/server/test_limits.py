@@ -41,7 +41,7 @@ def bearer(token: str) -> dict[str, dict[str, str]]:
 
 
 def test_a_large_body_is_refused(server: Served) -> None:
-    """Ten megabytes where one is allowed: the sender is told, and the server goes on."""
+    """Ten megabytes where one is allowed: the sender gets an error, and the server goes on."""
     body = {**READ, "entities": {"user_id": [1] * 5_000_000}}
     assert "1,000,000 are allowed" in problem(server.post("/v1/features", body), 413)
     assert server.post("/v1/features", READ).status_code == 200
@@ -60,7 +60,7 @@ def test_too_many_rows_are_refused(server: Served) -> None:
 
 
 def test_a_slow_body_is_given_up(server: Served) -> None:
-    """A client that stops in the middle of its body is told so; others are served meanwhile."""
+    """A client that stops in the middle of its body gets an error; others are served meanwhile."""
     with socket.create_connection((httpx.URL(server.url).host, httpx.URL(server.url).port or 0)) as slow:
         slow.sendall(
             b"POST /v1/features HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -105,7 +105,7 @@ def test_unknown_paths_and_methods_are_problems(server: Served) -> None:
 
 
 def test_tokens_have_scopes(guarded: tuple[Served, list[str]]) -> None:
-    """No token, a wrong one and one for something else are told apart; what probes need is free."""
+    """No token, a wrong one and one for something else are different errors; what probes need is free."""
     found, _ = guarded
     push = {"rows": {"user_id": [5], "event_timestamp": [NOW.isoformat()], "mean": [1.0], "orders": [1]}}
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "one"}, {"authorization": "Basic b25l"}):
@@ -214,7 +214,7 @@ def _shut_down(url: str) -> None:
 
 
 def test_term_loses_no_answered_push(tmp_path: Path) -> None:
-    """Four clients push while the server is told to stop: what was answered is there, and it ends well, and soon."""
+    """Four clients push while the server is stopped: what was answered is there, and it ends well, and soon."""
     with FeatureStore(tmp_path / "store") as store:
         fill(store)
     answered: list[int] = []
