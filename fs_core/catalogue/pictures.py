@@ -9,7 +9,7 @@ from fs_core.catalogue.contents import Contents
 from fs_core.catalogue.picture import Box, Link, draw
 from fs_core.definitions import Entity, FeatureService, FeatureView, OnDemandView, Source
 from fs_core.lineage import nodes
-from fs_core.lineage.analysis import own_nodes
+from fs_core.lineage.sql.analysis import own_nodes
 from fs_core.registry.records import Record
 
 UP = "../"

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from fs_core.definitions import FeatureView, VersionSelector
 from fs_core.errors import RegistryError
 from fs_core.lineage import manifest, nodes
-from fs_core.lineage.analysis import RULES, own_nodes
 from fs_core.lineage.graph import Direction, Graph, Node
-from fs_core.lineage.read import ReadTables
 from fs_core.lineage.recording import model_record, training_set_record
 from fs_core.lineage.references import References
 from fs_core.lineage.search import Search
+from fs_core.lineage.sql.analysis import RULES, own_nodes
+from fs_core.lineage.sql.read import ReadTables
 from fs_core.registry.records import GraphStorage
 
 if TYPE_CHECKING:

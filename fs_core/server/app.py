@@ -21,7 +21,7 @@ from fs_core.server.settings import Settings
 from fs_core.server.state import State
 from fs_core.server.telemetry import SHARED
 
-_GRACE = 30  # seconds that requests have when the server is told to stop
+_GRACE = 30  # seconds that requests have when the server is stopped
 
 
 def endpoints(state: State) -> list[Endpoint]:
@@ -71,7 +71,7 @@ def from_environment() -> ASGIApp:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until the process is told to stop by SIGTERM or SIGINT; requests that came by then are answered.
+    """Serve until the process is stopped by SIGTERM or SIGINT; requests that came by then are answered.
 
     Modules of the working directory can be imported, for on-demand views.
 

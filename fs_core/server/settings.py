@@ -1,4 +1,4 @@
-"""What a server may be told: where it listens, how much it takes, how long it waits."""
+"""Settings of a server: where it listens, how much it takes, how long it waits."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from fs_core.definitions import FeatureView, Source
 from fs_core.errors import SchemaError, SourceError
 from fs_core.sources.query import takes_all_columns
 from fs_core.sources.sources import check_columns, names_meant, query_run
-from fs_core.sources.spool import TextFiles, schema_of, shapes_of
 from fs_core.sources.sql import database_of, define_query, explained
 from fs_core.sources.tables import Table, Tables, ViewHistory, refuse_unknown_availability, tables_read
+from fs_core.sources.text.spool import TextFiles, schema_of, shapes_of
 
 
 def check_sql(defined: FeatureView | Source, tables: Tables, directory: Path) -> None:

@@ -15,15 +15,15 @@ import pyarrow.compute as pc
 from fs_core.definitions import SQL, FeatureView, Source
 from fs_core.errors import SchemaError, SourceError
 from fs_core.offline.duckdb import connect, moment, quoted
-from fs_core.sources.csv import agreed, csv_batches
 from fs_core.sources.files import files_of
-from fs_core.sources.inference import column_of_any_type
-from fs_core.sources.json import json_batches
-from fs_core.sources.parsing import Kinds
 from fs_core.sources.query import named, names_in, referenced_tables
-from fs_core.sources.spool import text_files
 from fs_core.sources.sql import database_of, define_query, explained, parquet
 from fs_core.sources.tables import Table, Tables, query_of, tables_read
+from fs_core.sources.text.csv import agreed, csv_batches
+from fs_core.sources.text.inference import column_of_any_type
+from fs_core.sources.text.json import json_batches
+from fs_core.sources.text.parsing import Kinds
+from fs_core.sources.text.spool import text_files
 from fs_core.values.times import to_utc_micros
 
 __all__ = ["columns_of", "named", "read_file", "referenced_tables", "run_source", "wanted_columns"]
@@ -47,7 +47,7 @@ def run_source(
 ) -> pa.Table:
     """Return what a view's source yields: exactly the view's columns, in the types that it yields.
 
-    A file means the same whether it is read as it is or by SQL: see `fs_core.sources.inference`.
+    A file means the same whether it is read as it is or by SQL: see `fs_core.sources.text.inference`.
 
     Args:
         view: whose source to run.

@@ -22,8 +22,8 @@ from fs_core.definitions import Source
 from fs_core.errors import did_you_mean
 from fs_core.offline.duckdb import SETTINGS, literal, one_file, quoted
 from fs_core.sources.files import files_of
-from fs_core.sources.spool import TextFiles, spool, text_files
 from fs_core.sources.tables import Table, ViewHistory
+from fs_core.sources.text.spool import TextFiles, spool, text_files
 
 _QUERY = "__query"  # a name that no source can have
 _COLUMN = re.compile(r'(?:Referenced column|column named|Column) "([^"]+)"')

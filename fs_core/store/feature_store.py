@@ -6,7 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from fs_core import configuration
-from fs_core.store import definitions, history, online, pushes, training, transforms, upkeep, versions
+from fs_core.store import history, online, pushes, training, upkeep
+from fs_core.store.definitions import apply as definitions
+from fs_core.store.definitions import transforms, versions
 from fs_core.store.resources import Resources
 
 if TYPE_CHECKING:

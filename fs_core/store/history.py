@@ -75,7 +75,7 @@ def backfill(
     """
     from fs_core.lineage.events import reported
     from fs_core.sources.sources import run_source
-    from fs_core.store.tables import StoreTables
+    from fs_core.store.definitions.tables import StoreTables
 
     target = store.view(view)
     if lookback is not None and not incremental:

@@ -46,7 +46,7 @@ def backfill(
     lookback: str | None,
 ) -> Report:
     """Run the sources of VIEWS and append what they yield to history; a view comes after those that it reads."""
-    from fs_core.store.tables import in_order
+    from fs_core.store.definitions.tables import in_order
 
     written = {}
     for view in in_order(store, [store.view(name) for name in views]):

@@ -33,7 +33,7 @@ def serve(
     timeout: float,
     no_access_log: bool,
 ) -> Report:
-    """Serve features over HTTP until the process is told to stop; what came by then is answered.
+    """Serve features over HTTP until the process is stopped; what came by then is answered.
 
     \b
       fs serve                                                       for this machine, at http://127.0.0.1:8000/docs

@@ -165,7 +165,13 @@ def run(client: redis.Redis, name: str, calls: Iterable[Call]) -> int:
 
 
 def replies(client: redis.Redis, name: str, calls: Iterable[Call]) -> Iterator[Any]:
-    """Call a script as `run` does; yield the replies, in the order of the calls."""
+    """Call a script as `run` does; yield the replies, in the order of the calls.
+
+    Args:
+        client: of a server or cluster.
+        name: of the script.
+        calls: the keys and arguments of each call.
+    """
     calls = iter(calls)
     if is_cluster(client):
         parts = iter(lambda: list(islice(calls, _CALLS_ON_NODES)), [])

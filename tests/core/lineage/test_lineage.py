@@ -12,7 +12,7 @@ import pytest
 from fs_core import SQL, Aggregation, Entity, FeatureService, FeatureStore, FeatureView, Field, Source
 from fs_core.errors import DataError, DefinitionError, UnknownReferenceError
 from fs_core.lineage import Graph
-from fs_core.lineage.analysis import RULES
+from fs_core.lineage.sql.analysis import RULES
 from fs_core.registry import Registry
 from fs_core.registry.records import GraphStorage
 from fs_core.training_set import TrainingSet

@@ -7,7 +7,7 @@ import pytest
 from tests.core.lineage.hard_queries import SCHEMAS, read
 
 
-def test_what_cannot_be_told_is_said() -> None:
+def test_what_is_unknown_is_noted() -> None:
     """A bare name of two unknown tables may be of either: it comes from some column of each, and a note says so."""
     found, notes = read("SELECT amount FROM orders JOIN users ON orders.user_id = users.user_id", {})
     assert found.columns["amount"].derives == {("orders", "*"), ("users", "*")}

@@ -106,7 +106,7 @@ def test_unknown_paths_and_methods_are_problems(server: Served) -> None:
 
 
 def test_tokens_have_scopes(guarded: tuple[Served, str]) -> None:
-    """No token, a wrong one and one for something else are told apart; what probes need is free."""
+    """No token, a wrong one and one for something else are different errors; what probes need is free."""
     found, _ = guarded
     push = {"rows": {"user_id": [5], "event_timestamp": [NOW.isoformat()], "mean": [1.0], "orders": [1]}}
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "one"}, {"authorization": "Basic b25l"}):

@@ -31,7 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows are sent at a time, and nobody waits."""
     monkeypatch.setattr(filling, "BATCH_ROWS", 2)
     monkeypatch.setattr("fs_core.offline.delta.queries.winners.BATCH_ROWS", 2)
-    monkeypatch.setattr("fs_core.materialization.verify._SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr("fs_core.materialization.check._SETTLING_SECONDS", 0.0)
 
 
 @pytest.fixture

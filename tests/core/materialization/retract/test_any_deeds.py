@@ -32,7 +32,7 @@ def test_any_deeds_between_any_steps(
     """Whatever others do meanwhile, several times over, what is online of a person is in history, and mends itself."""
     with pytest.MonkeyPatch.context() as patch, Pair(fresh_directory() / "store", "sqlite", view) as pair:
         patch.setattr(filling, "BATCH_ROWS", 2)
-        patch.setattr("fs_core.materialization.verify._SETTLING_SECONDS", 0.0)
+        patch.setattr("fs_core.materialization.check._SETTLING_SECONDS", 0.0)
         deeds: dict[str, Callable[[], object]] = {
             "forget": pair.forget,
             "write": lambda: pair.other.write(view, early(ALICE)),

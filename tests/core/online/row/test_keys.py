@@ -38,7 +38,7 @@ def shortest(number: int, signed: bool) -> bytes:
 @settings(max_examples=30)
 @given(data=st.data(), repeats=st.sampled_from([1, 50]))
 def test_whole_numbers_are_as_short_as_they_may(dtype: str, data: st.DataObject, repeats: int) -> None:
-    """A whole number in last place takes as few bytes as hold it, few rows or many, nulls among them or not."""
+    """A whole number at the end of a key takes as few bytes as hold it, few rows or many, nulls among them or not."""
     drawn = data.draw(st.lists(numbers(dtype) | st.none(), max_size=6)) * repeats
     array = pa.array([0, *drawn], dtype)[1:]  # begins amid a buffer
     expected = [None if number is None else shortest(number, dtype.startswith("i")) for number in drawn]

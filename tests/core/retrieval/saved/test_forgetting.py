@@ -120,7 +120,7 @@ def test_one_that_cannot_be_deleted_spares_no_other(filled: FeatureStore, monkey
     assert files(filled, "every") == []
 
 
-def test_what_cannot_be_deleted_is_told(filled: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_deleted_is_reported(filled: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that stay are an error, not a success."""
     keep(filled)
     monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from fs_core.errors import SchemaError
 from fs_core.offline.duckdb import connect
-from fs_core.sources.csv import agreed, text_batches
-from fs_core.sources.inference import Shape, column_in, shape_of
-from fs_core.sources.json_shapes import JsonShape, json_column_in, json_shape_of, value_batches, values_of
+from fs_core.sources.text.csv import agreed, text_batches
+from fs_core.sources.text.inference import Shape, column_in, shape_of
+from fs_core.sources.text.json_shapes import JsonShape, json_column_in, json_shape_of, value_batches, values_of
 
 Shapes = dict[str, Shape | JsonShape]
 

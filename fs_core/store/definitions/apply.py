@@ -27,9 +27,9 @@ from fs_core.errors import (
     UnknownReferenceError,
     VersionConflictError,
 )
-from fs_core.store import usage
+from fs_core.store.definitions import usage
+from fs_core.store.definitions.transforms import tried
 from fs_core.store.resources import Resources
-from fs_core.store.transforms import tried
 
 if TYPE_CHECKING:
     from fs_core.registry import ApplyResult, Registry
@@ -87,7 +87,7 @@ def _checked(store: Resources, given: Sequence[Any]) -> tuple[list[Definition], 
     """Return the definitions given, checked as far as that goes without the registry's lock, and what was tried."""
     known = [definition for item in given for definition in _flat(item)]
     if any(_has_sql(definition) for definition in known):
-        from fs_core.store.tables import check_queries
+        from fs_core.store.definitions.tables import check_queries
 
         check_queries(store, known)
     _check_predicates(known)

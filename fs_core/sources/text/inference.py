@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.errors import SchemaError
-from fs_core.sources.parsing import EXACT_IN_FLOAT, column_of_texts
+from fs_core.sources.text.parsing import EXACT_IN_FLOAT, column_of_texts
 from fs_core.values.casting import REFUSALS
 from fs_core.values.times import from_iso
 

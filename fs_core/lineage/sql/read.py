@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fs_core.definitions import FeatureView, Source
 from fs_core.errors import SourceError
-from fs_core.lineage.analysis import analyse, columns_of_sql, source_edges
+from fs_core.lineage.sql.analysis import analyse, columns_of_sql, source_edges
 
 if TYPE_CHECKING:
     from fs_core.registry import Registry

@@ -17,7 +17,7 @@ import pyarrow as pa
 from fs_core.errors import SourceError
 from fs_core.offline.duckdb import literal, one_file
 from fs_core.sources.files import decompressed
-from fs_core.sources.parsing import Kinds, column_of_texts
+from fs_core.sources.text.parsing import Kinds, column_of_texts
 
 _DELIMITERS = (",", ";", "\t", "|")
 _DIALECT = (  # the header is a row to drop: with header = true, DuckDB 2.0 may mistake how lines end and yield no rows
@@ -57,9 +57,9 @@ def csv_batches(
 ) -> Iterator[pa.Table]:
     """Yield the rows of a CSV file, columns of a kind as `column_of_texts` makes them.
 
-    Other columns are text; `fs_core.sources.inference` knows more when it sees all of it. What is empty is null, unless
-    it is quoted and text. A column whose header is empty, such as a pandas index, is left out: nobody can name it. At
-    least one batch comes, if only to say the names.
+    Other columns are text; `fs_core.sources.text.inference` knows more when it sees all of it. What is empty is null,
+    unless it is quoted and text. A column whose header is empty, such as a pandas index, is left out: nobody can name
+    it. At least one batch comes, if only to say the names.
 
     Args:
         connection: DuckDB's.

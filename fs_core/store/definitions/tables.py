@@ -12,8 +12,8 @@ from fs_core.errors import UnknownReferenceError, did_you_mean
 from fs_core.sources.binding import check_sql
 from fs_core.sources.query import named, referenced_tables
 from fs_core.sources.tables import Table, ViewHistory, query_of, read_directly, refuse_circle
+from fs_core.store.definitions.transforms import Meanings
 from fs_core.store.resources import Resources
-from fs_core.store.transforms import Meanings
 
 
 class StoreTables(Mapping[str, Table]):

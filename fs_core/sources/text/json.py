@@ -19,7 +19,7 @@ import pyarrow.json as pj
 from fs_core.errors import SchemaError, SourceError
 from fs_core.offline.duckdb import one_file
 from fs_core.sources.files import decompressed
-from fs_core.sources.parsing import EXACT_IN_FLOAT, Kind, Kinds, column_of_objects, column_of_texts, type_of
+from fs_core.sources.text.parsing import EXACT_IN_FLOAT, Kind, Kinds, column_of_objects, column_of_texts, type_of
 
 _BATCH = 50_000  # objects that are in memory as such at once
 _BLOCK = 2**22  # bytes that a thread of Arrow takes; a longer object is left to Python

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from fs_core.materialization import events
+from fs_core.materialization.check import SUSPECTS, Check, RowProblem
 from fs_core.materialization.retract import Delivery
-from fs_core.materialization.verify import SUSPECTS, Check, RowProblem
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.codec import RowCodec
 from fs_core.runtime.progress_bar import progress

@@ -10,7 +10,7 @@ from fs_core.definitions import Definition, FeatureService, FeatureView, OnDeman
 from fs_core.definitions.base import REFERABLE
 from fs_core.definitions.references import CURRENT
 from fs_core.errors import DefinitionError
-from fs_core.store import usage
+from fs_core.store.definitions import usage
 from fs_core.store.resources import Resources
 
 if TYPE_CHECKING:

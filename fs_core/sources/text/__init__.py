@@ -1,0 +1,1 @@
+"""Text files, CSV and JSON, digit for digit: split, typed, and laid out for SQL."""

@@ -1,0 +1,1 @@
+"""What is registered through the store: applied, versioned, deleted, and what SQL may read by name."""
