@@ -53,6 +53,7 @@ bench: .venv/.installed ## import, as-of and online reads beside peers; Feast wh
 	$(PY) -m tests.benchmarks.bench_import
 	$(PY) -m tests.benchmarks.asof
 	$(PY) -m tests.benchmarks.online
+	$(PY) -m tests.benchmarks.bench_on_demand
 	$(PY) -m tests.benchmarks.bench_online_write
 	$(PY) -m tests.benchmarks.bench_materialize
 	$(PY) -m tests.benchmarks.bench_registry

@@ -43,18 +43,18 @@ DEFINITIONS = definitions_among(vars(fraud_features).values())
 
 def main() -> int:
     """Run the example; return 0 if both servers give the bits of training, else 1."""
-    with tempfile.TemporaryDirectory() as place, FeatureStore(place) as store:
+    with tempfile.TemporaryDirectory() as directory, FeatureStore(directory) as store:
         fill(store)
         training = store.get_historical_features(payments(), "fraud_model", label="fraud")
-        model, uri = train(training, place)
+        model, uri = train(training, directory)
         print(f"{len(training):,} payments, {sum(training.table['fraud'].to_pylist())} of them fraud")
         asked = {"customer_id": list(range(100)), "amount": np.random.default_rng(1).gamma(2, 90, 100).tolist()}
         now = store.get_historical_features({**asked, "event_timestamp": [datetime.now(UTC)] * 100}, "fraud_model")
         wanted = model.predict_proba(matrix(now))
-        with served_features(place) as url:
+        with served_features(directory) as url:
             answer = ask(url, {"service": "fraud_model", "entities": asked})
         found = np.array([[row[name] for name in training.features] for row in answer["rows"]], np.float64)
-        with served(uri, place) as url:
+        with served(uri, directory) as url:
             rows = list(zip(*asked.values(), strict=True))
             predicted = np.array(post(url, {"columns": list(asked), "data": rows}))
         same = {"fs serve": bits(model.predict_proba(found), wanted), "MLflow": bits(predicted, wanted)}
@@ -93,10 +93,10 @@ def payments() -> dict[str, Any]:
     }
 
 
-def train(training: TrainingSet, place: str) -> tuple[Any, str]:
+def train(training: TrainingSet, directory: str) -> tuple[Any, str]:
     """Return a model and what MLflow calls it; the code that computes its features is packaged with it."""
-    mlflow.set_tracking_uri(f"sqlite:///{place}/mlflow.db")
-    experiment = mlflow.create_experiment("fraud", artifact_location=f"{place}/artifacts")
+    mlflow.set_tracking_uri(f"sqlite:///{directory}/mlflow.db")
+    experiment = mlflow.create_experiment("fraud", artifact_location=f"{directory}/artifacts")
     model = make_pipeline(StandardScaler(), LogisticRegression())
     model.fit(matrix(training), np.array(training.table["fraud"].to_pylist()))
     with mlflow.start_run(experiment_id=experiment):
@@ -110,10 +110,10 @@ def matrix(training: TrainingSet) -> Any:
 
 
 @contextlib.contextmanager
-def served_features(place: str) -> Iterator[str]:
+def served_features(directory: str) -> Iterator[str]:
     """Serve the store by `fs serve`, in a process of its own."""
     port = free_port()
-    words = [sys.executable, "-m", "fs_core.cli", "--store", place, "serve", "--port", str(port), "--no-access-log"]
+    words = [sys.executable, "-m", "fs_core.cli", "--store", directory, "serve", "--port", str(port), "--no-access-log"]
     root = str(Path(__file__).parents[1])
     path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL)

@@ -128,8 +128,12 @@ class ReadPlan:
             return None
         return to_table(entities, WHAT)
 
-    def keys(self, entities: Any) -> list[list[pa.Array]]:
+    def keys(self, entities: Any, request: pa.Table | None = None) -> list[list[pa.Array]]:
         """Return each group's key columns, in their declared types.
+
+        Args:
+            entities: as they came.
+            request: what `request` returned of them.
 
         Raises:
             SchemaError: a key is missing or of another type.
@@ -137,7 +141,7 @@ class ReadPlan:
         straight = self._straight(entities) if type(entities) is dict else None
         if straight is not None:
             return straight
-        table = to_table(entities, WHAT)
+        table = to_table(entities, WHAT) if request is None else request
         if not self.key_names and not table.num_columns and not self.request_schema:
             return [[one_array(column) for column in alone(1).columns] for _ in self.groups]
         lookups = [ViewLookup(first.view, first.columns) for first in self.groups]

@@ -60,7 +60,7 @@ class OnlineRead:
     ) -> None:
         self._plan, self._budget, self._at, self._now = plan, budget, at, now
         self._request = plan.request(entities)
-        known = plan.keys(entities if self._request is None else self._request)
+        known = plan.keys(entities, self._request)
         self._keys = [AskedKeys.of(*pair) for pair in zip(plan.groups, known, strict=True)]
         self._online = [view for view in plan.views if self._is_online(view)]
         self._answers: dict[ViewPlan, Answer] = {}

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ HEAVY = {
 ADAPTERS = {"fs_torch", "fs_tf", "fs_sklearn", "fs_mlflow"}
 
 
+@cache
 def imports_of(file: Path) -> set[str]:
     """Return the top-level packages that a file imports anywhere, for types alone included."""
     found: set[str] = set()
