@@ -78,6 +78,7 @@ class FeatureStore(Resources):
     drop_online = upkeep.drop_online
     served_as = upkeep.served_as
     forget = upkeep.forget
+    profile = upkeep.profile
 
     @classmethod
     def create(

@@ -1,22 +1,32 @@
-"""The online store filled, verified and emptied, and entities forgotten."""
+"""The online store filled, verified and emptied, entities forgotten, and values profiled."""
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from fs_core.definitions import Entity, FeatureView
-from fs_core.errors import ConfigurationError, DefinitionError, FeatureStoreError, UnknownReferenceError, did_you_mean
+from fs_core.errors import (
+    ConfigurationError,
+    DataError,
+    DefinitionError,
+    FeatureStoreError,
+    UnknownReferenceError,
+    did_you_mean,
+)
 from fs_core.store.resources import Resources
 from fs_core.store.training import saved_sets
+from fs_core.training_set import TrainingSet
 from fs_core.values.interchange import to_table
-from fs_core.values.times import Moment, micros
+from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
     from fs_core.materialization.forget import Erasure
     from fs_core.materialization.materialize import Materialized
     from fs_core.materialization.verify import Verification
+    from fs_core.monitoring.profiles.profile import Profile
     from fs_core.offline.report import HistoryReport
 
 log = logging.getLogger("fs_core")
@@ -245,3 +255,52 @@ def forget(
     finally:
         store._cache.take()
     return Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"))
+
+
+def profile(
+    store: Resources, what: str | FeatureView | TrainingSet, since: Moment | timedelta | str | None = None
+) -> Profile:
+    """Return what the values of a view's history, or of a training set, are like day by day.
+
+    Counts, nulls, NaN, extremes, exact sums, histograms with fixed buckets, different values, and of a view both
+    clocks and the delay between them. Profiles add up (`+`), bit for bit. A view with aggregations is described by
+    its events. It is computed from history now and kept nowhere, so `forget` leaves nothing of a person in it.
+
+    Args:
+        what: the view's reference, or a training set.
+        since: only what became available from this moment on, or so long ago (`"7d"`); for a view.
+
+    Raises:
+        DataError: `since` is neither a moment nor a duration, or is given for a training set.
+        OfflineStoreError: history can't be read.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from fs_core.monitoring.profiles.build import profile_rows, profile_training_set
+    from fs_core.rule import AVAILABLE_AT
+
+    if isinstance(what, TrainingSet):
+        if since is not None:
+            raise DataError("since is for a view's history; cut a training set with split_by_time first.")
+        return profile_training_set(what)
+    view = store.view(what)
+    rows = store.offline.read(view)
+    if since is not None:
+        first = pa.scalar(_since(since, store._clock.now()), pa.int64())
+        rows = rows.filter(pc.greater_equal(rows[AVAILABLE_AT].cast(pa.int64()), first))
+    return profile_rows(view, rows)
+
+
+def _since(since: Moment | timedelta | str, now: int) -> int:
+    """Return a moment that is given as one, or as a duration before now."""
+    if isinstance(since, timedelta | str):
+        try:
+            return now - duration_micros(parse_duration(since, "since"))
+        except DefinitionError:
+            if isinstance(since, timedelta):
+                raise
+    try:
+        return micros(since)
+    except DataError as error:
+        raise DataError(f"since={since!r} is neither a moment in ISO 8601 nor a duration such as '7d'.") from error
