@@ -79,6 +79,7 @@ class FeatureStore(Resources):
     served_as = upkeep.served_as
     forget = upkeep.forget
     profile = upkeep.profile
+    monitor = upkeep.monitor
 
     @classmethod
     def create(

@@ -1,4 +1,4 @@
-"""The online store filled, verified and emptied, entities forgotten, and values profiled."""
+"""The online store filled, verified and emptied, entities forgotten, values profiled and monitored."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from fs_core.values.interchange import to_table
 from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fs_core.materialization.forget import Erasure
     from fs_core.materialization.materialize import Materialized
     from fs_core.materialization.verify import Verification
+    from fs_core.monitoring.monitor_page import MonitorReport
     from fs_core.monitoring.profiles.profile import Profile
     from fs_core.offline.report import HistoryReport
 
@@ -304,3 +307,64 @@ def _since(since: Moment | timedelta | str, now: int) -> int:
         return micros(since)
     except DataError as error:
         raise DataError(f"since={since!r} is neither a moment in ISO 8601 nor a duration such as '7d'.") from error
+
+
+def monitor(
+    store: Resources,
+    view: str | FeatureView,
+    reference: TrainingSet | str | None = None,
+    *,
+    window: timedelta | str = "1d",
+    at: Moment | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    backtest: bool = False,
+) -> MonitorReport:
+    """Look at the rows that became available in a window: do they keep to the declaration, and did values drift?
+
+    *Contract*: types, ranges, allowed values, nulls, rows, age of the newest event, delay; exact. *Drift*: each
+    feature, the delay and the number of rows against a training set and against the same weekdays before. A change is
+    an alarm if its size matters, if it is more than noise among all that was looked at (each entity counts once), and
+    if it was so in the window before too. A view with aggregations is compared by what its windows hold at the end,
+    for entities with an event in it. Dates, times and lists are compared by their nulls alone. What was served is not
+    looked at here. Reads the view's whole history into memory.
+
+    Args:
+        view: its reference.
+        reference: a training set that has features of the view, or the name of a saved one; None compares with the
+            weekdays before alone.
+        window: how long it is.
+        at: where it ends; by default now.
+        thresholds: some of `fs_core.monitoring.drift.compare.Thresholds` by name, such as `{"psi": 0.2}`.
+        backtest: look at every window of history too (the latest 100), to say how often each threshold was passed.
+
+    Returns:
+        A report: `clean`, `findings` as an Arrow table; `str()` for people, `to_html` and `to_png` for files.
+
+    Raises:
+        ConfigurationError: SciPy isn't installed, or `at` is in the future.
+        DataError: a threshold isn't one, the window is no time, or the training set has no feature of the view.
+    """
+    try:
+        from fs_core.monitoring import monitor as room
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "scipy":
+            raise
+        raise ConfigurationError("monitoring needs SciPy: pip install 'fs-core[monitor]'.") from None
+    from fs_core.monitoring.drift.compare import Thresholds
+    from fs_core.monitoring.drift.windows import Windows
+
+    target, now = store.view(view), store._clock.now()
+    end, length = now if at is None else micros(at), duration_micros(parse_duration(window, "window"))
+    if end > now:
+        raise ConfigurationError(f"at={at} is in the future; a window ends now at the latest.")
+    if not length:
+        raise DataError(f"window={window!r} is no time; pass a duration such as '1d'.")
+    training_set = saved_sets(store).load(reference) if isinstance(reference, str) else reference
+    return room.monitor(
+        Windows(target, store.offline),
+        training_set,
+        window=length,
+        at=end,
+        thresholds=Thresholds.of(thresholds),
+        backtest=backtest,
+    )

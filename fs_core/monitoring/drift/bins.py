@@ -22,6 +22,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 TENTHS = 10
 CATEGORIES = 20
+_SHOWN = 3
 _NORMAL = 2.5631031310892007
 """Between the first and the last tenth of a normal distribution lie so many standard deviations."""
 
@@ -51,10 +52,11 @@ class Bins:
         current: the same of the window.
         positions: of numbers, where in each bin the middle of the reference lies.
         spread: of numbers, the standard deviation of a normal distribution whose tenths are as far apart; 0 if they
-            are one.
+            are one, or infinite.
         unseen: of categories, how many entities have values that the reference never held.
         expected_unseen: how many of the reference's would, had their values not been seen: those whose values nobody
             else has (Good 1953).
+        new: of categories, a few of those that the reference never held, the most frequent first.
     """
 
     labels: list[str]
@@ -64,22 +66,23 @@ class Bins:
     spread: float = 0.0
     unseen: float = 0.0
     expected_unseen: float = 0.0
+    new: tuple[str, ...] = ()
 
 
 def is_number(dtype: pa.DataType) -> bool:
-    """Tell whether values of a type are compared as numbers."""
+    """Return whether values of a type are compared as numbers."""
     return bool(pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype))
 
 
 def is_category(dtype: pa.DataType) -> bool:
-    """Tell whether values of a type are compared as categories."""
+    """Return whether values of a type are compared as categories."""
     kinds = (pa.types.is_boolean, pa.types.is_string, pa.types.is_binary)
     return any(kind(plain_type(dtype)) for kind in kinds)
 
 
 def missing(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Tell which values are null or NaN."""
-    return np.asarray(pc.is_null(column, nan_is_null=True).to_numpy())
+    """Return which values are null or NaN."""
+    return np.asarray(pc.is_null(column, nan_is_null=True).to_numpy(), np.bool_)
 
 
 def weights(entities: Ints) -> Floats:
@@ -114,14 +117,16 @@ def _numbers(reference: tuple[Floats, Floats], current: tuple[Floats, Floats]) -
     tenths = _at(values, mass, np.arange(1, TENTHS) / TENTHS)
     alone = tenths[1:][np.diff(tenths) == 0]
     edges = np.unique(np.concatenate([tenths, np.nextafter(alone, -np.inf)]))
-    counts = [_weighed(np.searchsorted(edges, v), w, len(edges) + 1) for v, w in (reference, current)]
-    spread = float(tenths[-1] - tenths[0]) / _NORMAL
-    return Bins(_ranges(edges), *counts, _middles(values, mass, counts[0], edges), spread)
+    before, now = (_weighed(np.searchsorted(edges, v), w, len(edges) + 1) for v, w in (reference, current))
+    middles = _middles(values, mass, before, edges)
+    spread = float(tenths[-1] - tenths[0]) / _NORMAL if np.isfinite(middles).all() else 0.0
+    return Bins(_ranges(edges), before, now, middles, spread)
 
 
 def _at(values: Floats, mass: Floats, parts: Floats) -> Floats:
     """Return the values up to which parts of the whole mass lie."""
-    return values[np.minimum(np.searchsorted(mass, parts * mass[-1] * (1 - 1e-12)), len(values) - 1)]
+    found: Floats = values[np.minimum(np.searchsorted(mass, parts * mass[-1] * (1 - 1e-12)), len(values) - 1)]
+    return found
 
 
 def _middles(values: Floats, mass: Floats, counts: Floats, edges: Floats) -> Floats:
@@ -129,8 +134,7 @@ def _middles(values: Floats, mass: Floats, counts: Floats, edges: Floats) -> Flo
     ends = np.cumsum(counts) / mass[-1]
     middles = _at(values, mass, np.clip(ends - counts / mass[-1] / 2, 0, 1))
     nearest = np.append(edges, edges[-1])
-    found: Floats = np.where(counts > 0, middles, nearest)
-    return np.clip(found, -np.finfo(np.float64).max, np.finfo(np.float64).max)
+    return np.where(counts > 0, middles, nearest)
 
 
 def _ranges(edges: Floats) -> list[str]:
@@ -150,13 +154,15 @@ def _categories(reference: tuple[pa.ChunkedArray, Ints], current: tuple[pa.Chunk
     most = np.argsort(-counts[0], kind="stable")[:CATEGORIES]
     most = most[counts[0][most] > 0]
     rest = np.setdiff1d(np.arange(found), most)
-    binned = [np.append(side[most], side[rest].sum()) for side in counts]
-    labels = [str(value) for value in dictionary.dictionary.take(pa.array(most)).to_pylist()]
+    before, now = (np.append(side[most], side[rest].sum()) for side in counts)
+    fresh = np.argsort(np.where(counts[0] > 0, 0.0, -counts[1]), kind="stable")[:_SHOWN]
+    fresh = fresh[(counts[0][fresh] == 0) & (counts[1][fresh] > 0)]
+    labels, new = ([str(v) for v in dictionary.dictionary.take(pa.array(c)).to_pylist()] for c in (most, fresh))
     entities = int(reference[1].max()) + 1
     holders = np.unique(parts[0] * entities + reference[1]) // entities
     alone = np.bincount(holders, minlength=found) == 1
     unseen, expected = float(counts[1][counts[0] == 0].sum()), float(counts[0][alone].sum())
-    return Bins([*labels, "other"], *binned, unseen=unseen, expected_unseen=expected)
+    return Bins([*labels, "other"], before, now, unseen=unseen, expected_unseen=expected, new=tuple(new))
 
 
 def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -164,4 +170,4 @@ def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _weighed(positions: Ints, weight: Floats, length: int) -> Floats:
-    return np.bincount(positions, weights=weight, minlength=length)
+    return np.bincount(positions, weights=weight, minlength=length).astype(np.float64)

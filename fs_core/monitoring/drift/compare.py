@@ -76,12 +76,16 @@ class Measure:
     n_reference: int
 
     @property
+    def size(self) -> float:
+        """How many times the threshold the change is; one that is less than it doesn't matter."""
+        if self.name == "volume":
+            return max(self.value, 1 / self.value if self.value else np.inf) / self.threshold
+        return (self.value if self.name == "unseen" else abs(self.value)) / self.threshold
+
+    @property
     def is_large(self) -> bool:
         """Whether the change matters, if it is one."""
-        if self.name == "volume":
-            return self.value >= self.threshold or self.value * self.threshold <= 1
-        size = self.value if self.name == "unseen" else abs(self.value)
-        return size >= self.threshold
+        return self.size >= 1
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What to alarm about: a change that is large, more than noise among all that was looked at, and there twice in a row."""
+"""What to alarm about: changes that are large, more than noise among all that was looked at, and there twice."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fs_core.monitoring.profiles.column import summarize
 from fs_core.monitoring.profiles.profile import Profile, Span, Summary
+from fs_core.offline.search.engine import numbers
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME
 from fs_core.values.dtypes import canonical
 from fs_core.values.times import to_utc_micros
@@ -32,7 +33,7 @@ def profile_rows(view: FeatureView, rows: pa.Table) -> Profile:
     """
     columns = {name: rows[name] for name in view.stored}
     types = {name: canonical(dtype) for name, dtype in view.stored.items()}
-    event, available = micros_of(rows, EVENT_TIME), micros_of(rows, AVAILABLE_AT)
+    event, available = numbers(rows[EVENT_TIME]), numbers(rows[AVAILABLE_AT])
     return Profile(view.ref, types, dict(_by_day(columns, event, available)))
 
 
@@ -42,16 +43,7 @@ def profile_training_set(training_set: TrainingSet) -> Profile:
     columns = {name: table[name] for name in training_set.features}
     times = to_utc_micros(table[training_set.timestamp], training_set.timestamp, "down")
     types = {name: str(column.type) for name, column in columns.items()}
-    return Profile("training set", types, dict(_by_day(columns, _counts(times), None)))
-
-
-def micros_of(rows: pa.Table, clock: str) -> Ints:
-    """Return a clock of history in microseconds since 1970-01-01 UTC."""
-    return _counts(rows[clock])
-
-
-def _counts(times: pa.ChunkedArray) -> Ints:
-    return np.asarray(times.cast(pa.int64()).to_numpy(), np.int64)
+    return Profile("training set", types, dict(_by_day(columns, numbers(times), None)))
 
 
 def _by_day(
