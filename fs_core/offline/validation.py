@@ -41,7 +41,7 @@ def validate_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = 
     event_time = times[view.event_timestamp]
     available = times[named] if named else event_time
     required = {name: columns[name] for name in (*view.keys, *view.event_id)} | times
-    problems = [*_nulls(required), *_beyond_calendar(columns), *_field_problems(view.fields, columns)]
+    problems = [*_nulls(required), *_beyond_calendar(columns), *field_problems(view.fields, columns)]
     if problems:
         raise ValidationError(f"view {view.name!r}: " + "; ".join(problems) + ". Nothing was written.")
     columns |= {EVENT_TIME: event_time, AVAILABLE_AT: _effective(view, event_time, available, pushed_at)}
@@ -64,7 +64,7 @@ def _try_predicates(view: FeatureView, rows: pa.Table) -> None:
 
 def refuse_field_problems(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) -> None:
     """Raise `ValidationError` for values that the view's fields don't allow; lists every such column, with the rows."""
-    problems = [*_beyond_calendar(columns), *_field_problems(view.fields, columns)]
+    problems = [*_beyond_calendar(columns), *field_problems(view.fields, columns)]
     if problems:
         raise ValidationError(f"view {view.name!r}: " + "; ".join(problems) + ". Nothing was written.")
 
@@ -165,7 +165,7 @@ def _beyond_calendar(columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
                 yield f"column {name!r} is outside the years 1 to 9999 in {_listed(rows)}"
 
 
-def _field_problems(fields: Iterable[Field], columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
+def field_problems(fields: Iterable[Field], columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
     """Yield what is wrong with the features."""
     for field in fields:
         column = columns[field.name]

@@ -81,6 +81,8 @@ class FeatureStore(Resources):
     drop_online = upkeep.drop_online
     served_as = upkeep.served_as
     forget = upkeep.forget
+    profile = upkeep.profile
+    monitor = upkeep.monitor
 
     @classmethod
     def create(

@@ -1,22 +1,35 @@
-"""The online store filled, verified and emptied, and entities forgotten."""
+"""The online store filled, verified and emptied, entities forgotten, values profiled and monitored."""
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from fs_core.definitions import Entity, FeatureView
-from fs_core.errors import ConfigurationError, DefinitionError, FeatureStoreError, UnknownReferenceError, did_you_mean
+from fs_core.errors import (
+    ConfigurationError,
+    DataError,
+    DefinitionError,
+    FeatureStoreError,
+    UnknownReferenceError,
+    did_you_mean,
+)
 from fs_core.store.resources import Resources
 from fs_core.store.training import saved_sets
+from fs_core.training_set import TrainingSet
 from fs_core.values.interchange import to_table
-from fs_core.values.times import Moment, micros
+from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fs_core.materialization.forget import Erasure
     from fs_core.materialization.materialize import Materialized
     from fs_core.materialization.verify import Verification
+    from fs_core.monitoring.monitor_page import MonitorReport
+    from fs_core.monitoring.profiles.profile import Profile
     from fs_core.offline.report import HistoryReport
 
 log = logging.getLogger("fs_core")
@@ -245,3 +258,113 @@ def forget(
     finally:
         store._cache.take()
     return Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"))
+
+
+def profile(
+    store: Resources, what: str | FeatureView | TrainingSet, since: Moment | timedelta | str | None = None
+) -> Profile:
+    """Return what the values of a view's history, or of a training set, are like day by day.
+
+    Counts, nulls, NaN, extremes, exact sums, histograms with fixed buckets, different values, and of a view both
+    clocks and the delay between them. Profiles add up (`+`), bit for bit. A view with aggregations is described by
+    its events. It is computed from history now and kept nowhere, so `forget` leaves nothing of a person in it.
+
+    Args:
+        what: the view's reference, or a training set.
+        since: only what became available from this moment on, or so long ago (`"7d"`); for a view.
+
+    Raises:
+        DataError: `since` is neither a moment nor a duration, or is given for a training set.
+        OfflineStoreError: history can't be read.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from fs_core.monitoring.profiles.build import profile_rows, profile_training_set
+    from fs_core.rule import AVAILABLE_AT
+
+    if isinstance(what, TrainingSet):
+        if since is not None:
+            raise DataError("since is for a view's history; cut a training set with split_by_time first.")
+        return profile_training_set(what)
+    view = store.view(what)
+    rows = store.offline.read(view)
+    if since is not None:
+        first = pa.scalar(_since(since, store._clock.now()), pa.int64())
+        rows = rows.filter(pc.greater_equal(rows[AVAILABLE_AT].cast(pa.int64()), first))
+    return profile_rows(view, rows)
+
+
+def _since(since: Moment | timedelta | str, now: int) -> int:
+    """Return a moment that is given as one, or as a duration before now."""
+    if isinstance(since, timedelta | str):
+        try:
+            return now - duration_micros(parse_duration(since, "since"))
+        except DefinitionError:
+            if isinstance(since, timedelta):
+                raise
+    try:
+        return micros(since)
+    except DataError as error:
+        raise DataError(f"since={since!r} is neither a moment in ISO 8601 nor a duration such as '7d'.") from error
+
+
+def monitor(
+    store: Resources,
+    view: str | FeatureView,
+    reference: TrainingSet | str | None = None,
+    *,
+    window: timedelta | str = "1d",
+    at: Moment | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    backtest: bool = False,
+) -> MonitorReport:
+    """Look at the rows that became available in a window: do they keep to the declaration, and did values drift?
+
+    *Contract*: types, ranges, allowed values, nulls, rows, age of the newest event, delay; exact. *Drift*: each
+    feature, the delay and the number of rows against a training set and against the same weekdays before. A change is
+    an alarm if its size matters, if it is more than noise among all that was looked at (each entity counts once), and
+    if it was so in the window before too. A view with aggregations is compared by what its windows hold at the end,
+    for entities with an event in it. Dates, times and lists are compared by their nulls alone. What was served is not
+    looked at here. Reads the view's whole history into memory.
+
+    Args:
+        view: its reference.
+        reference: a training set that has features of the view, or the name of a saved one; None compares with the
+            weekdays before alone.
+        window: how long it is.
+        at: where it ends; by default now.
+        thresholds: some of `fs_core.monitoring.drift.compare.Thresholds` by name, such as `{"psi": 0.2}`.
+        backtest: look at every window of history too (the latest 100), to say how often each threshold was passed.
+
+    Returns:
+        A report: `clean`, `findings` as an Arrow table; `str()` for people, `to_html` and `to_png` for files.
+
+    Raises:
+        ConfigurationError: SciPy isn't installed, or `at` is in the future.
+        DataError: a threshold isn't one, the window is no time, or the training set has no feature of the view.
+    """
+    try:
+        from fs_core.monitoring import monitor as room
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "scipy":
+            raise
+        raise ConfigurationError("monitoring needs SciPy: pip install 'fs-core[monitor]'.") from None
+    from fs_core.monitoring.drift.compare import Thresholds
+    from fs_core.monitoring.drift.windows import Windows
+
+    target, now = store.view(view), store._clock.now()
+    end, length = now if at is None else micros(at), duration_micros(parse_duration(window, "window"))
+    if end > now:
+        raise ConfigurationError(f"at={at} is in the future; a window ends now at the latest.")
+    if not length:
+        raise DataError(f"window={window!r} is no time; pass a duration such as '1d'.")
+    training_set = saved_sets(store).load(reference) if isinstance(reference, str) else reference
+    return room.monitor(
+        Windows(target, store.offline),
+        training_set,
+        window=length,
+        at=end,
+        thresholds=Thresholds.of(thresholds),
+        backtest=backtest,
+    )

@@ -35,6 +35,8 @@ HEAVY = {
     "uvicorn",
     "orjson",
     "prometheus_client",
+    "scipy",
+    "matplotlib",
 }
 ADAPTERS = {"fs_torch", "fs_tf", "fs_sklearn", "fs_mlflow"}
 
@@ -86,6 +88,8 @@ def test_drivers_stay_in_their_rooms() -> None:
         assert {file.partition("/")[0] for file in core_files_that_import(package)} == {"server"}
     assert core_files_that_import("openlineage") == {"lineage/events.py"}
     assert {file.partition("/")[0] for file in core_files_that_import("hypothesis")} == {"testing"}
+    assert core_files_that_import("scipy") == {"monitoring/drift/distances.py"}
+    assert core_files_that_import("matplotlib") == {"monitoring/monitor_page.py"}
 
 
 def test_the_core_never_prints() -> None:

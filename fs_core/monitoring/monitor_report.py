@@ -1,0 +1,128 @@
+"""What monitoring found, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from fs_core.monitoring.drift.bins import Bins
+from fs_core.values.times import from_micros
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to act on.
+
+    Attributes:
+        question: `contract` or `drift`.
+        feature: the feature, `(rows)` or `(delay)`.
+        measure: what shows it.
+        reason: what is wrong, for people.
+        against: `training set` or `weekdays`; empty where the declaration decides.
+        value: how large it is; None where the declaration decides, like the rest.
+        before: how large it was in the window before.
+        threshold: from where on it matters.
+        p: how likely noise alone would do it, adjusted for the number of tests.
+        n: entities in the window.
+        n_reference: entities in what it is compared with.
+    """
+
+    question: str
+    feature: str
+    measure: str
+    reason: str
+    against: str = ""
+    value: float | None = None
+    before: float | None = None
+    threshold: float | None = None
+    p: float | None = None
+    n: int | None = None
+    n_reference: int | None = None
+
+
+_NUMBERS = (
+    *(("value", pa.float64()), ("before", pa.float64()), ("threshold", pa.float64()), ("p", pa.float64())),
+    *(("n", pa.int64()), ("n_reference", pa.int64())),
+)
+_FINDINGS = pa.schema([*((name, pa.string()) for name in ("question", "feature", "measure", "against")), *_NUMBERS])
+_FINDINGS = _FINDINGS.append(pa.field("reason", pa.string()))
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What monitoring saw in a window.
+
+    Attributes:
+        view: the view, as `name:v1.2.3`.
+        window: from when to when, in UTC.
+        rows: how many became available in it.
+        entities: of how many entities.
+        found: what to act on, contract first, then the largest changes.
+        measures: every distance that was taken, in this window and the one before, whether it alarms or not.
+        series: each distance in each window that was looked at: two, or with a backtest all.
+        backtest: of each distance: in how many windows of history it was judged, how often it was over its threshold,
+            how often it would have alarmed, and its 95th percentile; None if it wasn't asked for.
+        not_judged: what couldn't be judged, and why.
+        bins: the distributions: by feature and what it is compared with.
+    """
+
+    view: str
+    window: tuple[datetime, datetime]
+    rows: int
+    entities: int
+    found: Sequence[Finding]
+    measures: pa.Table
+    series: pa.Table
+    backtest: pa.Table | None
+    not_judged: Sequence[str]
+    bins: Mapping[tuple[str, str], Bins] = field(repr=False)
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is nothing to act on."""
+        return not self.found
+
+    @property
+    def findings(self) -> pa.Table:
+        """What to act on, with the evidence: see `Finding`."""
+        return pa.Table.from_pylist([vars(finding) for finding in self.found], schema=_FINDINGS)
+
+    def __str__(self) -> str:
+        start, end = (f"{moment:%Y-%m-%d %H:%M}" for moment in self.window)
+        count = f"{len(self.found)} findings" if self.found else "nothing found"
+        lines = [f"{self.view}, {start} to {end} UTC, {self.rows:,} rows of {self.entities:,} entities: {count}"]
+        lines += [f"{finding.question.upper()} {finding.feature}: {finding.reason}" for finding in self.found]
+        lines += [f"not judged: {reason}" for reason in self.not_judged]
+        if self.backtest is not None:
+            lines.append("in history, each threshold was passed, and would have alarmed:")
+            lines += [_fired(row) for row in self.backtest.to_pylist() if row["large"]]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report in plain Python values."""
+        return {
+            "clean": self.clean,
+            "view": self.view,
+            "window": list(self.window),
+            "rows": self.rows,
+            "entities": self.entities,
+            "findings": self.findings.to_pylist(),
+            "measures": self.measures.to_pylist(),
+            "backtest": None if self.backtest is None else self.backtest.to_pylist(),
+            "not_judged": list(self.not_judged),
+        }
+
+
+def _fired(row: Mapping[str, Any]) -> str:
+    what = f"{row['feature']} {row['measure']} {row['threshold']:g} against {row['against']}"
+    fired = f"{row['large']:,} and {row['alarms']:,} of {row['windows']:,} windows"
+    return f"  {what}: {fired}; 95 % below {row['below_95']:.3g}"
+
+
+def moments(span: tuple[int, int]) -> tuple[datetime, datetime]:
+    """Return a window's ends as a person reads them."""
+    return from_micros(span[0]), from_micros(span[1])
