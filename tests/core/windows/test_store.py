@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
-from fs_core.errors import DataError, NotOnlineError
+from fs_core.errors import DataError
 from fs_core.testing.window_oracle import oracle_windows
 
 user = Entity("user", keys={"user_id": "int64"}, description="A customer.")
@@ -147,13 +147,3 @@ def test_a_sum_that_does_not_fit_names_the_entity(store: FeatureStore) -> None:
     with pytest.raises(DataError, match=r"view 'v': n_sum_7d of user_id=5 at 2024-01-02.* doesn't fit int64"):
         store.get_historical_features(asked, "v")
     assert store.get_historical_features(asked, "v.n_mean_7d").table["n_mean_7d"].to_pylist() == [2.0**63]
-
-
-def test_windows_are_read_from_history_where_they_are_served(shop: FeatureStore) -> None:
-    """A push is in the next window; the online store isn't asked, and says so unless history may answer."""
-    shop.push(purchases, [order(1, 0, "now", 2.5) | {"event_timestamp": datetime.now(UTC)}])
-    with pytest.raises(NotOnlineError, match=r"has windows, which are not kept online\. Pass fallback='offline'"):
-        shop.get_online_features("purchases", {"user_id": [1]})
-    found = shop.get_online_features("purchases.count_1h", {"user_id": [1, 3]}, fallback="offline")
-    assert found.to_arrow()["count_1h"].to_pylist() == [1, 0]
-    assert shop.materialize() is not None
