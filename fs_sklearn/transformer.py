@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import issparse  # type: ignore[import-untyped]
+from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
