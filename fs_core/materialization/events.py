@@ -1,7 +1,7 @@
 """The events of a view with windows, online: added by pushes, merged by runs, left out when no window holds them.
 
 Every value is a set of events (`fs_core.windows.packed`), so adding one twice does no harm, and neither does the order.
-Who rewrites a value puts it in place of the bytes that it has read: if they have changed it reads again, and what
+Who rewrites a value replaces the bytes that it has read: if they have changed it reads again, and what
 was added behind them stays.
 """
 
@@ -147,11 +147,11 @@ def _rewrite(
     held = [value or b"" for value in online.read([(view.storage_name, rows.keys)])[0]]
     whole = [old + new for old, new in zip(held, rows.rows, strict=True)]
     merged = [value or b"" for value in codec_of(view).trimmed(rows.keys, whole, start, complete=complete)]
-    places = [place for place, value in enumerate(merged) if value != held[place]]
-    keys, old, new = ([values[place] for place in places] for values in (rows.keys, held, merged))
+    changed = [index for index, value in enumerate(merged) if value != held[index]]
+    keys, old, new = ([values[index] for index in changed] for values in (rows.keys, held, merged))
     lengths = online.splice(view.storage_name, keys, old, new)
-    left = [place for place, length in zip(places, lengths, strict=True) if length < 0]
-    return len(places) - len(left), rows.take(left)
+    left = [index for index, length in zip(changed, lengths, strict=True) if length < 0]
+    return len(changed) - len(left), rows.take(left)
 
 
 def restore(
@@ -221,4 +221,4 @@ def withdraw(view: FeatureView, online: OnlineStore, rows: OnlineRows) -> None:
         held = [value or b"" for value in online.read([(view.storage_name, left.keys)])[0]]
         values = [codec_of(view).without(value, gone) for value, gone in zip(held, left.rows, strict=True)]
         lengths = online.splice(view.storage_name, left.keys, held, values)
-        left = left.take([place for place, length in enumerate(lengths) if length < 0])
+        left = left.take([index for index, length in enumerate(lengths) if length < 0])

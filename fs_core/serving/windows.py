@@ -71,10 +71,10 @@ class HeldWindows:
         table, position = found.features, self.keys.position
         if position is None and self.unread is None:
             return TableAnswer(table, status.tolist())
-        places = np.arange(count) if position is None else position
-        nothing = places < 0  # a null key
-        status = np.append(status, Status.MISSING.value)[places]
+        rows = np.arange(count) if position is None else position
+        nothing = rows < 0  # a null key
+        status = np.append(status, Status.MISSING.value)[rows]
         if self.unread is not None:
-            lost = np.append(self.unread, False)[places]
+            lost = np.append(self.unread, False)[rows]
             status[lost], nothing = UNAVAILABLE, nothing | lost
-        return TableAnswer(table.take(pa.array(places, mask=nothing)), status.tolist())
+        return TableAnswer(table.take(pa.array(rows, mask=nothing)), status.tolist())

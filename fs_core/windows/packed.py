@@ -114,7 +114,7 @@ class EventCodec:
         found = self._codec.decode([keys[code] for code in codes.tolist()], rows)
         if found.corrupt:
             damaged = {*corrupt, *codes[found.corrupt].tolist()}
-            kept = [None if place in damaged else value for place, value in enumerate(values)]
+            kept = [None if index in damaged else value for index, value in enumerate(values)]
             return replace(self.decode(keys, kept), corrupt=sorted(damaged))
         return self._held(codes, found, corrupt, floors)
 
@@ -124,10 +124,10 @@ class EventCodec:
         """Return the floors that values begin with, if they are sound, and what follows these."""
         floors: list[int | None] = [None] * len(values)
         bare = list(values)
-        for place, value in enumerate(values):
+        for index, value in enumerate(values):
             if value is not None and value[:4] == _FLOOR:
-                floors[place] = self._floor(keys[place], value[:_FLOOR_BYTES])
-                bare[place] = value if floors[place] is None else value[_FLOOR_BYTES:]
+                floors[index] = self._floor(keys[index], value[:_FLOOR_BYTES])
+                bare[index] = value if floors[index] is None else value[_FLOOR_BYTES:]
         return floors, bare
 
     def _floor(self, key: bytes, entry: bytes) -> int | None:
@@ -252,32 +252,32 @@ class EventCodec:
     ) -> tuple[Ints, list[bytes], list[int]]:
         """Return how many rows each value has, the rows of all, and which values can't be cut; keep later floors."""
         counts, rows, corrupt = np.zeros(len(values), np.int64), list[bytes](), []
-        for place, value in enumerate(values):
+        for index, value in enumerate(values):
             if value is None:
                 continue
             found = _entries(value)
-            marks = [] if found is None else [self._floor(keys[place], entry) for entry in found[1]]
+            marks = [] if found is None else [self._floor(keys[index], entry) for entry in found[1]]
             if found is None or None in marks:
-                corrupt.append(place)
+                corrupt.append(index)
                 continue
-            counts[place] = len(found[0])
+            counts[index] = len(found[0])
             rows += found[0]
-            floors[place] = max((mark for mark in (*marks, floors[place]) if mark is not None), default=None)
+            floors[index] = max((mark for mark in (*marks, floors[index]) if mark is not None), default=None)
         return counts, rows, corrupt
 
 
 def _entries(value: bytes) -> tuple[list[bytes], list[bytes]] | None:
     """Return the rows and the floors of a value, None if it isn't cut into such to its end."""
-    rows, floors, place = list[bytes](), list[bytes](), 0
-    while place + _LENGTH.size <= len(value):
-        if value[place : place + _LENGTH.size] == _FLOOR:
-            floors.append(value[place : place + _FLOOR_BYTES])
-            place += _FLOOR_BYTES
+    rows, floors, index = list[bytes](), list[bytes](), 0
+    while index + _LENGTH.size <= len(value):
+        if value[index : index + _LENGTH.size] == _FLOOR:
+            floors.append(value[index : index + _FLOOR_BYTES])
+            index += _FLOOR_BYTES
             continue
-        (length,) = _LENGTH.unpack_from(value, place)
-        place += _LENGTH.size + length
-        rows.append(value[place - length : place])
-    return (rows, floors) if place == len(value) else None
+        (length,) = _LENGTH.unpack_from(value, index)
+        index += _LENGTH.size + length
+        rows.append(value[index - length : index])
+    return (rows, floors) if index == len(value) else None
 
 
 def _floors(known: Sequence[int | None], codes: Ints, available_at: Ints) -> Ints:
@@ -285,9 +285,9 @@ def _floors(known: Sequence[int | None], codes: Ints, available_at: Ints) -> Int
     found = np.full(len(known), NEVER, np.int64)
     np.minimum.at(found, codes, available_at)
     found[found == NEVER] = EARLIEST
-    for place, floor in enumerate(known):
+    for index, floor in enumerate(known):
         if floor is not None:
-            found[place] = floor
+            found[index] = floor
     return found
 
 

@@ -224,10 +224,10 @@ def run_on_nodes(client: Any, name: str, calls: list[Call]) -> list[Any]:
     """
     found, left = list[Any]([None] * len(calls)), list(range(len(calls)))
     for attempt in range(_TRIES):
-        answers = _send(client, name, [calls[place] for place in left])
-        for place, answer in zip(left, answers, strict=True):
-            found[place] = answer
-        left = [place for place in left if found[place] is None]
+        answers = _send(client, name, [calls[index] for index in left])
+        for index, answer in zip(left, answers, strict=True):
+            found[index] = answer
+        left = [index for index in left if found[index] is None]
         if not left:
             return found
         time.sleep(_PAUSE_SECONDS * 2**attempt)
@@ -240,9 +240,9 @@ def _send(client: Any, name: str, calls: list[Call]) -> list[Any]:
     errors = driver().exceptions
     passing = errors.MovedError, errors.AskError, errors.TryAgainError, errors.ClusterDownError, errors.NoScriptError
     nodes: dict[str, tuple[Any, list[int]]] = {}
-    for place, call in enumerate(calls):
+    for index, call in enumerate(calls):
         node = client.get_node_from_key(call[0][0])
-        nodes.setdefault(node.name, (node, []))[1].append(place)
+        nodes.setdefault(node.name, (node, []))[1].append(index)
     digest, found = hashlib.sha1(source(name).encode()).hexdigest(), list[Any]([None] * len(calls))  # noqa: S324
     for node, mine in nodes.values():
         pipeline = client.get_redis_connection(node).pipeline(transaction=False)
@@ -255,10 +255,10 @@ def _send(client: Any, name: str, calls: list[Call]) -> list[Any]:
             with suppress(*driver_errors()):
                 client.nodes_manager.initialize()  # another may have taken over: the next call goes there
             raise
-        for place, reply in zip(mine, answers, strict=True):
+        for index, reply in zip(mine, answers, strict=True):
             if isinstance(reply, passing):
                 continue
             if isinstance(reply, Exception):
                 raise reply
-            found[place] = reply
+            found[index] = reply
     return found
