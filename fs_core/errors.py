@@ -24,8 +24,8 @@
         └── CorruptRowError           ... because the stored bytes are damaged
 
 A message says what was wrong, where, and what to do about it; `did_you_mean` offers what exists where a name doesn't.
-Messages never carry a password: URLs pass through `redact_url` first. A new error is a class here, a line above and a
-name in `__all__`.
+Messages never carry a password: URLs pass through `redact_url` first. A new error is a class here, a line above, a
+name in `__all__`, and an HTTP status in `fs_core.server.problems`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The as-of rule, stated once. The offline join, the online read and the oracle all obey it.
+"""The as-of rule, stated once: which row wins, and when it has expired by `ttl` (`is_expired`).
+
+The offline join and the online read obey it; the oracle of the tests says it once more, by brute force.
 
 A stored row `r` of a feature view has
 

@@ -1,4 +1,4 @@
-"""Sources: the raw data that features are made from, and the SQL that makes them."""
+"""Sources: the raw data that features are made from, which ending is which format, and the SQL that makes features."""
 
 from __future__ import annotations
 

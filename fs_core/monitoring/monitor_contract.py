@@ -11,6 +11,7 @@ from fs_core.monitoring.drift.bins import Sample
 from fs_core.monitoring.drift.windows import DELAY, ROWS, Span, Windows
 from fs_core.monitoring.monitor_report import Finding
 from fs_core.offline.validation import field_problems
+from fs_core.rule import is_expired
 from fs_core.values.dtypes import canonical, plain_type
 from fs_core.values.times import from_micros
 
@@ -53,10 +54,10 @@ def _times(windows: Windows, span: Span) -> Iterator[Finding]:
     ttl, newest = windows.view.ttl_micros, windows.newest_event(span[1])
     if ttl is None or newest is None:
         return
-    if span[1] - newest >= ttl:
+    if is_expired(np.array([newest]), span[1], ttl)[0]:
         reason = f"every row has expired: the newest event is of {from_micros(newest):%Y-%m-%d %H:%M:%S} UTC"
         yield Finding("contract", ROWS, "freshness", reason)
     delays = windows.delays(span)
-    late = int(np.count_nonzero(delays >= ttl))
+    late = int(np.count_nonzero(is_expired(-delays, 0, ttl)))
     if 2 * late > len(delays):
         yield Finding("contract", DELAY, "delay", f"{late:,} of {len(delays):,} rows had expired when they came")

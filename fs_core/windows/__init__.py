@@ -16,4 +16,7 @@ of an entity with `a(r) <= t` and `t - w < event_time(r) <= t`; without a length
 
 So an event is seen exactly for `t` in its *life*, `[a, min(event_time + w, s))`, `s` being the moment at which a
 greater row with its id became available; a row that arrives after a greater one has no life.
+
+A new function is a name in `FUNCTIONS` and a type in `fs_core.definitions.aggregation`, what it needs in `NEEDS` of
+`plan`, how it answers in `_FUNCTIONS` of `answer`, and the same by brute force in `fs_core.testing.window_oracle`.
 """

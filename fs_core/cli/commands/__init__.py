@@ -1,1 +1,4 @@
-"""The commands: a function each, in the file of its topic, which is imported when one of them is asked for."""
+"""The commands: a function each, in the file of its topic, listed in `FILES` of `fs_core.cli.group`.
+
+A file is imported when one of its commands is asked for.
+"""

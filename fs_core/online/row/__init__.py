@@ -1,1 +1,5 @@
-"""The bytes of a stored row: one packed row for each view and entity, and how whole batches of them are read."""
+"""The bytes of a stored row: one packed row for each view and entity, and how whole batches of them are read.
+
+`codec` packs and reads rows, `layout` says where their bytes lie and seals them, `keys` are the entities' keys, which
+stand beside the rows, not in them. Whoever changes what bytes mean raises `FORMAT` in `layout`.
+"""

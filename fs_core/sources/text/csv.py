@@ -1,4 +1,7 @@
-"""CSV files as RFC 4180 has them: a header, one delimiter, quotes doubled within quotes. DuckDB splits."""
+"""CSV and TSV files as RFC 4180 has them: a header, one delimiter (comma, semicolon, tab, bar), quotes doubled.
+
+DuckDB splits.
+"""
 
 from __future__ import annotations
 
