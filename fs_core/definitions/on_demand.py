@@ -176,6 +176,11 @@ class OnDemandView(Definition):
         return MappingProxyType({f.name: f.type for f in self.fields})
 
     @property
+    def clocks(self) -> tuple[str, ...]:
+        """As `FeatureView.clocks`: what is computed has no times."""
+        return ()
+
+    @property
     def outputs(self) -> tuple[Field, ...]:
         """The features as fields, with descriptions."""
         return tuple(self.fields)

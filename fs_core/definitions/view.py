@@ -27,6 +27,9 @@ from fs_core.errors import DefinitionError, NotOnlineError, did_you_mean
 from fs_core.values import dtypes
 from fs_core.values.times import duration_micros, format_duration, parse_duration
 
+CLOCKS = ("event_timestamp", "available_at")
+"""What references call the times of the row that a view finds, where it has no feature of that name."""
+
 ALONE = "__alone"
 """The key column of a view without an entity: 0 in each of its rows. Nobody brings it."""
 
@@ -224,6 +227,11 @@ class FeatureView(Definition):
             for aggregation in self.aggregations
             for column, window in zip(aggregation.columns, aggregation.windows, strict=True)
         )
+
+    @cached_property
+    def clocks(self) -> tuple[str, ...]:
+        """Those of `CLOCKS` that references to this view may name. Windows hold many rows, so they have no times."""
+        return () if self.aggregations else tuple(name for name in CLOCKS if name not in self.features)
 
     @property
     def lag_micros(self) -> int:

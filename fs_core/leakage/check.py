@@ -62,7 +62,7 @@ def check_leakage(
         "moments": [from_micros(moment) for moment in moments.tolist()],
         "seed": seed,
         "claims": list(claims),
-        "not ranked": [f.column for f in query.selection.features if not can_be_ranked(f.view.features[f.name])],
+        "not ranked": [f.column for f in query.selection.features if not can_be_ranked(f.type)],
     }
     return LeakageReport(findings, checked)
 

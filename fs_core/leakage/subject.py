@@ -46,8 +46,8 @@ class Subject:
         return list(self.query.selection.views)
 
     def features(self, view: FeatureView) -> list[SelectedFeature]:
-        """Return the features asked for of a view."""
-        return self.query.selection.views[view]
+        """Return the features asked for of a view; the times of its rows are looked at in any case."""
+        return [feature for feature in self.query.selection.views[view] if not feature.is_clock]
 
     def forget(self, view: FeatureView) -> None:
         """Give up what was read of a view: histories may be large."""

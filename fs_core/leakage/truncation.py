@@ -58,7 +58,7 @@ def check_truncation(subject: Subject, view: FeatureView, moments: Micros) -> It
     without = pa.concat_tables(parts)
     found = subject.answers(view).take(pa.array(rows))
     where = {name: np.flatnonzero(differing(found[name], without[name])) for name in found.column_names}
-    columns = {feature.name: feature.column for feature in subject.query.selection.views[view]}
+    columns = {feature.name: feature.column for feature in subject.features(view)}
     for name, column in columns.items():
         if len(where[name]):
             yield _finding(subject, view, column, rows, where[name], found[name], without[name])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fs_core.definitions import OnDemandView
 from fs_core.lineage import nodes
+from fs_core.lineage.recording import clock_edges
 from fs_core.registry.records import Computed, Edge
 
 
@@ -21,6 +22,7 @@ def edges_to(computed: Computed) -> Iterator[Edge]:
         for given in inputs_of(view, name):
             if given in read:
                 yield Edge(node, read[given], "derives")
+    yield from clock_edges(read.values())
 
 
 def inputs_of(view: OnDemandView, field: str) -> list[str]:

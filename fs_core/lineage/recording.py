@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fs_core.configuration import without_password
 from fs_core.definitions import Reference
+from fs_core.definitions.view import CLOCKS
 from fs_core.errors import DefinitionError
 from fs_core.lineage import nodes
 from fs_core.registry.records import Edge, Record, Revision
@@ -34,7 +35,7 @@ def training_set_record(
     body = {name: spec[name] for name in ("features", "keys", "timestamp", "label", "lag", "snapshots")}
     body = {"fingerprint": training_set.fingerprint, "rows": len(training_set), **body}
     features = [feature_node(part) for part in spec["features"]]
-    made = [Edge(node, feature, "uses") for feature in features]
+    made = [Edge(node, feature, "uses") for feature in features] + clock_edges(features)
     takes: dict[str, set[str]] = {}
     for edge in services:
         takes.setdefault(edge.downstream, set()).add(edge.upstream)
@@ -70,7 +71,8 @@ def model_record(
     parts = [part for record in same for part in record.body.get("features", [])] + before.get("features", [])
     taken = {part["ref"]: part for part in [*parts, *map(_feature, features)]}
     body["features"] = [taken[ref] for ref in sorted(taken)]
-    made = [Edge(node, feature_node(part), "uses") for part in body["features"]]
+    taken_now = [feature_node(part) for part in body["features"]]
+    made = [Edge(node, feature, "uses") for feature in taken_now] + clock_edges(taken_now)
     sets = [record.body["training_set"] for record in same if record.body.get("training_set")]
     fingerprint = fingerprint or next(iter(sets), None)
     given: Given = [(node, "model", body)]
@@ -91,6 +93,13 @@ def feature_node(part: Mapping[str, Any] | str) -> str:
     if reference.feature is None or reference.selector.version is None:
         raise DefinitionError(f"{ref!r} names no feature in a version. Write 'view.feature:v1.2.3'.")
     return nodes.feature(reference.name, reference.feature, reference.selector.version)
+
+
+def clock_edges(features: Iterable[str]) -> list[Edge]:
+    """Return the edges from views to the times of their rows, which no analysis of a view has."""
+    parts = [(node, *nodes.name_of(node).rpartition(":v")[::2]) for node in features]
+    named = [(node, name.partition("."), version) for node, name, version in parts]
+    return [Edge(node, nodes.view(view, v), "contains") for node, (view, _, name), v in named if name in CLOCKS]
 
 
 def _feature(part: Mapping[str, Any] | str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from fs_core.lineage import nodes
 from fs_core.lineage.computed import edges_to
 from fs_core.lineage.graph import Direction, Graph, Node
+from fs_core.lineage.recording import clock_edges
 from fs_core.lineage.sql.flow import SOME
 from fs_core.registry.records import Edge, GraphReader
 
@@ -76,7 +77,7 @@ class Search:
                     ends = features.get(nodes.view(view.name, view.version), [])
                 else:
                     ends = [nodes.feature(view.name, feature, view.version)]
-                found |= {Edge(service, end, "uses") for end in ends}
+                found |= {Edge(service, end, "uses") for end in ends} | set(clock_edges(ends))
         return sorted(found)
 
     def graph(self, roots: Sequence[str], direction: Direction, notes: Sequence[str] = ()) -> Graph:

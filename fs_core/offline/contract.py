@@ -121,7 +121,7 @@ class OfflineStore(Protocol):
         Args:
             view: whose history to search.
             spine: the view's key columns (in the view's types) and `TIME`; nulls allowed, any order.
-            columns: the features wanted.
+            columns: the features wanted; also `AVAILABLE_AT`, where the view has no windows, for the winner's.
             snapshot: the state to read (default: the newest).
 
         Returns:

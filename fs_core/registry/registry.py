@@ -356,7 +356,7 @@ def _check_features(connection: sa.Connection, service: FeatureService) -> None:
         found = find(connection, reference.name, reference.selector)
         if isinstance(found, FeatureService):
             raise DefinitionError(f"service {service.name!r} takes features, but {text!r} is a service.")
-        if reference.feature is not None and reference.feature not in found.features:
+        if reference.feature is not None and reference.feature not in (*found.features, *found.clocks):
             raise UnknownReferenceError(
                 f"service {service.name!r}: view {found.ref!r} has no feature {reference.feature!r}."
                 + did_you_mean(reference.feature, found.features)
@@ -373,7 +373,7 @@ def _check_inputs(connection: sa.Connection, view: OnDemandView, above: tuple[st
         found = find(connection, reference.name, reference.selector)
         if isinstance(found, FeatureService):
             raise DefinitionError(f"on-demand view {view.name!r} reads features, but {found.name!r} is a service.")
-        if reference.feature not in found.features:
+        if reference.feature not in (*found.features, *found.clocks):
             raise UnknownReferenceError(
                 f"on-demand view {view.name!r}: view {found.ref!r} has no feature {reference.feature!r}."
                 + did_you_mean(str(reference.feature), found.features)

@@ -69,4 +69,4 @@ def request_column(request: pa.Table, computation: Computation, name: str, colum
 
 def feature_types(selection: Selection) -> Mapping[str, pa.DataType]:
     """Return the features' columns, in the order asked for, with their types."""
-    return {feature.column: feature.view.features[feature.name] for feature in selection.features}
+    return {feature.column: feature.type for feature in selection.features}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,11 @@ from fs_core.retrieval.selection import (
     pinned_as,
     reads_of,
 )
-from fs_core.rule import STATUS, at_moment
+from fs_core.rule import EVENT_TIME, STATUS, Status, at_moment
 from fs_core.training_set import TrainingSet, checked_label, label_columns
 from fs_core.values.dtypes import canonical
 from fs_core.values.interchange import require_columns, to_table
-from fs_core.values.times import duration_micros, format_duration, parse_duration, to_utc_micros
+from fs_core.values.times import MICROSECONDS, duration_micros, format_duration, parse_duration, to_utc_micros
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore, Snapshot
@@ -153,16 +153,36 @@ def _answers(offline: OfflineStore, spine: pa.Table, query: Query) -> Iterator[t
     times = moments(spine, query)
     for lookup, features in query.selection.lookups.items():
         asked = at_moment(key_table(spine, lookup, "the spine"), times)
-        names = list(dict.fromkeys(feature.name for feature in features))
-        snapshot = query.snapshots[lookup.view.name]
-        yield lookup, asked, offline.as_of(lookup.view, asked, names, snapshot=snapshot)
+        names = list(dict.fromkeys(feature.key for feature in features))
+        yield lookup, asked, found_rows(offline, lookup.view, asked, names, query.snapshots[lookup.view.name])
+
+
+def found_rows(
+    offline: OfflineStore, view: FeatureView, asked: pa.Table, names: Sequence[str], snapshot: Snapshot | None = None
+) -> pa.Table:
+    """Return `OfflineStore.as_of`'s answer, with the event time null unless present where it is asked for, too.
+
+    Args:
+        offline: the history.
+        view: whose.
+        asked: keys and moments.
+        names: features, `EVENT_TIME` or `AVAILABLE_AT`.
+        snapshot: the state to read (default: the newest).
+    """
+    import pyarrow.compute as pc
+
+    rows = offline.as_of(view, asked, [name for name in names if name != EVENT_TIME], snapshot=snapshot)
+    if EVENT_TIME not in names:
+        return rows
+    shown = pc.if_else(pc.equal(rows[STATUS], Status.PRESENT.value), rows[EVENT_TIME], pa.scalar(None, MICROSECONDS))
+    return rows.set_column(rows.schema.get_field_index(EVENT_TIME), EVENT_TIME, shown)
 
 
 def _columns(query: Query, found: Mapping[ViewLookup, pa.Table], spine: pa.Table) -> dict[str, pa.ChunkedArray]:
     """Return the features by column: those that were looked up, and those computed from them."""
 
     def looked_up(feature: SelectedFeature) -> pa.ChunkedArray:
-        return found[feature.lookup][feature.name]
+        return found[feature.lookup][feature.key]
 
     made = computed(query.selection, looked_up, spine, "the spine")
     return {

@@ -82,10 +82,7 @@ def input_types(find: Find, view: OnDemandView) -> dict[str, pa.DataType]:
     """
     resolver = _Resolver(find, full_names=False)
     inputs = resolver.computed(view, lambda column: column, {}, ()).inputs
-    return {
-        name: view.requests[name].type if isinstance(given, str) else given.view.features[given.name]
-        for name, given in inputs
-    }
+    return {name: view.requests[name].type if isinstance(given, str) else given.type for name, given in inputs}
 
 
 class _Resolver:
@@ -147,7 +144,7 @@ class _Resolver:
                 feature, more = self._input(view, view.lookups[name], renamed, versions, (*above, view.name))
                 columns |= more
                 inputs.append((name, feature))
-        refuse_other_types(view, {n: f.view.features[f.name] for n, f in inputs if not isinstance(f, str)})
+        refuse_other_types(view, {n: f.type for n, f in inputs if not isinstance(f, str)})
         return Computation(view, tuple(columns.items()), tuple(inputs))
 
     def _input(
@@ -201,6 +198,8 @@ def refuse_other_types(view: OnDemandView, found: Mapping[str, pa.DataType]) -> 
 
 def _column(lookup: FeatureLookup, view: FeatureView | OnDemandView, name: str, full_names: bool) -> str:
     """Return what a feature is called in the result."""
+    # Times always have full names: most spines have an event_timestamp themselves.
+    full_names = full_names or name not in view.features
     prefixed = lookup.prefix + name if lookup.prefix else plain_name(view.name, name, full_names)
     return lookup.rename.get(name) or prefixed
 
@@ -219,12 +218,11 @@ def _check_lookup(
 def _names(found: FeatureView | OnDemandView, reference: Reference) -> list[str]:
     if reference.feature is None:
         return list(found.features)
-    if reference.feature not in found.features:
-        raise UnknownReferenceError(
-            f"view {found.ref!r} has no feature {reference.feature!r}."
-            + did_you_mean(reference.feature, found.features)
-        )
-    return [reference.feature]
+    if reference.feature in found.features or reference.feature in found.clocks:
+        return [reference.feature]
+    raise UnknownReferenceError(
+        f"view {found.ref!r} has no feature {reference.feature!r}." + did_you_mean(reference.feature, found.features)
+    )
 
 
 def _refuse_two_versions(views: Iterable[FeatureView | OnDemandView]) -> None:

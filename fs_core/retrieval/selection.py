@@ -12,11 +12,15 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureLookup, FeatureService, FeatureView, OnDemandView, Request
 from fs_core.definitions.lookup import Asked
-from fs_core.definitions.view import ALONE
+from fs_core.definitions.view import ALONE, CLOCKS
 from fs_core.errors import DefinitionError, NameClashError, SchemaError, did_you_mean
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME
+from fs_core.values.times import MICROSECONDS
 
 Whole = FeatureService | FeatureView | OnDemandView
 """A definition that stands for its reference."""
+
+_CLOCK_COLUMNS = dict(zip(CLOCKS, (EVENT_TIME, AVAILABLE_AT), strict=True))
 
 Features = str | FeatureLookup | Whole | Sequence[str | FeatureLookup | FeatureView | OnDemandView]
 """What a caller may ask for: a service, a view, a reference, a lookup, or a list of them."""
@@ -95,6 +99,21 @@ class SelectedFeature:
     column: str
     keys: tuple[tuple[str, str], ...] = ()
     computation: Computation | None = field(default=None, compare=False)
+
+    @cached_property
+    def key(self) -> str:
+        """What stores call it: its name, or for the time of the row that is found one of the rule's columns."""
+        return _CLOCK_COLUMNS[self.name] if self.is_clock else self.name
+
+    @property
+    def is_clock(self) -> bool:
+        """Whether it is the event time of the row that is found, or the moment from which that row counts."""
+        return self.name in self.view.clocks
+
+    @property
+    def type(self) -> pa.DataType:
+        """Its Arrow type."""
+        return MICROSECONDS if self.is_clock else self.view.features[self.name]
 
     @cached_property
     def lookup(self) -> ViewLookup:

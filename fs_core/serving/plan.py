@@ -29,7 +29,7 @@ class ViewPlan:
         name: what the result calls this look-up of it.
         columns: the columns of a request that hold its keys, in the keys' order.
         codec: packs its keys and reads its rows.
-        names: its features that are asked for, in the order asked.
+        names: its features that are asked for, in the order asked; the times of a row by the rule's names.
         group: its index among the groups of views that have the same keys in the same columns.
         ttl: the view's, microseconds.
         events: reads and folds its events, where it has windows.
@@ -88,7 +88,7 @@ class ReadPlan:
         views: list[ViewPlan] = []
         indices: dict[object, dict[str, tuple[int, int]]] = {}
         for lookup, features in selection.lookups.items():
-            view, names = lookup.view, tuple(dict.fromkeys(feature.name for feature in features))
+            view, names = lookup.view, tuple(dict.fromkeys(feature.key for feature in features))
             keys = [
                 (column, name, dtype)
                 for column, (name, dtype) in zip(lookup.columns, view.request_keys.items(), strict=True)
@@ -101,7 +101,7 @@ class ReadPlan:
         for number, computation in enumerate(selection.computations, len(views)):
             indices[computation] = {name: (number, index) for index, name in enumerate(computation.view.features)}
         firsts = [next(view for view in views if view.group == group) for group in range(len(groups))]
-        columns = tuple(indices[f.computation or f.lookup][f.name] for f in selection.features)
+        columns = tuple(indices[f.computation or f.lookup][f.key] for f in selection.features)
         schema = pa.schema(list(feature_types(selection).items()))
         key_schema = pa.schema(list(selection.key_types.items()))
         request_schema = pa.schema(list(selection.requests.items()))

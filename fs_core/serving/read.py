@@ -20,14 +20,16 @@ from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.online.contract import AVAILABLE, PartialRead, timeline_name
 from fs_core.online.row.recent import moment_word, resolve
 from fs_core.retrieval.computed import computed
+from fs_core.retrieval.query import found_rows
 from fs_core.retrieval.selection import Computation, SelectedFeature, ViewLookup
-from fs_core.rule import EVENT_TIME, STATUS, at_moment
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, STATUS, at_moment
 from fs_core.serving.answers import Answer, AskedKeys, ComputedAnswer, Held, TableAnswer
 from fs_core.serving.budget import Budget
 from fs_core.serving.cache import RowCache
 from fs_core.serving.plan import WHAT, ReadPlan, ViewPlan
 from fs_core.serving.vectors import FeatureVectors
 from fs_core.serving.windows import HeldWindows
+from fs_core.values.times import MICROSECONDS
 
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView
@@ -117,7 +119,8 @@ class OnlineRead:
         part: PartialRead | None = error.partial if self._cached is None else self._cached.partial(error.partial)
         if part is None:
             for view in self._online:
-                self._answers[view] = TableAnswer.unavailable(dict(view.view.features), len(self._keys[view.group]))
+                types = {**view.view.features, EVENT_TIME: MICROSECONDS, AVAILABLE_AT: MICROSECONDS}
+                self._answers[view] = TableAnswer.unavailable(types, len(self._keys[view.group]))
             return
         rows, unread = self._without_unread(part)
         parts = zip(self._online, self._looked_back(rows), unread, strict=True)
@@ -150,7 +153,7 @@ class OnlineRead:
             if index not in columns:
                 names = self._plan.views[index].names
                 columns[index] = dict(zip(names, answers[index].arrays(names), strict=True))
-            return columns[index][feature.name]
+            return columns[index][feature.key]
 
         made = computed(self._plan.selection, looked_up, request, WHAT)
         found: dict[Computation, Answer] = {}
@@ -214,8 +217,8 @@ class OnlineRead:
         assert offline is not None
         keys = self._keys[view.group].columns
         table = pa.Table.from_arrays(list(keys), schema=pa.schema(list(view.view.keys.items())))
-        rows = offline.as_of(view.view, at_moment(table, self._moment), list(view.names))
-        return TableAnswer(rows.drop_columns([EVENT_TIME, STATUS]), rows[STATUS].to_pylist())
+        rows = found_rows(offline, view.view, at_moment(table, self._moment), view.names)
+        return TableAnswer(rows.select(list(view.names)), rows[STATUS].to_pylist())
 
 
 def _are_absent(values: Sequence[bytes | None]) -> bool:

@@ -37,7 +37,7 @@ from fs_core.offline.delta.rewriting import FILE_BYTES, HOOKS, checkpoint, merge
 from fs_core.offline.delta.verify import Check, doubled_rows
 from fs_core.offline.duckdb import connect, quoted
 from fs_core.offline.report import FINDINGS, HistoryReport
-from fs_core.offline.search.engine import AsOfEngine, apply_rule
+from fs_core.offline.search.engine import AsOfEngine, apply_rule, column_types
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.rule import EVENT_TIME, SEQ, history_schema
 from fs_core.values.times import MICROSECONDS
@@ -175,8 +175,8 @@ class DeltaOfflineStore:
                 return apply_rule(self._engine, view, files, spine, columns)
 
         found = self._steadily(view, snapshot, search)
-        wanted = {**{name: view.features[name] for name in columns}, EVENT_TIME: MICROSECONDS}
-        return as_declared(found, wanted)
+        types = column_types(view)
+        return as_declared(found, {**{name: types[name] for name in columns}, EVENT_TIME: MICROSECONDS})
 
     def winners(
         self,

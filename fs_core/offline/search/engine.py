@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
-from fs_core.rule import EVENT_TIME, STATUS, TIME, Status, is_expired
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, STATUS, TIME, Status, is_expired
 from fs_core.values.times import MICROSECONDS
 from fs_core.windows.answer import nothing as windows_of_nobody
 from fs_core.windows.plan import features_of
@@ -72,6 +72,11 @@ class AsOfEngine(Protocol):
         ...
 
 
+def column_types(view: FeatureView) -> Mapping[str, pa.DataType]:
+    """Return the types of what may be asked of a view: its features, and `AVAILABLE_AT`."""
+    return {**view.features, AVAILABLE_AT: MICROSECONDS}
+
+
 def alive(view: FeatureView, wins: Flags, event_time: Micros, moments: Micros) -> Flags:
     """Return which winners step 3 of the rule leaves.
 
@@ -117,7 +122,8 @@ def _search(
     rows = spine.num_rows
     if files and rows:
         return engine.search(view, files, spine, columns)
-    nothing = pa.table({name: pa.nulls(rows, view.features[name]) for name in columns})
+    types = column_types(view)
+    nothing = pa.table({name: pa.nulls(rows, types[name]) for name in columns})
     if view.aggregations:
         nothing = windows_of_nobody(features_of(view, columns), rows)
     none = np.zeros(rows, dtype=bool)

@@ -18,8 +18,9 @@ from fs_core.offline.search.runs import Catalogue
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.offline.search.timeline import NOWHERE
 from fs_core.offline.search.window_index import WindowIndex
-from fs_core.rule import TIME
+from fs_core.rule import AVAILABLE_AT, TIME
 from fs_core.runtime.threads import workers
+from fs_core.values.times import MICROSECONDS
 
 log = logging.getLogger("fs_core")
 
@@ -111,6 +112,8 @@ def _search(view: FeatureView, runs: Sequence[Run], spine: pa.Table, columns: Se
     positions = best.positions if present.all() else np.where(present, best.positions, NOWHERE)
 
     def column(name: str) -> pa.ChunkedArray:
+        if name == AVAILABLE_AT:
+            return pa.chunked_array([pa.array(best.available_at, mask=~present).cast(MICROSECONDS)])
         return gather(runs, shares, positions, name, view.features[name])
 
     found = map(column, columns) if few else workers().map(column, columns)

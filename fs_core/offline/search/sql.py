@@ -15,7 +15,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.offline.delta.layout import prune
 from fs_core.offline.duckdb import connect, literal, quoted
-from fs_core.offline.search.engine import Found, alive, numbers
+from fs_core.offline.search.engine import Found, alive, column_types, numbers
 from fs_core.offline.search.events import search_events
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME
 
@@ -36,7 +36,8 @@ class PlainEngine:
         wins, event_time = rows[EVENT_TIME].is_valid().to_numpy(), numbers(rows[EVENT_TIME])
         present = alive(view, wins, event_time, numbers(spine[TIME]))
         kept = rows.select(list(columns)).take(pa.array(np.arange(len(wins)), mask=~present))
-        features = {name: kept[name].cast(view.features[name]) for name in columns}
+        types = column_types(view)
+        features = {name: kept[name].cast(types[name]) for name in columns}
         return Found(pa.table(features), event_time, wins, present)
 
     def prepare(self, view: FeatureView, files: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ from fs_core.definitions import FeatureView
 from fs_core.errors import OnlineStoreError
 from fs_core.online.contract import LAST_SEQ, OnlineRows
 from fs_core.online.row.cells import Cells, Flags, Sizes, is_fixed, one_array, to_cells
-from fs_core.online.row.columns import FeatureRows
+from fs_core.online.row.columns import SIGN, FeatureRows
 from fs_core.online.row.keys import pack_keys
 from fs_core.online.row.layout import Layout, layout_of
 from fs_core.online.row.variable import Pieces, are_sound, from_streams, stream_count, to_streams
@@ -40,7 +40,6 @@ ONLINE_GRACE_MICROS = 86_400_000_000
 """How long past its expiry a row is kept at least: reads at a moment this recent are still answered."""
 
 _FEW = 16  # moments of which Python finds the latest sooner than NumPy
-_SIGN = np.uint64(1 << 63)
 _SEAL = struct.Struct("<I")
 Micros = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -79,12 +78,12 @@ class DecodedRows:
         """The latest availability of a row that is there, microseconds; `EARLIEST` where none is."""
         flipped = self.features.heads["__clocks"][:, 1]
         found = max(flipped.tolist(), default=0) if len(flipped) <= _FEW else int(flipped.astype(np.uint64).max())
-        return max(found - int(_SIGN), EARLIEST)
+        return max(found - int(SIGN), EARLIEST)
 
     @cached_property
     def clocks(self) -> Micros:
         """When each row happened and from when it is available, microseconds, int64 [n, 2], 0 where not found."""
-        clocks = (self.features.heads["__clocks"].astype(np.uint64) ^ _SIGN).view(np.int64)
+        clocks = (self.features.heads["__clocks"].astype(np.uint64) ^ SIGN).view(np.int64)
         if self.sound is not None:
             clocks[~self.sound] = 0
         return clocks
@@ -154,7 +153,7 @@ class RowCodec:
         valid = np.zeros((rows.num_rows, len(features)), bool)
         event_time = _numbers(rows[EVENT_TIME])
         clocks = np.stack([event_time, _numbers(rows[AVAILABLE_AT])], axis=1)
-        heads["__clocks"], heads["__seq"] = clocks.view(np.uint64) ^ _SIGN, self._seq_cells(_numbers(rows[SEQ]))
+        heads["__clocks"], heads["__seq"] = clocks.view(np.uint64) ^ SIGN, self._seq_cells(_numbers(rows[SEQ]))
         streams = []
         for index, (name, dtype) in enumerate(features.items()):
             if is_fixed(dtype):

@@ -12,8 +12,14 @@ import pyarrow as pa
 
 from fs_core.online.row.cells import Cells, Flags, Sizes, cell_type, from_cells, is_fixed, validity_bitmap, window
 from fs_core.online.row.layout import Layout
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME
+from fs_core.values.times import MICROSECONDS
 
 _ALIGNMENT = 64  # what frameworks that share Arrow's memory insist on
+CLOCKS = (EVENT_TIME, AVAILABLE_AT)
+"""What the times of rows are asked for as, in the order in which a row has them."""
+SIGN = np.uint64(1 << 63)
+"""What is flipped in a packed time, so that bytes compare as times do."""
 _FLOATS: dict[pa.DataType, np.dtype[Any]] = {pa.float32(): np.dtype("<f4"), pa.float64(): np.dtype("<f8")}
 
 
@@ -98,6 +104,9 @@ class FeatureRows:
         return made
 
     def _single(self, name: str, index: int, valid: Flags | None) -> pa.Array:
+        if name in CLOCKS:
+            words = self.heads["__clocks"][:, CLOCKS.index(name)].astype(np.uint64)
+            return from_cells(MICROSECONDS, (words ^ SIGN).view(np.int64), words != 0)  # no row's time is 0 there
         if name in self.variable:
             return self.variable[name]
         return from_cells(self.layout.features[name], self.heads[name], None if valid is None else valid[:, index])
@@ -148,6 +157,9 @@ def _runs(layout: Layout, names: tuple[str, ...]) -> list[_ColumnRun]:
     runs: list[_ColumnRun] = []
     order = list(layout.features)
     for name in names:
+        if name in CLOCKS:
+            runs.append(_ColumnRun((name,), (MICROSECONDS,), (0,), np.dtype("u1"), 0, 0))
+            continue
         dtype = layout.features[name]
         if not is_fixed(dtype) or pa.types.is_boolean(dtype):  # a boolean takes a byte here and a bit in Arrow
             runs.append(_ColumnRun((name,), (dtype,), (order.index(name),), np.dtype("u1"), 0, 0))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fs_core.offline.contract import EMPTY, OfflineStore, Watermark
-from fs_core.rule import STATUS, TIME, history_schema
+from fs_core.rule import AVAILABLE_AT, STATUS, TIME, history_schema
 from fs_core.testing.histories import moments, spines
 from fs_core.testing.offline_suite.tables import (
     append_all,
@@ -35,7 +35,7 @@ class AsOf:
         view = scenario.view
         append_all(store, view, cut(data, scenario.history))
         spine = data.draw(spines(scenario))
-        columns = data.draw(st.permutations(list(view.features)))
+        columns = data.draw(st.permutations([*view.features, AVAILABLE_AT]))
         expected = oracle_as_of(view, scenario.history.to_pylist(), spine.to_pylist(), columns)
         assert_rows(store.as_of(view, spine, columns), expected, as_of_types(view, columns))
 

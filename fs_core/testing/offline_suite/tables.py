@@ -56,7 +56,11 @@ def assert_rows(found: pa.Table, expected: Sequence[Any], types: dict[str, pa.Da
 
 def as_of_types(view: FeatureView, columns: Sequence[str]) -> dict[str, pa.DataType]:
     """Return the columns and types of an as-of result."""
-    return {**{name: view.features[name] for name in columns}, EVENT_TIME: MICROSECONDS, STATUS: pa.string()}
+    return {
+        **{name: view.features.get(name, MICROSECONDS) for name in columns},
+        EVENT_TIME: MICROSECONDS,
+        STATUS: pa.string(),
+    }
 
 
 def history_types(view: FeatureView) -> dict[str, pa.DataType]:
