@@ -61,7 +61,9 @@ bench: .venv/.installed ## import, as-of and online reads beside peers; Feast wh
 	$(PY) -m tests.benchmarks.bench_tf
 	$(PY) -m tests.benchmarks.bench_mlflow
 
-loadtest: .venv/.installed ## serve a million entities under load; table, and picture in .out/
+loadtest: .venv/.installed ## serve a million entities under load, and over HTTP beside Feast; tables, and picture in .out/
+	-$(MAKE) .venv-feast/.installed
 	$(PY) -m tests.benchmarks.loadtest
+	$(PY) -m tests.benchmarks.http_load
 
 .PHONY: help demo lint test wheel bench loadtest

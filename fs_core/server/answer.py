@@ -7,9 +7,9 @@ import io
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 from starlette.requests import Request
@@ -56,10 +56,7 @@ def values_of(column: pa.ChunkedArray) -> list[Any]:
     """Return a column's values as JSON has them."""
     dtype, values = column.type, python_values(column)
     if pa.types.is_floating(dtype):
-        numbers = np.array([0.0 if value is None else value for value in values])
-        for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
-            values[row] = _TEXTS[str(values[row])]
-        return values
+        return [value if value is None or isfinite(value) else _TEXTS[str(value)] for value in values]
     if pa.types.is_integer(dtype) or pa.types.is_boolean(dtype) or pa.types.is_string(dtype):
         return values
     return [_plain(value) for value in values]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -81,6 +82,7 @@ def serve(settings: Settings) -> None:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     telemetry.configure()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when all is answered
     settings.hand_down()
     with TemporaryDirectory() as counted:
         if settings.workers > 1:

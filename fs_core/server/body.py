@@ -11,6 +11,7 @@ import binascii
 import json
 import math
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -129,8 +130,8 @@ def columns_of(body: Mapping[str, Any], name: str, limit: int) -> dict[str, list
     return columns
 
 
-def typed(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType], what: str) -> pa.Table:
-    """Return columns of JSON's values in their declared types.
+def typed(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType], what: str) -> dict[str, Any]:
+    """Return columns of JSON's values as Arrow has them, in their declared types.
 
     Args:
         columns: lists by name.
@@ -140,16 +141,23 @@ def typed(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType], wh
     Raises:
         SchemaError: a value doesn't fit its type.
     """
-    ready = {name: _ready(values, types.get(name), f"{what}: column {name!r}") for name, values in columns.items()}
-    table = to_table(ready, what)
-    found = {}
-    for name in table.column_names:
-        column, dtype = table[name], types.get(name)
-        if dtype is not None and column.type != dtype:
-            column = parse_text(column, dtype, f"{what}: column {name!r}")
-            column = cast_lossless(column, dtype, f"{what}: column {name!r}")
-        found[name] = column
-    return pa.table(found) if found else table
+    return {name: _column(values, types.get(name), name, what) for name, values in columns.items()}
+
+
+def _column(values: list[Any], dtype: pa.DataType | None, name: str, what: str) -> pa.Array | pa.ChunkedArray:
+    kind = _KINDS.get(dtype)
+    if kind is not None and {*map(type, values)} <= {kind, type(None)}:
+        with suppress(pa.ArrowException, ValueError, OverflowError):  # said better below
+            return pa.array(values, dtype)
+    role = f"{what}: column {name!r}"
+    column = to_table({name: _ready(values, dtype, role)}, what).column(0)
+    if dtype is None or column.type == dtype:
+        return column
+    return cast_lossless(parse_text(column, dtype, role), dtype, role)
+
+
+_KINDS = {pa.int64(): int, pa.float64(): float, pa.string(): str, pa.bool_(): bool}
+"""The types that JSON has itself, for which Arrow takes Python's values as they are."""
 
 
 def _ready(values: list[Any], dtype: pa.DataType | None, what: str) -> list[Any]:

@@ -22,7 +22,7 @@ from fs_core.server.tokens import Scope, token_in
 
 _LARGE = 100_000  # bytes of JSON that are parsed in a thread
 
-_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Endpoint:
             return
         except Exception as error:  # noqa: BLE001  # each is an answer
             response = problem_of(error)
-        response.headers.update(_HEADERS)
+        response.raw_headers += _HEADERS
         await response(scope, receive, send)
         self._record(call, response, time.perf_counter() - started)
 
@@ -117,7 +117,8 @@ class Endpoint:
         if kind != "application/json":
             raise RefusedError(415, f"The content is of type {kind[:80]!r}; send application/json.")
         try:
-            body = await asyncio.wait_for(self._read(request), self.state.settings.timeout)
+            async with asyncio.timeout(self.state.settings.timeout):
+                body = await self._read(request)
         except TimeoutError:
             seconds = f"{self.state.settings.timeout:g}"
             detail = f"The body didn't come within {seconds} s. Send it faster, or in parts."

@@ -120,9 +120,8 @@ def _over_http(server: Served, features: list[str], asked: pa.Table, table: pa.T
     assert answer.status_code == 200, answer.text
     rows = answer.json()["rows"]
     columns = {name: [row[name] for row in rows] for name in table.column_names}
-    assert hash_table(typed(columns, dict(zip(table.schema.names, table.schema.types, strict=True)), "rows")) == (
-        hash_table(table)
-    )
+    types = dict(zip(table.schema.names, table.schema.types, strict=True))
+    assert hash_table(pa.table(typed(columns, types, "rows"), schema=table.schema)) == hash_table(table)
     streamed = server.post("/v1/features", body, headers={"accept": ARROW})
     assert hash_table(pa.ipc.open_stream(streamed.content).read_all().select(table.column_names)) == hash_table(table)
 

@@ -34,8 +34,8 @@ async def online_features(call: Call) -> Response:
     columns = columns_of(body, "entities", call.state.settings.max_rows)
     selection = await store.select_async(wanted, full_names=full_names)
     entities = typed(columns, selection.needed, "the entities")
-    reading = store.get_online_features_async(wanted, entities, full_names=full_names)
-    found = await asyncio.wait_for(reading, call.state.settings.timeout)
+    async with asyncio.timeout(call.state.settings.timeout):
+        found = await store.get_online_features_async(wanted, entities, full_names=full_names)
     call.rows = len(found)
     call.state.metrics.served(found.status)
     return json_response(_answer(found, selection))

@@ -50,8 +50,8 @@ async def features(call: Call) -> Response:
     options["on_deadline"] = member(body, "on_deadline", str, "error")
     selection = await call.state.store.select_async(wanted, full_names=full_names)
     entities = typed(columns, selection.needed, _ENTITIES)
-    reading = call.state.store.get_online_features_async(wanted, entities, full_names=full_names, **options)
-    found = await asyncio.wait_for(reading, call.state.settings.timeout)
+    async with asyncio.timeout(call.state.settings.timeout):
+        found = await call.state.store.get_online_features_async(wanted, entities, full_names=full_names, **options)
     call.rows = len(found)
     call.state.metrics.served(found.status)
     about = {"at": found.at, "features": found.features, "status": found.status}

@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from fs_core.catalogue.html import code, e, section
+from fs_core.catalogue.html import code, e, section, table
 from fs_core.server.answer import json_response
 from fs_core.server.endpoint import Call
 from fs_core.server.openapi import document
@@ -29,18 +29,20 @@ async def openapi(call: Call) -> Response:  # noqa: ARG001  # every endpoint tak
     return json_response(document())
 
 
-async def docs(call: Call) -> Response:  # noqa: ARG001  # every endpoint takes the call
+async def docs(call: Call) -> Response:
     """Answer the OpenAPI document as a page."""
-    return _page(_docs(document()), "text/html; charset=utf-8")
+    token = " -H 'authorization: Bearer TOKEN'" if call.state.tokens else ""
+    curl = f"curl {call.request.url.netloc}{{path}}{token}"
+    return _page(_docs(document(), curl), "text/html; charset=utf-8")
 
 
 def _page(content: str | bytes, kind: str) -> Response:
     return Response(content, media_type=kind, headers={"content-security-policy": _POLICY})
 
 
-def _docs(api: Mapping[str, Any]) -> str:
+def _docs(api: Mapping[str, Any], curl: str) -> str:
     parts = [
-        section(f"{method.upper()} {path}", *_operation(method, path, operation))
+        section(f"{method.upper()} {path}", *_operation(method, curl.format(path=_of_example(path)), operation))
         for path, methods in api["paths"].items()
         for method, operation in methods.items()
     ]
@@ -57,24 +59,43 @@ def _docs(api: Mapping[str, Any]) -> str:
     )
 
 
-def _operation(method: str, path: str, operation: Mapping[str, Any]) -> list[str]:
+def _of_example(path: str) -> str:
+    return path.replace("{view}", "spending").replace("{path}", "index.html")
+
+
+def _operation(method: str, curl: str, operation: Mapping[str, Any]) -> list[str]:
+    """Return the parts of a section: what is asked, with which members, for example how, and what is answered."""
     scope = operation["x-scope"]
-    who = "Everybody may ask." if scope is None else f"Needs a token with the scope {scope}."
-    found = [f"<p>{e(operation['summary'])} {e(operation.get('description', ''))} {e(who)}</p>"]
+    who = "Everybody may ask." if scope is None else f"Where there are tokens, it needs one for {scope}."
+    found = [f"<p>{e(operation['summary'])} {e(who)}</p>"]
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    for name, example in content.get("examples", {}).items():
-        url = path.replace("{view}", "spending")
-        text = json.dumps(example["value"], indent=1, ensure_ascii=False)
-        command = f"curl localhost:8000{url} -H 'content-type: application/json' -d '{text}'"
-        found.append(f"<h3>{e(example.get('summary', name))}</h3>{code(command)}")
+    schema = content.get("schema", {})
+    needed = schema.get("required", ())
+    rows = [
+        (name, "yes" if name in needed else "", member.get("description", ""))
+        for name, member in schema.get("properties", {}).items()
+    ]
+    found.append(table(("Member", "Needed", "Meaning"), rows, "What is sent"))
+    for example in content.get("examples", {}).values():
+        command = f"{curl} -H 'content-type: application/json' -d '{_by_member(example['value'])}'"
+        found.append(f"<h3>{e(example['summary'])}</h3>{code(command)}")
     if method == "get":
-        found.append(code(f"curl localhost:8000{path}"))
+        found.append(code(curl))
     for status, answer in operation["responses"].items():
-        for kind, body in answer.get("content", {}).items():
-            if "example" in body:
-                shown = body["example"] if isinstance(body["example"], str) else json.dumps(body["example"], indent=1)
-                found.append(f"<p>{e(status)}, {e(kind)}:</p>{code(shown)}")
+        found += [
+            f"<p>{e(status)}, {e(kind)}:</p>{code(_by_member(body['example']))}"
+            for kind, body in answer.get("content", {}).items()
+            if "example" in body
+        ]
     return found
+
+
+def _by_member(value: Any) -> str:
+    """Return JSON with a line for each member of the object."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(one, ensure_ascii=False)}" for name, one in value.items())
+    return f"{{\n{lines}\n}}"
 
 
 class Catalogue:

@@ -56,7 +56,7 @@ def test_the_docs_page_needs_nothing_else(server: Served) -> None:
     answer = server.get("/docs")
     for path in document()["paths"]:
         assert path in answer.text
-    assert "curl localhost:8000/v1/features" in answer.text
+    assert f"curl {server.url.removeprefix('http://')}/v1/features" in answer.text
     assert not re.search(r"""(src|href)=["'](https?:)?//""", answer.text)
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     assert server.get("/openapi.json").json() == json.loads(json.dumps(document()))
