@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from fs_core.serving.vectors import python_values
 
+Column = pa.Array | pa.ChunkedArray
 ARROW = "application/vnd.apache.arrow.stream"
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 _TEXTS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -46,13 +47,14 @@ def arrow_response(table: pa.Table, about: Mapping[str, Any]) -> Response:
     return Response(sink.getvalue(), media_type=ARROW)
 
 
-def rows_of(table: pa.Table) -> list[dict[str, Any]]:
-    """Return a table's rows in values that `json_response` writes."""
-    names, columns = table.column_names, [values_of(column) for column in table.columns]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+def rows_of(given: pa.Table | Mapping[str, Column]) -> list[dict[str, Any]]:
+    """Return a table, or columns by name, as rows of values that `json_response` writes."""
+    columns = given if isinstance(given, Mapping) else dict(zip(given.column_names, given.columns, strict=True))
+    values = [values_of(column) for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
-def values_of(column: pa.ChunkedArray) -> list[Any]:
+def values_of(column: Column) -> list[Any]:
     """Return a column's values as JSON has them."""
     dtype, values = column.type, python_values(column)
     if pa.types.is_floating(dtype):

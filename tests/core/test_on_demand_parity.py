@@ -115,7 +115,11 @@ async def _read_async(store: FeatureStore, features: list[str], asked: pa.Table)
 
 
 def _over_http(server: Served, features: list[str], asked: pa.Table, table: pa.Table) -> None:
-    body = {"features": features, "entities": rows_of(asked), "full_names": True}
+    body = {
+        "features": features,
+        "entities": rows_of(asked),
+        "full_names": True,
+    }
     answer = server.post("/v1/features", body)
     assert answer.status_code == 200, answer.text
     rows = answer.json()["rows"]

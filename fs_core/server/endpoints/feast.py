@@ -59,18 +59,18 @@ def _reference(name: str) -> str:
 
 
 def _answer(found: FeatureVectors, selection: Selection) -> dict[str, Any]:
-    table, rows = found.to_arrow(), len(found)
+    columns, rows = found.to_columns(), len(found)
     views = {f.column: (f.computation or f.lookup).name for f in selection.features}
     results = []
-    for name in table.column_names:
-        values = values_of(table[name])
+    for name, column in columns.items():
+        values = values_of(column)
         marks = found.status[views[name]] if name in views else ["present"] * rows
         statuses = [
             _STATUS.get(mark, "PRESENT" if value is not None else "NULL_VALUE")
             for mark, value in zip(marks, values, strict=True)
         ]
         results.append({"values": values, "statuses": statuses, "event_timestamps": [_NEVER] * rows})
-    return {"metadata": {"feature_names": table.column_names}, "results": results}
+    return {"metadata": {"feature_names": list(columns)}, "results": results}
 
 
 async def push(call: Call) -> Response:

@@ -57,7 +57,7 @@ async def features(call: Call) -> Response:
     about = {"at": found.at, "features": found.features, "status": found.status}
     if wants_arrow(call.request):
         return arrow_response(found.to_arrow(), {**about, "at": found.at.isoformat()})
-    return json_response({**about, "rows": rows_of(found.to_arrow())})
+    return json_response({**about, "rows": rows_of(found.to_columns())})
 
 
 async def push(call: Call) -> Response:
