@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -162,34 +162,49 @@ def carry_over(
 
 def push(store: Resources, view: FeatureView, data: pa.Table) -> int:
     """Take live rows, whole, into history first, then online; return how many. See `FeatureStore.push`."""
+    if data.num_rows <= _FEW_ROWS:
+        return int(store._grouped("push", view, partial(_push, store, view))(data))
+    (answer,) = _push(store, view, [data])
+    if isinstance(answer, DataError):
+        raise answer
+    return answer
+
+
+def _push(store: Resources, view: FeatureView, together: Sequence[pa.Table]) -> list[int | DataError]:
+    """Take the rows of pushes that met, in one step each into history and online; return what each is answered."""
+    now = store._clock.now()
+    found = _checked(view, together, now)
+    good = [rows for rows in found if not isinstance(rows, DataError)]
+    if good:
+        delivery = _delivery(store, view) if view.online else None  # before the rows are in history
+        written = _into_history(store, view, pa.concat_tables(good), pushed=True)
+        if isinstance(delivery, OnlineStoreError):
+            with _safe_in_history():
+                raise delivery
+        if delivery is not None:
+            _send(store, view, written, now, delivery)
+    return [rows if isinstance(rows, DataError) else len(rows) for rows in found]
+
+
+def _checked(view: FeatureView, together: Sequence[pa.Table], now: int) -> list[pa.Table | DataError]:
+    """Check the rows of pushes at once; where that fails, those of each alone, to learn whose are wrong."""
     from fs_core.offline.validation import validate_rows
 
-    now = store._clock.now()
-    pushed = _Pushed(validate_rows(view, data, pushed_at=now), now)
-    if pushed.rows.num_rows > _FEW_ROWS:
-        return _push(store, view, [pushed])[0]
-    return int(store._grouped("push", view, partial(_push, store, view))(pushed))
-
-
-class _Pushed(NamedTuple):
-    """Rows of one push, checked, and the moment of it, microseconds."""
-
-    rows: pa.Table
-    moment: int
-
-
-def _push(store: Resources, view: FeatureView, together: Sequence[_Pushed]) -> list[int]:
-    """Take the rows of pushes that met, in one step each into history and online; return how many each had."""
-    rows = pa.concat_tables([pushed.rows for pushed in together])
-    now = max(pushed.moment for pushed in together)
-    delivery = _delivery(store, view) if view.online else None  # before the rows are in history
-    written = _into_history(store, view, rows, pushed=True)
-    if isinstance(delivery, OnlineStoreError):
-        with _safe_in_history():
-            raise delivery
-    if delivery is not None:
-        _send(store, view, written, now, delivery)
-    return [pushed.rows.num_rows for pushed in together]
+    if len(together) > 1 and all(data.schema.equals(together[0].schema) for data in together):
+        try:
+            whole = validate_rows(view, pa.concat_tables(together), pushed_at=now)
+        except DataError:
+            pass
+        else:
+            ends = accumulate(data.num_rows for data in together)
+            return [whole.slice(end - data.num_rows, data.num_rows) for end, data in zip(ends, together, strict=True)]
+    found: list[pa.Table | DataError] = []
+    for data in together:
+        try:
+            found.append(validate_rows(view, data, pushed_at=now))
+        except DataError as error:
+            found.append(error)
+    return found
 
 
 def _delivery(store: Resources, view: FeatureView) -> Delivery | OnlineStoreError:
