@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -244,4 +244,21 @@ class PushedHistory(Protocol):
 
     def settle(self) -> None:
         """Bring what this process has pushed to where other programs see it, too; it never fails."""
+        ...
+
+
+@runtime_checkable
+class StreamedHistory(Protocol):
+    """What a history offers beside `OfflineStore` if rows needn't be in memory together to be one append."""
+
+    def append_parts(self, view: FeatureView, parts: Iterable[pa.Table]) -> Snapshot:
+        """Add the rows of tables as `OfflineStore.append` does, in one atomic step; return the new state.
+
+        Args:
+            view: to whose history.
+            parts: at least one, each in `history_schema(view)`; one is read after the other.
+
+        Raises:
+            OfflineStoreError, or what reading the parts raises: none of the rows is there.
+        """
         ...

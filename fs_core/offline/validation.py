@@ -77,9 +77,9 @@ def with_sequence(view: FeatureView, rows: pa.Table, first: int) -> pa.Table:
         rows: as `validate_rows` returns them.
         first: the seq of the first row.
     """
-    numbered = rows.append_column(SEQ, pa.array(np.arange(first, first + rows.num_rows, dtype=np.int64)))
     schema = history_schema(view)
-    return numbered.select(schema.names).cast(schema)
+    seqs = pa.array(np.arange(first, first + rows.num_rows, dtype=np.int64))
+    return pa.Table.from_arrays([seqs if name == SEQ else rows[name] for name in schema.names], schema=schema)
 
 
 def _cast(

@@ -25,10 +25,11 @@ class Grouped(Generic[T, R]):
     does the work of all.
 
     Args:
-        work: does the work of some calls; returns what each of them returns, in their order. What it raises, all raise.
+        work: does the work of some calls; returns what each of them returns, or raises, in their order. What it raises
+            itself, all raise.
     """
 
-    def __init__(self, work: Callable[[Sequence[T]], Sequence[R]]) -> None:
+    def __init__(self, work: Callable[[Sequence[T]], Sequence[R | Exception]]) -> None:
         self._work = work
         self._waiting: PerProcess[list[tuple[T, Future[R]]]] = PerProcess(list)
         self._turn = PerProcess(threading.Lock)
@@ -57,4 +58,7 @@ class Grouped(Generic[T, R]):
             raise
         else:
             for (_, future), result in zip(together, found, strict=True):
-                future.set_result(result)
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,19 @@ from fs_core.sources.text.parsing import Kinds
 from fs_core.sources.text.spool import text_files
 from fs_core.values.times import to_utc_micros
 
-__all__ = ["columns_of", "named", "read_file", "referenced_tables", "run_source", "wanted_columns"]
+__all__ = [
+    "columns_of",
+    "joined",
+    "named",
+    "read_file",
+    "referenced_tables",
+    "run_source",
+    "source_parts",
+    "wanted_columns",
+]
+
+
+_PART_ROWS = 500_000
 
 
 class _Times(NamedTuple):
@@ -47,6 +60,22 @@ def run_source(
 ) -> pa.Table:
     """Return what a view's source yields: exactly the view's columns, in the types that it yields.
 
+    Args: as `source_parts`, which says what is raised, too.
+    """
+    return joined(source_parts(view, tables, directory, start=start, end=end))
+
+
+def source_parts(
+    view: FeatureView,
+    tables: Tables,
+    directory: Path,
+    *,
+    start: int | None = None,
+    end: int | None = None,
+) -> Iterator[pa.Table]:
+    """Yield what a view's source yields part after part, at least one: exactly the view's columns, in its types.
+
+    Memory holds one part of Parquet and SQL, all of CSV and JSON files.
     A file means the same whether it is read as it is or by SQL: see `fs_core.sources.text.inference`.
 
     Args:
@@ -63,15 +92,18 @@ def run_source(
     """
     times = _Times(view.event_timestamp, start, end)
     if isinstance(view.source, SQL):
-        return _sql_rows(view, view.source.query, tables, directory, times)
-    if isinstance(view.source, Source):
+        yield from _sql_rows(view, view.source.query, tables, directory, times)
+    elif isinstance(view.source, Source):
         registered = tables.get(view.source.name)
         source = registered if isinstance(registered, Source) else view.source
         if source.sql is not None:
-            return _sql_rows(view, _whole(source), ChainMap({source.name: source}, tables), directory, times)  # type: ignore[arg-type]
+            whole: Tables = ChainMap({source.name: source}, tables)  # type: ignore[arg-type]
+            yield from _sql_rows(view, _whole(source), whole, directory, times)
+            return
         read = _parquet_rows if source.format == "parquet" else _text_rows
-        return read(view, source, directory, times)
-    raise SourceError(f"view {view.name!r} has no source to run. Write or push its rows, or declare a source.")
+        yield from read(view, source, directory, times)
+    else:
+        raise SourceError(f"view {view.name!r} has no source to run. Write or push its rows, or declare a source.")
 
 
 def query_run(defined: FeatureView | Source) -> str | None:
@@ -101,7 +133,7 @@ def names_meant(defined: FeatureView | Source, query: str, read: Iterable[Table]
     return set(wanted).union(*(names_in(each) for each in queries))
 
 
-def _sql_rows(view: FeatureView, query: str, tables: Tables, directory: Path, times: _Times) -> pa.Table:
+def _sql_rows(view: FeatureView, query: str, tables: Tables, directory: Path, times: _Times) -> Iterator[pa.Table]:
     read = tables_read(f"view {view.name!r}", query, tables)
     with ExitStack() as stack:
         try:
@@ -111,38 +143,40 @@ def _sql_rows(view: FeatureView, query: str, tables: Tables, directory: Path, ti
         try:
             rows = define_query(connection, query)
             check_columns(view, rows.columns, exactly=isinstance(view.source, SQL))
-            return _computed(view, rows, times)
+            yield from _computed(view, rows, times)
         except duckdb.Error as error:
             raise _failed(view, explained(connection, error)) from error
 
 
-def _parquet_rows(view: FeatureView, source: Source, directory: Path, times: _Times) -> pa.Table:
+def _parquet_rows(view: FeatureView, source: Source, directory: Path, times: _Times) -> Iterator[pa.Table]:
     with connect() as connection:
         try:
             rows = connection.sql(f"FROM {parquet(files_of(source, directory))}")
             check_columns(view, rows.columns, exactly=False)
-            return _computed(view, rows, times)
+            yield from _computed(view, rows, times)
         except duckdb.Error as error:
             raise _failed(view, error) from error
 
 
-def _text_rows(view: FeatureView, source: Source, directory: Path, times: _Times) -> pa.Table:
-    """Return the wanted columns and rows of a source of CSV or JSON files."""
+def _text_rows(view: FeatureView, source: Source, directory: Path, times: _Times) -> Iterator[pa.Table]:
+    """Yield the wanted columns and rows of a source of CSV or JSON files."""
     try:
-        rows = _joined([_between(batch, times) for batch in _batches(source, directory, _kinds([view]), every=False)])
+        rows = joined([_between(batch, times) for batch in _batches(source, directory, _kinds([view]), every=False)])
     except (SchemaError, SourceError) as error:
         raise _failed(view, error) from error
     check_columns(view, rows.column_names, exactly=False)
-    return rows.select(wanted_columns(view))
+    yield rows.select(wanted_columns(view))
 
 
-def _computed(view: FeatureView, rows: duckdb.DuckDBPyRelation, times: _Times) -> pa.Table:
-    """Return the wanted columns and rows of a relation."""
+def _computed(view: FeatureView, rows: duckdb.DuckDBPyRelation, times: _Times) -> Iterator[pa.Table]:
+    """Yield the wanted columns and rows of a relation."""
     column = f"{quoted(times.column)}::TIMESTAMPTZ"  # DuckDB cuts nanoseconds off, which round up here
     for bound, sign in ((None if times.start is None else times.start - 1, ">="), (times.end, "<")):
         rows = rows if bound is None else rows.filter(f"{column} {sign} {moment(bound)}")
-    found = rows.project(", ".join(map(quoted, wanted_columns(view)))).to_arrow_table()
-    return _between(found, times) if pa.types.is_temporal(found[times.column].type) else found  # or it will be refused
+    read = rows.project(", ".join(map(quoted, wanted_columns(view)))).to_arrow_reader(_PART_ROWS)
+    is_time = pa.types.is_temporal(read.schema.field(times.column).type)  # or it will be refused
+    for part in chain([read.schema.empty_table()], map(pa.table, read)):
+        yield _between(part, times) if is_time else part
 
 
 def _failed(view: FeatureView, error: Exception | str) -> SchemaError | SourceError:
@@ -180,7 +214,7 @@ def read_file(
         raise SourceError(f"{str(path)!r} is empty: not even columns are named. A file without rows still names them.")
     if source.format != "parquet":
         kinds = {**_kinds(views, spine), **(keys or {})}
-        rows = _joined(list(_batches(source, path.parent, kinds, every=True)))
+        rows = joined(list(_batches(source, path.parent, kinds, every=True)))
         return _other_columns_typed(rows, kinds) if source.format == "csv" else rows
     with connect() as connection:
         try:
@@ -218,9 +252,14 @@ def _other_columns_typed(rows: pa.Table, kinds: Kinds) -> pa.Table:
     return pa.table({name: rows[name] if name in kinds else column_of_any_type(rows[name]) for name in names})
 
 
-def _joined(pieces: list[pa.Table]) -> pa.Table:
+def joined(pieces: Iterable[pa.Table]) -> pa.Table:
+    """Return tables as one, columns in the types that hold those of all.
+
+    Raises:
+        SchemaError: there is no such type.
+    """
     try:
-        return pa.concat_tables(pieces, promote_options="permissive")
+        return pa.concat_tables(list(pieces), promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SchemaError(f"a column mixes types: {error}") from error
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import ConfigurationError, DefinitionError, OnlineStoreError, SourceError
+from fs_core.errors import ConfigurationError, DataError, DefinitionError, OnlineStoreError, SourceError
 from fs_core.offline.contract import EMPTY
 from fs_core.store.resources import Resources
-from fs_core.values.interchange import to_table
+from fs_core.values.interchange import to_reader, to_table
 from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fs_core")
 
 _FEW_ROWS = 10_000  # up to which writes that meet are one, and pushes go by the journal
+_PART_BYTES = 64 << 20  # of a stream's rows that are checked and sorted together
 _SEQS = 1_000  # that the registry gives to pushes at a time
 
 
@@ -34,7 +36,8 @@ def write(store: Resources, view: str | FeatureView, data: Any) -> int:
     Args:
         view: its reference.
         data: key columns, the event time, the availability if the view names its column, and the
-            features; anything `fs_core.values.interchange.to_table` reads.
+            features; anything `fs_core.values.interchange.to_table` reads. Of a `pyarrow.RecordBatchReader`, part after
+            part is read, so that it may be larger than memory.
 
     Raises:
         SchemaError: a column is missing, unexpected or of the wrong type.
@@ -44,7 +47,11 @@ def write(store: Resources, view: str | FeatureView, data: Any) -> int:
         OfflineStoreError: history can't be written.
     """
     target = store.view(view)
-    return _append(store, target, to_table(data, f"data for view {target.name!r}"))
+    what = f"data for view {target.name!r}"
+    if isinstance(data, pa.RecordBatchReader):
+        read = to_reader(data, what, batch_size=_FEW_ROWS)
+        return _stream(store, target, chain([read.schema.empty_table()], map(pa.table, read)))
+    return _append(store, target, to_table(data, what))
 
 
 def backfill(
@@ -74,7 +81,7 @@ def backfill(
         SchemaError, ValidationError, RegistryError, OfflineStoreError: as in `write`.
     """
     from fs_core.lineage.events import reported
-    from fs_core.sources.sources import run_source
+    from fs_core.sources.sources import joined, source_parts
     from fs_core.store.definitions.tables import StoreTables
 
     target = store.view(view)
@@ -85,15 +92,20 @@ def backfill(
     tables = StoreTables(store)
     _warn_of_empty_views(store, target, tables)
     with reported(lambda: store.lineage.backfill_of(target)) as activity:
-        rows = run_source(
+        rows = source_parts(
             target,
             tables,
             store._configuration.directory,
             start=_latest(None if start is None else micros(start), _looked_back_to(store, target, lookback)),
             end=None if end is None else micros(end),
         )
+        first = next(rows)  # so that a source that fails does so before anything else
         store.lineage.refresh_unresolved(target)
-        written = _append(store, target, rows, incremental=incremental)
+        rows = chain([first], rows)
+        if store.offline.snapshot(target) == EMPTY:
+            written = _stream(store, target, rows)
+        else:
+            written = _append(store, target, joined(rows), incremental=incremental)
         if activity:
             activity.written = written
     return written
@@ -148,47 +160,51 @@ def carry_over(
     return len(_into_history(store, target, rows))
 
 
-def push(store: Resources, view: str | FeatureView, rows: Any) -> int:
-    """Take live rows: into history first, then online; return how many.
+def push(store: Resources, view: FeatureView, data: pa.Table) -> int:
+    """Take live rows, whole, into history first, then online; return how many. See `FeatureStore.push`."""
+    if data.num_rows <= _FEW_ROWS:
+        return int(store._grouped("push", view, partial(_push, store, view))(data))
+    (answer,) = _push(store, view, [data])
+    if isinstance(answer, DataError):
+        raise answer
+    return answer
 
-    Their availability is the moment of the push, whatever a column says. Rows that a declared lag
-    keeps back wait in history for a later `materialize`.
 
-    Raises:
-        SchemaError, ValidationError, RegistryError: as in `write`; nothing was written.
-        OnlineStoreError: the rows are safe in history, but not online; `materialize` brings them. Or entities may
-            have been forgotten meanwhile, and a store doesn't say so: the error's notes do.
-        OfflineStoreError: history can't be written, or not be asked who was forgotten meanwhile.
-    """
+def _push(store: Resources, view: FeatureView, together: Sequence[pa.Table]) -> list[int | DataError]:
+    """Take the rows of pushes that met, in one step each into history and online; return what each is answered."""
+    now = store._clock.now()
+    found = _checked(view, together, now)
+    good = [rows for rows in found if not isinstance(rows, DataError)]
+    if good:
+        delivery = _delivery(store, view) if view.online else None  # before the rows are in history
+        written = _into_history(store, view, pa.concat_tables(good), pushed=True)
+        if isinstance(delivery, OnlineStoreError):
+            with _safe_in_history():
+                raise delivery
+        if delivery is not None:
+            _send(store, view, written, now, delivery)
+    return [rows if isinstance(rows, DataError) else len(rows) for rows in found]
+
+
+def _checked(view: FeatureView, together: Sequence[pa.Table], now: int) -> list[pa.Table | DataError]:
+    """Check the rows of pushes at once; where that fails, those of each alone, to learn whose are wrong."""
     from fs_core.offline.validation import validate_rows
 
-    target = store.view(view)
-    data, now = to_table(rows, f"rows for view {target.name!r}"), store._clock.now()
-    pushed = _Pushed(validate_rows(target, data, pushed_at=now), now)
-    if pushed.rows.num_rows > _FEW_ROWS:
-        return _push(store, target, [pushed])[0]
-    return int(store._grouped("push", target, partial(_push, store, target))(pushed))
-
-
-class _Pushed(NamedTuple):
-    """Rows of one push, checked, and the moment of it, microseconds."""
-
-    rows: pa.Table
-    moment: int
-
-
-def _push(store: Resources, view: FeatureView, together: Sequence[_Pushed]) -> list[int]:
-    """Take the rows of pushes that met, in one step each into history and online; return how many each had."""
-    rows = pa.concat_tables([pushed.rows for pushed in together])
-    now = max(pushed.moment for pushed in together)
-    delivery = _delivery(store, view) if view.online else None  # before the rows are in history
-    written = _into_history(store, view, rows, pushed=True)
-    if isinstance(delivery, OnlineStoreError):
-        with _safe_in_history():
-            raise delivery
-    if delivery is not None:
-        _send(store, view, written, now, delivery)
-    return [pushed.rows.num_rows for pushed in together]
+    if len(together) > 1 and all(data.schema.equals(together[0].schema) for data in together):
+        try:
+            whole = validate_rows(view, pa.concat_tables(together), pushed_at=now)
+        except DataError:
+            pass
+        else:
+            ends = accumulate(data.num_rows for data in together)
+            return [whole.slice(end - data.num_rows, data.num_rows) for end, data in zip(ends, together, strict=True)]
+    found: list[pa.Table | DataError] = []
+    for data in together:
+        try:
+            found.append(validate_rows(view, data, pushed_at=now))
+        except DataError as error:
+            found.append(error)
+    return found
 
 
 def _delivery(store: Resources, view: FeatureView) -> Delivery | OnlineStoreError:
@@ -250,6 +266,50 @@ def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental:
     if checked.num_rows > _FEW_ROWS:
         return len(_into_history(store, view, checked))
     return int(store._grouped("write", view, partial(_write, store, view))(checked))
+
+
+def _stream(store: Resources, view: FeatureView, parts: Iterable[pa.Table]) -> int:
+    """Check, number and append rows part after part, all or none; return how many."""
+    from fs_core.offline.contract import StreamedHistory
+
+    if not isinstance(store.offline, StreamedHistory):
+        return _append(store, view, pa.concat_tables(parts))
+    counts: list[int] = []
+    numbered = _numbered(store, view, parts, counts)
+    for first in numbered:
+        store.offline.append_parts(view, chain([first], numbered))
+    log.info("wrote %d rows to %s", sum(counts), view.ref)
+    return sum(counts)
+
+
+def _numbered(store: Resources, view: FeatureView, parts: Iterable[pa.Table], counts: list[int]) -> Iterator[pa.Table]:
+    """Yield rows checked and numbered; add to `counts` how many each time."""
+    from fs_core.offline.validation import validate_rows, with_sequence
+
+    for part in _large(parts):
+        try:
+            checked = validate_rows(view, part)
+        except DataError as error:
+            if not sum(counts):
+                raise
+            raise type(error)(f"{error} Rows are counted from row {sum(counts):,} of the data on.") from error
+        count = checked.num_rows
+        if count:
+            first = store.offline.reserve(view, count, at_least=_least_seq(store, view, count, pushed=False))
+            counts.append(count)
+            yield with_sequence(view, checked, first)
+
+
+def _large(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables as fewer ones, each large enough to be worth sorting and small enough for memory; at least one."""
+    held, size = list[pa.Table](), 0
+    for part in parts:
+        if held and size + part.nbytes > _PART_BYTES:
+            yield pa.concat_tables(held)
+            held, size = [], 0
+        held, size = [*held, part], size + part.nbytes
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _write(store: Resources, view: FeatureView, together: Sequence[pa.Table]) -> list[int]:

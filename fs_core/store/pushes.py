@@ -44,7 +44,7 @@ def push(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool 
             have been forgotten meanwhile, and a store doesn't say so: the error's notes do.
         OfflineStoreError: history can't be written, or not be asked who was forgotten meanwhile.
     """
-    target = store.view(view)
+    target = store._view_to_push(view)
     what = f"rows for view {target.name!r}"
     data = _with_times(target, to_table(rows, what), what)
     lacking = [name for name in target.stored if name not in data.column_names]

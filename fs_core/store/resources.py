@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -71,6 +72,7 @@ class Resources:
         self._plans: dict[tuple[tuple[Asked, ...], bool], _Plan] = {}
         self._views: tuple[int, dict[Reference, FeatureView]] = -1, {}  # as of a generation of the registry
         self._cache = PerProcess(_new_cache)  # rows of a moment ago
+        self._lately: dict[str | FeatureView, tuple[float, FeatureView]] = {}  # when pushes resolved which view
         self._groups: dict[tuple[str, FeatureView], Grouped[Any, int]] = {}  # of pushes, and of writes, by view
         self._seqs: dict[str, tuple[int, int]] = {}  # of views' pushes: the registry's first seq, and how many are left
         self._unfilled = Unfilled()
@@ -127,8 +129,22 @@ class Resources:
             known[reference] = self.registry.view(reference.name, reference.selector)
         return known[reference]
 
+    def _view_to_push(self, ref: str | FeatureView) -> FeatureView:
+        """Return what `view` does; the registry isn't asked for each push whether another process changed it."""
+        moment = time.monotonic()
+        resolved, view = self._lately.get(ref, (-math.inf, None))
+        if view is None or moment - resolved > _PLAN_SECONDS:
+            view = self.view(ref)
+            self._lately[ref] = moment, view
+        return view
+
+    def _resolve_anew(self) -> None:
+        """Resolve every request anew: this process has changed the registry."""
+        self._plans.clear()
+        self._lately.clear()
+
     def _grouped(
-        self, kind: str, view: FeatureView, work: Callable[[Sequence[Any]], Sequence[int]]
+        self, kind: str, view: FeatureView, work: Callable[[Sequence[Any]], Sequence[int | Exception]]
     ) -> Grouped[Any, int]:
         """Return what does calls of one kind on a view together: made once, with the work of the first that asks."""
         key = kind, view

@@ -9,6 +9,8 @@ Who does what (`locks`: files beside the table, whose locks the system drops whe
 - **append** (any number at once): take seqs (one at a time), hold `appending` together with all others,
   write data files, commit that they are added. Dies before the commit: unnamed files, unused seqs. The commit carries
   a name, by which a failed append checks whether it stands: an append that raises has written nothing.
+- **push**: take seqs, add rows to a file beside the table and bring it to disk. Whoever looks up the newest state first
+  appends what was pushed by then; see `journal`.
 - **compact** (holds `rewriting`): commit that small files are replaced by large ones with the same rows; make the
   index. The old files stay for earlier states. Dies before the commit: unnamed files.
 - **erase** (holds `rewriting`): (1) commit that the rows of some entities are replaced by nothing, and again while some
@@ -17,6 +19,8 @@ Who does what (`locks`: files beside the table, whose locks the system drops whe
   shows in the files, and repeating it does it.
 - **repair** (holds `rewriting`): commit that doubled rows are replaced by one of each; delete what is wrong in the
   index.
+- **merging of small files** (holds `rewriting`, or is left out where somebody else does): every 16th append or so, as a
+  compaction of small files alone.
 - **leftovers** (part of the above): files that no entry names. A rewriter's are dead, since only one lives. An append's
   are once all appends have ended that were under way when the files were listed: later ones aren't waited for.
 

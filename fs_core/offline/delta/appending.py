@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
@@ -15,7 +15,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from fs_core.offline.contract import Snapshot
-from fs_core.offline.delta.layout import MONTH, without_dictionary
+from fs_core.offline.delta.layout import MONTH
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog, log_was_changing
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint
@@ -37,6 +37,9 @@ TABLE = {
     "delta.checkpoint.writeStatsAsJson": "false",
 }
 """The properties of a table."""
+
+Rows: TypeAlias = pa.Table | pa.RecordBatchReader
+"""What is appended, laid out as the table has it."""
 
 _NAME = "fs_core.append"  # in a commit's information
 _BYTES = 96  # always the same, so that no rest of an earlier number stays
@@ -80,7 +83,9 @@ def _read(data: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) and isinstance(found.get("next"), int) else {}
 
 
-def append(table: Path, history: DeltaLog, rows: pa.Table, name: str = "") -> Snapshot:
+def append(
+    table: Path, history: DeltaLog, rows: Rows, *, name: str = "", without_dictionary: Sequence[str] = ()
+) -> Snapshot:
     """Commit rows in a new state, once; return the state.
 
     The log says under which name a commit was made. So where the library fails, it is known whether that was before its
@@ -89,17 +94,18 @@ def append(table: Path, history: DeltaLog, rows: pa.Table, name: str = "") -> Sn
     Args:
         table: the table's directory.
         history: its log.
-        rows: laid out as the table has them.
+        rows: laid out as the table has them; a stream is read once, so that it isn't tried again.
         name: what no other commit is called; one is made up by default.
+        without_dictionary: the columns of which data files have none.
 
     Raises:
         DeltaError, OSError: no row is there.
     """
     name, before = name or uuid.uuid4().hex, history.newest()
-    for attempt in attempts():
+    for attempt in attempts(COMMIT_SECONDS if isinstance(rows, pa.Table) else 0.0):
         with attempt:
             try:
-                state = write(table, rows, name, history)
+                state = write(table, rows, name, history, without_dictionary)
             except (DeltaError, OSError) as error:
                 state = history.find(before, name)
                 if state is None:
@@ -108,7 +114,7 @@ def append(table: Path, history: DeltaLog, rows: pa.Table, name: str = "") -> Sn
     return history.find(before, name) or 0 if state is None else state
 
 
-def write(table: Path, rows: pa.Table, name: str, history: DeltaLog) -> Snapshot | None:
+def write(table: Path, rows: Rows, name: str, history: DeltaLog, without_dictionary: Sequence[str]) -> Snapshot | None:
     """Commit rows in a new state; return the state, None where the table was made with it.
 
     Args:
@@ -116,19 +122,21 @@ def write(table: Path, rows: pa.Table, name: str, history: DeltaLog) -> Snapshot
         rows: laid out as the table has them.
         name: what the log says the commit is called.
         history: the table's log.
+        without_dictionary: the columns of which data files have none.
     """
     make_directory(table)
     try:
         with history.opened() as opened:
-            _commit(opened, rows, name)
+            _commit(opened, rows, name, without_dictionary)
             checkpoint(opened)
             return int(opened.version())
     except TableNotFoundError:
-        _commit(str(table), rows, name)
+        _commit(str(table), rows, name, without_dictionary)
         return None
 
 
-def _commit(table: DeltaTable | str, rows: pa.Table, name: str) -> None:
+def _commit(table: DeltaTable | str, rows: Rows, name: str, without_dictionary: Sequence[str]) -> None:
+    plain = ColumnProperties(dictionary_enabled=False)
     write_deltalake(
         table,
         rows,
@@ -137,21 +145,16 @@ def _commit(table: DeltaTable | str, rows: pa.Table, name: str) -> None:
         configuration=TABLE,
         commit_properties=CommitProperties(custom_metadata={_NAME: name}, max_commit_retries=RETRIES),
         post_commithook_properties=HOOKS,
-        writer_properties=_written(without_dictionary(rows)),
+        writer_properties=WriterProperties(column_properties=dict.fromkeys(without_dictionary, plain)),
     )
 
 
-def _written(without_dictionary: list[str]) -> WriterProperties:
-    plain = ColumnProperties(dictionary_enabled=False)
-    return WriterProperties(column_properties=dict.fromkeys(without_dictionary, plain))
-
-
-def attempts() -> Retrying:
-    """Return attempts at a commit that other writers may win, for a minute, at random distances."""
+def attempts(seconds: float | None = None) -> Retrying:
+    """Return attempts at a commit that other writers may win, for some seconds, by default a minute."""
     return Retrying(
         retry=retry_if_exception(_lost_a_race),
         wait=wait_random_exponential(multiplier=0.02, max=1.0),
-        stop=stop_after_delay(COMMIT_SECONDS),
+        stop=stop_after_delay(COMMIT_SECONDS if seconds is None else seconds),
         reraise=True,
     )
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
-from fs_core.offline.delta.sorting import Numbers, micros_of, search_order, taken
+from fs_core.offline.sorting import Numbers, micros_of, search_order, taken
 from fs_core.rule import EVENT_TIME, history_schema
 from fs_core.values.dtypes import storage_type
 from fs_core.values.times import EARLIEST, LATEST, from_micros

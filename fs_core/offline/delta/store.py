@@ -6,13 +6,11 @@ availability, which is the order in which they are searched.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,17 +21,16 @@ from deltalake.exceptions import DeltaError
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
-from fs_core.offline.delta.appending import COMMIT_SECONDS, append, attempts, reserve
+from fs_core.offline.delta.appending import COMMIT_SECONDS, attempts
 from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
 from fs_core.offline.delta.failures import as_store_error
-from fs_core.offline.delta.journal.journal import Journal
-from fs_core.offline.delta.layout import as_declared, by_recency, lay_out
+from fs_core.offline.delta.layout import as_declared, by_recency
 from fs_core.offline.delta.leftovers import data_files, named_files, remove_leftovers
-from fs_core.offline.delta.locks import TableLocks
-from fs_core.offline.delta.log import DeltaLog, LastWrite, last_write, open_table
+from fs_core.offline.delta.log import LastWrite, last_write, open_table
 from fs_core.offline.delta.queries.unwritten import unwritten
 from fs_core.offline.delta.queries.winners import Candidates, choose, find_winners, rows_sql, stream_winners
-from fs_core.offline.delta.rewriting import FILE_BYTES, HOOKS, checkpoint, merge_small_files
+from fs_core.offline.delta.rewriting import FILE_BYTES, HOOKS, checkpoint
+from fs_core.offline.delta.table import BRIEFLY, PartsError, ViewTable
 from fs_core.offline.delta.verify import Check, doubled_rows
 from fs_core.offline.duckdb import connect, quoted
 from fs_core.offline.report import FINDINGS, HistoryReport
@@ -47,8 +44,6 @@ T = TypeVar("T")
 log = logging.getLogger("fs_core")
 
 _APPEND_SECONDS = 60.0  # how long a forget waits for appends that are under way
-_BRIEFLY = 1.0  # how long a compaction does, which has less need to
-_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
 
 
@@ -69,8 +64,7 @@ class DeltaOfflineStore:
     def __init__(self, directory: str | Path, engine: AsOfEngine | None = None) -> None:
         self._directory = Path(directory).absolute()
         self._engine = engine or PlainEngine()
-        self._logs: dict[str, DeltaLog] = {}
-        self._journals: dict[str, tuple[FeatureView, Journal]] = {}
+        self._tables: dict[str, ViewTable] = {}
         self._looked_at: set[str] = set()
         unusable = "".join(sorted(_UNUSABLE & set(str(self._directory))))
         if unusable:
@@ -83,33 +77,36 @@ class DeltaOfflineStore:
         return f"DeltaOfflineStore({str(self._directory)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_logs": {}, "_journals": {}, "_looked_at": set()}
+        return {**self.__dict__, "_tables": {}, "_looked_at": set()}
 
     def append(self, view: FeatureView, rows: pa.Table) -> Snapshot:
         """See `OfflineStore.append`."""
         table = self._table(view)
-        with as_store_error(view, f"can't append to its history at {table}"):
-            state = self._append(view, rows)
-            merge_small_files(self._log(view), self._locks(view), state)
-        return state
+        with as_store_error(view, f"can't append to its history at {table.path}"):
+            return table.append(rows)
 
-    def _append(self, view: FeatureView, rows: pa.Table, name: str = "") -> Snapshot:
-        laid_out = lay_out(view, rows)
-        with self._locks(view).appending():
-            return append(self._table(view), self._log(view), laid_out, name)
+    def append_parts(self, view: FeatureView, parts: Iterable[pa.Table]) -> Snapshot:
+        """See `StreamedHistory.append_parts`."""
+        table = self._table(view)
+        try:
+            with as_store_error(view, f"can't append to its history at {table.path}"):
+                return table.append_parts(iter(parts))
+        except PartsError as error:
+            raise error.failure from None
 
     def push(self, view: FeatureView, rows: pa.Table) -> None:
         """See `PushedHistory.push`."""
-        with as_store_error(view, f"can't append to its history at {self._table(view)}"):
-            is_due = self._journal(view).add(rows)
+        table = self._table(view)
+        with as_store_error(view, f"can't append to its history at {table.path}"):
+            is_due = table.push(rows)
         if is_due:
             self._settle(view)
 
     def settle(self) -> None:
         """See `PushedHistory.settle`."""
-        for view, journal in tuple(self._journals.values()):
-            if journal.has_pushed():
-                self._settle(view)
+        for table in tuple(self._tables.values()):
+            if table.has_pushed():
+                self._settle(table.view)
 
     def _settle(self, view: FeatureView) -> None:
         try:
@@ -117,24 +114,11 @@ class DeltaOfflineStore:
         except OfflineStoreError as error:
             log.warning("what was pushed is safe, but beside the table until it is read: %s", error)
 
-    def _newest(self, view: FeatureView) -> Snapshot:
-        """Return the newest state, once what was pushed is in the table."""
-        try:
-            folded = self._journal(view).fold(partial(self._append, view))
-            if folded is not None:
-                merge_small_files(self._log(view), self._locks(view), folded)
-        except OSError as error:
-            if error.errno not in _READ_ONLY:
-                raise
-            log.warning(
-                "%s: what was pushed just now may be missing, since this process can't write: %s", view.ref, error
-            )
-        return self._log(view).newest()
-
     def reserve(self, view: FeatureView, count: int, *, at_least: int = 0) -> int:
         """See `OfflineStore.reserve`."""
-        with as_store_error(view, f"can't number rows of its history at {self._table(view)}"):
-            return reserve(self._locks(view), count, at_least, lambda: self._greatest_seq(view))
+        table = self._table(view)
+        with as_store_error(view, f"can't number rows of its history at {table.path}"):
+            return table.reserve(count, at_least, lambda: self._greatest_seq(view))
 
     def _greatest_seq(self, view: FeatureView) -> int:
         def greatest(files: Sequence[str]) -> int:
@@ -148,8 +132,9 @@ class DeltaOfflineStore:
 
     def snapshot(self, view: FeatureView) -> Snapshot:
         """See `OfflineStore.snapshot`."""
-        with as_store_error(view, f"can't open its history at {self._table(view)}"):
-            return self._newest(view)
+        table = self._table(view)
+        with as_store_error(view, f"can't open its history at {table.path}"):
+            return table.newest()
 
     def read(
         self, view: FeatureView, *, snapshot: Snapshot | None = None, columns: Sequence[str] | None = None
@@ -255,11 +240,11 @@ class DeltaOfflineStore:
         if self.snapshot(view) == EMPTY:
             return EMPTY
         with self._rewriting(view, "can't compact its history"):
-            remove_leftovers(table, self._locks(view), _BRIEFLY)
+            remove_leftovers(table.path, table.locks, BRIEFLY)
             self._notice_doubled(view)
             for attempt in attempts():
                 with attempt:
-                    opened = open_table(table)
+                    opened = open_table(table.path)
                     opened.optimize.compact(target_size=FILE_BYTES, post_commithook_properties=HOOKS)
             checkpoint(opened)
             state = self.snapshot(view)
@@ -285,7 +270,7 @@ class DeltaOfflineStore:
 
     def last_write(self, view: FeatureView) -> LastWrite | None:
         """Return what the last write brought, without reading its rows; None if nothing, or if the log doesn't say."""
-        return last_write(self._table(view), self.snapshot(view))
+        return last_write(self._table(view).path, self.snapshot(view))
 
     def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
         """See `OfflineStore.erase`."""
@@ -294,14 +279,14 @@ class DeltaOfflineStore:
             return Erased(0, 0)
         with self._rewriting(view, "can't erase from its history"), doomed(entities) as whom:
             rows = self._erase_from_newest(view, whom)
-            present = data_files(table)
-            present -= remove_leftovers(table, self._locks(view), _APPEND_SECONDS)
+            present = data_files(table.path)
+            present -= remove_leftovers(table.path, table.locks, _APPEND_SECONDS)
             # The newest state is looked up last: what was being appended when the list was made is in it now.
             older = sorted(file for file in present.difference(self._files(view, None)) if Path(file).exists())
             gone = whom.holders(older)
             if gone:
-                self._log(view).bring_to_disk()
-                scrub_log(table, gone)
+                table.log.bring_to_disk()
+                scrub_log(table.path, gone)
             for file in gone:
                 Path(file).unlink(missing_ok=True)
             self._engine.forget(view)
@@ -318,7 +303,7 @@ class DeltaOfflineStore:
             for attempt in attempts():
                 with attempt:
                     state = self.snapshot(view)
-                    erased = whom.erase(view, self._table(view), state, self._files(view, state), clean)
+                    erased = whom.erase(view, self._table(view).path, state, self._files(view, state), clean)
             if not erased:
                 break
             rows += erased
@@ -334,7 +319,7 @@ class DeltaOfflineStore:
             return state, self._files(view, state)
 
         with self._rewriting(view, "can't verify its history"):
-            check = Check(view, self._table(view), newest, self._engine, evidence)
+            check = Check(view, self._table(view).path, newest, self._engine, evidence)
             return check.report(attempts() if repair else None)
 
     def traces(self, view: FeatureView, entities: pa.Table) -> int:
@@ -343,50 +328,37 @@ class DeltaOfflineStore:
         if self.snapshot(view) == EMPTY:
             return 0
         with self._rewriting(view, "can't read its history"), doomed(entities) as whom:
-            present = data_files(table)
-            known = sorted(present & named_files(table))
+            present = data_files(table.path)
+            known = sorted(present & named_files(table.path))
             found = whom.count(known)
             for file in present.difference(known):
                 with suppress(duckdb.Error):  # of one that is being written, rows aren't in history yet
                     found += whom.count([file])
             return found
 
-    def _table(self, view: FeatureView) -> Path:
-        return self._directory / view.storage_name
-
-    def _locks(self, view: FeatureView) -> TableLocks:
-        return TableLocks(self._table(view))
+    def _table(self, view: FeatureView) -> ViewTable:
+        name = view.storage_name
+        return self._tables.get(name) or self._tables.setdefault(name, ViewTable(view, self._directory / name))
 
     @contextmanager
     def _rewriting(self, view: FeatureView, what: str) -> Iterator[None]:
         """Be the only one who rewrites or deletes files of a view; remove those that were written for nothing."""
-        table, locks = self._table(view), self._locks(view)
-        with as_store_error(view, f"{what} at {table}"), locks.rewriting():
+        table = self._table(view)
+        with as_store_error(view, f"{what} at {table.path}"), table.locks.rewriting():
             try:
                 yield
             except (DeltaError, duckdb.Error, OSError, pa.ArrowException):
                 with suppress(OSError, ValueError):
-                    remove_leftovers(table, locks, _BRIEFLY)  # on a full disk, others need the room
+                    remove_leftovers(table.path, table.locks, BRIEFLY)  # on a full disk, others need the room
                 raise
-
-    def _log(self, view: FeatureView) -> DeltaLog:
-        name = view.storage_name
-        return self._logs.get(name) or self._logs.setdefault(name, DeltaLog(self._table(view)))
-
-    def _journal(self, view: FeatureView) -> Journal:
-        name = view.storage_name
-        known = self._journals.get(name)
-        if known is None:
-            known = self._journals.setdefault(name, (view, Journal(self._table(view), self._log(view))))
-        return known[1]
 
     def _files(self, view: FeatureView, snapshot: Snapshot | None) -> list[str]:
         """Return the data files of a state, by default the newest."""
-        at = "" if snapshot is None else f" at state {snapshot}"
-        with as_store_error(view, f"can't open its history at {self._table(view)}{at}"):
-            newest = self._newest(view) if snapshot is None else self._log(view).newest()
+        table, at = self._table(view), "" if snapshot is None else f" at state {snapshot}"
+        with as_store_error(view, f"can't open its history at {table.path}{at}"):
+            newest = table.newest() if snapshot is None else table.log.newest()
             state = newest if snapshot is None else snapshot
-            files = [] if state == EMPTY else self._log(view).files(state)
+            files = [] if state == EMPTY else table.log.files(state)
         if state != newest and not all(os.path.exists(file) for file in files):  # noqa: PTH110  # a tenth of the time
             raise OfflineStoreError(
                 f"view {view.ref!r}: state {state} of its history can't be read any more: files that it needs are "

@@ -64,7 +64,7 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition] | Mo
     known, reports = _checked(store, definitions)
     result = _register(store, known)
     result.reports.update(reports)
-    store._plans.clear()
+    store._resolve_anew()
     _trace(store, known, result)
     for name, (before, new) in result.replaced_views.items():
         _warn_of_emptiness(store, name, before, new)

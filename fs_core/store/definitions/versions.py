@@ -78,7 +78,7 @@ def rollback(store: Resources, name: str, *, to: str) -> Moved:
         DefinitionError: the version is retired.
     """
     moved = store.registry.rollback(_version_of(name, to))
-    store._plans.clear()
+    store._resolve_anew()
     log.info("%s", moved)
     return moved
 
@@ -97,7 +97,7 @@ def alias(store: Resources, ref: str, alias: str, *, remove: bool = False) -> Mo
     """
     target = _whole(ref)
     moved = store.registry.drop_alias(target.name, alias) if remove else store.registry.set_alias(target, alias)
-    store._plans.clear()
+    store._resolve_anew()
     log.info("%s", moved)
     return moved
 
@@ -122,7 +122,7 @@ def retire(store: Resources, ref: str, *, undo: bool = False) -> Retired:
     """
     target = _whole(ref)
     kind, name, version = store.registry.reinstate(target) if undo else store.registry.retire(target)
-    store._plans.clear()
+    store._resolve_anew()
     done = Retired(kind, name, version, not undo, () if undo else tuple(usage.users(store, kind, name, version)))
     log.log(logging.WARNING if done.used_by else logging.INFO, "%s", done)
     return done
@@ -147,6 +147,7 @@ def delete(store: Resources, ref: str) -> Definition:
         way_out = f" Retire it instead: store.retire({found.ref!r})." if found.kind in REFERABLE else ""
         raise DefinitionError(f"{found.kind} {found.ref!r} is used: {', '.join(using)}. Nothing was deleted.{way_out}")
     store.registry.delete(found)
+    store._resolve_anew()
     if isinstance(found, FeatureView):
         store.lineage.remove([found])
     log.info("deleted %s %s", found.kind, found.ref)

@@ -20,7 +20,7 @@ class Work:
         self.done: list[list[int]] = []
         self.may, self.began = threading.Event(), threading.Event()
 
-    def __call__(self, numbers: Sequence[int]) -> list[int]:
+    def __call__(self, numbers: Sequence[int]) -> list[int | Exception]:
         """Return what was asked for."""
         self.began.set()
         assert self.may.wait(30)
@@ -29,7 +29,7 @@ class Work:
             raise ValueError("thirteen")
         if 99 in numbers:
             raise KeyboardInterrupt
-        return [2 * number for number in numbers]
+        return [ValueError(f"bad {number}") if number < 0 else 2 * number for number in numbers]
 
 
 def meeting(first: int, others: Sequence[int]) -> tuple[Work, list[int | BaseException]]:
@@ -70,6 +70,13 @@ def test_all_that_were_done_together_learn_of_an_error() -> None:
     _, (first, *others) = meeting(1, [12, 13, 14])
     assert first == 2
     assert [str(error) for error in others] == ["thirteen"] * 3
+
+
+def test_a_call_may_fail_alone() -> None:
+    """Of calls that were done together, one may be answered by an error of its own."""
+    _, (first, *others) = meeting(1, [2, -3, 4])
+    assert first == 2
+    assert [str(answer) for answer in others] == ["4", "bad -3", "8"]
 
 
 def test_an_interrupt_leaves_nobody_waiting() -> None:

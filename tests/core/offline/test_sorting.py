@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fs_core import Entity, FeatureView, Field
-from fs_core.offline.delta import sorting
+from fs_core.offline import sorting
 from fs_core.offline.delta.layout import MONTH, lay_out
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 

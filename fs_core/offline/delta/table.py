@@ -1,0 +1,124 @@
+"""The table of one view's history, as a process uses it: its log, what waits beside it, and its locks."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from fs_core.definitions import FeatureView
+from fs_core.offline.contract import Snapshot
+from fs_core.offline.delta.appending import append, reserve
+from fs_core.offline.delta.journal.journal import Journal
+from fs_core.offline.delta.layout import lay_out, without_dictionary
+from fs_core.offline.delta.leftovers import remove_leftovers
+from fs_core.offline.delta.locks import TableLocks
+from fs_core.offline.delta.log import DeltaLog
+from fs_core.offline.delta.rewriting import merge_small_files
+
+log = logging.getLogger("fs_core")
+
+BRIEFLY = 1.0
+"""Seconds for which somebody waits for appends under way, who has no need to."""
+
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class PartsError(Exception):
+    """What was to be appended can't be read, by no fault of the table's.
+
+    Args:
+        failure: what reading it raised.
+    """
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+class ViewTable:
+    """A table and what belongs to it. Thread-safe; made once a process. What the libraries raise is raised.
+
+    Args:
+        view: whose history, by any version with the same meaning.
+        path: the table's directory; made with the first write.
+    """
+
+    def __init__(self, view: FeatureView, path: Path) -> None:
+        self.view, self.path = view, path
+        self.locks = TableLocks(path)
+        self.log = DeltaLog(path)
+        self._journal = Journal(path, self.log)
+
+    def newest(self) -> Snapshot:
+        """Return the newest state, once what was pushed is in the table."""
+        try:
+            folded = self._journal.fold(self._append)
+            if folded is not None:
+                merge_small_files(self.log, self.locks, folded)
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+            log.warning(
+                "%s: what was pushed just now may be missing, since this process can't write: %s", self.view.ref, error
+            )
+        return self.log.newest()
+
+    def append(self, rows: pa.Table) -> Snapshot:
+        """Commit rows of history; return the new state."""
+        state = self._append(rows)
+        merge_small_files(self.log, self.locks, state)
+        return state
+
+    def _append(self, rows: pa.Table, name: str = "") -> Snapshot:
+        laid_out = lay_out(self.view, rows)
+        with self.locks.appending():
+            plain = without_dictionary(laid_out)
+            return append(self.path, self.log, laid_out, name=name, without_dictionary=plain)
+
+    def append_parts(self, parts: Iterator[pa.Table]) -> Snapshot:
+        """Commit the rows of tables, of which at least one comes, in one state, reading one after the other; return it.
+
+        Raises:
+            PartsError: reading them failed; none of the rows is there.
+        """
+        failure: list[Exception] = []
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            try:
+                for part in chain([first], (lay_out(self.view, part) for part in parts)):
+                    yield from part.to_batches()
+            except Exception as error:
+                failure.append(error)
+                raise
+
+        try:
+            with self.locks.appending():
+                first = lay_out(self.view, next(parts))
+                rows = pa.RecordBatchReader.from_batches(first.schema, batches())
+                return append(self.path, self.log, rows, without_dictionary=without_dictionary(first))
+        except (DeltaError, OSError, pa.ArrowException):
+            with suppress(OSError, ValueError), self.locks.rewriting_now() as alone:
+                if alone:
+                    remove_leftovers(self.path, self.locks, BRIEFLY)
+            if failure:
+                raise PartsError(failure[0]) from None
+            raise
+
+    def push(self, rows: pa.Table) -> bool:
+        """Add rows beside the table, where they are on disk; tell whether it is time to bring them into it."""
+        return self._journal.add(rows)
+
+    def has_pushed(self) -> bool:
+        """Tell whether this process has pushed what isn't in the table yet."""
+        return self._journal.has_pushed()
+
+    def reserve(self, count: int, at_least: int, greatest: Callable[[], int]) -> int:
+        """Hand out seqs in a row; return the first. `greatest` returns the greatest of any row."""
+        return reserve(self.locks, count, at_least, greatest)
