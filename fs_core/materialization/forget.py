@@ -53,9 +53,14 @@ class Forgotten:
 class Erasure(list[Forgotten]):
     """What was erased of each view and request log, and which saved training sets hold the same entities.
 
-    Attributes:
+    Args:
+        views: what was erased of each view.
         training_sets: the sets, each with how many rows and whether it was deleted.
         logs: how many rows were erased from each request log that had some.
+
+    Attributes:
+        training_sets: the same.
+        logs: the same.
     """
 
     def __init__(self, views: Sequence[Forgotten], training_sets: Sequence[SavedRows], logs: Mapping[str, int]) -> None:

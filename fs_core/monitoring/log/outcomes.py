@@ -32,7 +32,7 @@ class Outcome:
         at: when it was said, microseconds.
         request_id: the read's.
         prediction: for each row of the request JSON, None where nothing is said.
-        label: likewise.
+        label: for each row JSON, None where it isn't known.
         model: the model's name.
         model_version: its version.
     """
@@ -60,7 +60,7 @@ def outcome_of(
         request_id: the read's.
         at: now, microseconds.
         label: one value, or one for each row of the request; None where it isn't known.
-        prediction: likewise.
+        prediction: one value, or one for each row of the request; None where none is given.
         model: the model's name.
         version: its version.
 

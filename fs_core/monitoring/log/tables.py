@@ -47,10 +47,15 @@ _swept: dict[Path, str] = {}  # the last day on which old rows of logs were dele
 class LogTable:
     """One table of a log.
 
-    Attributes:
-        log: the log's name.
+    Args:
+        name: the log's name.
         descriptor: what its columns mean; None for outcomes.
         directory: where it lies; made with the first row.
+
+    Attributes:
+        log: the log's name.
+        descriptor: what its columns mean.
+        directory: where it lies.
     """
 
     def __init__(self, name: str, descriptor: Descriptor | None, directory: Path) -> None:

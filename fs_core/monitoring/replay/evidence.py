@@ -35,8 +35,8 @@ class Question:
         status: what was served.
         expected: the status by the rule.
         event_time: the served row's, microseconds; anything where there was none, or it isn't known.
-        available_at: likewise.
-        seq: likewise, -1 where there was none.
+        available_at: from when it was available, microseconds; anything where there was none.
+        seq: its seq, -1 where there was none, or it isn't known.
         features: the served features, by their names in the view.
     """
 
