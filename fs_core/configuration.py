@@ -19,7 +19,7 @@ _SCHEME = re.compile(r"[^:/?#@]*://")
 _EMPTY_PASSWORD = re.compile(r"^([^:/?#@]*://[^:/?#@]*):@")
 _SECRET = re.compile(r"(^|&)[^=&]*(pass|pwd|secret|token|api_?key)[^=&]*=", re.IGNORECASE)
 _DEFAULTS = {"online": "sqlite", "offline": "delta", "registry": "sqlite"}
-_SETTINGS = (*_DEFAULTS, "deadline")
+_SETTINGS = (*_DEFAULTS, "deadline", "log", "log_rate", "log_keep")
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,6 +32,9 @@ class Configuration:
         offline: `delta` (in the directory) or a plugin's URL.
         registry: `sqlite` (in the directory) or any SQLAlchemy URL.
         deadline: how long an online read may take, such as `20ms`; None for what `Budget.within` says.
+        log: the name of the request log for online reads that name none; None for no log.
+        log_rate: the share of entities that are logged, from 0 to 1.
+        log_keep: how long a logged row is kept.
     """
 
     directory: Path
@@ -39,6 +42,9 @@ class Configuration:
     offline: str
     registry: str
     deadline: str | None = None
+    log: str | None = None
+    log_rate: str = "1"
+    log_keep: str = "90d"
 
     def __repr__(self) -> str:
         locations = {name: redact_url(url) for name, url in self.urls.items() if url != _DEFAULTS[name]}
@@ -59,7 +65,8 @@ def load(directory: str | os.PathLike[str] | None, **given: str | None) -> Confi
     """Work out a store's configuration.
 
     What the caller passes wins, then the environment (`FS_STORE` for the directory, `FS_ONLINE`,
-    `FS_OFFLINE`, `FS_REGISTRY`, `FS_DEADLINE`), then `feature_store.toml` in the directory, then the embedded defaults.
+    `FS_OFFLINE`, `FS_REGISTRY`, `FS_DEADLINE`, `FS_LOG`, `FS_LOG_RATE`, `FS_LOG_KEEP`), then `feature_store.toml` in
+    the directory, then the embedded defaults.
 
     Args:
         directory: the store's directory.
@@ -79,6 +86,7 @@ def load(directory: str | os.PathLike[str] | None, **given: str | None) -> Confi
     made = Configuration(path, **settings)
     if made.deadline is not None:
         deadline_seconds(made.deadline)
+    duration_seconds(made.log_keep, "log_keep")
     return made
 
 

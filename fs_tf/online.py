@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import tensorflow as tf
 
@@ -33,6 +33,8 @@ class OnlineFeatures:
         encoding: how its features become numbers: the one that `feature_dataset` took, kept with the model.
         layout: as `feature_dataset` took it.
         features: as `feature_dataset` took them.
+        log: the request log, as `FeatureStore.get_online_features` takes it.
+        log_rate: the share of entities that are logged, likewise.
 
     Raises:
         UnknownReferenceError: a pinned version is gone, or means something else in this store.
@@ -52,9 +54,11 @@ class OnlineFeatures:
         *,
         layout: Layout = "columns",
         features: Sequence[str] | None = None,
+        log: str | Literal[False] | None = None,
+        log_rate: float | None = None,
     ) -> None:
         spec = made_from.spec if isinstance(made_from, TrainingSet) else made_from
-        pinned = EncodedReader(open_store(store), spec, encoding or no_numbers())
+        pinned = EncodedReader(open_store(store), spec, encoding or no_numbers(), log=log, log_rate=log_rate)
         if features is None and encoding is None:
             features = [part["column"] for part in spec["features"]]
         self._inputs = Inputs.of(

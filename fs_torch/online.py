@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -34,6 +34,8 @@ class OnlineFeatures:
         dtype: of the matrix and of floating columns, as in training.
         layout: `"matrix"` or `"columns"`, as in training.
         transform: what is done to a batch's features, as in training.
+        log: the request log, as `FeatureStore.get_online_features` takes it.
+        log_rate: the share of entities that are logged, likewise.
 
     Raises:
         UnknownReferenceError: a pinned version is gone, or means something else in this store.
@@ -57,8 +59,10 @@ class OnlineFeatures:
         dtype: torch.dtype = torch.float32,
         layout: Layout = "matrix",
         transform: Transform | None = None,
+        log: str | Literal[False] | None = None,
+        log_rate: float | None = None,
     ) -> None:
-        self._reader = EncodedReader(open_store(store), made_from, encoding)
+        self._reader = EncodedReader(open_store(store), made_from, encoding, log=log, log_rate=log_rate)
         self._form = Form(dtype, layout, transform).fits(encoding)
 
     def __call__(self, entities: Any, *, at: Moment | None = None, fallback: Fallback = None) -> Any:

@@ -28,7 +28,7 @@ FILES = {
     "definitions": "alias apply delete diff docs export init list plan retire rollback show",
     "history": "backfill carry-over compact history write",
     "training": "check-leakage training-sets",
-    "online": "drop-online forget get materialize verify",
+    "online": "drop-online forget get materialize replay verify",
     "lineage": "lineage",
     "server": "serve",
 }

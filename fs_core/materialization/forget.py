@@ -51,18 +51,25 @@ class Forgotten:
 
 
 class Erasure(list[Forgotten]):
-    """What was erased of each view, and which saved training sets hold the same entities.
+    """What was erased of each view and request log, and which saved training sets hold the same entities.
+
+    Args:
+        views: what was erased of each view.
+        training_sets: the sets, each with how many rows and whether it was deleted.
+        logs: how many rows were erased from each request log that had some.
 
     Attributes:
-        training_sets: the sets, each with how many rows and whether it was deleted.
+        training_sets: the same.
+        logs: the same.
     """
 
-    def __init__(self, views: Sequence[Forgotten], training_sets: Sequence[SavedRows]) -> None:
+    def __init__(self, views: Sequence[Forgotten], training_sets: Sequence[SavedRows], logs: Mapping[str, int]) -> None:
         super().__init__(views)
         self.training_sets = list(training_sets)
+        self.logs = dict(logs)
 
     def __repr__(self) -> str:
-        return f"Erasure({super().__repr__()}, training_sets={self.training_sets!r})"
+        return f"Erasure({super().__repr__()}, training_sets={self.training_sets!r}, logs={self.logs!r})"
 
 
 def keys_of(entity: Entity, table: pa.Table) -> pa.Table:

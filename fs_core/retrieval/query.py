@@ -92,7 +92,7 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
     _require(table, query)
     found: dict[ViewLookup, pa.Table] = {}
     status = {}
-    for lookup, asked, rows in _answers(offline, table, query):
+    for lookup, asked, rows in answers(offline, table, query):
         status[lookup.name] = rows[STATUS].dictionary_encode()
         snapshot = query.snapshots[lookup.view.name]
         warn_of_absence(offline, lookup.view, asked.append_column(STATUS, rows[STATUS]), snapshot)
@@ -137,7 +137,7 @@ def features_of(offline: OfflineStore, spine: pa.Table, query: Query) -> dict[st
         SchemaError: a key or the time is missing or of the wrong type.
     """
     require_columns([query.timestamp], spine.column_names, "the spine")
-    return _columns(query, {lookup: rows for lookup, _, rows in _answers(offline, spine, query)}, spine)
+    return _columns(query, {lookup: rows for lookup, _, rows in answers(offline, spine, query)}, spine)
 
 
 def _require(spine: pa.Table, query: Query) -> None:
@@ -148,8 +148,17 @@ def _require(spine: pa.Table, query: Query) -> None:
             raise SchemaError(f"label {name!r} is a request column, from which features are computed. Name another.")
 
 
-def _answers(offline: OfflineStore, spine: pa.Table, query: Query) -> Iterator[tuple[ViewLookup, pa.Table, pa.Table]]:
-    """Yield each look-up with what history is asked, and what it answers."""
+def answers(offline: OfflineStore, spine: pa.Table, query: Query) -> Iterator[tuple[ViewLookup, pa.Table, pa.Table]]:
+    """Yield each look-up with what history is asked, and what it answers, as `OfflineStore.as_of` does.
+
+    Args:
+        offline: the history that is asked.
+        spine: keys and times, among others.
+        query: what is asked.
+
+    Raises:
+        SchemaError: a key or the time is missing or of the wrong type.
+    """
     times = moments(spine, query)
     for lookup, features in query.selection.lookups.items():
         asked = at_moment(key_table(spine, lookup, "the spine"), times)

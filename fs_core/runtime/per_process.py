@@ -70,6 +70,22 @@ class PerProcess(Generic[T]):
         return found or self._slots.setdefault(_process, _Slot())  # one step, whatever other threads do
 
 
+class OneProcess:
+    """A library that doesn't survive a fork: of processes forked from each other, one may use it."""
+
+    def __init__(self) -> None:
+        self._users: set[object] = set()
+
+    def may_use(self) -> bool:
+        """Note that this process uses the library; return whether no process that it was forked from did."""
+        self._users.add(_process)
+        return len(self._users) == 1
+
+
+delta_library = OneProcess()
+"""The Delta library."""
+
+
 class _Slot(Generic[T]):
     """One process's value, as a tuple of one or none, and the lock under which it is made."""
 

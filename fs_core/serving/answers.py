@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
-from fs_core.online.row.cells import Flags, one_array
+from fs_core.online.row.cells import Flags, Sizes, one_array
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.rule import Status, is_expired
@@ -21,6 +21,8 @@ UNAVAILABLE = "unavailable"
 """The status of a row that nobody could read in time, where `on_deadline="missing"` allows that."""
 
 STATUSES = (Status.PRESENT.value, Status.MISSING.value, Status.EXPIRED.value, UNAVAILABLE)
+FOUND = (STATUSES.index(Status.PRESENT), STATUSES.index(Status.EXPIRED))
+"""The positions of the statuses of rows that were found."""
 _NAMES = np.array(STATUSES, dtype=object)
 
 
@@ -43,10 +45,24 @@ class Answer(Protocol):
 
 @dataclass(eq=False, slots=True)  # each read makes one of each class here: frozen ones take twice as long
 class OnlineAnswer:
-    """An answer from packed rows; `codes` are positions in `STATUSES`, uint8 [n], None where all are present."""
+    """An answer from packed rows.
+
+    Attributes:
+        rows: the rows, blanked where they aren't present.
+        held: what they come from.
+        codes: positions in `STATUSES`, uint8 [n]; None where all are present.
+    """
 
     rows: FeatureRows
+    held: Held
     codes: np.ndarray[Any, np.dtype[np.uint8]] | None = None
+
+    def winners(self, rows: Sizes) -> tuple[FeatureRows, np.ndarray[Any, np.dtype[np.uint8]]]:
+        """Return some rows as they were found, expired ones too, blanked where there was none, and their `codes`."""
+        position = self.held.keys.position
+        codes = np.zeros(len(rows), np.uint8) if self.codes is None else self.codes[rows]
+        found = np.isin(codes, FOUND)
+        return self.held.rows.features.take(rows if position is None else position[rows], found), codes
 
     @property
     def status(self) -> list[str]:
@@ -182,7 +198,7 @@ class Held:
         """Spread the distinct rows over the rows asked for. A null key has position -1: the row after the last."""
         position, rows, ttl = self.keys.position, self.rows, self.plan.ttl
         if ttl is None and rows.sound is None and position is None and self.unread is None:
-            return OnlineAnswer(rows.features)
+            return OnlineAnswer(rows.features, self)
         expired = is_expired(rows.event_time, moment, ttl)
         status = np.where(rows.found, np.where(expired, _EXPIRED, _PRESENT), _MISSING)
         if self.unread is not None:
@@ -190,7 +206,7 @@ class Held:
         if position is not None:
             status = np.append(status, _MISSING)[position]
         present = status == _PRESENT
-        return OnlineAnswer(rows.features.take(position, None if present.all() else present), status)
+        return OnlineAnswer(rows.features.take(position, None if present.all() else present), self, status)
 
     def _damage(self) -> OnlineStoreError | None:
         return damaged(self.plan, self.keys, self.rows.corrupt) if self.rows.corrupt else None

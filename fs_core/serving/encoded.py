@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -35,6 +35,8 @@ class OnlineReads(Protocol):
         at: Moment | None = None,
         fallback: Fallback = None,
         full_names: bool = False,
+        log: str | Literal[False] | None = None,
+        log_rate: float | None = None,
     ) -> FeatureVectors:
         """Return the features of entities.
 
@@ -44,6 +46,8 @@ class OnlineReads(Protocol):
             at: the moment of the read; None for now.
             fallback: whether history may answer.
             full_names: whether columns are named `view__feature`.
+            log: the request log; False for none.
+            log_rate: the share of entities that are logged.
         """
         ...
 
@@ -55,6 +59,8 @@ class OnlineReads(Protocol):
         at: Moment | None = None,
         fallback: Fallback = None,
         full_names: bool = False,
+        log: str | Literal[False] | None = None,
+        log_rate: float | None = None,
     ) -> FeatureVectors:
         """Return the features of entities, while the event loop goes on.
 
@@ -64,6 +70,8 @@ class OnlineReads(Protocol):
             at: the moment of the read; None for now.
             fallback: whether history may answer.
             full_names: whether columns are named `view__feature`.
+            log: the request log; False for none.
+            log_rate: the share of entities that are logged.
         """
         ...
 
@@ -77,6 +85,8 @@ class EncodedReader:
         store: the store to read.
         made_from: the training set, or its `spec`.
         encoding: how its features become tensors.
+        log: the request log, as `get_online_features` takes it.
+        log_rate: the share of entities that are logged, likewise.
 
     Raises:
         UnknownReferenceError: a pinned version is gone, or means something else in this store.
@@ -89,6 +99,9 @@ class EncodedReader:
         store: OnlineReads,
         made_from: TrainingSet | Mapping[str, Any],
         encoding: Encoding,
+        *,
+        log: str | Literal[False] | None = None,
+        log_rate: float | None = None,
     ) -> None:
         spec = made_from.spec if isinstance(made_from, TrainingSet) else made_from
         if not isinstance(spec, Mapping) or not {"features", "full_names", "lag", "keys"} <= set(spec):
@@ -96,6 +109,7 @@ class EncodedReader:
         _refuse_lag(spec)
         self.store = store
         self.encoding = encoding
+        self._log: dict[str, Any] = {"log": log, "log_rate": log_rate}
         self._full_names = bool(spec["full_names"])
         self._pinned = [
             pinned_as(part["ref"], part["column"], part.get("keys", {}), self._full_names, part.get("reads"))
@@ -129,7 +143,7 @@ class EncodedReader:
             SchemaError, OnlineStoreError: as in `FeatureStore.get_online_features`.
         """
         return self.store.get_online_features(
-            self._pinned, entities, at=at, fallback=fallback, full_names=self._full_names
+            self._pinned, entities, at=at, fallback=fallback, full_names=self._full_names, **self._log
         )
 
     @property
@@ -146,7 +160,7 @@ class EncodedReader:
     ) -> FeatureVectors:
         """Do what `vectors` does without holding up the event loop."""
         return await self.store.get_online_features_async(
-            self._pinned, entities, at=at, fallback=fallback, full_names=self._full_names
+            self._pinned, entities, at=at, fallback=fallback, full_names=self._full_names, **self._log
         )
 
     def _bound(self, found: FeatureVectors) -> BoundTable:

@@ -74,6 +74,26 @@ class OnlineRead:
             self._cached = cache.ask(self._requests(), budget.max_age, self._together())
 
     @property
+    def plan(self) -> ReadPlan:
+        """What is asked."""
+        return self._plan
+
+    @property
+    def keys(self) -> Sequence[AskedKeys]:
+        """The entities, as each group of the plan has them."""
+        return self._keys
+
+    @property
+    def now(self) -> int:
+        """What the clock showed, microseconds."""
+        return self._now
+
+    @property
+    def budget(self) -> Budget:
+        """What the read may cost."""
+        return self._budget
+
+    @property
     def wanted(self) -> list[tuple[str, Sequence[bytes]]]:
         """What to ask the online store for, each entity once."""
         return self._requests() if self._cached is None else self._cached.rest

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.online.row.cells import one_array
+from fs_core.online.row.cells import Sizes, one_array
 from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.plan import ReadPlan
 from fs_core.values.interchange import to_pandas
@@ -38,7 +38,11 @@ class FeatureVectors:
         status: for each view, by name, one of `"present"`, `"missing"`, `"expired"` for each row; with
             `on_deadline="missing"` also `"unavailable"`.
         at: the moment of the read, aware, UTC: the `t` of the as-of rule.
+        request_id: what the request log calls this read; None where nothing of it is logged. `store.log_outcome`
+            takes it.
     """
+
+    request_id: str | None = None
 
     def __init__(
         self,
@@ -82,6 +86,11 @@ class FeatureVectors:
         return from_micros(self._at)
 
     @property
+    def moment(self) -> int:
+        """The moment of the read, microseconds since 1970-01-01 UTC."""
+        return self._at
+
+    @property
     def features(self) -> list[str]:
         """The names of the feature columns, in order."""
         return list(self._plan.schema.names)
@@ -92,6 +101,13 @@ class FeatureVectors:
 
     def __repr__(self) -> str:
         return f"FeatureVectors({len(self)} rows, at={self.at.isoformat()}, features={list(self.features)})"
+
+    def excerpt(self, rows: Sizes) -> tuple[list[pa.Array], list[pa.Array], Sequence[Answer]]:
+        """Return copies of the key and request columns of some rows, and each view's answer for all rows."""
+        indices = pa.array(rows)
+        keys = [column.take(indices) for column in self._key_columns()]
+        request = [one_array(column).take(indices) for column in self.request.columns]
+        return keys, request, self._answers
 
     def to_arrow(self) -> pa.Table:
         """Return keys, then request columns, then features."""

@@ -74,6 +74,10 @@ class FeatureStore(Resources):
 
     get_online_features = online.get_online_features
     get_online_features_async = online.get_online_features_async
+    log_outcome = online.log_outcome
+    flush_log = online.flush_log
+    read_log = online.read_log
+    replay = online.replay
 
     materialize = upkeep.materialize
     verify_online = upkeep.verify_online

@@ -1,18 +1,23 @@
-"""Reading the latest rows, with and without blocking."""
+"""Reading the latest rows, with and without blocking, and the log of what was read."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fs_core.configuration import deadline_seconds, duration_seconds
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.retrieval.selection import Features
 from fs_core.store.resources import Resources
-from fs_core.values.times import Moment, micros
+from fs_core.values.times import Moment, micros, moment_or_ago
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fs_core.monitoring.log import Flushed, LogSetting
+    from fs_core.monitoring.log.tables import LogTables
+    from fs_core.monitoring.replay import ReplayReport
     from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead
 
 
@@ -27,6 +32,8 @@ def get_online_features(
     fallback: Fallback = None,
     max_age: timedelta | str | None = None,
     full_names: bool = False,
+    log: str | Literal[False] | None = None,
+    log_rate: float | None = None,
 ) -> FeatureVectors:
     """Return the features of entities as the as-of rule gives them now, or at `at`.
 
@@ -44,6 +51,10 @@ def get_online_features(
             again, whatever becomes of it meanwhile. By default every row is fetched. Expiry is decided anew in
             any case.
         full_names: name columns `view__feature`.
+        log: the request log that keeps what is served, such as the model's name; False for none. By default what
+            `FS_LOG` says, or else none.
+        log_rate: the share of entities that are logged, from 0 to 1; all moments of an entity are, or none. By
+            default what `FS_LOG_RATE` says, or else all.
 
     Raises:
         NotOnlineError, OnlineUnavailableError, MomentNotOnlineError, CorruptRowError: the online
@@ -53,7 +64,7 @@ def get_online_features(
         TransformError: an on-demand view can't be computed.
         ConfigurationError: an option isn't understood.
     """
-    budget = _budget(store, deadline, on_deadline, fallback, max_age)
+    budget, setting = _budget(store, deadline, on_deadline, fallback, max_age), _log_setting(store, log, log_rate)
     read, online = _read(store, features, full_names, entities, at, budget), store.online
     wanted = read.wanted
     within = budget.within(wanted)
@@ -64,7 +75,7 @@ def get_online_features(
     else:
         if read.absent:
             store._unfilled.look_after(online, read.absent)
-    return read.answer(store.offline if read.needs_history else None)
+    return _logged(store, setting, read, read.answer(store.offline if read.needs_history else None))
 
 
 async def get_online_features_async(
@@ -78,6 +89,8 @@ async def get_online_features_async(
     fallback: Fallback = None,
     max_age: timedelta | str | None = None,
     full_names: bool = False,
+    log: str | Literal[False] | None = None,
+    log_rate: float | None = None,
 ) -> FeatureVectors:
     """Return what `get_online_features` does, while the event loop goes on.
 
@@ -86,7 +99,7 @@ async def get_online_features_async(
     """
     from fs_core.online.contract import AwaitableReader
 
-    budget = _budget(store, deadline, on_deadline, fallback, max_age)
+    budget, setting = _budget(store, deadline, on_deadline, fallback, max_age), _log_setting(store, log, log_rate)
     await store.select_async(features, full_names=full_names)
     read, online = _read(store, features, full_names, entities, at, budget), store.online
     wanted = read.wanted
@@ -102,8 +115,144 @@ async def get_online_features_async(
         if read.absent:
             store._unfilled.look_after(online, read.absent)
     if read.needs_history or read.computes:  # a function may take its time
-        return await asyncio.to_thread(lambda: read.answer(store.offline if read.needs_history else None))
-    return read.answer(None)
+        found = await asyncio.to_thread(lambda: read.answer(store.offline if read.needs_history else None))
+        return _logged(store, setting, read, found)
+    return _logged(store, setting, read, read.answer(None))
+
+
+def log_outcome(
+    store: Resources,
+    request_id: str | None,
+    label: Any = None,
+    *,
+    prediction: Any = None,
+    model: str | None = None,
+    model_version: str | None = None,
+) -> None:
+    """Say what a model predicted from a logged read, or, later, what came true; `read_log` joins both to its rows.
+
+    Args:
+        request_id: of what `get_online_features` returned; None, where nothing of it was logged, does nothing.
+        label: what came true: one value, or one for each row of the request, None where it isn't known.
+        prediction: what was predicted, likewise.
+        model: the model's name.
+        model_version: its version.
+
+    Raises:
+        DataError: it is no request id, or the values can't be logged.
+    """
+    if request_id is None:
+        return
+    from fs_core.monitoring.log.outcomes import outcome_of
+
+    outcome = outcome_of(request_id, store._clock.now(), label, prediction, model, model_version)
+    store._log.get().put(outcome, outcome.count)
+
+
+def flush_log(store: Resources, *, within: timedelta | str = "60s") -> Flushed:
+    """Wait until what this process has logged by now is written; return how many rows are, and how many are lost.
+
+    Args:
+        within: how long to wait at most, where a disk doesn't answer.
+
+    Raises:
+        ConfigurationError: that is no duration.
+    """
+    return store._log.get().flush(duration_seconds(within, "within"))
+
+
+def read_log(store: Resources, name: str, *, since: Moment | timedelta | None = None) -> pa.Table:
+    """Return a request log, a row for each logged row of a read.
+
+    Columns: `__request_id`, `__row` (its index in the request), `__at` (the moment of the read), `__read_at` (what the
+    reader's clock showed), `__max_age`, keys, request columns, features; of each look-up, such as `weather`:
+    `weather.__view`, `weather.__digest`, `weather.__status` and the winner's `weather.__event_time`,
+    `weather.__available_at`, `weather.__seq`; then `__prediction`, `__label` (JSON), `__model`, `__model_version`.
+
+    Args:
+        name: the log's.
+        since: what was read from this moment on; a duration, such as `"1d"`, counts back from now.
+
+    Raises:
+        UnknownReferenceError: there is no such log.
+        DataError: `since` is no moment.
+    """
+    from fs_core.monitoring.log.reading import read_log as rows_of
+
+    flush_log(store)
+    return rows_of(_logs(store), name, None if since is None else moment_or_ago(since, store._clock.now()))
+
+
+def replay(
+    store: Resources,
+    name: str,
+    *,
+    since: Moment | timedelta | None = None,
+    overlap: timedelta | str = "5s",
+    evidence: int = 100,
+) -> ReplayReport:
+    """Compare every row of a request log with what history, by the training path, says of its moment.
+
+    Each row is `equal`, or `overlapped` (a push overlapped the read), `held_back` (by lag, until a `materialize`),
+    `lost` (evicted or never online), `expired` (and collected), `code` (served by another definition or other code
+    than is here), or `unexplained`. Rows that `write` and `backfill` brought after a read, with earlier times, count
+    as lost: as the rule sees it, they were known. So replay a log before such loads.
+
+    Args:
+        name: the log's.
+        since: what was read from this moment on; a duration, such as `"1d"`, counts back from now.
+        overlap: how long before a read a row may have become available that it needn't show: as long as a push takes,
+            and as far as clocks are apart.
+        evidence: how many findings of each kind to return.
+
+    Returns:
+        A report: `clean` (nothing is lost, of other code or unexplained), `counts`, `findings` as an Arrow table;
+        `str()` says what to do.
+
+    Raises:
+        UnknownReferenceError: there is no such log.
+        DataError: `since` is no moment.
+        OfflineStoreError: history can't be read.
+    """
+    from fs_core.monitoring.replay import replay as compare
+
+    flush_log(store)
+    moment = None if since is None else moment_or_ago(since, store._clock.now())
+    tolerance = int(duration_seconds(overlap, "overlap") * 1e6)
+    return compare(
+        _logs(store), name, store.registry, store.offline, since=moment, overlap=tolerance, evidence=evidence
+    )
+
+
+def _logs(store: Resources) -> LogTables:
+    from fs_core.monitoring.log.tables import LogTables
+
+    return LogTables(store._log_directory, store._log_keep)
+
+
+def _log_setting(store: Resources, log: str | Literal[False] | None, rate: float | None) -> LogSetting | None:
+    name = store._configuration.log if log is None else log
+    if not name:
+        return None
+    from fs_core.monitoring.log import log_setting
+
+    return log_setting(name, store._configuration.log_rate if rate is None else rate)
+
+
+def _logged(store: Resources, setting: LogSetting | None, read: OnlineRead, found: FeatureVectors) -> FeatureVectors:
+    """Return what was found; what of it is to be logged is in the queue by then. Nothing here fails a read."""
+    if setting is None:
+        return found
+    from fs_core.monitoring.log import capture
+
+    writer = store._log.get()
+    try:
+        served = capture(setting, read, found)
+        if served is not None and writer.put(served, len(found)):
+            found.request_id = served.request_id
+    except Exception as error:  # noqa: BLE001  # whatever it is, the read is answered
+        writer.failed(len(found), error)
+    return found
 
 
 def _budget(

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from fs_core import configuration
@@ -22,6 +23,7 @@ from fs_core.values.times import Clock
 
 if TYPE_CHECKING:
     from fs_core.lineage import Lineage
+    from fs_core.monitoring.log import LogWriter
     from fs_core.offline.contract import OfflineStore
     from fs_core.online.contract import OnlineStore
     from fs_core.registry import Registry
@@ -76,6 +78,7 @@ class Resources:
         self._groups: dict[tuple[str, FeatureView], Grouped[Any, int]] = {}  # of pushes, and of writes, by view
         self._seqs: dict[str, tuple[int, int]] = {}  # of views' pushes: the registry's first seq, and how many are left
         self._unfilled = Unfilled()
+        self._log = PerProcess(self._new_log)
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
         self._kept_back: set[str] = set()  # views of which the log said that their lag keeps pushed rows back
 
@@ -150,6 +153,21 @@ class Resources:
         key = kind, view
         return self._groups.get(key) or self._groups.setdefault(key, Grouped(work))
 
+    @property
+    def _log_directory(self) -> Path:
+        """Where request logs lie."""
+        return Path(self._configuration.directory) / "logs"
+
+    @property
+    def _log_keep(self) -> int:
+        """How long logged rows are kept, microseconds."""
+        return int(configuration.duration_seconds(self._configuration.log_keep, "log_keep") * 1e6)
+
+    def _new_log(self) -> LogWriter:
+        from fs_core.monitoring.log import LogWriter
+
+        return LogWriter(self._log_directory, self._log_keep)
+
     @cached_property
     def _deadline(self) -> float | None:
         """How long an online read may take unless the call says otherwise, seconds; None where none was given."""
@@ -204,12 +222,15 @@ class Resources:
     def close(self) -> None:
         """Release connections; the next call opens new ones.
 
-        Waits where the online store is just being asked whether a view was ever materialized, for the log.
+        Waits where the online store is just being asked whether a view was ever materialized, for the log; and some
+        seconds at most for what is to be written to request logs.
         """
         self._unfilled.wait()
         settle = getattr(self.__dict__.get("offline"), "settle", None)
         if settle is not None:
             settle()
+        if (writer := self._log.take()) is not None:
+            writer.close()
         for part in ("registry", "online"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
@@ -225,6 +246,8 @@ class Resources:
             await closing()
         while self._unfilled.is_asking:
             await asyncio.to_thread(self._unfilled.wait)
+        if (writer := self._log.take()) is not None:
+            await asyncio.to_thread(writer.close)
         self.close()
 
     async def __aenter__(self) -> Self:

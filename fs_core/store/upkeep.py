@@ -20,10 +20,12 @@ from fs_core.store.resources import Resources
 from fs_core.store.training import saved_sets
 from fs_core.training_set import TrainingSet
 from fs_core.values.interchange import to_table
-from fs_core.values.times import Moment, duration_micros, micros, parse_duration
+from fs_core.values.times import Moment, duration_micros, micros, moment_or_ago, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import pyarrow as pa
 
     from fs_core.materialization.forget import Erasure
     from fs_core.materialization.materialize import Materialized
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from fs_core.offline.report import HistoryReport
 
 log = logging.getLogger("fs_core")
+
+_LOG_SECONDS = 60.0  # how long a forget waits for what the request log has to write
 
 
 def materialize(
@@ -195,10 +199,11 @@ def forget(
     Every registered version of every view of the entity counts, views of several entities too. Each
     is read back afterwards, files and keys. Training sets that were made from states which held such
     rows can't be recreated any more, and say so; those made from other states can. Saved training sets that
-    hold the entities are reported, or deleted. The sources that `backfill` runs, and training sets that somebody
-    else has or saves after this, aren't the store's: they must forget on their own. Another process, or another
-    store object, that reads with `max_age` may serve what it fetched before until it is that old, where the online
-    store's server doesn't notify it of changes.
+    hold the entities are reported, or deleted. Request logs lose their rows; another process that serves may have some
+    to write still, so repeat this half a minute later. The sources that `backfill` runs, and training sets that
+    somebody else has or saves after this, aren't the store's: they must forget on their own. Another process, or
+    another store object, that reads with `max_age` may serve what it fetched before until it is that old, where the
+    online store's server doesn't notify it of changes.
 
     The online store is the one that this store object was given: rows in another aren't found. The log warns of
     a view that was never materialized in this one.
@@ -221,8 +226,8 @@ def forget(
             fingerprint and spec describe. A damaged set is reported only.
 
     Returns:
-        What was erased of each view, a list, whose `training_sets` names the saved training sets; repeating it
-        erases nothing more.
+        What was erased of each view, a list, whose `training_sets` names the saved training sets, and `logs` the
+        request logs; repeating it erases nothing more.
 
     Raises:
         UnknownReferenceError: there is no such entity.
@@ -257,7 +262,20 @@ def forget(
         raise
     finally:
         store._cache.take()
-    return Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"))
+    logged = _forget_logged(store, name, every)
+    return Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"), logged)
+
+
+def _forget_logged(store: Resources, entity: str, keys: list[pa.Table]) -> dict[str, int]:
+    """Erase entities from the request logs, and what this process has yet to write; return how many rows, by log."""
+    if (writer := store._log.made()) is not None:
+        writer.flush(_LOG_SECONDS)
+    if not store._log_directory.is_dir():
+        return {}
+    from fs_core.monitoring.log.forget import forget_logged
+    from fs_core.monitoring.log.tables import LogTables
+
+    return forget_logged(LogTables(store._log_directory, store._log_keep), entity, keys)
 
 
 def profile(
@@ -290,23 +308,9 @@ def profile(
     view = store.view(what)
     rows = store.offline.read(view)
     if since is not None:
-        first = pa.scalar(_since(since, store._clock.now()), pa.int64())
+        first = pa.scalar(moment_or_ago(since, store._clock.now()), pa.int64())
         rows = rows.filter(pc.greater_equal(rows[AVAILABLE_AT].cast(pa.int64()), first))
     return profile_rows(view, rows)
-
-
-def _since(since: Moment | timedelta | str, now: int) -> int:
-    """Return a moment that is given as one, or as a duration before now."""
-    if isinstance(since, timedelta | str):
-        try:
-            return now - duration_micros(parse_duration(since, "since"))
-        except DefinitionError:
-            if isinstance(since, timedelta):
-                raise
-    try:
-        return micros(since)
-    except DataError as error:
-        raise DataError(f"since={since!r} is neither a moment in ISO 8601 nor a duration such as '7d'.") from error
 
 
 def monitor(

@@ -93,6 +93,28 @@ def micros(moment: datetime | date | str | int) -> int:
     return found
 
 
+def moment_or_ago(since: datetime | date | timedelta | str, now: int) -> int:
+    """Return a moment as microseconds; a duration, such as `"1d"`, counts back from now.
+
+    Args:
+        since: the moment or duration.
+        now: microseconds since 1970-01-01 UTC.
+
+    Raises:
+        DataError: it is neither, or lies outside the years 1 to 9999.
+    """
+    if isinstance(since, timedelta | str):
+        try:
+            return now - duration_micros(parse_duration(since, "since"))
+        except DefinitionError:
+            if isinstance(since, timedelta):
+                raise
+    try:
+        return micros(since)
+    except DataError as error:
+        raise DataError(f"since={since!r} is neither a moment in ISO 8601 nor a duration such as '7d'.") from error
+
+
 def _micros(moment: datetime | date | str) -> int:
     if isinstance(moment, str):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 from fs_core import FeatureStore
 from fs_core.definitions.lookup import Asked
 from fs_core.encoding import Encoding
+from fs_core.errors import DataError
 from fs_core.rule import STATUS
 from fs_core.serving.expiry import warn_of_expiry
 from fs_core.store import open_store
@@ -112,8 +114,9 @@ class FeatureModel:
         asked = request_table(model_input, self._columns)
         references = self.references_beside(asked.column_names)
         look_up = self._as_of if self.features.timestamp in asked.column_names else self._online
-        table, moments, status = look_up(asked, references)
+        table, moments, status, request_id = look_up(asked, references)
         predicted = self._predict(table, moments)
+        self._log(request_id, predicted, len(table))
         return _with_status(predicted, status) if params and params.get(STATUS_PARAM) else predicted
 
     def references_beside(self, brought: Collection[str]) -> dict[str, Asked]:
@@ -130,10 +133,17 @@ class FeatureModel:
         require_columns(self.features.inputs, table.column_names, INPUT)
         return self._predict_arranged(self._layout.arrange(table, moments))
 
-    def _online(self, asked: pa.Table, references: Mapping[str, Asked]) -> tuple[pa.Table, Any, Status]:
-        """Return the rows with their features of now, the moment of the read, and each row's status by view."""
+    def _log(self, request_id: str | None, predicted: Any, rows: int) -> None:
+        """Keep predictions beside the logged rows that they were made of, where there is one JSON value for each."""
+        if request_id is None or getattr(predicted, "ndim", 1) != 1 or len(predicted) != rows:
+            return
+        with suppress(DataError):
+            self.store.log_outcome(request_id, prediction=predicted)
+
+    def _online(self, asked: pa.Table, references: Mapping[str, Asked]) -> tuple[pa.Table, Any, Status, str | None]:
+        """Return the rows with their features of now, the moment of the read, each row's status by view, and its id."""
         if not references:
-            return asked, datetime.now(UTC), {}
+            return asked, datetime.now(UTC), {}, None
         keys = asked.select(self._brought(asked))
         full_names = self.features.full_names
         found = self.store.get_online_features(list(references.values()), keys, full_names=full_names)
@@ -142,23 +152,25 @@ class FeatureModel:
         if not keys.num_columns:  # views that have one row for all
             table = table.take(pa.array(np.zeros(len(asked), np.int64)))
             status = {view: list(marks) * len(asked) for view, marks in status.items()}
-        return _beside(asked, table, references), found.at, status
+        return _beside(asked, table, references), found.at, status, found.request_id
 
     def _brought(self, asked: pa.Table) -> list[str]:
         """Return the columns that features are looked up by and computed from."""
         needed = (*self.features.keys, *self.features.request)
         return [name for name in needed if name in asked.column_names and name != self.features.timestamp]
 
-    def _as_of(self, asked: pa.Table, references: Mapping[str, Asked]) -> tuple[pa.Table, pa.ChunkedArray, Status]:
+    def _as_of(
+        self, asked: pa.Table, references: Mapping[str, Asked]
+    ) -> tuple[pa.Table, pa.ChunkedArray, Status, None]:
         """Return the rows with their features of the moments they name, the moments, and each row's status by view."""
         name, full_names = self.features.timestamp, self.features.full_names
         if not references:
-            return asked, asked[name], {}
+            return asked, asked[name], {}, None
         spine = asked.select([*self._brought(asked), name])
         found = self.store.get_historical_features(
             spine, list(references.values()), timestamp=name, full_names=full_names
         )
-        return _beside(asked, found.table, references), asked[name], found.status
+        return _beside(asked, found.table, references), asked[name], found.status, None
 
 
 def _beside(asked: pa.Table, found: pa.Table, columns: Collection[str]) -> pa.Table:

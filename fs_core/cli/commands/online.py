@@ -1,4 +1,4 @@
-"""Commands about the online store: `materialize`, `get`, `verify`, `drop-online`, `forget`."""
+"""Commands about the online store: `materialize`, `get`, `verify`, `replay`, `drop-online`, `forget`."""
 
 from __future__ import annotations
 
@@ -109,6 +109,28 @@ def _verify_history(store: FeatureStore, view: str | None, repair: bool, evidenc
     return Report(rows, heading=heading, data=data, notes=notes, code=int(not found.clean))
 
 
+@cli.command()
+@click.argument("log")
+@click.option("--since", help="Read from this moment on, or so long ago: 2024-01-15T10:30:00Z, 1d.")
+@click.option("--overlap", default="5s", show_default=True, help="How long before a read a push may not show yet.")
+@click.option(
+    "--evidence", type=click.IntRange(min=0), default=20, show_default=True, help="Show so many of each kind."
+)
+@in_store
+def replay(store: FeatureStore, log: str, since: str | None, overlap: str, evidence: int) -> Report:
+    """Compare every row of a request LOG with history as of its moment; exit with 1 unless all is as it should be.
+
+    Reads are logged by get_online_features(..., log=NAME), or where FS_LOG names one.
+    """
+    found = store.replay(log, since=since, overlap=overlap, evidence=evidence)
+    heading, *notes = str(found).splitlines()
+    columns = ("difference", "view", "keys", "at", "column", "served", "expected")
+    rows = found.findings.to_pylist()
+    about = {"log": log, "rows": found.rows, "clean": found.clean, "counts": dict(found.counts)}
+    shown_rows = [{name: row[name] for name in columns} for row in rows]
+    return Report(shown_rows, heading=heading, data={**about, "findings": rows}, notes=notes, code=int(not found.clean))
+
+
 @cli.command("drop-online")
 @click.argument("view")
 @click.option("--yes", is_flag=True, help="Don't ask.")
@@ -159,7 +181,9 @@ def forget(
         + (", deleted" if s.deleted else ", kept; --saved delete deletes those that hold them")
         for s in erased.training_sets
     ]
-    return Report(done, heading="" if done else f"no view describes {entity}", data=[*done, *sets], notes=notes)
+    notes += [f"{rows:,} rows erased from request log {log}" for log, rows in erased.logs.items()]
+    logs = [{"log": log, "rows": rows} for log, rows in erased.logs.items()]
+    return Report(done, heading="" if done else f"no view describes {entity}", data=[*done, *sets, *logs], notes=notes)
 
 
 def _named(wanted: pa.Table) -> str:

@@ -13,10 +13,9 @@ from deltalake.exceptions import DeltaError
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError
 from fs_core.offline.delta.appending import reason_of
-from fs_core.runtime.per_process import this_process
+from fs_core.runtime.per_process import delta_library
 
 _DAMAGED_LOG = (json.JSONDecodeError, UnicodeDecodeError)
-_delta_processes: set[object] = set()  # the process in which the Delta library runs, once it does
 
 
 @contextmanager
@@ -34,8 +33,7 @@ def as_store_error(view: FeatureView, what: str) -> Iterator[None]:
 
 def _refuse_fork(view: FeatureView) -> None:
     """Say in plain words what the Delta library would panic about."""
-    _delta_processes.add(this_process())
-    if len(_delta_processes) > 1:
+    if not delta_library.may_use():
         raise OfflineStoreError(
             f"view {view.ref!r}: this process was forked from one that had used history, and the Delta library "
             "doesn't survive a fork. Start the process with spawn or forkserver."

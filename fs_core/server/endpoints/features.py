@@ -55,6 +55,8 @@ async def features(call: Call) -> Response:
     call.rows = len(found)
     call.state.metrics.served(found.status)
     about = {"at": found.at, "features": found.features, "status": found.status}
+    if found.request_id is not None:
+        about["request_id"] = found.request_id
     if wants_arrow(call.request):
         return arrow_response(found.to_arrow(), {**about, "at": found.at.isoformat()})
     return json_response({**about, "rows": rows_of(found.to_columns())})

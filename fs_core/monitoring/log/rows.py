@@ -1,0 +1,213 @@
+"""Rows of a log, and what each log's columns mean: made of many reads at once, in a thread."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.monitoring.log.sample import Served
+from fs_core.online.row.cells import one_array
+from fs_core.online.row.codec import DecodedRows
+from fs_core.online.row.columns import FeatureRows
+from fs_core.retrieval.query import Query
+from fs_core.retrieval.selection import Selection
+from fs_core.serving.answers import FOUND, STATUSES, ComputedAnswer, OnlineAnswer
+from fs_core.serving.plan import ReadPlan, ViewPlan
+from fs_core.values.dtypes import canonical, resolve
+from fs_core.values.times import MICROSECONDS, from_micros
+
+FORMAT = 1
+DAY, REQUEST_ID, ROW = "__day", "__request_id", "__row"
+AT, READ_AT, MAX_AGE = "__at", "__read_at", "__max_age"
+_HEAD = {
+    DAY: pa.string(),
+    REQUEST_ID: pa.string(),
+    ROW: pa.int32(),
+    AT: MICROSECONDS,
+    READ_AT: MICROSECONDS,
+    MAX_AGE: pa.int64(),
+}
+ORDER = {"status": pa.string(), "event_time": MICROSECONDS, "available_at": MICROSECONDS, "seq": pa.int64()}
+"""What is logged of each look-up beside its features: columns `__status_0` and so on, numbered as look-ups are."""
+_READS_AT_ONCE = 20  # between which other threads have their turn
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What the columns of one table of a log mean; a log has one for each meaning of what was asked.
+
+    Attributes:
+        spec: pins the features, as a training set's spec does.
+        lookups: of each look-up its name, its view's reference and digest, and by entity the columns of its keys.
+        types: the columns' types as texts, in order.
+    """
+
+    spec: Mapping[str, Any]
+    lookups: Sequence[Mapping[str, Any]]
+    types: Mapping[str, str]
+
+    @classmethod
+    def of(cls, plan: ReadPlan) -> Descriptor:
+        """Describe what a plan asks for."""
+        spec = Query(plan.selection, AT, None, timedelta(0), {}).spec()
+        types = {**_HEAD, **{field.name: field.type for field in plan.whole}}
+        for number in range(len(plan.views)):
+            types |= {column(name, number): dtype for name, dtype in ORDER.items()}
+        texts = {name: canonical(dtype) for name, dtype in types.items()}
+        return cls(spec, _lookups(plan.selection), texts)
+
+    @property
+    def digest(self) -> str:
+        """Tells this meaning from others, 16 hex digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    @property
+    def schema(self) -> dict[str, pa.DataType]:
+        """The columns with their types."""
+        return {name: resolve(text) for name, text in self.types.items()}
+
+    def to_json(self) -> str:
+        """Return the text that `from_json` reads."""
+        content = {"format": FORMAT, "spec": self.spec, "lookups": self.lookups, "types": self.types}
+        return json.dumps(content, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Descriptor:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is damaged, or of another format.
+        """
+        content = json.loads(text)
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}, not {FORMAT}")
+        return cls(content["spec"], content["lookups"], content["types"])
+
+
+def column(what: str, number: int) -> str:
+    """Return the column that holds something of a look-up, such as `__seq_0`."""
+    return f"__{what}_{number}"
+
+
+def _lookups(selection: Selection) -> list[dict[str, Any]]:
+    found = []
+    for lookup in selection.lookups:
+        view, held = lookup.view, dict(zip(lookup.view.request_keys, lookup.columns, strict=True))
+        entities = {entity.name: {key: held[key] for key in entity.keys} for entity in view.entities}
+        found.append({"name": lookup.name, "view": view.ref, "digest": view.digest, "entities": entities})
+    return found
+
+
+def table_of(plan: ReadPlan, reads: Sequence[Served]) -> pa.Table:
+    """Return the rows of some reads of one plan, in the columns of its `Descriptor`."""
+    columns = _head(reads)
+    for number, name in enumerate(plan.key_schema.names):
+        columns[name] = pa.concat_arrays([read.keys[number] for read in reads])
+    for number, name in enumerate(plan.request_schema.names):
+        columns[name] = pa.concat_arrays([read.request[number] for read in reads])
+    parts = [_view_part(view, reads, number) for number, view in enumerate(plan.views)]
+    parts += [_computed_part(reads, number) for number in range(len(parts), len(reads[0].answers))]
+    for name, (view, position) in zip(plan.schema.names, plan.columns, strict=True):
+        columns[name] = parts[view].features[position]
+    for number in range(len(plan.views)):
+        columns |= {column(what, number): values for what, values in zip(ORDER, parts[number].order, strict=True)}
+    return pa.table(columns)
+
+
+def _head(reads: Sequence[Served]) -> dict[str, pa.Array]:
+    counts = [len(read.rows) for read in reads]
+    read_at = np.repeat([read.read_at for read in reads], counts)
+    days = [from_micros(read.read_at).date().isoformat() for read in reads]
+    return {
+        DAY: pa.array(np.repeat(np.array(days, object), counts), pa.string()),
+        REQUEST_ID: pa.array(np.repeat(np.array([read.request_id for read in reads], object), counts), pa.string()),
+        ROW: pa.array(np.concatenate([read.rows for read in reads]).astype(np.int32)),
+        AT: pa.array(np.repeat([read.at for read in reads], counts)).cast(MICROSECONDS),
+        READ_AT: pa.array(read_at).cast(MICROSECONDS),
+        MAX_AGE: pa.array(np.repeat([read.max_age for read in reads], counts)),
+    }
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one view answered: its features, and the columns of `ORDER`."""
+
+    features: Sequence[pa.Array]
+    order: Sequence[pa.Array]
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Part]) -> _Part:
+        """Return the rows of several, one after the other."""
+        features = zip(*(part.features for part in parts), strict=True)
+        orders = zip(*(part.order for part in parts), strict=True)
+        return cls([pa.concat_arrays(f) for f in features], [pa.concat_arrays(o) for o in orders])
+
+
+def _view_part(view: ViewPlan, reads: Sequence[Served], number: int) -> _Part:
+    """Return what a view answered: rows of the online store all at once, answers of history one by one."""
+    parts = []
+    for packed, group in groupby(reads, lambda read: isinstance(read.answers[number], OnlineAnswer)):
+        found = list(group)
+        if packed:
+            parts.append(_packed_part(view, found, number))
+        else:
+            parts += [_table_part(view.names, read, number) for read in found]
+    return _Part.joined(parts)
+
+
+def _packed_part(view: ViewPlan, reads: Sequence[Served], number: int) -> _Part:
+    cells, marks, variable, layout = [], [], list[Mapping[str, pa.Array]](), None
+    for read in _in_turn(reads):
+        answer = read.answers[number]
+        assert isinstance(answer, OnlineAnswer)
+        rows, codes = answer.winners(read.rows)
+        cells.append(rows.heads)
+        marks.append(codes)
+        variable.append(rows.variable)
+        layout = rows.layout
+    assert layout is not None
+    codes = np.concatenate(marks)
+    joined = {name: pa.concat_arrays([one[name] for one in variable]) for name in variable[0]}
+    rows = FeatureRows(layout, np.concatenate(cells), joined)
+    found = np.isin(codes, FOUND)
+    decoded = DecodedRows(rows, found, [])
+    present = codes == 0
+    clocks = [pa.array(values, mask=~found) for values in (decoded.event_time, decoded.available_at)]
+    status = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), pa.array(STATUSES)).cast(pa.string())
+    features = rows.take(None, None if present.all() else present).arrays(view.names)
+    return _Part(features, [status, *(c.cast(MICROSECONDS) for c in clocks), pa.array(decoded.seq, mask=~found)])
+
+
+def _in_turn(reads: Sequence[Served]) -> Iterator[Served]:
+    """Yield reads, and now and then let threads have their turn that wait for the interpreter, such as readers."""
+    for number, read in enumerate(reads):
+        if number % _READS_AT_ONCE == 0:
+            time.sleep(0)
+        yield read
+
+
+def _table_part(names: tuple[str, ...], read: Served, number: int) -> _Part:
+    answer, rows = read.answers[number], pa.array(read.rows)
+    features = [one_array(values).take(rows) for values in answer.arrays(names)]
+    marks = answer.status
+    unknown = [pa.nulls(len(rows), dtype) for name, dtype in ORDER.items() if name != "status"]
+    return _Part(features, [pa.array([marks[row] for row in read.rows.tolist()], pa.string()), *unknown])
+
+
+def _computed_part(reads: Sequence[Served], number: int) -> _Part:
+    tables = []
+    for read in _in_turn(reads):
+        answer = read.answers[number]
+        assert isinstance(answer, ComputedAnswer)
+        tables.append(answer.table.take(pa.array(read.rows)))
+    whole = pa.concat_tables(tables)
+    return _Part([one_array(values) for values in whole.columns], [])

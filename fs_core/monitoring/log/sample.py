@@ -1,0 +1,148 @@
+"""Which rows of a read are logged, and what is kept of them until a thread writes it: little, since a reader waits."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.definitions.base import check_name
+from fs_core.errors import ConfigurationError, DefinitionError
+
+if TYPE_CHECKING:
+    from fs_core.serving.answers import Answer, AskedKeys
+    from fs_core.serving.plan import ReadPlan
+    from fs_core.serving.read import OnlineRead
+    from fs_core.serving.vectors import FeatureVectors
+
+Positions = np.ndarray[Any, np.dtype[np.int64]]
+
+_ALL = 1 << 32
+_MIX = 0x9E3779B1  # an odd number: spreads a CRC, whose bits follow those of neighbouring keys too simply
+
+
+class LogSetting(NamedTuple):
+    """Where reads are logged, and how many of them.
+
+    Attributes:
+        name: of the log.
+        limit: entities whose hash (32 bits) is below it are logged.
+    """
+
+    name: str
+    limit: int
+
+
+@lru_cache(maxsize=256)
+def log_setting(name: str, rate: float | str) -> LogSetting:
+    """Return how reads are logged.
+
+    Args:
+        name: of the log, such as a model's name.
+        rate: the share of entities, from 0 to 1.
+
+    Raises:
+        ConfigurationError: the name or the rate can't be used.
+    """
+    try:
+        check_name(name, "log")
+        share = float(rate)
+    except DefinitionError as error:
+        raise ConfigurationError(str(error)) from None
+    except (TypeError, ValueError):
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise ConfigurationError(f"log_rate {rate!r} is no share. Pass a number from 0 to 1, such as 0.1.")
+    return LogSetting(name, round(share * _ALL))
+
+
+@dataclass(eq=False, slots=True)
+class Served:
+    """The logged rows of one read.
+
+    Attributes:
+        log: the log's name.
+        request_id: the read's.
+        plan: what was asked.
+        rows: positions of the logged rows in the request, int64.
+        at: the moment of the read, microseconds.
+        read_at: what the reader's clock showed, microseconds.
+        max_age: how old the answer may have been, microseconds.
+        keys: the key columns of these rows.
+        request: their request columns.
+        answers: what each view answered for all rows of the request, then each on-demand view.
+    """
+
+    log: str
+    request_id: str
+    plan: ReadPlan
+    rows: Positions
+    at: int
+    read_at: int
+    max_age: int
+    keys: Sequence[pa.Array]
+    request: Sequence[pa.Array]
+    answers: Sequence[Answer]
+
+    @property
+    def count(self) -> int:
+        """How many rows are logged."""
+        return len(self.rows)
+
+
+def capture(setting: LogSetting, read: OnlineRead, found: FeatureVectors) -> Served | None:
+    """Return what of a read is to be logged; None where no entity of it is in the sample.
+
+    What the caller may change afterwards, keys and request columns, is copied. Everything else is kept as it is.
+
+    Args:
+        setting: how reads are logged.
+        read: the read.
+        found: its answer.
+    """
+    rows = _sampled(setting.limit, read)
+    if rows is None:
+        return None
+    keys, request, answers = found.excerpt(rows)
+    return Served(
+        setting.name,
+        f"{setting.name}-{uuid.uuid4().hex}",
+        read.plan,
+        rows,
+        found.moment,
+        read.now,
+        int(read.budget.max_age * 1e6),
+        keys,
+        request,
+        answers,
+    )
+
+
+def _sampled(limit: int, read: OnlineRead) -> Positions | None:
+    """Return the rows whose entity is in the sample; None where there is none.
+
+    The entity is that of the first view that has one. A row with a null key belongs to no entity: it is in the sample
+    only where everything is.
+    """
+    asked = next((keys for view, keys in zip(read.plan.groups, read.keys, strict=True) if view.columns), None)
+    if limit == _ALL or asked is None:
+        return np.arange(len(read.keys[0])) if limit and len(read.keys[0]) else None
+    sampled = is_sampled(asked, limit)
+    return None if True not in sampled else np.flatnonzero(_spread(asked, sampled))
+
+
+def is_sampled(asked: AskedKeys, limit: int) -> list[bool]:
+    """Return which distinct entities of a request are in the sample, the same ones at every read and in every log."""
+    return [crc32(key) * _MIX % _ALL < limit for key in asked.distinct]
+
+
+def _spread(asked: AskedKeys, sampled: list[bool]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    found = np.array(sampled, bool)
+    return found if asked.position is None else np.append(found, False)[asked.position]

@@ -1,0 +1,305 @@
+"""The request log: what is kept of a read, of whom, and what it may cost the reader: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fs_core import FeatureStore, FeatureView, Field, Request, on_demand
+from fs_core.errors import ConfigurationError, DataError, UnknownReferenceError
+from fs_core.monitoring.log import tables, writer
+from fs_core.monitoring.log.tables import LogTable
+from tests.core.monitoring.conftest import NOW, USER, SetClock, view
+from tests.forks import in_child
+
+
+def test_a_logged_read_keeps_what_was_served_and_from_which_rows(served: FeatureStore) -> None:
+    """Keys, features, statuses, the winner's clocks and seq, the moment, and the view with its digest."""
+    found = served.get_online_features("spending", {"user_id": [2, 9]}, log="model")
+    assert found.request_id is not None
+    two, nine = served.read_log("model").to_pylist()
+    assert (two["__request_id"], two["__row"], nine["__row"]) == (found.request_id, 0, 1)
+    assert two["__at"] == found.at
+    assert (two["user_id"], two["amount"], two["visits"], two["shop"]) == (2, 3.0, 2**53 + 2, "shop 2")
+    assert (nine["user_id"], nine["amount"], nine["visits"], nine["shop"]) == (9, None, None, None)
+    assert two["spending.__view"] == "spending:v1.0.0"
+    assert two["spending.__digest"] == view().digest
+    assert (two["spending.__status"], nine["spending.__status"]) == ("present", "missing")
+    assert two["spending.__event_time"] == two["spending.__available_at"] == NOW - timedelta(days=1)
+    assert (two["spending.__seq"], nine["spending.__seq"]) == (1, None)
+
+
+def test_expired_rows_are_logged_with_the_clocks_of_what_expired(served: FeatureStore, clock: SetClock) -> None:
+    """Null features, but which row it was that had won."""
+    clock.moment = NOW + timedelta(days=30)
+    served.get_online_features("spending", {"user_id": [1, 1, None]}, log="model")
+    logged = served.read_log("model").to_pylist()
+    assert [row["spending.__status"] for row in logged] == ["expired", "expired", "missing"]
+    assert [row["spending.__seq"] for row in logged] == [0, 0, None]
+    assert [row["amount"] for row in logged] == [None] * 3
+
+
+@on_demand(
+    inputs=["spending.amount", Request("price", "float64", "EUR.")], fields=[Field("ratio", "float64", "Share.")]
+)
+def share(amount: Any, price: Any) -> Any:
+    """Return the price over what was spent."""
+    return price / amount
+
+
+def test_request_columns_and_computed_features_are_logged(served: FeatureStore) -> None:
+    """What the request alone knew, and what came of it."""
+    served.apply(share)
+    served.get_online_features(["share.ratio"], {"user_id": [1, 3], "price": [4.0, 8.0]}, log="model")
+    logged = served.read_log("model").to_pylist()
+    assert [(row["user_id"], row["price"], row["ratio"]) for row in logged] == [(1, 4.0, 2.0), (3, 8.0, 2.0)]
+
+
+def test_async_reads_and_those_from_history_are_logged(served: FeatureStore) -> None:
+    """Without blocking, and where history answers: then without the winner's seq."""
+
+    async def read() -> None:
+        await served.get_online_features_async("spending", {"user_id": [1]}, log="model")
+        past = NOW - timedelta(hours=30)
+        await served.get_online_features_async("spending", {"user_id": [1]}, at=past, fallback="offline", log="model")
+
+    asyncio.run(read())
+    logged = served.read_log("model").to_pylist()
+    assert sorted((row["spending.__status"], row["spending.__seq"]) for row in logged) == [
+        ("missing", None),
+        ("present", 0),
+    ]
+
+
+def test_all_moments_of_an_entity_are_logged_or_none(served: FeatureStore) -> None:
+    """The sample goes by entity, is the same in each log, grows with the rate, and has about the share asked for."""
+    users = list(range(2000))
+    whole = {"user_id": users}
+    for log, rate in (("some", 0.1), ("more", 0.3), ("none", 0.0)):
+        served.get_online_features("spending", whole, log=log, log_rate=rate)
+    for user in users[:300]:
+        served.get_online_features("spending", {"user_id": [user]}, log="single", log_rate=0.1)
+    some, more, single = (served.read_log(log)["user_id"].to_pylist() for log in ("some", "more", "single"))
+    assert [user for user in some if user < 300] == single
+    assert set(some) < set(more)
+    assert 150 < len(some) < 250
+    assert 520 < len(more) < 680
+    with pytest.raises(UnknownReferenceError, match="no request log 'none'"):
+        served.read_log("none")
+
+
+def test_what_is_not_in_the_sample_has_no_request_id(served: FeatureStore) -> None:
+    """So that an outcome of it can be passed on without asking: nothing happens."""
+    found = served.get_online_features("spending", {"user_id": [1]}, log="model", log_rate=0.0)
+    assert found.request_id is None
+    served.log_outcome(found.request_id, 1.0)
+    assert served.flush_log().written == 0
+
+
+def test_the_environment_says_where_reads_are_logged(
+    tmp_path: Path, served: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`FS_LOG` for reads that name no log; False for a read that isn't to be logged."""
+    monkeypatch.setenv("FS_LOG", "everything")
+    monkeypatch.setenv("FS_LOG_RATE", "1.0")
+    with FeatureStore(tmp_path / "store", clock=SetClock()) as store:
+        assert store.get_online_features("spending", {"user_id": [1]}, log=False).request_id is None
+        assert str(store.get_online_features("spending", {"user_id": [1]}).request_id).startswith("everything-")
+        assert store.read_log("everything").num_rows == 1
+
+
+@pytest.mark.parametrize(("log", "rate"), [("../up", 1.0), ("model", 2.0), ("model", float("nan")), ("a-b", 1.0)])
+def test_a_log_that_cannot_be_is_refused(served: FeatureStore, log: str, rate: float) -> None:
+    """Before anything is read."""
+    with pytest.raises(ConfigurationError):
+        served.get_online_features("spending", {"user_id": [1]}, log=log, log_rate=rate)
+
+
+def test_outcomes_are_joined_to_the_rows_they_belong_to(served: FeatureStore) -> None:
+    """A prediction at once, the truth later; of what was said twice the last counts."""
+    found = served.get_online_features("spending", {"user_id": [1, 2]}, log="model")
+    served.log_outcome(found.request_id, prediction=np.array([0.5, 0.25]), model="churn", model_version="3")
+    served.log_outcome(found.request_id, [True, None])
+    served.log_outcome(found.request_id, [None, "late"])
+    served.log_outcome(found.request_id, [False, None])
+    one, two = served.read_log("model").to_pylist()
+    assert (json.loads(one["__prediction"]), json.loads(two["__prediction"])) == (0.5, 0.25)
+    assert (json.loads(one["__label"]), json.loads(two["__label"])) == (False, "late")
+    assert (one["__model"], two["__model_version"]) == ("churn", "3")
+
+
+@pytest.mark.parametrize(
+    "said", [{"label": None}, {"label": object()}, {"label": [1, 2], "prediction": [1]}, {"label": b"bytes"}]
+)
+def test_an_outcome_that_cannot_be_kept_is_refused(served: FeatureStore, said: Mapping[str, Any]) -> None:
+    """With an error that says why."""
+    found = served.get_online_features("spending", {"user_id": [1]}, log="model")
+    with pytest.raises(DataError):
+        served.log_outcome(found.request_id, **said)
+    with pytest.raises(DataError, match="no request id"):
+        served.log_outcome("nothing", 1)
+
+
+def test_keys_that_the_caller_changes_afterwards_are_logged_as_they_were(served: FeatureStore) -> None:
+    """A caller may use an array again."""
+    users = np.array([1, 2])
+    served.get_online_features("spending", {"user_id": users}, log="model")
+    users[:] = 5
+    assert served.read_log("model")["user_id"].to_pylist() == [1, 2]
+
+
+def test_every_type_survives_the_log(served: FeatureStore) -> None:
+    """Whole numbers, decimals, lists, embeddings and bytes come back as they were served."""
+    types = {
+        "a": "uint64",
+        "b": "decimal(10, 2)",
+        "c": "list<int64>",
+        "d": "list<float32>[2]",
+        "e": "binary",
+        "f": "date",
+    }
+    types |= {"g": "bool", "h": "timestamp", "i": "float16"}
+    fields = [Field(name, dtype, "One.") for name, dtype in types.items()]
+    wide = FeatureView("wide", entity=USER, version="1.0.0", description="d", fields=fields, online=True)
+    served.apply(wide)
+    values = pa.table(
+        {
+            "user_id": pa.array([1, 2]),
+            "event_timestamp": pa.array([NOW - timedelta(days=1)] * 2),
+            "a": pa.array([2**64 - 1, None], pa.uint64()),
+            "b": pa.array(["1.25", None]).cast(pa.decimal128(10, 2)),
+            "c": pa.array([[1, None, 2**53 + 1], None]),
+            "d": pa.array([[1.5, 2.5], None], pa.list_(pa.float32(), 2)),
+            "e": pa.array([b"\0\1", None]),
+            "f": pa.array([NOW.date(), None]),
+            "g": pa.array([True, None]),
+            "h": pa.array([NOW, None]),
+            "i": pa.array([np.float16(0.1), None]),
+        }
+    )
+    served.write("wide", values)
+    served.materialize("wide")
+    found = served.get_online_features("wide", {"user_id": [2, 1, 2]}, log="model")
+    logged = served.read_log("model")
+    assert logged.select(found.features).equals(found.table)
+    assert served.replay("model").counts["equal"] == 3
+
+
+def test_a_hanging_disk_slows_no_read(
+    served: FeatureStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The queue is bounded: what doesn't fit is dropped, counted, and said once; reads go on."""
+    monkeypatch.setattr(writer, "MOST_ROWS", 20)
+    hanging, free = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        hanging.set()
+        free.wait(20)
+
+    monkeypatch.setattr(LogTable, "append", hang)
+    served.get_online_features("spending", {"user_id": [1]}, log="model")
+    flushing = threading.Thread(target=served.flush_log)
+    flushing.start()
+    assert hanging.wait(20)
+    started = time.perf_counter()
+    ids = [served.get_online_features("spending", {"user_id": [1]}, log="model").request_id for _ in range(50)]
+    assert time.perf_counter() - started < 5
+    assert ids[:19].count(None) == 0
+    assert set(ids[19:]) == {None}
+    state = served.flush_log(within="10ms")
+    assert (state.written, state.dropped, state.waiting) == (0, 31, 20)
+    assert [r.message for r in caplog.records if "dropped" in r.message][1:] == []
+    free.set()
+    flushing.join()
+
+
+def test_a_log_that_cannot_be_written_fails_no_read(served: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Its rows are dropped and counted, and the reason is in the process's log."""
+    (Path(served.directory) / "logs").write_text("no directory")
+    assert len(served.get_online_features("spending", {"user_id": [1]}, log="model")) == 1
+    with caplog.at_level(logging.WARNING, "fs_core"):
+        state = served.flush_log()
+    assert (state.written, state.dropped, state.waiting) == (0, 1, 0)
+    assert "dropped" in caplog.text
+
+
+def test_closing_a_store_writes_what_waits(tmp_path: Path, served: FeatureStore) -> None:
+    """And one that is opened anew has it."""
+    served.get_online_features("spending", {"user_id": [1]}, log="model")
+    served.close()
+    with FeatureStore(tmp_path / "store") as again:
+        assert again.read_log("model").num_rows == 1
+
+
+def test_old_days_are_deleted(
+    tmp_path: Path, served: FeatureStore, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ninety days, or what `FS_LOG_KEEP` says; their files too."""
+    monkeypatch.setattr(tables, "_swept", {})
+    served.get_online_features("spending", {"user_id": [1]}, log="model")
+    served.flush_log()
+    monkeypatch.setenv("FS_LOG_KEEP", "3d")
+    clock.moment = NOW + timedelta(days=4)
+    with FeatureStore(tmp_path / "store", clock=clock) as store:
+        store.get_online_features("spending", {"user_id": [2]}, log="model")
+        assert store.read_log("model")["user_id"].to_pylist() == [2]
+    kept = [path for path in (tmp_path / "store" / "logs").rglob("*.parquet") if "_delta_log" not in str(path)]
+    assert len(kept) == 1
+
+
+def test_forgetting_covers_the_log(tmp_path: Path, served: FeatureStore) -> None:
+    """Rows, outcomes, and files of earlier states; others stay, and nothing in the log's directory holds the name."""
+    found = served.get_online_features("spending", {"user_id": [1, 2]}, log="model")
+    served.log_outcome(found.request_id, ["secret of one", "of two"])
+    served.flush_log()
+    served.get_online_features("spending", {"user_id": [1]}, log="model")  # waits to be written
+    erased = served.forget("user", {"user_id": [1]})
+    assert erased.logs == {"model": 2}
+    left = served.read_log("model").to_pylist()
+    assert [(row["user_id"], row["__label"]) for row in left] == [(2, '"of two"')]
+    for path in (tmp_path / "store" / "logs").rglob("*"):
+        assert not path.is_file() or b"secret of one" not in path.read_bytes()
+    assert served.forget("user", {"user_id": [1]}).logs == {}
+
+
+def test_no_secret_is_logged(tmp_path: Path, redis_url: str) -> None:
+    """Neither the URL nor the password of a store is anywhere in its log."""
+    url = redis_url.replace("redis://", "redis://default:hunter2secret@")
+    with FeatureStore(tmp_path / "store", online=url, clock=SetClock()) as store:
+        store.apply(view())
+        store.get_online_features("spending", {"user_id": [1]}, log="model", on_deadline="missing")
+        store.read_log("model")
+    for path in (tmp_path / "store" / "logs").rglob("*"):
+        assert not path.is_file() or b"hunter2" not in path.read_bytes()
+
+
+def test_a_forked_child_logs_for_itself(tmp_path: Path, served: FeatureStore) -> None:
+    """What waits in the parent is written by the parent, once; a child that can't log loses rows and fails no read."""
+    with FeatureStore(tmp_path / "store", clock=SetClock()) as store:
+        store.get_online_features("spending", {"user_id": [1]}, log="model")
+
+        def read() -> bool:
+            found = store.get_online_features("spending", {"user_id": [2]}, log="model")
+            state = store.flush_log()
+            return len(found) == 1 and state.written + state.dropped == 1 and state.waiting == 0
+
+        assert in_child(read)
+        assert store.read_log("model")["user_id"].to_pylist().count(1) == 1
+
+
+def test_the_files_of_a_log_are_for_their_user_alone(tmp_path: Path, served: FeatureStore) -> None:
+    """As history is."""
+    served.get_online_features("spending", {"user_id": [1]}, log="model")
+    served.flush_log()
+    assert (tmp_path / "store" / "logs").stat().st_mode & 0o077 == 0
