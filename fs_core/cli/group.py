@@ -30,6 +30,7 @@ FILES = {
     "training": "check-leakage training-sets",
     "online": "drop-online forget get materialize replay verify",
     "lineage": "lineage",
+    "monitoring": "monitor profile",
     "server": "serve",
 }
 """Which file of `commands` holds which; it is imported when one of them is asked for."""

@@ -31,7 +31,7 @@ _STYLE = {
     "xtick.color": _MUTED,
     "ytick.color": _MUTED,
 }
-_LONG = 12  # letters of a bin's label
+_LONG = 18  # letters of a bin's label
 
 
 class MonitorReport(Observed):
@@ -165,7 +165,7 @@ def _draw_series(axes: Any, report: Observed, subject: tuple[str, str]) -> None:
     limits = {row["measure"]: row["threshold"] for row in report.measures.to_pylist()}
     for measure, colour in _MEASURES.items():
         rows = series.filter(pc.equal(series["measure"], measure)).to_pylist()
-        if rows:
+        if any(row["value"] for row in rows):
             limit = limits.get(measure) or getattr(Thresholds(), measure)
             axes.plot(
                 [r["end"] for r in rows],

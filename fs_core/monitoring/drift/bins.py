@@ -33,7 +33,7 @@ class Sample:
 
     Attributes:
         values: of each row.
-        entities: a number for each row's entity.
+        entities: a number for each row's entity, from 0 on.
         has_nulls: whether a null is a value; a training set that doesn't say which rows it found can't tell.
     """
 
@@ -87,8 +87,12 @@ def missing(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 def weights(entities: Ints) -> Floats:
     """Return each row's weight: 1 for each entity, shared among its rows."""
-    _, position, count = np.unique(entities, return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / count[position.reshape(-1)], np.float64)
+    return np.asarray(1.0 / np.bincount(entities)[entities], np.float64)
+
+
+def count_of(entities: Ints) -> int:
+    """Return how many entities there are among rows."""
+    return int(np.count_nonzero(np.bincount(entities)))
 
 
 def cut(reference: Sample, current: Sample) -> Bins | None:
@@ -115,12 +119,14 @@ def _numbers(reference: tuple[Floats, Floats], current: tuple[Floats, Floats]) -
     order = np.argsort(reference[0], kind="stable")
     values, mass = reference[0][order], np.cumsum(reference[1][order])
     tenths = _at(values, mass, np.arange(1, TENTHS) / TENTHS)
-    alone = tenths[1:][np.diff(tenths) == 0]
+    alone = tenths[1:][tenths[1:] == tenths[:-1]]
     edges = np.unique(np.concatenate([tenths, np.nextafter(alone, -np.inf)]))
     before, now = (_weighed(np.searchsorted(edges, v), w, len(edges) + 1) for v, w in (reference, current))
     middles = _middles(values, mass, before, edges)
-    spread = float(tenths[-1] - tenths[0]) / _NORMAL if np.isfinite(middles).all() else 0.0
-    return Bins(_ranges(edges), before, now, middles, spread)
+    spread = (float(tenths[-1]) - float(tenths[0])) / _NORMAL if np.isfinite(middles).all() else 0.0
+    filled = before + now > 0
+    labels = [label for label, is_filled in zip(_ranges(edges), filled, strict=True) if is_filled]
+    return Bins(labels, before[filled], now[filled], middles[filled], spread)
 
 
 def _at(values: Floats, mass: Floats, parts: Floats) -> Floats:
@@ -138,7 +144,7 @@ def _middles(values: Floats, mass: Floats, counts: Floats, edges: Floats) -> Flo
 
 
 def _ranges(edges: Floats) -> list[str]:
-    shown = [f"{edge:.6g}" for edge in edges]
+    shown = [f"{edge:.4g}" for edge in edges]
     between = [f"{low} to {high}" if low != high else low for low, high in pairwise(shown)]
     return [f"up to {shown[0]}", *between, f"above {shown[-1]}"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from fs_core.monitoring.drift.bins import Ints, Sample
+from fs_core.monitoring.drift.bins import Ints, Sample, count_of
 from fs_core.offline.search.engine import numbers
 from fs_core.offline.search.entity_codes import KeyDictionary
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, at_moment
@@ -21,7 +21,7 @@ Span = tuple[int, int]
 """Moments after the first, up to the second, microseconds since 1970-01-01 UTC."""
 
 DELAY = "(delay)"
-"""What a report calls the time from an event until its row became available, microseconds."""
+"""What a report calls the time from an event until its row became available, seconds."""
 ROWS = "(rows)"
 """What a report calls the number of rows."""
 
@@ -64,13 +64,13 @@ class Windows:
         return self._rows.slice(part.start, part.stop - part.start)
 
     def delays(self, span: Span) -> Ints:
-        """Return how long after its event each row of a window became available."""
+        """Return how long after its event each row of a window became available, microseconds."""
         part = self._part(span)
         return self._available[part] - self._events[part]
 
     def entities(self, span: Span) -> int:
         """Return how many entities have rows in a window."""
-        return len(np.unique(self._codes[self._part(span)]))
+        return count_of(self._codes[self._part(span)])
 
     def samples(self, spans: Sequence[Span]) -> dict[str, Sample]:
         """Return the values of each feature in some windows together, and the delays.
@@ -79,7 +79,7 @@ class Windows:
         """
         parts = [self._part(span) for span in spans]
         entities = np.concatenate([self._codes[part] for part in parts])
-        delays = pa.chunked_array([pa.array(self.delays(span)) for span in spans], pa.int64())
+        delays = pa.chunked_array([pa.array(self.delays(span) / 10**6) for span in spans], pa.float64())
         found = {DELAY: Sample(delays, entities)} if self._is_delayed else {}
         if self.view.aggregations:
             return self._aggregated(spans) | found
