@@ -214,6 +214,7 @@ def test_expired_events_are_left_out(shop: FeatureStore, clock: HandClock, monke
     )  # fmt: skip
     shop.apply(view)
     monkeypatch.setattr(events, "_SMALL", 64)
+    monkeypatch.setattr(events, "_EAGER", 8)
     for _ in range(60):
         clock.micros += 600_000_000
         shop.push(view, [{"user_id": 1, "event_timestamp": from_micros(clock.micros), "n": 1}])
