@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -56,6 +57,27 @@ class WinningRows:
                 assert len(online) == len(expected)
         final = oracle_winners(view, written, scenario.scale.micros(99))
         assert sorted(map(repr, map(bits, online.values()))) == sorted(map(repr, map(bits, final)))
+
+    @examples(30)
+    @given(data=st.data())
+    def test_events_come_by_entity(self, store: OfflineStore, data: st.DataObject) -> None:
+        """With a moment of event time the candidates behind it come too, each entity's together, and no others."""
+        scenario = drawn(data)
+        view = scenario.view
+        store.append(view, scenario.history)
+        until, recent, happened = (scenario.scale.micros(*data.draw(MOMENTS)) for _ in range(3))
+        run = store.winners(view, until=until, recent=recent, happened=happened)
+        found = run.rows.read_all()
+        assert run.total == found.num_rows
+        known = [row for row in scenario.history.to_pylist() if micros_of(row[AVAILABLE_AT]) <= until]
+        wins = [oracle_winners(view, known, moment) for moment in (until, min(recent, until))]
+        kept = {row[SEQ] for rows in wins for row in rows}
+        kept |= {row[SEQ] for row in known if micros_of(row[AVAILABLE_AT]) > recent}
+        kept |= {row[SEQ] for row in known if micros_of(row[EVENT_TIME]) > happened}
+        assert sorted(found[SEQ].to_pylist()) == sorted(kept)
+        entities = [bits([row[key] for key in view.keys]) for row in found.to_pylist()]
+        groups = [entity for entity, _ in groupby(map(repr, entities))]
+        assert len(groups) == len(set(groups))
 
     @examples(20)
     @given(data=st.data())

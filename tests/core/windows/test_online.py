@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from click.testing import CliRunner
 
 from fs_core import FeatureService, FeatureStore, FeatureView, Field, OnDemandView
 from fs_core.cli.group import cli
-from fs_core.errors import CorruptRowError, DataError, MomentNotOnlineError
-from fs_core.materialization import events
+from fs_core.errors import CorruptRowError, DataError, MomentNotOnlineError, OnlineUnavailableError
+from fs_core.materialization import events, materialize
 from fs_core.online.row.codec import RowCodec
 from fs_core.values.times import from_micros
 from tests.core.windows.test_parity import HandClock
@@ -206,6 +207,25 @@ def test_emptied_and_filled_again(shop: FeatureStore) -> None:
     assert shop.get_online_features("purchases", {"user_id": [1, 2]}).table.equals(before)
 
 
+def test_a_run_that_was_cut_off_is_finished(shop: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `materialize` whose store fails after some batches is done again, and the windows are whole."""
+    shop.drop_online("purchases")
+    monkeypatch.setattr(materialize, "BATCH_ROWS", 2)
+    splice, calls = shop.online.splice, count()
+
+    def failing(*args: Any) -> list[int]:
+        if next(calls) == 2:
+            raise OnlineUnavailableError("it went away")
+        return splice(*args)
+
+    monkeypatch.setattr(shop.online, "splice", failing)
+    with pytest.raises(OnlineUnavailableError, match="it went away"):
+        shop.materialize("purchases")
+    assert shop.verify_online("purchases").total > 0
+    shop.materialize("purchases")
+    assert shop.verify_online("purchases").total == 0
+
+
 def test_expired_events_are_left_out(shop: FeatureStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no window holds any more goes as others come, so a value's bytes are bounded by its windows."""
     view = FeatureView(
@@ -214,6 +234,7 @@ def test_expired_events_are_left_out(shop: FeatureStore, clock: HandClock, monke
     )  # fmt: skip
     shop.apply(view)
     monkeypatch.setattr(events, "_SMALL", 64)
+    monkeypatch.setattr(events, "_EAGER", 8)
     for _ in range(60):
         clock.micros += 600_000_000
         shop.push(view, [{"user_id": 1, "event_timestamp": from_micros(clock.micros), "n": 1}])

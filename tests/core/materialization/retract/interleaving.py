@@ -12,7 +12,7 @@ import pytest
 from fs_core import FeatureStore
 from fs_core.materialization import materialize as filling
 
-ONLINE = ("write", "delete", "watermark", "swap_watermark", "drop")
+ONLINE = ("write", "splice", "delete", "watermark", "swap_watermark", "drop")
 OFFLINE = ("append", "winners", "as_of")
 
 

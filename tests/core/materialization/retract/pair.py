@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
+from fs_core.materialization.events import codec_of
 from fs_core.online.contract import timeline_name
 from fs_core.online.row.codec import RowCodec
 from fs_core.online.row.recent import _parsed
@@ -19,6 +20,13 @@ USER = Entity("user", keys={"user": "string"}, description="A person.")
 FIELDS = [Field("note", "string", "What was said."), Field("x", "int64", "X.")]
 PLAIN = FeatureView("plain", entity=USER, fields=FIELDS, description="The latest only.")
 RECENT = FeatureView("recent", entity=USER, fields=FIELDS, description="With timelines.", online_history="9000d")
+EVENTS = FeatureView(
+    "events",
+    entity=USER,
+    fields=FIELDS,
+    description="With windows.",
+    aggregations=[Aggregation("sum", "x", windows=["9000d"]), Aggregation("last", "note", windows=["1d"])],
+)
 ALICE, OTHERS = "alice-4f1d", [f"user-{n}" for n in range(3)]
 START = datetime(2024, 1, 1, tzinfo=UTC)
 MOMENTS = count(1)
@@ -65,16 +73,18 @@ class Pair:
         """Return the seqs of her rows that are online, in timelines too, and of those in history."""
         name, codec = self.view.storage_name, RowCodec(self.view)
         key = codec.keys(pa.table({"user": [ALICE]}))
+        history = self.other.history(self.view)
+        known = set(history.filter(_is_alice(history))[SEQ].to_pylist())  # type: ignore[operator]
+        if self.view.aggregations:
+            held = codec_of(self.view).decode(key, self.other.online.read([(name, key)])[0])  # type: ignore[arg-type, list-item]
+            return set(held.clocks[2].tolist()), known
         (latest,), (timeline,) = self.other.online.read([(name, key), (timeline_name(name), key)])  # type: ignore[list-item]
         rows = [latest] if latest else []
         if timeline is not None:
             parsed = _parsed(timeline)
             assert parsed is not None
             rows += parsed[1]
-        history = self.other.history(self.view)
-        return set(codec.decode(key * len(rows), rows).seq.tolist()), set(
-            history.filter(_is_alice(history))[SEQ].to_pylist()
-        )  # type: ignore[operator]
+        return set(codec.decode(key * len(rows), rows).seq.tolist()), known
 
     def check(self) -> None:
         """Nothing that history doesn't have is online of her; after another run all is as the rule says."""

@@ -15,14 +15,14 @@ from fs_core import FeatureStore, FeatureView
 from fs_core.errors import FeatureStoreError, OfflineStoreError, OnlineStoreError
 from fs_core.materialization import materialize as filling
 from tests.core.materialization.retract.interleaving import stepped
-from tests.core.materialization.retract.pair import ALICE, OTHERS, PLAIN, RECENT, WORK, Pair, early, notes_of
+from tests.core.materialization.retract.pair import ALICE, EVENTS, OTHERS, PLAIN, RECENT, WORK, Pair, early, notes_of
 
 DEEDS = ["forget", "write", "push", "push another", "materialize", "drop"]
 
 
-@settings(max_examples=40)
+@settings(max_examples=45)
 @given(
-    view=st.sampled_from([PLAIN, RECENT]),
+    view=st.sampled_from([PLAIN, RECENT, EVENTS]),
     work=st.sampled_from(WORK),
     plan=st.lists(st.tuples(st.integers(0, 14), st.sampled_from(DEEDS)), min_size=1, max_size=5),
 )
