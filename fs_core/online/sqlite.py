@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import sqlite3
 import time
 from collections import deque
@@ -238,7 +239,7 @@ class SQLiteOnlineStore:
             except BaseException as error:
                 if connection is not None:
                     connection.close()  # undoes what it began; one that failed isn't lent again
-                if isinstance(error, sqlite3.Error):
+                if isinstance(error, sqlite3.Error | UnicodeDecodeError):  # a complaint may quote damaged bytes
                     raise self._said_as_ours(error) from error
                 raise
             if self._only_readable() or isinstance(connection, _Nothing):
@@ -253,8 +254,8 @@ class SQLiteOnlineStore:
             yield connection
             connection.execute("COMMIT")
 
-    def _said_as_ours(self, error: sqlite3.Error) -> OnlineStoreError:
-        if isinstance(error, sqlite3.OperationalError):
+    def _said_as_ours(self, error: sqlite3.Error | UnicodeDecodeError) -> OnlineStoreError:
+        if isinstance(error, sqlite3.OperationalError) and not _DAMAGE.search(str(error)):
             slashes = about_slashes(self._path) if "unable to open" in str(error) else ""
             return OnlineUnavailableError(
                 f"the online store {self._path} can't be used: {error}. "
@@ -335,6 +336,10 @@ class SQLiteOnlineStore:
                 f"another version of fs_core has written it (format {version}, not {_VERSION}), and it can't be changed"
             )
         raise sqlite3.OperationalError("it can't be read")
+
+
+_DAMAGE = re.compile("malformed|no such (table|column)|unsupported file format|no more rows")
+"""What SQLite says of a file whose schema isn't what was written, beside what it calls a disk image."""
 
 
 class _Nothing(sqlite3.Connection):
