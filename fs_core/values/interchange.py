@@ -117,13 +117,17 @@ def _column(values: Any, name: str, what: str) -> pa.Array | pa.ChunkedArray:
         return pa.chunked_array(values)
     listed = values if hasattr(values, "__array__") else _listed(values, name, what)
     try:
-        return _array(listed)
+        return array_of(listed)
     except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:  # half of a surrogate pair; infinity
         raise SchemaError(f"{what}: column {name!r} can't be read as Arrow: {_reason(listed, error)}") from error
 
 
-def _array(values: Any) -> pa.Array:
-    """Return values as an Arrow array; whole numbers from 2**63 on as uint64, as NumPy has them."""
+def array_of(values: Any) -> pa.Array:
+    """Return values as an Arrow array; whole numbers from 2**63 on as uint64, as NumPy has them.
+
+    Raises:
+        pyarrow.ArrowException, OverflowError: there is no type for all of them.
+    """
     try:
         return pa.array(values)
     except OverflowError:

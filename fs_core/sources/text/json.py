@@ -20,6 +20,7 @@ from fs_core.errors import SchemaError, SourceError
 from fs_core.offline.duckdb import one_file
 from fs_core.sources.files import decompressed
 from fs_core.sources.text.parsing import EXACT_IN_FLOAT, Kind, Kinds, column_of_objects, column_of_texts, type_of
+from fs_core.values.interchange import array_of
 
 _BATCH = 50_000  # objects that are in memory as such at once
 _BLOCK = 2**22  # bytes that a thread of Arrow takes; a longer object is left to Python
@@ -149,6 +150,6 @@ def _column(values: list[Any], name: str, kinds: Kinds, first: int) -> pa.Array:
         return column_of_objects(values, name, kinds[name], first)
     plain = [float(value) if isinstance(value, Decimal) else value for value in values]
     try:
-        return pa.array(plain)
+        return array_of(plain)
     except (pa.ArrowException, OverflowError, UnicodeError) as error:
         raise SchemaError(f"column {name!r} can't be read as Arrow: {error}") from error

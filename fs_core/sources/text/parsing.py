@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from fs_core.errors import SchemaError
 from fs_core.values.casting import REFUSALS, cast_lossless, first_failure
+from fs_core.values.interchange import array_of
 from fs_core.values.times import MICROSECONDS, Rounding, from_iso
 
 Kind: TypeAlias = pa.DataType | Rounding
@@ -193,7 +194,7 @@ def _of_objects(values: Sequence[Any], kind: Kind) -> pa.Array:
     elif pa.types.is_integer(kind):
         values = [_whole(value) if isinstance(value, Decimal) else value for value in values]
     try:
-        return _cast(pa.array(values), type_of(kind))
+        return _cast(array_of(values), type_of(kind))
     except (OverflowError, UnicodeError) as error:
         raise pa.ArrowInvalid(str(error)) from error
 
