@@ -152,7 +152,7 @@ def _feature(contents: Contents, view: FeatureView, f: Field, last: ColumnStatis
         Markup(f"<code>{e(f.type)}</code>"),
         f.description,
         _range(f),
-        "allowed" if f.nullable else "refused",
+        f.nulls,
         *_statistics(f, last),
         _columns(contents, ends["derives"]),
         _users(contents.downstream.get(node, ())),

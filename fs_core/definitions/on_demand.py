@@ -308,10 +308,10 @@ def _fields(fields: Any, what: str) -> tuple[Field, ...]:
     if not found or not all(isinstance(f, Field) for f in found):
         raise DefinitionError(f"{what}: fields is {fields!r}; pass a list with at least one Field.")
     for f in found:
-        if (f.minimum, f.maximum, f.nullable, f.allowed) != (None, None, True, None):
+        if (f.minimum, f.maximum, f.nullable, f.allowed, f.max_null_rate) != (None, None, True, None, None):
             raise DefinitionError(
                 f"{what}: field {f.name!r} has a rule for writes, and this is computed. Leave minimum, maximum, "
-                "nullable and allowed out."
+                "nullable, allowed and max_null_rate out."
             )
     check_unique([f.name for f in found], f"{what}: fields")
     return found

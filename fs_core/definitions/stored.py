@@ -88,9 +88,14 @@ def _service(data: Mapping[str, Any]) -> FeatureService:
 def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -> FeatureView:
     content, docs = data["content"], data["documentation"]
     origin = content["source"] or {}
+    rates = docs.get("null_rates", {})
+    fields = [
+        Field(description=whole(docs["fields"][f["name"]]), max_null_rate=rates.get(f["name"]), **{k: f[k] for k in f})
+        for f in content["fields"]
+    ]
     return FeatureView(
         entity=[entity(Entity(e["name"], keys=dict(e["keys"]))) for e in content["entities"]] or None,
-        fields=[Field(description=whole(docs["fields"][f["name"]]), **{k: f[k] for k in f}) for f in content["fields"]],
+        fields=fields,
         source=SQL(origin["sql"]) if "sql" in origin else source(origin["source"]) if "source" in origin else None,
         event_timestamp=content["event_timestamp"],
         available_at=content["available_at"],

@@ -46,9 +46,11 @@ class Field:
         maximum: the greatest value a write may carry, itself included; None for no bound.
         nullable: whether a write may carry nulls.
         allowed: the only values that a write may carry, nulls aside; for text and whole numbers. None for any.
+        max_null_rate: the greatest share of nulls in a window that `FeatureStore.monitor` finds nothing wrong with, 0
+            to 1; no write is refused for it, and like a description it may change in a patch. None for any.
 
     Raises:
-        DefinitionError: the name or dtype can't be used, or the bounds or allowed values don't suit them.
+        DefinitionError: the name or dtype can't be used, or the bounds, allowed values or share don't suit them.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Field:
     maximum: float | None = None
     nullable: bool = True
     allowed: Sequence[str] | Sequence[int] | None = None
+    max_null_rate: float | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "field")
@@ -73,6 +76,24 @@ class Field:
         if len(bounds) == 2 and bounds[0] > bounds[1]:
             raise DefinitionError(f"field {self.name!r}: minimum {bounds[0]} exceeds maximum {bounds[1]}.")
         freeze(self, allowed=_allowed(self.allowed, dtype, f"field {self.name!r}"))
+        self._check_null_rate()
+
+    def _check_null_rate(self) -> None:
+        rate = self.max_null_rate
+        if rate is None:
+            return
+        if not self.nullable:
+            raise DefinitionError(f"field {self.name!r} allows no nulls; drop max_null_rate.")
+        if not _is_number(rate) or not 0 <= rate <= 1:
+            raise DefinitionError(f"field {self.name!r}: max_null_rate is {rate!r}; pass a share from 0 to 1.")
+        freeze(self, max_null_rate=float(rate))
+
+    @property
+    def nulls(self) -> str:
+        """Whether nulls may be there, for people."""
+        if self.max_null_rate is not None:
+            return f"at most {self.max_null_rate:.2%}"
+        return "allowed" if self.nullable else "refused"
 
     @property
     def type(self) -> pa.DataType:
@@ -284,9 +305,16 @@ class FeatureView(Definition):
     def documentation(self) -> dict[str, Any]:
         """Return what people read, and whether and how the view is served online: neither changes a value."""
         fields = {f.name: f.description for f in self.fields}
+        rates = {f.name: f.max_null_rate for f in self.fields if f.max_null_rate is not None}
         kept = None if self.online_history is None else format_duration(parse_duration(self.online_history))
         recent = {} if kept is None else {"online_history": kept}
-        return {**super().documentation(), "fields": fields, "online": self.online, **recent}
+        return {
+            **super().documentation(),
+            "fields": fields,
+            "online": self.online,
+            **recent,
+            **({"null_rates": rates} if rates else {}),
+        }
 
 
 def _entities(entity: Entity | Sequence[Entity] | None, what: str) -> tuple[Entity, ...]:

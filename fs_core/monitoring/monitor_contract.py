@@ -37,6 +37,10 @@ def check_contract(
     for field in view.fields:
         for problem in field_problems([field], columns):
             yield Finding("contract", field.name, "values", f"{problem}, counted from the window's first")
+        rate = columns[field.name].null_count / max(1, len(rows))
+        if field.max_null_rate is not None and rate > field.max_null_rate:
+            reason = f"{rate:.2%} of rows are null, {field.max_null_rate:.2%} may be"
+            yield Finding("contract", field.name, "null_rate", reason, value=rate, threshold=field.max_null_rate)
     filled = sum(len(windows.rows(other)) > 0 for other in before)
     if not len(rows) and len(before) > 1 and 2 * filled > len(before):
         yield Finding("contract", ROWS, "volume", f"no row; {filled} of {len(before)} such windows before had some")

@@ -6,6 +6,7 @@ import io
 import os
 from base64 import b64encode
 from collections.abc import Callable
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class MonitorReport(Observed):
         Raises:
             ConfigurationError: matplotlib isn't installed, or the file can't be written.
         """
-        _write(path, _drawn(self))
+        _write(path, self._picture)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write the report, picture included, as one HTML file that needs no other.
@@ -51,10 +52,15 @@ class MonitorReport(Observed):
         Raises:
             ConfigurationError: matplotlib isn't installed, or the file can't be written.
         """
-        _write(path, _page(self.view, _body(self)).encode())
+        picture = _embedded(self._picture) if self.bins else ""
+        _write(path, _page(self.view, _body(self, picture)).encode())
+
+    @cached_property
+    def _picture(self) -> bytes:
+        return _drawn(self)
 
 
-def _body(report: Observed) -> str:
+def _body(report: Observed, picture: str) -> str:
     start, end = (f"{moment:%Y-%m-%d %H:%M} UTC" for moment in report.window)
     verdict = "nothing to act on" if report.clean else f"{len(report.found)} findings"
     about = [("Window", f"{start} to {end}"), ("Rows", f"{report.rows:,}"), ("Entities", f"{report.entities:,}")]
@@ -62,7 +68,7 @@ def _body(report: Observed) -> str:
     parts = [
         facts([*about, ("Found", verdict)]),
         section("Findings", table(names, _cells(report.findings, names), "What to act on")),
-        section("Distributions and distances", _embedded(_drawn(report)) if report.bins else ""),
+        section("Distributions and distances", picture),
         section("Not judged", "".join(f"<p>{e(reason)}</p>" for reason in report.not_judged)),
     ]
     for title, rows in (("Every distance", report.measures), ("In history", report.backtest)):

@@ -143,7 +143,7 @@ def _fields(view: FeatureView | OnDemandView) -> list[dict[str, Any]]:
             "feature": f.name,
             "dtype": str(f.type),
             "range": _range(f),
-            "nulls": "allowed" if f.nullable else "refused",
+            "nulls": f.nulls,
             "description": f.description,
         }
         for f in view.outputs

@@ -42,7 +42,7 @@ _REQUIRED = {
 _REQUEST = {"request": str, "dtype": str, "description": str}
 _FIELD = {
     **dict.fromkeys(("name", "dtype", "description"), str),
-    **dict.fromkeys(("minimum", "maximum"), object),
+    **dict.fromkeys(("minimum", "maximum", "max_null_rate"), object),
     "nullable": bool,
     "allowed": list,
 }
@@ -271,7 +271,8 @@ def _view(entry: _Entry) -> Contents:
     if "event_id" in values:
         content["event_id"] = values["event_id"]
     served = {name: values.get(name, default) for name, default in SERVED.items()}
-    return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, **served}
+    rates = {f["name"]: f["max_null_rate"] for f in fields if "max_null_rate" in f}
+    return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, "null_rates": rates, **served}
 
 
 def _on_demand(entry: _Entry) -> Contents:
@@ -315,7 +316,7 @@ def _code(entry: _Entry) -> dict[str, Any]:
 
 
 def _without_description(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name != "description"}
+    return {name: value for name, value in values.items() if name not in ("description", "max_null_rate")}
 
 
 _CONTENTS: Mapping[str, Callable[[_Entry], Contents]] = {

@@ -139,12 +139,13 @@ def _service(content: Mapping[str, Any], _docs: Mapping[str, Any], _tables: Tabl
 def _view(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
     source = content["source"] or {}
     read = sorted(tables(source["sql"])) if "sql" in source else []
+    rates = docs.get("null_rates", {})
     values = {name: (docs if name in SERVED else content).get(name, default) for name, default in VIEW_DEFAULTS.items()}
     return {
         **({"dependencies": read} if read else {}),
         "entities": [{"name": e["name"], "keys": _keys(e["keys"])} for e in content["entities"]],
         **{name: values[name] for name, default in VIEW_DEFAULTS.items() if values[name] != default},
-        "fields": [_field(f, docs["fields"][f["name"]]) for f in content["fields"]],
+        "fields": [_field(f, docs["fields"][f["name"]], rates.get(f["name"])) for f in content["fields"]],
         **{name: content[name] for name in WINDOWS if content.get(name)},
         **({"transformation_code": source["sql"]} if "sql" in source else {}),
         **({"source": source["source"]} if "source" in source else {}),
@@ -172,8 +173,9 @@ def _on_demand(content: Mapping[str, Any], docs: Mapping[str, Any], _tables: Tab
 _DOCUMENTS = {"source": _source, "entity": _entity, "view": _view, "on_demand": _on_demand, "service": _service}
 
 
-def _field(content: Mapping[str, Any], description: str) -> dict[str, Any]:
+def _field(content: Mapping[str, Any], description: str, null_rate: float | None = None) -> dict[str, Any]:
     rules = {name: value for name, value in content.items() if name not in ("name", "dtype")}
+    rules |= {} if null_rate is None else {"max_null_rate": null_rate}
     return {"name": content["name"], "dtype": content["dtype"], "description": description, **rules}
 
 

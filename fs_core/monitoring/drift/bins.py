@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from fs_core.values.dtypes import plain_type
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 TENTHS = 10
@@ -80,7 +81,7 @@ def is_category(dtype: pa.DataType) -> bool:
     return any(kind(plain_type(dtype)) for kind in kinds)
 
 
-def missing(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def missing(column: pa.ChunkedArray) -> Flags:
     """Return which values are null or NaN."""
     return np.asarray(pc.is_null(column, nan_is_null=True).to_numpy(), np.bool_)
 
@@ -125,8 +126,11 @@ def _numbers(reference: tuple[Floats, Floats], current: tuple[Floats, Floats]) -
     middles = _middles(values, mass, before, edges)
     spread = (float(tenths[-1]) - float(tenths[0])) / _NORMAL if np.isfinite(middles).all() else 0.0
     filled = before + now > 0
-    labels = [label for label, is_filled in zip(_ranges(edges), filled, strict=True) if is_filled]
-    return Bins(labels, before[filled], now[filled], middles[filled], spread)
+    return Bins(_picked(_ranges(edges), filled), before[filled], now[filled], middles[filled], spread)
+
+
+def _picked(labels: list[str], filled: Flags) -> list[str]:
+    return [label for label, is_filled in zip(labels, filled, strict=True) if is_filled]
 
 
 def _at(values: Floats, mass: Floats, parts: Floats) -> Floats:
@@ -168,7 +172,9 @@ def _categories(reference: tuple[pa.ChunkedArray, Ints], current: tuple[pa.Chunk
     holders = np.unique(parts[0] * entities + reference[1]) // entities
     alone = np.bincount(holders, minlength=found) == 1
     unseen, expected = float(counts[1][counts[0] == 0].sum()), float(counts[0][alone].sum())
-    return Bins([*labels, "other"], before, now, unseen=unseen, expected_unseen=expected, new=tuple(new))
+    filled = before + now > 0
+    labels = _picked([*labels, "other"], filled)
+    return Bins(labels, before[filled], now[filled], unseen=unseen, expected_unseen=expected, new=tuple(new))
 
 
 def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:

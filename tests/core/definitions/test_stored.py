@@ -66,7 +66,7 @@ known = FeatureView(
     entity=plane,
     version="1.2.3",
     fields=[
-        Field("last_arr_delay", "float32", "Arrival delay, minutes.", minimum=-90, maximum=1440.5),
+        Field("last_arr_delay", "float32", "Arrival delay, minutes.", minimum=-90, maximum=1440.5, max_null_rate=0.1),
         Field("embedding", "list<float32>[8]", "Where the plane flies.", nullable=False),
     ],
     source=SQL("SELECT * FROM flights"),

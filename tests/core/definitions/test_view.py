@@ -194,3 +194,20 @@ def test_each_meaning_has_a_storage_of_its_own() -> None:
     meanings += [view(source=SQL("SELECT 1")), view(source=Source("s", "s.csv")), view(entity=item), view(name="other")]
     meanings += [view(fields=[Field("clicks", "int32")]), view(fields=[Field("clicks", "int64", nullable=False)])]
     assert len({meaning.storage_name for meaning in meanings}) == len(meanings)
+
+
+def test_a_share_of_nulls_is_documentation() -> None:
+    """It may change in a patch, since no value depends on it; the digest stays, and the rows."""
+    some, none = (view(fields=[Field("f", "float64", "F.", max_null_rate=rate)]) for rate in (0.05, None))
+    assert some.digest == none.digest
+    assert some != none
+    assert [f.nulls for f in (*some.fields, *none.fields)] == ["at most 5.00%", "allowed"]
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5, float("nan"), "5%", True])
+def test_a_share_of_nulls_is_a_number_up_to_one(rate: Any) -> None:
+    """And has no sense where no null is allowed."""
+    with pytest.raises(DefinitionError, match="max_null_rate"):
+        Field("f", "float64", max_null_rate=rate)
+    with pytest.raises(DefinitionError, match="allows no nulls"):
+        Field("f", "float64", nullable=False, max_null_rate=0.1)

@@ -63,7 +63,8 @@ def rich_views(draw: st.DrawFn) -> FeatureView:
         for f in drawn.fields
     ]
     lag = draw(st.timedeltas(timedelta(0), timedelta(days=10**8)))
-    number = Field("bounded", "float64", draw(TEXT), minimum=-draw(BOUNDS), maximum=draw(BOUNDS))
+    rate = draw(st.none() | st.floats(0, 1))
+    number = Field("bounded", "float64", draw(TEXT), -draw(BOUNDS), draw(BOUNDS), max_null_rate=rate)
     word = Field("chosen", "string", "One.", allowed=draw(st.none() | st.lists(TEXT, min_size=1, max_size=3)))
     return FeatureView(
         drawn.name,

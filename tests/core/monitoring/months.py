@@ -115,6 +115,22 @@ class World:
         return Sample(pa.chunked_array([kind((own + common) / np.sqrt(2), self.rng)]), codes)
 
 
+@dataclass(frozen=True)
+class Alarms:
+    """What alarms in a report.
+
+    Attributes:
+        found: what `store.monitor` would alarm about.
+        by_threshold: whether a threshold alone would alarm: a stability index of 0.1 or more in one window, against
+            the training set.
+        by_test: whether a test alone would: a probability below 0.05.
+    """
+
+    found: list[Key]
+    by_threshold: bool
+    by_test: bool
+
+
 def look(
     world: World,
     kinds: Mapping[str, tuple[Shift, Shift]],
@@ -147,7 +163,7 @@ def still(rng: Generator) -> dict[str, tuple[Shift, Shift]]:
 
 def reports(
     rng: Generator, count: int, entities: int, shift: str | None = None, *, lasting: bool = False, trained: int = 3000
-) -> Iterator[list[Key]]:
+) -> Iterator[Alarms]:
     """Yield what alarms in each of so many reports, of which each has a training set and two windows of its own.
 
     Args:
@@ -167,7 +183,9 @@ def reports(
         if shift is not None:  # beside many that don't change
             now, before = ({**_padding(measures), **measures} for measures in (now, before))
         judged = decide(now, before, Thresholds().false_discoveries)
-        yield [key for key, found in judged.items() if found.is_alarm]
+        values = [m for (_, against, name), m in now.items() if against == "training set" and name == "psi"]
+        found = [key for key, found in judged.items() if found.is_alarm]
+        yield Alarms(found, any(m.is_large for m in values), any(m.p < 0.05 for m in values))
 
 
 def _padding(measures: Mapping[Key, Measure]) -> dict[Key, Measure]:

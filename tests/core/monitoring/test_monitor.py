@@ -156,6 +156,22 @@ def test_values_that_the_view_refuses_are_found(shop: Shop) -> None:
     assert "below the minimum 0" in found["reason"]
 
 
+def test_more_nulls_than_declared_are_found_at_once(shop: Shop) -> None:
+    """In one window, whatever was usual; the declaration may change in a patch."""
+    fields = [Field("amount", "float64", "EUR.", max_null_rate=0.05), *FIELDS[1:]]
+    patched = FeatureView(
+        "spent", entity=USER, version="1.0.1", available_at="loaded", ttl="9d", fields=fields, description="Spent."
+    )
+    shop.store.apply(patched)
+    assert shop.watch().clean
+    shop.store.write(
+        "spent", day(DAYS, shop.rng, amount=lambda rows: [None if n < 12 else v for n, v in enumerate(rows)])
+    )
+    (found,) = shop.watch(DAYS + 1).findings.to_pylist()
+    assert (found["question"], found["feature"], found["measure"]) == ("contract", "amount", "null_rate")
+    assert found["reason"] == "10.00% of rows are null, 5.00% may be"
+
+
 def test_a_training_set_of_other_types_is_found(shop: Shop) -> None:
     """The reference was made from a version in which the field had another type."""
     trained = shop.training()

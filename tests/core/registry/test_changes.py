@@ -64,6 +64,7 @@ CHANGES: list[tuple[Definition, dict[str, Any], str, list[str]]] = [
     (stats, {"fields": [b, a]}, "major", ["fields: order a, b -> b, a"]),
     (stats, {"fields": [c, b, a]}, "major", ["fields.c: absent", "fields: order a, b -> b, a"]),
     (stats, {"fields": [a, dataclasses.replace(b, minimum=0)]}, "major", ["fields.b.minimum: absent -> 0"]),
+    (stats, {"fields": [a, dataclasses.replace(b, max_null_rate=0.1)]}, "patch", ["null_rates: absent -> {'b': 0.1}"]),
     (stats, {"fields": [a, dataclasses.replace(b, nullable=False)]}, "major", ["fields.b.nullable: absent -> False"]),
     (
         stats,
