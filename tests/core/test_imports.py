@@ -77,7 +77,10 @@ def test_drivers_stay_in_their_rooms() -> None:
     """DuckDB is history's and the as-of engine's, redis the Redis room's, click the command line's."""
     assert {file.partition("/")[0] for file in core_files_that_import("duckdb")} == {"offline", "sources"}
     assert {file.rpartition("/")[0] for file in core_files_that_import("redis")} == {"online/redis"}
-    assert {file.rpartition("/")[0] for file in core_files_that_import("deltalake")} == {"offline/delta", "monitoring/log"}
+    assert {file.rpartition("/")[0] for file in core_files_that_import("deltalake")} == {
+        "offline/delta",
+        "monitoring/log",
+    }
     locking = {"offline/search/runs.py", "retrieval/saved/directory.py", "store/pushes.py"}
     assert core_files_that_import("filelock") == locking
     assert {file.partition("/")[0] for file in core_files_that_import("click")} == {"cli"}
