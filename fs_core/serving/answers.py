@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
-from fs_core.online.row.cells import Flags, Sizes, one_array
+from fs_core.online.row.cells import Cells, Flags, one_array
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.rule import Status, is_expired
@@ -24,6 +24,7 @@ STATUSES = (Status.PRESENT.value, Status.MISSING.value, Status.EXPIRED.value, UN
 FOUND = (STATUSES.index(Status.PRESENT), STATUSES.index(Status.EXPIRED))
 """The positions of the statuses of rows that were found."""
 _NAMES = np.array(STATUSES, dtype=object)
+Codes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Answer(Protocol):
@@ -55,14 +56,21 @@ class OnlineAnswer:
 
     rows: FeatureRows
     held: Held
-    codes: np.ndarray[Any, np.dtype[np.uint8]] | None = None
+    codes: Codes | None = None
 
-    def winners(self, rows: Sizes) -> tuple[FeatureRows, np.ndarray[Any, np.dtype[np.uint8]]]:
-        """Return some rows as they were found, expired ones too, blanked where there was none, and their `codes`."""
-        position = self.held.keys.position
-        codes = np.zeros(len(rows), np.uint8) if self.codes is None else self.codes[rows]
-        found = np.isin(codes, FOUND)
-        return self.held.rows.features.take(rows if position is None else position[rows], found), codes
+    def found(self, rows: Sequence[int]) -> tuple[Cells, Codes | None, Mapping[str, pa.Array]]:
+        """Return some rows as they were found, expired ones too: heads, `codes`, features whose size varies.
+
+        Of a row that wasn't found they are anything.
+        """
+        position, found = self.held.keys.position, self.held.rows.features
+        if position is None and len(rows) == len(found):
+            return found.heads, self.codes, found.variable
+        indices = np.array(rows) if position is None else position[rows]
+        codes = None if self.codes is None else self.codes[rows]
+        heads = found.heads[indices] if len(found) else np.zeros(len(rows), found.heads.dtype)
+        at = pa.array(indices, mask=indices < 0)
+        return heads, codes, {name: column.take(at) for name, column in found.variable.items()}
 
     @property
     def status(self) -> list[str]:

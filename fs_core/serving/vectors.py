@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.online.row.cells import Sizes, one_array
+from fs_core.online.row.cells import one_array
 from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.plan import ReadPlan
 from fs_core.values.interchange import to_pandas
@@ -102,12 +102,15 @@ class FeatureVectors:
     def __repr__(self) -> str:
         return f"FeatureVectors({len(self)} rows, at={self.at.isoformat()}, features={list(self.features)})"
 
-    def excerpt(self, rows: Sizes) -> tuple[list[pa.Array], list[pa.Array], Sequence[Answer]]:
-        """Return copies of the key and request columns of some rows, and each view's answer for all rows."""
-        indices = pa.array(rows)
-        keys = [column.take(indices) for column in self._key_columns()]
-        request = [one_array(column).take(indices) for column in self.request.columns]
-        return keys, request, self._answers
+    @property
+    def answers(self) -> Sequence[Answer]:
+        """What each view answered, then each on-demand view."""
+        return self._answers
+
+    def copied_request(self, rows: Sequence[int]) -> list[pa.Array]:
+        """Return copies of the request columns of some rows."""
+        indices = pa.array(rows, pa.int64())
+        return [one_array(column).take(indices) for column in self.request.columns]
 
     def to_arrow(self) -> pa.Table:
         """Return keys, then request columns, then features."""

@@ -241,17 +241,8 @@ def _log_setting(store: Resources, log: str | Literal[False] | None, rate: float
 
 def _logged(store: Resources, setting: LogSetting | None, read: OnlineRead, found: FeatureVectors) -> FeatureVectors:
     """Return what was found; what of it is to be logged is in the queue by then. Nothing here fails a read."""
-    if setting is None:
-        return found
-    from fs_core.monitoring.log import capture
-
-    writer = store._log.get()
-    try:
-        served = capture(setting, read, found)
-        if served is not None and writer.put(served, len(found)):
-            found.request_id = served.request_id
-    except Exception as error:  # noqa: BLE001  # whatever it is, the read is answered
-        writer.failed(len(found), error)
+    if setting is not None:
+        found.request_id = store._log.get().record(setting, read, found)
     return found
 
 

@@ -105,7 +105,7 @@ def moment_or_ago(since: datetime | date | timedelta | str, now: int) -> int:
     """
     if isinstance(since, timedelta | str):
         try:
-            return now - duration_micros(parse_duration(since, "since"))
+            return max(now - duration_micros(parse_duration(since, "since")), EARLIEST)
         except DefinitionError:
             if isinstance(since, timedelta):
                 raise

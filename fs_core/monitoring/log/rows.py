@@ -18,9 +18,11 @@ from fs_core.monitoring.log.sample import Served
 from fs_core.online.row.cells import one_array
 from fs_core.online.row.codec import DecodedRows
 from fs_core.online.row.columns import FeatureRows
+from fs_core.online.row.keys import unpack_keys
 from fs_core.retrieval.query import Query
 from fs_core.retrieval.selection import Selection
-from fs_core.serving.answers import FOUND, STATUSES, ComputedAnswer, OnlineAnswer
+from fs_core.rule import Status
+from fs_core.serving.answers import FOUND, STATUSES, AskedKeys, ComputedAnswer, OnlineAnswer
 from fs_core.serving.plan import ReadPlan, ViewPlan
 from fs_core.values.dtypes import canonical, resolve
 from fs_core.values.times import MICROSECONDS, from_micros
@@ -38,6 +40,8 @@ _HEAD = {
 }
 ORDER = {"status": pa.string(), "event_time": MICROSECONDS, "available_at": MICROSECONDS, "seq": pa.int64()}
 """What is logged of each look-up beside its features: columns `__status_0` and so on, numbered as look-ups are."""
+_DAY = 86_400_000_000
+_NO_KEY = b""  # a key has at least one byte
 _READS_AT_ONCE = 20  # between which other threads have their turn
 
 
@@ -110,8 +114,7 @@ def _lookups(selection: Selection) -> list[dict[str, Any]]:
 def table_of(plan: ReadPlan, reads: Sequence[Served]) -> pa.Table:
     """Return the rows of some reads of one plan, in the columns of its `Descriptor`."""
     columns = _head(reads)
-    for number, name in enumerate(plan.key_schema.names):
-        columns[name] = pa.concat_arrays([read.keys[number] for read in reads])
+    columns |= _key_columns(plan, reads)
     for number, name in enumerate(plan.request_schema.names):
         columns[name] = pa.concat_arrays([read.request[number] for read in reads])
     parts = [_view_part(view, reads, number) for number, view in enumerate(plan.views)]
@@ -126,15 +129,40 @@ def table_of(plan: ReadPlan, reads: Sequence[Served]) -> pa.Table:
 def _head(reads: Sequence[Served]) -> dict[str, pa.Array]:
     counts = [len(read.rows) for read in reads]
     read_at = np.repeat([read.read_at for read in reads], counts)
-    days = [from_micros(read.read_at).date().isoformat() for read in reads]
+    days = _days([read.read_at for read in reads])
     return {
-        DAY: pa.array(np.repeat(np.array(days, object), counts), pa.string()),
+        DAY: pa.array(np.repeat(days, counts), pa.string()),
         REQUEST_ID: pa.array(np.repeat(np.array([read.request_id for read in reads], object), counts), pa.string()),
-        ROW: pa.array(np.concatenate([read.rows for read in reads]).astype(np.int32)),
+        ROW: pa.array([row for read in reads for row in read.rows], pa.int32()),
         AT: pa.array(np.repeat([read.at for read in reads], counts)).cast(MICROSECONDS),
         READ_AT: pa.array(read_at).cast(MICROSECONDS),
         MAX_AGE: pa.array(np.repeat([read.max_age for read in reads], counts)),
     }
+
+
+def _days(moments: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Return the days of moments as texts."""
+    days, numbers = np.unique(np.array(moments) // _DAY, return_inverse=True)
+    return np.array([from_micros(day * _DAY).date().isoformat() for day in days.tolist()], object)[numbers]
+
+
+def _key_columns(plan: ReadPlan, reads: Sequence[Served]) -> dict[str, pa.ChunkedArray]:
+    """Return the key columns, read from the packed keys."""
+    found: dict[str, pa.ChunkedArray] = {}
+    for number, group in enumerate(plan.groups):
+        if not group.columns or set(group.columns) <= set(found):
+            continue
+        keys = [key for read in _in_turn(reads) for key in _keys_of(read.keys[number], read.rows)]
+        columns = unpack_keys(group.view.keys, keys)[0].columns
+        found = dict(zip(group.columns, columns, strict=True)) | found
+    return found
+
+
+def _keys_of(asked: AskedKeys, rows: Sequence[int]) -> Iterator[bytes]:
+    """Yield the packed keys of some rows; nothing that could be one stands for a key with a null."""
+    for row in rows:
+        index = row if asked.position is None else int(asked.position[row])
+        yield asked.distinct[index] if index >= 0 else _NO_KEY
 
 
 @dataclass(frozen=True)
@@ -165,26 +193,25 @@ def _view_part(view: ViewPlan, reads: Sequence[Served], number: int) -> _Part:
 
 
 def _packed_part(view: ViewPlan, reads: Sequence[Served], number: int) -> _Part:
-    cells, marks, variable, layout = [], [], list[Mapping[str, pa.Array]](), None
+    heads, marks, variable, layout = [], [], list[Mapping[str, pa.Array]](), None
     for read in _in_turn(reads):
         answer = read.answers[number]
         assert isinstance(answer, OnlineAnswer)
-        rows, codes = answer.winners(read.rows)
-        cells.append(rows.heads)
-        marks.append(codes)
-        variable.append(rows.variable)
-        layout = rows.layout
+        cells, codes, texts = answer.found(read.rows)
+        heads.append(cells.tobytes())
+        marks.append(bytes(len(read.rows)) if codes is None else codes.tobytes())
+        variable.append(texts)
+        layout = answer.rows.layout
     assert layout is not None
-    codes = np.concatenate(marks)
+    codes = np.frombuffer(b"".join(marks), np.uint8)
+    found, present = np.isin(codes, FOUND), codes == STATUSES.index(Status.PRESENT)
     joined = {name: pa.concat_arrays([one[name] for one in variable]) for name in variable[0]}
-    rows = FeatureRows(layout, np.concatenate(cells), joined)
-    found = np.isin(codes, FOUND)
+    rows = FeatureRows(layout, np.frombuffer(b"".join(heads), layout.head), joined)
     decoded = DecodedRows(rows, found, [])
-    present = codes == 0
-    clocks = [pa.array(values, mask=~found) for values in (decoded.event_time, decoded.available_at)]
+    clocks = [pa.array(values, mask=~found).cast(MICROSECONDS) for values in (decoded.event_time, decoded.available_at)]
     status = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), pa.array(STATUSES)).cast(pa.string())
     features = rows.take(None, None if present.all() else present).arrays(view.names)
-    return _Part(features, [status, *(c.cast(MICROSECONDS) for c in clocks), pa.array(decoded.seq, mask=~found)])
+    return _Part(features, [status, *clocks, pa.array(decoded.seq, mask=~found)])
 
 
 def _in_turn(reads: Sequence[Served]) -> Iterator[Served]:
@@ -196,11 +223,11 @@ def _in_turn(reads: Sequence[Served]) -> Iterator[Served]:
 
 
 def _table_part(names: tuple[str, ...], read: Served, number: int) -> _Part:
-    answer, rows = read.answers[number], pa.array(read.rows)
+    answer, rows = read.answers[number], pa.array(read.rows, pa.int64())
     features = [one_array(values).take(rows) for values in answer.arrays(names)]
     marks = answer.status
     unknown = [pa.nulls(len(rows), dtype) for name, dtype in ORDER.items() if name != "status"]
-    return _Part(features, [pa.array([marks[row] for row in read.rows.tolist()], pa.string()), *unknown])
+    return _Part(features, [pa.array([marks[row] for row in read.rows], pa.string()), *unknown])
 
 
 def _computed_part(reads: Sequence[Served], number: int) -> _Part:
@@ -208,6 +235,6 @@ def _computed_part(reads: Sequence[Served], number: int) -> _Part:
     for read in _in_turn(reads):
         answer = read.answers[number]
         assert isinstance(answer, ComputedAnswer)
-        tables.append(answer.table.take(pa.array(read.rows)))
+        tables.append(answer.table.take(pa.array(read.rows, pa.int64())))
     whole = pa.concat_tables(tables)
     return _Part([one_array(values) for values in whole.columns], [])

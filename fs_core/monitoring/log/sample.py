@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
     from fs_core.serving.read import OnlineRead
     from fs_core.serving.vectors import FeatureVectors
 
-Positions = np.ndarray[Any, np.dtype[np.int64]]
-
 _ALL = 1 << 32
+_FEW = 16  # keys that Python hashes sooner than NumPy
 _MIX = 0x9E3779B1  # an odd number: spreads a CRC, whose bits follow those of neighbouring keys too simply
 
 
@@ -71,23 +69,23 @@ class Served:
         log: the log's name.
         request_id: the read's.
         plan: what was asked.
-        rows: positions of the logged rows in the request, int64.
+        rows: indices of the logged rows in the request.
         at: the moment of the read, microseconds.
         read_at: what the reader's clock showed, microseconds.
         max_age: how old the answer may have been, microseconds.
-        keys: the key columns of these rows.
-        request: their request columns.
+        keys: the entities of the request, as each group of the plan has them.
+        request: the request columns of the logged rows.
         answers: what each view answered for all rows of the request, then each on-demand view.
     """
 
     log: str
     request_id: str
     plan: ReadPlan
-    rows: Positions
+    rows: Sequence[int]
     at: int
     read_at: int
     max_age: int
-    keys: Sequence[pa.Array]
+    keys: Sequence[AskedKeys]
     request: Sequence[pa.Array]
     answers: Sequence[Answer]
 
@@ -97,52 +95,49 @@ class Served:
         return len(self.rows)
 
 
-def capture(setting: LogSetting, read: OnlineRead, found: FeatureVectors) -> Served | None:
+def capture(setting: LogSetting, request_id: str, read: OnlineRead, found: FeatureVectors) -> Served | None:
     """Return what of a read is to be logged; None where no entity of it is in the sample.
 
-    What the caller may change afterwards, keys and request columns, is copied. Everything else is kept as it is.
+    The caller may change arrays of the request afterwards. So key columns aren't kept, but the packed keys; request
+    columns are copied.
 
     Args:
         setting: how reads are logged.
+        request_id: the read's.
         read: the read.
         found: its answer.
     """
     rows = _sampled(setting.limit, read)
-    if rows is None:
+    if not rows:
         return None
-    keys, request, answers = found.excerpt(rows)
+    request = found.copied_request(rows) if read.plan.request_schema else ()
+    max_age = int(read.budget.max_age * 1e6)
     return Served(
-        setting.name,
-        f"{setting.name}-{uuid.uuid4().hex}",
-        read.plan,
-        rows,
-        found.moment,
-        read.now,
-        int(read.budget.max_age * 1e6),
-        keys,
-        request,
-        answers,
+        setting.name, request_id, read.plan, rows, found.moment, read.now, max_age, read.keys, request, found.answers
     )
 
 
-def _sampled(limit: int, read: OnlineRead) -> Positions | None:
-    """Return the rows whose entity is in the sample; None where there is none.
+def _sampled(limit: int, read: OnlineRead) -> Sequence[int]:
+    """Return the rows whose entity is in the sample.
 
     The entity is that of the first view that has one. A row with a null key belongs to no entity: it is in the sample
     only where everything is.
     """
     asked = next((keys for view, keys in zip(read.plan.groups, read.keys, strict=True) if view.columns), None)
     if limit == _ALL or asked is None:
-        return np.arange(len(read.keys[0])) if limit and len(read.keys[0]) else None
-    sampled = is_sampled(asked, limit)
-    return None if True not in sampled else np.flatnonzero(_spread(asked, sampled))
+        return range(len(read.keys[0]) if limit else 0)
+    sampled = is_sampled(asked.distinct, limit)
+    if True not in sampled:
+        return ()
+    if asked.position is None:
+        return [row for row, chosen in enumerate(sampled) if chosen]
+    return [row for row, position in enumerate(asked.position.tolist()) if position >= 0 and sampled[position]]
 
 
-def is_sampled(asked: AskedKeys, limit: int) -> list[bool]:
-    """Return which distinct entities of a request are in the sample, the same ones at every read and in every log."""
-    return [crc32(key) * _MIX % _ALL < limit for key in asked.distinct]
-
-
-def _spread(asked: AskedKeys, sampled: list[bool]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    found = np.array(sampled, bool)
-    return found if asked.position is None else np.append(found, False)[asked.position]
+def is_sampled(keys: Sequence[bytes], limit: int) -> list[bool]:
+    """Return which packed keys are in the sample, the same ones at every read and in every log."""
+    if len(keys) <= _FEW:
+        return [crc32(key) * _MIX % _ALL < limit for key in keys]
+    hashes = np.fromiter(map(crc32, keys), np.uint32, len(keys))
+    found: list[bool] = (hashes * np.uint32(_MIX) < limit).tolist()
+    return found

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from fs_core.monitoring.log.sample import Served
+from fs_core.monitoring.log.sample import LogSetting, Served, capture
 
 if TYPE_CHECKING:
     from fs_core.monitoring.log.outcomes import Outcome
+    from fs_core.serving.read import OnlineRead
+    from fs_core.serving.vectors import FeatureVectors
 
 log = logging.getLogger("fs_core")
 
@@ -53,12 +57,29 @@ class LogWriter:
 
     def __init__(self, directory: Path, keep: int) -> None:
         self._directory, self._keep = directory, keep
+        self._prefix, self._numbers = uuid.uuid4().hex, itertools.count()
         self._items: deque[tuple[Served | Outcome, int]] = deque()
         self._changed = threading.Condition(threading.Lock())  # nobody who holds it does input or output
         self._rows = self._put = self._done = self._written = self._dropped = 0
         self._since = 0.0  # when the first of those that wait came
         self._is_wanted = self._is_closed = self._has_thread = False
         _writers.add(self)
+
+    def record(self, setting: LogSetting, read: OnlineRead, found: FeatureVectors) -> str | None:
+        """Have what is sampled of a read written; return its request id, None where nothing of it is.
+
+        Args:
+            setting: how reads are logged.
+            read: the read.
+            found: its answer.
+        """
+        try:
+            served = capture(setting, f"{setting.name}-{self._prefix}{next(self._numbers):x}", read, found)
+            return served.request_id if served is not None and self.put(served, len(found)) else None
+        except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
+            with self._changed:
+                self._drop(len(found), repr(error))
+            return None
 
     def put(self, item: Served | Outcome, rows: int) -> bool:
         """Have something written, and tell whether it will be tried; never waits for a disk.
@@ -79,11 +100,6 @@ class LogWriter:
             if len(self._items) == 1 or self._rows - rows < _MANY_ROWS <= self._rows:
                 self._changed.notify_all()
         return True
-
-    def failed(self, rows: int, error: Exception) -> None:
-        """Count rows that couldn't even be put."""
-        with self._changed:
-            self._drop(rows, repr(error))
 
     def flush(self, within: float) -> Flushed:
         """Wait until what was put by now is written or dropped, or for so many seconds; return the counts."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fs_core.runtime.per_process import PerProcess, this_process
+from fs_core.runtime.per_process import OneProcess, PerProcess, this_process
 from fs_core.runtime.threads import workers
 from tests.forks import in_child
 
@@ -85,3 +85,12 @@ def test_forked_child_has_threads() -> None:
     """The threads that search history are there in a forked child, too."""
     assert workers().submit(int, "1").result() == 1
     assert in_child(lambda: workers().submit(int, "2").result() == 2)
+
+
+def test_of_processes_forked_from_each_other_one_may_use_a_library() -> None:
+    """The first that did, again and again; a child may if its parent hadn't."""
+    library, other = OneProcess(), OneProcess()
+    assert library.may_use()
+    assert library.may_use()
+    assert in_child(lambda: not library.may_use() and other.may_use())
+    assert library.may_use()
