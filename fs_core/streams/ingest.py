@@ -22,6 +22,7 @@ MOST = 50_000
 """Messages of a batch, about: bounds memory where much waits."""
 
 _SUSPICIOUS = 100  # messages in a row that become nothing, at the very start: then the mapping is wrong, not they
+_REPORT_SECONDS = 10.0  # between lines in the log
 _ATTEMPTS = 5  # to bring online what is missing there
 _PAUSE = 0.2  # seconds after the first; then twice as long each time
 
@@ -85,6 +86,7 @@ class Ingestion:
         self._history: dict[str, int | None] = {}  # how far it has taken the partitions that are ours
         self._is_behind = True  # rows may be missing online, as where a consumer died between history and online
         self.done = Ingested()
+        self._reported = time.monotonic(), 0
 
     def run(self, *, batch: float, until_idle: float | None) -> Ingested:
         """Take batches until nothing has come for some time, or for ever.
@@ -102,6 +104,7 @@ class Ingestion:
             if found:
                 self.take(found)
                 idle_since = time.monotonic()
+            self._report()
         if self._is_behind and not self._catch_up(_ATTEMPTS):
             raise OnlineStoreError(f"{self.done}. They are safe in history, but not online; materialize brings them.")
         self.done.lag = self._consumer.lag()
@@ -152,6 +155,15 @@ class Ingestion:
                 self._is_behind = False
                 break
         return not self._is_behind
+
+    def _report(self) -> None:
+        """Say in the log now and then how it goes."""
+        moment, before = time.monotonic(), self._reported
+        if moment - before[0] < _REPORT_SECONDS:
+            return
+        self._reported = moment, self.done.messages
+        self.done.lag = self._consumer.lag()
+        log.info("%s; %.0f messages/s", self.done, (self.done.messages - before[1]) / (moment - before[0]))
 
     def _follow(self) -> None:
         """Read partitions that have become ours from where history is."""
