@@ -19,8 +19,8 @@ class StreamSource(Definition):
 
     Args:
         name: what it is called.
-        url: `redis://host:6379/0/key` for a Redis Stream. No password: that comes from the environment, as
-            `FS_STREAM_<NAME>`, the whole URL.
+        url: `redis://host:6379/0/key` for a Redis Stream, `kafka://host:9092,host:9092/topic` for Kafka. No password:
+            that comes from the environment, as `FS_STREAM_<NAME>`, the whole URL.
         format: `json`, an object for each message.
         sql: a DuckDB query over the table `message`, whose columns are the members of the objects, and `broker_time`,
             when the broker took the message; by default members are matched to a view's columns by name.

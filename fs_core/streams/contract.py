@@ -49,6 +49,11 @@ class Rejected:
 class Consumer(Protocol):
     """Reads one stream for one view, in one thread."""
 
+    @property
+    def generation(self) -> int:
+        """A number that changes whenever partitions are shared anew; then they must be sought anew."""
+        ...
+
     def partitions(self) -> Sequence[str]:
         """Return the partitions that are this consumer's now; other consumers read others."""
         ...

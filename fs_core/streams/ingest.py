@@ -84,6 +84,7 @@ class Ingestion:
     def __init__(self, consumer: Consumer, reader: Reader, target: Target) -> None:
         self._consumer, self._reader, self._target = consumer, reader, target
         self._history: dict[str, int | None] = {}  # how far it has taken the partitions that are ours
+        self._generation: int | None = None  # of the partitions, when they were sought
         self._is_behind = True  # rows may be missing online, as where a consumer died between history and online
         self.done = Ingested()
         self._reported = time.monotonic(), 0
@@ -131,7 +132,7 @@ class Ingestion:
         except OvertakenError:
             self.done.repeated += rows.num_rows
             log.info("another consumer has taken messages of %s first; going on behind them", ", ".join(after))
-            self._history.clear()  # and so read on from where history is
+            self._generation = None  # and so read on from where history is
             return
         self._history.update(after)
         self.done.rows += rows.num_rows
@@ -167,9 +168,9 @@ class Ingestion:
 
     def _follow(self) -> None:
         """Read partitions that have become ours from where history is."""
-        ours = list(self._consumer.partitions())
-        if set(ours) != set(self._history):
-            self._history = dict(self._target.positions(ours))
+        if self._generation != self._consumer.generation:
+            self._generation = self._consumer.generation
+            self._history = dict(self._target.positions(list(self._consumer.partitions())))
             self._consumer.seek(self._history)
 
     def _reject(self, rejected: Sequence[Rejected]) -> None:

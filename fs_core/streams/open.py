@@ -32,5 +32,9 @@ def open_consumer(source: StreamSource, *, group: str) -> Consumer:
         from fs_core.streams.redis import RedisConsumer
 
         return RedisConsumer(url, topic=source.topic, group=group)
-    opened: Consumer = load_backend(GROUP, url, ["redis"])(url, topic=source.topic, group=group)
+    if scheme == "kafka":
+        from fs_core.streams.kafka import KafkaConsumer
+
+        return KafkaConsumer(url, topic=source.topic, group=group)
+    opened: Consumer = load_backend(GROUP, url, ["kafka", "redis"])(url, topic=source.topic, group=group)
     return opened

@@ -43,6 +43,7 @@ class RedisConsumer:
         self._key, self._group = topic, group
         self._partition = f"redis:{topic}"
         self._last: int | None = None
+        self.generation = 0
 
     def partitions(self) -> Sequence[str]:
         """See `Consumer.partitions`."""
