@@ -17,6 +17,7 @@ from fs_core.definitions import (
     OnDemandView,
     Request,
     Source,
+    StreamSource,
     on_demand,
 )
 from fs_core.encoding import Encoding
@@ -43,6 +44,7 @@ __all__ = [
     "Request",
     "Source",
     "Status",
+    "StreamSource",
     "TrainingSet",
     "on_demand",
 ]

@@ -11,6 +11,7 @@
     │   ├── ValidationError           ... by their values
     │   └── NameClashError            two result columns that want one name
     ├── SourceError                   a source that is missing, or SQL that fails
+    ├── StreamError                   a stream that can't be read
     ├── TransformError                an on-demand view that can't be computed: its function fails
     │   └── TransformCodeError        ... or its code is missing, or isn't what was registered
     ├── RegistryError                 the registry can't be read or written
@@ -53,6 +54,7 @@ __all__ = [
     "SavedTrainingSetError",
     "SchemaError",
     "SourceError",
+    "StreamError",
     "TransformCodeError",
     "TransformError",
     "UnknownReferenceError",
@@ -103,6 +105,10 @@ class NameClashError(DataError):
 
 class SourceError(FeatureStoreError):
     """A source file is missing, or its SQL fails or yields other columns."""
+
+
+class StreamError(FeatureStoreError):
+    """A stream can't be read: its broker doesn't answer, or holds what nobody can make rows of."""
 
 
 class TransformError(FeatureStoreError):

@@ -8,7 +8,17 @@ from fs_core.catalogue import paths
 from fs_core.catalogue.contents import Contents
 from fs_core.catalogue.html import Markup, code, e, facts, iso_moment, link, mark, moment, section, table
 from fs_core.catalogue.pictures import of_entity, of_service, of_source, of_view
-from fs_core.definitions import SQL, Definition, Entity, FeatureService, FeatureView, Field, OnDemandView, Source
+from fs_core.definitions import (
+    SQL,
+    Definition,
+    Entity,
+    FeatureService,
+    FeatureView,
+    Field,
+    OnDemandView,
+    Source,
+    StreamSource,
+)
 from fs_core.lineage import nodes
 from fs_core.offline.delta.log import ColumnStatistics
 from fs_core.registry import Registered
@@ -303,9 +313,12 @@ def _entity(contents: Contents, entity: Definition) -> str:
 
 
 def _source(contents: Contents, source: Definition) -> str:
-    assert isinstance(source, Source)
-    path = facts([("Path", Markup(f"<code>{e(source.path)}</code>")), ("Format", source.format)])
+    assert isinstance(source, Source | StreamSource)
+    where = ("Stream", source.url) if isinstance(source, StreamSource) else ("Path", source.path)
+    path = facts([(where[0], Markup(f"<code>{e(where[1])}</code>")), ("Format", source.format)])
     details = path if source.sql is None else code(source.sql)
+    if isinstance(source, StreamSource) and source.sql is not None:
+        details = Markup(path + details)
     node = nodes.source(source.name)
     columns = sorted(e.downstream for e in contents.downstream.get(node, ()) if e.kind == "contains")
     rows = [(Markup(f"<code>{e(nodes.name_of(c).partition('.')[2])}</code>"), *_goes(contents, c)) for c in columns]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fs_core.catalogue import paths
 from fs_core.catalogue.contents import Contents
 from fs_core.catalogue.picture import Box, Link, draw
-from fs_core.definitions import Entity, FeatureService, FeatureView, OnDemandView, Source
+from fs_core.definitions import Definition, Entity, FeatureService, FeatureView, OnDemandView
 from fs_core.lineage import nodes
 from fs_core.lineage.sql.analysis import own_nodes
 from fs_core.registry.records import Record
@@ -57,7 +57,7 @@ def of_service(contents: Contents, service: FeatureService) -> str:
     )
 
 
-def of_source(contents: Contents, source: Source) -> str:
+def of_source(contents: Contents, source: Definition) -> str:
     """Return the views that read a source and what takes their features."""
     node = nodes.source(source.name)
     views = sorted({e.downstream for e in contents.downstream.get(node, ()) if e.kind == "reads"})

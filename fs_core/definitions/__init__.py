@@ -13,6 +13,7 @@ from fs_core.definitions.references import Reference, VersionSelector
 from fs_core.definitions.service import FeatureService
 from fs_core.definitions.source import SQL, Source
 from fs_core.definitions.stored import from_dict
+from fs_core.definitions.stream import StreamSource
 from fs_core.definitions.view import FeatureView, Field
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Reference",
     "Request",
     "Source",
+    "StreamSource",
     "VersionSelector",
     "from_dict",
     "on_demand",

@@ -13,6 +13,7 @@ from fs_core.definitions.lookup import from_plain
 from fs_core.definitions.on_demand import OnDemandView, input_from_plain
 from fs_core.definitions.service import FeatureService
 from fs_core.definitions.source import SQL, Source
+from fs_core.definitions.stream import StreamSource
 from fs_core.definitions.view import FeatureView, Field
 from fs_core.errors import DefinitionError
 
@@ -74,8 +75,10 @@ def _entity(data: Mapping[str, Any]) -> Entity:
     return Entity(keys=dict(data["content"]["keys"]), **_common(data))
 
 
-def _source(data: Mapping[str, Any]) -> Source:
+def _source(data: Mapping[str, Any]) -> Source | StreamSource:
     content = data["content"]
+    if "stream" in content:
+        return StreamSource(url=data["documentation"]["url"], **content["stream"], **_common(data))
     if "sql" in content:
         return Source(sql=content["sql"], **_common(data))
     return Source(path=data["documentation"]["path"], format=content["format"], **_common(data))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -244,6 +244,51 @@ class PushedHistory(Protocol):
 
     def settle(self) -> None:
         """Bring what this process has pushed to where other programs see it, too; it never fails."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a history has taken a stream: for each of its partitions, a position before some rows and one after.
+
+    Attributes:
+        before: None for a partition of which nothing was taken.
+        after: greater than before.
+    """
+
+    before: Mapping[str, int | None]
+    after: Mapping[str, int]
+
+
+class OvertakenError(Exception):
+    """Somebody else has brought a partition of a stream further meanwhile; none of the rows was appended."""
+
+
+@runtime_checkable
+class PositionedHistory(Protocol):
+    """What a history offers beside `OfflineStore` if it knows how far it has taken streams, each message once."""
+
+    def positions(self, view: FeatureView, partitions: Sequence[str]) -> dict[str, int | None]:
+        """Return how far the newest state has taken some partitions of streams.
+
+        Args:
+            view: whose history.
+            partitions: their names, each with that of its stream.
+        """
+        ...
+
+    def append_from(self, view: FeatureView, rows: pa.Table, progress: Progress) -> Snapshot:
+        """Add rows that were made of messages, and how far that brings the stream, in one atomic step.
+
+        Args:
+            view: to whose history.
+            rows: in `history_schema(view)`, at least one.
+            progress: where the messages lie.
+
+        Raises:
+            OvertakenError: the history isn't where the messages begin.
+            OfflineStoreError: none of the rows is there.
+        """
         ...
 
 

@@ -19,6 +19,7 @@ from fs_core.definitions import (
     OnDemandView,
     Reference,
     Source,
+    StreamSource,
     VersionSelector,
 )
 from fs_core.definitions.base import REFERABLE, version_key
@@ -190,7 +191,16 @@ class Registry(Lifecycle):
     def source(self, name: str, selector: VersionSelector = CURRENT) -> Source:
         """Return a source; raise `UnknownReferenceError` if there is none."""
         found = self._get("source", name, selector)
+        if isinstance(found, StreamSource):
+            raise DefinitionError(f"{name!r} is a stream. Read it by store.ingest; files and SQL are other sources.")
         assert isinstance(found, Source)
+        return found
+
+    def stream(self, name: str, selector: VersionSelector = CURRENT) -> StreamSource:
+        """Return a stream; raise `UnknownReferenceError` if there is none, `DefinitionError` if it is no stream."""
+        found = self._get("source", name, selector)
+        if not isinstance(found, StreamSource):
+            raise DefinitionError(f"source {name!r} is no stream. Pass a StreamSource, or run it by backfill.")
         return found
 
     def on_demand(self, name: str, selector: VersionSelector = CURRENT) -> OnDemandView:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fs_core import configuration
-from fs_core.store import history, online, pushes, training, upkeep
+from fs_core.store import history, ingestion, online, pushes, training, upkeep
 from fs_core.store.definitions import apply as definitions
 from fs_core.store.definitions import transforms, versions
 from fs_core.store.resources import Resources
@@ -58,6 +58,7 @@ class FeatureStore(Resources):
     carry_over = history.carry_over
     push = pushes.push
     push_async = pushes.push_async
+    ingest = ingestion.ingest
     compact = history.compact
     history = history.history
 

@@ -27,7 +27,7 @@ log = logging.getLogger("fs_core")
 
 _FEW_ROWS = 10_000  # up to which writes that meet are one, and pushes go by the journal
 _PART_BYTES = 64 << 20  # of a stream's rows that are checked and sorted together
-_SEQS = 1_000  # that the registry gives to pushes at a time
+_SEQS = 1_000  # of pushes, after which the registry is told
 
 
 def write(store: Resources, view: str | FeatureView, data: Any) -> int:
@@ -176,13 +176,9 @@ def _push(store: Resources, view: FeatureView, together: Sequence[pa.Table]) -> 
     found = _checked(view, together, now)
     good = [rows for rows in found if not isinstance(rows, DataError)]
     if good:
-        delivery = _delivery(store, view) if view.online else None  # before the rows are in history
+        sent_by = delivery(store, view) if view.online else None  # before the rows are in history
         written = _into_history(store, view, pa.concat_tables(good), pushed=True)
-        if isinstance(delivery, OnlineStoreError):
-            with _safe_in_history():
-                raise delivery
-        if delivery is not None:
-            _send(store, view, written, now, delivery)
+        deliver(store, view, written, now, sent_by)
     return [rows if isinstance(rows, DataError) else len(rows) for rows in found]
 
 
@@ -207,7 +203,29 @@ def _checked(view: FeatureView, together: Sequence[pa.Table], now: int) -> list[
     return found
 
 
-def _delivery(store: Resources, view: FeatureView) -> Delivery | OnlineStoreError:
+def deliver(
+    store: Resources, view: FeatureView, written: pa.Table, now: int, sent_by: Delivery | OnlineStoreError | None
+) -> None:
+    """Bring rows online that are in history, as far as they are available.
+
+    Args:
+        store: whose online store.
+        view: whose rows.
+        written: the rows, as history has them.
+        now: the present moment, microseconds.
+        sent_by: what `delivery` returned before they were in history; None for a view that isn't online.
+
+    Raises:
+        OnlineStoreError: they are not, or not all.
+    """
+    if isinstance(sent_by, OnlineStoreError):
+        with _safe_in_history():
+            raise sent_by
+    if sent_by is not None:
+        _send(store, view, written, now, sent_by)
+
+
+def delivery(store: Resources, view: FeatureView) -> Delivery | OnlineStoreError:
     """Return what a push keeps to, or why the online store can't be asked."""
     from fs_core.materialization.retract import Delivery
 
@@ -275,16 +293,16 @@ def _stream(store: Resources, view: FeatureView, parts: Iterable[pa.Table]) -> i
     if not isinstance(store.offline, StreamedHistory):
         return _append(store, view, pa.concat_tables(parts))
     counts: list[int] = []
-    numbered = _numbered(store, view, parts, counts)
-    for first in numbered:
-        store.offline.append_parts(view, chain([first], numbered))
+    ready = _numbered(store, view, parts, counts)
+    for first in ready:
+        store.offline.append_parts(view, chain([first], ready))
     log.info("wrote %d rows to %s", sum(counts), view.ref)
     return sum(counts)
 
 
 def _numbered(store: Resources, view: FeatureView, parts: Iterable[pa.Table], counts: list[int]) -> Iterator[pa.Table]:
     """Yield rows checked and numbered; add to `counts` how many each time."""
-    from fs_core.offline.validation import validate_rows, with_sequence
+    from fs_core.offline.validation import validate_rows
 
     for part in _large(parts):
         try:
@@ -293,11 +311,9 @@ def _numbered(store: Resources, view: FeatureView, parts: Iterable[pa.Table], co
             if not sum(counts):
                 raise
             raise type(error)(f"{error} Rows are counted from row {sum(counts):,} of the data on.") from error
-        count = checked.num_rows
-        if count:
-            first = store.offline.reserve(view, count, at_least=_least_seq(store, view, count, pushed=False))
-            counts.append(count)
-            yield with_sequence(view, checked, first)
+        if checked.num_rows:
+            counts.append(checked.num_rows)
+            yield numbered(store, view, checked)
 
 
 def _large(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -321,13 +337,10 @@ def _write(store: Resources, view: FeatureView, together: Sequence[pa.Table]) ->
 def _into_history(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: bool = False) -> pa.Table:
     """Number and append checked rows; return them as history has them."""
     from fs_core.offline.contract import PushedHistory
-    from fs_core.offline.validation import with_sequence
 
-    count = checked.num_rows
+    rows, count = numbered(store, view, checked, pushed=pushed), checked.num_rows
     if count == 0:
-        return with_sequence(view, checked, 0)
-    first = store.offline.reserve(view, count, at_least=_least_seq(store, view, count, pushed=pushed))
-    rows = with_sequence(view, checked, first)
+        return rows
     if pushed and count <= _FEW_ROWS and isinstance(store.offline, PushedHistory):
         store.offline.push(view, rows)
     else:
@@ -336,16 +349,26 @@ def _into_history(store: Resources, view: FeatureView, checked: pa.Table, *, pus
     return rows
 
 
+def numbered(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: bool = False) -> pa.Table:
+    """Return checked rows as history has them, with seqs that no other row has."""
+    from fs_core.offline.validation import with_sequence
+
+    count = checked.num_rows
+    least = _least_seq(store, view, count, pushed=pushed) if count else 0
+    return with_sequence(view, checked, store.offline.reserve(view, count, at_least=least) if count else 0)
+
+
 def _least_seq(store: Resources, view: FeatureView, count: int, *, pushed: bool) -> int:
-    """Return from which seq on the registry gives out numbers: many at a time to pushes, as each time is a commit."""
+    """Return from which seq on the registry gives out numbers; pushes tell it of many at a time, as each is a commit.
+
+    History's own number is what counts; the registry's is for a history whose directory was lost.
+    """
     name = view.storage_name
-    if not pushed:
-        return store.registry.reserve(name, count)
-    first, left = store._seqs.get(name, (0, 0))
-    if left < count:
-        left = max(count, _SEQS)
-        first = store.registry.reserve(name, left)
-    store._seqs[name] = first, left - count
+    first, owed = store._seqs.get(name, (None, 0))
+    owed += count
+    if first is None or owed >= _SEQS or not pushed:
+        first, owed = store.registry.reserve(name, owed), 0
+    store._seqs[name] = first, owed
     return first
 
 

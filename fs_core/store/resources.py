@@ -76,7 +76,9 @@ class Resources:
         self._cache = PerProcess(_new_cache)  # rows of a moment ago
         self._lately: dict[str | FeatureView, tuple[float, FeatureView]] = {}  # when pushes resolved which view
         self._groups: dict[tuple[str, FeatureView], Grouped[Any, int]] = {}  # of pushes, and of writes, by view
-        self._seqs: dict[str, tuple[int, int]] = {}  # of views' pushes: the registry's first seq, and how many are left
+        self._seqs: dict[
+            str, tuple[int, int]
+        ] = {}  # of views: what the registry gave, and what it wasn't told of since
         self._unfilled = Unfilled()
         self._log = PerProcess(self._new_log)
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push

@@ -37,6 +37,7 @@ HEAVY = {
     "prometheus_client",
     "scipy",
     "matplotlib",
+    "confluent_kafka",
 }
 ADAPTERS = {"fs_torch", "fs_tf", "fs_sklearn", "fs_mlflow"}
 
@@ -89,6 +90,7 @@ def test_drivers_stay_in_their_rooms() -> None:
     assert {file.partition("/")[0] for file in core_files_that_import("yaml")} == {"definitions"}
     for package in ("starlette", "uvicorn", "orjson", "prometheus_client"):
         assert {file.partition("/")[0] for file in core_files_that_import(package)} == {"server"}
+    assert core_files_that_import("confluent_kafka") == {"streams/kafka.py"}
     assert core_files_that_import("openlineage") == {"lineage/events.py"}
     assert {file.partition("/")[0] for file in core_files_that_import("hypothesis")} == {"testing"}
     assert core_files_that_import("scipy") == {"monitoring/drift/distances.py"}

@@ -34,7 +34,7 @@ def describe(store: FeatureStore, ref: str) -> Report:
         "on_demand": store.registry.on_demand,
         "service": store.registry.service,
         "entity": store.registry.entity,
-        "source": store.registry.source,
+        "source": store.registry.anything,
     }
     # A view may be called like its entity; what people ask about is the view.
     kind = next(kind for kind in lookups if kind in kinds)

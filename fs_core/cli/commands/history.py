@@ -1,4 +1,4 @@
-"""Commands that write and look after history: `write`, `backfill`, `compact`, `history`."""
+"""Commands that write and look after history: `write`, `backfill`, `ingest`, `compact`, `history`."""
 
 from __future__ import annotations
 
@@ -68,6 +68,23 @@ def carry_over(store: FeatureStore, view: str, from_: str) -> Report:
       fs carry-over spending:v2.0.0 --from spending:v1.0.0
     """  # noqa: D301
     return _wrote(store.carry_over(view, from_=from_), view)
+
+
+@cli.command()
+@click.argument("view")
+@click.argument("stream")
+@click.option("--batch", default="200ms", show_default=True, metavar="DURATION", help="How long messages are gathered.")
+@click.option("--until-idle", metavar="DURATION", help="End when nothing has come for so long; by default never.")
+@in_store
+def ingest(store: FeatureStore, view: str, stream: str, batch: str, until_idle: str | None) -> Report:
+    """Bring the messages of a STREAM into a VIEW's history and online, each once in effect.
+
+    \b
+      fs ingest purchases clicks --until-idle 2s
+    """  # noqa: D301
+    done = store.ingest(view, stream, batch=batch, until_idle=until_idle)
+    counts = {"messages": done.messages, "rows": done.rows, "rejected": done.rejected, "repeated": done.repeated}
+    return Report(heading=str(done), data={"view": view, "stream": stream, **counts, "lag": done.lag})
 
 
 def _wrote(rows: int, view: str) -> Report:

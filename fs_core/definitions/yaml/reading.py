@@ -13,7 +13,7 @@ from fs_core.errors import DefinitionError, FeatureStoreError, did_you_mean
 
 _COMMON = {"version": str, "description": str, "created_at": object, "author": str, "tags": dict}
 _ENTRIES: Mapping[str, Mapping[str, type]] = {
-    "source": {"path": str, "format": str, "dependencies": list, "transformation_code": str},
+    "source": {"path": str, "url": str, "format": str, "dependencies": list, "transformation_code": str},
     "entity": {"keys": dict},
     "view": {
         "dependencies": list,
@@ -234,6 +234,10 @@ Contents = tuple[dict[str, Any], dict[str, Any]]
 
 def _source(entry: _Entry) -> Contents:
     values = entry.values
+    if "url" in values:
+        if "path" in values:
+            raise entry.error("a source has either a url, of a stream, or a path.", "path")
+        return _stream(values)
     if "transformation_code" in values and ("path" in values or "format" in values):
         raise entry.error("a source has either transformation_code or a path.", "transformation_code")
     if "transformation_code" in values:
@@ -241,6 +245,11 @@ def _source(entry: _Entry) -> Contents:
     if "path" not in values:
         raise entry.error("the entry 'path' is missing, or 'transformation_code' for SQL.")
     return {"format": values.get("format")}, {"path": values["path"]}
+
+
+def _stream(values: Mapping[str, Any]) -> Contents:
+    content = {"format": values.get("format", "json"), "sql": values.get("transformation_code")}
+    return {"stream": content}, {"url": values["url"]}
 
 
 def _entity(entry: _Entry) -> Contents:

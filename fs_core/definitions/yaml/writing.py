@@ -123,6 +123,10 @@ def _moment(micros: int | None) -> str:
 
 
 def _source(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
+    if "stream" in content:
+        sql = content["stream"]["sql"]
+        code = {} if sql is None else {"transformation_code": sql}
+        return {"url": docs["url"], "format": content["stream"]["format"], **code}
     if "sql" in content:
         return {"dependencies": sorted(tables(content["sql"])), "transformation_code": content["sql"]}
     return {"path": docs["path"], "format": content["format"]}

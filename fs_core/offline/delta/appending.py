@@ -6,15 +6,16 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from fs_core.offline.contract import Snapshot
+from fs_core.offline.contract import OvertakenError, Progress, Snapshot
 from fs_core.offline.delta.layout import MONTH
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog, log_was_changing
@@ -83,9 +84,40 @@ def _read(data: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) and isinstance(found.get("next"), int) else {}
 
 
-def append(
-    table: Path, history: DeltaLog, rows: Rows, *, name: str = "", without_dictionary: Sequence[str] = ()
-) -> Snapshot:
+@dataclass(frozen=True)
+class Commit:
+    """How rows are committed.
+
+    Attributes:
+        name: what no other commit is called.
+        without_dictionary: the columns of which data files have none.
+        progress: how far the rows bring a stream, if they come from one.
+    """
+
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    without_dictionary: Sequence[str] = ()
+    progress: Progress | None = None
+
+    def refuse_overtaken(self, table: DeltaTable) -> None:
+        """Raise `OvertakenError` where a table isn't where the rows' messages begin.
+
+        The library refuses the commit if another one changes that between this look and the commit.
+        """
+        if self.progress is not None:
+            found = {name: table.transaction_version(name) for name in self.progress.before}
+            if found != self.progress.before:
+                raise OvertakenError
+
+    def properties(self) -> CommitProperties:
+        """Return what the library's commit says beside the rows."""
+        after = {} if self.progress is None else self.progress.after
+        transactions = [Transaction(name, position) for name, position in after.items()]
+        return CommitProperties(
+            custom_metadata={_NAME: self.name}, max_commit_retries=RETRIES, app_transactions=transactions or None
+        )
+
+
+def append(table: Path, history: DeltaLog, rows: Rows, commit: Commit) -> Snapshot:
     """Commit rows in a new state, once; return the state.
 
     The log says under which name a commit was made. So where the library fails, it is known whether that was before its
@@ -95,47 +127,54 @@ def append(
         table: the table's directory.
         history: its log.
         rows: laid out as the table has them; a stream is read once, so that it isn't tried again.
-        name: what no other commit is called; one is made up by default.
-        without_dictionary: the columns of which data files have none.
+        commit: how they are committed.
 
     Raises:
         DeltaError, OSError: no row is there.
+        OvertakenError: nor is any, since the table isn't where the commit's progress begins.
     """
-    name, before = name or uuid.uuid4().hex, history.newest()
+    before = history.newest()
     for attempt in attempts(COMMIT_SECONDS if isinstance(rows, pa.Table) else 0.0):
         with attempt:
             try:
-                state = write(table, rows, name, history, without_dictionary)
+                state = write(table, rows, commit, history)
             except (DeltaError, OSError) as error:
-                state = history.find(before, name)
+                state = history.find(before, commit.name)
                 if state is None:
                     raise
                 log.warning("the rows are in %s; what failed only afterwards: %s", table, reason_of(error))
-    return history.find(before, name) or 0 if state is None else state
+    return history.find(before, commit.name) or 0 if state is None else state
 
 
-def write(table: Path, rows: Rows, name: str, history: DeltaLog, without_dictionary: Sequence[str]) -> Snapshot | None:
+def write(table: Path, rows: Rows, commit: Commit, history: DeltaLog) -> Snapshot | None:
     """Commit rows in a new state; return the state, None where the table was made with it.
 
     Args:
         table: the table's directory.
         rows: laid out as the table has them.
-        name: what the log says the commit is called.
+        commit: how they are committed.
         history: the table's log.
-        without_dictionary: the columns of which data files have none.
     """
     make_directory(table)
     try:
         with history.opened() as opened:
-            _commit(opened, rows, name, without_dictionary)
-            checkpoint(opened)
-            return int(opened.version())
+            return _write(opened, rows, commit)
     except TableNotFoundError:
-        _commit(str(table), rows, name, without_dictionary)
+        pass
+    if commit.progress is None:
+        _commit(str(table), rows, commit)
         return None
+    return _write(DeltaTable.create(str(table), rows.schema, partition_by=[MONTH], configuration=TABLE), rows, commit)
 
 
-def _commit(table: DeltaTable | str, rows: Rows, name: str, without_dictionary: Sequence[str]) -> None:
+def _write(table: DeltaTable, rows: Rows, commit: Commit) -> Snapshot:
+    commit.refuse_overtaken(table)
+    _commit(table, rows, commit)
+    checkpoint(table)
+    return int(table.version())
+
+
+def _commit(table: DeltaTable | str, rows: Rows, commit: Commit) -> None:
     plain = ColumnProperties(dictionary_enabled=False)
     write_deltalake(
         table,
@@ -143,9 +182,9 @@ def _commit(table: DeltaTable | str, rows: Rows, name: str, without_dictionary: 
         mode="append",
         partition_by=[MONTH],
         configuration=TABLE,
-        commit_properties=CommitProperties(custom_metadata={_NAME: name}, max_commit_retries=RETRIES),
+        commit_properties=commit.properties(),
         post_commithook_properties=HOOKS,
-        writer_properties=WriterProperties(column_properties=dict.fromkeys(without_dictionary, plain)),
+        writer_properties=WriterProperties(column_properties=dict.fromkeys(commit.without_dictionary, plain)),
     )
 
 

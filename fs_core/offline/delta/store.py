@@ -20,7 +20,7 @@ from deltalake.exceptions import DeltaError
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, OfflineStoreError
-from fs_core.offline.contract import EMPTY, Erased, Snapshot, Watermark, Winners
+from fs_core.offline.contract import EMPTY, Erased, Progress, Snapshot, Watermark, Winners
 from fs_core.offline.delta.appending import COMMIT_SECONDS, attempts
 from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
 from fs_core.offline.delta.failures import as_store_error
@@ -93,6 +93,18 @@ class DeltaOfflineStore:
                 return table.append_parts(iter(parts))
         except PartsError as error:
             raise error.failure from None
+
+    def positions(self, view: FeatureView, partitions: Sequence[str]) -> dict[str, int | None]:
+        """See `PositionedHistory.positions`."""
+        table = self._table(view)
+        with as_store_error(view, f"can't open its history at {table.path}"):
+            return table.positions(partitions)
+
+    def append_from(self, view: FeatureView, rows: pa.Table, progress: Progress) -> Snapshot:
+        """See `PositionedHistory.append_from`."""
+        table = self._table(view)
+        with as_store_error(view, f"can't append to its history at {table.path}"):
+            return table.append(rows, progress)
 
     def push(self, view: FeatureView, rows: pa.Table) -> None:
         """See `PushedHistory.push`."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from fs_core.definitions import FeatureView
-from fs_core.offline.contract import Snapshot
-from fs_core.offline.delta.appending import append, reserve
+from fs_core.offline.contract import Progress, Snapshot
+from fs_core.offline.delta.appending import Commit, append, reserve
 from fs_core.offline.delta.journal.journal import Journal
 from fs_core.offline.delta.layout import lay_out, without_dictionary
 from fs_core.offline.delta.leftovers import remove_leftovers
@@ -70,17 +71,29 @@ class ViewTable:
             )
         return self.log.newest()
 
-    def append(self, rows: pa.Table) -> Snapshot:
-        """Commit rows of history; return the new state."""
-        state = self._append(rows)
+    def append(self, rows: pa.Table, progress: Progress | None = None) -> Snapshot:
+        """Commit rows of history, and how far they bring a stream; return the new state.
+
+        Raises:
+            OvertakenError: the table isn't where the rows' messages begin; none of them is there.
+        """
+        state = self._append(rows, progress=progress)
         merge_small_files(self.log, self.locks, state)
         return state
 
-    def _append(self, rows: pa.Table, name: str = "") -> Snapshot:
+    def positions(self, partitions: Sequence[str]) -> dict[str, int | None]:
+        """Return how far the newest state has taken some partitions of streams."""
+        try:
+            with self.log.opened() as table:
+                return {name: table.transaction_version(name) for name in partitions}
+        except TableNotFoundError:
+            return dict.fromkeys(partitions)
+
+    def _append(self, rows: pa.Table, name: str = "", progress: Progress | None = None) -> Snapshot:
         laid_out = lay_out(self.view, rows)
         with self.locks.appending():
-            plain = without_dictionary(laid_out)
-            return append(self.path, self.log, laid_out, name=name, without_dictionary=plain)
+            commit = Commit(name or uuid.uuid4().hex, without_dictionary(laid_out), progress)
+            return append(self.path, self.log, laid_out, commit)
 
     def append_parts(self, parts: Iterator[pa.Table]) -> Snapshot:
         """Commit the rows of tables, of which at least one comes, in one state, reading one after the other; return it.
@@ -102,7 +115,7 @@ class ViewTable:
             with self.locks.appending():
                 first = lay_out(self.view, next(parts))
                 rows = pa.RecordBatchReader.from_batches(first.schema, batches())
-                return append(self.path, self.log, rows, without_dictionary=without_dictionary(first))
+                return append(self.path, self.log, rows, Commit(without_dictionary=without_dictionary(first)))
         except (DeltaError, OSError, pa.ArrowException):
             with suppress(OSError, ValueError), self.locks.rewriting_now() as alone:
                 if alone:

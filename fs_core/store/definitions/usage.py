@@ -12,6 +12,7 @@ from fs_core.definitions import (
     FeatureView,
     OnDemandView,
     Source,
+    StreamSource,
     VersionSelector,
 )
 from fs_core.errors import FeatureStoreError, UnknownReferenceError
@@ -55,6 +56,8 @@ def uses(store: Resources, definition: Definition) -> Iterator[str]:
     if isinstance(definition, Entity):
         if not any(other.digest == definition.digest for other in _others(store, definition)):
             yield from (f"view {view.ref}" for view in _described(store, definition))
+    elif isinstance(definition, StreamSource):
+        return  # what came from it stays
     elif isinstance(definition, Source):
         if not _others(store, definition):
             yield from (f"view {view.ref}" for view in _fed(store, definition))
@@ -78,9 +81,15 @@ def replaceable(store: Resources, given: Sequence[Definition]) -> Mapping[tuple[
         given: what is to be applied.
     """
     found = {(d.kind, d.name, d.version): old for d in given if (old := _registered(store, d)) not in (None, d)}
-    free = {key: old for key, old in found.items() if old is not None and not isinstance(old, Entity | Source)}
+    free = {
+        key: old
+        for key, old in found.items()
+        if old is not None and not isinstance(old, Entity | Source | StreamSource)
+    }
     free = {key: old for key, old in free.items() if not _is_in_use(store, old)}
     for key, old in found.items():
+        if isinstance(old, StreamSource):
+            free[key] = old
         if isinstance(old, Source) and not any(_is_in_use(store, view) for view in _fed(store, old)):
             free[key] = old
         if isinstance(old, Entity) and all(("view", v.name, v.version) in free for v in _described(store, old)):

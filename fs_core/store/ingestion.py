@@ -1,0 +1,92 @@
+"""Events from streams into views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView, StreamSource
+from fs_core.errors import ConfigurationError
+from fs_core.offline.contract import EMPTY, PositionedHistory, Progress
+from fs_core.store import history, upkeep
+from fs_core.store.resources import Resources
+from fs_core.values.times import duration_micros, parse_duration
+
+if TYPE_CHECKING:
+    from fs_core.streams.ingest import Ingested, Target
+
+
+def ingest(
+    store: Resources,
+    view: str | FeatureView,
+    stream: str | StreamSource,
+    *,
+    batch: timedelta | str = "200ms",
+    until_idle: timedelta | str | None = None,
+) -> Ingested:
+    """Bring the messages of a stream into a view's history and online, each once in effect; return what was done.
+
+    How far the stream has been taken is in the same commit as the rows. So whatever dies, and whenever: who calls this
+    again goes on behind the last row that is in history, and nothing is lost or there twice. Online rows follow; what a
+    dead process left undone online is made good at the start. A row is available from the moment at which it was taken,
+    as with `push`. Messages that become no row are put beside the stream, with reasons (`KEY.rejected` in Redis).
+
+    Args:
+        view: its reference.
+        stream: a `StreamSource`, or the name of a registered one.
+        batch: how long messages are gathered for one commit: most of the time from an event to its online value.
+        until_idle: end when no message has come for so long; None to go on until interrupted.
+
+    Raises:
+        UnknownReferenceError: there is no such view or stream.
+        ConfigurationError: the stream's URL makes no sense, or the history's back-end can't keep positions.
+        StreamError: the broker doesn't answer, or nothing of what it has becomes rows.
+        OnlineStoreError: all is in history, but not online; `materialize` brings it.
+        OfflineStoreError, RegistryError: as in `write`.
+    """
+    from fs_core.streams.ingest import Ingestion
+    from fs_core.streams.open import open_consumer
+    from fs_core.streams.rows import Reader
+
+    target = store.view(view)
+    source = store.registry.stream(stream) if isinstance(stream, str) else stream
+    seconds = _seconds(batch, "batch")
+    idle = None if until_idle is None else _seconds(until_idle, "until_idle")
+    reader = Reader(target, source)
+    consumer = open_consumer(source, group=f"fs_core.{store.registry.project}.{target.storage_name}")
+    try:
+        return Ingestion(consumer, reader, _target(store, target)).run(batch=seconds, until_idle=idle)
+    finally:
+        consumer.close()
+
+
+def _seconds(duration: timedelta | str, what: str) -> float:
+    return duration_micros(parse_duration(duration, what)) / 10**6
+
+
+def _target(store: Resources, view: FeatureView) -> Target:
+    """Return where a view's rows go."""
+    from fs_core.streams.ingest import Target
+
+    offline = store.offline
+    if not isinstance(offline, PositionedHistory):
+        raise ConfigurationError(f"{offline!r} can't keep how far a stream was taken, so ingest can't use it.")
+
+    def positions(partitions: Sequence[str]) -> Mapping[str, int | None]:
+        return offline.positions(view, partitions)
+
+    def catch_up() -> None:
+        if view.online and offline.snapshot(view) != EMPTY:
+            upkeep.materialize(store, view)
+
+    def append(rows: pa.Table, progress: Progress, now: int) -> Callable[[], None]:
+        delivery = history.delivery(store, view) if view.online else None  # before the rows are in history
+        numbered = history.numbered(store, view, rows)
+        offline.append_from(view, numbered, progress)
+        return partial(history.deliver, store, view, numbered, now, delivery)
+
+    return Target(positions, append, catch_up, store._clock.now)

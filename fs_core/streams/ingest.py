@@ -1,0 +1,199 @@
+"""From a stream into history and online, until told otherwise."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pyarrow as pa
+
+from fs_core.errors import OnlineStoreError, StreamError
+from fs_core.offline.contract import OvertakenError, Progress
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME
+from fs_core.streams.contract import Consumer, Messages, Rejected
+from fs_core.streams.rows import Reader
+
+log = logging.getLogger("fs_core")
+
+MOST = 50_000
+"""Messages of a batch, about: bounds memory where much waits."""
+
+_SUSPICIOUS = 100  # messages in a row that become nothing, at the very start: then the mapping is wrong, not they
+_REPORT_SECONDS = 10.0  # between lines in the log
+_ATTEMPTS = 5  # to bring online what is missing there
+_PAUSE = 0.2  # seconds after the first; then twice as long each time
+
+
+@dataclass
+class Ingested:
+    """What an `ingest` did.
+
+    Attributes:
+        messages: how many came.
+        rows: how many rows were added to history.
+        rejected: how many messages became no row; the broker has them beside the stream, with reasons.
+        repeated: how many another consumer had brought into history first.
+        delay: the longest from an event's time to its availability.
+        lag: how many messages wait; None where the broker can't tell.
+    """
+
+    messages: int = 0
+    rows: int = 0
+    rejected: int = 0
+    repeated: int = 0
+    delay: timedelta = field(default_factory=timedelta)
+    lag: int | None = None
+
+    def __str__(self) -> str:
+        waiting = "" if self.lag is None else f", {self.lag:,} wait"
+        return (
+            f"{self.messages:,} messages: {self.rows:,} new rows, {self.rejected:,} rejected, {self.repeated:,} "
+            f"repeated; at most {self.delay} late{waiting}"
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """What `ingest` brings rows into.
+
+    Attributes:
+        positions: returns how far history has taken partitions.
+        append: adds rows that are available now to history, with their progress; returns what brings them online.
+        catch_up: brings everything online that history has and may be missing there.
+        now: returns the present moment, microseconds.
+    """
+
+    positions: Callable[[Sequence[str]], Mapping[str, int | None]]
+    append: Callable[[pa.Table, Progress, int], Callable[[], None]]
+    catch_up: Callable[[], None]
+    now: Callable[[], int]
+
+
+class Ingestion:
+    """One run of one consumer.
+
+    Args:
+        consumer: reads the stream.
+        reader: makes rows of messages.
+        target: takes the rows.
+    """
+
+    def __init__(self, consumer: Consumer, reader: Reader, target: Target) -> None:
+        self._consumer, self._reader, self._target = consumer, reader, target
+        self._history: dict[str, int | None] = {}  # how far it has taken the partitions that are ours
+        self._generation: int | None = None  # of the partitions, when they were sought
+        self._is_behind = True  # rows may be missing online, as where a consumer died between history and online
+        self.done = Ingested()
+        self._reported = time.monotonic(), 0
+
+    def run(self, *, batch: float, until_idle: float | None) -> Ingested:
+        """Take batches until nothing has come for some time, or for ever.
+
+        Args:
+            batch: seconds for which messages are gathered.
+            until_idle: seconds without a message after which it ends; None for never.
+        """
+        idle_since = time.monotonic()
+        while until_idle is None or time.monotonic() - idle_since < until_idle:
+            self._follow()
+            if self._is_behind:
+                self._catch_up(1)
+            found = self._consumer.poll(batch, MOST)
+            if found:
+                self.take(found)
+                idle_since = time.monotonic()
+            self._report()
+        if self._is_behind and not self._catch_up(_ATTEMPTS):
+            raise OnlineStoreError(f"{self.done}. They are safe in history, but not online; materialize brings them.")
+        self.done.lag = self._consumer.lag()
+        return self.done
+
+    def take(self, found: Sequence[Messages]) -> None:
+        """Bring messages into history and online."""
+        now = self._target.now()
+        taken = [self._reader.take(messages, now) for messages in found]
+        rejected = [message for part in taken for message in part.rejected]
+        rows = pa.concat_tables([part.rows for part in taken])
+        self._refuse_nonsense(rows, rejected)
+        self.done.messages += sum(len(messages.bodies) for messages in found)
+        if rejected:
+            self._reject(rejected)
+        if rows.num_rows:
+            self._append(found, rows, now)
+
+    def _append(self, found: Sequence[Messages], rows: pa.Table, now: int) -> None:
+        after = {messages.partition: messages.after for messages in found}
+        try:
+            before = {name: self._history[name] for name in after}
+            deliver = self._target.append(rows, Progress(before, after), now)
+        except OvertakenError:
+            self.done.repeated += rows.num_rows
+            log.info("another consumer has taken messages of %s first; going on behind them", ", ".join(after))
+            self._generation = None  # and so read on from where history is
+            return
+        self._history.update(after)
+        self.done.rows += rows.num_rows
+        self.done.delay = max(self.done.delay, _delay(rows))
+        try:
+            deliver()
+        except OnlineStoreError as error:
+            self._is_behind = True
+            log.warning("rows are in history, and wait to be brought online: %s", error)
+        self._consumer.taken(after)
+
+    def _catch_up(self, attempts: int) -> bool:
+        """Bring online what may be missing there; tell whether that came about."""
+        for attempt in range(attempts):
+            try:
+                self._target.catch_up()
+            except OnlineStoreError as error:
+                log.warning("rows are in history, and wait to be brought online: %s", error)
+                time.sleep(_PAUSE * 2**attempt)
+            else:
+                self._is_behind = False
+                break
+        return not self._is_behind
+
+    def _report(self) -> None:
+        """Say in the log now and then how it goes."""
+        moment, before = time.monotonic(), self._reported
+        if moment - before[0] < _REPORT_SECONDS:
+            return
+        self._reported = moment, self.done.messages
+        self.done.lag = self._consumer.lag()
+        log.info("%s; %.0f messages/s", self.done, (self.done.messages - before[1]) / (moment - before[0]))
+
+    def _follow(self) -> None:
+        """Read partitions that have become ours from where history is."""
+        if self._generation != self._consumer.generation:
+            self._generation = self._consumer.generation
+            self._history = dict(self._target.positions(list(self._consumer.partitions())))
+            self._consumer.seek(self._history)
+
+    def _reject(self, rejected: Sequence[Rejected]) -> None:
+        self._consumer.reject(rejected)
+        self.done.rejected += len(rejected)
+        first = rejected[0]
+        log.warning(
+            "%d messages of %s became no row; the first, at %d: %s",
+            len(rejected),
+            first.partition,
+            first.position,
+            first.reason,
+        )
+
+    def _refuse_nonsense(self, rows: pa.Table, rejected: Sequence[Rejected]) -> None:
+        if not rows.num_rows and not self.done.rows and len(rejected) >= _SUSPICIOUS:
+            raise StreamError(
+                f"none of the first {len(rejected)} messages of {rejected[0].partition} became a row. Nothing was "
+                f"taken. The first one: {rejected[0].reason}"
+            )
+
+
+def _delay(rows: pa.Table) -> timedelta:
+    """Return the longest time from an event to its availability."""
+    known, event = (rows[name].cast(pa.int64()).to_numpy() for name in (AVAILABLE_AT, EVENT_TIME))
+    return timedelta(microseconds=int((known - event).max()))

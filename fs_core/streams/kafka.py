@@ -1,0 +1,167 @@
+"""A Kafka topic as `fs_core.streams` reads it: the partitions that the consumer group gives this consumer.
+
+The group only shares partitions. From where one is read says history, and a consumer that lost a partition while it
+worked on its messages is refused its commit if the next owner was faster. What is committed to the broker is for its
+tools to show.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from fs_core.errors import ConfigurationError, StreamError
+from fs_core.streams.contract import Messages, Rejected
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message, TopicPartition
+
+log = logging.getLogger("fs_core")
+
+_ANSWER_SECONDS = 10.0  # of a broker
+_JOIN_SECONDS = 30.0  # of a group, until it has given this consumer its partitions, which may be none
+_SETTINGS = {
+    "enable.auto.commit": False,
+    "auto.offset.reset": "earliest",
+    "partition.assignment.strategy": "range,roundrobin",  # which give partitions away before others get them
+    "session.timeout.ms": 6000,  # until a killed consumer's partitions are another's
+}
+
+
+class KafkaConsumer:
+    """Reads a topic as one of a group. See `fs_core.streams.contract.Consumer`.
+
+    Args:
+        url: `kafka://host:9092,host:9092/topic`; settings of librdkafka may follow a `?`.
+        topic: the topic.
+        group: the consumer group.
+
+    Raises:
+        ConfigurationError: the client isn't installed, or refuses a setting.
+        StreamError: no broker answers, or there is no such topic.
+    """
+
+    def __init__(self, url: str, *, topic: str, group: str) -> None:
+        self._kafka = _client()
+        where, _, query = url.partition("?")
+        servers = where.partition("://")[2].rpartition("/")[0]
+        self._settings: dict[str, Any] = {"bootstrap.servers": servers, "logger": log, **dict(parse_qsl(query))}
+        self._topic = topic
+        self._given: list[int] | None = None  # the partitions that are ours; None before the group has said
+        self._positions: dict[int, int | None] = {}
+        self.generation = 0
+        try:
+            self._consumer = self._kafka.Consumer({**_SETTINGS, "group.id": group, **self._settings})
+        except (self._kafka.KafkaException, TypeError, ValueError) as error:
+            raise ConfigurationError(f"stream {topic!r}: Kafka's client refuses its settings: {error}") from error
+        self._join()
+
+    def partitions(self) -> Sequence[str]:
+        """See `Consumer.partitions`."""
+        return [self._name(number) for number in self._given or ()]
+
+    def seek(self, positions: Mapping[str, int | None]) -> None:
+        """See `Consumer.seek`. A position is an offset."""
+        self._positions = {number: positions[self._name(number)] for number in self._given or ()}
+        self._consumer.assign([self._at(number, position) for number, position in self._positions.items()])
+
+    def poll(self, seconds: float, most: int) -> list[Messages]:
+        """See `Consumer.poll`."""
+        found: dict[int, list[Message]] = {}
+        for message in self._consumer.consume(most, seconds):
+            if message.error() is not None:
+                self._refuse(message.error())
+            elif message.partition() in self._positions:
+                found.setdefault(message.partition(), []).append(message)
+        return [self._messages(number, part) for number, part in found.items() if number in self._positions]
+
+    def reject(self, messages: Sequence[Rejected]) -> None:
+        """See `Consumer.reject`: to the topic whose name ends in `.rejected`."""
+        producer = self._kafka.Producer(self._settings)
+        for message in messages:
+            headers = {"reason": message.reason, "partition": message.partition, "offset": str(message.position)}
+            producer.produce(f"{self._topic}.rejected", message.body, headers=headers)
+        if producer.flush(_ANSWER_SECONDS):
+            raise StreamError(f"stream {self._topic!r}: messages that became no row can't be put aside in Kafka.")
+
+    def taken(self, positions: Mapping[str, int]) -> None:
+        """See `Consumer.taken`: the group's offsets."""
+        offsets = [
+            self._at(number, positions[self._name(number)])
+            for number in self._positions
+            if self._name(number) in positions
+        ]
+        if offsets:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    def lag(self) -> int | None:
+        """See `Consumer.lag`: of the partitions that are ours."""
+        waiting = 0
+        for number, position in self._positions.items():
+            first, end = self._consumer.get_watermark_offsets(self._at(number, None), timeout=_ANSWER_SECONDS)
+            waiting += end - (first if position is None else max(first, position + 1))
+        return waiting
+
+    def close(self) -> None:
+        """See `Consumer.close`."""
+        self._consumer.close()
+
+    def _join(self) -> None:
+        try:
+            known = self._consumer.list_topics(self._topic, timeout=_ANSWER_SECONDS).topics[self._topic]
+            if known.error is not None:
+                self._refuse(known.error)
+        except self._kafka.KafkaException as error:
+            self.close()
+            raise StreamError(
+                f"stream {self._topic!r}: no broker of {self._settings['bootstrap.servers']} answers: {error}"
+            ) from error
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+        ends = time.monotonic() + _JOIN_SECONDS
+        while self._given is None and time.monotonic() < ends:
+            self._consumer.consume(1, 0.1)
+
+    def _assigned(self, consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+        """Take partitions, but read none until it is known from where."""
+        self._share(consumer, sorted(partition.partition for partition in partitions))
+
+    def _revoked(self, consumer: Any, _: Sequence[TopicPartition]) -> None:
+        self._share(consumer, [])
+
+    def _share(self, consumer: Any, given: list[int]) -> None:
+        consumer.unassign()
+        self._given, self._positions = given, {}
+        self.generation += 1
+
+    def _refuse(self, error: Any) -> None:
+        if error.code() == self._kafka.KafkaError._PARTITION_EOF or error.retriable():
+            return
+        raise StreamError(f"stream {self._topic!r}: Kafka says: {error.str()}")
+
+    def _messages(self, number: int, found: Sequence[Message]) -> Messages:
+        offsets = [int(message.offset() or 0) for message in found]
+        self._positions[number] = offsets[-1]
+        times = [message.timestamp()[1] * 1000 for message in found]
+        return Messages(self._name(number), offsets, [message.value() for message in found], times)
+
+    def _name(self, number: int) -> str:
+        return f"kafka:{self._topic}:{number}"
+
+    def _at(self, number: int, position: int | None) -> TopicPartition:
+        """Return a partition, and the message behind a position."""
+        offset = self._kafka.OFFSET_BEGINNING if position is None else position + 1
+        found: TopicPartition = self._kafka.TopicPartition(self._topic, number, offset)
+        return found
+
+
+def _client() -> Any:
+    try:
+        import confluent_kafka
+    except ImportError as error:
+        raise ConfigurationError("Kafka needs its client: pip install 'fs-core[kafka]'.") from error
+    return confluent_kafka

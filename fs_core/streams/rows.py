@@ -1,0 +1,159 @@
+"""Messages as rows of a view: decoded, matched by name or by SQL, and checked; what becomes no row is told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView, StreamSource
+from fs_core.errors import DataError, SchemaError, SourceError
+from fs_core.offline.validation import validate_rows
+from fs_core.streams.contract import Messages, Rejected
+from fs_core.values.casting import parse_text
+from fs_core.values.times import MICROSECONDS
+
+BROKER_TIME = "broker_time"
+"""The column that says when the broker took a message."""
+
+_NO_BODY = "it has no body: an entry of a Redis Stream has one field, whose value is the message"
+_ODD = (DataError, SourceError)
+
+
+class Taken(NamedTuple):
+    """What messages became.
+
+    Attributes:
+        rows: checked rows, in the order of the messages.
+        rejected: the messages that became none.
+    """
+
+    rows: pa.Table
+    rejected: list[Rejected]
+
+
+class Reader:
+    """Makes rows of a view out of messages.
+
+    Args:
+        view: the view.
+        source: whose messages.
+
+    Raises:
+        SourceError: the source's SQL reads something else than messages.
+    """
+
+    def __init__(self, view: FeatureView, source: StreamSource) -> None:
+        self._view, self._sql = view, source.sql
+        if source.sql is not None:
+            from fs_core.sources.messages import check_message_sql
+
+            check_message_sql(source.sql)
+        self._types: Mapping[str, pa.DataType] = {
+            **view.request_keys,
+            **view.stored,
+            view.event_timestamp: MICROSECONDS,
+        }
+
+    def take(self, messages: Messages, now: int) -> Taken:
+        """Return the rows of messages, available from a moment on, microseconds, and the messages that became none."""
+        rejected: list[Rejected] = []
+
+        def rows(first: int, last: int) -> list[pa.Table]:
+            """Halve what fails until it is one message."""
+            bodies, times = messages.bodies[first:last], messages.times[first:last]
+            try:
+                return [self._checked(bodies, times, now)]
+            except _ODD as error:
+                if last - first > 1:
+                    middle = (first + last) // 2
+                    return rows(first, middle) + rows(middle, last)
+                body, position = messages.bodies[first] or b"", messages.positions[first]
+                rejected.append(Rejected(messages.partition, position, body, str(error)))
+                return []
+
+        found = rows(0, len(messages.bodies))
+        return Taken(pa.concat_tables([*found, self._nothing()]), rejected)
+
+    def _nothing(self) -> pa.Table:
+        empty = {name: pa.nulls(0, dtype) for name, dtype in self._types.items()}
+        return validate_rows(self._view, pa.table(empty), pushed_at=0)
+
+    def _checked(self, bodies: Sequence[bytes | None], times: Sequence[int], now: int) -> pa.Table:
+        if None in bodies:
+            raise SchemaError(_NO_BODY)
+        clock = pa.array(times, pa.int64()).cast(MICROSECONDS)
+        if self._sql is None:
+            data = decode_json([b for b in bodies if b is not None], {n: _in_json(t) for n, t in self._types.items()})
+            if self._view.event_timestamp in _absent(data):
+                data = data.set_column(
+                    data.schema.get_field_index(self._view.event_timestamp), self._view.event_timestamp, clock
+                )
+        else:
+            from fs_core.sources.messages import rows_of_messages
+
+            read = decode_json([body for body in bodies if body is not None], None)
+            data = rows_of_messages(read.append_column(BROKER_TIME, clock), self._sql)
+            data = self._with_types(data)
+        for place, name in enumerate(data.column_names):
+            if name in self._types:
+                data = data.set_column(place, name, _parsed(data[name], self._types[name], name))
+        return validate_rows(self._view, data, pushed_at=now)
+
+    def _with_types(self, data: pa.Table) -> pa.Table:
+        """Return rows whose columns of nothing but nulls have the declared types."""
+        for name in _absent(data) & set(self._types):
+            place = data.schema.get_field_index(name)
+            data = data.set_column(place, name, pa.nulls(data.num_rows, self._types[name]))
+        return data
+
+
+def _absent(data: pa.Table) -> set[str]:
+    return {name for name in data.column_names if data[name].null_count == data.num_rows}
+
+
+def _parsed(column: pa.ChunkedArray, dtype: pa.DataType, name: str) -> pa.ChunkedArray:
+    return parse_text(column, dtype, f"column {name!r}", rounding="up")
+
+
+def _in_json(dtype: pa.DataType) -> pa.DataType:
+    """Return as what JSON has a type: times and decimals are texts there."""
+    if pa.types.is_temporal(dtype) or pa.types.is_decimal(dtype):
+        return pa.string()
+    if pa.types.is_fixed_size_list(dtype):
+        return pa.list_(dtype.value_type)
+    return pa.float32() if pa.types.is_float16(dtype) else dtype
+
+
+def decode_json(bodies: Sequence[bytes], types: Mapping[str, pa.DataType] | None) -> pa.Table:
+    """Return JSON objects as a table, a row for each.
+
+    Args:
+        bodies: at least one, each an object.
+        types: the columns wanted; members of other names are left out. None for all, in the types that they seem to
+            have.
+
+    Raises:
+        SchemaError: a body is no object, or a member isn't of its type.
+    """
+    import pyarrow.json as reading
+
+    lines = [body.replace(b"\n", b" ").strip() for body in bodies]
+    odd = next((line for line in lines if not (line.startswith(b"{") and line.endswith(b"}"))), None)
+    if odd is not None:
+        raise SchemaError(f"it is no JSON object: {odd[:80]!r}")
+    text = b"\n".join(lines)
+    schema = None if types is None else pa.schema(list(types.items()))
+    unexpected = "infer" if types is None else "ignore"
+    options = reading.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected)
+    try:
+        text.decode()
+        found = reading.read_json(
+            pa.BufferReader(text), read_options=reading.ReadOptions(block_size=len(text) + 1), parse_options=options
+        )
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise SchemaError(f"it can't be read as JSON of the declared types: {error}") from error
+    if found.num_rows != len(bodies):
+        raise SchemaError("it is not one JSON object")
+    return found

@@ -1,0 +1,95 @@
+"""Events from Kafka, as its client's own mock cluster speaks it: each is in history once, from every partition."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fs_core import Entity, FeatureStore, FeatureView, Field, StreamSource
+from fs_core.errors import ConfigurationError, StreamError
+
+confluent_kafka = pytest.importorskip("confluent_kafka")
+
+USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
+PAID = FeatureView("paid", entity=USER, fields=[Field("n", "int64", "Which.")], description="Payments.")
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def broker() -> tuple[str, Any]:
+    """A mock cluster inside the client, which speaks the real protocol; its address and a producer."""
+    cluster = confluent_kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "unused:1", "log_level": 0})
+    addresses = [f"{b.host}:{b.port}" for b in cluster.list_topics(timeout=20).brokers.values()]
+    return ",".join(addresses), cluster
+
+
+class Topic:
+    """A topic of its own, and the stream that it is."""
+
+    def __init__(self, broker: tuple[str, Any], name: str) -> None:
+        self.name, (self._address, self.producer) = name, broker
+        self.source = StreamSource(name, url=f"kafka://{self._address}/{name}", description="Payments.")
+
+    def send(self, *numbers: int, body: bytes | None = None) -> None:
+        """Add events, spread over the partitions."""
+        for n in numbers:
+            event = {"user_id": n % 9, "event_timestamp": (START + timedelta(seconds=n)).isoformat(), "n": n}
+            self.producer.produce(self.name, body or json.dumps(event).encode(), key=str(n % 9))
+        assert self.producer.flush(20) == 0
+
+    def read(self, name: str) -> list[Any]:
+        """Return the messages of a topic."""
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": self._address, "group.id": "looking"})
+        numbers = consumer.list_topics(name, timeout=20).topics[name].partitions
+        consumer.assign([confluent_kafka.TopicPartition(name, number, 0) for number in numbers])
+        found = consumer.consume(1, timeout=20)
+        consumer.close()
+        return found
+
+
+@pytest.fixture
+def topic(broker: tuple[str, Any], request: pytest.FixtureRequest) -> Topic:
+    """A topic for each test."""
+    return Topic(broker, request.node.name[:40])
+
+
+@pytest.fixture
+def opened(store: FeatureStore, topic: Topic) -> FeatureStore:
+    """A store in which view and stream are known."""
+    store.apply(PAID, topic.source)
+    return store
+
+
+def numbers(store: FeatureStore) -> list[int]:
+    """Return which events are in history."""
+    found: list[int] = store.history("paid")["n"].to_pylist()
+    return found
+
+
+def test_events_of_all_partitions(opened: FeatureStore, topic: Topic) -> None:
+    """Every partition is read once, poison is put aside, and a second run goes on behind the first."""
+    topic.send(*range(100))
+    topic.send(0, body=b"poison")
+    done = opened.ingest("paid", topic.name, batch="200ms", until_idle="1s")
+    assert (done.rows, done.rejected, done.lag) == (100, 1, 0)
+    assert sorted(numbers(opened)) == list(range(100))
+    assert opened.verify_online("paid").total == 0
+    (rejected,) = topic.read(f"{topic.name}.rejected")
+    assert rejected.value() == b"poison"
+    assert b"no JSON object" in dict(rejected.headers())["reason"]
+    topic.send(100)
+    assert opened.ingest("paid", topic.name, batch="200ms", until_idle="1s").rows == 1
+
+
+def test_what_is_refused(opened: FeatureStore, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers that don't answer, and settings that the client doesn't know."""
+    odd = StreamSource("odd", url=f"{topic.source.url}?no.such=1", description="Odd.")
+    with pytest.raises(ConfigurationError, match=r"no\.such"):
+        opened.ingest("paid", odd)
+    gone = StreamSource("gone", url="kafka://localhost:1/gone?log_level=0", description="Gone.")
+    monkeypatch.setattr("fs_core.streams.kafka._ANSWER_SECONDS", 0.5)
+    with pytest.raises(StreamError, match="no broker of localhost:1 answers"):
+        opened.ingest("paid", gone)

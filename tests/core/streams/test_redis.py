@@ -1,0 +1,264 @@
+"""Events from a Redis Stream: each is in history and online once, whatever comes and whoever dies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field, StreamSource
+from fs_core.errors import ConfigurationError, DefinitionError, SourceError, StreamError
+from tests.servers import running_server
+
+USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
+PAID = FeatureView(
+    "paid",
+    entity=USER,
+    fields=[Field("amount", "float64", "Paid, EUR.", minimum=0), Field("shop", "string", "Where.")],
+    description="Payments.",
+)
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A real server."""
+    with running_server("Valkey 9.1") as url:
+        yield url
+
+
+@pytest.fixture
+def client(server: str) -> Iterator[redis.Redis]:
+    """A client of the server, which is empty."""
+    with redis.Redis.from_url(server) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def payments(server: str) -> StreamSource:
+    """The stream."""
+    return StreamSource("payments", url=f"{server}/payments", description="Payments as they happen.")
+
+
+@pytest.fixture
+def opened(store: FeatureStore, payments: StreamSource) -> FeatureStore:
+    """A store in which view and stream are known."""
+    store.apply(PAID, payments)
+    return store
+
+
+def payment(number: int, **more: Any) -> dict[str, Any]:
+    """Return one event."""
+    moment = (START + timedelta(seconds=number)).isoformat()
+    return {"user_id": number % 7, "event_timestamp": moment, "amount": number / 4, "shop": f"s{number}", **more}
+
+
+def send(client: redis.Redis, *events: Any) -> None:
+    """Add messages to the stream."""
+    pipeline = client.pipeline(transaction=False)
+    for event in events:
+        pipeline.xadd("payments", {"m": event if isinstance(event, bytes) else json.dumps(event)})
+    pipeline.execute()
+
+
+def shops(store: FeatureStore) -> list[str]:
+    """Return which payments are in history, in the order written."""
+    found: list[str] = store.history(PAID)["shop"].to_pylist()
+    return found
+
+
+def test_events_reach_history_and_online(opened: FeatureStore, client: redis.Redis) -> None:
+    """What is in the stream is in history, in its order, and served; a second run finds nothing new."""
+    send(client, *map(payment, range(50)))
+    done = opened.ingest("paid", "payments", batch="20ms", until_idle="100ms")
+    assert (done.messages, done.rows, done.rejected, done.lag) == (50, 50, 0, 0)
+    assert done.delay > timedelta(days=100)
+    assert shops(opened) == [f"s{number}" for number in range(50)]
+    assert opened.get_online_features("paid", {"user_id": [0]}).to_dicts()[0]["shop"] == "s49"
+    assert opened.verify_online("paid").total == 0
+    assert opened.ingest("paid", "payments", batch="20ms", until_idle="100ms").messages == 0
+    send(client, payment(50))
+    assert opened.ingest("paid", "payments", batch="20ms", until_idle="100ms").rows == 1
+    (group,) = client.xinfo_groups("payments")
+    assert group["lag"] == 0
+
+
+def test_what_a_dead_consumer_of_a_group_had_read_is_taken(opened: FeatureStore, client: redis.Redis) -> None:
+    """Messages that a consumer of the server's groups has read and never acknowledged aren't lost."""
+    send(client, *map(payment, range(4)))
+    client.xgroup_create("payments", "others", "0")
+    client.xreadgroup("others", "dead", {"payments": ">"}, count=3)
+    opened.ingest("paid", "payments", batch="20ms", until_idle="100ms")
+    assert shops(opened) == ["s0", "s1", "s2", "s3"]
+
+
+def test_poison_is_put_aside_with_its_reason(opened: FeatureStore, client: redis.Redis) -> None:
+    """Messages that become no row are in a stream of their own; the others are taken."""
+    bad = [
+        b"no json",
+        b"[1]",
+        b'{"user_id": 1}{"user_id": 2}',
+        b'{"user_id": 1, "amount": "\xff"}',
+        {**payment(1), "user_id": None},
+        {**payment(1), "user_id": 1.5},
+        {**payment(1), "amount": -1},
+        {**payment(1), "event_timestamp": "yesterday"},
+    ]
+    for number, message in enumerate(bad):
+        send(client, payment(number), message)
+    client.xadd("payments", {"two": "1", "fields": "2"})
+    done = opened.ingest("paid", "payments", batch="50ms", until_idle="100ms")
+    assert (done.rows, done.rejected) == (len(bad), len(bad) + 1)
+    assert shops(opened) == [f"s{number}" for number in range(len(bad))]
+    put_aside = [fields for _, fields in client.xrange("payments.rejected")]
+    reasons = [fields[b"reason"].decode() for fields in put_aside]
+    assert [fields[b"message"] for fields in put_aside][:2] == [b"no json", b"[1]"]
+    assert "no JSON object" in reasons[0]
+    assert "'user_id' is null" in reasons[4]
+    assert "below the minimum" in reasons[6]
+    assert "'yesterday'" in reasons[7]
+    assert "one field" in reasons[8]
+    assert client.xrange("payments", put_aside[0][b"id"], put_aside[0][b"id"])[0][1][b"m"] == b"no json"
+
+
+def test_a_stream_of_nonsense_stops(opened: FeatureStore, client: redis.Redis) -> None:
+    """Where nothing becomes a row, the mapping is wrong: that is an error, and no message is put aside."""
+    send(client, *([{"other": 1}] * 150))
+    with pytest.raises(StreamError, match=r"none of the first 150 messages of redis:payments became a row.*'user_id'"):
+        opened.ingest("paid", "payments", batch="50ms", until_idle="100ms")
+    assert not client.exists("payments.rejected")
+
+
+def test_sql_makes_rows_of_messages(store: FeatureStore, client: redis.Redis, server: str) -> None:
+    """Members of other names, and the broker's time, become columns by SQL; rows that it leaves out are left out."""
+    sql = "SELECT u AS user_id, broker_time AS event_timestamp, q * p AS amount, shop FROM message WHERE q > 0"
+    mapped = StreamSource("payments", url=f"{server}/payments", sql=sql, description="Payments.")
+    store.apply(PAID)
+    send(client, {"u": 1, "q": 2, "p": 1.5, "shop": "a"}, {"u": 2, "q": 0, "p": 1.5}, {"u": 3, "q": 1, "p": 2})
+    before = datetime.now(UTC)
+    done = store.ingest("paid", mapped, batch="20ms", until_idle="100ms")
+    assert (done.messages, done.rows) == (3, 2)
+    rows = store.history("paid")
+    assert rows["amount"].to_pylist() == [3.0, 2.0]
+    assert rows["shop"].to_pylist() == ["a", None]
+    assert abs(rows["__event_time"][0].as_py() - before) < timedelta(minutes=1)
+    with pytest.raises(SourceError, match="reads 'orders'"):
+        store.ingest("paid", StreamSource("x", url=f"{server}/x", sql="SELECT * FROM orders", description="X."))
+
+
+def test_exact_values(store: FeatureStore, client: redis.Redis, payments: StreamSource) -> None:
+    """Numbers, decimals and times come as they were written; the event time is the broker's where none is given."""
+    fields = {"big": "int64", "price": "decimal(10, 2)", "when": "timestamp", "tags": "list<string>", "flag": "bool"}
+    view = FeatureView(
+        "paid", entity=USER, fields=[Field(n, t, "X.") for n, t in fields.items()], description="X.", online=False
+    )
+    store.apply(view)
+    exact = {"user_id": 1, "big": 2**53 + 1, "price": "0.10", "when": "2025-01-01T00:00:00.000001Z"}
+    send(client, {**exact, "tags": ["a", None], "flag": True, "more": {"x": 1}})
+    store.ingest("paid", payments, batch="20ms", until_idle="100ms")
+    (row,) = store.history("paid").to_pylist()
+    assert (row["big"], str(row["price"]), row["tags"], row["flag"]) == (2**53 + 1, "0.10", ["a", None], True)
+    assert row["when"].microsecond == 1
+    assert abs(row["__event_time"] - row["__available_at"]) < timedelta(minutes=1)
+
+
+def test_windows_of_events(store: FeatureStore, client: redis.Redis, payments: StreamSource) -> None:
+    """A view of events takes a stream as any other; repeated events count once by their id."""
+    view = FeatureView(
+        "paid",
+        entity=USER,
+        fields=PAID.fields,
+        event_id=["shop"],
+        aggregations=[Aggregation("count", windows=[None]), Aggregation("sum", "amount", windows=[None])],
+        description="Payments.",
+        online=False,
+    )
+    store.apply(view)
+    send(client, *map(payment, range(14)), payment(0))
+    store.ingest("paid", payments, batch="20ms", until_idle="100ms")
+    spine = {"user_id": [0], "event_timestamp": [datetime.now(UTC)]}
+    found = store.get_historical_features(spine, "paid").table
+    assert (found["count"].to_pylist(), found["amount_sum"].to_pylist()) == ([2], [7 / 4])
+
+
+def test_two_consumers_at_once(opened: FeatureStore, client: redis.Redis) -> None:
+    """Consumers that read the same stream for one view add each message once."""
+    stores = [FeatureStore(opened.directory) for _ in range(2)]
+    done: list[Any] = []
+
+    def work(store: FeatureStore) -> None:
+        done.append(store.ingest("paid", "payments", batch="10ms", until_idle="1s"))
+
+    threads = [threading.Thread(target=work, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for number in range(0, 400, 20):
+        send(client, *map(payment, range(number, number + 20)))
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert shops(opened) == [f"s{number}" for number in range(400)]
+    assert sum(part.rows for part in done) == 400
+    assert opened.verify_online("paid").total == 0
+    for store in stores:
+        store.close()
+
+
+CONSUME = """
+import sys
+from fs_core import FeatureStore
+FeatureStore(sys.argv[1]).ingest("paid", "payments", batch="20ms")
+"""
+
+
+def test_a_consumer_killed_at_any_moment(opened: FeatureStore, client: redis.Redis, tmp_path: Path) -> None:
+    """However often a consumer is killed, each message is in history once, and online is what the rule says."""
+    sent = 0
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", CONSUME, str(opened.directory)])
+        ends = time.monotonic() + 2.5
+        while time.monotonic() < ends:
+            send(client, *map(payment, range(sent, sent + 7)))
+            sent += 7
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    opened.ingest("paid", "payments", batch="20ms", until_idle="200ms")
+    assert shops(opened) == [f"s{number}" for number in range(sent)]
+    assert opened.verify_online("paid").total == 0
+    assert opened.verify_history().clean
+
+
+def test_what_is_refused(opened: FeatureStore, server: str) -> None:
+    """Passwords in URLs, URLs that name no stream or that nobody knows, unknown formats, and servers that are gone."""
+    with pytest.raises(DefinitionError, match="FS_STREAM_CLICKS"):
+        StreamSource("clicks", url="redis://:secret@localhost/0/clicks", description="C.")
+    with pytest.raises(DefinitionError, match="names no stream"):
+        StreamSource("clicks", url="redis://localhost:6379", description="C.")
+    with pytest.raises(DefinitionError, match="format 'xml' is unknown"):
+        StreamSource("clicks", url="redis://localhost/0/clicks", format="xml", description="C.")
+    with pytest.raises(ConfigurationError, match="unknown scheme 'mqtt'"):
+        opened.ingest("paid", StreamSource("clicks", url="mqtt://localhost/clicks", description="C."))
+    gone = StreamSource("clicks", url="redis://localhost:1/0/clicks", description="C.")
+    with pytest.raises(StreamError, match="stream 'clicks'"):
+        opened.ingest("paid", gone, until_idle="1s")
+
+
+def test_a_stream_is_a_definition(opened: FeatureStore, payments: StreamSource, tmp_path: Path) -> None:
+    """It comes back from the registry and from YAML, and has a page in the catalogue."""
+    assert opened.registry.stream("payments") == payments
+    with FeatureStore(tmp_path / "other") as other:
+        other.apply_yaml(opened.to_yaml())
+        assert other.registry.stream("payments") == payments
+    opened.build_docs(tmp_path / "docs")
+    assert any(payments.url in page.read_text() for page in (tmp_path / "docs").rglob("*.html"))
