@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -20,6 +21,7 @@ from fs_core import FeatureService, FeatureStore, FeatureView, Field, OnDemandVi
 from fs_core.cli.group import cli
 from fs_core.errors import CorruptRowError, DataError, MomentNotOnlineError, OnlineUnavailableError
 from fs_core.materialization import events, materialize
+from fs_core.online.contract import PartialRead
 from fs_core.online.row.codec import RowCodec
 from fs_core.values.times import from_micros
 from tests.core.windows.test_parity import HandClock
@@ -90,6 +92,36 @@ def test_windows_are_served_beside_others(shop: FeatureStore, clock: HandClock) 
     later = shop.get_online_features("both", {"user_id": [1]})
     assert later.table["amount_sum_30d"].to_pylist() == [1e16]
     assert later.status["purchases"] == ["present"]
+
+
+def test_events_that_were_fetched_before_are_folded_anew(embedded: FeatureStore, clock: HandClock) -> None:
+    """With `max_age` the events of a moment ago are used, but each window ends at the moment asked for."""
+    asked: dict[str, Any] = {"user_id": [1]}
+    for days, count_7d in ((0, 1), (4, 0)):
+        clock.micros += days * _DAY
+        found = embedded.get_online_features("purchases.count_7d", asked, max_age="1h")
+        assert found.table["count_7d"].to_pylist() == [count_7d]
+    embedded.push(purchases, [order(1, 13, "new", 1.0)])
+    for max_age, count_7d in (("1h", 0), (None, 1)):
+        found = embedded.get_online_features("purchases.count_7d", asked, max_age=max_age)
+        assert found.table["count_7d"].to_pylist() == [count_7d]
+
+
+def test_windows_that_could_not_be_read_are_unavailable(
+    embedded: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a part of the store is lost, its users' windows are null, counts too, and the others' are served."""
+    (values,) = embedded.online.read([(purchases.storage_name, [key_of(1), key_of(2)])])
+
+    def fail(*_: Any, **__: Any) -> Any:
+        error = OnlineUnavailableError("a node is gone")
+        error.partial = PartialRead([[None, values[1]]], [np.array([True, False])])
+        raise error
+
+    monkeypatch.setattr(embedded.online, "read", fail)
+    found = embedded.get_online_features("purchases.count_7d", {"user_id": [1, 2, None, 1]}, on_deadline="missing")
+    assert found.status["purchases"] == ["unavailable", "present", "missing", "unavailable"]
+    assert found.table["count_7d"].to_pylist() == [None, 3, None, None]
 
 
 def test_pushed_events_are_in_the_next_window(shop: FeatureStore) -> None:
