@@ -154,6 +154,29 @@ def _rewrite(
     return len(changed) - len(left), rows.take(left)
 
 
+def collect(view: FeatureView, online: OnlineStore, now: int) -> int:
+    """Leave out of every value what no window holds any more, also of entities to which nothing comes.
+
+    Args:
+        view: whose values.
+        online: the online store.
+        now: the present moment, microseconds.
+
+    Returns:
+        How many values have become shorter.
+    """
+    start, shorter = horizon(view, now), 0
+    for part in online.scan(view.storage_name):
+        for first in range(0, len(part), _AT_ONCE):
+            keys, held = part.keys[first : first + _AT_ONCE], part.rows[first : first + _AT_ONCE]
+            trimmed = [value or b"" for value in codec_of(view).trimmed(keys, held, start, complete=False)]
+            changed = [index for index, value in enumerate(trimmed) if len(value) < len(held[index])]
+            kept, old, new = ([values[index] for index in changed] for values in (keys, held, trimmed))
+            lengths = online.splice(view.storage_name, kept, old, new)
+            shorter += sum(length >= 0 for length in lengths)
+    return shorter
+
+
 def restore(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, keys: Sequence[bytes], now: Callable[[], int]
 ) -> OnlineRows:

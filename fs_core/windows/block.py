@@ -13,7 +13,7 @@ from fs_core.windows.numbers.ranges import covering, folded, least_possible, pai
 from fs_core.windows.numbers.spread import decimals_as_floats
 from fs_core.windows.plan import Lane
 from fs_core.windows.prepared import Chain, ChainLane, Loose, Prepared, special_values
-from fs_core.windows.span import Span
+from fs_core.windows.span import Span, Spans
 from fs_core.windows.times import Times, expanded, offsets_of
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -21,6 +21,7 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Numbers = np.ndarray[Any, Any]
 T = TypeVar("T")
+AnySpan = Span | Spans
 
 NO_ROW = -1
 
@@ -46,10 +47,12 @@ class Block:
         prepared: the events.
         codes: entities, ascending.
         moments: microseconds, ascending for each entity.
+        apart: whether each question is looked at on its own, so that each may have a window of its own (`Spans`).
     """
 
-    def __init__(self, prepared: Prepared, codes: Ints, moments: Ints) -> None:
+    def __init__(self, prepared: Prepared, codes: Ints, moments: Ints, *, apart: bool = False) -> None:
         self.prepared = prepared
+        self._apart = apart
         self.codes = codes
         self.moments = moments
         self.size = len(codes)
@@ -63,19 +66,19 @@ class Block:
 
     # --- chains ------------------------------------------------------------------------------------------------------
 
-    def ranges(self, lane: Lane, span: Span) -> Iterator[tuple[Chain, ChainLane, Ints, Ints]]:
+    def ranges(self, lane: Lane, span: AnySpan) -> Iterator[tuple[Chain, ChainLane, Ints, Ints]]:
         """Yield of each chain which range of a lane's values each window holds: the first place, and that behind."""
         for number, chain in enumerate(self.prepared.chains):
             mine = chain.lanes[lane]
             yield chain, mine, *self._once((number, lane, span), partial(self._range, number, chain, mine, span))
 
-    def _range(self, number: int, chain: Chain, lane: ChainLane, span: Span) -> tuple[Ints, Ints]:
+    def _range(self, number: int, chain: Chain, lane: ChainLane, span: AnySpan) -> tuple[Ints, Ints]:
         start, end = self._once((number, span), lambda: self._events_of(number, chain, span))
         return (start, end) if lane.before is None else (lane.before[start], lane.before[end])
 
-    def _events_of(self, number: int, chain: Chain, span: Span) -> tuple[Ints, Ints]:
+    def _events_of(self, number: int, chain: Chain, span: AnySpan) -> tuple[Ints, Ints]:
         asked = self.moments - span.shift
-        end = self._once((number, span.shift), lambda: chain.known.rank(self.codes, asked))
+        end = self._once((number, "known", span.key), lambda: chain.known.rank(self.codes, asked))
         edges = span.edge(self.moments)
         start = chain.known.offsets[self.codes] if edges is None else chain.happened.rank(self.codes, edges)
         return np.minimum(start, end), end
@@ -84,18 +87,22 @@ class Block:
 
     @cached_property
     def _entities(self) -> Ints:
+        if self._apart:
+            return self.codes
         return self.codes[np.flatnonzero(np.diff(self.codes, prepend=-1))]
 
     @cached_property
     def _own(self) -> Ints:
         """Each question's entity, numbered within the block."""
+        if self._apart:
+            return np.arange(self.size)
         return np.cumsum(np.diff(self.codes, prepend=self.codes[:1]) != 0)
 
     @cached_property
     def _times(self) -> Times:
         return Times.of(self._own, self.moments, offsets_of(self._own, len(self._entities)))
 
-    def lives(self, loose: Loose, span: Span, known: tuple[Ints, Ints] | None = None) -> Lives:
+    def lives(self, loose: Loose, span: AnySpan, known: tuple[Ints, Ints] | None = None) -> Lives:
         """Return the events that are seen through a window, in their order.
 
         Args:
@@ -105,7 +112,7 @@ class Block:
         """
         places, own = known or self.of_entities(loose)
         superseded = None if loose.superseded_at is None else loose.superseded_at[places]
-        start, end = span.life(loose.event_time[places], loose.available_at[places], superseded)
+        start, end = span.take(own).life(loose.event_time[places], loose.available_at[places], superseded)
         first, last = self._times.rank(own, start - 1), self._times.rank(own, end - 1)
         seen = first < last
         return Lives(places[seen], first[seen], last[seen])
@@ -116,7 +123,7 @@ class Block:
         lengths = loose.offsets[self._entities + 1] - starts
         return expanded(starts, lengths), np.repeat(np.arange(len(self._entities)), lengths)
 
-    def loose_lives(self, lane: Lane, span: Span) -> Lives:
+    def loose_lives(self, lane: Lane, span: AnySpan) -> Lives:
         """Return the loose events with a value in a lane that are seen through a window."""
         if not len(self.prepared.loose.rows):
             return _NOBODY
@@ -127,18 +134,18 @@ class Block:
 
     # --- what windows hold -------------------------------------------------------------------------------------------
 
-    def count(self, lane: Lane, span: Span) -> Ints:
+    def count(self, lane: Lane, span: AnySpan) -> Ints:
         """Return how many values each window holds."""
         return self._once(("count", lane, span), lambda: self._count(lane, span))
 
-    def _count(self, lane: Lane, span: Span) -> Ints:
+    def _count(self, lane: Lane, span: AnySpan) -> Ints:
         total = np.zeros(self.size, np.int64)
         for _, _, start, end in self.ranges(lane, span):
             total += end - start
         lives = self.loose_lives(lane, span)
         return total + covering(lives.first, lives.last, None, self.size) if len(lives.places) else total
 
-    def sums(self, lane: Lane, span: Span, *, squares: bool = False) -> Digits:
+    def sums(self, lane: Lane, span: AnySpan, *, squares: bool = False) -> Digits:
         """Return the exact sums of what each window holds, or of the squares; what isn't finite left out.
 
         Args:
@@ -148,7 +155,7 @@ class Block:
         """
         return self._once(("sums", lane, span, squares), lambda: self._sums(lane, span, squares=squares))
 
-    def _sums(self, lane: Lane, span: Span, *, squares: bool) -> Digits:
+    def _sums(self, lane: Lane, span: AnySpan, *, squares: bool) -> Digits:
         limbs: dict[int, Ints] = {}
         for _, mine, start, end in self.ranges(lane, span):
             sums = mine.squares if squares else mine.sums
@@ -162,7 +169,7 @@ class Block:
             limbs = added(limbs, seen)
         return Digits.of(limbs, self.size)
 
-    def total(self, lane: Lane, span: Span, scale: int) -> Floats:
+    def total(self, lane: Lane, span: AnySpan, scale: int) -> Floats:
         """Return the sums as floats, rounded once, of what is finite.
 
         Args:
@@ -172,11 +179,11 @@ class Block:
         """
         return self._once(("total", lane, span), lambda: decimals_as_floats(self.sums(lane, span), scale))
 
-    def special(self, lane: Lane, span: Span) -> dict[str, Flags]:
+    def special(self, lane: Lane, span: AnySpan) -> dict[str, Flags]:
         """Return which windows hold a NaN, an infinity, a minus infinity; a kind that none holds is absent."""
         return self._once(("special", lane, span), lambda: self._special(lane, span))
 
-    def _special(self, lane: Lane, span: Span) -> dict[str, Flags]:
+    def _special(self, lane: Lane, span: AnySpan) -> dict[str, Flags]:
         counts: dict[str, Ints] = {}
         for _, mine, start, end in self.ranges(lane, span):
             assert mine.sums is not None
@@ -194,7 +201,7 @@ class Block:
         assert values is not None
         return values.take(_indices(lives.places))
 
-    def extreme(self, lane: Lane, span: Span, fold: np.ufunc) -> Numbers:
+    def extreme(self, lane: Lane, span: AnySpan, fold: np.ufunc) -> Numbers:
         """Return the least (or greatest) of what each window holds, as ordinals; of nothing, what changes none.
 
         Args:
@@ -214,7 +221,7 @@ class Block:
             found = fold(found, painted(lives.first, lives.last, numbers[lives.places], self.size, fold))
         return found
 
-    def outermost(self, lane: Lane, span: Span, *, last: bool) -> Ints:
+    def outermost(self, lane: Lane, span: AnySpan, *, last: bool) -> Ints:
         """Return the first (or last) event of what each window holds, `NO_ROW` where it holds none.
 
         Args:
@@ -236,7 +243,7 @@ class Block:
             found = fold(found, painted(lives.first, lives.last, rows, self.size, fold))
         return np.where(found == nothing, NO_ROW, found)
 
-    def distinct(self, lane: Lane, span: Span) -> Ints:
+    def distinct(self, lane: Lane, span: AnySpan) -> Ints:
         """Return how many different values each window holds.
 
         Of the lives of one value, by their beginnings, each adds the questions that none before has covered.

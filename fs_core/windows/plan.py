@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -42,7 +43,13 @@ class Feature:
 
 def features_of(view: FeatureView, names: Sequence[str] | None = None) -> list[Feature]:
     """Return a view's aggregates, all or those named, in the order named."""
-    found = {
+    known = _features_of(view)
+    return [known[name] for name in (known if names is None else names)]
+
+
+@lru_cache(maxsize=1024)
+def _features_of(view: FeatureView) -> dict[str, Feature]:
+    return {
         name: Feature(
             name,
             aggregation.function,
@@ -54,7 +61,6 @@ def features_of(view: FeatureView, names: Sequence[str] | None = None) -> list[F
         for aggregation in view.aggregations
         for name, length in zip(aggregation.columns, aggregation.window_micros, strict=True)
     }
-    return [found[name] for name in (found if names is None else names)]
 
 
 NEEDS = {

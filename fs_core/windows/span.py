@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from fs_core.windows.times import NEVER
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
+_ALL_TIME = 1 << 61  # microseconds: longer than all time
 _LONGEST = 1 << 60  # microseconds: longer than the calendar, and still no overflow
 
 
@@ -39,6 +41,16 @@ class Span:
             int(aggregation.closed == "left"),
         )
 
+    @property
+    def key(self) -> Hashable:
+        """What spans that look at the same moments have in common."""
+        return self.shift
+
+    def take(self, questions: Ints) -> Span:
+        """Return the window of each of some questions."""
+        del questions
+        return self
+
     def edge(self, moments: Ints) -> Ints | None:
         """Return the old edges of windows: an event at the edge is out; None where there is none."""
         if self.length is None:
@@ -58,6 +70,49 @@ class Span:
         if self.length is not None:
             edge = event_time if self.hop is None else -(-event_time // self.hop) * self.hop
             end = edge + self.length
+        if superseded_at is not None:
+            end = np.minimum(end, superseded_at)
+        return available_at + self.shift, end + self.shift
+
+
+class Spans:
+    """A window for each question of a block; all that a `Span` can be asked.
+
+    Args:
+        spans: the windows.
+        which: of each question, the position of its own among them.
+    """
+
+    def __init__(self, spans: Sequence[Span], which: Ints) -> None:
+        self._spans = spans
+        self._which = which
+        self.shift = np.array([span.shift for span in spans], np.int64)[which]
+        self.length = np.array([_ALL_TIME if s.length is None else s.length for s in spans], np.int64)[which]
+        self.hop = np.array([s.hop or 1 for s in spans], np.int64)[which]  # every moment is a multiple of one
+
+    @property
+    def key(self) -> Hashable:
+        """See `Span.key`."""
+        return self
+
+    def take(self, questions: Ints) -> Spans:
+        """See `Span.take`."""
+        return Spans(self._spans, self._which[questions])
+
+    def edge(self, moments: Ints) -> Ints:
+        """See `Span.edge`."""
+        edges: Ints = (moments - (self.shift + self.length)) // self.hop * self.hop
+        return edges
+
+    def life(self, event_time: Ints, available_at: Ints, superseded_at: Ints | None) -> tuple[Ints, Ints]:
+        """Return when each event begins and ceases to be seen, each through a window of its own; see `Span.life`.
+
+        Args:
+            event_time: microseconds.
+            available_at: microseconds.
+            superseded_at: microseconds; None where events have no id.
+        """
+        end = -(-event_time // self.hop) * self.hop + self.length
         if superseded_at is not None:
             end = np.minimum(end, superseded_at)
         return available_at + self.shift, end + self.shift

@@ -52,12 +52,14 @@ def without_nulls(spine: pa.Table) -> pa.Table:
 def test_the_kernel_equals_the_oracle(chains: int, data: st.DataObject) -> None:
     """Whatever events and questions, each feature is the oracle's: values, nulls, types, bits.
 
-    However many chains are made of the events, and however many questions are answered together.
+    However many chains are made of the events, however many questions are answered together, and whether all windows
+    are looked at together.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prepared, "_CHAINS", chains)
         patch.setattr(prepared, "_FEW", 0)
         patch.setattr(answer, "_BLOCK", data.draw(st.sampled_from([3, 1 << 16])))
+        patch.setattr(answer, "_FEW", data.draw(st.sampled_from([0, 1 << 10])))
         patch.setattr(lists, "_PAIRS", data.draw(st.sampled_from([3, 1 << 22])))
         _compare(data)
 

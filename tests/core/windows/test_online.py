@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -19,6 +21,7 @@ from fs_core import FeatureService, FeatureStore, FeatureView, Field, OnDemandVi
 from fs_core.cli.group import cli
 from fs_core.errors import CorruptRowError, DataError, MomentNotOnlineError, OnlineUnavailableError
 from fs_core.materialization import events, materialize
+from fs_core.online.contract import PartialRead
 from fs_core.online.row.codec import RowCodec
 from fs_core.values.times import from_micros
 from tests.core.windows.test_parity import HandClock
@@ -33,17 +36,31 @@ def clock() -> HandClock:
     return HandClock(int(day(9.5).timestamp() * 1e6))
 
 
-@pytest.fixture
-def shop(tmp_path: Path, online_url: str, clock: HandClock) -> Iterator[FeatureStore]:
-    """A store with purchases and profiles, materialized."""
-    with FeatureStore(tmp_path / "store", online=online_url, clock=clock) as store:
+@contextmanager
+def opened(directory: Path, online: str, clock: HandClock) -> Iterator[FeatureStore]:
+    """Return a store with purchases and profiles, materialized; take them out of the online store in the end."""
+    with FeatureStore(directory, online=online, clock=clock) as store:
         store.apply(user, purchases, profile)
         store.write(purchases, ORDERS)
         store.write(profile, [{"user_id": 1, "event_timestamp": day(0), "country": "FR"}])
         store.materialize()
         yield store
-        store.drop_online(purchases)
-        store.drop_online(profile)
+        for view in (purchases, profile):
+            store.drop_online(view)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, online_url: str, clock: HandClock) -> Iterator[FeatureStore]:
+    """A store with purchases and profiles, on each online store in turn."""
+    with opened(tmp_path / "store", online_url, clock) as store:
+        yield store
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, clock: HandClock) -> Iterator[FeatureStore]:
+    """The same, embedded."""
+    with opened(tmp_path / "store", "sqlite", clock) as store:
+        yield store
 
 
 def as_history_says(store: FeatureStore, ids: list[int | None], at: Any) -> list[dict[str, Any]]:
@@ -77,6 +94,36 @@ def test_windows_are_served_beside_others(shop: FeatureStore, clock: HandClock) 
     assert later.status["purchases"] == ["present"]
 
 
+def test_events_that_were_fetched_before_are_folded_anew(embedded: FeatureStore, clock: HandClock) -> None:
+    """With `max_age` the events of a moment ago are used, but each window ends at the moment asked for."""
+    asked: dict[str, Any] = {"user_id": [1]}
+    for days, count_7d in ((0, 1), (4, 0)):
+        clock.micros += days * _DAY
+        found = embedded.get_online_features("purchases.count_7d", asked, max_age="1h")
+        assert found.table["count_7d"].to_pylist() == [count_7d]
+    embedded.push(purchases, [order(1, 13, "new", 1.0)])
+    for max_age, count_7d in (("1h", 0), (None, 1)):
+        found = embedded.get_online_features("purchases.count_7d", asked, max_age=max_age)
+        assert found.table["count_7d"].to_pylist() == [count_7d]
+
+
+def test_windows_that_could_not_be_read_are_unavailable(
+    embedded: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a part of the store is lost, its users' windows are null, counts too, and the others' are served."""
+    (values,) = embedded.online.read([(purchases.storage_name, [key_of(1), key_of(2)])])
+
+    def fail(*_: Any, **__: Any) -> Any:
+        error = OnlineUnavailableError("a node is gone")
+        error.partial = PartialRead([[None, values[1]]], [np.array([True, False])])
+        raise error
+
+    monkeypatch.setattr(embedded.online, "read", fail)
+    found = embedded.get_online_features("purchases.count_7d", {"user_id": [1, 2, None, 1]}, on_deadline="missing")
+    assert found.status["purchases"] == ["unavailable", "present", "missing", "unavailable"]
+    assert found.table["count_7d"].to_pylist() == [None, 3, None, None]
+
+
 def test_pushed_events_are_in_the_next_window(shop: FeatureStore) -> None:
     """A push counts at once, a retry of it not again, a correction replaces; on-demand views see it too."""
     share = OnDemandView(
@@ -96,34 +143,33 @@ def test_pushed_events_are_in_the_next_window(shop: FeatureStore) -> None:
     assert shop.verify_online("purchases").total == 0
 
 
-def test_moments_of_the_past(shop: FeatureStore, clock: HandClock) -> None:
+def test_moments_of_the_past(embedded: FeatureStore, clock: HandClock) -> None:
     """A moment that the values still know is exact; for an earlier one history must answer, and does where it may."""
     recent = dataclasses.replace(purchases, name="recent", online_history="12h")
-    shop.apply(recent)
-    shop.write(recent, ORDERS)
+    embedded.apply(recent)
+    embedded.write(recent, ORDERS)
     clock.micros += 1
-    shop.materialize(recent)
+    embedded.materialize(recent)
     for hours in (0, 1, 11.99):
         at = from_micros(clock.micros) - timedelta(hours=hours)
-        found = shop.get_online_features("recent", {"user_id": [1, 2]}, at=at)
-        assert found.table.to_pylist() == as_history_says(shop, [1, 2], at)
+        found = embedded.get_online_features("recent", {"user_id": [1, 2]}, at=at)
+        assert found.table.to_pylist() == as_history_says(embedded, [1, 2], at)
     at = day(7)
     with pytest.raises(
         MomentNotOnlineError, match=r"knows the events of user_id=1 for moments from .* on, not at 2024"
     ):
-        shop.get_online_features("recent", {"user_id": [1]}, at=at)
-    found = shop.get_online_features("recent", {"user_id": [1]}, at=at, fallback="offline")
-    assert found.table.to_pylist() == as_history_says(shop, [1], at)
-    shop.drop_online(recent)
+        embedded.get_online_features("recent", {"user_id": [1]}, at=at)
+    found = embedded.get_online_features("recent", {"user_id": [1]}, at=at, fallback="offline")
+    assert found.table.to_pylist() == as_history_says(embedded, [1], at)
 
 
-def test_forgetting(shop: FeatureStore) -> None:
+def test_forgetting(embedded: FeatureStore) -> None:
     """Events of a forgotten user are gone from both stores; others stay; a push in flight is taken back."""
-    done = shop.forget("user", {"user_id": [1]})
+    done = embedded.forget("user", {"user_id": [1]})
     assert {(one.view, one.online) for one in done} == {("purchases:v1.0.0", 1), ("profile:v1.0.0", 1)}
-    found = shop.get_online_features("purchases.count_7d", {"user_id": [1, 2]})
+    found = embedded.get_online_features("purchases.count_7d", {"user_id": [1, 2]})
     assert found.status["purchases"] == ["missing", "present"]
-    assert shop.verify_online("purchases").total == 0
+    assert embedded.verify_online("purchases").total == 0
 
 
 def test_a_push_that_meets_a_forget_is_taken_back(
@@ -196,65 +242,77 @@ def forged(store: FeatureStore, user_id: int) -> bytes:
     return events.packed(purchases, pa.Table.from_pylist([history.to_pylist()[0] | row], history.schema)).rows[0]
 
 
-def test_emptied_and_filled_again(shop: FeatureStore) -> None:
+def test_emptied_and_filled_again(embedded: FeatureStore) -> None:
     """A dropped view is missing until it is materialized; a rebuild gives the same windows."""
-    before = shop.get_online_features("purchases", {"user_id": [1, 2]}).table
-    assert shop.drop_online("purchases") == 2
-    assert shop.get_online_features("purchases", {"user_id": [1]}).status["purchases"] == ["missing"]
-    assert shop.materialize("purchases")[0].rows > 0
-    assert shop.get_online_features("purchases", {"user_id": [1, 2]}).table.equals(before)
-    shop.materialize("purchases", rebuild=True)
-    assert shop.get_online_features("purchases", {"user_id": [1, 2]}).table.equals(before)
+    before = embedded.get_online_features("purchases", {"user_id": [1, 2]}).table
+    assert embedded.drop_online("purchases") == 2
+    assert embedded.get_online_features("purchases", {"user_id": [1]}).status["purchases"] == ["missing"]
+    assert embedded.materialize("purchases")[0].rows > 0
+    assert embedded.get_online_features("purchases", {"user_id": [1, 2]}).table.equals(before)
+    embedded.materialize("purchases", rebuild=True)
+    assert embedded.get_online_features("purchases", {"user_id": [1, 2]}).table.equals(before)
 
 
-def test_a_run_that_was_cut_off_is_finished(shop: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_cut_off_is_finished(embedded: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A `materialize` whose store fails after some batches is done again, and the windows are whole."""
-    shop.drop_online("purchases")
+    embedded.drop_online("purchases")
     monkeypatch.setattr(materialize, "BATCH_ROWS", 2)
-    splice, calls = shop.online.splice, count()
+    splice, calls = embedded.online.splice, count()
 
     def failing(*args: Any) -> list[int]:
         if next(calls) == 2:
             raise OnlineUnavailableError("it went away")
         return splice(*args)
 
-    monkeypatch.setattr(shop.online, "splice", failing)
+    monkeypatch.setattr(embedded.online, "splice", failing)
     with pytest.raises(OnlineUnavailableError, match="it went away"):
-        shop.materialize("purchases")
-    assert shop.verify_online("purchases").total > 0
-    shop.materialize("purchases")
-    assert shop.verify_online("purchases").total == 0
+        embedded.materialize("purchases")
+    assert embedded.verify_online("purchases").total > 0
+    embedded.materialize("purchases")
+    assert embedded.verify_online("purchases").total == 0
 
 
-def test_expired_events_are_left_out(shop: FeatureStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_events_are_left_out(embedded: FeatureStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no window holds any more goes as others come, so a value's bytes are bounded by its windows."""
     view = FeatureView(
         "bounded", user, [Field("n", "int64", "A number.")], description="B.",
         aggregations=[dataclasses.replace(purchases.aggregations[0], windows=["1h"])],
     )  # fmt: skip
-    shop.apply(view)
+    embedded.apply(view)
     monkeypatch.setattr(events, "_SMALL", 64)
     monkeypatch.setattr(events, "_EAGER", 8)
     for _ in range(60):
         clock.micros += 600_000_000
-        shop.push(view, [{"user_id": 1, "event_timestamp": from_micros(clock.micros), "n": 1}])
-    assert 0 < len(value_of(shop, view, 1)) < 30 * 40
-    assert shop.get_online_features(view, {"user_id": [1]}).table["count_1h"].to_pylist() == [6]
-    shop.drop_online(view)
+        embedded.push(view, [{"user_id": 1, "event_timestamp": from_micros(clock.micros), "n": 1}])
+    assert 0 < len(value_of(embedded, view, 1)) < 30 * 40
+    assert embedded.get_online_features(view, {"user_id": [1]}).table["count_1h"].to_pylist() == [6]
 
 
-def test_a_sum_that_does_not_fit_is_an_error_online_too(shop: FeatureStore) -> None:
+def test_what_no_window_holds_is_collected(embedded: FeatureStore, clock: HandClock) -> None:
+    """A repair leaves old events out of values to which nothing comes any more; the last one stays, and its status."""
+    hourly = dataclasses.replace(purchases, name="hourly", aggregations=purchases.aggregations[:1])
+    embedded.apply(hourly)
+    embedded.push(hourly, [order(1, 9, str(number), 1.0) for number in range(9)])
+    before = len(value_of(embedded, hourly, 1))
+    assert embedded.verify_online(hourly).total == 0
+    clock.micros += 9 * _DAY
+    assert embedded.verify_online(hourly, repair=True).total == 0
+    assert 0 < len(value_of(embedded, hourly, 1)) < before / 3
+    found = embedded.get_online_features(hourly, {"user_id": [1]})
+    assert (found.table["count_7d"].to_pylist(), found.status["hourly"]) == ([0], ["present"])
+
+
+def test_a_sum_that_does_not_fit_is_an_error_online_too(embedded: FeatureStore) -> None:
     """The error says of whom and when, as history's does."""
     sums = [dataclasses.replace(purchases.aggregations[1], column="n", where=None)]
     view = FeatureView("v", user, [Field("n", "int64", "A number.")], description="V.", aggregations=sums)
-    shop.apply(view)
-    now = from_micros(shop._clock.now())
-    shop.push(view, [{"user_id": 5, "event_timestamp": now, "n": 2**63 - 1}] * 2)
+    embedded.apply(view)
+    now = from_micros(embedded._clock.now())
+    embedded.push(view, [{"user_id": 5, "event_timestamp": now, "n": 2**63 - 1}] * 2)
     with pytest.raises(
         DataError, match=r"view 'v': amount_sum_7d of user_id=5 at 2024-01-10.* doesn't fit int64|n_sum"
     ):
-        shop.get_online_features("v", {"user_id": [5]})
-    shop.drop_online(view)
+        embedded.get_online_features("v", {"user_id": [5]})
 
 
 def test_the_command_line(tmp_path: Path) -> None:
