@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -17,7 +17,9 @@ from starlette.responses import Response
 
 from fs_core.serving.vectors import python_values
 
-Column: TypeAlias = pa.Array | pa.ChunkedArray
+Column = Any
+"""An Arrow array, in chunks or not."""
+
 ARROW = "application/vnd.apache.arrow.stream"
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 _TEXTS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
