@@ -350,7 +350,14 @@ def _into_history(store: Resources, view: FeatureView, checked: pa.Table, *, pus
 
 
 def numbered(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: bool = False) -> pa.Table:
-    """Return checked rows as history has them, with seqs that no other row has."""
+    """Return checked rows as history has them, with seqs that no other row has.
+
+    Args:
+        store: where.
+        view: of whose history.
+        checked: the rows.
+        pushed: whether they come from a push.
+    """
     from fs_core.offline.validation import with_sequence
 
     count = checked.num_rows
