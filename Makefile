@@ -54,6 +54,7 @@ bench: .venv/.installed ## import, as-of and online reads beside peers; Feast wh
 	$(PY) -m tests.benchmarks.asof
 	$(PY) -m tests.benchmarks.online
 	$(PY) -m tests.benchmarks.bench_on_demand
+	$(PY) -m tests.benchmarks.bench_wide
 	$(PY) -m tests.benchmarks.bench_write
 	$(PY) -m tests.benchmarks.bench_push
 	$(PY) -m tests.benchmarks.bench_online_write
