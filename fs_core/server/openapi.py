@@ -103,6 +103,9 @@ def document() -> Schema:
     }
 
 
+_PARTIAL = {"type": "boolean", "description": "Whether features may be left out: they keep what the entity has now."}
+
+
 def _ours() -> Schema:
     read = {"features": ["spending.amount"], "entities": _ENTITIES}
     past = {**read, "at": "2024-01-15T10:30:00Z", "fallback": "offline"}
@@ -117,7 +120,7 @@ def _ours() -> Schema:
         ),
         "/v1/push/{view}": _post(
             "Live rows of a view: in history when this is answered, then online.",
-            _object({"rows": _ROWS}, "rows"),
+            _object({"rows": _ROWS, "partial": _PARTIAL}, "rows"),
             {"push": ("One row", {"rows": _PUSHED})},
             {"view": "spending", "rows": 1},
             scope="write",

@@ -53,6 +53,19 @@ def test_pushed_values_survive(server: Served) -> None:
         assert hash_table(one) == hash_table(two)
 
 
+def test_a_push_may_leave_features_out(server: Served) -> None:
+    """What is left out keeps what the entity has; without saying so, such a row is refused."""
+    feature, *_ = DTYPES
+    whole = {"name": ["in part"], "event_timestamp": [NOW.isoformat()], **{n: v[:1] for n, v in JSON.items()}}
+    assert server.post("/v1/push/things", {"rows": whole}).status_code == 200
+    part = {name: whole[name] for name in ("name", "event_timestamp")} | {feature: [None]}
+    assert "missing column" in problem(server.post("/v1/push/things", {"rows": part}), 422)
+    assert server.post("/v1/push/things", {"rows": part, "partial": True}).json() == {"view": "things", "rows": 1}
+    read = {"features": ["things"], "entities": {"name": ["in part"]}}
+    (row,) = server.post("/v1/features", read).json()["rows"]
+    assert row == {"name": "in part"} | {n: None if n == feature else v[0] for n, v in JSON.items()}
+
+
 def test_arrow_brings_the_same_bits(server: Served) -> None:
     """A client that accepts Arrow gets the store's own table; status and moment are in its metadata."""
     answer = server.post("/v1/features", EVERYTHING, headers={"accept": ARROW})
