@@ -98,7 +98,7 @@ def source_parts(
         source = registered if isinstance(registered, Source) else view.source
         if source.sql is not None:
             whole: Tables = ChainMap({source.name: source}, tables)  # type: ignore[arg-type]
-            yield from _sql_rows(view, _whole(source), whole, directory, times)
+            yield from _sql_rows(view, _columns_from(view, source), whole, directory, times)
             return
         read = _parquet_rows if source.format == "parquet" else _text_rows
         yield from read(view, source, directory, times)
@@ -112,12 +112,12 @@ def query_run(defined: FeatureView | Source) -> str | None:
     A view whose source has SQL takes its columns from that, among others.
     """
     if isinstance(defined, FeatureView) and isinstance(defined.source, Source) and defined.source.sql is not None:
-        return _whole(defined.source)
+        return _columns_from(defined, defined.source)
     return query_of(defined)
 
 
-def _whole(source: Source) -> str:
-    return f"SELECT * FROM {quoted(source.name)}"
+def _columns_from(view: FeatureView, source: Source) -> str:
+    return f"SELECT {', '.join(map(quoted, wanted_columns(view)))} FROM {quoted(source.name)}"
 
 
 def names_meant(defined: FeatureView | Source, query: str, read: Iterable[Table]) -> set[str]:
@@ -142,7 +142,7 @@ def _sql_rows(view: FeatureView, query: str, tables: Tables, directory: Path, ti
             raise _failed(view, error) from error
         try:
             rows = define_query(connection, query)
-            check_columns(view, rows.columns, exactly=isinstance(view.source, SQL))
+            check_columns(view, rows.columns)
             yield from _computed(view, rows, times)
         except duckdb.Error as error:
             raise _failed(view, explained(connection, error)) from error

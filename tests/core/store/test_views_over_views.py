@@ -140,6 +140,13 @@ def test_lineage_goes_through(shop: FeatureStore) -> None:
         (totals("SELECT * FROM spendign"), UnknownReferenceError, "reads 'spendign'.*Did you mean 'spending'"),
         (totals(TOTALS.replace("sum(amount)", "sum(amonut)")), SourceError, "'amonut', no column.*'amount'"),
         (totals(TOTALS, available_at=None), DefinitionError, "select 'available_at'.*available_at="),
+        (
+            FeatureView(
+                "plain", USER, [Field("tonw", "string", "T.")], source=prepared, event_timestamp="day", description="D."
+            ),
+            SourceError,
+            "view 'plain': SQL names 'tonw', no column there.*'town'",
+        ),
         (Source("other", sql="SELECT tonw FROM prepared"), SourceError, "source 'other'.*'tonw'.*'town'"),
         (Source("other", sql="SELECT * FROM read_text('/etc/passwd')"), SourceError, r"SQL reads from read_text\(\)"),
         (Source("other", sql="SELECT * FROM other"), DefinitionError, "source 'other' reads itself: other -> other"),
