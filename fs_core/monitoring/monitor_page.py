@@ -21,7 +21,13 @@ from fs_core.monitoring.monitor_report import Observed
 
 _SHOWN = 6  # features in a picture
 _INK, _MUTED, _FAINT, _BEFORE, _NOW = "#1f2933", "#66727f", "#dde2e7", "#9aa5b1", "#0f7173"
-_MEASURES = {"psi": "#0f7173", "jensen_shannon": "#6741d9", "wasserstein": "#d9822b", "null_rate": "#d1495b"}
+_MEASURES = {
+    "psi": "#0f7173",
+    "jensen_shannon": "#6741d9",
+    "wasserstein": "#d9822b",
+    "null_rate": "#d1495b",
+    "unseen": "#1971c2",
+}
 _STYLE = {
     "font.size": 9,
     "text.color": _INK,

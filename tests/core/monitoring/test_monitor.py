@@ -305,7 +305,7 @@ def test_a_training_set_of_other_views_is_refused(shop: Shop) -> None:
 
 
 def test_a_report_is_one_page_with_a_picture(still: Shop, tmp_path: Path) -> None:
-    """The page needs no other file, and escapes what it is told; the picture is a PNG."""
+    """The page needs no other file; the picture is a PNG."""
     pytest.importorskip("matplotlib")
     found = still.watch(reference=still.training())
     found.to_png(tmp_path / "report.png")
