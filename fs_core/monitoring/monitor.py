@@ -41,7 +41,14 @@ class _Look:
 
 
 def monitor(
-    windows: Windows, training_set: TrainingSet | None, *, window: int, at: int, thresholds: Thresholds, backtest: bool
+    windows: Windows,
+    training_set: TrainingSet | None,
+    *,
+    window: int,
+    at: int,
+    skew: Iterable[Finding],
+    thresholds: Thresholds,
+    backtest: bool,
 ) -> MonitorReport:
     """Return what there is to act on in the window that ends at a moment; see `FeatureStore.monitor`.
 
@@ -50,6 +57,7 @@ def monitor(
         training_set: the reference, if there is one.
         window: its length, microseconds.
         at: where it ends.
+        skew: what a replay found in it.
         thresholds: from when on a change matters.
         backtest: whether to look at all of history.
     """
@@ -69,7 +77,7 @@ def monitor(
         window=moments(span),
         rows=len(windows.rows(span)),
         entities=windows.entities(span),
-        found=[*contract, *_alarms(judged[0], now.bins)],
+        found=[*contract, *skew, *_alarms(judged[0], now.bins)],
         measures=_measures(judged[0]),
         series=_series(looks),
         backtest=_fired(judged) if backtest else None,

@@ -21,7 +21,13 @@ from fs_core.monitoring.monitor_report import Observed
 
 _SHOWN = 6  # features in a picture
 _INK, _MUTED, _FAINT, _BEFORE, _NOW = "#1f2933", "#66727f", "#dde2e7", "#9aa5b1", "#0f7173"
-_MEASURES = {"psi": "#0f7173", "jensen_shannon": "#6741d9", "wasserstein": "#d9822b", "null_rate": "#d1495b"}
+_MEASURES = {
+    "psi": "#0f7173",
+    "jensen_shannon": "#6741d9",
+    "wasserstein": "#d9822b",
+    "null_rate": "#d1495b",
+    "unseen": "#1971c2",
+}
 _STYLE = {
     "font.size": 9,
     "text.color": _INK,
@@ -120,9 +126,18 @@ def _drawn(report: Observed) -> bytes:
         raise ConfigurationError("pictures need matplotlib: pip install 'fs-core[monitor]'.") from None
     subjects = _most_changed(report)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(11, 1.0 + 2.3 * max(1, len(subjects))), layout="constrained")
+        height = 0.6 + 2.4 * max(1, len(subjects))
+        figure = Figure(figsize=(11, height))
+        figure.subplots_adjust(0.05, 0.7 / height, 0.98, 1 - 0.75 / height, wspace=0.12, hspace=0.75)
         start, end = (f"{moment:%Y-%m-%d %H:%M}" for moment in report.window)
-        figure.suptitle(f"{report.view}, {start} to {end} UTC", x=0.01, ha="left", fontweight="bold", fontsize=13)
+        figure.suptitle(
+            f"{report.view}, {start} to {end} UTC",
+            x=0.02,
+            y=1 - 0.25 / height,
+            ha="left",
+            fontweight="bold",
+            fontsize=13,
+        )
         for row, subject in enumerate(subjects):
             left = figure.add_subplot(len(subjects), 2, 2 * row + 1)
             right = figure.add_subplot(len(subjects), 2, 2 * row + 2)
@@ -182,7 +197,7 @@ def _draw_series(axes: Any, report: Observed, subject: tuple[str, str]) -> None:
                 label=f"{measure} (1 is {limit:g})",
             )
     axes.axhline(1, color=_INK, lw=1, ls=":")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * max(1.0, axes.get_ylim()[1]))
     axes.set_title(f"distances from the {subject[1]}, in thresholds", loc="left", color=_MUTED)
     axes.tick_params(axis="x", labelrotation=20, labelsize=7)
     axes.legend(frameon=False, fontsize=8)

@@ -18,11 +18,11 @@ class Finding:
     """One thing to act on.
 
     Attributes:
-        question: `contract` or `drift`.
+        question: `contract`, `skew` or `drift`.
         feature: the feature, `(rows)` or `(delay)`.
         measure: what shows it.
         reason: what is wrong, for people.
-        against: `training set` or `weekdays`; empty where the declaration decides.
+        against: `training set` or `weekdays`; empty of the other questions.
         value: how large it is; None where the declaration decides, like the rest.
         before: how large it was in the window before.
         threshold: from where on it matters.

@@ -16,14 +16,15 @@ from fs_core.errors import (
     UnknownReferenceError,
     did_you_mean,
 )
+from fs_core.store.online import replay
 from fs_core.store.resources import Resources
 from fs_core.store.training import saved_sets
 from fs_core.training_set import TrainingSet
 from fs_core.values.interchange import to_table
-from fs_core.values.times import Moment, duration_micros, micros, moment_or_ago, parse_duration
+from fs_core.values.times import Moment, duration_micros, from_micros, micros, moment_or_ago, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import pyarrow as pa
 
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
     from fs_core.materialization.materialize import Materialized
     from fs_core.materialization.verify import Verification
     from fs_core.monitoring.monitor_page import MonitorReport
+    from fs_core.monitoring.monitor_report import Finding
     from fs_core.monitoring.profiles.profile import Profile
     from fs_core.offline.report import HistoryReport
 
 log = logging.getLogger("fs_core")
+
+_REPLAYED = 1000  # differences of each kind that monitoring counts
 
 _LOG_SECONDS = 60.0  # how long a forget waits for what the request log has to write
 
@@ -320,6 +324,7 @@ def monitor(
     *,
     window: timedelta | str = "1d",
     at: Moment | None = None,
+    log: str | None = None,
     thresholds: Mapping[str, float] | None = None,
     backtest: bool = False,
 ) -> MonitorReport:
@@ -329,8 +334,8 @@ def monitor(
     feature, the delay and the number of rows against a training set and against the same weekdays before. A change is
     an alarm if its size matters, if it is more than noise among all that was looked at (each entity counts once), and
     if it was so in the window before too. A view with aggregations is compared by what its windows hold at the end,
-    for entities with an event in it. Dates, times and lists are compared by their nulls alone. What was served is not
-    looked at here. Reads the view's whole history into memory.
+    for entities with an event in it. Dates, times and lists are compared by their nulls alone. *Skew*, with `log`: what
+    was served otherwise than the rule says. Reads the view's whole history into memory.
 
     Args:
         view: its reference.
@@ -338,6 +343,7 @@ def monitor(
             weekdays before alone.
         window: how long it is.
         at: where it ends; by default now.
+        log: the name of a request log whose reads in the window are replayed, 1,000 differences of a kind at most.
         thresholds: some of `fs_core.monitoring.drift.compare.Thresholds` by name, such as `{"psi": 0.2}`.
         backtest: look at every window of history too (the latest 100), to say how often each threshold was passed.
 
@@ -347,6 +353,7 @@ def monitor(
     Raises:
         ConfigurationError: SciPy isn't installed, or `at` is in the future.
         DataError: a threshold isn't one, the window is no time, or the training set has no feature of the view.
+        UnknownReferenceError: there is no such view, saved training set or log.
     """
     try:
         from fs_core.monitoring import monitor as room
@@ -356,6 +363,7 @@ def monitor(
         raise ConfigurationError("monitoring needs SciPy: pip install 'fs-core[monitor]'.") from None
     from fs_core.monitoring.drift.compare import Thresholds
     from fs_core.monitoring.drift.windows import Windows
+    from fs_core.monitoring.monitor_skew import skew_in
 
     target, now = store.view(view), store._clock.now()
     end, length = now if at is None else micros(at), duration_micros(parse_duration(window, "window"))
@@ -363,12 +371,17 @@ def monitor(
         raise ConfigurationError(f"at={at} is in the future; a window ends now at the latest.")
     if not length:
         raise DataError(f"window={window!r} is no time; pass a duration such as '1d'.")
+    skew: Iterable[Finding] = ()
+    if log is not None:
+        replayed = replay(store, log, since=from_micros(end - length), evidence=_REPLAYED)
+        skew = skew_in(replayed, target, (end - length, end))
     training_set = saved_sets(store).load(reference) if isinstance(reference, str) else reference
     return room.monitor(
         Windows(target, store.offline),
         training_set,
         window=length,
         at=end,
+        skew=skew,
         thresholds=Thresholds.of(thresholds),
         backtest=backtest,
     )

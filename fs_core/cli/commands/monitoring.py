@@ -22,6 +22,7 @@ _OUT = click.Path(dir_okay=False, path_type=Path)
 @click.option("--reference", metavar="NAME", help="A saved training set to compare with; else earlier weeks alone.")
 @click.option("--window", metavar="DURATION", default="1d", show_default=True, help="How long the window is.")
 @click.option("--at", type=MomentArgument(), help="Where the window ends; by default now.")
+@click.option("--log", metavar="NAME", help="A request log whose reads in the window are replayed.")
 @click.option("--threshold", "thresholds", multiple=True, metavar="NAME=NUMBER", help="Such as psi=0.2.")
 @click.option("--backtest", is_flag=True, help="Say how often each threshold was passed in history.")
 @click.option("--html", type=_OUT, metavar="FILE", help="Write the report as a page, pictures included.")
@@ -33,6 +34,7 @@ def monitor(
     reference: str | None,
     window: str,
     at: datetime | None,
+    log: str | None,
     thresholds: Sequence[str],
     backtest: bool,
     html: Path | None,
@@ -47,7 +49,9 @@ def monitor(
       fs monitor spending --reference delays_2024 --window 7d --html report.html
       fs monitor spending --backtest --threshold psi=0.2
     """  # noqa: D301
-    found = store.monitor(view, reference, window=window, at=at, thresholds=_numbers(thresholds), backtest=backtest)
+    found = store.monitor(
+        view, reference, window=window, at=at, log=log, thresholds=_numbers(thresholds), backtest=backtest
+    )
     if html is not None:
         found.to_html(html)
     if png is not None:

@@ -148,9 +148,10 @@ def _middles(values: Floats, mass: Floats, counts: Floats, edges: Floats) -> Flo
 
 
 def _ranges(edges: Floats) -> list[str]:
-    shown = [f"{edge:.4g}" for edge in edges]
-    between = [f"{low} to {high}" if low != high else low for low, high in pairwise(shown)]
-    return [f"up to {shown[0]}", *between, f"above {shown[-1]}"]
+    alone = np.nextafter(edges[1:], -np.inf) == edges[:-1]
+    ends = [f"{edge:.4g}" for edge in edges]
+    between = [high if one else f"{low} to {high}" for one, (low, high) in zip(alone, pairwise(ends), strict=True)]
+    return [f"up to {ends[0]}", *between, f"above {ends[-1]}"]
 
 
 def _categories(reference: tuple[pa.ChunkedArray, Ints], current: tuple[pa.ChunkedArray, Ints]) -> Bins:

@@ -24,7 +24,7 @@ class Judged:
         now: of the window.
         before: of the window before; None where that couldn't be judged.
         p: the larger of both probabilities, adjusted for how many tests there are; 1 where one is missing.
-        is_alarm: whether to tell.
+        is_alarm: whether it is one to act on.
     """
 
     now: Measure

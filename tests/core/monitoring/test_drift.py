@@ -26,7 +26,7 @@ counts = arrays(np.float64, 7, elements=st.integers(0, 60).map(float)).filter(la
 
 
 def sample(values: Any, entities: Any = None) -> Sample:
-    """Return values, each of an entity of its own unless told otherwise."""
+    """Return values, each of an entity of its own where none is named."""
     column = values if isinstance(values, pa.Array) else pa.array(values)
     codes = np.arange(len(column)) if entities is None else np.asarray(entities, np.int64)
     return Sample(pa.chunked_array([column]), codes)
@@ -88,10 +88,12 @@ def test_a_busy_entity_is_no_crowd() -> None:
 
 
 def test_a_frequent_value_has_a_bin_of_its_own() -> None:
-    """So a constant that moves to either side is seen."""
+    """So a constant that moves to either side is seen, and the bin is called after the value."""
     for moved in (4.0, 6.0):
         found = compare(sample([5.0] * 100), sample([moved] * 100), Thresholds())
         assert {m.name: m.is_large for m in found.measures}["psi"]
+        assert found.bins is not None
+        assert "5" in found.bins.labels
 
 
 def test_infinities_and_nan_are_compared_too() -> None:

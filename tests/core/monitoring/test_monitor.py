@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from fs_core.cli.group import cli
 from fs_core.errors import ConfigurationError, DataError, UnknownReferenceError
 from fs_core.monitoring.monitor_page import MonitorReport
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
+from tests.core.monitoring.conftest import NOW, SetClock, rows
 
 pytest.importorskip("scipy")
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -41,7 +43,7 @@ def day(number: int, rng: np.random.Generator, **changes: Any) -> dict[str, Any]
     count = changes.pop("count", USERS)
     times = [after(number + part) for part in rng.uniform(0, 0.9, count).tolist()]
     waits = rng.lognormal(6, 0.5, count) * changes.pop("slower", 1)
-    rows = {
+    made = {
         "user": list(range(count)),
         "event_timestamp": times,
         "loaded": [time + timedelta(seconds=wait) for time, wait in zip(times, waits.tolist(), strict=True)],
@@ -49,7 +51,7 @@ def day(number: int, rng: np.random.Generator, **changes: Any) -> dict[str, Any]
         "shop": [f"shop {code}" for code in rng.integers(0, 4, count).tolist()],
         "items": rng.poisson(3, count).tolist(),
     }
-    return rows | {name: change(rows[name]) for name, change in changes.items()}
+    return made | {name: change(made[name]) for name, change in changes.items()}
 
 
 class Shop:
@@ -137,8 +139,8 @@ def test_no_rows_are_found_at_once(still: Shop) -> None:
 
 def test_rows_that_come_too_late_are_found(shop: Shop) -> None:
     """Most of the window's had expired when they came."""
-    rows = day(DAYS, shop.rng)
-    shop.store.write("spent", rows | {"loaded": [time + timedelta(days=9) for time in rows["event_timestamp"]]})
+    made = day(DAYS, shop.rng)
+    shop.store.write("spent", made | {"loaded": [time + timedelta(days=9) for time in made["event_timestamp"]]})
     (late,) = [row for row in shop.watch(DAYS + 10).findings.to_pylist() if row["measure"] == "delay"]
     assert late["reason"] == f"{USERS} of {USERS} rows had expired when they came"
 
@@ -146,11 +148,11 @@ def test_rows_that_come_too_late_are_found(shop: Shop) -> None:
 def test_values_that_the_view_refuses_are_found(shop: Shop) -> None:
     """Another program may have written them; a write of ours would have been refused."""
     view = shop.store.view("spent")
-    rows = shop.store.offline.read(view).slice(0, 1)
-    moment = pa.array([after(DAYS - 0.5)], rows[EVENT_TIME].type)
+    last = shop.store.offline.read(view).slice(0, 1)
+    moment = pa.array([after(DAYS - 0.5)], last[EVENT_TIME].type)
     changed = {EVENT_TIME: moment, AVAILABLE_AT: moment, SEQ: pa.array([10**6]), "items": pa.array([-1])}
-    columns = {name: changed.get(name, rows[name]) for name in rows.column_names}
-    shop.store.offline.append(view, pa.table(columns, schema=rows.schema))
+    columns = {name: changed.get(name, last[name]) for name in last.column_names}
+    shop.store.offline.append(view, pa.table(columns, schema=last.schema))
     (found,) = shop.watch().findings.to_pylist()
     assert (found["question"], found["feature"], found["measure"]) == ("contract", "items", "values")
     assert "below the minimum 0" in found["reason"]
@@ -170,6 +172,35 @@ def test_more_nulls_than_declared_are_found_at_once(shop: Shop) -> None:
     (found,) = shop.watch(DAYS + 1).findings.to_pylist()
     assert (found["question"], found["feature"], found["measure"]) == ("contract", "amount", "null_rate")
     assert found["reason"] == "10.00% of rows are null, 5.00% may be"
+
+
+def test_what_was_served_otherwise_is_found(served: FeatureStore, clock: SetClock) -> None:
+    """In the window, of the view; a row that was lost online isn't drift and isn't the contract's."""
+    served.get_online_features("spending", {"user_id": [1, 2]}, log="model")
+    assert served.monitor("spending", log="model").clean
+    served.write("spending", rows([1], NOW - timedelta(hours=1)))  # and not materialized
+    clock.moment += timedelta(hours=1)
+    served.get_online_features("spending", {"user_id": [1, 2]}, log="model")
+    found = served.monitor("spending", log="model", window="30m")
+    (lost,) = found.findings.to_pylist()
+    assert (lost["question"], lost["measure"], lost["value"]) == ("skew", "lost", 1.0)
+    assert "1 of the rows served by log model are lost; user_id=1 at 2026-03-10" in str(found)
+    with pytest.raises(UnknownReferenceError):
+        served.monitor("spending", log="never_logged")
+
+
+def test_without_scipy_the_error_says_what_to_install(still: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profiles need nothing."""
+    import fs_core.monitoring
+
+    loaded = ("scipy", "fs_core.monitoring.monitor", "fs_core.monitoring.drift")
+    for name in [name for name in sys.modules if name.startswith(loaded)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(fs_core.monitoring, "monitor")
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ConfigurationError, match=r"fs-core\[monitor\]"):
+        still.watch()
+    assert still.store.profile("spent").total is not None
 
 
 def test_a_training_set_of_other_types_is_found(shop: Shop) -> None:
@@ -212,8 +243,8 @@ def test_a_backtest_says_how_often_each_threshold_was_passed(still: Shop) -> Non
     """In every window of history; a tight threshold is passed often and alarms hardly ever."""
     found = still.watch(backtest=True, thresholds={"psi": 0.03})
     assert found.backtest is not None
-    rows = {(row["feature"], row["measure"]): row for row in found.backtest.to_pylist()}
-    amount = rows["amount", "psi"]
+    passed = {(row["feature"], row["measure"]): row for row in found.backtest.to_pylist()}
+    amount = passed["amount", "psi"]
     assert amount["windows"] > 12
     assert amount["large"] > 3 * amount["alarms"]
     assert "amount psi 0.03 against weekdays" in str(found)
@@ -274,7 +305,7 @@ def test_a_training_set_of_other_views_is_refused(shop: Shop) -> None:
 
 
 def test_a_report_is_one_page_with_a_picture(still: Shop, tmp_path: Path) -> None:
-    """The page needs no other file, and escapes what it is told; the picture is a PNG."""
+    """The page needs no other file; the picture is a PNG."""
     pytest.importorskip("matplotlib")
     found = still.watch(reference=still.training())
     found.to_png(tmp_path / "report.png")

@@ -45,7 +45,7 @@ def parted(draw: st.DrawFn) -> list[pa.Array]:
     return [pa.array(part, dtype) for part in parts]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(parted(), st.randoms())
 def test_summaries_of_any_parts_add_up_to_that_of_the_whole(parts: list[pa.Array], random: Any) -> None:
     """Whatever the type, the parts and the order in which they are added."""
