@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
-from fs_core.online.row.cells import Flags, one_array
+from fs_core.online.row.cells import Flags, Sizes, one_array
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.rule import Status, is_expired
@@ -105,10 +105,18 @@ class OnlineAnswer:
 
 @dataclass(frozen=True)
 class TableAnswer:
-    """An answer that is a table already: history's, or nulls."""
+    """An answer that is a table already: history's, windows, or nulls.
+
+    Attributes:
+        table: the features, null unless present.
+        status: of each row.
+        event_time: of windows from the online store, when each row's latest known event was, microseconds, int64 [n];
+            anything where none was known. None where that isn't known.
+    """
 
     table: pa.Table
     status: list[str]
+    event_time: Sizes | None = None
 
     @classmethod
     def unavailable(cls, types: dict[str, pa.DataType], count: int) -> TableAnswer:

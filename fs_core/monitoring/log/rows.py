@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fs_core.monitoring.log.sample import Served
 from fs_core.online.row.cells import one_array
@@ -211,9 +212,12 @@ def _table_part(names: tuple[str, ...], read: Served, number: int) -> _Part:
     answer, rows = read.answers[number], pa.array(read.rows, pa.int64())
     assert isinstance(answer, TableAnswer)
     features = [one_array(values).take(rows) for values in answer.arrays(names)]
-    marks = answer.status
-    unknown = [pa.nulls(len(rows), dtype) for name, dtype in ORDER.items() if name != "status"]
-    return _Part(features, [pa.array([marks[row] for row in read.rows], pa.string()), *unknown])
+    status = pa.array(answer.status).take(rows)
+    unknown = {name: pa.nulls(len(rows), dtype) for name, dtype in ORDER.items()}
+    if answer.event_time is not None:  # of windows, the latest event's
+        present = pc.equal(status, Status.PRESENT.value)
+        unknown["event_time"] = pc.if_else(present, pa.array(answer.event_time).take(rows), None).cast(MICROSECONDS)
+    return _Part(features, list((unknown | {"status": status}).values()))
 
 
 def _computed_part(reads: Sequence[Served], number: int) -> _Part:
