@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
-from fs_core.online.row.cells import Cells, Flags, one_array
+from fs_core.online.row.cells import Flags, Sizes, one_array
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.rule import Status, is_expired
@@ -24,7 +24,6 @@ STATUSES = (Status.PRESENT.value, Status.MISSING.value, Status.EXPIRED.value, UN
 FOUND = (STATUSES.index(Status.PRESENT), STATUSES.index(Status.EXPIRED))
 """The positions of the statuses of rows that were found."""
 _NAMES = np.array(STATUSES, dtype=object)
-Codes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Answer(Protocol):
@@ -44,6 +43,20 @@ class Answer(Protocol):
         ...
 
 
+class PackedRows(NamedTuple):
+    """Rows apart from what they were read with.
+
+    Attributes:
+        heads: the rows' heads, see `FeatureRows`.
+        codes: of each row the position of its status in `STATUSES`, a byte each.
+        variable: the features whose size varies.
+    """
+
+    heads: bytes
+    codes: bytes
+    variable: Mapping[str, pa.Array]
+
+
 @dataclass(eq=False, slots=True)  # each read makes one of each class here: frozen ones take twice as long
 class OnlineAnswer:
     """An answer from packed rows.
@@ -56,21 +69,22 @@ class OnlineAnswer:
 
     rows: FeatureRows
     held: Held
-    codes: Codes | None = None
+    codes: np.ndarray[Any, np.dtype[np.uint8]] | None = None
 
-    def found(self, rows: Sequence[int]) -> tuple[Cells, Codes | None, Mapping[str, pa.Array]]:
-        """Return some rows as they were found, expired ones too: heads, `codes`, features whose size varies.
-
-        Of a row that wasn't found they are anything.
-        """
+    def excerpt(self, rows: Sequence[int]) -> PackedRows:
+        """Return some rows as they were found, expired ones too; of one that wasn't found it holds anything."""
         position, found = self.held.keys.position, self.held.rows.features
         if position is None and len(rows) == len(found):
-            return found.heads, self.codes, found.variable
+            codes = bytes(len(rows)) if self.codes is None else self.codes.tobytes()
+            return PackedRows(found.heads.tobytes(), codes, found.variable)
         indices = np.array(rows) if position is None else position[rows]
-        codes = None if self.codes is None else self.codes[rows]
+        codes = bytes(len(rows)) if self.codes is None else self.codes[rows].tobytes()
         heads = found.heads[indices] if len(found) else np.zeros(len(rows), found.heads.dtype)
-        at = pa.array(indices, mask=indices < 0)
-        return heads, codes, {name: column.take(at) for name, column in found.variable.items()}
+        variable = {}
+        if found.variable:
+            at = pa.array(indices, mask=indices < 0)
+            variable = {name: column.take(at) for name, column in found.variable.items()}
+        return PackedRows(heads.tobytes(), codes, variable)
 
     @property
     def status(self) -> list[str]:
@@ -91,10 +105,18 @@ class OnlineAnswer:
 
 @dataclass(frozen=True)
 class TableAnswer:
-    """An answer that is a table already: history's, or nulls."""
+    """An answer that is a table already: history's, windows, or nulls.
+
+    Attributes:
+        table: the features, null unless present.
+        status: of each row.
+        event_time: of windows from the online store, when each row's latest known event was, microseconds, int64 [n];
+            anything where none was known. None where that isn't known.
+    """
 
     table: pa.Table
     status: list[str]
+    event_time: Sizes | None = None
 
     @classmethod
     def unavailable(cls, types: dict[str, pa.DataType], count: int) -> TableAnswer:
@@ -167,6 +189,13 @@ class AskedKeys:
 
     def __len__(self) -> int:
         return len(self.columns[0])
+
+    def packed(self, rows: Sequence[int]) -> list[bytes | None]:
+        """Return the key bytes of some rows, None where one is null."""
+        if self.position is None:
+            return [self.distinct[row] for row in rows]
+        positions = self.position[rows].tolist()
+        return [self.distinct[position] if position >= 0 else None for position in positions]
 
     def entity(self, view: ViewPlan, index: int) -> str:
         """Return how an error calls the entity whose key has an index."""

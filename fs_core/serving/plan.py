@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,11 @@ class ReadPlan:
             selection.keys,
             in_order,
         )
+
+    @cached_property
+    def first_entity(self) -> int | None:
+        """The position among `groups` of the first whose views have an entity; None where none has."""
+        return next((number for number, group in enumerate(self.groups) if group.columns), None)
 
     def request(self, entities: Any) -> pa.Table | None:
         """Return the rows that hold request columns, as they came; None where nothing is computed from a request."""

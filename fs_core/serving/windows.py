@@ -70,11 +70,12 @@ class HeldWindows:
         status = np.where(found.known, Status.PRESENT.value, Status.MISSING.value).astype(object)
         table, position = found.features, self.keys.position
         if position is None and self.unread is None:
-            return TableAnswer(table, status.tolist())
+            return TableAnswer(table, status.tolist(), found.event_time)
         rows = np.arange(count) if position is None else position
         nothing = rows < 0  # a null key
         status = np.append(status, Status.MISSING.value)[rows]
         if self.unread is not None:
             lost = np.append(self.unread, False)[rows]
             status[lost], nothing = UNAVAILABLE, nothing | lost
-        return TableAnswer(table.take(pa.array(rows, mask=nothing)), status.tolist())
+        event_time = np.append(found.event_time, 0)[rows]
+        return TableAnswer(table.take(pa.array(rows, mask=nothing)), status.tolist(), event_time)

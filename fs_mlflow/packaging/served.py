@@ -134,8 +134,8 @@ class FeatureModel:
         return self._predict_arranged(self._layout.arrange(table, moments))
 
     def _log(self, request_id: str | None, predicted: Any, rows: int) -> None:
-        """Keep predictions beside the logged rows that they were made of, where there is one JSON value for each."""
-        if request_id is None or getattr(predicted, "ndim", 1) != 1 or len(predicted) != rows:
+        """Keep predictions beside the logged rows that they were made of, where each has a value or a list of them."""
+        if request_id is None or len(predicted) != rows:
             return
         with suppress(DataError):
             self.store.log_outcome(request_id, prediction=predicted)

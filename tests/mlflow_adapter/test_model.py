@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -48,6 +49,19 @@ class TestPrediction:
         np.testing.assert_array_equal(loaded.predict(asked), boosted.expected)
         for row in (0, 7, 39):
             np.testing.assert_array_equal(loaded.predict(asked.iloc[[row]]), boosted.expected[[row]])
+
+    def test_predictions_are_logged_with_what_they_were_made_of(
+        self, boosted: Logged, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where the environment names a request log, without a word in the model's code; and the replay is clean."""
+        monkeypatch.setenv("FS_LOG", "bought")
+        model = mlflow.pyfunc.load_model(boosted.uri)
+        np.testing.assert_array_equal(model.predict(boosted.request), boosted.expected)
+        with model._model_impl.store as store:
+            logged = store.read_log("bought")
+            assert store.replay("bought").counts["equal"] == logged.num_rows == market.CUSTOMERS
+        predictions = [json.loads(text) for text in logged["__prediction"].to_pylist()]
+        np.testing.assert_array_equal(np.array(predictions)[logged["__row"].to_numpy().argsort()], boosted.expected)
 
     def test_times_mean_as_of(self, loaded: Any, boosted: Logged) -> None:
         """With the training set's times the rows are those of training, the old ones too; texts are times as well."""

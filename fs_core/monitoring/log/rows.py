@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fs_core.monitoring.log.sample import Served
 from fs_core.online.row.cells import one_array
 from fs_core.online.row.codec import DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.online.row.keys import unpack_keys
+from fs_core.online.row.layout import layout_of
 from fs_core.retrieval.query import Query
 from fs_core.retrieval.selection import Selection
 from fs_core.rule import Status
-from fs_core.serving.answers import FOUND, STATUSES, AskedKeys, ComputedAnswer, OnlineAnswer
+from fs_core.serving.answers import FOUND, STATUSES, PackedRows, TableAnswer
 from fs_core.serving.plan import ReadPlan, ViewPlan
 from fs_core.values.dtypes import canonical, resolve
 from fs_core.values.times import MICROSECONDS, from_micros
@@ -152,17 +154,10 @@ def _key_columns(plan: ReadPlan, reads: Sequence[Served]) -> dict[str, pa.Chunke
     for number, group in enumerate(plan.groups):
         if not group.columns or set(group.columns) <= set(found):
             continue
-        keys = [key for read in _in_turn(reads) for key in _keys_of(read.keys[number], read.rows)]
+        keys = [key or _NO_KEY for read in _in_turn(reads) for key in read.keys[number]]
         columns = unpack_keys(group.view.keys, keys)[0].columns
         found = dict(zip(group.columns, columns, strict=True)) | found
     return found
-
-
-def _keys_of(asked: AskedKeys, rows: Sequence[int]) -> Iterator[bytes]:
-    """Yield the packed keys of some rows; nothing that could be one stands for a key with a null."""
-    for row in rows:
-        index = row if asked.position is None else int(asked.position[row])
-        yield asked.distinct[index] if index >= 0 else _NO_KEY
 
 
 @dataclass(frozen=True)
@@ -183,7 +178,7 @@ class _Part:
 def _view_part(view: ViewPlan, reads: Sequence[Served], number: int) -> _Part:
     """Return what a view answered: rows of the online store all at once, answers of history one by one."""
     parts = []
-    for packed, group in groupby(reads, lambda read: isinstance(read.answers[number], OnlineAnswer)):
+    for packed, group in groupby(reads, lambda read: isinstance(read.answers[number], PackedRows)):
         found = list(group)
         if packed:
             parts.append(_packed_part(view, found, number))
@@ -193,20 +188,11 @@ def _view_part(view: ViewPlan, reads: Sequence[Served], number: int) -> _Part:
 
 
 def _packed_part(view: ViewPlan, reads: Sequence[Served], number: int) -> _Part:
-    heads, marks, variable, layout = [], [], list[Mapping[str, pa.Array]](), None
-    for read in _in_turn(reads):
-        answer = read.answers[number]
-        assert isinstance(answer, OnlineAnswer)
-        cells, codes, texts = answer.found(read.rows)
-        heads.append(cells.tobytes())
-        marks.append(bytes(len(read.rows)) if codes is None else codes.tobytes())
-        variable.append(texts)
-        layout = answer.rows.layout
-    assert layout is not None
-    codes = np.frombuffer(b"".join(marks), np.uint8)
+    packed = [answer for read in _in_turn(reads) if isinstance(answer := read.answers[number], PackedRows)]
+    layout, codes = layout_of(view.view), np.frombuffer(b"".join([one.codes for one in packed]), np.uint8)
     found, present = np.isin(codes, FOUND), codes == STATUSES.index(Status.PRESENT)
-    joined = {name: pa.concat_arrays([one[name] for one in variable]) for name in variable[0]}
-    rows = FeatureRows(layout, np.frombuffer(b"".join(heads), layout.head), joined)
+    variable = {name: pa.concat_arrays([one.variable[name] for one in packed]) for name in packed[0].variable}
+    rows = FeatureRows(layout, np.frombuffer(b"".join([one.heads for one in packed]), layout.head), variable)
     decoded = DecodedRows(rows, found, [])
     clocks = [pa.array(values, mask=~found).cast(MICROSECONDS) for values in (decoded.event_time, decoded.available_at)]
     status = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), pa.array(STATUSES)).cast(pa.string())
@@ -224,17 +210,21 @@ def _in_turn(reads: Sequence[Served]) -> Iterator[Served]:
 
 def _table_part(names: tuple[str, ...], read: Served, number: int) -> _Part:
     answer, rows = read.answers[number], pa.array(read.rows, pa.int64())
+    assert isinstance(answer, TableAnswer)
     features = [one_array(values).take(rows) for values in answer.arrays(names)]
-    marks = answer.status
-    unknown = [pa.nulls(len(rows), dtype) for name, dtype in ORDER.items() if name != "status"]
-    return _Part(features, [pa.array([marks[row] for row in read.rows], pa.string()), *unknown])
+    status = pa.array(answer.status).take(rows)
+    unknown = {name: pa.nulls(len(rows), dtype) for name, dtype in ORDER.items()}
+    if answer.event_time is not None:  # of windows, the latest event's
+        present = pc.equal(status, Status.PRESENT.value)
+        unknown["event_time"] = pc.if_else(present, pa.array(answer.event_time).take(rows), None).cast(MICROSECONDS)
+    return _Part(features, list((unknown | {"status": status}).values()))
 
 
 def _computed_part(reads: Sequence[Served], number: int) -> _Part:
     tables = []
     for read in _in_turn(reads):
         answer = read.answers[number]
-        assert isinstance(answer, ComputedAnswer)
-        tables.append(answer.table.take(pa.array(read.rows, pa.int64())))
+        assert isinstance(answer, pa.Table)
+        tables.append(answer.take(pa.array(read.rows, pa.int64())))
     whole = pa.concat_tables(tables)
     return _Part([one_array(values) for values in whole.columns], [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from fs_core.definitions.base import check_name
 from fs_core.errors import ConfigurationError, DefinitionError
+from fs_core.serving.answers import ComputedAnswer, OnlineAnswer, PackedRows, TableAnswer
 
 if TYPE_CHECKING:
-    from fs_core.serving.answers import Answer, AskedKeys
+    from fs_core.serving.answers import Answer
     from fs_core.serving.plan import ReadPlan
     from fs_core.serving.read import OnlineRead
     from fs_core.serving.vectors import FeatureVectors
@@ -73,9 +74,11 @@ class Served:
         at: the moment of the read, microseconds.
         read_at: what the reader's clock showed, microseconds.
         max_age: how old the answer may have been, microseconds.
-        keys: the entities of the request, as each group of the plan has them.
+        keys: for each group of the plan the packed keys of the logged rows, None where one is null.
         request: the request columns of the logged rows.
-        answers: what each view answered for all rows of the request, then each on-demand view.
+        answers: of each view the logged rows, or, where history answered, its answer for all rows of the request;
+            then of each on-demand view what was computed for all rows.
+        weight: how many rows it keeps in memory.
     """
 
     log: str
@@ -85,9 +88,10 @@ class Served:
     at: int
     read_at: int
     max_age: int
-    keys: Sequence[AskedKeys]
+    keys: Sequence[Sequence[bytes | None]]
     request: Sequence[pa.Array]
-    answers: Sequence[Answer]
+    answers: Sequence[PackedRows | TableAnswer | pa.Table]
+    weight: int
 
     @property
     def count(self) -> int:
@@ -95,26 +99,44 @@ class Served:
         return len(self.rows)
 
 
-def capture(setting: LogSetting, request_id: str, read: OnlineRead, found: FeatureVectors) -> Served | None:
+def capture(setting: LogSetting, read: OnlineRead, found: FeatureVectors, numbered: Callable[[], str]) -> Served | None:
     """Return what of a read is to be logged; None where no entity of it is in the sample.
 
-    The caller may change arrays of the request afterwards. So key columns aren't kept, but the packed keys; request
-    columns are copied.
+    It is copied: the caller may change arrays of the request afterwards, and many small objects that stay alive cost
+    readers time, too.
 
     Args:
         setting: how reads are logged.
-        request_id: the read's.
         read: the read.
         found: its answer.
+        numbered: returns an id that no other read has.
     """
     rows = _sampled(setting.limit, read)
     if not rows:
         return None
-    request = found.copied_request(rows) if read.plan.request_schema else ()
-    max_age = int(read.budget.max_age * 1e6)
+    answers = [_excerpt(answer, rows) for answer in found.answers]
     return Served(
-        setting.name, request_id, read.plan, rows, found.moment, read.now, max_age, read.keys, request, found.answers
+        setting.name,
+        f"{setting.name}-{numbered()}",
+        read.plan,
+        rows,
+        found.moment,
+        read.now,
+        int(read.budget.max_age * 1e6),
+        [asked.packed(rows) for asked in read.keys],
+        found.copied_request(rows) if read.plan.request_schema else (),
+        answers,
+        len(rows) if all(isinstance(answer, PackedRows) for answer in answers) else len(found),
     )
+
+
+def _excerpt(answer: Answer, rows: Sequence[int]) -> PackedRows | TableAnswer | pa.Table:
+    if isinstance(answer, OnlineAnswer):
+        return answer.excerpt(rows)
+    if isinstance(answer, ComputedAnswer):
+        return answer.table
+    assert isinstance(answer, TableAnswer)
+    return answer
 
 
 def _sampled(limit: int, read: OnlineRead) -> Sequence[int]:
@@ -123,9 +145,10 @@ def _sampled(limit: int, read: OnlineRead) -> Sequence[int]:
     The entity is that of the first view that has one. A row with a null key belongs to no entity: it is in the sample
     only where everything is.
     """
-    asked = next((keys for view, keys in zip(read.plan.groups, read.keys, strict=True) if view.columns), None)
-    if limit == _ALL or asked is None:
+    first = read.plan.first_entity
+    if limit == _ALL or first is None:
         return range(len(read.keys[0]) if limit else 0)
+    asked = read.keys[first]
     sampled = is_sampled(asked.distinct, limit)
     if True not in sampled:
         return ()

@@ -74,12 +74,15 @@ class LogWriter:
             found: its answer.
         """
         try:
-            served = capture(setting, f"{setting.name}-{self._prefix}{next(self._numbers):x}", read, found)
-            return served.request_id if served is not None and self.put(served, len(found)) else None
+            served = capture(setting, read, found, self._number)
+            return served.request_id if served is not None and self.put(served, served.weight) else None
         except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
             with self._changed:
                 self._drop(len(found), repr(error))
             return None
+
+    def _number(self) -> str:
+        return f"{self._prefix}{next(self._numbers):x}"
 
     def put(self, item: Served | Outcome, rows: int) -> bool:
         """Have something written, and tell whether it will be tried; never waits for a disk.

@@ -34,7 +34,8 @@ class Question:
         tolerance: how long before each a push may have come that it needn't show, microseconds.
         status: what was served.
         expected: the status by the rule.
-        event_time: the served row's, microseconds; anything where there was none, or it isn't known.
+        event_time: the served row's, or of windows the latest event's, microseconds; -1 where there was none, or it
+            isn't known.
         available_at: from when it was available, microseconds; anything where there was none.
         seq: its seq, -1 where there was none, or it isn't known.
         features: the served features, by their names in the view.
@@ -114,8 +115,19 @@ class _History:
         times = self.available_at[self._order]
         self._timeline = Timeline.of(self._entity[self._order], times, dictionary.size)
         # How many rows before each of the timeline weren't held back by the lag.
-        waited = times == self.event_time[self._order] + self._lag if self._lag else np.zeros(len(times), bool)
-        self._came = np.append(0, np.cumsum(~waited))
+        self._came = np.append(0, np.cumsum(~self.waited(self._order)))
+
+    def waited(self, rows: Micros) -> Flags:
+        """Return which rows became available by the view's lag alone."""
+        if not self._lag or not len(self.seq):
+            return np.zeros(len(rows), bool)
+        return np.asarray(self.available_at[rows] == self.event_time[rows] + self._lag)
+
+    def newer(self, rows: Micros, event_time: Micros) -> Flags:
+        """Return where a row is there and happened after a moment."""
+        if not len(self.seq):
+            return np.zeros(len(rows), bool)
+        return np.asarray((rows != _NONE) & (self.event_time[rows] > event_time))
 
     def winners(self, moments: Micros) -> Micros:
         """Return each asked entity's winner at a moment, an index of `rows`, -1 where there is none."""
@@ -204,10 +216,16 @@ def _of_rows(history: _History, asked: Question, winners: Micros, served: Micros
 
 
 def _of_windows(history: _History, asked: Question) -> Kinds:
-    """Return why windows differ: by events that came just before, or that no event was known online at all."""
-    came = history.became_available(asked.moments - asked.tolerance, asked.moments)
+    """Return why windows differ: by events that came just before, and by the latest one that was known online."""
+    due = history.winners(asked.moments - asked.tolerance)  # the latest event that has to be known at least
     nothing = asked.status == Status.MISSING.value
-    return _first([(came, Difference.OVERLAPPED), (nothing, Difference.LOST)], Difference.UNEXPLAINED)
+    newer = history.newer(due, asked.event_time) & (nothing | (asked.event_time != _NONE))
+    cases = [
+        (newer & history.waited(due) & ~nothing, Difference.HELD_BACK),
+        (newer, Difference.LOST),
+        (history.became_available(asked.moments - asked.tolerance, asked.moments), Difference.OVERLAPPED),
+    ]
+    return _first(cases, Difference.UNEXPLAINED)
 
 
 def _first(cases: Sequence[tuple[Flags, Difference]], otherwise: Difference) -> Kinds:

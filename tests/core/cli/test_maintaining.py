@@ -168,3 +168,27 @@ def test_history_is_verified(shop: Fs) -> None:
     assert (mended.exit_code, "3 repaired" in mended.output) == (1, True)
     assert shop("verify", "spending", "--history").exit_code == 0
     assert shop("verify").exit_code == 2
+
+
+def test_replay_fails_a_script_where_rows_were_lost(shop: Fs) -> None:
+    """Exit code 0 where each logged row is as the rule says; 1, and whose row it was, where one was evicted."""
+    with FeatureStore(".") as store:
+        store.get_online_features("spending", {"user_id": ["a", "b", "c"]}, log="model")
+    clean = shop("replay", "model")
+    assert (clean.exit_code, "3 equal" in clean.output) == (0, True)
+    spoil()
+    with FeatureStore(".") as store:
+        store.get_online_features("spending", {"user_id": ["a", "b", "c"]}, log="model")
+    found = shop("replay", "model", "--since", "1d", "--json")
+    assert found.exit_code == 1
+    report = json.loads(found.output)
+    assert (report["counts"]["equal"], report["counts"]["lost"], report["clean"]) == (5, 1, False)
+    assert report["findings"][0]["difference"] == "lost"
+    assert "no request log 'other'" in shop("replay", "other").stderr
+
+
+def test_forget_says_what_it_erased_from_logs(shop: Fs) -> None:
+    """By log, where there was something."""
+    with FeatureStore(".") as store:
+        store.get_online_features("spending", {"user_id": ["a", "b"]}, log="model")
+    assert "1 rows erased from request log model" in shop("forget", "user", "-e", "user_id=a", "--yes").output

@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fs_core import FeatureStore, FeatureView, Field, Request, on_demand
+from fs_core import Encoding, FeatureStore, FeatureView, Field, Request, on_demand
 from fs_core.errors import ConfigurationError, DataError, UnknownReferenceError
 from fs_core.monitoring.log import tables, writer
 from fs_core.monitoring.log.tables import LogTable
+from fs_core.serving.encoded import EncodedReader
 from tests.core.monitoring.conftest import NOW, USER, SetClock, view
 from tests.forks import in_child
 
@@ -105,6 +106,16 @@ def test_what_is_not_in_the_sample_has_no_request_id(served: FeatureStore) -> No
     assert found.request_id is None
     served.log_outcome(found.request_id, 1.0)
     assert served.flush_log().written == 0
+
+
+def test_adapters_log_what_they_read(served: FeatureStore) -> None:
+    """What `OnlineFeatures` of every framework reads by takes the same options."""
+    spine = {"user_id": [1, 2], "event_timestamp": [NOW] * 2}
+    training = served.get_historical_features(spine, ["spending.amount"])
+    reader = EncodedReader(served, training, Encoding.fit(training), log="model", log_rate=1.0)
+    reader.read({"user_id": [1]})
+    asyncio.run(reader.read_async({"user_id": [2]}))
+    assert served.read_log("model")["user_id"].to_pylist() == [1, 2]
 
 
 def test_the_environment_says_where_reads_are_logged(

@@ -237,7 +237,7 @@ def test_rows_that_nobody_could_read_in_time_are_lost(tmp_path: Path, served: Fe
 
 
 def test_windows_are_replayed(tmp_path: Path, clock: SetClock) -> None:
-    """What history answered for a view with windows; a push that overlapped is told apart."""
+    """What the online store folded; a push that overlapped and one that never came are told apart."""
     windows = FeatureView(
         "spending",
         entity=USER,
@@ -249,11 +249,18 @@ def test_windows_are_replayed(tmp_path: Path, clock: SetClock) -> None:
     with FeatureStore(tmp_path / "store", clock=clock) as store:
         store.apply(windows)
         store.push("spending", rows([1, 2], NOW - timedelta(minutes=10)))
-        read(store, 1, 2, 3, fallback="offline")
-        assert store.replay("model").counts["equal"] == 3
+        read(store, 1, 2, 3, None, 1)
+        read(store, 1, at=NOW - timedelta(minutes=15), fallback="offline")
+        assert store.replay("model").counts["equal"] == 6
+        times = store.read_log("model")["spending.__event_time"].to_pylist()
+        assert times == [NOW - timedelta(minutes=10)] * 2 + [None, None, NOW - timedelta(minutes=10), None]
         with FeatureStore(tmp_path / "store", clock=SetClock(clock.moment - timedelta(seconds=1))) as pusher:
             pusher.push("spending", rows([1], NOW - timedelta(minutes=5)))
-        only(store.replay("model"), Difference.OVERLAPPED)
+        only(store.replay("model"), Difference.OVERLAPPED, 2)
+        store.write("spending", rows([2], NOW - timedelta(minutes=1)))  # and not materialized
+        clock.moment += timedelta(minutes=1)
+        read(store, 2)
+        assert (store.replay("model").counts["lost"], store.replay("model", since="30s").counts["lost"]) == (2, 1)
 
 
 def test_since_leaves_out_what_was_read_before(served: FeatureStore, clock: SetClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from fs_core import FeatureStore
 from fs_core.server.answer import ARROW
 from fs_core.values.fingerprint import hash_table
-from tests.core.server.served import BIG, DTYPES, JSON, NAMES, NOW, Served
+from tests.core.server.served import BIG, DTYPES, JSON, NAMES, NOW, Served, fill, served
 from tests.core.transforms import shop
 
 EVERYTHING = {"features": ["things"], "entities": {"name": NAMES}}
@@ -187,3 +188,16 @@ def test_definitions_are_listed(server: Served) -> None:
     assert "CASE WHEN budget" in share["definition"]["content"]["expressions"]["share"]
     assert "there are source, entity" in problem(server.get("/v1/definitions", params={"kind": "x"}), 400)
     assert "no member" in problem(server.get("/v1/definitions", params={"knd": "x"}), 400)
+
+
+def test_served_rows_are_logged_where_the_environment_says_so(tmp_path: Path) -> None:
+    """The answer has the request's id; when the server has stopped, the log has what was served."""
+    with FeatureStore(tmp_path / "store") as store:
+        fill(store)
+    with served(tmp_path / "store", FS_LOG="served") as server:
+        body = server.post("/v1/features", {"features": ["things.whole"], "entities": {"name": NAMES}}).json()
+    with FeatureStore(tmp_path / "store") as store:
+        logged = store.read_log("served")
+        assert store.replay("served").counts["equal"] == 3
+    assert set(logged["__request_id"].to_pylist()) == {body["request_id"]}
+    assert logged["whole"].to_pylist() == [BIG, None, -(2**63)]
