@@ -350,7 +350,14 @@ def _into_history(store: Resources, view: FeatureView, checked: pa.Table, *, pus
 
 
 def numbered(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: bool = False) -> pa.Table:
-    """Return checked rows as history has them, with seqs that no other row has."""
+    """Return checked rows as history has them, with seqs that no other row has.
+
+    Args:
+        store: whose registry and history number them.
+        view: whose rows.
+        checked: the rows.
+        pushed: whether they are, so that the registry needn't hear of each.
+    """
     from fs_core.offline.validation import with_sequence
 
     count = checked.num_rows
