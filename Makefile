@@ -57,6 +57,7 @@ bench: .venv/.installed ## import, as-of and online reads beside peers; Feast wh
 	$(PY) -m tests.benchmarks.bench_wide
 	$(PY) -m tests.benchmarks.bench_write
 	$(PY) -m tests.benchmarks.bench_push
+	$(PY) -m tests.benchmarks.bench_ingest
 	$(PY) -m tests.benchmarks.bench_online_write
 	$(PY) -m tests.benchmarks.bench_materialize
 	$(PY) -m tests.benchmarks.bench_registry

@@ -259,7 +259,7 @@ def _code(view: OnDemandView) -> Markup:
 def _origin(contents: Contents, view: FeatureView) -> Markup:
     if isinstance(view.source, SQL):
         return code(view.source.query)
-    if isinstance(view.source, Source):
+    if isinstance(view.source, Source | StreamSource):
         return Markup(
             f"<p>{link(UP + contents.source_path(view.source.name), view.source.name)}, column by column.</p>"
         )

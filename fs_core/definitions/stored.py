@@ -17,7 +17,7 @@ from fs_core.definitions.stream import StreamSource
 from fs_core.definitions.view import FeatureView, Field
 from fs_core.errors import DefinitionError
 
-SourceLookup = Callable[[str], Source]
+SourceLookup = Callable[[str], Source | StreamSource]
 EntityLookup = Callable[[Entity], Entity]
 
 
@@ -26,7 +26,7 @@ def from_dict(data: Mapping[str, Any], source: SourceLookup, entity: EntityLooku
 
     Args:
         data: what `to_dict` returned, perhaps through JSON.
-        source: gives the `Source` of a name, for views that read one directly.
+        source: gives the `Source` or `StreamSource` of a name, for views that read one directly.
         entity: gives a view's entity with its version and documentation, which a view doesn't hold.
 
     Raises:

@@ -23,6 +23,7 @@ from fs_core.definitions.base import (
 )
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.source import SQL, Source
+from fs_core.definitions.stream import StreamSource
 from fs_core.errors import DefinitionError, NotOnlineError, did_you_mean
 from fs_core.values import dtypes
 from fs_core.values.times import duration_micros, format_duration, parse_duration
@@ -111,8 +112,8 @@ class FeatureView(Definition):
             for all, such as exchange rates.
         version: `major.minor.patch`; a registered version never changes.
         fields: the features; with `aggregations`, the columns of an event.
-        source: an `SQL` query, a `Source` whose columns carry the fields' names, or None for a view
-            that is only written and pushed to.
+        source: an `SQL` query, a `Source` whose columns carry the fields' names, a `StreamSource` to ingest from, or
+            None for a view that is only written and pushed to.
         event_timestamp: the column that says when a fact became true.
         available_at: the column that says when the system could first have used it; None where that
             is the event time.
@@ -136,7 +137,7 @@ class FeatureView(Definition):
     entity: Entity | Sequence[Entity] | None
     fields: Sequence[Field]
     version: str = "1.0.0"
-    source: SQL | Source | None = None
+    source: SQL | Source | StreamSource | None = None
     event_timestamp: str = "event_timestamp"
     available_at: str | None = None
     lag: timedelta | str = timedelta(0)
@@ -171,8 +172,10 @@ class FeatureView(Definition):
                 "Declare a longer ttl, or None for no expiry."
             )
         self._check_online_history(what)
-        if self.source is not None and not isinstance(self.source, SQL | Source):
-            raise DefinitionError(f"{what}: source is {self.source!r}; pass SQL('SELECT ...'), a Source or None.")
+        if self.source is not None and not isinstance(self.source, SQL | Source | StreamSource):
+            raise DefinitionError(
+                f"{what}: source is {self.source!r}; pass SQL('SELECT ...'), a Source or None, or a StreamSource."
+            )
         times = [check_name(self.event_timestamp, f"{what}: event_timestamp")]
         if self.available_at is not None and self.available_at != self.event_timestamp:
             times.append(check_name(self.available_at, f"{what}: available_at"))
@@ -377,7 +380,7 @@ def _field_content(f: Field) -> dict[str, Any]:
     return content | {name: rule for name, rule in rules.items() if rule is not None}
 
 
-def _source_content(source: SQL | Source | None) -> dict[str, str] | None:
+def _source_content(source: SQL | Source | StreamSource | None) -> dict[str, str] | None:
     if source is None:
         return None
     return {"sql": source.query} if isinstance(source, SQL) else {"source": source.name}

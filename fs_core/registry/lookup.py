@@ -17,6 +17,7 @@ from fs_core.definitions import (
     FeatureView,
     OnDemandView,
     Source,
+    StreamSource,
     VersionSelector,
     from_dict,
 )
@@ -207,9 +208,9 @@ def loader(connection: sa.Connection) -> Callable[[sa.Row[Any]], Definition]:
     """Return what turns rows into definitions; it looks up each source and entity once."""
 
     @cache
-    def source(name: str) -> Source:
+    def source(name: str) -> Source | StreamSource:
         found = get(connection, ["source"], name, CURRENT)
-        assert isinstance(found, Source)
+        assert isinstance(found, Source | StreamSource)
         return found
 
     @cache

@@ -188,12 +188,10 @@ class Registry(Lifecycle):
         assert isinstance(found, Entity)
         return found
 
-    def source(self, name: str, selector: VersionSelector = CURRENT) -> Source:
+    def source(self, name: str, selector: VersionSelector = CURRENT) -> Source | StreamSource:
         """Return a source; raise `UnknownReferenceError` if there is none."""
         found = self._get("source", name, selector)
-        if isinstance(found, StreamSource):
-            raise DefinitionError(f"{name!r} is a stream. Read it by store.ingest; files and SQL are other sources.")
-        assert isinstance(found, Source)
+        assert isinstance(found, Source | StreamSource)
         return found
 
     def stream(self, name: str, selector: VersionSelector = CURRENT) -> StreamSource:
@@ -287,7 +285,7 @@ def with_embedded(given: Sequence[Definition]) -> list[Definition]:
     passed = {(_key(d), d.digest) for d in given}
     found: dict[object, Definition] = {}
     for view in (d for d in given if isinstance(d, FeatureView)):
-        parts = [*view.entities, *([view.source] if isinstance(view.source, Source) else [])]
+        parts = [*view.entities, *([view.source] if isinstance(view.source, Source | StreamSource) else [])]
         found |= {(_key(part), part.digest): part for part in parts}
     return [*given, *(part for known, part in found.items() if known not in passed)]
 

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.definitions import SQL, FeatureView, Source
+from fs_core.definitions import SQL, FeatureView, Source, StreamSource
 from fs_core.errors import SchemaError, SourceError
 from fs_core.offline.duckdb import connect, moment, quoted
 from fs_core.sources.files import files_of
@@ -102,6 +102,8 @@ def source_parts(
             return
         read = _parquet_rows if source.format == "parquet" else _text_rows
         yield from read(view, source, directory, times)
+    elif isinstance(view.source, StreamSource):
+        raise SourceError(f"view {view.name!r} has a stream for a source: store.ingest reads it, or fs ingest.")
     else:
         raise SourceError(f"view {view.name!r} has no source to run. Write or push its rows, or declare a source.")
 

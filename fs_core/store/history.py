@@ -353,10 +353,10 @@ def numbered(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: 
     """Return checked rows as history has them, with seqs that no other row has.
 
     Args:
-        store: where.
-        view: of whose history.
+        store: whose registry and history number them.
+        view: whose rows.
         checked: the rows.
-        pushed: whether they come from a push.
+        pushed: whether they are, so that the registry needn't hear of each.
     """
     from fs_core.offline.validation import with_sequence
 

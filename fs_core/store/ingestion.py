@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView, StreamSource
-from fs_core.errors import ConfigurationError
+from fs_core.errors import ConfigurationError, SourceError
 from fs_core.offline.contract import EMPTY, PositionedHistory, Progress
 from fs_core.store import history, upkeep
 from fs_core.store.resources import Resources
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def ingest(
     store: Resources,
     view: str | FeatureView,
-    stream: str | StreamSource,
+    stream: str | StreamSource | None = None,
     *,
     batch: timedelta | str = "200ms",
     until_idle: timedelta | str | None = None,
@@ -37,12 +37,13 @@ def ingest(
 
     Args:
         view: its reference.
-        stream: a `StreamSource`, or the name of a registered one.
+        stream: a `StreamSource`, or the name of a registered one; None for the view's source.
         batch: how long messages are gathered for one commit: most of the time from an event to its online value.
         until_idle: end when no message has come for so long; None to go on until interrupted.
 
     Raises:
         UnknownReferenceError: there is no such view or stream.
+        SourceError: no stream is passed, and the view's source is none; or its SQL reads something else.
         ConfigurationError: the stream's URL makes no sense, or the history's back-end can't keep positions.
         StreamError: the broker doesn't answer, or nothing of what it has becomes rows.
         OnlineStoreError: all is in history, but not online; `materialize` brings it.
@@ -53,7 +54,9 @@ def ingest(
     from fs_core.streams.rows import Reader
 
     target = store.view(view)
-    source = store.registry.stream(stream) if isinstance(stream, str) else stream
+    source = store.registry.stream(stream) if isinstance(stream, str) else stream or target.source
+    if not isinstance(source, StreamSource):
+        raise SourceError(f"view {target.ref!r} has no stream for a source. Pass one: a StreamSource, or its name.")
     seconds = _seconds(batch, "batch")
     idle = None if until_idle is None else _seconds(until_idle, "until_idle")
     reader = Reader(target, source)

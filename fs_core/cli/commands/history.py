@@ -72,12 +72,12 @@ def carry_over(store: FeatureStore, view: str, from_: str) -> Report:
 
 @cli.command()
 @click.argument("view")
-@click.argument("stream")
+@click.argument("stream", required=False)
 @click.option("--batch", default="200ms", show_default=True, metavar="DURATION", help="How long messages are gathered.")
 @click.option("--until-idle", metavar="DURATION", help="End when nothing has come for so long; by default never.")
 @in_store
-def ingest(store: FeatureStore, view: str, stream: str, batch: str, until_idle: str | None) -> Report:
-    """Bring the messages of a STREAM into a VIEW's history and online, each once in effect.
+def ingest(store: FeatureStore, view: str, stream: str | None, batch: str, until_idle: str | None) -> Report:
+    """Bring the messages of a STREAM, by default the VIEW's source, into history and online, each once in effect.
 
     \b
       fs ingest purchases clicks --until-idle 2s

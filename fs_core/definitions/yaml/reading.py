@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fs_core.definitions import Aggregation, Definition, Entity, Field, Source, from_dict
+from fs_core.definitions import Aggregation, Definition, Entity, Field, Source, StreamSource, from_dict
 from fs_core.definitions.base import version_key
+from fs_core.definitions.stored import SourceLookup
 from fs_core.definitions.yaml.writing import KINDS, SERVED, VIEW_DEFAULTS, WINDOWS, Tables, is_request
 from fs_core.errors import DefinitionError, FeatureStoreError, did_you_mean
 
@@ -83,7 +84,7 @@ class _Entry:
 def read(
     text: str,
     tables: Tables,
-    source: Callable[[str], Source],
+    source: SourceLookup,
     entity: Callable[[Entity], Entity],
     file: str = "definitions.yaml",
 ) -> list[Definition]:
@@ -392,9 +393,10 @@ def _check_dependencies(entry: _Entry, tables: Tables) -> None:
         )
 
 
-def _sources(made: Iterable[Definition], other: Callable[[str], Source]) -> Callable[[str], Source]:
-    known: dict[str, Source] = {}
-    for source in sorted((d for d in made if isinstance(d, Source)), key=lambda s: version_key(s.version)):
+def _sources(made: Iterable[Definition], other: SourceLookup) -> SourceLookup:
+    known: dict[str, Source | StreamSource] = {}
+    streams = (d for d in made if isinstance(d, Source | StreamSource))
+    for source in sorted(streams, key=lambda s: version_key(s.version)):
         known[source.name] = source
     return lambda name: known.get(name) or other(name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from fs_core.definitions import SQL, FeatureView, OnDemandView, Source
+from fs_core.definitions import SQL, FeatureView, OnDemandView, Source, StreamSource
 from fs_core.lineage import nodes
 from fs_core.lineage.sql.flow import SOME, Flow, Origin, Relation
 from fs_core.registry.records import Analysis, Edge
@@ -40,7 +40,7 @@ def analyse(
         edges |= _flowing(node, flow, views)
     deciding = set(rows).union(*(flows[name].all for name in _deciding(view) if name in flows))
     edges |= _edges(mine, deciding, "influences", views)
-    read = [view.source.name] if isinstance(view.source, Source) else list(tables)
+    read = [view.source.name] if isinstance(view.source, Source | StreamSource) else list(tables)
     edges |= {Edge(mine, _table_node(table, views), "reads") for table in read}
     edges |= {_containing(edge.upstream) for edge in edges if edge.upstream.startswith("column:")}
     return Analysis(view.name, view.version, RULES, own_nodes(view), sorted(edges), notes)
@@ -90,7 +90,7 @@ Found = tuple[dict[str, Flow], frozenset[Origin], list[str]]
 
 def _flows(view: FeatureView, tables: dict[str, str], columns: Columns) -> Found:
     """Return where each column of a view comes from, what decides its rows, and what can't be known."""
-    if isinstance(view.source, Source):
+    if isinstance(view.source, Source | StreamSource):
         name = view.source.name
         return {column: Flow(frozenset({(name, column)})) for column in _columns(view)}, frozenset(), []
     if not isinstance(view.source, SQL):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
@@ -19,7 +19,7 @@ from fs_core.offline.contract import OvertakenError, Progress, Snapshot
 from fs_core.offline.delta.layout import MONTH
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog, log_was_changing
-from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint
+from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint, how_written
 from fs_core.offline.search.run import boot
 from fs_core.runtime.files import make_directory
 
@@ -90,12 +90,12 @@ class Commit:
 
     Attributes:
         name: what no other commit is called.
-        without_dictionary: the columns of which data files have none.
+        sample: some of the rows, as by which it is decided how files are written; the first ones of a stream.
         progress: how far the rows bring a stream, if they come from one.
     """
 
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
-    without_dictionary: Sequence[str] = ()
+    sample: pa.Table = field(default_factory=lambda: pa.table({}))
     progress: Progress | None = None
 
     def refuse_overtaken(self, table: DeltaTable) -> None:
@@ -175,7 +175,6 @@ def _write(table: DeltaTable, rows: Rows, commit: Commit) -> Snapshot:
 
 
 def _commit(table: DeltaTable | str, rows: Rows, commit: Commit) -> None:
-    plain = ColumnProperties(dictionary_enabled=False)
     write_deltalake(
         table,
         rows,
@@ -184,7 +183,7 @@ def _commit(table: DeltaTable | str, rows: Rows, commit: Commit) -> None:
         configuration=TABLE,
         commit_properties=commit.properties(),
         post_commithook_properties=HOOKS,
-        writer_properties=WriterProperties(column_properties=dict.fromkeys(commit.without_dictionary, plain)),
+        writer_properties=how_written(commit.sample),
     )
 
 

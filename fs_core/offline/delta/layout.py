@@ -17,7 +17,9 @@ from fs_core.values.times import EARLIEST, LATEST, from_micros
 MONTH = "__event_month"
 """The column by which tables are partitioned; it is in the files' paths, not in the files."""
 
-_SAMPLE = 2_000  # rows
+SAMPLE = 2_000
+"""Rows by which it is told what a column is like."""
+
 _DIFFERENT = 1_985  # of their values, where there are so many that a dictionary of a data file wouldn't hold them
 
 
@@ -51,9 +53,9 @@ def without_dictionary(table: pa.Table) -> list[str]:
     of a write. Of so many different values, 2,000 have 15 that are equal to others.
     """
     rows = table.num_rows
-    if rows <= _SAMPLE:
+    if rows <= SAMPLE:
         return []
-    sample = table.take(np.linspace(0, rows - 1, _SAMPLE).astype(np.int64))
+    sample = table.take(np.linspace(0, rows - 1, SAMPLE).astype(np.int64))
     flat = [name for name in table.column_names if not pa.types.is_nested(table.schema.field(name).type)]
     return [name for name in flat if pc.count_distinct(sample[name]).as_py() > _DIFFERENT]
 

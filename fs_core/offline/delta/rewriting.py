@@ -19,12 +19,20 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
+import pyarrow.parquet as pq
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import DeltaError
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Snapshot
-from fs_core.offline.delta.layout import MONTH, as_declared, month_of, storage_schema
+from fs_core.offline.delta.layout import MONTH, SAMPLE, as_declared, month_of, storage_schema, without_dictionary
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog, open_table
 from fs_core.offline.duckdb import literal, quoted
@@ -98,6 +106,7 @@ def replace_rows(
         target_file_size=FILE_BYTES,
         commit_properties=CommitProperties(max_commit_retries=RETRIES),
         post_commithook_properties=HOOKS,
+        writer_properties=how_written(some_rows(files)),
     )
     checkpoint(opened)
 
@@ -115,14 +124,43 @@ def merge_small_files(history: DeltaLog, locks: TableLocks, state: Snapshot) -> 
     """
     if (state + 1) % _LOOK_EVERY:
         return
-    files = history.files(state)
+    with suppress(DeltaError, OSError, pa.ArrowException):  # files of somebody who is forgotten now, or a full disk
+        files = history.files(state)
+        most = _worth_merging(files)
+        if most is not None:
+            with locks.rewriting_now() as alone, history.opened() as table:
+                if alone:
+                    merge(table, files, most)
+
+
+def _worth_merging(files: Sequence[str]) -> int | None:
+    """Return the tier, in bytes, of which there are many files that could be merged; None if there is none."""
     for most in _TIERS:
         small = Counter(month_of(file) for file in files if os.path.getsize(file) < most)  # noqa: PTH202
         if small.total() - len(small) >= _MANY:
-            with locks.rewriting_now() as alone, suppress(DeltaError, OSError), history.opened() as table:
-                if alone:
-                    table.optimize.compact(target_size=most, post_commithook_properties=HOOKS)
-            return
+            return most
+    return None
+
+
+def merge(table: DeltaTable, files: Sequence[str], most: int) -> None:
+    """Commit a state in which files are merged into ones of some bytes at most; larger ones stay."""
+    properties = how_written(some_rows(files))
+    table.optimize.compact(target_size=most, post_commithook_properties=HOOKS, writer_properties=properties)
+
+
+def how_written(sample: pa.Table) -> WriterProperties:
+    """Return how data files are written whose rows are like some."""
+    plain = ColumnProperties(dictionary_enabled=False)
+    return WriterProperties(column_properties=dict.fromkeys(without_dictionary(sample), plain))
+
+
+def some_rows(files: Sequence[str]) -> pa.Table:
+    """Return rows of the first of some files that has enough to tell others by, or no rows."""
+    for file in files:
+        with pq.ParquetFile(file) as opened:
+            if opened.metadata.num_rows > SAMPLE:
+                return pa.Table.from_batches([next(opened.iter_batches(SAMPLE + 1))])
+    return pa.table({})
 
 
 def ranges(seqs: Seqs) -> list[tuple[int, int]]:

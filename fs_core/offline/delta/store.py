@@ -29,7 +29,7 @@ from fs_core.offline.delta.leftovers import data_files, named_files, remove_left
 from fs_core.offline.delta.log import LastWrite, last_write, open_table
 from fs_core.offline.delta.queries.unwritten import unwritten
 from fs_core.offline.delta.queries.winners import Candidates, choose, find_winners, rows_sql, stream_winners
-from fs_core.offline.delta.rewriting import FILE_BYTES, HOOKS, checkpoint
+from fs_core.offline.delta.rewriting import FILE_BYTES, checkpoint, merge
 from fs_core.offline.delta.table import BRIEFLY, PartsError, ViewTable
 from fs_core.offline.delta.verify import Check, doubled_rows
 from fs_core.offline.duckdb import connect, quoted
@@ -257,7 +257,7 @@ class DeltaOfflineStore:
             for attempt in attempts():
                 with attempt:
                     opened = open_table(table.path)
-                    opened.optimize.compact(target_size=FILE_BYTES, post_commithook_properties=HOOKS)
+                    merge(opened, table.log.files(int(opened.version())), FILE_BYTES)
             checkpoint(opened)
             state = self.snapshot(view)
             self._engine.prepare(view, self._files(view, state))

@@ -17,7 +17,7 @@ from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Progress, Snapshot
 from fs_core.offline.delta.appending import Commit, append, reserve
 from fs_core.offline.delta.journal.journal import Journal
-from fs_core.offline.delta.layout import lay_out, without_dictionary
+from fs_core.offline.delta.layout import lay_out
 from fs_core.offline.delta.leftovers import remove_leftovers
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog
@@ -92,7 +92,7 @@ class ViewTable:
     def _append(self, rows: pa.Table, name: str = "", progress: Progress | None = None) -> Snapshot:
         laid_out = lay_out(self.view, rows)
         with self.locks.appending():
-            commit = Commit(name or uuid.uuid4().hex, without_dictionary(laid_out), progress)
+            commit = Commit(name or uuid.uuid4().hex, laid_out, progress)
             return append(self.path, self.log, laid_out, commit)
 
     def append_parts(self, parts: Iterator[pa.Table]) -> Snapshot:
@@ -115,7 +115,7 @@ class ViewTable:
             with self.locks.appending():
                 first = lay_out(self.view, next(parts))
                 rows = pa.RecordBatchReader.from_batches(first.schema, batches())
-                return append(self.path, self.log, rows, Commit(without_dictionary=without_dictionary(first)))
+                return append(self.path, self.log, rows, Commit(sample=first))
         except (DeltaError, OSError, pa.ArrowException):
             with suppress(OSError, ValueError), self.locks.rewriting_now() as alone:
                 if alone:

@@ -17,6 +17,7 @@ from fs_core.definitions import (
     OnDemandView,
     Reference,
     Source,
+    StreamSource,
     VersionSelector,
 )
 from fs_core.definitions.base import definitions_among
@@ -273,7 +274,7 @@ def _read(registry: Registry, definition: FeatureView | Source) -> list[Definiti
     from fs_core.sources.sources import referenced_tables
     from fs_core.sources.tables import query_of
 
-    if isinstance(definition, FeatureView) and isinstance(definition.source, Source):
+    if isinstance(definition, FeatureView) and isinstance(definition.source, Source | StreamSource):
         return [registry.source(definition.source.name)]
     query = query_of(definition)
     return [] if query is None else [_table(registry, name) for name in sorted(referenced_tables(query))]

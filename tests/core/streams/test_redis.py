@@ -254,6 +254,25 @@ def test_what_is_refused(opened: FeatureStore, server: str) -> None:
         opened.ingest("paid", gone, until_idle="1s")
 
 
+def test_a_view_whose_source_is_a_stream(
+    store: FeatureStore, client: redis.Redis, payments: StreamSource, tmp_path: Path
+) -> None:
+    """It is ingested without naming the stream, from which lineage and catalogue lead to its features; no backfill."""
+    view = FeatureView("paid", entity=USER, fields=PAID.fields, source=payments, description="Payments.")
+    store.apply(view)
+    send(client, payment(1))
+    assert store.ingest("paid", batch="20ms", until_idle="100ms").rows == 1
+    assert store.lineage.upstream("paid.amount").sources == ["payments"]
+    with FeatureStore(tmp_path / "other") as other:
+        other.apply_yaml(store.to_yaml())
+        assert other.view("paid") == store.view("paid")
+    with pytest.raises(SourceError, match=r"store\.ingest reads it"):
+        store.backfill("paid")
+    store.apply(FeatureView("plain", entity=USER, fields=PAID.fields, description="Payments."))
+    with pytest.raises(SourceError, match="no stream for a source"):
+        store.ingest("plain")
+
+
 def test_a_stream_is_a_definition(opened: FeatureStore, payments: StreamSource, tmp_path: Path) -> None:
     """It comes back from the registry and from YAML, and has a page in the catalogue."""
     assert opened.registry.stream("payments") == payments
