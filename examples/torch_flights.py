@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="learn from this many flights only, the latest ones")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, FeatureStore(directory) as store:
-        # 1. The demo's definitions and history: six views of flights, planes, weather and routes.
+        # 1. The demo's definitions and history: seven views of flights, planes, weather and routes.
         raw = data.prepare(Path(directory, "data"), limit=options.limit)
         store.apply(DEFINITIONS)
         for view in VIEWS:

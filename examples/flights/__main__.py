@@ -16,6 +16,7 @@ from examples.flights import data, definitions, serve, train
 from examples.flights.naive import as_claimed, naive_rows
 from examples.flights.picture import draw
 from examples.flights.report import Report, Score
+from examples.flights.windows import wrong_share
 from fs_core import Definition, FeatureStore, FeatureView, TrainingSet
 
 DEFINITIONS = [value for value in vars(definitions).values() if isinstance(value, Definition)]
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         step.rows = raw.flights + raw.observations
     store = _define(directory, report)
     training_set = _training_set(store, directory, raw.study_end, report)
+    with report.step("windows as rows, compared") as step:
+        report.wrong = wrong_share(store, training_set.table)
+        step.rows = len(training_set)
     model = _honest(store, training_set, report)
     for own_flight in (True, False):
         _leaky(store, training_set, directory, raw.study_end, own_flight, report)

@@ -1,14 +1,14 @@
-"""What the demo declares: two sources, five entities, six feature views, one service.
+"""What the demo declares: two sources, five entities, seven feature views, one service.
 
     fs apply examples/flights/definitions.py
 
-Late means more than 15 minutes after the scheduled time. Windows are closed at both ends and end at the
-row's own time, so a row says what was known from then on.
+Late means more than 15 minutes after the scheduled time. Windows that are computed in SQL are closed at both ends and
+end at the row's own time, so a row says what was known from then on; those of `plane_week` end at the moment asked for.
 """
 
 from __future__ import annotations
 
-from fs_core import SQL, Entity, FeatureService, FeatureView, Field, Source
+from fs_core import SQL, Aggregation, Entity, FeatureService, FeatureView, Field, Source
 
 OWNER = "flight-operations"
 
@@ -112,20 +112,32 @@ plane_history = FeatureView(
         Field("last_dep_delay", "int16", "Departure delay of the plane's last landed flight, minutes"),
         Field("last_arr_delay", "int16", "Arrival delay of the plane's last landed flight, minutes"),
         Field("last_air_time", "int16", "Time in the air of the plane's last landed flight, minutes", minimum=0),
-        Field("plane_flights_7d", "int32", "Landings in the 7 days up to the last one", minimum=1),
-        Field("plane_late_share_7d", "float32", "The share of those that were late, 0 to 1", minimum=0, maximum=1),
     ],
     source=SQL("""
         SELECT tailnum, departed_at AS event_timestamp, arrived_at,
-               dep_delay AS last_dep_delay, arr_delay AS last_arr_delay, air_time AS last_air_time,
-               (count(*) OVER week)::INTEGER AS plane_flights_7d,
-               (avg((arr_delay > 15)::INTEGER) OVER week)::FLOAT AS plane_late_share_7d
+               dep_delay AS last_dep_delay, arr_delay AS last_arr_delay, air_time AS last_air_time
         FROM flights WHERE arrived_at IS NOT NULL
-        WINDOW week AS (PARTITION BY tailnum ORDER BY arrived_at RANGE INTERVAL 7 DAYS PRECEDING)
     """),
     available_at="arrived_at",
     ttl="14d",
     description="The plane's last flight out of New York, known only once it has landed.",
+    owner=OWNER,
+)
+
+# Windows end at the moment asked for, so each landing is an event, and the view says what they add up to then.
+plane_week = FeatureView(
+    "plane_week",
+    entity=plane,
+    fields=[Field("late", "bool", "Whether the plane landed late")],
+    source=SQL("""
+        SELECT tailnum, arrived_at AS event_timestamp, arr_delay > 15 AS late
+        FROM flights WHERE arrived_at IS NOT NULL
+    """),
+    aggregations=[
+        Aggregation("count", windows=["7d"], name="plane_flights"),
+        Aggregation("mean", "late", windows=["7d"], name="plane_late_share"),
+    ],
+    description="The plane's landings in the last week, out of New York.",
     owner=OWNER,
 )
 
@@ -183,6 +195,7 @@ delay_model = FeatureService(
         "origin_weather.*",
         "origin_departures.*",
         "plane_history.*",
+        "plane_week.*",
         "carrier_punctuality.*",
         "route_punctuality.*",
     ],

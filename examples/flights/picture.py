@@ -1,4 +1,4 @@
-"""The picture: what each model promised and kept, and how long a served row takes."""
+"""The picture: what each model promised and kept, how long a read takes, how often a window as a row is wrong."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def draw(report: Report, path: Path) -> None:
     """Write the picture as PNG, 1980 x 828 pixels."""
     with plt.rc_context(_STYLE):
         figure = plt.figure(figsize=(11, 4.6))
-        scores, latency = figure.add_axes((0.29, 0.13, 0.36, 0.62)), figure.add_axes((0.72, 0.13, 0.25, 0.62))
+        scores, latency = figure.add_axes((0.29, 0.13, 0.36, 0.62)), figure.add_axes((0.72, 0.44, 0.25, 0.31))
+        wrong = figure.add_axes((0.72, 0.06, 0.25, 0.1))
         figure.text(0.025, 0.91, "A leak looks like skill until it is served", fontsize=14, fontweight="bold")
         figure.text(
             0.025, 0.845, "AUC on the latest fifth of the flights: is it more than 15 minutes late?", color=_MUTED
@@ -48,6 +49,9 @@ def draw(report: Report, path: Path) -> None:
         figure.text(0.72, 0.845, "from their as-of rows; time to read one", color=_MUTED)
         _draw_scores(scores, report.scores)
         _draw_latency(latency, report.read)
+        figure.text(0.72, 0.275, f"As rows, {report.wrong:.0%} of windows are wrong", fontweight="bold")
+        figure.text(0.72, 0.225, "landings in 7 days, kept at the last one", color=_MUTED, fontsize=9.5)
+        _draw_wrong(wrong, report.wrong)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=180)
         plt.close(figure)
@@ -105,3 +109,11 @@ def _draw_latency(axes: Any, taken: np.ndarray[Any, Any]) -> None:
         axes.plot([value, value], [0, height * top], color=_INK, linewidth=1)
         axes.text(value, height * top, f" {name} {value:.2f} ms", va="top", fontweight="bold")
     axes.set(xlim=(0, end), ylim=(0, 1.18 * top), yticks=[], xlabel="milliseconds")
+
+
+def _draw_wrong(axes: Any, share: float) -> None:
+    """One bar: the share of flights for which a window that was written as a row is false by then."""
+    axes.barh([0, 0], [share, 1 - share], left=[0, share], color=[_LEAKY, _FAINT], height=0.6)
+    axes.text(share, 0, " wrong ", ha="right" if share > 0.3 else "left", va="center", color=_INK, fontsize=9.5)
+    axes.set(xlim=(0, 1), yticks=[], xticks=[])
+    axes.spines["bottom"].set_visible(False)

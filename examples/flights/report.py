@@ -44,6 +44,7 @@ class Report:
         predict: milliseconds of each single-row prediction, the online read included.
         served: how many served rows were compared.
         differing: how many of them differ from their as-of rows.
+        wrong: for which share of flights a count over a week is wrong if it is kept as a row, 0 to 1.
     """
 
     console: Console
@@ -53,6 +54,7 @@ class Report:
     predict: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0))
     served: int = 0
     differing: int = 0
+    wrong: float = 0.0
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
@@ -99,6 +101,7 @@ class Report:
         colour = "green" if self.differing == 0 else "red"
         differing = f"[bold {colour}]{self.differing}[/] of"
         table.add_row("Served rows that differ from the as-of rows", differing, f"{self.served:,}")
+        table.add_row("Counts over a week that are wrong if they are kept as rows", f"{self.wrong:.0%} of", "all")
         return table
 
 

@@ -40,13 +40,6 @@ class EventCheck(Check):
         self._look_again(suspects)
         return entities
 
-    def online_against_history(self) -> int:
-        """See `Check.online_against_history`. To repair, leave out what no window holds any more."""
-        values = super().online_against_history()
-        if self._repair:
-            events.collect(self._view, self._online, self._now())
-        return values
-
     def _alike(self, keys: Sequence[bytes], values: Sequence[bytes | None], moment: int) -> list[bytes | None]:
         """Return values of which those that say the same from a moment on are the same bytes."""
         return events.codec_of(self._view).trimmed(keys, values, moment)

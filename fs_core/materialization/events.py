@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 GRACE_MICROS = 60_000_000
 """How long past the end of its life an event is kept at least: clocks of machines differ, and reads take time."""
 
-_AT_ONCE = 1_000  # values that are rewritten together
+_AT_ONCE = 200  # values that are rewritten together: some may be long
+_PATIENCE = 30.0  # seconds that they may take to come
 _TRIES = 8
 _SMALL = 2_048  # bytes: a value that is no longer isn't worth rewriting
 _EAGER = 2  # a push rewrites a value after it has grown by half of it, on average
@@ -144,7 +145,7 @@ def _rewrite(
         start: from which moment on values tell, microseconds.
         complete: whether they hold all events from then on now.
     """
-    held = [value or b"" for value in online.read([(view.storage_name, rows.keys)])[0]]
+    held = [value or b"" for value in _read(view, online, rows.keys)]
     whole = [old + new for old, new in zip(held, rows.rows, strict=True)]
     merged = [value or b"" for value in codec_of(view).trimmed(rows.keys, whole, start, complete=complete)]
     changed = [index for index, value in enumerate(merged) if value != held[index]]
@@ -177,6 +178,10 @@ def collect(view: FeatureView, online: OnlineStore, now: int) -> int:
     return shorter
 
 
+def _read(view: FeatureView, online: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:
+    return online.read([(view.storage_name, keys)], within=_PATIENCE)[0]
+
+
 def restore(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, keys: Sequence[bytes], now: Callable[[], int]
 ) -> OnlineRows:
@@ -193,7 +198,7 @@ def restore(
     """
     written, left = dict[bytes, bytes](), list(keys)
     while left:
-        held = online.read([(view.storage_name, left)])[0]
+        held = _read(view, online, left)
         expected = expected_of(view, offline, left, max(now(), latest(view, left, held)))
         values = [expected.get(key, b"") for key in left]
         lengths = online.splice(view.storage_name, left, [value or b"" for value in held], values)
@@ -241,7 +246,7 @@ def withdraw(view: FeatureView, online: OnlineStore, rows: OnlineRows) -> None:
     """
     left = rows
     while left:
-        held = [value or b"" for value in online.read([(view.storage_name, left.keys)])[0]]
+        held = [value or b"" for value in _read(view, online, left.keys)]
         values = [codec_of(view).without(value, gone) for value, gone in zip(held, left.rows, strict=True)]
         lengths = online.splice(view.storage_name, left.keys, held, values)
         left = left.take([index for index, length in enumerate(lengths) if length < 0])

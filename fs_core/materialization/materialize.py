@@ -38,6 +38,7 @@ log = logging.getLogger("fs_core")
 BATCH_ROWS = 50_000
 """Rows packed and sent at a time: bounds memory, and what a run that is cut off does again."""
 
+_COLLECTING_MICROS = 86_400_000_000
 _BATCH_BYTES = 16 * 2**20  # of rows as history has them, from which on a batch takes no more of them
 
 Offer = Callable[["OnlineRows"], int]
@@ -139,7 +140,20 @@ def _bring(
         with delivery.settled(run.unsettled):
             sent, took = run.send(winners)
         rows, applied = rows + sent, applied + took
+    if view.aggregations:
+        _collect(view, online, kept, until)
     return rows, applied
+
+
+def _collect(view: FeatureView, online: OnlineStore, kept: ViewProgress, until: int) -> None:
+    """Once a day leave out of all values what no window holds any more, also where nothing comes any more."""
+    last = kept.progress.collected
+    if last is not None and until < last + _COLLECTING_MICROS:
+        return
+    if last is not None:  # the first run brings nothing old
+        shorter = events.collect(view, online, until)
+        log.info("collected events of %s that no window holds any more: %d values are shorter", view.ref, shorter)
+    kept.mark_collected(until)
 
 
 def _winners(

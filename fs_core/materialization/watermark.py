@@ -33,6 +33,8 @@ class Progress:
         runs: runs of this generation that haven't ended, by random names; one that died stays.
         suspects: runs that were under way when entities were forgotten, and may have died before they took back what
             they had sent of them.
+        collected: of a view with windows, when events that no window holds any more were last left out of all values,
+            microseconds; None before the first run.
     """
 
     generation: str
@@ -41,6 +43,7 @@ class Progress:
     after: int | None = None
     runs: tuple[str, ...] = ()
     suspects: tuple[str, ...] = ()
+    collected: int | None = None
 
     @property
     def is_filled(self) -> bool:
@@ -53,7 +56,7 @@ class Progress:
 
     def finished(self) -> Progress:
         """Return what is true after the store took all of the run's rows."""
-        return Progress(self.generation, self.run)
+        return Progress(self.generation, self.run, collected=self.collected)
 
     def covers(self, other: Progress) -> bool:
         """Return whether the same rows have come at least as far as the other says."""
@@ -71,6 +74,8 @@ class Progress:
             kept["runs"] = self.runs
         if self.suspects:
             kept["suspects"] = self.suspects
+        if self.collected is not None:
+            kept["collected"] = self.collected
         return json.dumps(kept)
 
     @classmethod
@@ -98,7 +103,8 @@ class Progress:
         reached = _mark(kept) if "until" in kept else None
         run = _mark(kept["run"]) if "run" in kept else None
         after = None if kept.get("after") is None else _whole(kept["after"])
-        return cls(_word(generation), reached, run, after, _words(runs), _words(suspects))
+        collected = None if kept.get("collected") is None else _whole(kept["collected"])
+        return cls(_word(generation), reached, run, after, _words(runs), _words(suspects), collected)
 
 
 def _mark(kept: dict[str, Any]) -> Watermark:
@@ -188,7 +194,7 @@ class ViewProgress:
             runs = tuple(run for run in held.runs if run != self._run)
             runs = runs if progress.run is None else _bounded((*runs, self._run))
             further = held if held.covers(progress) else progress
-            new = replace(further, runs=runs, suspects=held.suspects).to_text()
+            new = replace(further, runs=runs, suspects=held.suspects, collected=held.collected).to_text()
             if self._online.swap_watermark(self._view.storage_name, self._text, new):
                 self._text = new
                 return
@@ -211,7 +217,8 @@ class ViewProgress:
 
         def next_of(held: Progress) -> Progress:
             suspects = dict.fromkeys((*held.suspects, *held.runs))
-            return Progress(secrets.token_hex(8), held.reached, suspects=_bounded(tuple(suspects)))
+            left = _bounded(tuple(suspects))
+            return Progress(secrets.token_hex(8), held.reached, suspects=left, collected=held.collected)
 
         self._change(next_of)
 
@@ -221,6 +228,11 @@ class ViewProgress:
         if text is not None:
             self._text = text
             self._change(lambda held: _without(held, (self._run,)))
+
+    def mark_collected(self, moment: int) -> None:
+        """Keep when events that no window holds any more were left out of all values, microseconds."""
+        same = self.progress.generation
+        self._change(lambda held: replace(held, collected=moment) if held.generation == same else held)
 
     def clear_suspects(self, before: Progress) -> None:
         """Keep that the suspects of some time ago left nothing: all rows were compared with history since."""

@@ -192,8 +192,9 @@ def _together(features: Sequence[Feature], asked: Asked, moments: Ints) -> dict[
         except _OverflowError as error:
             row, window = divmod(error.args[0], len(spans))
             raise TooLargeError(features[numbers[window]], int(asked.rows[row])) from None
-        every = np.arange(len(moments)) * len(spans)
-        columns |= {number: found.take(pa.array(every + window)) for window, number in enumerate(numbers)}
+        size = len(moments)
+        by_window = found.take(pa.array(np.arange(size * len(spans)).reshape(size, len(spans)).T.ravel()))
+        columns |= {number: by_window.slice(window * size, size) for window, number in enumerate(numbers)}
     return columns
 
 

@@ -18,6 +18,7 @@ from examples.flights.__main__ import DEFINITIONS, main
 from examples.flights.data import RawData
 from examples.flights.naive import as_claimed, naive_rows
 from examples.flights.serve import compare, differing_rows, upcoming
+from examples.flights.windows import wrong_share
 from fs_core import Entity, FeatureStore, FeatureView
 from fs_core.materialization.materialize import send
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
@@ -129,6 +130,14 @@ def test_an_altered_online_row_is_seen(raw: tuple[RawData, Path], store: Feature
     finally:
         store.materialize("plane_history", rebuild=True)
     assert compare(store, flights)[1] == 0
+
+
+def test_a_window_as_a_row_is_often_wrong(raw: tuple[RawData, Path], store: FeatureStore) -> None:
+    """A count over a week that was kept at the last landing isn't that of a moment some days later."""
+    spine = train.spine(raw[1] / "data", raw[0].study_end)
+    assert wrong_share(store, spine) == 0  # these flights are of one week
+    later = pc.add(spine[train.TIMESTAMP], timedelta(days=8))
+    assert wrong_share(store, spine.set_column(spine.column_names.index(train.TIMESTAMP), train.TIMESTAMP, later)) > 0.2
 
 
 def test_no_fact_is_known_before_it_happened(raw: tuple[RawData, Path], store: FeatureStore) -> None:

@@ -52,7 +52,7 @@ def test_any_deeds_between_any_steps(
         pair.check()
 
 
-@pytest.mark.parametrize("pair", [RECENT], indirect=True, ids=["recent"])
+@pytest.mark.parametrize("pair", [RECENT, EVENTS], indirect=True, ids=["recent", "events"])
 def test_many_at_once(pair: Pair, any_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writers, runs, repairs and forgetters in threads of their own: at the end nobody is online who was forgotten."""
     monkeypatch.setattr(filling, "BATCH_ROWS", 3)
@@ -73,12 +73,12 @@ def test_many_at_once(pair: Pair, any_url: str, monkeypatch: pytest.MonkeyPatch)
         thread.start()
         return thread
 
-    writers = [repeatedly(lambda store: store.push(RECENT, notes_of(ALICE, *OTHERS))) for _ in range(3)]
+    writers = [repeatedly(lambda store: store.push(pair.view, notes_of(ALICE, *OTHERS))) for _ in range(3)]
     writers += [
         repeatedly(lambda store: store.materialize(rebuild=True)),
         repeatedly(lambda store: store.materialize()),
     ]
-    writers.append(repeatedly(lambda store: store.verify_online(RECENT, repair=True)))
+    writers.append(repeatedly(lambda store: store.verify_online(pair.view, repair=True)))
     try:
         for _ in range(12):
             with suppress(FeatureStoreError):  # she was pushed again meanwhile
