@@ -61,6 +61,7 @@ _FEAST_PUSH: Schema = {
     "allow_registry_cache": {},
     "transform_on_write": {},
 }
+_PARTIAL = {**_FLAG, "description": "Features may be left out, and keep what the entity has."}
 _ENTITIES = {"user_id": [1, 2]}
 _PUSHED = {"user_id": [3], "event_timestamp": ["2024-01-15T10:30:00Z"], "orders_7d": [1], "amount": [4.5]}
 _SERVED = {
@@ -117,7 +118,7 @@ def _ours() -> Schema:
         ),
         "/v1/push/{view}": _post(
             "Live rows of a view: in history when this is answered, then online.",
-            _object({"rows": _ROWS}, "rows"),
+            _object({"rows": _ROWS, "partial": _PARTIAL}, "rows"),
             {"push": ("One row", {"rows": _PUSHED})},
             {"view": "spending", "rows": 1},
             scope="write",

@@ -64,25 +64,28 @@ async def features(call: Call) -> Response:
 
 async def push(call: Call) -> Response:
     """Take rows of a view: once this is answered, they are in history."""
-    check_names(call.body, ("rows",))
+    check_names(call.body, ("rows", "partial"))
     name = call.request.path_params["view"]
     columns = columns_of(call.body, "rows", call.state.settings.max_rows)
-    pushed = await pushed_rows(call, name, columns)
+    partial = member(call.body, "partial", bool, default=False)
+    pushed = await pushed_rows(call, name, columns, partial=partial)
     return json_response({"view": name, "rows": pushed})
 
 
-async def pushed_rows(call: Call, name: str, columns: Mapping[str, list[Any]]) -> int:
+async def pushed_rows(call: Call, name: str, columns: Mapping[str, list[Any]], *, partial: bool = False) -> int:
     """Push rows that came as JSON; return how many.
 
     Args:
         call: the request.
         name: a reference to the view.
         columns: the rows.
+        partial: whether features that are left out keep what the entity has.
     """
 
     def write() -> int:
         view = call.state.store.view(name)
-        rows = call.state.store.push(view, typed(columns, row_types(view), f"rows for view {view.name!r}"))
+        table = typed(columns, row_types(view), f"rows for view {view.name!r}")
+        rows = call.state.store.push(view, table, partial=partial)
         call.state.metrics.pushed(view.name, rows)
         return rows
 

@@ -53,6 +53,17 @@ def test_pushed_values_survive(server: Served) -> None:
         assert hash_table(one) == hash_table(two)
 
 
+def test_a_push_may_have_some_features_alone(server: Served) -> None:
+    """With `partial`, features that are left out keep what the entity has."""
+    rows = {"user_id": [66], "event_timestamp": [NOW.isoformat()], "mean": [1.5], "orders": [4]}
+    server.post("/v1/push/spending", {"rows": rows})
+    del rows["orders"]
+    assert "missing column 'orders'" in problem(server.post("/v1/push/spending", {"rows": rows}), 422)
+    assert server.post("/v1/push/spending", {"rows": {**rows, "mean": [2.5]}, "partial": True}).status_code == 200
+    read = server.post("/v1/features", {"features": ["spending"], "entities": {"user_id": [66]}}).json()["rows"]
+    assert read == [{"user_id": 66, "mean": 2.5, "orders": 4}]
+
+
 def test_arrow_brings_the_same_bits(server: Served) -> None:
     """A client that accepts Arrow gets the store's own table; status and moment are in its metadata."""
     answer = server.post("/v1/features", EVERYTHING, headers={"accept": ARROW})
