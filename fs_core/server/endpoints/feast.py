@@ -53,9 +53,8 @@ def _asked_for(body: dict[str, Any]) -> Features:
 
 
 def _reference(name: str) -> str:
-    """Return our reference for Feast's `view:feature`; ours are taken as well."""
-    view, colon, feature = name.partition(":")
-    return f"{view}.{feature}" if colon and "." not in name and not feature.startswith("v1") else name
+    """Return our reference for Feast's `view:feature`; ours, which have a dot, are taken as well."""
+    return name if "." in name else name.replace(":", ".", 1)
 
 
 def _answer(found: FeatureVectors, selection: Selection) -> dict[str, Any]:
