@@ -13,7 +13,7 @@ from fs_core.definitions import FeatureView
 from fs_core.definitions.lookup import from_plain
 from fs_core.retrieval.selection import Features
 from fs_core.server.answer import arrow_response, json_response, rows_of, wants_arrow
-from fs_core.server.body import check_names, columns_of, member, typed
+from fs_core.server.body import check_names, columns_of, member, needed, typed
 from fs_core.server.endpoint import Call
 from fs_core.server.problems import RefusedError
 from fs_core.values.times import MICROSECONDS, from_micros
@@ -49,7 +49,7 @@ async def features(call: Call) -> Response:
     options = {name: member(body, name, str) for name in ("at", "deadline", "fallback")}
     options["on_deadline"] = member(body, "on_deadline", str, "error")
     selection = await call.state.store.select_async(wanted, full_names=full_names)
-    entities = typed(columns, selection.needed, _ENTITIES)
+    entities = needed(columns, selection.needed, _ENTITIES)
     async with asyncio.timeout(call.state.settings.timeout):
         found = await call.state.store.get_online_features_async(wanted, entities, full_names=full_names, **options)
     call.rows = len(found)

@@ -86,6 +86,16 @@ def test_rows_may_come_as_objects(server: Served) -> None:
     assert "'name'" in problem(none, 422)
 
 
+def test_columns_that_nobody_reads_are_left_alone(server: Served) -> None:
+    """Whatever such a column holds, the read is answered; a spine keeps it, NaN among numbers as well."""
+    entities = {"user_id": [1, 2], "note": [1.5, "Infinity"], "odd": [{}, [1]]}
+    answer = server.post("/v1/features", {"features": ["spending.mean"], "entities": entities})
+    assert answer.json()["rows"] == [{"user_id": 1, "mean": 4.0}, {"user_id": 2, "mean": 0.0}]
+    spine = {"user_id": [1, 2], "event_timestamp": [NOW.isoformat()] * 2, "note": [1, "-Infinity"]}
+    answer = server.post("/v1/historical", {"features": ["spending.mean"], "spine": spine})
+    assert [row["note"] for row in answer.json()["rows"]] == [1.0, "-Infinity"]
+
+
 def test_on_demand_features_are_computed(server: Served) -> None:
     """Request columns stand beside the keys and come back; the values are those of Python."""
     entities = {name: shop.SPINE[name] for name in ("user_id", "amount", "budget")}
