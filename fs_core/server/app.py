@@ -25,6 +25,7 @@ from fs_core.server.state import State
 from fs_core.server.telemetry import SHARED
 
 _GRACE = 30  # seconds that requests have when the server is stopped
+_HUNG = 60  # seconds without a sign of life after which a worker is replaced; a busy machine may take some to start one
 
 
 def endpoints(state: State) -> list[Endpoint]:
@@ -116,5 +117,6 @@ def serve(settings: Settings) -> None:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_GRACE,
+            timeout_worker_healthcheck=_HUNG,
             ws="none",
         )
