@@ -129,7 +129,12 @@ def served(model_uri: str, directory: str) -> Iterator[str]:
     known = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "FS_STORE": directory}
     known["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by name
     process = subprocess.Popen(
-        words, env={**os.environ, **known}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        words,
+        cwd=directory,  # where no module of ours lies
+        env={**os.environ, **known},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     url = f"http://127.0.0.1:{port}"
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import uvicorn
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fs_core.errors import ConfigurationError
 from fs_core.server import telemetry
 from fs_core.server.endpoint import Endpoint
 from fs_core.server.endpoints import feast, features, pages, probes
@@ -23,6 +25,7 @@ from fs_core.server.state import State
 from fs_core.server.telemetry import SHARED
 
 _GRACE = 30  # seconds that requests have when the server is stopped
+_HUNG = 60  # seconds without a sign of life after which a worker is replaced; a busy machine may take some to start one
 
 
 def endpoints(state: State) -> list[Endpoint]:
@@ -71,6 +74,18 @@ def from_environment() -> ASGIApp:
     return application(State(Settings.handed_down()))
 
 
+def _refuse_taken(settings: Settings) -> None:
+    """Refuse an address that can't be had: uvicorn would only log it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host.strip("[]"), settings.port), family=family).close()
+    except OSError as error:
+        address = f"{settings.host}:{settings.port}"
+        raise ConfigurationError(
+            f"can't listen at {address}: {error.strerror or error}. Choose another --host or --port."
+        ) from error
+
+
 def serve(settings: Settings) -> None:
     """Serve until the process is stopped by SIGTERM or SIGINT; requests that came by then are answered.
 
@@ -78,7 +93,11 @@ def serve(settings: Settings) -> None:
 
     Args:
         settings: how.
+
+    Raises:
+        ConfigurationError: the address can't be listened at.
     """
+    _refuse_taken(settings)
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     telemetry.configure()
@@ -98,5 +117,6 @@ def serve(settings: Settings) -> None:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_GRACE,
+            timeout_worker_healthcheck=_HUNG,
             ws="none",
         )

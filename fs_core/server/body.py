@@ -144,6 +144,21 @@ def typed(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType], wh
     return {name: _column(values, types.get(name), name, what) for name, values in columns.items()}
 
 
+def needed(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType], what: str) -> dict[str, Any]:
+    """Return `typed` columns; of those that nobody reads the names alone, since errors may guess by them.
+
+    Args:
+        columns: lists by name.
+        types: the declared types of what is read, by name.
+        what: how errors call the rows.
+
+    Raises:
+        SchemaError: a value doesn't fit its type.
+    """
+    read = {name: values if name in types else [None] * len(values) for name, values in columns.items()}
+    return typed(read, types, what)
+
+
 def _column(values: list[Any], dtype: pa.DataType | None, name: str, what: str) -> pa.Array | pa.ChunkedArray:
     kind = _KINDS.get(dtype)
     if kind is not None and {*map(type, values)} <= {kind, type(None)}:
@@ -163,7 +178,9 @@ _KINDS = {pa.int64(): int, pa.float64(): float, pa.string(): str, pa.bool_(): bo
 def _ready(values: list[Any], dtype: pa.DataType | None, what: str) -> list[Any]:
     """Return values with what JSON has no form for in its place."""
     if dtype is None:
-        return values
+        kinds, texts = {*map(type, values)}, {value for value in values if isinstance(value, str)}
+        has_numbers = bool(kinds & {int, float})
+        return [SPECIAL.get(v, v) if isinstance(v, str) else v for v in values] if has_numbers and texts else values
     inner = dtype.value_type if pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype) else None
     if inner is not None:
         return [_ready(value, inner, what) if isinstance(value, list) else value for value in values]

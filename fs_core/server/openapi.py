@@ -61,6 +61,7 @@ _FEAST_PUSH: Schema = {
     "allow_registry_cache": {},
     "transform_on_write": {},
 }
+_PARTIAL = {**_FLAG, "description": "Features may be left out, and keep what the entity has."}
 _ENTITIES = {"user_id": [1, 2]}
 _PUSHED = {"user_id": [3], "event_timestamp": ["2024-01-15T10:30:00Z"], "orders_7d": [1], "amount": [4.5]}
 _SERVED = {

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from fs_core.definitions.references import Reference
 from fs_core.retrieval.selection import Features, Selection
 from fs_core.server.answer import json_response, values_of
-from fs_core.server.body import check_names, columns_of, member, typed
+from fs_core.server.body import check_names, columns_of, member, needed
 from fs_core.server.endpoint import Call
 from fs_core.server.endpoints.features import pushed_rows
 from fs_core.server.problems import RefusedError
@@ -33,7 +33,7 @@ async def online_features(call: Call) -> Response:
     wanted, full_names = _asked_for(body), member(body, "full_feature_names", bool, default=False)
     columns = columns_of(body, "entities", call.state.settings.max_rows)
     selection = await store.select_async(wanted, full_names=full_names)
-    entities = typed(columns, selection.needed, "the entities")
+    entities = needed(columns, selection.needed, "the entities")
     async with asyncio.timeout(call.state.settings.timeout):
         found = await store.get_online_features_async(wanted, entities, full_names=full_names)
     call.rows = len(found)
@@ -53,9 +53,8 @@ def _asked_for(body: dict[str, Any]) -> Features:
 
 
 def _reference(name: str) -> str:
-    """Return our reference for Feast's `view:feature`; ours are taken as well."""
-    view, colon, feature = name.partition(":")
-    return f"{view}.{feature}" if colon and "." not in name and not feature.startswith("v1") else name
+    """Return our reference for Feast's `view:feature`; ours, which have a dot, are taken as well."""
+    return name if "." in name else name.replace(":", ".", 1)
 
 
 def _answer(found: FeatureVectors, selection: Selection) -> dict[str, Any]:

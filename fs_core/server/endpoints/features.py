@@ -13,7 +13,7 @@ from fs_core.definitions import FeatureView
 from fs_core.definitions.lookup import from_plain
 from fs_core.retrieval.selection import Features
 from fs_core.server.answer import arrow_response, json_response, rows_of, wants_arrow
-from fs_core.server.body import check_names, columns_of, member, typed
+from fs_core.server.body import check_names, columns_of, member, needed, typed
 from fs_core.server.endpoint import Call
 from fs_core.server.problems import RefusedError
 from fs_core.values.times import MICROSECONDS, from_micros
@@ -49,7 +49,7 @@ async def features(call: Call) -> Response:
     options = {name: member(body, name, str) for name in ("at", "deadline", "fallback")}
     options["on_deadline"] = member(body, "on_deadline", str, "error")
     selection = await call.state.store.select_async(wanted, full_names=full_names)
-    entities = typed(columns, selection.needed, _ENTITIES)
+    entities = needed(columns, selection.needed, _ENTITIES)
     async with asyncio.timeout(call.state.settings.timeout):
         found = await call.state.store.get_online_features_async(wanted, entities, full_names=full_names, **options)
     call.rows = len(found)
@@ -67,7 +67,8 @@ async def push(call: Call) -> Response:
     check_names(call.body, ("rows", "partial"))
     name = call.request.path_params["view"]
     columns = columns_of(call.body, "rows", call.state.settings.max_rows)
-    pushed = await pushed_rows(call, name, columns, partial=member(call.body, "partial", bool, default=False))
+    partial = member(call.body, "partial", bool, default=False)
+    pushed = await pushed_rows(call, name, columns, partial=partial)
     return json_response({"view": name, "rows": pushed})
 
 
@@ -78,13 +79,13 @@ async def pushed_rows(call: Call, name: str, columns: Mapping[str, list[Any]], *
         call: the request.
         name: a reference to the view.
         columns: the rows.
-        partial: whether features may be left out; see `FeatureStore.push`.
+        partial: whether features that are left out keep what the entity has.
     """
 
     def write() -> int:
         view = call.state.store.view(name)
-        data = typed(columns, row_types(view), f"rows for view {view.name!r}")
-        rows = call.state.store.push(view, data, partial=partial)
+        table = typed(columns, row_types(view), f"rows for view {view.name!r}")
+        rows = call.state.store.push(view, table, partial=partial)
         call.state.metrics.pushed(view.name, rows)
         return rows
 

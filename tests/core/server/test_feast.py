@@ -16,6 +16,8 @@ def test_a_read_in_feasts_shape(server: Served) -> None:
     assert (mean["values"], mean["statuses"]) == ([0.0, None, None], ["PRESENT", "NULL_VALUE", "NOT_FOUND"])
     assert orders["values"] == [None, BIG, None]
     assert len(mean["event_timestamps"]) == 3
+    ours = server.post("/get-online-features", {**body, "features": ["spending.mean:v1.0.0", "spending:orders"]})
+    assert ours.json()["results"] == answer["results"]
     whole = server.post("/get-online-features", {**body, "full_feature_names": True}).json()
     assert whole["metadata"]["feature_names"] == ["user_id", "spending__mean", "spending__orders"]
 

@@ -54,17 +54,15 @@ def test_pushed_values_survive(server: Served) -> None:
         assert hash_table(one) == hash_table(two)
 
 
-def test_a_push_may_leave_features_out(server: Served) -> None:
-    """What is left out keeps what the entity has; without saying so, such a row is refused."""
-    feature, *_ = DTYPES
-    whole = {"name": ["in part"], "event_timestamp": [NOW.isoformat()], **{n: v[:1] for n, v in JSON.items()}}
-    assert server.post("/v1/push/things", {"rows": whole}).status_code == 200
-    part = {name: whole[name] for name in ("name", "event_timestamp")} | {feature: [None]}
-    assert "missing column" in problem(server.post("/v1/push/things", {"rows": part}), 422)
-    assert server.post("/v1/push/things", {"rows": part, "partial": True}).json() == {"view": "things", "rows": 1}
-    read = {"features": ["things"], "entities": {"name": ["in part"]}}
-    (row,) = server.post("/v1/features", read).json()["rows"]
-    assert row == {"name": "in part"} | {n: None if n == feature else v[0] for n, v in JSON.items()}
+def test_a_push_may_have_some_features_alone(server: Served) -> None:
+    """With `partial`, features that are left out keep what the entity has."""
+    rows = {"user_id": [66], "event_timestamp": [NOW.isoformat()], "mean": [1.5], "orders": [4]}
+    server.post("/v1/push/spending", {"rows": rows})
+    del rows["orders"]
+    assert "missing column 'orders'" in problem(server.post("/v1/push/spending", {"rows": rows}), 422)
+    assert server.post("/v1/push/spending", {"rows": {**rows, "mean": [2.5]}, "partial": True}).status_code == 200
+    read = server.post("/v1/features", {"features": ["spending"], "entities": {"user_id": [66]}}).json()["rows"]
+    assert read == [{"user_id": 66, "mean": 2.5, "orders": 4}]
 
 
 def test_arrow_brings_the_same_bits(server: Served) -> None:
@@ -87,6 +85,16 @@ def test_rows_may_come_as_objects(server: Served) -> None:
     assert body["rows"][3] == {"name": None, "whole": None, "real": None}
     none = server.post("/v1/features", {"service": "thing_model", "entities": []})
     assert "'name'" in problem(none, 422)
+
+
+def test_columns_that_nobody_reads_are_left_alone(server: Served) -> None:
+    """Whatever such a column holds, the read is answered; a spine keeps it, NaN among numbers as well."""
+    entities = {"user_id": [1, 2], "note": [1.5, "Infinity"], "odd": [{}, [1]]}
+    answer = server.post("/v1/features", {"features": ["spending.mean"], "entities": entities})
+    assert answer.json()["rows"] == [{"user_id": 1, "mean": 4.0}, {"user_id": 2, "mean": 0.0}]
+    spine = {"user_id": [1, 2], "event_timestamp": [NOW.isoformat()] * 2, "note": [1, "-Infinity"]}
+    answer = server.post("/v1/historical", {"features": ["spending.mean"], "spine": spine})
+    assert [row["note"] for row in answer.json()["rows"]] == [1.0, "-Infinity"]
 
 
 def test_on_demand_features_are_computed(server: Served) -> None:

@@ -15,6 +15,7 @@ import redis
 
 from fs_core import FeatureStore
 from fs_core.errors import ConfigurationError
+from fs_core.server.app import serve
 from fs_core.server.settings import Settings, is_loopback
 from fs_core.server.tokens import Tokens, token_in
 from tests.core.server.served import NOW, Served, fill, served
@@ -43,8 +44,9 @@ def bearer(token: str) -> dict[str, dict[str, str]]:
 
 def test_a_large_body_is_refused(server: Served) -> None:
     """Ten megabytes where one is allowed: the sender is told, and the server goes on."""
-    body = {**READ, "entities": {"user_id": [1] * 5_000_000}}
-    assert "1,000,000 are allowed" in problem(server.post("/v1/features", body), 413)
+    large, headers = b"{" + b" " * 10_000_000, {"content-type": "application/json"}
+    answer = httpx.post(f"{server.url}/v1/features", content=large, headers=headers, timeout=60)
+    assert "10,000,001 bytes, and 1,000,000 are allowed" in problem(answer, 413)
     assert server.post("/v1/features", READ).status_code == 200
 
 
@@ -180,6 +182,9 @@ def test_wrong_settings_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         Settings(directory, workers=0)
     assert [is_loopback(h) for h in ("127.0.0.2", "::1", "LOCALHOST", "10.0.0.1", "x", "")] == [True] * 3 + [False] * 3
     assert token_in("Basic !", basic=True) is None
+    taken = socket.create_server(("127.0.0.1", 0))
+    with taken, pytest.raises(ConfigurationError, match=r"can't listen at 127\.0\.0\.1:\d+: .*in use"):
+        serve(Settings(directory, port=taken.getsockname()[1]))
 
 
 def test_term_loses_no_answered_push(tmp_path: Path) -> None:

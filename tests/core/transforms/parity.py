@@ -36,7 +36,6 @@ PAYMENTS = FeatureView(
     fields=[Field("paid", "float64", "EUR.")],
     aggregations=[Aggregation("mean", "paid", windows=["30d"], closed="left"), Aggregation("count", windows=["1d"])],
     description="What was paid.",
-    online=False,
 )
 
 
