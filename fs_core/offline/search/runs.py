@@ -92,8 +92,16 @@ class Catalogue(Generic[R]):
         return [file for file in files if _name(file) not in covered]
 
     def is_ahead(self, view: FeatureView, files: Sequence[str]) -> bool:
-        """Return whether a run covers other files too: then these are an older state of history."""
-        return bool(_covered(self._list(view)).difference(_name(file) for file in files))
+        """Return whether a run that is newer than these files covers others: they are an older state of history."""
+        return any(made >= _latest(files) for _, made in self._of_other_states(view, files))
+
+    def _of_other_states(self, view: FeatureView, files: Sequence[str]) -> Iterator[tuple[R, float]]:
+        """Yield runs that cover other files too, and when they were made."""
+        wanted = {_name(file) for file in files}
+        for run in self._list(view):
+            if not run.files <= wanted:
+                with suppress(FileNotFoundError):
+                    yield run, run.directory.stat().st_mtime
 
     def make(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:
         """Return runs that cover exactly these files, after making what is missing.
@@ -192,7 +200,9 @@ class Catalogue(Generic[R]):
             merged.append(run)
         for group in _groups(sizes, self._most):
             self._publish(view, {name: named[name] for name in group})
-        for run in merged:
+        latest = _latest(files)
+        replaced = [run for run, made in self._of_other_states(view, files) if made < latest]  # their files were merged
+        for run in (*merged, *replaced):
             _remove(run.directory)  # who has it mapped keeps its pages
 
     def _publish(self, view: FeatureView, named: dict[str, str]) -> None:
@@ -281,6 +291,11 @@ def _remove(directory: Path) -> None:
 def _out_of_the_way(directory: Path) -> Path:
     """Give a run that is to go a name by which no worker marks it as durable meanwhile; return it."""
     return directory.rename(directory.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}"))
+
+
+def _latest(files: Sequence[str]) -> float:
+    """Return when the last of some files was written."""
+    return max((Path(file).stat().st_mtime for file in files), default=0.0)
 
 
 def _name(file: str) -> str:

@@ -112,9 +112,9 @@ def test_every_link_leads_somewhere_in_the_catalogue(site: Built) -> None:
         for link in page.links:
             if link == "data:,":
                 continue
-            page, anchor = urldefrag(link)
-            assert "//" not in page, f"{path} leads out of the catalogue: {link}"
-            target = path if not page else (path.parent / unquote(page)).resolve()
+            address, anchor = urldefrag(link)
+            assert "//" not in address, f"{path} leads out of the catalogue: {link}"
+            target = path if not address else (path.parent / unquote(address)).resolve()
             assert target.is_file(), f"{path}: {link}"
             if anchor:
                 assert unquote(anchor) in pages[target].anchors, f"{path}: {link}"

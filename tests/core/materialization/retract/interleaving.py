@@ -13,7 +13,7 @@ from fs_core import FeatureStore
 from fs_core.materialization import materialize as filling
 
 ONLINE = ("write", "splice", "delete", "watermark", "swap_watermark", "drop")
-OFFLINE = ("append", "winners", "as_of")
+OFFLINE = ("append", "push", "winners", "as_of")
 
 
 class Killed(BaseException):

@@ -77,10 +77,10 @@ def test_a_push_asks_once(embedded: Pair, monkeypatch: pytest.MonkeyPatch) -> No
     push(embedded)
     calls = list[str]()
     for part in (embedded.one.online, embedded.one.offline):
-        for name in ("write", "watermark", "swap_watermark", "read", "append", "winners"):
+        for name in ("write", "watermark", "swap_watermark", "read", "append", "push", "winners"):
             if hasattr(part, name):
                 call = getattr(part, name)
                 note = lambda *a, _n=name, _c=call, **k: (calls.append(_n), _c(*a, **k))[1]  # noqa: E731
                 monkeypatch.setattr(part, name, note)
     push(embedded)
-    assert calls == ["append", "write", "watermark"]
+    assert calls == ["push", "write", "watermark"]
