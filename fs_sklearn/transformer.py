@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,8 @@ from fs_core.values.casting import parse_text
 from fs_core.values.interchange import require_columns, to_pandas, to_table
 from fs_core.values.matrix import to_matrix
 from fs_core.values.times import MICROSECONDS
+
+_UNLIKE = "_unlike_any_other"
 
 
 class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg, misc]
@@ -153,6 +156,17 @@ class FeatureStoreTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_
         tags.transformer_tags.preserves_dtype = []  # what comes out has the features' types, not the keys'
         tags.non_deterministic = True  # an online row may change between two calls
         return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled. Before it is fitted, no two are alike: a pipeline's `memory` knows answers by that.
+
+        What a look-up finds follows from history, which neither settings nor keys show, so it is never cached.
+        """
+        state = super().__getstate__()
+        return state if hasattr(self, "spec_") else {**state, _UNLIKE: uuid4().hex}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({name: value for name, value in state.items() if name != _UNLIKE})
 
     @contextmanager
     def _opened(self) -> Iterator[FeatureStore]:

@@ -6,8 +6,9 @@ import asyncio
 import math
 import os
 import time
+import weakref
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -80,7 +81,8 @@ class Resources:
             str, tuple[int, int]
         ] = {}  # of views: what the registry gave, and what it wasn't told of since
         self._unfilled = Unfilled()
-        self._log = PerProcess(self._new_log)
+        # Not a bound method: in a circle with it, a store and the files that it has mapped would outlive its user.
+        self._log = PerProcess(partial(_log_of, weakref.ref(self)))
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
         self._kept_back: set[str] = set()  # views of which the log said that their lag keeps pushed rows back
 
@@ -283,6 +285,12 @@ class Resources:
     def __setstate__(self, state: dict[str, Any]) -> None:
         urls = {name: configuration.from_pickle(name, kept) for name, kept in state["urls"].items()}
         self.__init__(state["directory"], **urls, deadline=state["deadline"])  # type: ignore[misc]
+
+
+def _log_of(store: weakref.ref[Resources]) -> LogWriter:
+    held = store()
+    assert held is not None  # who asks holds it
+    return held._new_log()
 
 
 def _new_cache() -> RowCache:

@@ -18,6 +18,7 @@ import pytest
 import skops.io
 from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -199,3 +200,18 @@ class TestPickles:
 def load_both(pickled: bytes, saved: bytes) -> list[Pipeline]:
     """Load a pipeline from its pickle and from its skops file."""
     return [pickle.loads(pickled), skops.io.loads(saved, trusted=SKOPS_TRUSTED_TYPES)]
+
+
+def test_a_pipelines_memory_does_not_keep_look_ups(shop: FeatureStore, tmp_path: Path) -> None:
+    """With `memory`, the same keys and settings find the rows that have come since; a pickle is as any other."""
+    steps = [FeatureStoreTransformer(shop, NUMBERS), SimpleImputer(), LogisticRegression()]
+    model = make_pipeline(*steps, memory=str(tmp_path / "cache"))
+    X, y = {"user_id": [1, 2]}, [True, False]
+    before = model.fit(X, y)[1].statistics_.tolist()
+    shop.push(
+        "spending", {"user_id": [1], "event_timestamp": [NOW], "amount": [90.5], "orders": [3], "subscribed": [True]}
+    )
+    after = model.fit(X, y)[1].statistics_.tolist()
+    assert (before[0], after[0]) == ((30.5 + 20.25) / 2, (90.5 + 20.25) / 2)
+    bare = FeatureStoreTransformer(shop, NUMBERS)
+    assert vars(pickle.loads(pickle.dumps(bare))).keys() == vars(bare).keys()

@@ -146,9 +146,9 @@ def merge(table: DeltaTable, files: Sequence[str], most: int) -> None:
     """Commit a state in which files are merged into ones of some bytes at most; larger ones stay.
 
     Args:
-        table: opened at its newest state.
-        files: the files of that state.
-        most: how many bytes.
+            table: the table.
+        files: its data files, of which one shows how rows are best written.
+            most: how many bytes.
     """
     properties = how_written(some_rows(files))
     table.optimize.compact(target_size=most, post_commithook_properties=HOOKS, writer_properties=properties)
