@@ -68,11 +68,10 @@ class MonitorReport(Observed):
 
 def _body(report: Observed, picture: str) -> str:
     start, end = (f"{moment:%Y-%m-%d %H:%M} UTC" for moment in report.window)
-    verdict = "nothing to act on" if report.clean else f"{len(report.found)} findings"
     about = [("Window", f"{start} to {end}"), ("Rows", f"{report.rows:,}"), ("Entities", f"{report.entities:,}")]
     names = ("question", "feature", "measure", "against", "value", "before", "threshold", "p", "n", "reason")
     parts = [
-        facts([*about, ("Found", verdict)]),
+        facts([*about, ("Found", report.verdict)]),
         section("Findings", table(names, _cells(report.findings, names), "What to act on")),
         section("Distributions and distances", picture),
         section("Not judged", "".join(f"<p>{e(reason)}</p>" for reason in report.not_judged)),

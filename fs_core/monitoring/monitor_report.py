@@ -91,10 +91,16 @@ class Observed:
         """What to act on, with the evidence: see `Finding`."""
         return pa.Table.from_pylist([vars(finding) for finding in self.found], schema=_FINDINGS)
 
+    @property
+    def verdict(self) -> str:
+        """How much there is to act on, for people."""
+        count = len(self.found)
+        return "nothing found" if not count else "1 finding" if count == 1 else f"{count} findings"
+
     def __str__(self) -> str:
         start, end = (f"{moment:%Y-%m-%d %H:%M}" for moment in self.window)
-        count = f"{len(self.found)} findings" if self.found else "nothing found"
-        lines = [f"{self.view}, {start} to {end} UTC, {self.rows:,} rows of {self.entities:,} entities: {count}"]
+        window = f"{self.view}, {start} to {end} UTC, {self.rows:,} rows of {self.entities:,} entities"
+        lines = [f"{window}: {self.verdict}"]
         lines += [f"{finding.question.upper()} {finding.feature}: {finding.reason}" for finding in self.found]
         lines += [f"not judged: {reason}" for reason in self.not_judged]
         if self.backtest is not None:

@@ -97,7 +97,7 @@ def count_of(entities: Ints) -> int:
 
 
 def cut(reference: Sample, current: Sample) -> Bins | None:
-    """Return two samples in the same bins; None where a side has no value, or the type is neither of the two."""
+    """Return two samples in the same bins; None where a side has no value, or their types can't be compared."""
     sides = [
         (side.values.filter(pa.array(kept)), side.entities[kept])
         for side in (reference, current)
@@ -107,7 +107,8 @@ def cut(reference: Sample, current: Sample) -> Bins | None:
         return None
     if is_number(reference.values.type) and is_number(current.values.type):
         return _numbers(*((_floats(values), weights(entities)) for values, entities in sides))
-    if is_category(reference.values.type) and is_category(current.values.type):
+    types = [side.values.type for side in (reference, current)]
+    if all(map(is_category, types)) and len({pa.types.is_binary(plain_type(t)) for t in types}) == 1:
         return _categories(sides[0], sides[1])
     return None
 

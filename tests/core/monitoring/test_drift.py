@@ -133,6 +133,24 @@ def test_times_and_lists_are_compared_by_their_nulls() -> None:
     assert [m.name for m in found.measures] == ["null_rate"]
 
 
+def test_values_of_other_kinds_are_not_compared() -> None:
+    """Numbers with text, text with bytes; whole numbers with floats are, and booleans with their names."""
+    sides = {
+        "whole": pa.array(range(60)),
+        "float": pa.array([float(n) for n in range(60)]),
+        "text": pa.array(["true", "false"] * 30),
+        "flag": pa.array([True, False] * 30),
+        "bytes": pa.array([b"true", b"false"] * 30),
+    }
+    together = {
+        (one, other)
+        for one in sides
+        for other in sides
+        if one < other and cut(sample(sides[one]), sample(sides[other])) is not None
+    }
+    assert together == {("float", "whole"), ("flag", "text")}
+
+
 def measure(value: float, p: float, name: str = "psi") -> Measure:
     """Return a measure of a thousand entities."""
     return Measure(name, "values", value, 0.1, p, 1000, 1000)

@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import DataError
+from fs_core.monitoring.profiles.build import profile_rows
 from fs_core.monitoring.profiles.column import ColumnSummary, summarize
 from fs_core.monitoring.profiles.distinct import CAP, Distinct
 from fs_core.monitoring.profiles.histogram import buckets, edges
+from fs_core.monitoring.profiles.profile import Profile
+from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 KINDS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
@@ -135,6 +138,30 @@ def rows(users: list[int]) -> pa.Table:
             "shop": [f"shop {user % 3}" for user in users] * 3,
         }
     )
+
+
+MICROS = st.integers(0, 3 * 86_400 * 10**6)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(MICROS, MICROS, st.none() | st.floats(), st.integers(0, 3)), min_size=1, max_size=25))
+def test_profiles_of_any_parts_of_the_rows_add_up(drawn: list[tuple[int, int, float | None, int]]) -> None:
+    """Days, clocks, delays and values, whichever rows went into which part."""
+    schema = history_schema(SPENT)
+    columns = {
+        "user": [0] * len(drawn),
+        EVENT_TIME: [event for event, _, _, _ in drawn],
+        AVAILABLE_AT: [event + delay for event, delay, _, _ in drawn],
+        SEQ: list(range(len(drawn))),
+        "amount": [amount for _, _, amount, _ in drawn],
+        "shop": [f"shop {part}" for _, _, _, part in drawn],
+    }
+    table = pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema)
+    masks = [pa.array([row[3] == part for row in drawn]) for part in range(4)]
+    whole = profile_rows(SPENT, table)
+    assert reduce(Profile.__add__, [profile_rows(SPENT, table.filter(mask)) for mask in masks]) == whole
+    assert whole.total is not None
+    assert whole.total.rows == len(drawn)
 
 
 @pytest.fixture
