@@ -23,7 +23,7 @@ from fs_core.values.times import Clock
 
 if TYPE_CHECKING:
     from fs_core.lineage import Lineage
-    from fs_core.monitoring.log import LogWriter
+    from fs_core.monitoring.log import LogSetting, LogWriter
     from fs_core.offline.contract import OfflineStore
     from fs_core.online.contract import OnlineStore
     from fs_core.registry import Registry
@@ -81,6 +81,7 @@ class Resources:
         ] = {}  # of views: what the registry gave, and what it wasn't told of since
         self._unfilled = Unfilled()
         self._log = PerProcess(self._new_log)
+        self._log_settings: dict[tuple[str, float | None], LogSetting] = {}
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
         self._kept_back: set[str] = set()  # views of which the log said that their lag keeps pushed rows back
 

@@ -130,8 +130,11 @@ def test_the_environment_says_where_reads_are_logged(
         assert store.read_log("everything").num_rows == 1
 
 
-@pytest.mark.parametrize(("log", "rate"), [("../up", 1.0), ("model", 2.0), ("model", float("nan")), ("a-b", 1.0)])
-def test_a_log_that_cannot_be_is_refused(served: FeatureStore, log: str, rate: float) -> None:
+@pytest.mark.parametrize(
+    ("log", "rate"),
+    [("../up", 1.0), ("model", 2.0), (["model"], 1.0), ("model", [1.0]), ("model", float("nan")), ("a-b", 1.0)],
+)
+def test_a_log_that_cannot_be_is_refused(served: FeatureStore, log: Any, rate: Any) -> None:
     """Before anything is read."""
     with pytest.raises(ConfigurationError):
         served.get_online_features("spending", {"user_id": [1]}, log=log, log_rate=rate)
