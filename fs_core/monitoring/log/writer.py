@@ -108,8 +108,10 @@ class LogWriter:
     def flush(self, within: float) -> Flushed:
         """Wait until what was put by now is written or dropped, or for so many seconds; return the counts."""
         with self._changed:
-            wanted, self._is_wanted = self._put, True
-            self._changed.notify_all()
+            wanted = self._put
+            if self._items:
+                self._is_wanted = True
+                self._changed.notify_all()
             self._changed.wait_for(lambda: self._done >= wanted, within)
             return Flushed(self._written, self._dropped, self._rows)
 
