@@ -232,15 +232,7 @@ def _logs(store: Resources) -> LogTables:
 
 def _log_setting(store: Resources, log: str | Literal[False] | None, rate: float | None) -> LogSetting | None:
     name = store._configuration.log if log is None else log
-    if not name:
-        return None
-    known = store._log_settings.get((name, rate)) if isinstance(name, str) and isinstance(rate, float | None) else None
-    if known is None:
-        from fs_core.monitoring.log import log_setting
-
-        known = log_setting(name, store._configuration.log_rate if rate is None else rate)
-        store._log_settings[name, rate] = known
-    return known
+    return store._log_setting(name, rate) if name else None
 
 
 def _logged(store: Resources, setting: LogSetting | None, read: OnlineRead, found: FeatureVectors) -> FeatureVectors:
