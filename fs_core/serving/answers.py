@@ -79,7 +79,7 @@ class OnlineAnswer:
             return PackedRows(found.heads.tobytes(), codes, found.variable)
         indices = np.array(rows) if position is None else position[rows]
         codes = bytes(len(rows)) if self.codes is None else self.codes[rows].tobytes()
-        heads = found.heads[indices] if len(found) else np.zeros(len(rows), found.heads.dtype)
+        heads = found.heads.take(indices) if len(found) else np.zeros(len(rows), found.heads.dtype)
         variable = {}
         if found.variable:
             at = pa.array(indices, mask=indices < 0)

@@ -232,11 +232,7 @@ def _logs(store: Resources) -> LogTables:
 
 def _log_setting(store: Resources, log: str | Literal[False] | None, rate: float | None) -> LogSetting | None:
     name = store._configuration.log if log is None else log
-    if not name:
-        return None
-    from fs_core.monitoring.log import log_setting
-
-    return log_setting(name, store._configuration.log_rate if rate is None else rate)
+    return store._log_setting(name, rate) if name else None
 
 
 def _logged(store: Resources, setting: LogSetting | None, read: OnlineRead, found: FeatureVectors) -> FeatureVectors:

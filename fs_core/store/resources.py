@@ -24,7 +24,7 @@ from fs_core.values.times import Clock
 
 if TYPE_CHECKING:
     from fs_core.lineage import Lineage
-    from fs_core.monitoring.log import LogWriter
+    from fs_core.monitoring.log import LogSetting, LogWriter
     from fs_core.offline.contract import OfflineStore
     from fs_core.online.contract import OnlineStore
     from fs_core.registry import Registry
@@ -83,6 +83,9 @@ class Resources:
         self._unfilled = Unfilled()
         # Not a bound method: in a circle with it, a store and the files that it has mapped would outlive its user.
         self._log = PerProcess(partial(_log_of, weakref.ref(self)))
+        self._log_settings: dict[tuple[str, float | None], LogSetting] = {}
+        if (log := self._configuration.log) is not None:  # a wrong one is no reason for reads to fail later
+            self._log_setting(log, None)
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
         self._kept_back: set[str] = set()  # views of which the log said that their lag keeps pushed rows back
 
@@ -166,6 +169,21 @@ class Resources:
     def _log_keep(self) -> int:
         """How long logged rows are kept, microseconds."""
         return int(configuration.duration_seconds(self._configuration.log_keep, "log_keep") * 1e6)
+
+    def _log_setting(self, name: str, rate: float | None) -> LogSetting:
+        """Return how reads are logged that name a log; the rate is the configuration's where they name none.
+
+        Raises:
+            ConfigurationError: the name or the rate can't be used.
+        """
+        is_key = isinstance(name, str) and isinstance(rate, float | None)
+        known = self._log_settings.get((name, rate)) if is_key else None
+        if known is None:
+            from fs_core.monitoring.log import log_setting
+
+            known = log_setting(name, self._configuration.log_rate if rate is None else rate)
+            self._log_settings[name, rate] = known
+        return known
 
     def _new_log(self) -> LogWriter:
         from fs_core.monitoring.log import LogWriter

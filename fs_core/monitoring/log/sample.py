@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -39,7 +38,6 @@ class LogSetting(NamedTuple):
     limit: int
 
 
-@lru_cache(maxsize=256)
 def log_setting(name: str, rate: float | str) -> LogSetting:
     """Return how reads are logged.
 
@@ -99,25 +97,25 @@ class Served:
         return len(self.rows)
 
 
-def capture(setting: LogSetting, read: OnlineRead, found: FeatureVectors, numbered: Callable[[], str]) -> Served | None:
-    """Return what of a read is to be logged; None where no entity of it is in the sample.
+def capture(
+    setting: LogSetting, request_id: str, rows: Sequence[int], read: OnlineRead, found: FeatureVectors
+) -> Served:
+    """Return what of a read is to be logged.
 
     It is copied: the caller may change arrays of the request afterwards, and many small objects that stay alive cost
     readers time, too.
 
     Args:
         setting: how reads are logged.
+        request_id: the read's.
+        rows: the rows that are sampled.
         read: the read.
         found: its answer.
-        numbered: returns an id that no other read has.
     """
-    rows = _sampled(setting.limit, read)
-    if not rows:
-        return None
     answers = [_excerpt(answer, rows) for answer in found.answers]
     return Served(
         setting.name,
-        f"{setting.name}-{numbered()}",
+        request_id,
         read.plan,
         rows,
         found.moment,
@@ -139,8 +137,8 @@ def _excerpt(answer: Answer, rows: Sequence[int]) -> PackedRows | TableAnswer | 
     return answer
 
 
-def _sampled(limit: int, read: OnlineRead) -> Sequence[int]:
-    """Return the rows whose entity is in the sample.
+def sampled_rows(limit: int, read: OnlineRead) -> Sequence[int]:
+    """Return the rows whose entity is in the sample: the same entities at every read and in every log.
 
     The entity is that of the first view that has one. A row with a null key belongs to no entity: it is in the sample
     only where everything is.
@@ -149,18 +147,14 @@ def _sampled(limit: int, read: OnlineRead) -> Sequence[int]:
     if limit == _ALL or first is None:
         return range(len(read.keys[0]) if limit else 0)
     asked = read.keys[first]
-    sampled = is_sampled(asked.distinct, limit)
+    keys = asked.distinct
+    if len(keys) <= _FEW:
+        sampled = [crc32(key) * _MIX % _ALL < limit for key in keys]
+    else:
+        hashes = np.fromiter(map(crc32, keys), np.uint32, len(keys))
+        sampled = (hashes * np.uint32(_MIX) < limit).tolist()
     if True not in sampled:
         return ()
     if asked.position is None:
         return [row for row, chosen in enumerate(sampled) if chosen]
     return [row for row, position in enumerate(asked.position.tolist()) if position >= 0 and sampled[position]]
-
-
-def is_sampled(keys: Sequence[bytes], limit: int) -> list[bool]:
-    """Return which packed keys are in the sample, the same ones at every read and in every log."""
-    if len(keys) <= _FEW:
-        return [crc32(key) * _MIX % _ALL < limit for key in keys]
-    hashes = np.fromiter(map(crc32, keys), np.uint32, len(keys))
-    found: list[bool] = (hashes * np.uint32(_MIX) < limit).tolist()
-    return found

@@ -31,7 +31,7 @@ from fs_core.runtime.files import make_directory, make_file
 from fs_core.runtime.per_process import delta_library
 from fs_core.serving.plan import ReadPlan
 from fs_core.values.dtypes import storage_type
-from fs_core.values.times import from_micros
+from fs_core.values.times import EARLIEST, from_micros
 
 log = logging.getLogger("fs_core")
 
@@ -82,19 +82,27 @@ class LogTable:
                     str(self.directory), stored, mode="append", partition_by=[DAY], configuration=_PROPERTIES
                 )
 
-    def read(self, since: int | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+    def days(self, since: int | None = None) -> list[str]:
+        """Return the days that have rows, from that of a moment (microseconds) on; None for all."""
+        opened, first = self._opened(), "" if since is None else _day(since)
+        found = {part[DAY] or "" for part in opened.partitions()} if opened is not None else set()
+        return sorted(day for day in found if day >= first)
+
+    def read(self, since: int | None = None, columns: Sequence[str] | None = None, day: str | None = None) -> pa.Table:
         """Return rows in their declared types.
 
         Args:
             since: only what was read from this moment on, microseconds; None for all.
             columns: those wanted; None for all.
+            day: only this day's; None for all.
         """
         types = {name: dtype for name, dtype in self.schema.items() if columns is None or name in columns}
         opened = self._opened()
         if opened is None:
             return pa.schema(list(types.items())).empty_table()
-        filters = None if since is None else [(DAY, ">=", from_micros(since).date().isoformat())]
-        found = opened.to_pyarrow_table(columns=list(types), filters=filters)
+        filters = [] if since is None else [(DAY, ">=", _day(since))]
+        filters += [] if day is None else [(DAY, "=", day)]
+        found = opened.to_pyarrow_table(columns=list(types), filters=filters or None)
         if since is not None and READ_AT in types:
             found = found.filter(pc.greater_equal(found[READ_AT].cast(pa.int64()), since))
         return as_declared(found, types)
@@ -125,6 +133,10 @@ class LogTable:
             return DeltaTable(str(self.directory))
         except TableNotFoundError:
             return None
+
+
+def _day(moment: int) -> str:
+    return from_micros(moment).date().isoformat()
 
 
 def _vacuum(table: DeltaTable) -> None:
@@ -220,12 +232,12 @@ class LogTables:
     def _sweep(self, item: Served | Outcome) -> None:
         """Delete old days, once a day and process; whatever fails is tried again by the next."""
         now = item.read_at if isinstance(item, Served) else item.at
-        today = from_micros(now).date().isoformat()
+        today = _day(now)
         if _swept.get(self._directory) == today:
             return
         _swept[self._directory] = today
         with suppress(DeltaError, OSError, ConfigurationError):
-            before = from_micros(now - self._keep).date().isoformat()
+            before = _day(max(now - self._keep, EARLIEST))
             for name in self.names():
                 for table in (*self.tables(name), self.outcomes(name)):
                     table.expire(before)

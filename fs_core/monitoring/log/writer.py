@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from fs_core.monitoring.log.sample import LogSetting, Served, capture
+from fs_core.monitoring.log.sample import LogSetting, Served, capture, sampled_rows
 
 if TYPE_CHECKING:
     from fs_core.monitoring.log.outcomes import Outcome
@@ -74,15 +74,16 @@ class LogWriter:
             found: its answer.
         """
         try:
-            served = capture(setting, read, found, self._number)
-            return served.request_id if served is not None and self.put(served, served.weight) else None
+            rows = sampled_rows(setting.limit, read)
+            if not rows:
+                return None
+            request_id = f"{setting.name}-{self._prefix}{next(self._numbers):x}"
+            served = capture(setting, request_id, rows, read, found)
+            return request_id if self.put(served, served.weight) else None
         except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
             with self._changed:
                 self._drop(len(found), repr(error))
             return None
-
-    def _number(self) -> str:
-        return f"{self._prefix}{next(self._numbers):x}"
 
     def put(self, item: Served | Outcome, rows: int) -> bool:
         """Have something written, and tell whether it will be tried; never waits for a disk.
@@ -107,8 +108,10 @@ class LogWriter:
     def flush(self, within: float) -> Flushed:
         """Wait until what was put by now is written or dropped, or for so many seconds; return the counts."""
         with self._changed:
-            wanted, self._is_wanted = self._put, True
-            self._changed.notify_all()
+            wanted = self._put
+            if self._items:
+                self._is_wanted = True
+                self._changed.notify_all()
             self._changed.wait_for(lambda: self._done >= wanted, within)
             return Flushed(self._written, self._dropped, self._rows)
 

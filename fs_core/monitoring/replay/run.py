@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from fs_core.errors import TransformCodeError, TransformError, UnknownReferenceError
 from fs_core.leakage.differences import differing
 from fs_core.monitoring.log.reading import require
-from fs_core.monitoring.log.rows import AT, MAX_AGE, REQUEST_ID, ROW, Descriptor, column
+from fs_core.monitoring.log.rows import AT, MAX_AGE, READ_AT, REQUEST_ID, ROW, Descriptor, column
 from fs_core.monitoring.log.tables import LogTables
 from fs_core.monitoring.replay.evidence import Explanation, Question, explain
 from fs_core.monitoring.replay.report import DIFFERENCES, Difference, Findings, Kinds, ReplayReport
@@ -62,14 +62,15 @@ def replay(
     started, findings = time.perf_counter(), Findings(evidence)
     for table in logs.tables(name):
         assert table.descriptor is not None
-        rows = table.read(since)
         try:
             query = _query(registry, offline, table.descriptor)
         except UnknownReferenceError as error:
-            _count_all(rows, Difference.CODE, str(error), findings)
+            _count_all(table.read(since, [REQUEST_ID, READ_AT]), Difference.CODE, str(error), findings)
             continue
-        for start in range(0, rows.num_rows, _ROWS):
-            _Replayed(offline, query, rows.slice(start, _ROWS), overlap, findings).judge()
+        for day in table.days(since):  # a log may be larger than memory
+            rows = table.read(since, day=day)
+            for start in range(0, rows.num_rows, _ROWS):
+                _Replayed(offline, query, rows.slice(start, _ROWS), overlap, findings).judge()
     return findings.report(name, time.perf_counter() - started)
 
 

@@ -1,19 +1,17 @@
 """What the request log costs a read, also when its disk hangs, and how fast a log is replayed.
 
-python -m tests.benchmarks.monitoring.bench_log [--reads 5000] [--runs 7] [--rows 1000000]
+python -m tests.benchmarks.monitoring.bench_log [--blocks 200] [--rows 1000000]
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,54 +36,47 @@ def filled(directory: Path) -> FeatureStore:
     return store
 
 
-def seconds_of(store: FeatureStore, reads: int, size: int, **options: Any) -> np.ndarray[Any, Any]:
-    """Return how long each of so many reads of random entities took."""
-    asked = np.random.default_rng(7).integers(0, ENTITIES, (reads, size)).tolist()
-    taken = np.empty(reads)
-    for number, keys in enumerate(asked):
-        start = time.perf_counter()
-        store.get_online_features("v", {"k": keys}, **options)
-        taken[number] = time.perf_counter() - start
-    return taken
+def ratios(store: FeatureStore, blocks: int, reads: int, size: int) -> tuple[float, float]:
+    """Return the time of reads at rate 0.1 as a multiple of that without a log, block by block; and of their p99."""
+    random, taken = np.random.default_rng(7), {None: np.empty((blocks, reads)), "bench": np.empty((blocks, reads))}
+    for block in range(blocks):
+        asked = random.integers(0, ENTITIES, (reads, size)).tolist()
+        for log, seconds in taken.items() if block % 2 else reversed(taken.items()):
+            for number, keys in enumerate(asked):
+                start = time.perf_counter()
+                store.get_online_features("v", {"k": keys}, log=log, log_rate=0.1)
+                seconds[block, number] = time.perf_counter() - start
+    plain, logged = taken[None], taken["bench"]
+    times = float(np.median(np.median(logged, axis=1) / np.median(plain, axis=1)))
+    return times, float(np.quantile(logged, 0.99) / np.quantile(plain, 0.99))
 
 
-def costs(store: FeatureStore, reads: int, size: int, runs: int) -> dict[str, list[tuple[float, float]]]:
-    """Return sum and p99 of the reads of each run, in turns: without a log, with one, and with one whose disk hangs."""
-    found: dict[str, list[tuple[float, float]]] = {"no log": [], "rate 0.1": [], "rate 0.1, disk hangs": []}
+def with_hanging_disk(store: FeatureStore, blocks: int, reads: int, size: int) -> tuple[float, float]:
+    """Return what `ratios` does while the log's thread hangs in a write."""
     append, free = LogTable.append, threading.Event()
-    for run in range(runs + 1):
-        for name, kept in found.items():
-            if "hangs" in name:
-                LogTable.append = lambda *_: free.wait()  # type: ignore[assignment, method-assign]
-            options = {} if name == "no log" else {"log": "bench", "log_rate": 0.1}
-            taken = seconds_of(store, reads, size, **options)
-            if "hangs" in name:
-                store.flush_log(within="10ms")
-                taken = seconds_of(store, reads, size, **options)
-                free.set()
-            store.flush_log()
-            LogTable.append = append  # type: ignore[method-assign]
-            free.clear()
-            if run:
-                kept.append((float(taken.sum()), float(np.quantile(taken, 0.99))))
-    return found
+    LogTable.append = lambda *_: free.wait()  # type: ignore[assignment, method-assign]
+    try:
+        store.get_online_features("v", {"k": [1]}, log="bench")
+        store.flush_log(within="10ms")
+        return ratios(store, blocks, reads, size)
+    finally:
+        free.set()
+        store.flush_log()
+        LogTable.append = append  # type: ignore[method-assign]
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Print ratios of medians, and rows replayed a second."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--reads", type=int, default=5000)
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--blocks", type=int, default=200)
     parser.add_argument("--rows", type=int, default=1_000_000)
     asked, console = parser.parse_args(words), Console()
     with tempfile.TemporaryDirectory() as directory, filled(Path(directory) / "store") as store:
-        for size in (1, 100):
-            found = costs(store, asked.reads // size + 200, size, asked.runs)
-            base = [statistics.median(values) for values in zip(*found["no log"], strict=True)]
-            for name, kept in found.items():
-                total, p99 = (statistics.median(values) for values in zip(*kept, strict=True))
-                shown = f"time x{total / base[0]:.3f}, p99 {p99 * 1e3:.3f} ms (x{p99 / base[1]:.2f})"
-                console.print(f"{size} entities, {name}: {shown}")
+        for size, reads in ((1, 100), (100, 10)):
+            for name, measure in (("rate 0.1", ratios), ("rate 0.1, disk hangs", with_hanging_disk)):
+                times, p99 = measure(store, asked.blocks, reads, size)
+                store.flush_log()
+                console.print(f"{size} entities, {name}: {times:.3f} x the time without a log, p99 {p99:.2f} x")
         keys = np.arange(BATCH)
         for _ in range(asked.rows // BATCH):
             store.get_online_features("v", {"k": keys}, log="replayed")

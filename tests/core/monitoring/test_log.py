@@ -130,11 +130,26 @@ def test_the_environment_says_where_reads_are_logged(
         assert store.read_log("everything").num_rows == 1
 
 
-@pytest.mark.parametrize(("log", "rate"), [("../up", 1.0), ("model", 2.0), ("model", float("nan")), ("a-b", 1.0)])
-def test_a_log_that_cannot_be_is_refused(served: FeatureStore, log: str, rate: float) -> None:
+@pytest.mark.parametrize(
+    ("log", "rate"),
+    [("../up", 1.0), ("model", 2.0), (["model"], 1.0), ("model", [1.0]), ("model", float("nan")), ("a-b", 1.0)],
+)
+def test_a_log_that_cannot_be_is_refused(served: FeatureStore, log: Any, rate: Any) -> None:
     """Before anything is read."""
     with pytest.raises(ConfigurationError):
         served.get_online_features("spending", {"user_id": [1]}, log=log, log_rate=rate)
+
+
+def test_a_log_that_the_environment_cannot_name_is_refused_at_once(
+    tmp_path: Path, served: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the store is opened, not by every read."""
+    for name, value in (("FS_LOG", "no name"), ("FS_LOG_RATE", "10%"), ("FS_LOG_KEEP", "ever")):
+        with monkeypatch.context() as patched:
+            patched.setenv("FS_LOG", "model")
+            patched.setenv(name, value)
+            with pytest.raises(ConfigurationError, match=value):
+                FeatureStore(tmp_path / "store")
 
 
 def test_outcomes_are_joined_to_the_rows_they_belong_to(served: FeatureStore) -> None:
