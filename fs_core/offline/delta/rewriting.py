@@ -143,7 +143,13 @@ def _worth_merging(files: Sequence[str]) -> int | None:
 
 
 def merge(table: DeltaTable, files: Sequence[str], most: int) -> None:
-    """Commit a state in which files are merged into ones of some bytes at most; larger ones stay."""
+    """Commit a state in which files are merged into ones of some bytes at most; larger ones stay.
+
+    Args:
+        table: at its newest state; nobody else rewrites it now.
+        files: those of the state.
+        most: how many bytes.
+    """
     properties = how_written(some_rows(files))
     table.optimize.compact(target_size=most, post_commithook_properties=HOOKS, writer_properties=properties)
 
