@@ -235,7 +235,7 @@ class PushedHistory(Protocol):
 
         Args:
             view: to whose history.
-            rows: in `history_schema(view)`, some ten thousand at most.
+            rows: in `history_schema(view)`, some ten thousand at most, and some megabytes.
 
         Raises:
             OfflineStoreError: none of the rows is there.

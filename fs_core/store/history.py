@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fs_core")
 
-_FEW_ROWS = 10_000  # up to which writes that meet are one, and pushes go by the journal
+_FEW_ROWS = 10_000  # up to which writes and pushes that meet are one
+_FEW_BYTES = 8 << 20  # up to which pushes go by the journal
 _PART_BYTES = 64 << 20  # of a stream's rows that are checked and sorted together
 _SEQS = 1_000  # of pushes, after which the registry is told
 
@@ -341,7 +342,8 @@ def _into_history(store: Resources, view: FeatureView, checked: pa.Table, *, pus
     rows, count = numbered(store, view, checked, pushed=pushed), checked.num_rows
     if count == 0:
         return rows
-    if pushed and count <= _FEW_ROWS and isinstance(store.offline, PushedHistory):
+    few = count <= _FEW_ROWS and rows.nbytes <= _FEW_BYTES
+    if pushed and few and isinstance(store.offline, PushedHistory):
         store.offline.push(view, rows)
     else:
         store.offline.append(view, rows)

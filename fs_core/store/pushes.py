@@ -108,10 +108,10 @@ def _tell_of_later(store: Resources, view: FeatureView, data: pa.Table) -> None:
     if not view.online or data.num_rows == 0:
         return
     now, times = store._clock.now(), to_utc_micros(data[view.event_timestamp], view.event_timestamp, "up")
-    later = pc.greater(times.cast(pa.int64()), now - view.lag_micros)
     latest = pc.max(times.cast(pa.int64())).as_py()
-    if not pc.any(later).as_py() or (latest <= now and view.ref in store._kept_back):
+    if latest <= now - view.lag_micros or (latest <= now and view.ref in store._kept_back):
         return
+    later = pc.greater(times.cast(pa.int64()), now - view.lag_micros)
     store._kept_back.add(view.ref)
     log.warning(
         "%d of %d rows pushed to %s aren't served yet: with their event times%s they are available at %s at the "

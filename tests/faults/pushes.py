@@ -53,7 +53,7 @@ def read(directory: Path) -> None:
     journal = Journal(directory / "journal")
     with FeatureStore(directory / "store") as store:
         for turn in itertools.count():
-            answered = journal.said("answered")
+            answered = journal.numbers("answered")
             missing = set(answered).difference(store.history(VIEW)["x"].to_pylist())
             if missing:
                 journal.say("missing", min(missing))
@@ -67,7 +67,7 @@ def play(directory: Path, kills: int, draw: random.Random) -> None:
     """Let all work and kill one after the other at random moments, then all."""
     roles = [push] * PUSHERS + [read] * READERS
     running = [_started(role, directory) for role in roles]
-    while not Journal(directory / "journal").said("answered"):
+    while not Journal(directory / "journal").numbers("answered"):
         time.sleep(0.05)
     for _ in range(kills):
         time.sleep(draw.uniform(0.1, 1.5))
@@ -98,8 +98,8 @@ def check(directory: Path) -> str:
         AssertionError: a fact is lost, doubled, was never pushed, or was missing when somebody looked.
     """
     journal = Journal(directory / "journal")
-    begun, answered = journal.said("begun"), journal.said("answered")
-    assert not journal.said("missing"), "not there when it was read"
+    begun, answered = journal.numbers("begun"), journal.numbers("answered")
+    assert not journal.numbers("missing"), "not there when it was read"
     with FeatureStore(directory / "store") as store:
         there = store.history(VIEW)["x"].to_pylist()
         assert len(there) == len(set(there)), "doubled"

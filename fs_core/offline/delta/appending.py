@@ -42,6 +42,7 @@ TABLE = {
 Rows: TypeAlias = pa.Table | pa.RecordBatchReader
 """What is appended, laid out as the table has it."""
 
+_STREAM_BYTES = 32 << 20  # of a file of a stream, as the library holds one for each month in memory
 _NAME = "fs_core.append"  # in a commit's information
 _BYTES = 96  # always the same, so that no rest of an earlier number stays
 _START = boot() or uuid.uuid4().hex
@@ -184,6 +185,7 @@ def _commit(table: DeltaTable | str, rows: Rows, commit: Commit) -> None:
         commit_properties=commit.properties(),
         post_commithook_properties=HOOKS,
         writer_properties=how_written(commit.sample),
+        target_file_size=None if isinstance(rows, pa.Table) else _STREAM_BYTES,
     )
 
 

@@ -146,9 +146,9 @@ def merge(table: DeltaTable, files: Sequence[str], most: int) -> None:
     """Commit a state in which files are merged into ones of some bytes at most; larger ones stay.
 
     Args:
-            table: the table.
-        files: its data files, of which one shows how rows are best written.
-            most: how many bytes.
+        table: at its newest state; nobody else rewrites it now.
+        files: those of the state.
+        most: how many bytes.
     """
     properties = how_written(some_rows(files))
     table.optimize.compact(target_size=most, post_commithook_properties=HOOKS, writer_properties=properties)

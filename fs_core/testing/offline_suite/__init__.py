@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fs_core.offline.contract import OfflineStore
+from fs_core.testing.offline_suite.arriving import ArrivingRows
 from fs_core.testing.offline_suite.as_of import AsOf
 from fs_core.testing.offline_suite.concurrency import ConcurrentHistory, append_batches, compact_often
 from fs_core.testing.offline_suite.erasure import ErasedEntities
@@ -27,7 +28,9 @@ __all__ = [
 ]
 
 
-class OfflineStoreSuite(AsOf, States, WinningRows, MissingRows, ErasedEntities, ConcurrentHistory, Windows):
+class OfflineStoreSuite(
+    AsOf, States, WinningRows, MissingRows, ErasedEntities, ArrivingRows, ConcurrentHistory, Windows
+):
     """Subclass it with a fixture `store` that returns an empty `OfflineStore`; pytest does the rest."""
 
     @pytest.fixture

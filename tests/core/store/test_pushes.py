@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -162,3 +164,45 @@ def test_the_log_says_what_is_not_served_yet(store: FeatureStore, caplog: pytest
         "1 of 2 rows pushed to v:v1.0.0",
     ]
     assert f"available at {(now + timedelta(hours=2)).isoformat()} at the latest" in told[1]
+
+
+def test_a_push_of_many_bytes(store: FeatureStore) -> None:
+    """Rows too large for a file beside the table go straight into it, as large pushes of many rows do."""
+    view = FeatureView("blobs", entity=ENTITY, fields=[Field("x", "binary", "X.")], description="Blobs.", online=False)
+    store.apply(view)
+    for size, count in ((1_000, 3), (4 << 20, 3), (10, 10_001)):
+        moment = datetime(2025, 1, 1, tzinfo=UTC)
+        rows = {"k": list(range(count)), "event_timestamp": [moment] * count, "x": [b"x" * size] * count}
+        assert store.push("blobs", rows) == count
+    assert store.history("blobs").num_rows == 10_007
+
+
+def test_pushes_that_meet(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that push at once are few writes to history and online; a bad row fails its own push alone."""
+    store.apply(view())
+    write, sent = store.online.write, list[int]()
+
+    def slowly(name: str, rows: Any, **more: Any) -> int:
+        sent.append(len(rows))
+        time.sleep(0.02)
+        return write(name, rows, **more)
+
+    monkeypatch.setattr(store.online, "write", slowly)
+
+    def push(k: int) -> str:
+        bad = k % 10 == 3
+        rows = {"k": [k, None if bad else 1000 + k], "event_timestamp": [DAY] * 2, "x": [k, k], "day": [DAY.date()] * 2}
+        try:
+            return str(store.push("v", rows))
+        except ValidationError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(push, range(100)))
+    good = [k for k in range(100) if k % 10 != 3]
+    assert [answers[k] for k in good] == ["2"] * 90
+    assert all("column 'k' is null in row 1" in answers[k] for k in range(3, 100, 10))
+    assert sorted(store.history("v")["k"].to_pylist()) == sorted([*good, *(1000 + k for k in good)])
+    assert sum(sent) == 180
+    assert len(sent) < 60
+    assert served(store, 1, 1001) == [(1, DAY.date())] * 2
