@@ -16,6 +16,7 @@ from fs_core.offline.duckdb import connect
 from fs_core.rule import EVENT_TIME
 
 _EVENTS = "__events"
+_FEW_ROWS = 32
 _MOMENTS = {"current_timestamp", "current_date", "current_time", "localtimestamp", "localtime"}  # without parentheses
 
 
@@ -73,14 +74,33 @@ def passing(view: FeatureView, events: pa.Table) -> dict[str, pa.ChunkedArray]:
     wanted = predicates(view)
     if not wanted:
         return {}
+    rows = _visible(view, events)
+    few = rows.num_rows <= _FEW_ROWS
+    found = _evaluated_once(view.name, wanted, _bytes_of(rows)) if few else _evaluated(view.name, wanted, rows)
+    return {where: found.column(number) for number, where in enumerate(wanted)}
+
+
+@lru_cache(maxsize=64)
+def _evaluated_once(name: str, wheres: tuple[str, ...], rows: bytes) -> pa.Table:
+    """Do what `_evaluated` does, once for rows whose bits are the same: a push checks its rows, then sends them."""
+    return _evaluated(name, wheres, pa.ipc.open_stream(rows).read_all())
+
+
+def _evaluated(name: str, wheres: tuple[str, ...], rows: pa.Table) -> pa.Table:
     with connect() as connection:
-        connection.register(_EVENTS, _visible(view, events))
+        connection.register(_EVENTS, rows)
         try:
-            found = connection.sql(_query(wanted)).to_arrow_table()
+            return connection.sql(_query(wheres)).to_arrow_table()
         except duckdb.Error as error:
             reason = str(error).partition("\n\n")[0].replace("\n", " ")
-            raise ValidationError(f"view {view.name!r}: where fails for a value: {reason}") from error
-    return {where: found.column(number) for number, where in enumerate(wanted)}
+            raise ValidationError(f"view {name!r}: where fails for a value: {reason}") from error
+
+
+def _bytes_of(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows.combine_chunks())
+    return bytes(sink.getvalue())
 
 
 def _query(wheres: list[str] | tuple[str, ...]) -> str:

@@ -134,7 +134,7 @@ def _float_sum(values: list[float]) -> float:
 
 def _mean(values: list[Any]) -> float:
     total = _float_sum(values) if isinstance(values[0], float) else nearest(sum(map(Fraction, values)))
-    return total / len(values)
+    return total / len(values) + 0.0  # the least negative number divided is -0.0, which is 0.0
 
 
 def _spread(values: list[Any], *, root: bool) -> float | None:
