@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -213,6 +214,7 @@ def _from_objects(values: list[Any], dtype: pa.DataType, mask: np.ndarray[Any, A
         raise UndeclaredError(f"it returns objects that are no {dtype}: {error}") from error
 
 
+@cache
 def _numpy_type(dtype: pa.DataType) -> np.dtype[Any] | None:
     """Return the NumPy type of a column; None where it holds objects."""
     if pa.types.is_date(dtype):

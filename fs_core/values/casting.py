@@ -38,6 +38,8 @@ def cast_lossless(column: pa.ChunkedArray, dtype: pa.DataType, what: str) -> pa.
     Raises:
         SchemaError: the kinds differ, or a value doesn't fit; names the first row (from 0) and value.
     """
+    if column.type == dtype:
+        return column
     plain = plain_type(column.type)
     if plain != column.type:
         column = column.cast(plain)

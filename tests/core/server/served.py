@@ -117,7 +117,7 @@ class Served:
 
 @contextmanager
 def served(directory: Path, *options: str, **environment: str) -> Iterator[Served]:
-    """Run `fs serve` over a store for as long as the context lasts."""
+    """Run `fs serve` over a store for as long as the context lasts; it must end well when it is told to."""
     port, log = free_port(), directory.parent / f"{directory.name}.log"
     command = [sys.executable, "-m", "fs_core.cli", "--store", str(directory), "serve", "--port", str(port), *options]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -132,11 +132,9 @@ def served(directory: Path, *options: str, **environment: str) -> Iterator[Serve
     try:
         _wait(found)
         yield found
+        assert found.term() == 0, log.read_text()
     finally:
-        process.terminate()
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
+        if process.poll() is None:
             process.kill()
             process.wait()
 

@@ -23,7 +23,7 @@ schema = schemathesis.openapi.from_dict(document())
 
 
 @schema.parametrize()
-@settings(max_examples=15, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 def test_no_request_makes_the_server_fail(case: Any, server: Served) -> None:
     """Requests that fit the document, and such that don't: never a failure of the server, always the declared type."""
     case.headers = {"content-type": "application/json"} if case.method == "POST" else {}
