@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from fs_core.serving.vectors import FeatureVectors
 
 _ALL = 1 << 32
-_FIRST = (0,)
-_FEW = 16  # keys that Python hashes sooner than NumPy
-_MIX = 0x9E3779B1  # an odd number: spreads a CRC, whose bits follow those of neighbouring keys too simply
 
 
 class LogSetting(NamedTuple):
@@ -148,15 +145,8 @@ def sampled_rows(limit: int, read: OnlineRead) -> Sequence[int]:
     if limit == _ALL or first is None:
         return range(len(read.keys[0]) if limit else 0)
     asked = read.keys[first]
-    keys = asked.distinct
-    if len(keys) == 1 and asked.position is None:
-        return _FIRST if crc32(keys[0]) * _MIX % _ALL < limit else ()
-    if len(keys) > _FEW:
-        hashes = np.fromiter(map(crc32, keys), np.uint32, len(keys)) * np.uint32(_MIX)
-        sampled = hashes < limit
-    else:
-        sampled = np.array([crc32(key) * _MIX % _ALL < limit for key in keys], bool)
-    if asked.position is not None:
-        sampled = np.append(sampled, False)[asked.position]  # a null key has position -1
-    rows: list[int] = np.flatnonzero(sampled).tolist()
+    sampled = [index for index, hashed in enumerate(map(crc32, asked.distinct)) if hashed < limit]
+    if not sampled or asked.position is None:
+        return sampled
+    rows: list[int] = np.flatnonzero(np.isin(asked.position, sampled)).tolist()
     return rows
