@@ -74,17 +74,17 @@ class OnlineAnswer:
     def excerpt(self, rows: Sequence[int]) -> PackedRows:
         """Return some rows as they were found, expired ones too; of one that wasn't found it holds anything."""
         position, found = self.held.keys.position, self.held.rows.features
+        heads, codes = found.heads.tobytes(), bytes(len(self.rows)) if self.codes is None else self.codes.tobytes()
         if position is None and len(rows) == len(found):
-            codes = bytes(len(rows)) if self.codes is None else self.codes.tobytes()
-            return PackedRows(found.heads.tobytes(), codes, found.variable)
-        indices = np.array(rows) if position is None else position[rows]
-        codes = bytes(len(rows)) if self.codes is None else self.codes[rows].tobytes()
-        heads = found.heads.take(indices) if len(found) else np.zeros(len(rows), found.heads.dtype)
-        variable = {}
+            return PackedRows(heads, codes, found.variable)
+        indices = list(rows) if position is None else position[rows].tolist()
+        size = found.heads.dtype.itemsize
+        picked = [heads[index * size : (index + 1) * size] if index >= 0 else bytes(size) for index in indices]
+        variable: Mapping[str, pa.Array] = {}
         if found.variable:
-            at = pa.array(indices, mask=indices < 0)
+            at = pa.array([index if index >= 0 else None for index in indices], pa.int64())
             variable = {name: column.take(at) for name, column in found.variable.items()}
-        return PackedRows(heads.tobytes(), codes, variable)
+        return PackedRows(b"".join(picked), bytes([codes[row] for row in rows]), variable)
 
     @property
     def status(self) -> list[str]:

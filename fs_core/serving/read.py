@@ -49,7 +49,11 @@ class OnlineRead:
         cache: where rows fetched at most `budget.max_age` seconds ago are; None where only fresh ones will do.
 
     Attributes:
+        plan: the same.
+        budget: the same.
+        now: the same.
         cache: the same.
+        keys: the entities, as each group of the plan has them.
         absent: the views of which the online store has nothing for any of the entities; empty until `take`.
 
     Raises:
@@ -60,10 +64,10 @@ class OnlineRead:
     def __init__(
         self, plan: ReadPlan, entities: Any, budget: Budget, *, at: int | None, now: int, cache: RowCache | None = None
     ) -> None:
-        self._plan, self._budget, self._at, self._now = plan, budget, at, now
+        self.plan, self.budget, self._at, self.now = plan, budget, at, now
         self._request = plan.request(entities)
         known = plan.keys(entities, self._request)
-        self._keys = [AskedKeys.of(*pair) for pair in zip(plan.groups, known, strict=True)]
+        self.keys = [AskedKeys.of(*pair) for pair in zip(plan.groups, known, strict=True)]
         self._online = [view for view in plan.views if self._is_online(view)]
         self._answers: dict[ViewPlan, Answer] = {}
         self._moment = now if at is None else at
@@ -74,26 +78,6 @@ class OnlineRead:
             self._cached = cache.ask(self._requests(), budget.max_age, self._together())
 
     @property
-    def plan(self) -> ReadPlan:
-        """What is asked."""
-        return self._plan
-
-    @property
-    def keys(self) -> Sequence[AskedKeys]:
-        """The entities, as each group of the plan has them."""
-        return self._keys
-
-    @property
-    def now(self) -> int:
-        """What the clock showed, microseconds."""
-        return self._now
-
-    @property
-    def budget(self) -> Budget:
-        """What the read may cost."""
-        return self._budget
-
-    @property
     def wanted(self) -> list[tuple[str, Sequence[bytes]]]:
         """What to ask the online store for, each entity once."""
         return self._requests() if self._cached is None else self._cached.rest
@@ -101,7 +85,7 @@ class OnlineRead:
     def _requests(self) -> list[tuple[str, Sequence[bytes]]]:
         named = [(view.view.storage_name, view.group) for view in self._online]
         named += [(timeline_name(view.view.storage_name), view.group) for view in self._looking_back]
-        return [(name, self._keys[group].distinct) for name, group in named]
+        return [(name, self.keys[group].distinct) for name, group in named]
 
     def _together(self) -> list[tuple[int, int]]:
         """Return the indices among the requests of views' latest rows and of their recent ones.
@@ -132,15 +116,15 @@ class OnlineRead:
 
     def fail(self, error: OnlineUnavailableError) -> None:
         """Take it that the online store gave no answer, or only a part of it; raise `error` unless that is allowed."""
-        if self._budget.fallback == "offline":
+        if self.budget.fallback == "offline":
             return
-        if self._budget.on_deadline == "error":
+        if self.budget.on_deadline == "error":
             raise error
         part: PartialRead | None = error.partial if self._cached is None else self._cached.partial(error.partial)
         if part is None:
             for view in self._online:
                 types = {**view.view.features, EVENT_TIME: MICROSECONDS, AVAILABLE_AT: MICROSECONDS}
-                self._answers[view] = TableAnswer.unavailable(types, len(self._keys[view.group]))
+                self._answers[view] = TableAnswer.unavailable(types, len(self.keys[view.group]))
             return
         rows, unread = self._without_unread(part)
         parts = zip(self._online, self._looked_back(rows), unread, strict=True)
@@ -154,28 +138,28 @@ class OnlineRead:
     @property
     def needs_history(self) -> bool:
         """Whether history must answer for a view."""
-        return len(self._answers) < len(self._plan.views)
+        return len(self._answers) < len(self.plan.views)
 
     def answer(self, offline: OfflineStore | None) -> FeatureVectors:
         """Return the result; history, which is only then needed, answers for the views that the online store didn't."""
-        answers = [self._answers.get(view) or self._from_history(view, offline) for view in self._plan.views]
+        answers = [self._answers.get(view) or self._from_history(view, offline) for view in self.plan.views]
         if self._request is not None:
             answers += self._computed(answers, self._request)
-        return FeatureVectors(self._plan, [keys.columns for keys in self._keys], answers, self._moment, self._request)
+        return FeatureVectors(self.plan, [keys.columns for keys in self.keys], answers, self._moment, self._request)
 
     def _computed(self, answers: Sequence[Answer], request: pa.Table) -> list[Answer]:
         """Return the on-demand views' answers, computed from those of others."""
-        held = {ViewLookup(view.view, view.columns): n for n, view in enumerate(self._plan.views)}
+        held = {ViewLookup(view.view, view.columns): n for n, view in enumerate(self.plan.views)}
         columns: dict[int, dict[str, Any]] = {}
 
         def looked_up(feature: SelectedFeature) -> Any:
             index = held[feature.lookup]
             if index not in columns:
-                names = self._plan.views[index].names
+                names = self.plan.views[index].names
                 columns[index] = dict(zip(names, answers[index].arrays(names), strict=True))
             return columns[index][feature.key]
 
-        made = computed(self._plan.selection, looked_up, request, WHAT)
+        made = computed(self.plan.selection, looked_up, request, WHAT)
         found: dict[Computation, Answer] = {}
         for computation, table in made.items():
             parts: dict[object, Answer] = {}
@@ -186,7 +170,7 @@ class OnlineRead:
         return list(found.values())
 
     def _is_online(self, view: ViewPlan) -> bool:
-        if not view.view.online and self._budget.fallback is None:
+        if not view.view.online and self.budget.fallback is None:
             raise NotOnlineError(
                 f"view {view.view.ref!r} is not served online: it was declared with online=False. "
                 "Declare online=True in a new version, or pass fallback='offline' to read it from history."
@@ -194,7 +178,7 @@ class OnlineRead:
         return view.view.online
 
     def _held(self, view: ViewPlan, values: Sequence[bytes | None], unread: Any = None) -> Held | HeldWindows:
-        keys = self._keys[view.group]
+        keys = self.keys[view.group]
         if view.events is not None:
             return HeldWindows(view, view.events, keys, view.events.decode(keys.distinct, values), unread)
         return Held(view, keys, view.codec.decode(keys.distinct, values), unread)
@@ -204,7 +188,7 @@ class OnlineRead:
         latest = list(rows[: len(self._online)])
         for view, timelines in zip(self._looking_back, rows[len(self._online) :], strict=True):
             index = self._online.index(view)
-            latest[index] = resolve(view.codec, self._keys[view.group].distinct, latest[index], timelines, self._moment)
+            latest[index] = resolve(view.codec, self.keys[view.group].distinct, latest[index], timelines, self._moment)
         return latest
 
     def _without_unread(self, part: PartialRead) -> tuple[list[list[bytes | None]], list[Flags | None]]:
@@ -225,17 +209,17 @@ class OnlineRead:
         if self._at is None:
             # Now, or later if a row shows that later has come: another machine's clock may be ahead, and
             # a row that is there was available.
-            self._moment = max([self._now, *[h.latest for h in held]])
+            self._moment = max([self.now, *[h.latest for h in held]])
         for view in held:
-            problem = view.problem(self._moment, None if self._at is None else self._now)
+            problem = view.problem(self._moment, None if self._at is None else self.now)
             if problem is None:
                 self._answers[view.plan] = view.answer(self._moment)
-            elif self._budget.fallback is None:
+            elif self.budget.fallback is None:
                 raise problem
 
     def _from_history(self, view: ViewPlan, offline: OfflineStore | None) -> TableAnswer:
         assert offline is not None
-        keys = self._keys[view.group].columns
+        keys = self.keys[view.group].columns
         table = pa.Table.from_arrays(list(keys), schema=pa.schema(list(view.view.keys.items())))
         rows = found_rows(offline, view.view, at_moment(table, self._moment), view.names)
         return TableAnswer(rows.select(list(view.names)), rows[STATUS].to_pylist())

@@ -232,7 +232,12 @@ def _logs(store: Resources) -> LogTables:
 
 def _log_setting(store: Resources, log: str | Literal[False] | None, rate: float | None) -> LogSetting | None:
     name = store._configuration.log if log is None else log
-    return store._log_setting(name, rate) if name else None
+    if not name:
+        return None
+    try:
+        return store._log_settings[name, rate]
+    except (KeyError, TypeError):  # one of them may be no name or number at all
+        return store._log_setting(name, rate)
 
 
 def _logged(store: Resources, setting: LogSetting | None, read: OnlineRead, found: FeatureVectors) -> FeatureVectors:

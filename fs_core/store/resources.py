@@ -176,14 +176,11 @@ class Resources:
         Raises:
             ConfigurationError: the name or the rate can't be used.
         """
-        is_key = isinstance(name, str) and isinstance(rate, float | None)
-        known = self._log_settings.get((name, rate)) if is_key else None
-        if known is None:
-            from fs_core.monitoring.log import log_setting
+        from fs_core.monitoring.log import log_setting
 
-            known = log_setting(name, self._configuration.log_rate if rate is None else rate)
-            self._log_settings[name, rate] = known
-        return known
+        made = log_setting(name, self._configuration.log_rate if rate is None else rate)
+        self._log_settings[name, rate] = made
+        return made
 
     def _new_log(self) -> LogWriter:
         from fs_core.monitoring.log import LogWriter

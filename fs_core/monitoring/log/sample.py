@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from fs_core.serving.vectors import FeatureVectors
 
 _ALL = 1 << 32
-_FEW = 16  # keys that Python hashes sooner than NumPy
-_MIX = 0x9E3779B1  # an odd number: spreads a CRC, whose bits follow those of neighbouring keys too simply
 
 
 class LogSetting(NamedTuple):
@@ -147,14 +145,8 @@ def sampled_rows(limit: int, read: OnlineRead) -> Sequence[int]:
     if limit == _ALL or first is None:
         return range(len(read.keys[0]) if limit else 0)
     asked = read.keys[first]
-    keys = asked.distinct
-    if len(keys) <= _FEW:
-        sampled = [crc32(key) * _MIX % _ALL < limit for key in keys]
-    else:
-        hashes = np.fromiter(map(crc32, keys), np.uint32, len(keys))
-        sampled = (hashes * np.uint32(_MIX) < limit).tolist()
-    if True not in sampled:
-        return ()
-    if asked.position is None:
-        return [row for row, chosen in enumerate(sampled) if chosen]
-    return [row for row, position in enumerate(asked.position.tolist()) if position >= 0 and sampled[position]]
+    sampled = [index for index, hashed in enumerate(map(crc32, asked.distinct)) if hashed < limit]
+    if not sampled or asked.position is None:
+        return sampled
+    rows: list[int] = np.flatnonzero(np.isin(asked.position, sampled)).tolist()
+    return rows
