@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,8 @@ _FIELD = {
     "nullable": bool,
     "allowed": list,
 }
+_COMPUTED = ("name", "dtype", "description")
+"""What a field of an on-demand view has; rules for writes are a stored field's."""
 _AGGREGATION = {
     **dict.fromkeys(("name", "function", "column", "where", "closed", "hop"), str),
     "windows": list,
@@ -288,7 +290,7 @@ def _view(entry: _Entry) -> Contents:
 def _on_demand(entry: _Entry) -> Contents:
     values, inputs = entry.values, _inputs(entry)
     requests = [given for given in inputs if is_request(given)]
-    fields = [_field(part) for part in _parts(entry, "fields")]
+    fields = [_field(part, _COMPUTED) for part in _parts(entry, "fields")]
     content = {
         "inputs": [_without_description(given) if is_request(given) else given for given in inputs],
         "fields": [_without_description(f) for f in fields],
@@ -346,8 +348,8 @@ def _aggregation(entry: _Entry) -> dict[str, Any]:
         raise entry.error(str(error)) from error
 
 
-def _field(entry: _Entry) -> dict[str, Any]:
-    _check(entry, _FIELD, ["name", "dtype"])
+def _field(entry: _Entry, known: Collection[str] = _FIELD.keys()) -> dict[str, Any]:
+    _check(entry, {name: _FIELD[name] for name in known}, ["name", "dtype"])
     try:
         Field(**entry.values)
     except DefinitionError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fs_core import SQL, Entity, FeatureService, FeatureStore, FeatureView, Field, Source
+from fs_core import SQL, Entity, FeatureService, FeatureStore, FeatureView, Field, OnDemandView, Request, Source
 from fs_core.definitions import Definition
 from fs_core.definitions.yaml.reading import read
 from fs_core.definitions.yaml.writing import write
@@ -307,6 +308,22 @@ def test_mistakes_in_a_file(store: FeatureStore, old: str, new: str, message: st
     with pytest.raises(DefinitionError, match=message):
         store.apply_yaml(WRITTEN.replace(old, new), "f.yaml")
     assert store.registry.generation() == before
+
+
+def test_a_computed_field_has_no_rule_for_writes(store: FeatureStore) -> None:
+    """A range of an on-demand view's field is refused from a file as it is in Python, and not left out in silence."""
+    view = OnDemandView(
+        "twice",
+        inputs=[Request("a", "float64", "A number.")],
+        fields=[Field("b", "float64", "Twice that.")],
+        expressions={"b": "a * 2"},
+        description="Doubles.",
+    )
+    store.apply(view)
+    text = store.to_yaml()
+    assert "- name: b\n" in text
+    with pytest.raises(DefinitionError, match="there is no entry 'minimum' here"):
+        store.apply_yaml(re.sub(r"( *)- name: b\n", r"\1- minimum: 0\n\1  name: b\n", text))
 
 
 def test_the_registrys_own_rules_hold(store: FeatureStore) -> None:
