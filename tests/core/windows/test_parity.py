@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import FeatureStore
@@ -154,7 +154,7 @@ class World:
             store.close()
 
 
-@settings(max_examples=8, phases=[Phase.reuse, Phase.generate])
+@settings(max_examples=12)
 @given(data=st.data())
 def test_the_parity_theorem_for_windows(online_url: str, fresh_directory: NewDirectory, data: st.DataObject) -> None:
     """Each read, while events are pushed late, repeated and corrected, and written and materialized in between,
