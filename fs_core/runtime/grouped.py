@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
@@ -18,11 +19,34 @@ _INTERRUPTED = (
 )
 
 
+_PATIENCE = 0.002  # seconds for which those are waited for who were there the last time
+_LOOK = 0.0002  # seconds between looks whether they have come
+
+
+class _Call(Generic[T, R]):
+    """One call: its item, its answer, and what wakes it when that is there, or when the work is its own to do."""
+
+    def __init__(self, item: T) -> None:
+        self.item = item
+        self.answer: Future[R] = Future()
+        self.woken = threading.Event()
+
+
+class _State(Generic[T, R]):
+    """The calls of a process that wait, whether somebody works, and how many calls usually come together."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.waiting: list[_Call[T, R]] = []
+        self.is_busy = False
+        self.usual = 1
+
+
 class Grouped(Generic[T, R]):
     """A function of one item, done by a function of several. Thread-safe; usable after a fork.
 
     A call that finds nobody at work does its work at once. Those that come meanwhile wait, and the first of them then
-    does the work of all.
+    does the work of all. Where several came together the last time, it waits a moment until as many are there again.
 
     Args:
         work: does the work of some calls; returns what each of them returns, or raises, in their order. What it raises
@@ -31,20 +55,52 @@ class Grouped(Generic[T, R]):
 
     def __init__(self, work: Callable[[Sequence[T]], Sequence[R | Exception]]) -> None:
         self._work = work
-        self._waiting: PerProcess[list[tuple[T, Future[R]]]] = PerProcess(list)
-        self._turn = PerProcess(threading.Lock)
+        self._state: PerProcess[_State[T, R]] = PerProcess(_State)
 
     def __call__(self, item: T) -> R:
         """Return what the work of an item is, done beside that of others."""
-        mine: Future[R] = Future()
-        waiting = self._waiting.get()
-        waiting.append((item, mine))
-        with self._turn.get():
-            if not mine.done():
-                together = waiting[:]
-                del waiting[: len(together)]
-                self._do(together)
-        return mine.result()
+        state, mine = self._state.get(), _Call[T, R](item)
+        with state.lock:
+            state.waiting.append(mine)
+            leads, state.is_busy = not state.is_busy, True
+        try:
+            if not leads:
+                mine.woken.wait()
+            if not mine.answer.done():
+                leads = True
+                self._lead(state)
+        finally:
+            self._leave(state, mine, leads)
+        return mine.answer.result()
+
+    def _lead(self, state: _State[T, R]) -> None:
+        """Do the work of all that wait, and answer them."""
+        ends = time.monotonic() + _PATIENCE
+        while len(state.waiting) < state.usual and time.monotonic() < ends:
+            time.sleep(_LOOK)
+        together: list[_Call[T, R]] = []
+        try:
+            with state.lock:
+                together, state.waiting = state.waiting, []
+            self._do([(call.item, call.answer) for call in together])
+        finally:
+            state.usual = len(together) + len(state.waiting)
+            for call in together:
+                if not call.answer.done():  # interrupted between two steps
+                    call.answer.set_exception(FeatureStoreError(_INTERRUPTED))
+                call.woken.set()
+
+    def _leave(self, state: _State[T, R], mine: _Call[T, R], leads: bool) -> None:
+        """Hand the work over to the next that waits, if it was this call's to do, also where that was interrupted."""
+        with state.lock:
+            if mine in state.waiting:
+                state.waiting.remove(mine)
+                leads = leads or mine.woken.is_set()
+            if not leads:
+                return
+            state.is_busy = bool(state.waiting)
+            if state.waiting:
+                state.waiting[0].woken.set()
 
     def _do(self, together: Sequence[tuple[T, Future[R]]]) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,7 +51,7 @@ def meeting(first: int, others: Sequence[int]) -> tuple[Work, list[int | BaseExc
         assert work.began.wait(30)
         calls += [threads.submit(call, number) for number in others]
         waiting.wait()
-        while len(grouped._waiting.get()) < len(others):
+        while len(grouped._state.get().waiting) < len(others):
             pass
         work.may.set()
         return work, [call.result() for call in calls]
@@ -110,3 +111,28 @@ def test_a_single_call(number: int) -> None:
     work = Work()
     work.may.set()
     assert Grouped(work)(number) == 2 * number
+
+
+def test_many_threads_that_call_again_and_again() -> None:
+    """Every call is answered by its own result, whoever leads; callers that come back together are done together."""
+    groups: list[int] = []
+
+    def work(numbers: Sequence[int]) -> list[int | Exception]:
+        groups.append(len(numbers))
+        time.sleep(0.001)
+        return [ValueError(str(number)) if number % 7 == 0 else 2 * number for number in numbers]
+
+    grouped = Grouped(work)
+
+    def call(me: int) -> None:
+        for number in range(me * 1000 + 1, me * 1000 + 51):
+            if number % 7 == 0:
+                with pytest.raises(ValueError, match=f"^{number}$"):
+                    grouped(number)
+            else:
+                assert grouped(number) == 2 * number
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(call, range(8)))
+    assert sum(groups) == 400
+    assert len(groups) < 250
