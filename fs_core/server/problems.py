@@ -83,7 +83,7 @@ def problem_of(error: Exception) -> Response:
         return _problem(500, "The server failed for a reason of its own; its log has it.", "Unexpected")
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     if status >= 500:
-        log.error("a request failed: %s", error)
+        log.error("a request failed: %s", str(error).encode(errors="backslashreplace").decode())
     detail = "\n".join([str(error), *getattr(error, "__notes__", ())])
     return _problem(status, detail, type(error).__name__, {"Retry-After": "1"} if status == 503 else {})
 
