@@ -26,7 +26,7 @@ Command = Callable[..., "Report"]
 
 FILES = {
     "definitions": "alias apply delete diff docs export init list plan retire rollback show",
-    "history": "backfill carry-over compact history write",
+    "history": "backfill carry-over compact history ingest write",
     "training": "check-leakage training-sets",
     "online": "drop-online forget get materialize replay verify",
     "lineage": "lineage",

@@ -87,7 +87,7 @@ def plan(store: Resources, *definitions: Definition | Sequence[Definition] | Mod
 def _checked(store: Resources, given: Sequence[Any]) -> tuple[list[Definition], dict[str, TransformReport]]:
     """Return the definitions given, checked as far as that goes without the registry's lock, and what was tried."""
     known = [definition for item in given for definition in _flat(item)]
-    if any(_has_sql(definition) for definition in known):
+    if any(isinstance(definition, Source) or _has_sql(definition) for definition in known):
         from fs_core.store.definitions.tables import check_queries
 
         check_queries(store, known)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fs_core.definitions import Definition, FeatureView, Source
 from fs_core.definitions.references import CURRENT
-from fs_core.errors import UnknownReferenceError, did_you_mean
+from fs_core.errors import DefinitionError, UnknownReferenceError, did_you_mean
 from fs_core.sources.binding import check_sql
 from fs_core.sources.query import named, referenced_tables
 from fs_core.sources.tables import Table, ViewHistory, query_of, read_directly, refuse_circle
@@ -61,10 +61,12 @@ def check_queries(store: Resources, definitions: Sequence[Definition]) -> None:
 
     Raises:
         UnknownReferenceError: it reads what is neither a source nor a view.
-        DefinitionError: it reads itself by a detour; a view that reads views doesn't say when its rows are known.
+        DefinitionError: it reads itself by a detour; a view that reads views doesn't say when its rows are known; or
+            a new source has the name of a view whose history is read.
         SourceError: it reaches beyond its sources, or doesn't fit them.
     """
     asking = [d for d in definitions if isinstance(d, FeatureView | Source)]
+    _refuse_hiding(store, definitions)
     tables = StoreTables(store, definitions)
     registered = {(s.kind, s.name, s.version, s.digest) for s in store.registry.summaries()}
     for definition in asking:
@@ -78,6 +80,26 @@ def check_queries(store: Resources, definitions: Sequence[Definition]) -> None:
         refuse_circle(definition, tables)
         if (definition.kind, definition.name, definition.version, definition.digest) not in registered:
             check_sql(definition, tables, Path(store.directory))
+
+
+def _refuse_hiding(store: Resources, definitions: Sequence[Definition]) -> None:
+    """Refuse a new source that registered SQL would read from now on in place of a view's history."""
+    given = {(d.kind, d.name) for d in definitions}
+    new = {d.name for d in definitions if isinstance(d, Source)} - {s.name for s in store.registry.summaries("source")}
+    hiding = new & {s.name for s in store.registry.summaries("view")}
+    if not hiding:
+        return
+    for record in (*store.registry.listing("view"), *store.registry.listing("source")):
+        reader = record.definition
+        if not record.current or not isinstance(reader, FeatureView | Source) or (reader.kind, reader.name) in given:
+            continue
+        query = query_of(reader)
+        for table in sorted(referenced_tables(query)) if query is not None else ():
+            if (name := named(table, hiding)) is not None:
+                raise DefinitionError(
+                    f"source {name!r}: the SQL of {reader.kind} {reader.ref!r} reads the history of the view of that "
+                    "name, and would read the source from now on. Give the source another name."
+                )
 
 
 def in_order(store: Resources, views: Sequence[FeatureView]) -> list[FeatureView]:

@@ -56,8 +56,9 @@ def uses(store: Resources, definition: Definition) -> Iterator[str]:
     if isinstance(definition, Entity):
         if not any(other.digest == definition.digest for other in _others(store, definition)):
             yield from (f"view {view.ref}" for view in _described(store, definition))
-    elif isinstance(definition, StreamSource):
-        return  # what came from it stays
+    elif isinstance(definition, StreamSource):  # what came from it stays
+        if not _others(store, definition):
+            yield from (f"view {view.ref}" for view in _taking(store, definition))
     elif isinstance(definition, Source):
         if not _others(store, definition):
             yield from (f"view {view.ref}" for view in _fed(store, definition))
@@ -88,7 +89,7 @@ def replaceable(store: Resources, given: Sequence[Definition]) -> Mapping[tuple[
     }
     free = {key: old for key, old in free.items() if not _is_in_use(store, old)}
     for key, old in found.items():
-        if isinstance(old, StreamSource):
+        if isinstance(old, StreamSource) and not any(_is_in_use(store, view) for view in _taking(store, old)):
             free[key] = old
         if isinstance(old, Source) and not any(_is_in_use(store, view) for view in _fed(store, old)):
             free[key] = old
@@ -175,6 +176,11 @@ def _fed(store: Resources, source: Source) -> list[FeatureView]:
     """Return the views that read a source."""
     reading = set(store.lineage.downstream(f"source:{source.name}").views)
     return [view for view in _views(store) if view.ref in reading]
+
+
+def _taking(store: Resources, stream: StreamSource) -> list[FeatureView]:
+    """Return the views whose source is a stream."""
+    return [view for view in _views(store) if isinstance(view.source, StreamSource) and view.source.name == stream.name]
 
 
 def _rows_of(definition: Definition) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pytest
 from click import Context
 from click.testing import CliRunner, Result
 
+import fs_core.cli.commands
 from fs_core import FeatureStore
-from fs_core.cli.group import cli
+from fs_core.cli.group import FILES, cli
 from tests.servers import free_port
 
 DEFINITIONS = """
@@ -475,3 +477,11 @@ class TestForPrograms:
         shown = [p for p in (found.params if found else []) if p.param_type_name == "option"]
         assert all(getattr(option, "help", "") for option in shown)
         assert len(result.stdout.split("\n\n")) >= 3
+
+
+def test_every_command_can_be_called() -> None:
+    """What a file of `commands` declares stands in the table that says which file has it, and the reverse."""
+    for file in Path(fs_core.cli.commands.__file__).parent.glob("[a-z]*.py"):
+        import_module(f"fs_core.cli.commands.{file.stem}")
+    declared = {(str(command.callback.__module__).rpartition(".")[2], name) for name, command in cli.commands.items()}
+    assert declared == {(file, name) for file, names in FILES.items() for name in names.split()}

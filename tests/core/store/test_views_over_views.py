@@ -218,3 +218,11 @@ def test_sources_that_are_refused(options: dict[str, str], message: str) -> None
     """A source has a path or SQL."""
     with pytest.raises(DefinitionError, match=message):
         Source("s", **options)  # type: ignore[arg-type]
+
+
+def test_a_new_source_cannot_take_the_place_of_a_view_that_is_read(shop: FeatureStore) -> None:
+    """SQL over the view's history would read the source from then on; the name of a view that nobody reads is free."""
+    shop.apply(totals())
+    with pytest.raises(DefinitionError, match=r"'spending': the SQL of view 'totals:v1\.0\.0' reads the history"):
+        shop.apply(Source("spending", path="orders.csv"))
+    shop.apply(Source("totals", path="orders.csv"))
