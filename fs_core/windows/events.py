@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fs_core.windows.times import NEVER, Packing, least_of_later
 
@@ -135,7 +134,7 @@ def codes_of_values(column: pa.Array) -> Ints:
     if pa.types.is_floating(column.type):
         column = pa.array(plain_floats(column.to_numpy(zero_copy_only=False)))
         column = column.view(f"int{column.type.bit_width}")
-    indices = pc.dictionary_encode(column).indices
+    indices = column.dictionary_encode().indices
     return np.asarray(indices.to_numpy(zero_copy_only=False), np.int64)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fs_core.windows.events import plain_floats
 from fs_core.windows.numbers.exact import decimal_words
@@ -55,6 +54,8 @@ class Ordinals:
         if ((high.view(np.int64) == signed >> 63) | ~valid).all():
             return cls(signed, column.type)
         distinct = column.drop_null().unique()
+        import pyarrow.compute as pc  # which takes a while to load
+
         distinct = distinct.take(pc.sort_indices(distinct))
         ranks = pc.index_in(column, value_set=distinct).fill_null(0)
         return cls(ranks.to_numpy(zero_copy_only=False).astype(np.int64), column.type, distinct)
