@@ -11,6 +11,12 @@ from fs_core.definitions.source import SQL
 from fs_core.errors import DefinitionError
 
 _FORMATS = ("json",)
+_REDIS = ("redis", "rediss", "valkey", "valkeys")
+
+
+def topic_of(url: str) -> str:
+    """Return which stream a URL names: what follows its last slash, empty if it names none."""
+    return url.partition("?")[0].partition("://")[2].partition("/")[2].rpartition("/")[2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +61,23 @@ class StreamSource(Definition):
                 f"{what}: its URL carries a password, which would be written down with the definition. Leave it out, "
                 f"and set {self.variable} to the whole URL where the stream is read."
             )
-        if "://" not in self.url or not self.topic:
+        if "://" not in self.url or not self.topic or self._ends_in_database():
             raise DefinitionError(f"{what}: {self.url!r} names no stream, as redis://localhost:6379/0/clicks does.")
         if self.format not in _FORMATS:
             raise DefinitionError(f"{what}: the format {self.format!r} is unknown. Known: {', '.join(_FORMATS)}.")
         if self.sql is not None:
             freeze(self, sql=SQL(self.sql).query)
 
+    def _ends_in_database(self) -> bool:
+        """Whether all that follows the servers of Redis is the number of a database."""
+        scheme, _, rest = self.url.partition("?")[0].partition("://")
+        kind = scheme.lower().partition("+")[0]
+        return kind in _REDIS and rest.partition("/")[2].strip("/").isdecimal()
+
     @property
     def topic(self) -> str:
         """The stream's name at its broker: what follows the last slash of the URL."""
-        return self.url.partition("?")[0].partition("://")[2].partition("/")[2].rpartition("/")[2]
+        return topic_of(self.url)
 
     @property
     def variable(self) -> str:

@@ -282,7 +282,7 @@ class PositionedHistory(Protocol):
 
         Args:
             view: to whose history.
-            rows: in `history_schema(view)`, at least one.
+            rows: in `history_schema(view)`; none where no message became a row.
             progress: where the messages lie.
 
         Raises:

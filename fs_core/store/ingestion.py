@@ -50,7 +50,7 @@ def ingest(
         OfflineStoreError, RegistryError: as in `write`.
     """
     from fs_core.streams.ingest import Ingestion
-    from fs_core.streams.open import open_consumer
+    from fs_core.streams.open import named, open_consumer
     from fs_core.streams.rows import Reader
 
     target = store.view(view)
@@ -60,11 +60,12 @@ def ingest(
     seconds = _seconds(batch, "batch")
     idle = None if until_idle is None else _seconds(until_idle, "until_idle")
     reader = Reader(target, source)
-    consumer = open_consumer(source, group=f"fs_core.{store.registry.project}.{target.storage_name}")
-    try:
-        return Ingestion(consumer, reader, _target(store, target)).run(batch=seconds, until_idle=idle)
-    finally:
-        consumer.close()
+    with named(source):
+        consumer = open_consumer(source, group=f"fs_core.{store.registry.project}.{target.storage_name}")
+        try:
+            return Ingestion(consumer, reader, _target(store, target)).run(batch=seconds, until_idle=idle)
+        finally:
+            consumer.close()
 
 
 def _seconds(duration: timedelta | str, what: str) -> float:

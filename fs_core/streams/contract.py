@@ -74,6 +74,10 @@ class Consumer(Protocol):
         """
         ...
 
+    def shown(self, position: int) -> str:
+        """Return a position as people find it with the broker's tools."""
+        ...
+
     def reject(self, messages: Sequence[Rejected]) -> None:
         """Put messages where people find what became no row, and why."""
         ...

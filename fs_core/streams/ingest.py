@@ -61,7 +61,8 @@ class Target:
 
     Attributes:
         positions: returns how far history has taken partitions.
-        append: adds rows that are available now to history, with their progress; returns what brings them online.
+        append: adds rows that are available now to history, with their progress; returns what brings them online. There
+            may be none, where all messages were put aside.
         catch_up: brings everything online that history has and may be missing there.
         now: returns the present moment, microseconds.
     """
@@ -121,7 +122,7 @@ class Ingestion:
         self.done.messages += sum(len(messages.bodies) for messages in found)
         if rejected:
             self._reject(rejected)
-        if rows.num_rows:
+        if rows.num_rows or rejected:
             self._append(found, rows, now)
 
     def _append(self, found: Sequence[Messages], rows: pa.Table, now: int) -> None:
@@ -131,18 +132,26 @@ class Ingestion:
             deliver = self._target.append(rows, Progress(before, after), now)
         except OvertakenError:
             self.done.repeated += rows.num_rows
-            log.info("another consumer has taken messages of %s first; going on behind them", ", ".join(after))
+            log.info(
+                "another consumer has taken messages of stream %r (%s) first; going on behind them",
+                self._reader.stream,
+                ", ".join(after),
+            )
             self._generation = None  # and so read on from where history is
             return
         self._history.update(after)
         self.done.rows += rows.num_rows
-        self.done.delay = max(self.done.delay, _delay(rows))
+        if rows.num_rows:
+            self.done.delay = max(self.done.delay, _delay(rows))
+            self._deliver(deliver)
+        self._consumer.taken(after)
+
+    def _deliver(self, deliver: Callable[[], None]) -> None:
         try:
             deliver()
         except OnlineStoreError as error:
             self._is_behind = True
             log.warning("rows are in history, and wait to be brought online: %s", error)
-        self._consumer.taken(after)
 
     def _catch_up(self, attempts: int) -> bool:
         """Bring online what may be missing there; tell whether that came about."""
@@ -178,18 +187,19 @@ class Ingestion:
         self.done.rejected += len(rejected)
         first = rejected[0]
         log.warning(
-            "%d messages of %s became no row; the first, at %d: %s",
+            "%d messages of stream %r (%s) became no row; the first, at %s: %s",
             len(rejected),
+            self._reader.stream,
             first.partition,
-            first.position,
+            self._consumer.shown(first.position),
             first.reason,
         )
 
     def _refuse_nonsense(self, rows: pa.Table, rejected: Sequence[Rejected]) -> None:
         if not rows.num_rows and not self.done.rows and len(rejected) >= _SUSPICIOUS:
             raise StreamError(
-                f"none of the first {len(rejected)} messages of {rejected[0].partition} became a row. Nothing was "
-                f"taken. The first one: {rejected[0].reason}"
+                f"none of the first {len(rejected)} messages of {rejected[0].partition} became a row. None of "
+                f"them was taken. The first one: {rejected[0].reason}"
             )
 
 

@@ -31,6 +31,14 @@ _SETTINGS = {
 }
 
 
+class _QuietLog:
+    """Takes what the client says: a broker that is away makes it repeat itself, while errors are raised here anyway."""
+
+    def log(self, _: int, message: str, *parts: object) -> None:
+        """Pass a line on, as debugging."""
+        log.debug(message, *parts)
+
+
 class KafkaConsumer:
     """Reads a topic as one of a group. See `fs_core.streams.contract.Consumer`.
 
@@ -48,7 +56,7 @@ class KafkaConsumer:
         self._kafka = _client()
         where, _, query = url.partition("?")
         servers = where.partition("://")[2].rpartition("/")[0]
-        self._settings: dict[str, Any] = {"bootstrap.servers": servers, "logger": log, **dict(parse_qsl(query))}
+        self._settings: dict[str, Any] = {"bootstrap.servers": servers, "logger": _QuietLog(), **dict(parse_qsl(query))}
         self._topic = topic
         self._given: list[int] | None = None  # the partitions that are ours; None before the group has said
         self._positions: dict[int, int | None] = {}
@@ -56,7 +64,7 @@ class KafkaConsumer:
         try:
             self._consumer = self._kafka.Consumer({**_SETTINGS, "group.id": group, **self._settings})
         except (self._kafka.KafkaException, TypeError, ValueError) as error:
-            raise ConfigurationError(f"stream {topic!r}: Kafka's client refuses its settings: {error}") from error
+            raise ConfigurationError(f"Kafka's client refuses the settings of topic {topic!r}: {error}") from error
         self._join()
 
     def partitions(self) -> Sequence[str]:
@@ -78,6 +86,10 @@ class KafkaConsumer:
                 found.setdefault(message.partition(), []).append(message)
         return [self._messages(number, part) for number, part in found.items() if number in self._positions]
 
+    def shown(self, position: int) -> str:
+        """See `Consumer.shown`: an offset."""
+        return str(position)
+
     def reject(self, messages: Sequence[Rejected]) -> None:
         """See `Consumer.reject`: to the topic whose name ends in `.rejected`."""
         producer = self._kafka.Producer(self._settings)
@@ -85,7 +97,7 @@ class KafkaConsumer:
             headers = {"reason": message.reason, "partition": message.partition, "offset": str(message.position)}
             producer.produce(f"{self._topic}.rejected", message.body, headers=headers)
         if producer.flush(_ANSWER_SECONDS):
-            raise StreamError(f"stream {self._topic!r}: messages that became no row can't be put aside in Kafka.")
+            raise StreamError(f"messages that became no row can't be put aside in the topic '{self._topic}.rejected'.")
 
     def taken(self, positions: Mapping[str, int]) -> None:
         """See `Consumer.taken`: the group's offsets."""
@@ -117,7 +129,7 @@ class KafkaConsumer:
         except self._kafka.KafkaException as error:
             self.close()
             raise StreamError(
-                f"stream {self._topic!r}: no broker of {self._settings['bootstrap.servers']} answers: {error}"
+                f"topic {self._topic!r}: no broker of {self._settings['bootstrap.servers']} answers: {error}"
             ) from error
         self._consumer.subscribe(
             [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
@@ -141,7 +153,7 @@ class KafkaConsumer:
     def _refuse(self, error: Any) -> None:
         if error.code() == self._kafka.KafkaError._PARTITION_EOF or error.retriable():
             return
-        raise StreamError(f"stream {self._topic!r}: Kafka says: {error.str()}")
+        raise StreamError(f"topic {self._topic!r}: Kafka says: {error.str()}")
 
     def _messages(self, number: int, found: Sequence[Message]) -> Messages:
         offsets = [int(message.offset() or 0) for message in found]

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import entry_points
 
 from fs_core.definitions import StreamSource
+from fs_core.definitions.stream import topic_of
+from fs_core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    SourceError,
+    StreamError,
+    did_you_mean,
+    redact_url,
+)
 from fs_core.runtime.plugins import load_backend
 from fs_core.streams.contract import Consumer
 
@@ -15,6 +27,38 @@ group=...)` and returns a `Consumer`."""
 _REDIS = ("redis", "rediss", "unix", "valkey", "valkeys", "redis+cluster", "rediss+cluster")
 
 
+def check_stream(source: StreamSource) -> None:
+    """Refuse a stream that could never be read.
+
+    Raises:
+        DefinitionError: nobody knows the URL's scheme.
+        SourceError: its SQL doesn't parse, or reads something else than messages.
+    """
+    scheme = source.url.partition(":")[0].lower()
+    known = {*_REDIS, "kafka", *(plugin.name for plugin in entry_points(group=GROUP))}
+    if scheme not in known:
+        raise DefinitionError(
+            f"stream {source.name!r}: unknown scheme {scheme!r} of {redact_url(source.url)!r}."
+            f"{did_you_mean(scheme, known)}"
+        )
+    if source.sql is not None:
+        from fs_core.sources.messages import check_message_sql
+
+        try:
+            check_message_sql(source.sql)
+        except SourceError as error:
+            raise SourceError(f"stream {source.name!r}: {error}") from error
+
+
+@contextmanager
+def named(source: StreamSource) -> Iterator[None]:
+    """Say of errors which stream they are about."""
+    try:
+        yield
+    except (StreamError, ConfigurationError) as error:
+        raise type(error)(f"stream {source.name!r}: {error}") from error
+
+
 def open_consumer(source: StreamSource, *, group: str) -> Consumer:
     """Return a reader of a stream.
 
@@ -23,10 +67,15 @@ def open_consumer(source: StreamSource, *, group: str) -> Consumer:
         group: what the broker's tools call those who read it for one view.
 
     Raises:
-        ConfigurationError: nobody knows the URL's scheme, or the URL makes no sense.
+        ConfigurationError: nobody knows the URL's scheme, or the URL makes no sense, or names another stream.
         StreamError: the broker doesn't answer.
     """
     url = os.environ.get(source.variable, source.url)
+    if topic_of(url) != source.topic:
+        raise ConfigurationError(
+            f"{source.variable} names another stream than the definition. It has to be the whole URL, with "
+            f"/{source.topic} at its end; in a password '/' is %2F, '?' is %3F."
+        )
     scheme = url.partition(":")[0].lower()
     if scheme in _REDIS:
         from fs_core.streams.redis import RedisConsumer

@@ -72,6 +72,10 @@ class RedisConsumer:
         times = [(position >> _SEQ_BITS) * 1000 for position in positions]
         return [Messages(self._partition, positions, [_body(entry) for _, entry in found], times)]
 
+    def shown(self, position: int) -> str:
+        """See `Consumer.shown`: an id."""
+        return _identifier(position)
+
     def reject(self, messages: Sequence[Rejected]) -> None:
         """See `Consumer.reject`: into the stream whose key ends in `.rejected`."""
         for message in messages:
@@ -105,7 +109,7 @@ class RedisConsumer:
         try:
             return self._client.execute_command(*command)
         except (errors.RedisError, OSError) as error:
-            raise StreamError(f"stream {self._key!r}: the server doesn't take part: {error}") from error
+            raise StreamError(f"Redis doesn't answer for the key {self._key!r}: {error}") from error
 
 
 def _block(milliseconds: int | None) -> tuple[Any, ...]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView, StreamSource
-from fs_core.errors import DataError, SchemaError, SourceError
+from fs_core.errors import DataError, SchemaError, SourceError, did_you_mean
 from fs_core.offline.validation import validate_rows
 from fs_core.streams.contract import Messages, Rejected
 from fs_core.values.casting import parse_text
@@ -40,11 +43,15 @@ class Reader:
         view: the view.
         source: whose messages.
 
+    Attributes:
+        stream: the source's name.
+
     Raises:
         SourceError: the source's SQL reads something else than messages.
     """
 
     def __init__(self, view: FeatureView, source: StreamSource) -> None:
+        self.stream = source.name
         self._view, self._sql = view, source.sql
         if source.sql is not None:
             from fs_core.sources.messages import check_message_sql
@@ -70,7 +77,8 @@ class Reader:
                     middle = (first + last) // 2
                     return rows(first, middle) + rows(middle, last)
                 body, position = messages.bodies[first] or b"", messages.positions[first]
-                rejected.append(Rejected(messages.partition, position, body, str(error)))
+                reason = str(error).removesuffix(" Nothing was written.")  # other messages were
+                rejected.append(Rejected(messages.partition, position, body, reason))
                 return []
 
         found = rows(0, len(messages.bodies))
@@ -85,7 +93,9 @@ class Reader:
             raise SchemaError(_NO_BODY)
         clock = pa.array(times, pa.int64()).cast(MICROSECONDS)
         if self._sql is None:
-            data = decode_json([b for b in bodies if b is not None], {n: _in_json(t) for n, t in self._types.items()})
+            given = [body for body in bodies if body is not None]
+            data = decode_json(given, {n: _in_json(t) for n, t in self._types.items()})
+            _refuse_missing(given, data, [name for name in self._types if name != self._view.event_timestamp])
             if self._view.event_timestamp in _absent(data):
                 data = data.set_column(
                     data.schema.get_field_index(self._view.event_timestamp), self._view.event_timestamp, clock
@@ -111,6 +121,37 @@ class Reader:
 
 def _absent(data: pa.Table) -> set[str]:
     return {name for name in data.column_names if data[name].null_count == data.num_rows}
+
+
+def _refuse_missing(bodies: Sequence[bytes], data: pa.Table, required: Sequence[str]) -> None:
+    """Refuse messages that lack a member: as nulls, which nobody wrote, they would win over what is known.
+
+    Args:
+        bodies: JSON objects.
+        data: what they say, with all the columns that they may have.
+        required: those that they must have.
+
+    Raises:
+        SchemaError: names the members that the first such message lacks.
+    """
+    has_null = np.zeros(data.num_rows, bool)
+    for name in required:
+        has_null |= pc.is_null(data[name]).to_numpy()
+    for place in np.flatnonzero(has_null).tolist():
+        members = _members(bodies[place])
+        missing = [name for name in required if name not in members]
+        if missing:
+            others = {name[:80] for name in members - set(data.column_names)}
+            named = ", ".join(map(repr, missing))
+            hint = did_you_mean(missing[0], others).replace(" Known: ", " It has: ")
+            raise SchemaError(f"it lacks {named}: a null has to be written.{hint}")
+
+
+def _members(body: bytes) -> set[str]:
+    try:
+        return set(json.loads(body.decode(), strict=False, parse_int=str, parse_float=str))
+    except (ValueError, RecursionError) as error:
+        raise SchemaError(f"it can't be read as JSON: {error}") from error
 
 
 def _parsed(column: pa.ChunkedArray, dtype: pa.DataType, name: str) -> pa.ChunkedArray:

@@ -55,8 +55,9 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition] | Mo
         UnknownReferenceError: SQL reads a table that is no source, or a service names no feature.
         SourceError: SQL doesn't parse, reaches beyond its sources, or doesn't fit them, as far as they can be read;
             names the column or function, and what may have been meant.
-        DefinitionError: a `where` is no condition on one event; or an on-demand view can't be trusted to give the
-            same in training and in serving: says what its code does, or what a trial found.
+        DefinitionError: a `where` is no condition on one event; nobody knows the scheme of a stream's URL; or an
+            on-demand view can't be trusted to give the same in training and in serving: says what its code does, or
+            what a trial found.
         TransformError: an on-demand view's function isn't here.
 
     Returns:
@@ -92,6 +93,7 @@ def _checked(store: Resources, given: Sequence[Any]) -> tuple[list[Definition], 
 
         check_queries(store, known)
     _check_predicates(known)
+    _check_streams(known)
     return tried(store, known)
 
 
@@ -176,6 +178,17 @@ def _check_predicates(definitions: Sequence[Definition]) -> None:
 
     for view in filtering:
         check_predicates(view)
+
+
+def _check_streams(definitions: Sequence[Definition]) -> None:
+    found = [d.source if isinstance(d, FeatureView) else d for d in definitions]
+    streams = [source for source in found if isinstance(source, StreamSource)]
+    if not streams:
+        return
+    from fs_core.streams.open import check_stream
+
+    for stream in streams:
+        check_stream(stream)
 
 
 def to_yaml(store: Resources, *refs: str, every_version: bool = False) -> str:

@@ -73,6 +73,7 @@ class ArrivingRows:
             with pytest.raises(OvertakenError):
                 store.append_from(counter, counted([2]), late)
         store.append_from(counter, counted([3]), Progress({"a": 10}, {"a": 12}))
+        store.append_from(counter, counted([]), Progress({"b": 7}, {"b": 8}))
         store.compact(counter)
-        assert store.positions(counter, ["a", "b", "c"]) == {"a": 12, "b": 7, "c": None}
+        assert store.positions(counter, ["a", "b", "c"]) == {"a": 12, "b": 8, "c": None}
         assert store.read(counter)["value"].to_pylist() == [1, 3]

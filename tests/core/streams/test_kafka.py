@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -84,12 +85,23 @@ def test_events_of_all_partitions(opened: FeatureStore, topic: Topic) -> None:
     assert opened.ingest("paid", topic.name, batch="200ms", until_idle="1s").rows == 1
 
 
-def test_what_is_refused(opened: FeatureStore, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Brokers that don't answer, and settings that the client doesn't know."""
+def test_what_is_refused(
+    opened: FeatureStore,
+    topic: Topic,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Brokers that don't answer, and settings that the client doesn't know; what the client says of it is debugging."""
     odd = StreamSource("odd", url=f"{topic.source.url}?no.such=1", description="Odd.")
     with pytest.raises(ConfigurationError, match=r"no\.such"):
         opened.ingest("paid", odd)
-    gone = StreamSource("gone", url="kafka://localhost:1/gone?log_level=0", description="Gone.")
+    gone = StreamSource("gone", url="kafka://localhost:1/gone", description="Gone.")
     monkeypatch.setattr("fs_core.streams.kafka._ANSWER_SECONDS", 0.5)
-    with pytest.raises(StreamError, match="no broker of localhost:1 answers"):
+    with (
+        caplog.at_level(logging.DEBUG, "fs_core"),
+        pytest.raises(StreamError, match=r"stream 'gone': .*no broker of localhost:1 answers"),
+    ):
         opened.ingest("paid", gone)
+    assert {record.levelname for record in caplog.records if "FAIL" in record.getMessage()} == {"DEBUG"}
+    assert "FAIL" not in capfd.readouterr().err

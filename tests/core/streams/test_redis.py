@@ -131,6 +131,45 @@ def test_poison_is_put_aside_with_its_reason(opened: FeatureStore, client: redis
     assert client.xrange("payments", put_aside[0][b"id"], put_aside[0][b"id"])[0][1][b"m"] == b"no json"
 
 
+def test_a_message_that_lacks_a_field_is_put_aside(opened: FeatureStore, client: redis.Redis) -> None:
+    """A misspelt member puts no null over what is known; a null that is written is a value."""
+    misspelt = {("amuont" if name == "amount" else name): value for name, value in payment(7).items()}
+    foreign = {name: payment(14)[name] for name in ("user_id", "event_timestamp")}
+    send(client, payment(0), misspelt, foreign, payment(1, shop=None))
+    done = opened.ingest("paid", "payments", batch="50ms", until_idle="100ms")
+    assert (done.rows, done.rejected) == (2, 2)
+    assert shops(opened) == ["s0", None]
+    assert opened.get_online_features("paid", {"user_id": [0]}).to_dicts()[0]["amount"] == 0.0
+    reasons = [fields[b"reason"].decode() for _, fields in client.xrange("payments.rejected")]
+    assert reasons == [
+        "it lacks 'amount': a null has to be written. Did you mean 'amuont'?",
+        "it lacks 'amount', 'shop': a null has to be written.",
+    ]
+
+
+def test_messages_are_put_aside_once(
+    opened: FeatureStore, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where none became a row, history stays empty but knows how far it is; the log says where the first one lies."""
+    send(client, b"no json", {**payment(1), "amount": -1})
+    first = opened.ingest("paid", "payments", batch="50ms", until_idle="100ms")
+    (group,) = client.xinfo_groups("payments")
+    assert group["lag"] == 0
+    again = opened.ingest("paid", "payments", batch="50ms", until_idle="100ms")
+    assert (first.messages, first.rejected, again.messages, client.xlen("payments.rejected")) == (2, 2, 0, 2)
+    (known, message) = client.xrange("payments")[0][0].decode(), caplog.text
+    assert f"2 messages of stream 'payments' (redis:payments) became no row; the first, at {known}: it is no" in message
+    reasons = [fields[b"reason"].decode() for _, fields in client.xrange("payments.rejected")]
+    assert "below the minimum" in reasons[1]
+    assert not any("Nothing was written" in reason for reason in reasons)
+    assert shops(opened) == []
+    assert opened.get_online_features("paid", {"user_id": [1]}).to_dicts()[0]["shop"] is None
+    assert opened.verify_history().clean
+    assert opened.verify_online("paid").total == 0
+    send(client, payment(2))
+    assert opened.ingest("paid", "payments", batch="50ms", until_idle="100ms").rows == 1
+
+
 def test_a_stream_of_nonsense_stops(opened: FeatureStore, client: redis.Redis) -> None:
     """Where nothing becomes a row, the mapping is wrong: that is an error, and no message is put aside."""
     send(client, *([{"other": 1}] * 150))
@@ -247,11 +286,42 @@ def test_what_is_refused(opened: FeatureStore, server: str) -> None:
         StreamSource("clicks", url="redis://localhost:6379", description="C.")
     with pytest.raises(DefinitionError, match="format 'xml' is unknown"):
         StreamSource("clicks", url="redis://localhost/0/clicks", format="xml", description="C.")
+    with pytest.raises(DefinitionError, match="names no stream"):
+        StreamSource("clicks", url="redis://localhost:6379/1", description="C.")
     with pytest.raises(ConfigurationError, match="unknown scheme 'mqtt'"):
         opened.ingest("paid", StreamSource("clicks", url="mqtt://localhost/clicks", description="C."))
-    gone = StreamSource("clicks", url="redis://localhost:1/0/clicks", description="C.")
-    with pytest.raises(StreamError, match="stream 'clicks'"):
+    gone = StreamSource("clicks", url="redis://localhost:1/0/paths", description="C.")
+    with pytest.raises(StreamError, match=r"stream 'clicks': .*the key 'paths'"):
         opened.ingest("paid", gone, until_idle="1s")
+
+
+def test_the_url_of_the_environment_is_whole(
+    opened: FeatureStore, client: redis.Redis, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read instead of the definition's; one that leaves the key out is refused, and its password not shown."""
+    monkeypatch.setenv("FS_STREAM_PAYMENTS", "redis://:secret@localhost:6379/1")
+    with pytest.raises(ConfigurationError, match=r"stream 'payments': FS_STREAM_PAYMENTS .*/payments") as refused:
+        opened.ingest("paid", "payments", until_idle="1s")
+    assert "secret" not in str(refused.value)
+    monkeypatch.setenv("FS_STREAM_PAYMENTS", f"{server}/payments")
+    send(client, payment(1))
+    assert opened.ingest("paid", "payments", batch="20ms", until_idle="100ms").rows == 1
+
+
+def test_apply_refuses_what_could_never_be_read(store: FeatureStore) -> None:
+    """Schemes that nobody knows, and SQL that doesn't parse or reads another table, of views' streams too."""
+    rdis = StreamSource("clicks", url="rdis://localhost/0/clicks", description="C.")
+    with pytest.raises(DefinitionError, match=r"stream 'clicks': unknown scheme 'rdis'.*Did you mean 'redis'"):
+        store.apply(rdis)
+    with pytest.raises(DefinitionError, match="unknown scheme 'http'"):
+        store.apply(StreamSource("clicks", url="http://localhost/clicks", description="C."))
+    with pytest.raises(DefinitionError, match="unknown scheme 'rdis'"):
+        store.apply(FeatureView("paid", entity=USER, fields=PAID.fields, source=rdis, description="Payments."))
+    for sql, why in (("SELEKT 1", "SELEKT"), ("SELECT * FROM orders", "reads 'orders'")):
+        odd = StreamSource("clicks", url="redis://localhost/0/clicks", sql=sql, description="C.")
+        with pytest.raises(SourceError, match=f"stream 'clicks': .*{why}"):
+            store.apply(odd)
+    assert not store.registry.summaries("source")
 
 
 def test_a_view_whose_source_is_a_stream(
