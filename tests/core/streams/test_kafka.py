@@ -88,7 +88,7 @@ def test_events_of_all_partitions(opened: FeatureStore, topic: Topic) -> None:
 
 
 def test_what_is_put_aside_is_cut_where_it_is_too_large(store: FeatureStore, topic: Topic) -> None:
-    """A rejected message that the client or the broker finds too large is put aside with its beginning alone."""
+    """A rejected message that is too large to be sent is put aside with its beginning alone."""
     small = replace(topic.source, url=f"{topic.source.url}?message.max.bytes=2000")
     store.apply(PAID)
     topic.send(1, 2)
