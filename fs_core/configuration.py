@@ -17,7 +17,9 @@ FILE = "feature_store.toml"
 REGISTRY = "registry.db"
 _SCHEME = re.compile(r"[^:/?#@]*://")
 _EMPTY_PASSWORD = re.compile(r"^([^:/?#@]*://[^:/?#@]*):@")
-_SECRET = re.compile(r"(^|&)[^=&]*(pass|pwd|secret|token|api_?key)[^=&]*=", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(^|&)[^=&]*(pass|pwd|secret|token|api_?key|\.pem|jaas|oauthbearer\.config)[^=&]*=", re.IGNORECASE
+)
 _DEFAULTS = {"online": "sqlite", "offline": "delta", "registry": "sqlite"}
 _SETTINGS = (*_DEFAULTS, "deadline", "log", "log_rate", "log_keep")
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from fs_core.errors import SourceError
 from fs_core.offline.duckdb import connect
-from fs_core.sources.query import names_in, referenced_tables, refuse_reach
+from fs_core.sources.query import names_in, referenced_tables, refuse_reach, takes_all_columns
 
 TABLE = "message"
 """What the query selects from."""
@@ -23,6 +23,11 @@ def check_message_sql(query: str) -> None:
     others = {name for name in referenced_tables(query) if name.lower() != TABLE}
     if others:
         raise SourceError(f"the SQL of a stream reads {sorted(others)[0]!r}. It reads the table {TABLE!r} alone.")
+
+
+def members_in(query: str) -> set[str] | None:
+    """Return the members that a checked query may read, in lower case; None for all."""
+    return None if takes_all_columns(query) else {name.lower() for name in names_in(query)}
 
 
 def rows_of_messages(messages: pa.Table, query: str) -> pa.Table:

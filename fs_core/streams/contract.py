@@ -12,7 +12,8 @@ class Messages:
     """Messages of one partition, in its order, none left out.
 
     Attributes:
-        partition: its name, which tells it from those of all other streams.
+        partition: its name, which tells it from those of all other streams: it holds the name of the `StreamSource`,
+            as servers may have streams of one name.
         positions: of each message; they increase.
         bodies: their bytes; None where a message has none that can be told.
         times: when the broker took each, microseconds since 1970-01-01 UTC.
@@ -79,7 +80,11 @@ class Consumer(Protocol):
         ...
 
     def reject(self, messages: Sequence[Rejected]) -> None:
-        """Put messages where people find what became no row, and why."""
+        """Put messages where people find what became no row, and why; one that is too large there, cut.
+
+        Raises:
+            StreamError: the broker doesn't take one of them.
+        """
         ...
 
     def taken(self, positions: Mapping[str, int]) -> None:
@@ -87,7 +92,7 @@ class Consumer(Protocol):
         ...
 
     def lag(self) -> int | None:
-        """Return how many messages wait; None where the broker can't tell."""
+        """Return how many messages wait; None where the broker can't tell, or doesn't answer now."""
         ...
 
     def close(self) -> None:

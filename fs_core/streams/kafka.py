@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -23,6 +25,9 @@ log = logging.getLogger("fs_core")
 
 _ANSWER_SECONDS = 10.0  # of a broker
 _JOIN_SECONDS = 30.0  # of a group, until it has given this consumer its partitions, which may be none
+_IN_FLIGHT = 1_000  # rejected messages that the client holds: its queue has an end
+_CUT = 500  # bytes of a rejected message that is too large for its topic
+_REASON = 1_000  # characters, as a header counts for the size of a message
 _SETTINGS = {
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
@@ -44,20 +49,28 @@ class KafkaConsumer:
 
     Args:
         url: `kafka://host:9092,host:9092/topic`; settings of librdkafka may follow a `?`.
+        stream: the name of the `StreamSource`.
         topic: the topic.
         group: the consumer group.
 
     Raises:
-        ConfigurationError: the client isn't installed, or refuses a setting.
+        ConfigurationError: the client isn't installed, or refuses a setting; or the URL has credentials before the
+            servers.
         StreamError: no broker answers, or there is no such topic.
     """
 
-    def __init__(self, url: str, *, topic: str, group: str) -> None:
+    def __init__(self, url: str, *, stream: str, topic: str, group: str) -> None:
         self._kafka = _client()
         where, _, query = url.partition("?")
         servers = where.partition("://")[2].rpartition("/")[0]
+        if "@" in where:
+            raise ConfigurationError(
+                f"topic {topic!r}: its URL has credentials before an '@', which Kafka's servers don't take. Give them "
+                "as settings, in the variable of the environment that says the URL: kafka://host:9092/topic"
+                "?security.protocol=SASL_SSL&sasl.mechanism=PLAIN&sasl.username=...&sasl.password=..."
+            )
         self._settings: dict[str, Any] = {"bootstrap.servers": servers, "logger": _QuietLog(), **dict(parse_qsl(query))}
-        self._topic = topic
+        self._stream, self._topic = stream, topic
         self._given: list[int] | None = None  # the partitions that are ours; None before the group has said
         self._positions: dict[int, int | None] = {}
         self.generation = 0
@@ -91,13 +104,44 @@ class KafkaConsumer:
         return str(position)
 
     def reject(self, messages: Sequence[Rejected]) -> None:
-        """See `Consumer.reject`: to the topic whose name ends in `.rejected`."""
+        """See `Consumer.reject`: to the topic whose name ends in `.rejected`.
+
+        Of a message that is too large for it, its beginning.
+        """
+        failed = self._put_aside(messages)
+        too_large = [replace(message, body=message.body[:_CUT]) for message, error in failed if self._is_size(error)]
+        failed = [part for part in failed if not self._is_size(part[1])] + self._put_aside(too_large)
+        if failed:
+            raise StreamError(
+                f"{len(failed)} messages that became no row can't be put aside in the topic '{self._topic}.rejected'. "
+                f"Let this client write there. The first one: {failed[0][1]}"
+            )
+
+    def _put_aside(self, messages: Sequence[Rejected]) -> list[tuple[Rejected, Any]]:
+        """Send messages; return those that the broker hasn't taken, with errors."""
         producer = self._kafka.Producer(self._settings)
-        for message in messages:
-            headers = {"reason": message.reason, "partition": message.partition, "offset": str(message.position)}
-            producer.produce(f"{self._topic}.rejected", message.body, headers=headers)
-        if producer.flush(_ANSWER_SECONDS):
-            raise StreamError(f"messages that became no row can't be put aside in the topic '{self._topic}.rejected'.")
+        topic, waiting = f"{self._topic}.rejected", dict(enumerate(messages))
+        failed = list[tuple[Rejected, Any]]()
+
+        def delivered(number: int, error: Any, _: object = None) -> None:
+            message = waiting.pop(number)
+            if error is not None:
+                failed.append((message, error))
+
+        for number, message in enumerate(messages):
+            if len(producer) >= _IN_FLIGHT and producer.flush(_ANSWER_SECONDS):
+                break
+            headers = _headers(message)
+            try:
+                producer.produce(topic, message.body, headers=headers, on_delivery=partial(delivered, number))
+            except (self._kafka.KafkaException, BufferError) as error:
+                delivered(number, error.args[0])
+        producer.flush(_ANSWER_SECONDS)
+        return failed + [(message, "the broker doesn't answer") for message in waiting.values()]
+
+    def _is_size(self, error: Any) -> bool:
+        kind = self._kafka.KafkaError
+        return isinstance(error, kind) and error.code() == kind.MSG_SIZE_TOO_LARGE
 
     def taken(self, positions: Mapping[str, int]) -> None:
         """See `Consumer.taken`: the group's offsets."""
@@ -113,7 +157,13 @@ class KafkaConsumer:
         """See `Consumer.lag`: of the partitions that are ours."""
         waiting = 0
         for number, position in self._positions.items():
-            first, end = self._consumer.get_watermark_offsets(self._at(number, None), timeout=_ANSWER_SECONDS)
+            try:
+                ends = self._consumer.get_watermark_offsets(self._at(number, None), timeout=_ANSWER_SECONDS)
+            except self._kafka.KafkaException:
+                return None
+            if ends is None:
+                return None
+            first, end = ends
             waiting += end - (first if position is None else max(first, position + 1))
         return waiting
 
@@ -162,13 +212,18 @@ class KafkaConsumer:
         return Messages(self._name(number), offsets, [message.value() for message in found], times)
 
     def _name(self, number: int) -> str:
-        return f"kafka:{self._topic}:{number}"
+        return f"kafka:{self._stream}:{self._topic}:{number}"
 
     def _at(self, number: int, position: int | None) -> TopicPartition:
         """Return a partition, and the message behind a position."""
         offset = self._kafka.OFFSET_BEGINNING if position is None else position + 1
         found: TopicPartition = self._kafka.TopicPartition(self._topic, number, offset)
         return found
+
+
+def _headers(message: Rejected) -> dict[str, str]:
+    reason = message.reason[:_REASON]
+    return {"reason": reason, "partition": message.partition, "offset": str(message.position)}
 
 
 def _client() -> Any:

@@ -29,6 +29,7 @@ class RedisConsumer:
 
     Args:
         url: of the server, the key behind the last slash.
+        stream: the name of the `StreamSource`.
         topic: the key.
         group: what the server's tools call the reader.
 
@@ -36,12 +37,12 @@ class RedisConsumer:
         ConfigurationError: the URL makes no sense.
     """
 
-    def __init__(self, url: str, *, topic: str, group: str) -> None:
+    def __init__(self, url: str, *, stream: str, topic: str, group: str) -> None:
         where, _, query = url.partition("?")
         server = where.rpartition("/")[0] + (f"?{query}" if query else "")
         self._client: Any = open_client(parse(server, connections=4, timeout=_TIMEOUT))
         self._key, self._group = topic, group
-        self._partition = f"redis:{topic}"
+        self._partition = f"redis:{stream}:{topic}"
         self._last: int | None = None
         self.generation = 0
 
@@ -95,7 +96,10 @@ class RedisConsumer:
 
     def lag(self) -> int | None:
         """See `Consumer.lag`."""
-        return len(_entries(self._ask("XREAD", "COUNT", 10_000, "STREAMS", self._key, self._id())))
+        try:
+            return len(_entries(self._ask("XREAD", "COUNT", 10_000, "STREAMS", self._key, self._id())))
+        except StreamError:
+            return None
 
     def close(self) -> None:
         """See `Consumer.close`."""

@@ -14,6 +14,7 @@ from fs_core.definitions import FeatureView, StreamSource
 from fs_core.errors import DataError, SchemaError, SourceError, did_you_mean
 from fs_core.offline.validation import validate_rows
 from fs_core.streams.contract import Messages, Rejected
+from fs_core.streams.members import check_object, columns_of
 from fs_core.values.casting import parse_text
 from fs_core.values.times import MICROSECONDS
 
@@ -54,9 +55,10 @@ class Reader:
         self.stream = source.name
         self._view, self._sql = view, source.sql
         if source.sql is not None:
-            from fs_core.sources.messages import check_message_sql
+            from fs_core.sources.messages import check_message_sql, members_in
 
             check_message_sql(source.sql)
+            self._members = members_in(source.sql)
         self._types: Mapping[str, pa.DataType] = {
             **view.request_keys,
             **view.stored,
@@ -91,11 +93,13 @@ class Reader:
     def _checked(self, bodies: Sequence[bytes | None], times: Sequence[int], now: int) -> pa.Table:
         if None in bodies:
             raise SchemaError(_NO_BODY)
+        texts = [body for body in bodies if body is not None]
+        for text in texts:
+            check_object(text)
         clock = pa.array(times, pa.int64()).cast(MICROSECONDS)
         if self._sql is None:
-            given = [body for body in bodies if body is not None]
-            data = decode_json(given, {n: _in_json(t) for n, t in self._types.items()})
-            _refuse_missing(given, data, [name for name in self._types if name != self._view.event_timestamp])
+            data = decode_json(texts, {n: _in_json(t) for n, t in self._types.items()})
+            _refuse_missing(texts, data, [name for name in self._types if name != self._view.event_timestamp])
             if self._view.event_timestamp in _absent(data):
                 data = data.set_column(
                     data.schema.get_field_index(self._view.event_timestamp), self._view.event_timestamp, clock
@@ -103,8 +107,9 @@ class Reader:
         else:
             from fs_core.sources.messages import rows_of_messages
 
-            read = decode_json([body for body in bodies if body is not None], None)
-            data = rows_of_messages(read.append_column(BROKER_TIME, clock), self._sql)
+            columns = columns_of(texts, self._members)
+            mine = {BROKER_TIME: clock}  # first and last, so that no member of the name takes its place
+            data = rows_of_messages(pa.table({**mine, **columns} | mine), self._sql)
             data = self._with_types(data)
         for place, name in enumerate(data.column_names):
             if name in self._types:
@@ -167,27 +172,22 @@ def _in_json(dtype: pa.DataType) -> pa.DataType:
     return pa.float32() if pa.types.is_float16(dtype) else dtype
 
 
-def decode_json(bodies: Sequence[bytes], types: Mapping[str, pa.DataType] | None) -> pa.Table:
+def decode_json(bodies: Sequence[bytes], types: Mapping[str, pa.DataType]) -> pa.Table:
     """Return JSON objects as a table, a row for each.
 
     Args:
-        bodies: at least one, each an object.
-        types: the columns wanted; members of other names are left out. None for all, in the types that they seem to
-            have.
+        bodies: at least one, each of which has passed `check_object`.
+        types: the columns wanted; members of other names are left out.
 
     Raises:
-        SchemaError: a body is no object, or a member isn't of its type.
+        SchemaError: a body is no JSON, or a member isn't of its type.
     """
     import pyarrow.json as reading
 
     lines = [body.replace(b"\n", b" ").strip() for body in bodies]
-    odd = next((line for line in lines if not (line.startswith(b"{") and line.endswith(b"}"))), None)
-    if odd is not None:
-        raise SchemaError(f"it is no JSON object: {odd[:80]!r}")
     text = b"\n".join(lines)
-    schema = None if types is None else pa.schema(list(types.items()))
-    unexpected = "infer" if types is None else "ignore"
-    options = reading.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected)
+    schema = pa.schema(list(types.items()))
+    options = reading.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     try:
         text.decode()
         found = reading.read_json(

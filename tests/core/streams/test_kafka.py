@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from fs_core import Entity, FeatureStore, FeatureView, Field, StreamSource
-from fs_core.errors import ConfigurationError, StreamError
+from fs_core.errors import ConfigurationError, DefinitionError, StreamError
+from fs_core.streams.contract import Rejected
+from fs_core.streams.kafka import KafkaConsumer
 
 confluent_kafka = pytest.importorskip("confluent_kafka")
 
@@ -83,6 +86,53 @@ def test_events_of_all_partitions(opened: FeatureStore, topic: Topic) -> None:
     assert b"no JSON object" in dict(rejected.headers())["reason"]
     topic.send(100)
     assert opened.ingest("paid", topic.name, batch="200ms", until_idle="1s").rows == 1
+
+
+def test_what_is_put_aside_is_cut_where_it_is_too_large(store: FeatureStore, topic: Topic) -> None:
+    """A rejected message that is too large to be sent is put aside with its beginning alone."""
+    small = replace(topic.source, url=f"{topic.source.url}?message.max.bytes=2000")
+    store.apply(PAID)
+    topic.send(1, 2)
+    topic.send(3, body=b"poison" * 1000)
+    done = store.ingest("paid", small, batch="200ms", until_idle="1s")
+    assert (done.rows, done.rejected) == (2, 1)
+    (rejected,) = topic.read(f"{topic.name}.rejected")
+    assert rejected.value() == (b"poison" * 1000)[:500]
+    assert b"no JSON object" in dict(rejected.headers())["reason"]
+
+
+def test_a_broker_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That rejected messages can't be put aside is an error; that nobody knows how many messages wait is none."""
+    cluster = confluent_kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "unused:1", "log_level": 0})
+    (broker,) = cluster.list_topics(timeout=20).brokers.values()
+    cluster.produce("paid", b"poison")
+    assert cluster.flush(20) == 0
+    url = f"kafka://{broker.host}:{broker.port}/paid?message.timeout.ms=300&log_level=0"
+    consumer = KafkaConsumer(url, stream="paid", topic="paid", group="readers")
+    consumer.seek(dict.fromkeys(consumer.partitions()))
+    message = Rejected("kafka:paid:paid:0", 0, b"poison", "it is poison")
+    consumer.reject([message])
+    assert consumer.lag() == 1
+    del cluster
+    monkeypatch.setattr("fs_core.streams.kafka._ANSWER_SECONDS", 1.0)
+    assert consumer.lag() is None
+    with pytest.raises(StreamError, match=r"1 messages .* can't be put aside in the topic 'paid\.rejected'"):
+        consumer.reject([message])
+    consumer.close()
+
+
+def test_credentials_before_the_servers(
+    store: FeatureStore, topic: Topic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are refused with what to write instead, and show nowhere."""
+    store.apply(PAID, topic.source)
+    monkeypatch.setenv(topic.source.variable, topic.source.url.replace("://", "://user:hunter2@"))
+    with pytest.raises(ConfigurationError, match=r"sasl\.password") as caught:
+        store.ingest("paid", topic.name)
+    assert "hunter2" not in str(caught.value) + caplog.text
+    for name in ("ssl.key.pem", "sasl.jaas.config", "sasl.oauthbearer.config"):
+        with pytest.raises(DefinitionError, match="carries a password"):
+            StreamSource("paid", url=f"{topic.source.url}?{name}=hunter2", description="Payments.")
 
 
 def test_what_is_refused(

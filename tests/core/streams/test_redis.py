@@ -17,6 +17,7 @@ import redis
 
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field, StreamSource
 from fs_core.errors import ConfigurationError, DefinitionError, SourceError, StreamError
+from fs_core.streams.redis import RedisConsumer
 from tests.servers import running_server
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
@@ -173,7 +174,9 @@ def test_messages_are_put_aside_once(
 def test_a_stream_of_nonsense_stops(opened: FeatureStore, client: redis.Redis) -> None:
     """Where nothing becomes a row, the mapping is wrong: that is an error, and no message is put aside."""
     send(client, *([{"other": 1}] * 150))
-    with pytest.raises(StreamError, match=r"none of the first 150 messages of redis:payments became a row.*'user_id'"):
+    with pytest.raises(
+        StreamError, match=r"none of the first 150 messages of redis:payments:payments became a row.*'user_id'"
+    ):
         opened.ingest("paid", "payments", batch="50ms", until_idle="100ms")
     assert not client.exists("payments.rejected")
 
@@ -193,6 +196,26 @@ def test_sql_makes_rows_of_messages(store: FeatureStore, client: redis.Redis, se
     assert abs(rows["__event_time"][0].as_py() - before) < timedelta(minutes=1)
     with pytest.raises(SourceError, match="reads 'orders'"):
         store.ingest("paid", StreamSource("x", url=f"{server}/x", sql="SELECT * FROM orders", description="X."))
+
+
+def test_streams_of_one_key_on_two_servers(store: FeatureStore, client: redis.Redis, server: str) -> None:
+    """Each has a position of its own, though the second one's messages are older than the first one's."""
+    places = {"east": server, "west": f"{server.rpartition('/')[0]}/1"}
+    streams = [StreamSource(n, url=f"{url}/payments", description="X.") for n, url in places.items()]
+    store.apply(PAID, *streams)
+    with redis.Redis.from_url(places["west"]) as other:
+        send(other, payment(1), payment(2))
+    send(client, payment(3))
+    found = [store.ingest("paid", name, batch="20ms", until_idle="100ms").rows for name in places]
+    assert (found, shops(store)) == ([1, 2], ["s3", "s1", "s2"])
+
+
+def test_a_lag_that_cannot_be_asked_for() -> None:
+    """While the server is away nobody knows how many messages wait, and that is no error."""
+    consumer = RedisConsumer("redis://localhost:1/0/payments", stream="payments", topic="payments", group="readers")
+    consumer.seek(dict.fromkeys(consumer.partitions()))
+    assert consumer.lag() is None
+    consumer.close()
 
 
 def test_exact_values(store: FeatureStore, client: redis.Redis, payments: StreamSource) -> None:
