@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OfflineStoreError
-from fs_core.offline.delta import appending, rewriting
+from fs_core.offline.delta import appending, log, rewriting
 from fs_core.offline.delta.journal import journal, segment
 
 THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
@@ -281,6 +281,25 @@ def test_threads_that_push_and_read(opened: FeatureStore, other: FeatureStore) -
         pushed = [k for mine in threads.map(work, range(6)) for k in mine]
     assert sorted(things(opened)) == sorted(pushed)
     assert opened.verify_history().clean
+
+
+def test_a_new_month_is_on_disk_before_its_segment_is_deleted(
+    opened: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data file, its directory, the log, and the directories in which a table and a month appear."""
+    push(opened, 1)
+    (file,) = segments(opened)
+    brought = list[Path]()
+
+    def bring(*paths: Path) -> None:
+        assert file.exists()
+        brought.extend(paths)
+
+    monkeypatch.setattr(log, "bring_to_disk", bring)
+    assert things(opened) == [1]
+    table = table_of(opened)
+    (data,) = table.glob("*/*.parquet")
+    assert {data, data.parent, table, table.parent, table / "_delta_log"} <= set(brought)
 
 
 def test_names_are_in_the_log(opened: FeatureStore) -> None:
