@@ -129,6 +129,52 @@ def test_a_push_cut_off_at_any_byte(opened: FeatureStore, tmp_path: Path) -> Non
         shutil.rmtree(directory)
 
 
+def test_a_damaged_byte_loses_no_other_push(
+    opened: FeatureStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can be read is there, once; the log says what can't, a copy is kept, and `forget` deletes it."""
+    ends = [0]
+    for k in range(3):
+        push(opened, k)
+        (file,) = segments(opened)
+        ends.append(file.stat().st_size)
+    whole = bytearray(file.read_bytes())
+    whole[ends[2] - 1] ^= 1  # in the second push
+    file.write_bytes(whole)
+    with monkeypatch.context() as broken:
+        fail_after(broken)
+        with pytest.raises(OfflineStoreError, match="died"):
+            things(opened)
+    assert things(opened) == [0, 2]
+    assert segments(opened) == []
+    assert [r.levelname for r in caplog.records if str(file) in r.getMessage()] == ["ERROR"]
+    copy = file.with_suffix(".damaged")
+    assert copy.read_bytes().startswith(whole)
+    push(opened, 3)
+    assert things(opened) == [0, 2, 3]
+    opened.forget("thing", {"k": [1]})
+    assert not copy.exists()
+    assert things(opened) == [0, 2, 3]
+
+
+def test_a_segment_whose_beginning_is_damaged(opened: FeatureStore) -> None:
+    """No row of it can be read, so it is put aside; its writer goes on with another."""
+    push(opened, 1)
+    (file,) = segments(opened)
+    whole = bytearray(file.read_bytes())
+    whole[20] ^= 1
+    file.write_bytes(whole)
+    assert things(opened) == []
+    copy = file.with_suffix(".damaged")
+    assert copy.exists()
+    push(opened, 2)
+    assert things(opened) == [2]
+    push(opened, 3)
+    opened.forget("thing", {"k": [1]})
+    assert not copy.exists()
+    assert things(opened) == [2, 3]
+
+
 def fail_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no commit be made."""
 
