@@ -101,11 +101,13 @@ def center_of(what: str, values: Array) -> float:
 
 
 def _mean(values: Array) -> float:
-    """Return the exact sum, rounded once, over the count: the same whatever the order."""
+    """Return the exact sum, rounded once, over the count: the same whatever the order; of equal values, the value."""
     try:
-        return math.fsum(values.tolist()) / len(values)
+        mean = math.fsum(values.tolist()) / len(values)
     except OverflowError:
         return math.inf
+    least = float(values.min())
+    return least + 0.0 if least == values.max() else mean  # else it may be the value's neighbour; -0.0 is 0.0
 
 
 def _standard(values: Array) -> tuple[float, float]:

@@ -101,6 +101,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+_CELLS = 10_000  # that may be made of objects which lack members, beside four times as many as came
+
+
 def columns_of(body: Mapping[str, Any], name: str, limit: int) -> dict[str, list[Any]]:
     """Return the rows of a member by column: it is an object of lists, or a list of objects.
 
@@ -110,13 +113,13 @@ def columns_of(body: Mapping[str, Any], name: str, limit: int) -> dict[str, list
         limit: how many rows there may be.
 
     Raises:
-        RefusedError: it is neither, its lists differ in length, or there are more rows.
+        RefusedError: it is neither, its lists differ in length, there are more rows, or rows that hardly share columns.
     """
     given = body.get(name)
     if isinstance(given, list) and all(isinstance(row, dict) for row in given):
-        names = list(dict.fromkeys(column for row in given for column in row))
-        count, columns = len(given), {column: [row.get(column) for row in given] for column in names}
-    elif isinstance(given, dict) and all(isinstance(values, list) for values in given.values()):
+        _refuse_rows(len(given), name, limit)
+        return _by_column(given, name)
+    if isinstance(given, dict) and all(isinstance(values, list) for values in given.values()):
         lengths = {column: len(values) for column, values in given.items()}
         if len(set(lengths.values())) > 1:
             raise RefusedError(400, f"The columns of {name!r} differ in length: {_shown(lengths)}.")
@@ -125,9 +128,25 @@ def columns_of(body: Mapping[str, Any], name: str, limit: int) -> dict[str, list
         raise RefusedError(
             400, f"The member {name!r} must be an object of lists, a list for each column, or a list of objects."
         )
+    _refuse_rows(count, name, limit)
+    return columns
+
+
+def _refuse_rows(count: int, name: str, limit: int) -> None:
     if count > limit:
         raise RefusedError(413, f"{name!r} has {count:,} rows, and {limit:,} are allowed. Send several requests.")
-    return columns
+
+
+def _by_column(rows: list[dict[str, Any]], name: str) -> dict[str, list[Any]]:
+    """Return objects by column, null where one lacks a member; that may be far more than what was sent."""
+    names, sent = list(dict.fromkeys(column for row in rows for column in row)), sum(map(len, rows))
+    if len(names) * len(rows) > 4 * sent + _CELLS:
+        raise RefusedError(
+            413,
+            f"The {len(rows):,} objects of {name!r} have {sent:,} members with {len(names):,} names. Send those that "
+            "have the same members together, or an object of lists.",
+        )
+    return {column: [row.get(column) for row in rows] for column in names}
 
 
 def typed(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType], what: str) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.online.contract import AVAILABLE, PartialRead, timeline_name
 from fs_core.online.row.recent import moment_word, resolve
 from fs_core.retrieval.computed import computed
-from fs_core.retrieval.query import found_rows
 from fs_core.retrieval.selection import Computation, SelectedFeature, ViewLookup
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, STATUS, at_moment
 from fs_core.serving.answers import Answer, AskedKeys, ComputedAnswer, Held, TableAnswer
@@ -218,6 +217,8 @@ class OnlineRead:
                 raise problem
 
     def _from_history(self, view: ViewPlan, offline: OfflineStore | None) -> TableAnswer:
+        from fs_core.retrieval.query import found_rows
+
         assert offline is not None
         keys = self.keys[view.group].columns
         table = pa.Table.from_arrays(list(keys), schema=pa.schema(list(view.view.keys.items())))

@@ -164,7 +164,7 @@ def carry_over(
 def push(store: Resources, view: FeatureView, data: pa.Table) -> int:
     """Take live rows, whole, into history first, then online; return how many. See `FeatureStore.push`."""
     if data.num_rows <= _FEW_ROWS:
-        return int(store._grouped("push", view, partial(_push, store, view))(data))
+        return int(store._grouped(_push, view)(data))
     (answer,) = _push(store, view, [data])
     if isinstance(answer, DataError):
         raise answer
@@ -284,7 +284,7 @@ def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental:
             )
     if checked.num_rows > _FEW_ROWS:
         return len(_into_history(store, view, checked))
-    return int(store._grouped("write", view, partial(_write, store, view))(checked))
+    return int(store._grouped(_write, view)(checked))
 
 
 def _stream(store: Resources, view: FeatureView, parts: Iterable[pa.Table]) -> int:

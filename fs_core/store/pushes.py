@@ -35,16 +35,24 @@ def push(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool 
         rows: keys, event time and features; anything that `to_table` reads.
         partial: features may be left out. A row then keeps what the rule gives for its entity at this moment: the
             values of the row that wins in history, nulls where none does or it has expired. A null that is passed is
-            a value. Partial pushes to one view take turns, as long as they come from one machine.
+            a value. Partial pushes to one view take turns, as long as they come from one machine. A whole push doesn't
+            wait for them: one that comes between a partial push's look and its row may be overwritten by the values
+            that were there before. So push a view's rows always in part, or never.
 
     Raises:
         SchemaError, ValidationError, RegistryError: as in `write`; nothing was written.
-        DefinitionError: `partial` for a view with aggregations, whose rows are events.
+        DefinitionError: `partial` for a view with aggregations, whose rows are events, or with a lag, which keeps the
+            last row from counting yet.
         OnlineStoreError: the rows are safe in history, but not online; `materialize` brings them. Or entities may
             have been forgotten meanwhile, and a store doesn't say so: the error's notes do.
         OfflineStoreError: history can't be written, or not be asked who was forgotten meanwhile.
     """
     target = store._view_to_push(view)
+    if partial and target.lag_micros:
+        raise DefinitionError(
+            f"view {target.ref!r} has a lag: what was pushed last isn't available yet, so a row in part couldn't keep "
+            "it. Push whole rows."
+        )
     what = f"rows for view {target.name!r}"
     data = _with_times(target, to_table(rows, what), what)
     lacking = [name for name in target.stored if name not in data.column_names]

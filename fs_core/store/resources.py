@@ -7,7 +7,9 @@ import math
 import os
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PLAN_SECONDS = 1.0  # how long a resolved request is used before the registry is asked whether it changed
+
+_PLANS = 1_000  # resolved requests that are kept, the last ones: callers may make up any number
 
 
 class _Plan(NamedTuple):
@@ -72,11 +76,11 @@ class Resources:
             directory, online=online, offline=offline, registry=registry, deadline=deadline
         )
         self._clock = clock or Clock()
-        self._plans: dict[tuple[tuple[Asked, ...], bool], _Plan] = {}
+        self._plans: OrderedDict[tuple[tuple[Asked, ...], bool], _Plan] = OrderedDict()  # those in use come last
         self._views: tuple[int, dict[Reference, FeatureView]] = -1, {}  # as of a generation of the registry
         self._cache = PerProcess(_new_cache)  # rows of a moment ago
         self._lately: dict[str | FeatureView, tuple[float, FeatureView]] = {}  # when pushes resolved which view
-        self._groups: dict[tuple[str, FeatureView], Grouped[Any, int]] = {}  # of pushes, and of writes, by view
+        self._groups: dict[tuple[Any, FeatureView], Grouped[Any, int]] = {}  # of pushes, and of writes, by view
         self._seqs: dict[
             str, tuple[int, int]
         ] = {}  # of views: what the registry gave, and what it wasn't told of since
@@ -154,11 +158,13 @@ class Resources:
         self._lately.clear()
 
     def _grouped(
-        self, kind: str, view: FeatureView, work: Callable[[Sequence[Any]], Sequence[int | Exception]]
+        self, work: Callable[[Any, FeatureView, Sequence[Any]], Sequence[int | Exception]], view: FeatureView
     ) -> Grouped[Any, int]:
-        """Return what does calls of one kind on a view together: made once, with the work of the first that asks."""
-        key = kind, view
-        return self._groups.get(key) or self._groups.setdefault(key, Grouped(work))
+        """Return what does calls of one kind on a view together, by a function of the store, the view and the calls."""
+        key = work, view
+        found = self._groups.get(key)
+        # Not with the store itself: in a circle, it and the files that it has mapped would outlive its user.
+        return found or self._groups.setdefault(key, Grouped(partial(_together, weakref.ref(self), work, view)))
 
     @property
     def _log_directory(self) -> Path:
@@ -225,6 +231,10 @@ class Resources:
             selection = select(self.registry, features, full_names=full_names)
             plan = _Plan(selection, generation, moment, self._retired_of(features, selection), {})
         self._plans[asked] = plan
+        with suppress(KeyError):  # another thread has deleted them
+            self._plans.move_to_end(asked)
+            while len(self._plans) > _PLANS:
+                self._plans.popitem(last=False)
         return plan
 
     def _retired_of(self, features: Features, selection: Selection) -> tuple[str, ...]:
@@ -300,6 +310,17 @@ class Resources:
     def __setstate__(self, state: dict[str, Any]) -> None:
         urls = {name: configuration.from_pickle(name, kept) for name, kept in state["urls"].items()}
         self.__init__(state["directory"], **urls, deadline=state["deadline"])  # type: ignore[misc]
+
+
+def _together(
+    store: weakref.ref[Resources],
+    work: Callable[[Any, FeatureView, Sequence[Any]], Sequence[int | Exception]],
+    view: FeatureView,
+    calls: Sequence[Any],
+) -> Sequence[int | Exception]:
+    held = store()
+    assert held is not None  # who calls holds it
+    return work(held, view, calls)
 
 
 def _log_of(store: weakref.ref[Resources]) -> LogWriter:

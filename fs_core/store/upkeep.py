@@ -212,6 +212,12 @@ def forget(
     The online store is the one that this store object was given: rows in another aren't found. The log warns of
     a view that was never materialized in this one.
 
+    Two more things aren't reached. Messages that `ingest` put aside lie in the broker, in the stream or topic
+    `KEY.rejected`: delete them there, or let them expire. And a view that is made of other views, whose rows belong to
+    another entity, keeps what it took of a person (their part of a shop's total, their name in a list): once the person
+    is forgotten in the views below, fill a new version of it; the old one's rows go where its own entities are
+    forgotten.
+
     Nothing needs to be paused. A push, a `materialize` or a repair that had such a row in hand takes it back from
     the online store as soon as it has sent it; what is pushed or written later is a new fact. Should a
     `materialize` die between the two, the next one of the view compares every row with history first; should a

@@ -34,6 +34,10 @@ def to_table(data: Any, what: str) -> pa.Table:
         table = _read(data, what)
     except (pa.ArrowException, OverflowError) as error:
         raise SchemaError(f"{what} can't be read as Arrow: {error}") from error
+    except UnicodeEncodeError as error:
+        raise SchemaError(
+            f"{what}: the name {error.object[:80]!r} holds half of a character (a lone surrogate). Write the whole one."
+        ) from error
     kept = [name for name in table.column_names if not _PANDAS_INDEX.fullmatch(name)]
     _refuse_twice(kept, what)
     return pa.table({name: _without_views(table[name]) for name in kept}) if kept else table.select(kept)

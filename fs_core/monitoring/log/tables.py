@@ -26,6 +26,8 @@ from fs_core.monitoring.log.rows import DAY, READ_AT, Descriptor, table_of
 from fs_core.monitoring.log.sample import Served
 from fs_core.offline.delta.appending import attempts, reason_of
 from fs_core.offline.delta.layout import as_declared
+from fs_core.offline.delta.leftovers import data_files
+from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.open import open_offline_store
 from fs_core.runtime.files import make_directory, make_file
 from fs_core.runtime.per_process import delta_library
@@ -41,6 +43,8 @@ _PROPERTIES = {
     "delta.dataSkippingNumIndexedCols": "0",
     "delta.checkpoint.writeStatsAsJson": "false",
 }
+_APPEND_SECONDS = 60.0  # how long appends that are under way are waited for, to forget somebody
+_BRIEFLY = 1.0  # how long, to delete old days
 _swept: dict[Path, str] = {}  # the last day on which old rows of logs were deleted, by directory
 
 
@@ -76,11 +80,12 @@ class LogTable:
         """
         stored = pa.table({name: rows[name].cast(storage_type(dtype)) for name, dtype in self.schema.items()})
         make_directory(self.directory)
-        for attempt in attempts():
-            with attempt:
-                write_deltalake(
-                    str(self.directory), stored, mode="append", partition_by=[DAY], configuration=_PROPERTIES
-                )
+        with TableLocks(self.directory).appending():
+            for attempt in attempts():
+                with attempt:
+                    write_deltalake(
+                        str(self.directory), stored, mode="append", partition_by=[DAY], configuration=_PROPERTIES
+                    )
 
     def days(self, since: int | None = None) -> list[str]:
         """Return the days that have rows, from that of a moment (microseconds) on; None for all."""
@@ -108,25 +113,57 @@ class LogTable:
         return as_declared(found, types)
 
     def delete(self, rows: pa.Table) -> None:
-        """Delete rows for good, files of earlier states that hold them too.
+        """Delete rows for good, and every file that the newest state doesn't need: it may hold them, too.
 
         Args:
-            rows: columns of strings and whole numbers; what is equal in all of them goes.
+            rows: columns of strings and whole numbers; what is equal in all of them goes. It may have no row.
+
+        Raises:
+            OfflineStoreError: somebody appends for so long that it isn't known which files are needed.
         """
+        if not self.directory.is_dir():
+            return
         same = " AND ".join(f"held.{name} = gone.{name}" for name in rows.column_names)
-        for attempt in attempts():
-            with attempt:
-                opened = DeltaTable(str(self.directory))
-                merging = opened.merge(rows, same, source_alias="gone", target_alias="held")
-                merging.when_matched_delete().execute()
-        _vacuum(opened)
+        with TableLocks(self.directory).rewriting():
+            for attempt in attempts():
+                with attempt:
+                    opened = self._opened()
+                    if opened is not None and rows.num_rows:
+                        merging = opened.merge(rows, same, source_alias="gone", target_alias="held")
+                        merging.when_matched_delete().execute()
+            if not self._remove_leftovers(_APPEND_SECONDS):
+                raise OfflineStoreError(f"log {self.log!r}: an append to {self.directory} doesn't end. Repeat it.")
 
     def expire(self, before: str) -> None:
-        """Delete days before one."""
+        """Delete days before one, and files that the newest state doesn't need."""
+        if not self.directory.is_dir():
+            return
+        with TableLocks(self.directory).rewriting():
+            opened = self._opened()
+            if opened is not None and any((part[DAY] or "") < before for part in opened.partitions()):
+                opened.delete(f"{DAY} < '{before}'")
+            self._remove_leftovers(_BRIEFLY)
+
+    def _remove_leftovers(self, seconds: float) -> bool:
+        """Delete files of earlier states, and those that no state names: their writers lost a race, failed or died.
+
+        Only while rewriting. A file of an append that is under way is no leftover, so such appends are waited for.
+
+        Args:
+            seconds: how long at most.
+
+        Returns:
+            Whether all have ended; if not, nothing was deleted.
+        """
+        present = data_files(self.directory)
+        if not TableLocks(self.directory).outlast_appends(seconds):
+            return False
         opened = self._opened()
-        if opened is not None and any((part[DAY] or "") < before for part in opened.partitions()):
-            opened.delete(f"{DAY} < '{before}'")
-            _vacuum(opened)
+        needed = set() if opened is None else {uri.rpartition("/")[2] for uri in opened.file_uris()}
+        for file in map(Path, present):
+            if file.name not in needed:
+                file.unlink(missing_ok=True)
+        return True
 
     def _opened(self) -> DeltaTable | None:
         try:
@@ -137,11 +174,6 @@ class LogTable:
 
 def _day(moment: int) -> str:
     return from_micros(moment).date().isoformat()
-
-
-def _vacuum(table: DeltaTable) -> None:
-    """Delete files that an earlier state had, not those that somebody is about to add."""
-    table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
 
 
 class LogTables:

@@ -53,7 +53,13 @@ def log_entries(table: Path) -> Iterator[Path]:
 
 
 def open_table(directory: Path, version: Snapshot | None = None) -> DeltaTable:
-    """Open a table at a state, by default the newest."""
+    """Open a table at a state, by default the newest.
+
+    Raises:
+        TableNotFoundError: there is none.
+    """
+    if not (directory / "_delta_log").is_dir():  # an error in an attempt below would keep its callers' frames for long
+        raise TableNotFoundError(f"no Delta table in {directory}")
 
     def is_passing(error: BaseException) -> bool:
         asked = version is None or (directory / "_delta_log" / f"{version:020}.json").exists()
@@ -194,7 +200,8 @@ class DeltaLog:
             entry = self._entry(state)
             added = [action["add"]["path"] for action in log_actions(entry) if "add" in action]
             needed = {entry, *(self._directory / unquote(path) for path in added)}
-        bring_to_disk(*sorted(needed | {path.parent for path in needed}))
+        above = {self._directory.parent, self._directory}  # where a new table, and the directory of a new month, appear
+        bring_to_disk(*sorted(needed | above | {path.parent for path in needed}))
 
     def _ask(self) -> Snapshot:
         if not self._directory.exists():

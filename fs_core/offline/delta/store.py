@@ -286,8 +286,10 @@ class DeltaOfflineStore:
 
     def erase(self, view: FeatureView, entities: pa.Table) -> Erased:
         """See `OfflineStore.erase`."""
-        table = self._table(view)
-        if self.snapshot(view) == EMPTY:
+        table, state = self._table(view), self.snapshot(view)
+        with as_store_error(view, f"can't erase from its history at {table.path}"):
+            table.forget_damaged()
+        if state == EMPTY:
             return Erased(0, 0)
         with self._rewriting(view, "can't erase from its history"), doomed(entities) as whom:
             rows = self._erase_from_newest(view, whom)

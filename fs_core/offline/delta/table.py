@@ -132,6 +132,10 @@ class ViewTable:
         """Tell whether this process has pushed what isn't in the table yet."""
         return self._journal.has_pushed()
 
+    def forget_damaged(self) -> None:
+        """Delete the copies of what was pushed and can't be read: they may hold anybody's rows."""
+        self._journal.forget_damaged()
+
     def reserve(self, count: int, at_least: int, greatest: Callable[[], int]) -> int:
         """Hand out seqs in a row; return the first. `greatest` returns the greatest of any row."""
         return reserve(self.locks, count, at_least, greatest)

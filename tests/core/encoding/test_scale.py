@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import Encoding
+from fs_core.encoding.scale import Scale, center_of
 from fs_core.errors import DefinitionError, FeatureStoreError, ValidationError
 from tests.core.encoding.drawing import training_set_of
 
@@ -57,6 +58,15 @@ def test_scales_are_scikit_learns(column: list[float | None], kind: str, stand_i
     again = Encoding.from_json(encoding.to_json())
     assert again == encoding
     assert [encoded(again, [x])[0] for x in column] == encoded(encoding, column)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-1e300, 1e300), st.integers(1, 30), st.sampled_from(["standard", "minmax", "robust"]))
+def test_a_constant_column_has_no_spread(value: float, count: int, kind: str) -> None:
+    """Its mean is its value, to the bit, and its width 1: [0.1] * 3 sums to a bit more than 3 * 0.1."""
+    scale = Scale.fitted(kind, np.full(count, value))
+    assert (scale.center, scale.width) == (value, 1.0)
+    assert center_of("mean", np.full(count, value)) == value
 
 
 def test_nothing_but_finite_values_is_learnt_from() -> None:

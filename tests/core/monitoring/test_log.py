@@ -8,17 +8,20 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fs_core import Encoding, FeatureStore, FeatureView, Field, Request, on_demand
 from fs_core.errors import ConfigurationError, DataError, UnknownReferenceError
 from fs_core.monitoring.log import tables, writer
+from fs_core.monitoring.log.outcomes import outcome_of, outcome_table
 from fs_core.monitoring.log.tables import LogTable
 from fs_core.serving.encoded import EncodedReader
 from tests.core.monitoring.conftest import NOW, USER, SetClock, view
@@ -297,6 +300,37 @@ def test_forgetting_covers_the_log(tmp_path: Path, served: FeatureStore) -> None
     for path in (tmp_path / "store" / "logs").rglob("*"):
         assert not path.is_file() or b"secret of one" not in path.read_bytes()
     assert served.forget("user", {"user_id": [1]}).logs == {}
+
+
+def test_forgetting_covers_files_that_no_state_of_a_log_names(tmp_path: Path, served: FeatureStore) -> None:
+    """Those of a writer that lost the race to make a table, or died before its commit: it may have written no other."""
+    served.get_online_features("spending", {"user_id": [2]}, log="model")
+    served.flush_log()
+    (kept,) = (p for p in (tmp_path / "store" / "logs").rglob("*.parquet") if "_delta_log" not in p.parts)
+    outcomes = tmp_path / "store" / "logs" / "model" / "outcomes" / kept.parent.name
+    outcomes.mkdir(parents=True)
+    left = [kept.with_name("part-lost.parquet"), kept.with_name("part-begun.parquet#1"), outcomes / "part-0.parquet"]
+    for path in left:
+        path.write_bytes(b"rows of somebody")
+    assert served.forget("user", {"user_id": [1]}).logs == {}
+    assert [path for path in left if path.exists()] == []
+    assert served.read_log("model")["user_id"].to_pylist() == [2]
+
+
+def test_appends_that_meet_leave_no_file_behind(tmp_path: Path) -> None:
+    """Threads whose first rows of a log meet: once rows are deleted, the newest state's files are the only ones."""
+    table = LogTable("m", None, tmp_path / "outcomes")
+    given = [outcome_of(f"m-{i}", 1_700_000_000_000_000, ["secret"], None, None, None) for i in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda one: table.append(outcome_table([one])), given))
+        found = table.read()
+        assert len(found) == 6
+        appending = threads.submit(table.append, outcome_table(given))
+        table.delete(found.select(["__request_id", "__row"]).slice(0, 3))
+        appending.result()
+    assert len(table.read()) >= 6
+    table.delete(found.select(["__request_id", "__row"]))
+    assert [path for path in tmp_path.rglob("*.parquet") if pq.ParquetFile(path).read().num_rows] == []
 
 
 def test_no_secret_is_logged(tmp_path: Path, redis_url: str) -> None:

@@ -88,6 +88,30 @@ def test_an_interrupt_leaves_nobody_waiting() -> None:
     assert sum(isinstance(error, FeatureStoreError) and "isn't known" in str(error) for error in others) == 2
 
 
+def test_a_call_that_is_interrupted_while_it_waits_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is interrupted before somebody took its item learns so, and nobody does it later."""
+    work = Work()
+    grouped = Grouped(work)
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(grouped, 1)
+        assert work.began.wait(30)
+
+        def wait(event: threading.Event, timeout: float | None = None) -> bool:
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            return waited(event, timeout)
+
+        waited = threading.Event.wait
+        with monkeypatch.context() as interrupted:
+            interrupted.setattr(threading.Event, "wait", wait)
+            with pytest.raises(KeyboardInterrupt):
+                grouped(2)
+        work.may.set()
+        assert call.result() == 2
+        assert grouped(3) == 6
+    assert work.done == [[1], [3]]
+
+
 def test_a_child_that_was_forked_in_mid_work_can_call() -> None:
     """A process that is forked while a thread works isn't kept waiting by a thread that it hasn't got."""
     work = Work()

@@ -165,6 +165,7 @@ def test_historical_rows_are_those_of_python(server: Served) -> None:
         ({"features": ["spending"], "entities": {"user_id": [2**64]}}, 422, "more than 64 bits"),
         ({"features": ["spending"], "entities": {"user_id": [True]}}, 422, "bool"),
         ({"features": ["things"], "entities": {"name": ["\ud800"]}}, 422, "column 'name'"),
+        ({"features": ["things"], "entities": {"name": ["a"], "\ud800": [1]}}, 422, "half of a character"),
         ({"features": ["things"], "entities": {"name": ["a"]}, "deadline": "soon"}, 422, "not a duration"),
         ({"features": ["things"], "entities": {"name": ["a"]}, "at": "soon"}, 422, "no ISO 8601 time"),
         ({"features": ["things"], "entities": {"name": ["a"]}, "fallback": "x"}, 422, "fallback"),

@@ -62,6 +62,15 @@ def test_too_many_rows_are_refused(server: Served) -> None:
         assert "2,001 rows, and 2,000 are allowed" in problem(server.post(path, body), 413)
 
 
+def test_objects_that_share_no_names_are_refused(server: Served) -> None:
+    """Each has a name of its own: as columns they would be a million times what was sent, so none is made."""
+    apart = [{"user_id": 1, f"c{i}": 1} for i in range(1000)]
+    answer = server.post("/v1/features", {**READ, "entities": apart})
+    assert "1,000 objects of 'entities' have 2,000 members with 1,001 names" in problem(answer, 413)
+    some = [{"user_id": 1, f"c{i % 5}": 1} for i in range(1000)]
+    assert server.post("/v1/features", {**READ, "entities": some}).status_code == 200
+
+
 def test_a_slow_body_is_given_up(server: Served) -> None:
     """A client that stops in the middle of its body is told so; others are served meanwhile."""
     with socket.create_connection((httpx.URL(server.url).host, httpx.URL(server.url).port or 0)) as slow:

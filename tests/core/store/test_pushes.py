@@ -75,6 +75,14 @@ def test_a_feature_that_may_not_be_null_is_refused(store: FeatureStore) -> None:
         store.push("w", {"k": [1], "event_timestamp": [DAY], "x": [1]}, partial=True)
 
 
+def test_a_row_in_part_is_refused_where_a_lag_keeps_the_last_one_back(store: FeatureStore) -> None:
+    """What was pushed a moment ago couldn't be kept, so it would be lost without a word."""
+    store.apply(view(lag="1h"))
+    with pytest.raises(DefinitionError, match=r"has a lag.*Push whole rows"):
+        store.push("v", {"k": [1], "event_timestamp": [DAY], "x": [1]}, partial=True)
+    assert store.history("v").num_rows == 0
+
+
 PARTS = st.lists(
     st.tuples(st.integers(1, 2), st.integers(0, 3), st.none() | st.integers(0, 9), st.none() | st.integers(0, 9)),
     min_size=1,

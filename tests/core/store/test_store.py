@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
 import shutil
 import sqlite3
 import tempfile
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -31,6 +33,7 @@ from fs_core.errors import (
     VersionConflictError,
 )
 from fs_core.offline.contract import EMPTY
+from fs_core.store import resources
 from fs_core.testing.processes import FRESH
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
@@ -156,6 +159,39 @@ class TestPlaces:
         store.close()
         store.close()
         assert store.get_online_features("counter", {"user_id": [1]}).to_dicts() == [{"user_id": 1, "x": 1}]
+
+    @pytest.mark.parametrize("use", ["read", "write", "push"])
+    def test_a_closed_store_lives_no_longer_than_its_user(self, store: FeatureStore, use: str) -> None:
+        """Nothing that it keeps holds it in a circle, so its files are released without waiting for the collector."""
+        thing = Entity("thing", keys={"k": "int64"})
+        store.apply(FeatureView("v", thing, [Field("x", "int64", "X.")], description="V."))
+        gc.collect()
+        gc.disable()
+        try:
+            with FeatureStore(store.directory) as used:
+                row = {"k": [1], "event_timestamp": [datetime.now(UTC)], "x": [1]}
+                if use == "read":
+                    used.get_online_features("v", {"k": [1]})
+                else:
+                    getattr(used, use)("v", row)
+            seen = weakref.ref(used)
+            del used
+            assert seen() is None
+        finally:
+            gc.enable()
+
+    def test_requests_that_are_made_up_are_not_kept_for_ever(self, store: FeatureStore) -> None:
+        """The last ones are, and those still in use."""
+        thing = Entity("thing", keys={"k": "int64"})
+        store.apply(FeatureView("v", thing, [Field("x", "int64", "X.")], description="V."))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(resources, "_PLANS", 3)
+            patched.setattr(resources, "_PLAN_SECONDS", 0.0)  # so that each use is seen
+            for number in range(5):
+                store.select(f"v@2100-01-0{number + 1}T00:00:00Z")
+                store.select("v")
+        assert len(store._plans) == 3
+        assert store._is_planned("v", False)
 
     def test_a_registry_and_history_elsewhere(self, tmp_path: Path) -> None:
         """Any SQLAlchemy URL holds definitions; two stores share them, not their rows."""

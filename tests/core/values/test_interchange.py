@@ -127,6 +127,13 @@ def test_a_column_that_arrow_cannot_hold(data: Any) -> None:
         to_table(data, "the rows")
 
 
+@pytest.mark.parametrize("data", [{"\ud800": [1]}, [{"\ud800": 1}]])
+def test_a_name_that_is_half_of_a_character(data: Any) -> None:
+    """It is shown as its escape."""
+    with pytest.raises(SchemaError, match=r"the rows: the name '\\ud800' holds half of a character"):
+        to_table(data, "the rows")
+
+
 @pytest.mark.parametrize(
     ("values_", "says"),
     [

@@ -11,6 +11,11 @@ is one kind of history, all else reads the table alone, and what is pushed is th
   commit to disk, delete them. Dies before the commit: the next one folds them. Dies after it: the next one finds their
   names in the table's log and only deletes them. A segment that was marked takes no more rows.
 
+A disk may change bytes. A record that doesn't fit its checksum is skipped, what follows it is kept, and once that is in
+the table the segment is copied to `NAME.damaged` beside it, and the log names it as an error: pushes that were answered
+are lost, and somebody may read some of them from the copy. `forget` deletes such copies, whoever's rows they hold.
+Only a record that runs past the end of the file is the rest of a push that was never answered.
+
 Locks are `flock`s of the segments themselves, which the system drops when their holder dies. Readers that may not write
 here, as from a read-only disk, see what was pushed once somebody else has folded it.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fs_core.offline.contract import Snapshot
-from fs_core.offline.delta.journal.segment import Claimed, Segment, claimed, pending
+from fs_core.offline.delta.journal.segment import DAMAGED, Claimed, Segment, claimed, pending
 from fs_core.offline.delta.locks import DIRECTORY
 from fs_core.offline.delta.log import DeltaLog
 
@@ -82,16 +82,19 @@ class Journal:
                 segment.remove()
         return state
 
+    def forget_damaged(self) -> None:
+        """Delete the copies of damaged segments; it isn't known whose rows they hold."""
+        for copy in self._directory.glob(f"*{DAMAGED}"):
+            copy.unlink(missing_ok=True)
+
     def _is_folded(self, segment: Claimed) -> bool:
         """Tell whether a segment's rows are in the table, as somebody died before deleting it, or it has none."""
         content = segment.content
-        if content is None or content.rows is None:
-            return True
-        return self._history.find(content.state, segment.name) is not None
+        return content.rows is None or self._history.find(content.state, segment.name) is not None
 
 
 def _rows(segments: list[Claimed]) -> list[pa.Table]:
     """Return the rows of segments, whose writers add none from now on, whatever becomes of this process."""
     for segment in segments:
         segment.mark()
-    return [s.content.rows for s in segments if s.content is not None and s.content.rows is not None]
+    return [s.content.rows for s in segments if s.content.rows is not None]

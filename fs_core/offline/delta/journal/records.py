@@ -25,13 +25,15 @@ class Content(NamedTuple):
 
     Attributes:
         state: the newest state of the table when it was begun.
-        rows: all rows, in the order in which they were pushed; None where there is none.
-        lost: bytes at the end that are no whole record.
+        rows: all rows that can be read, in the order in which they were pushed; None where there is none.
+        unfinished: bytes at the end that are no whole record: nobody was told that they are there.
+        damaged: bytes of whole records that can't be read, as their disk has changed them.
     """
 
     state: int
     rows: pa.Table | None
-    lost: int
+    unfinished: int
+    damaged: int
 
 
 def begin(state: int, schema: pa.Schema) -> bytes:
@@ -45,30 +47,35 @@ def record(kind: bytes, payload: bytes) -> bytes:
     return _HEAD.pack(kind, len(payload), zlib.crc32(payload)) + payload
 
 
-def parse(data: bytes) -> Content | None:
-    """Return what the bytes of a segment hold; None if not even its first record is whole."""
-    found, end = list[tuple[bytes, memoryview]](), 0
-    for kind, payload in _records(memoryview(data)):
-        found.append((kind, payload))
-        end += _HEAD.size + len(payload)
+def parse(data: bytes) -> Content:
+    """Return what the bytes of a segment hold; without its first record, which has the schema, no row can be read."""
+    found, end, damaged = list[tuple[bytes, memoryview]](), 0, 0
+    for kind, payload, is_whole in _records(memoryview(data)):
+        size = _HEAD.size + len(payload)
+        end += size
+        if is_whole and (found or kind == BEGIN):
+            found.append((kind, payload))
+        else:
+            damaged += size
+    unfinished = len(data) - end
     if not found:
-        return None
+        return Content(-1, None, unfinished, damaged)
     state, schema = _begun(found[0][1])
     batches = [
         pa.ipc.read_record_batch(pa.py_buffer(bytes(payload)), schema) for kind, payload in found if kind == ROWS
     ]
-    return Content(state, pa.Table.from_batches(batches, schema) if batches else None, len(data) - end)
+    return Content(state, pa.Table.from_batches(batches, schema) if batches else None, unfinished, damaged)
 
 
-def _records(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield kinds and payloads until the end, or the first record that isn't whole."""
+def _records(data: memoryview) -> Iterator[tuple[bytes, memoryview, bool]]:
+    """Yield kinds, payloads and whether they are as they were written, until the end or a record that runs past it."""
     position = 0
     while position + _HEAD.size <= len(data):
         kind, length, checksum = _HEAD.unpack_from(data, position)
         payload = data[position + _HEAD.size : position + _HEAD.size + length]
-        if len(payload) < length or zlib.crc32(payload) != checksum or kind not in (BEGIN, ROWS, FOLDING):
+        if len(payload) < length:
             return
-        yield kind, payload
+        yield kind, payload, zlib.crc32(payload) == checksum and kind in (BEGIN, ROWS, FOLDING)
         position += _HEAD.size + length
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import time
 import uuid
 import weakref
@@ -20,6 +21,8 @@ from fs_core.runtime.files import bring_to_disk, make_directory
 log = logging.getLogger("fs_core")
 
 SUFFIX = ".rows"
+DAMAGED = ".damaged"
+"""How the copy of a segment ends that can't be read whole."""
 
 
 class Segment:
@@ -87,10 +90,10 @@ class Claimed:
     Args:
         path: where it lies.
         file: the open file, locked.
-        content: what it holds; None if nothing.
+        content: what it holds.
     """
 
-    def __init__(self, path: Path, file: int, content: Content | None) -> None:
+    def __init__(self, path: Path, file: int, content: Content) -> None:
         self._path, self._file, self.content = path, file, content
 
     @property
@@ -103,7 +106,17 @@ class Claimed:
         os.write(self._file, record(FOLDING, b""))
 
     def remove(self) -> None:
-        """Delete it: its rows are in the table."""
+        """Delete it, as its rows are in the table; what can't be read of it stays in a copy."""
+        if self.content.damaged:
+            copy = self._path.with_suffix(DAMAGED)
+            shutil.copyfile(self._path, copy)
+            log.error(
+                "%s: %d bytes of rows that were pushed are damaged, so these rows are lost; the others are in the "
+                "table. Look after the disk, and push them again. A copy is kept: %s",
+                self._path,
+                self.content.damaged,
+                copy,
+            )
         self._path.unlink(missing_ok=True)
 
 
@@ -128,12 +141,12 @@ def claimed(path: Path) -> Iterator[Claimed | None]:
         os.close(file)
 
 
-def _content(path: Path, file: int) -> Content | None:
+def _content(path: Path, file: int) -> Content:
     with open(file, "rb", closefd=False) as opened:
         data = opened.read()
     content = parse(data)
-    if data and (content is None or content.lost):
-        lost = len(data) if content is None else content.lost
+    if content.unfinished:
+        lost = content.unfinished
         log.warning("%s: left out %d bytes of a push that was never answered, as its process died", path, lost)
     return content
 

@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OfflineStoreError
-from fs_core.offline.delta import appending, rewriting
+from fs_core.offline.delta import appending, log, rewriting
 from fs_core.offline.delta.journal import journal, segment
 
 THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
@@ -127,6 +127,52 @@ def test_a_push_cut_off_at_any_byte(opened: FeatureStore, tmp_path: Path) -> Non
             push(copy, 7)
             assert things(copy)[-1] == 7
         shutil.rmtree(directory)
+
+
+def test_a_damaged_byte_loses_no_other_push(
+    opened: FeatureStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can be read is there, once; the log says what can't, a copy is kept, and `forget` deletes it."""
+    ends = [0]
+    for k in range(3):
+        push(opened, k)
+        (file,) = segments(opened)
+        ends.append(file.stat().st_size)
+    whole = bytearray(file.read_bytes())
+    whole[ends[2] - 1] ^= 1  # in the second push
+    file.write_bytes(whole)
+    with monkeypatch.context() as broken:
+        fail_after(broken)
+        with pytest.raises(OfflineStoreError, match="died"):
+            things(opened)
+    assert things(opened) == [0, 2]
+    assert segments(opened) == []
+    assert [r.levelname for r in caplog.records if str(file) in r.getMessage()] == ["ERROR"]
+    copy = file.with_suffix(".damaged")
+    assert copy.read_bytes().startswith(whole)
+    push(opened, 3)
+    assert things(opened) == [0, 2, 3]
+    opened.forget("thing", {"k": [1]})
+    assert not copy.exists()
+    assert things(opened) == [0, 2, 3]
+
+
+def test_a_segment_whose_beginning_is_damaged(opened: FeatureStore) -> None:
+    """No row of it can be read, so it is put aside; its writer goes on with another."""
+    push(opened, 1)
+    (file,) = segments(opened)
+    whole = bytearray(file.read_bytes())
+    whole[20] ^= 1
+    file.write_bytes(whole)
+    assert things(opened) == []
+    copy = file.with_suffix(".damaged")
+    assert copy.exists()
+    push(opened, 2)
+    assert things(opened) == [2]
+    push(opened, 3)
+    opened.forget("thing", {"k": [1]})
+    assert not copy.exists()
+    assert things(opened) == [2, 3]
 
 
 def fail_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,6 +327,25 @@ def test_threads_that_push_and_read(opened: FeatureStore, other: FeatureStore) -
         pushed = [k for mine in threads.map(work, range(6)) for k in mine]
     assert sorted(things(opened)) == sorted(pushed)
     assert opened.verify_history().clean
+
+
+def test_a_new_month_is_on_disk_before_its_segment_is_deleted(
+    opened: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data file, its directory, the log, and the directories in which a table and a month appear."""
+    push(opened, 1)
+    (file,) = segments(opened)
+    brought = list[Path]()
+
+    def bring(*paths: Path) -> None:
+        assert file.exists()
+        brought.extend(paths)
+
+    monkeypatch.setattr(log, "bring_to_disk", bring)
+    assert things(opened) == [1]
+    table = table_of(opened)
+    (data,) = table.glob("*/*.parquet")
+    assert {data, data.parent, table, table.parent, table / "_delta_log"} <= set(brought)
 
 
 def test_names_are_in_the_log(opened: FeatureStore) -> None:
