@@ -47,6 +47,20 @@ def counted(status: pa.ChunkedArray) -> dict[str, int]:
     return {str(kind): counts.get(kind.value, 0) for kind in Status}
 
 
+def require_training_set(given: object, what: str) -> None:
+    """Raise `DataError` unless something is a training set.
+
+    Args:
+        given: what a caller passed.
+        what: how errors call it, such as `"training_set"`.
+    """
+    if not isinstance(given, TrainingSet):
+        raise DataError(
+            f"{what} is of type {type(given).__name__}, not a TrainingSet, which says what its rows were made from. "
+            "Pass what store.get_historical_features(spine, features) returns."
+        )
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """Point-in-time rows and what they were made from.

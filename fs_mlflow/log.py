@@ -14,6 +14,7 @@ from fs_core.encoding import Encoding
 from fs_core.errors import ConfigurationError, DefinitionError, NotOnlineError, SchemaError, UnknownReferenceError
 from fs_core.retrieval.resolution import select_among
 from fs_core.retrieval.selection import Selection, pinned_as
+from fs_core.training_set import require_training_set
 from fs_core.values.dtypes import canonical, resolve
 from fs_core.values.interchange import require_columns
 from fs_mlflow.naming import FINGERPRINT, feature_tags
@@ -84,6 +85,7 @@ def log_model(
         `mlflow.models.model.ModelInfo`; `.model_uri` loads it.
 
     Raises:
+        DataError: `training_set` is none.
         NotOnlineError: the training set was made with a lag, so no online row is ever like its rows.
         SchemaError: an input is no column of the training set.
         ConfigurationError: no flavour suits the model, or the definitions aren't to be had.
@@ -91,6 +93,7 @@ def log_model(
     """
     from mlflow.models import Model
 
+    require_training_set(training_set, "training_set")
     _refuse_offline(training_set)
     kind = inner.flavor_name(model, flavor)
     if encoding is None and kind in inner.ENCODED:

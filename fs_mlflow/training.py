@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fs_core import TrainingSet
+from fs_core.training_set import require_training_set
 from fs_mlflow.naming import FINGERPRINT, TRAINING_SET, dataset_digest, feature_tags
 from fs_mlflow.recording import record_training_set
 
@@ -34,10 +35,15 @@ def log_training_set(
 
     Returns:
         The dataset.
+
+    Raises:
+        DataError: it is no training set.
     """
     import mlflow
 
     from fs_mlflow.dataset import TrainingSetDataset, TrainingSetSource, write
+
+    require_training_set(training_set, "training_set")
 
     run = mlflow.active_run() or mlflow.start_run()
     digest = dataset_digest(training_set.fingerprint)

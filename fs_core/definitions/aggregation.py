@@ -49,7 +49,8 @@ class Aggregation:
         n: for `first` and `last`: a list of at most so many values, the oldest first.
         where: SQL over the event's columns; only events for which it is true count.
         closed: `"left"` means the window of one microsecond earlier, `[t - w, t)`: an event isn't in its own window.
-        hop: a window begins at the last multiple of the hop (since 1970, UTC) that isn't after `t - w`.
+        hop: a window begins at the last multiple of the hop (since 1970, UTC) that isn't after `t - w`. So it is
+            shorter than `w + hop`, also with a hop longer than the window.
         name: what the features are called, each with its window behind it; by default `count`, or column and
             function, such as `amount_sum`, and `n`.
 

@@ -24,6 +24,7 @@ _REFERENCE = re.compile(
     rf"|@(?P<alias>{_ALIAS}))?",
     re.ASCII,
 )
+_LONG = 80  # letters of what is shown in an error
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,11 @@ class Reference:
         if match is None:
             feast = re.fullmatch(r"(\w+):(\w+)", text) if isinstance(text, str) else None
             hint = f" Did you mean '{feast[1]}.{feast[2]}'?" if feast else ""
+            shown = repr(text)
+            if not isinstance(text, str) and (len(shown) > _LONG or "\n" in shown):
+                shown = f"a {type(text).__name__}"  # a table, say
             raise DefinitionError(
-                f"{text!r} is no reference. Write 'view', 'view.feature' or 'view.*', "
+                f"{shown} is no reference. Write 'view', 'view.feature' or 'view.*', "
                 f"optionally with ':v1.2.3', '@3f2a9c1', '@2024-01-15T10:30:00Z' or '@production'.{hint}"
             )
         feature = None if match["feature"] in (None, "*") else match["feature"]

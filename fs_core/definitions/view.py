@@ -195,9 +195,10 @@ class FeatureView(Definition):
             return
         if self.ttl is not None:
             raise DefinitionError(f"{what}: leave ttl out; with aggregations, windows expire by themselves.")
-        taken = [*self.keys, *self.stored]
-        check_unique([*taken, *(column for a in self.aggregations for column in a.columns)], f"{what}: aggregations")
+        taken = {name.lower(): (name, "a key") for name in self.keys}
+        taken |= {name.lower(): (name, "a field") for name in self.stored}
         for aggregation in self.aggregations:
+            _take_names(taken, aggregation, f"{what}: aggregations")
             aggregation.output_type(self.stored, what)
 
     def _check_online_history(self, what: str) -> None:
@@ -352,6 +353,24 @@ def _aggregations(aggregations: Any, what: str) -> tuple[Aggregation, ...]:
     if not isinstance(aggregations, list | tuple) or not all(isinstance(a, Aggregation) for a in aggregations):
         raise DefinitionError(f"{what}: aggregations is {aggregations!r}; pass a list of Aggregation.")
     return tuple(aggregations)
+
+
+def _take_names(taken: dict[str, tuple[str, str]], aggregation: Aggregation, what: str) -> None:
+    """Add an aggregation's features to the names that are taken; refuse a clash.
+
+    Args:
+        taken: by name in lower case, the name and what it is.
+        aggregation: whose features.
+        what: how errors begin.
+    """
+    for column, window in zip(aggregation.columns, aggregation.windows, strict=True):
+        mine = f"{aggregation.function}({aggregation.column or ''}) {f'in {window}' if window else 'of all time'}"
+        name, other = taken.setdefault(column.lower(), (column, mine))
+        if other is not mine:
+            raise DefinitionError(
+                f"{what}: {name!r} and {column!r} are one name to a database: {other}, and {mine}. "
+                "Call the aggregation otherwise, with name=."
+            )
 
 
 def _allowed(values: Any, dtype: pa.DataType, what: str) -> tuple[str, ...] | tuple[int, ...] | None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +16,8 @@ from fs_core.encoding.column import MASK, ColumnEncoding, take
 from fs_core.encoding.fitting import Wishes, feature_names, float_dtype
 from fs_core.encoding.raw import Array, Moments, Raw, Rows, raw_moments
 from fs_core.encoding.stored import content_of, parse, read_content
-
-if TYPE_CHECKING:
-    from fs_core.training_set import TrainingSet
+from fs_core.training_set import TrainingSet, require_training_set
+from fs_core.values.interchange import to_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +98,12 @@ class Encoding:
                 numbers that aren't scaled, rounded to the nearest. It goes before a `fill` for every column.
 
         Raises:
+            DataError: it is no training set; tables alone don't say which columns are features.
             SchemaError: no such column, or one of a type that no tensor holds.
             DefinitionError: an argument contradicts another or a column.
             ValidationError: a text column has no word to learn, a column no number, or a null nothing to become.
         """
+        require_training_set(training_set, "training_set")
         wishes = Wishes(fill, mask, vocabulary or {}, ages, lengths or {}, scale or {}, impute or {})
         asked = training_set.features if features is None else features
         names = feature_names(asked, training_set.table.column_names, training_set.label)
@@ -168,25 +169,28 @@ class Encoding:
         """Whether an age is among the features."""
         return any(part.is_age for part in self.parts)
 
-    def bind(self, table: pa.Table, *, moments: Moments | None = None) -> BoundTable:
+    def bind(self, table: Any, *, moments: Moments | None = None) -> BoundTable:
         """Return a table under this encoding, to take rows from it in any order.
 
         Args:
-            table: has the columns, in any order, among others.
+            table: has the columns, in any order, among others; anything that
+                `fs_core.values.interchange.to_table` reads.
             moments: as in `encode`.
 
         Raises:
             SchemaError, ValidationError: as in `encode`.
         """
+        if not isinstance(table, pa.Table):
+            table = to_table(table, "the rows to encode")
         raws = [part.raw(table) for part in self.parts]
         known = raw_moments(table, moments, self.timestamp) if self.needs_moments else None
         return BoundTable(self, raws, known, table.num_rows)
 
-    def encode(self, table: pa.Table, *, moments: Moments | None = None) -> dict[str, Array]:
+    def encode(self, table: Any, *, moments: Moments | None = None) -> dict[str, Array]:
         """Return one array for each feature, and `NAME__mask` where masked; fresh, see `signature`.
 
         Args:
-            table: has the columns, in any order, among others.
+            table: as in `bind`.
             moments: of each row, for ages: times, microseconds, or one moment for all, such as the `at` of an
                 online read; by default the table's timestamp column.
 
@@ -196,11 +200,11 @@ class Encoding:
         """
         return self.bind(table, moments=moments).columns()
 
-    def matrix(self, table: pa.Table, *, moments: Moments | None = None) -> Array:
+    def matrix(self, table: Any, *, moments: Moments | None = None) -> Array:
         """Return the features as one matrix, C-contiguous and fresh, shape [rows, width], of `dtype`.
 
         Args:
-            table: as in `encode`.
+            table: as in `bind`.
             moments: as in `encode`.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -21,6 +20,7 @@ from fs_core.values.interchange import require_columns
 from fs_core.values.times import micros
 
 _DTYPES = ("float16", "float32", "float64")
+_LARGEST = int(np.finfo(np.float64).max)
 _BLANK = np.dtype(np.float32)
 
 
@@ -111,6 +111,12 @@ class Wishes:
         if kind is None and stand_in is None:
             return part
         self._refuse_unscalable(part)
+        if isinstance(stand_in, str) and stand_in not in LEARNT:
+            hint = did_you_mean(stand_in, LEARNT)
+            raise DefinitionError(
+                f"impute: {stand_in!r} for column {part.name!r} is not understood. Pass 'mean', "
+                f"'median' or a value.{hint}"
+            )
         values = _numbers(part, table, timestamp) if kind is not None or stand_in in LEARNT else np.empty(0)
         try:
             found = stand_in if stand_in not in LEARNT else center_of(stand_in, values)
@@ -120,10 +126,10 @@ class Wishes:
         if found is None:
             return scaled if part.fill is None else replace(scaled, fill=checked_fill(scaled, part.fill))
         if scaled.scale is not None:
-            plain = checked_fill(scaled, found)
+            plain = checked_fill(scaled, found, "impute")
             return replace(scaled, fill=float(scaled.scale.applied(np.array([plain]))[0]))
         whole = stand_in in LEARNT and np.issubdtype(part.dtype, np.integer)
-        return replace(part, fill=checked_fill(part, round(found) if whole else found))
+        return replace(part, fill=checked_fill(part, round(found) if whole else found, "impute"))
 
     def _refuse_unscalable(self, part: ColumnEncoding) -> None:
         is_time = pa.types.is_temporal(part.element) and not part.is_age
@@ -204,8 +210,13 @@ def float_dtype(dtype: Any) -> np.dtype[Any]:
     return found
 
 
-def checked_fill(part: ColumnEncoding, value: Any) -> Fill:
+def checked_fill(part: ColumnEncoding, value: Any, what: str = "fill") -> Fill:
     """Return a fill as the column's own kind of number.
+
+    Args:
+        part: the column.
+        value: what nulls become.
+        what: which argument said so.
 
     Raises:
         DefinitionError: the column's dtype can't hold it.
@@ -215,19 +226,22 @@ def checked_fill(part: ColumnEncoding, value: Any) -> Fill:
         value = moment // MICROS_A_DAY if pa.types.is_date(part.element) else moment
     plain = value.item() if isinstance(value, np.generic) else value
     if isinstance(plain, bool | int | float):
-        if np.issubdtype(part.dtype, np.floating):
+        if np.issubdtype(part.dtype, np.floating) and not (isinstance(plain, int) and abs(plain) > _LARGEST):
             return float(plain)
-        if math.isfinite(plain) and int(plain) == plain and _fits(int(plain), part.dtype):
+        if (isinstance(plain, int) or plain.is_integer()) and _fits(int(plain), part.dtype):
             return bool(plain) if part.dtype == np.bool_ else int(plain)
+    shown = "a whole number of so many digits" if isinstance(plain, int) and abs(plain) > _LARGEST else repr(value)
     raise DefinitionError(
-        f"fill: {value!r} is no {part.dtype}, which column {part.name!r} ({part.type}) becomes. Pass another value, by "
-        f"column: fill={{{part.name!r}: 0}}."
+        f"{what}: {shown} is no {part.dtype}, which column {part.name!r} ({part.type}) becomes. Pass another value, by "
+        f"column: {what}={{{part.name!r}: 0}}."
     )
 
 
 def _fits(value: int, dtype: np.dtype[Any]) -> bool:
     if dtype == np.bool_:
         return value in (0, 1)
+    if np.issubdtype(dtype, np.floating):
+        return False  # it is too large
     bounds = np.iinfo(dtype)
     return int(bounds.min) <= value <= int(bounds.max)
 

@@ -170,11 +170,16 @@ def _draw_shares(axes: Any, report: Observed, subject: tuple[str, str]) -> None:
         lw=2,
         label="this window",
     )
-    letters = [label if len(label) <= _LONG else f"{label[: _LONG - 1]}…" for label in bins.labels]
-    axes.set_xticks(place, letters, rotation=30, ha="right", fontsize=7)
+    axes.set_xticks(place, [cut(label) for label in bins.labels], rotation=30, ha="right", fontsize=7)
     axes.yaxis.set_major_formatter(_percent())
     axes.set_title(subject[0], loc="left", fontweight="bold")
     axes.legend(frameon=False, fontsize=8)
+
+
+def cut(label: str) -> str:
+    """Return a bin's label, a long one without its middle: such labels often begin alike."""
+    kept = _LONG // 2
+    return label if len(label) <= _LONG else f"{label[:kept]}…{label[1 + kept - _LONG :]}"
 
 
 def _draw_series(axes: Any, report: Observed, subject: tuple[str, str]) -> None:
@@ -198,7 +203,9 @@ def _draw_series(axes: Any, report: Observed, subject: tuple[str, str]) -> None:
     axes.axhline(1, color=_INK, lw=1, ls=":")
     axes.set_ylim(0, 1.15 * max(1.0, axes.get_ylim()[1]))
     axes.set_title(f"distances from the {subject[1]}, in thresholds", loc="left", color=_MUTED)
-    axes.tick_params(axis="x", labelrotation=20, labelsize=7)
+    axes.tick_params(axis="x", labelsize=7)
+    for label in axes.get_xticklabels():
+        label.set(rotation=20, ha="right", rotation_mode="anchor")  # it ends at its tick, within the picture
     axes.legend(frameon=False, fontsize=8)
 
 

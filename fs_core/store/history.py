@@ -15,6 +15,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, DataError, DefinitionError, OnlineStoreError, SourceError
 from fs_core.offline.contract import EMPTY
+from fs_core.rule import SEQ
 from fs_core.store.resources import Resources
 from fs_core.values.interchange import to_reader, to_table
 from fs_core.values.times import Moment, duration_micros, micros, parse_duration
@@ -224,6 +225,18 @@ def deliver(
             raise sent_by
     if sent_by is not None:
         _send(store, view, written, now, sent_by)
+        if view.aggregations and not _is_all_pushed(store, view, written):
+            store._unfilled.look_after(store.online, [view])  # a read finds windows, though events may lack in them
+
+
+def _is_all_pushed(store: Resources, view: FeatureView, written: pa.Table) -> bool:
+    """Return whether history has no rows but those that this store pushed: these have all seqs from 0 on."""
+    seqs, pushed = written[SEQ].cast(pa.int64()).to_numpy(), store._all_pushed.get(view.storage_name, 0)
+    if not len(seqs):
+        return True
+    if seqs.min() == pushed:
+        store._all_pushed[view.storage_name] = int(seqs.max()) + 1
+    return bool(seqs.min() == pushed)
 
 
 def delivery(store: Resources, view: FeatureView) -> Delivery | OnlineStoreError:

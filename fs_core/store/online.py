@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from fs_core.configuration import deadline_seconds, duration_seconds
-from fs_core.errors import NotOnlineError, OnlineUnavailableError
+from fs_core.errors import NotOnlineError, OnlineUnavailableError, UnknownReferenceError
 from fs_core.retrieval.selection import Features
 from fs_core.store.resources import Resources
 from fs_core.values.times import Moment, micros, moment_or_ago
@@ -133,20 +133,28 @@ def log_outcome(
 
     Args:
         request_id: of what `get_online_features` returned; None, where nothing of it was logged, does nothing.
-        label: what came true: one value, or one for each row of the request, None where it isn't known.
+        label: what came true: a list with one value for each row of the request, None where it isn't known; of a
+            request of one row, also the value itself, unless that is a list.
         prediction: what was predicted, likewise.
         model: the model's name.
         model_version: its version.
 
     Raises:
-        DataError: it is no request id, or the values can't be logged.
+        DataError: it is no request id, the values aren't as many as the request had rows, or they can't be logged.
+        UnknownReferenceError: there is no such log. What another process reads is in one within half a minute.
     """
     if request_id is None:
         return
     from fs_core.monitoring.log.outcomes import outcome_of
 
     outcome = outcome_of(request_id, store._clock.now(), label, prediction, model, model_version)
-    store._log.get().put(outcome, outcome.count)
+    writer = store._log.get()
+    if not writer.has_log(outcome.log):
+        raise UnknownReferenceError(
+            f"there is no request log {outcome.log!r} in {store._log_directory}, so {request_id!r} is no read of it. "
+            "Open the store that logged the read; what another process has read is there within half a minute."
+        )
+    writer.put(outcome, outcome.count)
 
 
 def flush_log(store: Resources, *, within: timedelta | str = "60s") -> Flushed:

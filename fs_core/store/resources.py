@@ -91,6 +91,7 @@ class Resources:
         if (log := self._configuration.log) is not None:  # a wrong one is no reason for reads to fail later
             self._log_setting(log, None)
         self._generations: dict[str, str | None] = {}  # of views' online rows, as last seen by a push
+        self._all_pushed: dict[str, int] = {}  # by names of views' rows: up to which seq this store pushed every row
         self._kept_back: set[str] = set()  # views of which the log said that their lag keeps pushed rows back
 
     @property

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from fs_core.definitions import Entity, FeatureView
+from fs_core.definitions.references import Reference
 from fs_core.errors import (
     ConfigurationError,
     DataError,
@@ -19,7 +20,7 @@ from fs_core.errors import (
 from fs_core.store.online import replay
 from fs_core.store.resources import Resources
 from fs_core.store.training import saved_sets
-from fs_core.training_set import TrainingSet
+from fs_core.training_set import TrainingSet, require_training_set
 from fs_core.values.interchange import to_table
 from fs_core.values.times import Moment, duration_micros, from_micros, micros, moment_or_ago, parse_duration
 
@@ -302,7 +303,9 @@ def profile(
         since: only what became available from this moment on, or so long ago (`"7d"`); for a view.
 
     Raises:
-        DataError: `since` is neither a moment nor a duration, or is given for a training set.
+        DataError: `since` is neither a moment nor a duration, or is given for a training set; or it is neither a view
+            nor a training set.
+        DefinitionError: a feature is named.
         OfflineStoreError: history can't be read.
     """
     import pyarrow as pa
@@ -315,7 +318,17 @@ def profile(
         if since is not None:
             raise DataError("since is for a view's history; cut a training set with split_by_time first.")
         return profile_training_set(what)
+    if not isinstance(what, str | FeatureView):
+        raise DataError(
+            f"a profile is of a view or of a training set, not of {type(what).__name__}. Pass a view's name, or what "
+            "get_historical_features returns."
+        )
     view = store.view(what)
+    if isinstance(what, str) and (feature := Reference.parse(what).feature) is not None:
+        raise DefinitionError(
+            f"{what!r} names a feature, and a profile is of a whole view. Pass {view.name!r}: the profile's table has "
+            f"rows for the column {feature!r}."
+        )
     rows = store.offline.read(view)
     if since is not None:
         first = pa.scalar(moment_or_ago(since, store._clock.now()), pa.int64())
@@ -358,7 +371,8 @@ def monitor(
 
     Raises:
         ConfigurationError: SciPy isn't installed, or `at` is in the future.
-        DataError: a threshold isn't one, the window is no time, or the training set has no feature of the view.
+        DataError: a threshold isn't one, the window is no time, or the reference is no training set or has no feature
+            of the view.
         UnknownReferenceError: there is no such view, saved training set or log.
     """
     try:
@@ -371,6 +385,8 @@ def monitor(
     from fs_core.monitoring.drift.windows import Windows
     from fs_core.monitoring.monitor_skew import skew_in
 
+    if reference is not None and not isinstance(reference, str):
+        require_training_set(reference, "reference")
     target, now = store.view(view), store._clock.now()
     end, length = now if at is None else micros(at), duration_micros(parse_duration(window, "window"))
     if end > now:

@@ -51,9 +51,12 @@ def parse_duration(value: timedelta | str, what: str = "duration") -> timedelta:
         return value
     text = value.strip() if isinstance(value, str) else ""
     parts = _PART.findall(text)
-    if not parts or "".join(n + unit for n, unit in parts) != text:
+    whole = "".join(n + unit for n, unit in parts)
+    if not parts or whole != text:
+        negative = " It is negative; durations count forward." if parts and text == f"-{whole}" else ""
         raise DefinitionError(
             f"{what} {value!r} is not a duration. Write a timedelta or text such as '30d', '1d12h', '15m', '50ms'."
+            f"{negative}"
         )
     try:
         return timedelta(microseconds=sum(int(n) * _UNITS[unit] for n, unit in parts))

@@ -168,3 +168,13 @@ def test_a_spine_comes_back_in_its_own_types(tmp_path: Path, market_directory: P
     with FeatureStore(market_directory) as store:
         write(store.get_historical_features(table, "model_in"), tmp_path)
     assert read_spine(tmp_path / "spine.parquet").equals(table)
+
+
+def test_what_is_no_training_set_is_refused(learned: TrainingSet) -> None:
+    """Before a run is started; a data frame doesn't say what its rows were made from."""
+    frame = learned.to_pandas()
+    with pytest.raises(DataError, match="training_set is of type DataFrame, not a TrainingSet"):
+        fs_mlflow.log_training_set(frame)
+    with pytest.raises(DataError, match="training_set is of type DataFrame, not a TrainingSet"):
+        fs_mlflow.log_model(object(), name="model", training_set=frame)
+    assert mlflow.active_run() is None

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from fs_core.errors import DataError
 from fs_core.monitoring.log.rows import DAY, REQUEST_ID, ROW
+from fs_core.monitoring.log.sample import ROWS_MARK
 from fs_core.values.times import MICROSECONDS, from_micros
 
 OUTCOME_AT = "__outcome_at"
@@ -65,7 +66,7 @@ def outcome_of(
         version: its version.
 
     Raises:
-        DataError: it is no request id, nothing is said, or the values aren't one for each row.
+        DataError: it is no request id, nothing is said, or the values aren't one for each row of the read.
     """
     name, _, number = request_id.partition("-") if isinstance(request_id, str) else ("", "", "")
     if not name.isidentifier() or not number.isalnum():
@@ -74,12 +75,25 @@ def outcome_of(
         raise DataError("neither a label nor a prediction is given. Pass one of them.")
     labels, predictions = _values(label, "label"), _values(prediction, "prediction")
     count = max(len(labels), len(predictions))
+    _check_counts(request_id, {"labels": labels, "predictions": predictions})
     labels, predictions = (found or [None] * count for found in (labels, predictions))
     if len(labels) != len(predictions):
         raise DataError(
             f"{len(labels)} labels and {len(predictions)} predictions. Pass one for each row of the request."
         )
     return Outcome(name, at, request_id, predictions, labels, model, version)
+
+
+def _check_counts(request_id: str, said: Mapping[str, Sequence[str | None]]) -> None:
+    """Refuse other numbers of values than the read had rows; ids of earlier releases don't say how many those were."""
+    rows = request_id.rpartition(ROWS_MARK)[2] if ROWS_MARK in request_id.partition("-")[2] else ""
+    for what, values in said.items():
+        if rows.isdecimal() and values and len(values) != int(rows):
+            one = "one value is" if len(values) == 1 else f"{len(values)} values are"
+            raise DataError(
+                f"{one} given as {what}, but the read {request_id} had {rows} rows. Pass a list with one for each row "
+                "of the request, None where nothing is known; a row's value may be a list."
+            )
 
 
 def _values(given: Any, what: str) -> list[str | None]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fs_core.serving.read import OnlineRead
     from fs_core.serving.vectors import FeatureVectors
 
+ROWS_MARK = "x"
+"""In a request id, before the number of the request's rows; what is before it is hexadecimal."""
 _ALL = 1 << 32
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from fs_core.monitoring.log.sample import LogSetting, Served, capture, sampled_rows
+from fs_core.monitoring.log.sample import ROWS_MARK, LogSetting, Served, capture, sampled_rows
 
 if TYPE_CHECKING:
     from fs_core.monitoring.log.outcomes import Outcome
@@ -61,6 +61,7 @@ class LogWriter:
         self._items: deque[tuple[Served | Outcome, int]] = deque()
         self._changed = threading.Condition(threading.Lock())  # nobody who holds it does input or output
         self._rows = self._put = self._done = self._written = self._dropped = 0
+        self._names = set[str]()  # of logs that reads were put into
         self._since = 0.0  # when the first of those that wait came
         self._is_wanted = self._is_closed = self._has_thread = False
         _writers.add(self)
@@ -77,13 +78,18 @@ class LogWriter:
             rows = sampled_rows(setting.limit, read)
             if not rows:
                 return None
-            request_id = f"{setting.name}-{self._prefix}{next(self._numbers):x}"
+            request_id = f"{setting.name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
             served = capture(setting, request_id, rows, read, found)
+            self._names.add(setting.name)
             return request_id if self.put(served, served.weight) else None
         except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
             with self._changed:
                 self._drop(len(found), repr(error))
             return None
+
+    def has_log(self, name: str) -> bool:
+        """Return whether reads were logged under a name, by this process or into the directory."""
+        return name in self._names or (self._directory / name).is_dir()
 
     def put(self, item: Served | Outcome, rows: int) -> bool:
         """Have something written, and tell whether it will be tried; never waits for a disk.

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.leakage.differences import differing
+from fs_core.monitoring.replay.earlier import EarlierWindows
 from fs_core.monitoring.replay.report import DIFFERENCES, Difference, Kinds
 from fs_core.offline.contract import OfflineStore, Snapshot
 from fs_core.offline.search.entity_codes import KeyDictionary
@@ -82,7 +83,10 @@ def explain(view: FeatureView, offline: OfflineStore, snapshot: Snapshot, asked:
     history = _History(view, every, asked.keys)
     winners = history.winners(asked.moments)
     served, is_known = history.served(asked, windows=bool(view.aggregations))
-    kinds = _of_windows(history, asked) if view.aggregations else _of_rows(history, asked, winners, served, is_known)
+    if view.aggregations:
+        kinds = _of_windows(view, history, asked)
+    else:
+        kinds = _of_rows(history, asked, winners, served, is_known)
     kinds[asked.status == UNAVAILABLE] = DIFFERENCES.index(Difference.LOST)
     return Explanation(kinds, winners, every, is_known)
 
@@ -198,6 +202,19 @@ class _History:
         every = Timeline.of(self._entity[order], self.available_at[order], len(self._timeline.offsets) - 1)
         return np.asarray(every.last_by(self._asked, until) != every.last_by(self._asked, after))
 
+    def gave_earlier(self, view: FeatureView, asked: Question, doubtful: Flags) -> Flags:
+        """Return which of some doubtful windows hold what the rule gives of the events known shortly before."""
+        same = np.zeros(len(doubtful), bool)
+        if doubtful.any():
+            earlier = EarlierWindows(view, self.rows, self._entity)
+            for row in np.flatnonzero(doubtful).tolist():
+                code, moment, tolerance, latest = (
+                    int(values[row]) for values in (self._asked, asked.moments, asked.tolerance, asked.event_time)
+                )
+                nothing = asked.status[row] == Status.MISSING.value
+                same[row] = nothing or earlier.gave(code, moment, tolerance, latest, asked.features.slice(row, 1))
+        return same
+
 
 def _of_rows(history: _History, asked: Question, winners: Micros, served: Micros, is_known: Flags) -> Kinds:
     """Return why rows differ, of a view without windows."""
@@ -215,15 +232,16 @@ def _of_rows(history: _History, asked: Question, winners: Micros, served: Micros
     return _first(cases, Difference.LOST)
 
 
-def _of_windows(history: _History, asked: Question) -> Kinds:
+def _of_windows(view: FeatureView, history: _History, asked: Question) -> Kinds:
     """Return why windows differ: by events that came just before, and by the latest one that was known online."""
     due = history.winners(asked.moments - asked.tolerance)  # the latest event that has to be known at least
     nothing = asked.status == Status.MISSING.value
     newer = history.newer(due, asked.event_time) & (nothing | (asked.event_time != _NONE))
+    came = history.became_available(asked.moments - asked.tolerance, asked.moments)
     cases = [
         (newer & history.waited(due) & ~nothing, Difference.HELD_BACK),
         (newer, Difference.LOST),
-        (history.became_available(asked.moments - asked.tolerance, asked.moments), Difference.OVERLAPPED),
+        (history.gave_earlier(view, asked, came & ~newer), Difference.OVERLAPPED),
     ]
     return _first(cases, Difference.UNEXPLAINED)
 

@@ -71,8 +71,8 @@ _ADVICE = {
     Difference.LOST: "the server evicted rows, a push didn't get through, or rows were written and not materialized. "
     "See fs verify.",
     Difference.CODE: "replay with the code and definitions that served.",
-    Difference.UNEXPLAINED: "look at the findings: the online store was written past this library, history was "
-    "changed, or there is a bug.",
+    Difference.UNEXPLAINED: "look at the findings: a view with windows was written and not materialized "
+    "(store.materialize), the online store was written past this library, history was changed, or there is a bug.",
 }
 
 

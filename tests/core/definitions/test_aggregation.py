@@ -280,3 +280,17 @@ def test_an_event_is_refused_whole(store: FeatureStore) -> None:
     assert store.history(view).num_rows == 1
     assert store.push(view, rows) == 1
     assert store.history(view).column_names == [*history_schema(view).names]
+
+
+def test_a_clash_of_names_says_what_clashes() -> None:
+    """Both features are told apart by what they are, and the way out is named."""
+    with pytest.raises(DefinitionError, match=r"count\(\) in 7d, and count\(shop\) in 7d\. .* with name=\."):
+        purchases(aggregations=[one("count"), one("count", "shop", name="count")])
+    with pytest.raises(DefinitionError, match=r"a field, and last\(shop\) of all time"):
+        purchases(aggregations=[one("last", "shop", name="amount", windows=[None])])
+
+
+def test_a_negative_window_is_called_negative() -> None:
+    """Text as well as a timedelta."""
+    with pytest.raises(DefinitionError, match=r"window '-1h' is not a duration.* It is negative"):
+        one("count", windows=["-1h"])

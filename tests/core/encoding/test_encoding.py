@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from fs_core import Encoding
 from fs_core.encoding.column import ColumnEncoding
+from fs_core.errors import DataError
 from tests.core.encoding.drawing import TYPES, columns_of, training_set_of, wishes
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -228,3 +231,16 @@ def test_an_age_counts_to_the_moment(moments: Any) -> None:
     encoding = Encoding.fit(learnt, ages=True)
     table = learnt.table if moments is None else pa.table({"seen": seen})
     assert same_bits(encoding.matrix(table, moments=moments), np.array([[2], [np.nan]], np.float32))
+
+
+def test_rows_of_every_library_are_encoded() -> None:
+    """Plain columns, plain rows, pandas and Polars give what the Arrow table does; a table alone fits nothing."""
+    table = pa.table({"x": [1.5, None], "n": [3, 4]})
+    encoding = Encoding.for_schema(table.schema, ["n", "x"])
+    right = encoding.matrix(table).tobytes()
+    for rows in (table.to_pydict(), table.to_pylist(), pl.from_arrow(table), table.to_batches()[0]):
+        assert encoding.matrix(rows).tobytes() == right
+        assert encoding.encode(rows)["n"].tolist() == [3, 4]
+    assert encoding.matrix(pd.DataFrame({"n": [3], "x": [1.5]})).tolist() == [[3.0, 1.5]]
+    with pytest.raises(DataError, match="training_set is of type Table, not a TrainingSet"):
+        Encoding.fit(table)

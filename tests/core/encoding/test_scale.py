@@ -111,7 +111,15 @@ def test_ages_are_scaled() -> None:
         ([1.0], pa.float64(), {"impute": "mean", "fill": 0}, "'x' is in fill and in impute"),
         ([1e308, -1e308], pa.float64(), {"scale": "minmax"}, "'x': its values lie too far apart"),
         ([1e308, 1e308], pa.float64(), {"impute": "mean"}, "'x': its mean is beyond what a float64 holds"),
-        ([1], pa.int64(), {"impute": 0.5}, "fill: 0.5 is no int64"),
+        (
+            [1.0],
+            pa.float64(),
+            {"impute": "medain"},
+            "impute: 'medain'.*'mean', 'median' or a value.*Did you mean 'median'",
+        ),
+        ([1.0], pa.float64(), {"impute": 10**400}, "impute: a whole number of so many digits is no float32"),
+        ([1], pa.int64(), {"fill": -(10**400)}, "fill: a whole number of so many digits is no int64"),
+        ([1], pa.int64(), {"impute": 0.5}, "impute: 0.5 is no int64"),
     ],
 )
 def test_wishes_that_cannot_be_fulfilled(column: Any, dtype: Any, wishes: dict[str, Any], message: str) -> None:

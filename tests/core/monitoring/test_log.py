@@ -169,6 +169,37 @@ def test_outcomes_are_joined_to_the_rows_they_belong_to(served: FeatureStore) ->
 
 
 @pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"label": 1}, "one value is given as labels, but .* had 3 rows"),
+        ({"label": [1, 2]}, "2 values are given as labels"),
+        ({"label": [1, 0, 1], "prediction": np.zeros(4)}, "4 values are given as predictions"),
+    ],
+)
+def test_outcomes_that_are_not_one_for_each_row_are_refused(
+    served: FeatureStore, said: Mapping[str, Any], message: str
+) -> None:
+    """How many rows the read had is known weeks later too, of a sampled one as well."""
+    found = served.get_online_features("spending", {"user_id": [1, 2, 3]}, log="model", log_rate=0.99)
+    with pytest.raises(DataError, match=message):
+        served.log_outcome(found.request_id, **said)
+    served.log_outcome(found.request_id, [[1, 2], [], None], prediction=np.zeros((3, 2)))
+    assert json.loads(served.read_log("model")["__label"][0].as_py()) == [1, 2]
+
+
+def test_an_outcome_for_a_log_that_is_not_there_is_refused(served: FeatureStore, tmp_path: Path) -> None:
+    """An error names the log, and nothing is made; another process's log is found."""
+    found = served.get_online_features("spending", {"user_id": [1]}, log="model")
+    with pytest.raises(UnknownReferenceError, match="no request log 'other'"):
+        served.log_outcome(found.request_id.replace("model", "other"), 1)
+    served.flush_log()
+    assert [path.name for path in (tmp_path / "store" / "logs").iterdir()] == ["model"]
+    with FeatureStore(tmp_path / "store", clock=SetClock()) as another:
+        another.log_outcome(found.request_id, 1)
+        assert another.read_log("model")["__label"].to_pylist() == ["1"]
+
+
+@pytest.mark.parametrize(
     "said", [{"label": None}, {"label": object()}, {"label": [1, 2], "prediction": [1]}, {"label": b"bytes"}]
 )
 def test_an_outcome_that_cannot_be_kept_is_refused(served: FeatureStore, said: Mapping[str, Any]) -> None:

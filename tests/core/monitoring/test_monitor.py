@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field, TrainingSet
 from fs_core.cli.group import cli
 from fs_core.errors import ConfigurationError, DataError, UnknownReferenceError
-from fs_core.monitoring.monitor_page import MonitorReport
+from fs_core.monitoring.monitor_page import MonitorReport, cut
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
 from tests.core.monitoring.conftest import NOW, SetClock, rows
 
@@ -293,6 +293,9 @@ def test_mistakes_are_named(still: Shop) -> None:
         still.watch(window="0s")
     with pytest.raises(DataError, match="no threshold 'ps'"):
         still.watch(thresholds={"ps": 1})
+    for what, kind in ((pa.table({"user": [1]}), "Table"), (5, "int"), (still.store.view("spent"), "FeatureView")):
+        with pytest.raises(DataError, match=f"reference is of type {kind}, not a TrainingSet"):
+            still.watch(reference=what)
 
 
 def test_a_training_set_of_other_views_is_refused(shop: Shop) -> None:
@@ -302,6 +305,14 @@ def test_a_training_set_of_other_views_is_refused(shop: Shop) -> None:
     made = shop.store.get_historical_features({"user": [1], "event_timestamp": [after(1)]}, "other")
     with pytest.raises(DataError, match=r"no feature of view 'spent'; it has those of other"):
         shop.watch(reference=made)
+
+
+def test_long_labels_stay_different() -> None:
+    """They are cut in the middle: names often begin alike."""
+    first, second = (cut(f"https://example.org/shop/{end}") for end in ("basket/summary", "basket/payment"))
+    assert (first, len(first)) == ("https://e…/summary", 18)
+    assert first != second
+    assert cut("short") == "short"
 
 
 def test_a_report_is_one_page_with_a_picture(still: Shop, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
-from fs_core.errors import DataError
+from fs_core.errors import DataError, DefinitionError
 from fs_core.monitoring.profiles.build import profile_rows
 from fs_core.monitoring.profiles.column import ColumnSummary, summarize
 from fs_core.monitoring.profiles.distinct import CAP, Distinct
@@ -229,3 +229,18 @@ def test_profiles_of_different_things_dont_add_up(spent: FeatureStore) -> None:
         _ = spent.profile("spent") + spent.profile(spent.get_historical_features(spine, "spent"))
     with pytest.raises(DataError, match="since"):
         spent.profile("spent", since="soon")
+
+
+def test_what_is_no_view_has_no_profile(store: FeatureStore) -> None:
+    """A table isn't printed, and a feature isn't taken for its view."""
+    frame = pa.table({"x": range(1000)}).to_pandas()
+    with pytest.raises(DataError, match=r"not of DataFrame. Pass a view's name"):
+        store.profile(frame)
+    with pytest.raises(DefinitionError, match=r"^a DataFrame is no reference"):
+        store.view(frame)
+    user = Entity("user", keys={"user": "int64"}, description="A user.")
+    store.apply(FeatureView("visits", entity=user, fields=[Field("minutes", "int64", "M.")], description="V."))
+    with pytest.raises(DefinitionError, match=r"names a feature.*Pass 'visits'"):
+        store.profile("visits.minutes")
+    with pytest.raises(DefinitionError, match=r"names a feature.*Pass 'visits'"):
+        store.profile("visits.minutes:v1.0.0")

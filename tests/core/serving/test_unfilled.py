@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import redis
 
-from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineUnavailableError
 from fs_core.online.redis import RedisOnlineStore
 from fs_core.store import unfilled as room
@@ -145,6 +145,30 @@ def test_rows_that_are_there_need_no_word(unfilled: FeatureStore, caplog: pytest
     assert read(unfilled, "plain", user=3) == ["missing"]
     unfilled.close()
     assert "so what isn't pushed is missing" in caplog.text
+
+
+def test_windows_that_lack_what_was_written(unfilled: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
+    """A push makes a read find something of them, so the push says it, once; one after a materialize doesn't."""
+    for name in ("counts", "filled", "pushed"):
+        unfilled.apply(windows(name))
+    for name in ("counts", "filled"):
+        unfilled.write(name, ROWS)
+    unfilled.materialize("filled")
+    for _ in range(2):
+        for name in ("counts", "filled", "pushed"):
+            unfilled.push(name, ROWS)
+    unfilled.close()
+    assert named(caplog) == ["counts:v1.0.0"]
+    assert unfilled.get_online_features("pushed", {"user": [1]}).to_dicts() == [{"user": 1, "count": 2}]
+
+
+def windows(name: str) -> FeatureView:
+    """Return a view that counts events."""
+    user = Entity("user", keys={"user": "int64"}, description="A user.")
+    counts = [Aggregation("count", windows=[None])]
+    return FeatureView(
+        name, entity=user, fields=[Field("x", "int64", "X.")], aggregations=counts, description="Counts."
+    )
 
 
 def test_several_views(unfilled: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
