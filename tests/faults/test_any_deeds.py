@@ -129,6 +129,7 @@ class Deeds(RuleBasedStateMachine):
     def lose_a_compaction(self) -> None:
         """Leave the files of a compaction that died before its commit."""
         table = self.directory / "history" / VIEW.storage_name
+        self.store.offline.snapshot(VIEW)  # brings what was pushed into the table
         before = DeltaTable(str(table)).version()
         DeltaTable(str(table)).optimize.compact(post_commithook_properties=HOOKS)  # what dies here makes no checkpoint
         for entry in (table / "_delta_log").glob("*.json"):

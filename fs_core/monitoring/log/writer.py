@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,8 @@ class LogWriter:
         self._rows = self._put = self._done = self._written = self._dropped = 0
         self._names = set[str]()  # of logs that reads were put into
         self._since = 0.0  # when the first of those that wait came
-        self._is_wanted = self._is_closed = self._has_thread = False
+        self._is_wanted = self._is_closed = False
+        self._thread: threading.Thread | None = None
         _writers.add(self)
 
     def record(self, setting: LogSetting, read: OnlineRead, found: FeatureVectors) -> str | None:
@@ -129,15 +131,16 @@ class LogWriter:
             self._changed.notify_all()
         if left:
             log.warning("%d rows of the request log weren't written in %g s and are lost.", left, _LAST_SECONDS)
+        elif self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_LAST_SECONDS)  # one that is in a library when the interpreter ends would abort it
 
     def _is_running(self) -> bool:
-        if not self._has_thread:
-            try:
-                threading.Thread(target=self._run, name="fs-core-log", daemon=True).start()
-                self._has_thread = True
-            except RuntimeError:  # the process ends, and starts none
-                pass
-        return self._has_thread
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="fs-core-log", daemon=True)
+            with suppress(RuntimeError):  # the process ends, and starts none
+                thread.start()
+                self._thread = thread
+        return self._thread is not None
 
     def _drop(self, rows: int, reason: str) -> None:
         if not self._dropped:
