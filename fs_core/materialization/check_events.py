@@ -29,7 +29,7 @@ class EventCheck(Check):
                 held = self._read(expected.keys)
                 alike = zip(
                     self._alike(expected.keys, expected.rows, until),
-                    self._alike(expected.keys, held, until),
+                    self._alike(expected.keys, held, until, complete=False),
                     strict=True,
                 )
                 suspects += [key for key, (one, other) in zip(expected.keys, alike, strict=True) if one != other]
@@ -40,9 +40,18 @@ class EventCheck(Check):
         self._look_again(suspects)
         return entities
 
-    def _alike(self, keys: Sequence[bytes], values: Sequence[bytes | None], moment: int) -> list[bytes | None]:
-        """Return values of which those that say the same from a moment on are the same bytes."""
-        return events.codec_of(self._view).trimmed(keys, values, moment)
+    def _alike(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], moment: int, *, complete: bool = True
+    ) -> list[bytes | None]:
+        """Return values of which those that say the same from a moment on are the same bytes.
+
+        Args:
+            keys: of the values.
+            values: as packed.
+            moment: microseconds.
+            complete: whether those without a floor say all; else they are like no other.
+        """
+        return events.codec_of(self._view).trimmed(keys, values, moment, complete=complete)
 
     def _expected(self, keys: list[bytes], until: int) -> dict[bytes, tuple[bytes, int | None]]:
         """Return the value of each entity that history knows, as `_alike` has it."""
@@ -59,14 +68,15 @@ class EventCheck(Check):
         codec = events.codec_of(self._view)
         if held is None:
             return None if expected is None else RowProblem.MISSING
-        if codec.decode([key], [held]).corrupt:
+        found = codec.decode([key], [held])
+        if found.corrupt:
             return RowProblem.CORRUPT
         if expected is None:
             return RowProblem.UNKNOWN
         wanted = codec.decode([key], [expected[0]])
         (alike,) = self._alike([key], [held], int(wanted.floors[0]))
         if alike == expected[0]:
-            return None
+            return RowProblem.STALE if found.bare[0] else None
         theirs, ours = (set(it.clocks[2].tolist()) for it in (codec.decode([key], [alike]), wanted))
         if theirs < ours:
             return RowProblem.STALE

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import pyarrow as pa
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from fs_core.definitions import FeatureView
+from fs_core.errors import OfflineStoreError
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.keys import unpack_keys
 from fs_core.values.times import EARLIEST
@@ -28,10 +31,15 @@ GRACE_MICROS = 60_000_000
 """How long past the end of its life an event is kept at least: clocks of machines differ, and reads take time."""
 
 _AT_ONCE = 200  # values that are rewritten together: some may be long
+_READING_SECONDS = 5.0
 _PATIENCE = 30.0  # seconds that they may take to come
 _TRIES = 8
 _SMALL = 2_048  # bytes: a value that is no longer isn't worth rewriting
 _EAGER = 2  # a push rewrites a value after it has grown by half of it, on average
+
+T = TypeVar("T")
+Fill = Callable[[OnlineRows], int]
+"""Brings rows online; returns how many values changed."""
 
 
 @lru_cache(maxsize=1024)
@@ -92,17 +100,27 @@ def packed(view: FeatureView, rows: pa.Table) -> OnlineRows:
     return OnlineRows(list(values), [b"".join(parts) for parts in values.values()])
 
 
-def add(view: FeatureView, online: OnlineStore, rows: OnlineRows, now: int) -> int:
+def add(view: FeatureView, offline: OfflineStore, online: OnlineStore, rows: OnlineRows, now: int) -> int:
     """Add events to values; now and then rewrite one that has grown. Return how many values there were.
+
+    Where there is no value yet, history may have earlier events all the same, which were written only, or which the
+    store has lost: then the value becomes what history says.
 
     Args:
         view: whose events.
+        offline: history, which has them.
         online: the online store.
         rows: what `packed` returned.
         now: the present moment, microseconds.
     """
-    lengths = online.splice(view.storage_name, rows.keys, [b""] * len(rows), rows.rows)
-    grown = zip(rows.keys, lengths, map(len, rows.rows), strict=True)
+    name, nothing = view.storage_name, [b""] * len(rows)
+    before = online.splice(name, rows.keys, nothing, nothing)
+    old = rows.take([index for index, length in enumerate(before) if length])
+    lengths = online.splice(name, old.keys, [b""] * len(old), old.rows) if old else []
+    grown = list(zip(old.keys, lengths, map(len, old.rows), strict=True))
+    empty = [key for key, length in zip(rows.keys, before, strict=True) if not length]
+    empty += [key for key, length, added in grown if length == added]  # deleted in between
+    restore(view, offline, online, empty, lambda: now)
     due = [key for key, length, added in grown if length > _SMALL and random.random() * length < _EAGER * added]  # noqa: S311
     for start in range(0, len(due), _AT_ONCE):
         keys = due[start : start + _AT_ONCE]
@@ -110,7 +128,7 @@ def add(view: FeatureView, online: OnlineStore, rows: OnlineRows, now: int) -> i
     return len(rows)
 
 
-def merge(view: FeatureView, online: OnlineStore, rows: OnlineRows, until: int) -> int:
+def merge(view: FeatureView, online: OnlineStore, rows: OnlineRows, until: int, *, fill: Fill | None = None) -> int:
     """Merge events into values, which tell from the horizon of a moment on then; return how many values changed.
 
     Args:
@@ -118,41 +136,54 @@ def merge(view: FeatureView, online: OnlineStore, rows: OnlineRows, until: int) 
         online: the online store.
         rows: what `packed` returned, of all events that the values may lack.
         until: the moment, microseconds.
+        fill: brings rows of those whose values have no floor, so that they may lack others as well; None where the
+            rows are all there are.
     """
-    start, changed = horizon(view, until), 0
+    start, changed, bare = horizon(view, until), 0, set[bytes]()
     for first in range(0, len(rows), _AT_ONCE):
         left = rows[first : first + _AT_ONCE]
         for _ in range(_TRIES):
-            done, left = _rewrite(view, online, left, start, complete=True)
-            changed += done
+            done, left, unsure = _rewrite(view, online, left, start, complete=fill is None)
+            changed, bare = changed + done, bare.union(unsure)
             if not left:
                 break
         else:  # others rewrite them all the time: what is added is right as well, only longer
             online.splice(view.storage_name, left.keys, [b""] * len(left), left.rows)
             changed += len(left)
+    if fill is not None and bare:
+        changed += fill(rows.take([index for index, key in enumerate(rows.keys) if key in bare]))
     return changed
 
 
 def _rewrite(
     view: FeatureView, online: OnlineStore, rows: OnlineRows, start: int, *, complete: bool
-) -> tuple[int, OnlineRows]:
-    """Merge events into values without those that no window holds; return how many changed, and what is left to do.
+) -> tuple[int, OnlineRows, list[bytes]]:
+    """Merge events into values without those that no window holds.
 
     Args:
         view: whose values.
         online: the online store.
         rows: what comes.
         start: from which moment on values tell, microseconds.
-        complete: whether they hold all events from then on now.
+        complete: whether they hold all events from then on now; else those without a floor stay.
+
+    Returns:
+        How many changed, what is left to do, and the keys of those that stay since they have no floor.
     """
-    held = [value or b"" for value in _read(view, online, rows.keys)]
+    held, bare = [value or b"" for value in _read(view, online, rows.keys)], list[bytes]()
+    if not complete:
+        empty = np.array([not value for value in held], bool)
+        unsure = empty | codec_of(view).decode(rows.keys, held).bare
+        bare = [rows.keys[index] for index in np.flatnonzero(unsure).tolist()]
+        sure = np.flatnonzero(~unsure).tolist()
+        rows, held = rows.take(sure), [held[index] for index in sure]
     whole = [old + new for old, new in zip(held, rows.rows, strict=True)]
     merged = [value or b"" for value in codec_of(view).trimmed(rows.keys, whole, start, complete=complete)]
     changed = [index for index, value in enumerate(merged) if value != held[index]]
     keys, old, new = ([values[index] for index in changed] for values in (rows.keys, held, merged))
     lengths = online.splice(view.storage_name, keys, old, new)
     left = [index for index, length in zip(changed, lengths, strict=True) if length < 0]
-    return len(changed) - len(left), rows.take(left)
+    return len(changed) - len(left), rows.take(left), bare
 
 
 def collect(view: FeatureView, online: OnlineStore, now: int) -> int:
@@ -187,7 +218,8 @@ def restore(
 ) -> OnlineRows:
     """Make values what history says, whatever they hold; return what was written.
 
-    A value is read before history: what is pushed afterwards comes behind it, and stays.
+    A value is read before history: what is pushed afterwards comes behind it, and stays. What was replaced, since it
+    was forgotten perhaps, is in no log of the store either.
 
     Args:
         view: whose values.
@@ -196,14 +228,17 @@ def restore(
         keys: of the entities.
         now: returns the present moment, microseconds.
     """
-    written, left = dict[bytes, bytes](), list(keys)
+    written, left, replaced = dict[bytes, bytes](), list(keys), False
     while left:
         held = _read(view, online, left)
-        expected = expected_of(view, offline, left, max(now(), latest(view, left, held)))
+        until = max(now(), latest(view, left, held))
+        expected = patiently(partial(expected_of, view, offline, left, until))
         values = [expected.get(key, b"") for key in left]
         lengths = online.splice(view.storage_name, left, [value or b"" for value in held], values)
         written.update(zip(left, values, strict=True))
-        left = [key for key, length in zip(left, lengths, strict=True) if length < 0]
+        left, replaced = [key for key, length in zip(left, lengths, strict=True) if length < 0], replaced or any(held)
+    if replaced:
+        online.delete(view.storage_name, [])
     kept = {key: value for key, value in written.items() if value}
     return OnlineRows(list(kept), list(kept.values()))
 
@@ -237,7 +272,7 @@ def expected_of(view: FeatureView, offline: OfflineStore, keys: Sequence[bytes],
 
 
 def withdraw(view: FeatureView, online: OnlineStore, rows: OnlineRows) -> None:
-    """Take events out of values again.
+    """Take events out of values again, and out of the store's log.
 
     Args:
         view: whose events.
@@ -250,3 +285,14 @@ def withdraw(view: FeatureView, online: OnlineStore, rows: OnlineRows) -> None:
         values = [codec_of(view).without(value, gone) for value, gone in zip(held, left.rows, strict=True)]
         lengths = online.splice(view.storage_name, left.keys, held, values)
         left = left.take([index for index, length in enumerate(lengths) if length < 0])
+    online.delete(view.storage_name, [])
+
+
+def patiently(read: Callable[[], T]) -> T:
+    """Read history, again where that fails: files that are being read may be deleted for somebody to be forgotten."""
+    return Retrying(
+        retry=retry_if_exception_type(OfflineStoreError),
+        stop=stop_after_delay(_READING_SECONDS),
+        wait=wait_random(0.01, 0.1),
+        reraise=True,
+    )(read)

@@ -22,6 +22,7 @@ from fs_core.materialization.retract import Delivery, knows
 from fs_core.materialization.watermark import Progress, ViewProgress
 from fs_core.online.contract import DividedStore, EvictingStore
 from fs_core.online.row.codec import RowCodec
+from fs_core.online.row.keys import unpack_keys
 from fs_core.online.row.recent import recent_of
 from fs_core.rule import SEQ
 from fs_core.runtime.progress_bar import progress as shown_progress
@@ -135,7 +136,7 @@ def _bring(
         kept.clear_suspects(before)
     rows = applied = 0
     for winners, progress in _winners(view, offline, kept, until):
-        run = _ViewRun(view, offline, online, kept, progress)
+        run = _ViewRun(view, offline, online, kept, progress, now)
         delivery = Delivery(view, offline, online, now, generation=progress.generation, run=kept)
         with delivery.settled(run.unsettled):
             sent, took = run.send(winners)
@@ -214,11 +215,17 @@ class _ViewRun:
     """One run of a view: sends rows, and keeps how far it has come."""
 
     def __init__(
-        self, view: FeatureView, offline: OfflineStore, online: OnlineStore, kept: ViewProgress, progress: Progress
+        self,
+        view: FeatureView,
+        offline: OfflineStore,
+        online: OnlineStore,
+        kept: ViewProgress,
+        progress: Progress,
+        now: Callable[[], int],
     ) -> None:
         assert progress.run is not None
         self._view, self._offline, self._online = view, offline, online
-        self._kept, self._progress = kept, progress
+        self._kept, self._progress, self._now = kept, progress, now
         self._recent = recent_of(view, progress.run.until, complete=True)
         self._unsettled: deque[OnlineRows] = deque()
 
@@ -272,7 +279,8 @@ class _ViewRun:
         view, online, recent, since = self._view, self._online, self._recent, self._progress.reached
         if view.aggregations:
             assert self._progress.run is not None
-            return partial(events.merge, view, online, until=self._progress.run.until)
+            fill = None if since is None else self._fill
+            return partial(events.merge, view, online, until=self._progress.run.until, fill=fill)
         if since is None or recent is None:
             return lambda rows: _write(view, online, rows, recent)
         known = self._known(part, since)
@@ -283,6 +291,18 @@ class _ViewRun:
             return sum(_write(view, online, some, kind) for some, kind in parts if some)
 
         return offer
+
+    def _fill(self, rows: OnlineRows) -> int:
+        """Bring events to values that have no floor: those of new entities, the others as history has them.
+
+        An entity that history knew when the last run ended had a value then, which the store has lost.
+        """
+        assert self._progress.run is not None
+        assert self._progress.reached is not None
+        known = self._known(unpack_keys(self._view.keys, rows.keys)[0], self._progress.reached)
+        new, lost = rows.take(np.flatnonzero(~known).tolist()), rows.take(np.flatnonzero(known).tolist())
+        events.restore(self._view, self._offline, self._online, lost.keys, self._now)
+        return len(lost) + events.merge(self._view, self._online, new, self._progress.run.until)
 
     def _known(self, rows: pa.Table, since: Watermark) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return of which rows the entities may have been online at the end of an earlier run."""
@@ -298,7 +318,9 @@ def _horizon(view: FeatureView, until: int) -> int | None:
     return None if recent is None else recent.horizon
 
 
-def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) -> int:
+def send(
+    view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int, offline: OfflineStore | None = None
+) -> int:
     """Pack rows and offer them to the online store; return how many it took: newer rows, or values with new events.
 
     Args:
@@ -306,9 +328,11 @@ def send(view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int) ->
         online: the online store.
         rows: in `history_schema(view)`.
         now: the present moment, microseconds, from which the view's `online_history` counts.
+        offline: history, for a view with windows.
     """
     if view.aggregations:
-        return sum(events.add(view, online, part, now) for part in packed(view, rows))
+        assert offline is not None
+        return sum(events.add(view, offline, online, part, now) for part in packed(view, rows))
     recent = recent_of(view, now, complete=False)
     return sum(_write(view, online, part, recent) for part in packed(view, rows))
 

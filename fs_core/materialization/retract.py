@@ -17,15 +17,15 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import FeatureStoreError, OfflineStoreError
+from fs_core.errors import FeatureStoreError
 from fs_core.materialization import events
+from fs_core.materialization.events import patiently
 from fs_core.materialization.watermark import ViewProgress, progress_of
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.codec import RowCodec
@@ -38,10 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fs_core")
 
-T = TypeVar("T")
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
-_READING_SECONDS = 5.0
 _UNSURE = (
     "If entities were forgotten meanwhile, rows of theirs may be online, until verify_online(repair=True) or the next "
     "materialize of a run that was cut off deletes them"
@@ -137,18 +135,18 @@ class Delivery:
 
     def _write(self, rows: OnlineRows) -> None:
         if self._view.aggregations:
-            events.add(self._view, self._online, rows, self._now())
+            events.restore(self._view, self._offline, self._online, rows.keys, self._now)
         else:
             self._online.write(self._view.storage_name, rows)
 
     def _replace(self, gone: OnlineRows) -> OnlineRows:
         """Delete rows, with their timelines, and send what wins instead: new facts may have lost to them."""
         if self._view.aggregations:
-            return _patiently(lambda: events.restore(self._view, self._offline, self._online, gone.keys, self._now))
+            return events.restore(self._view, self._offline, self._online, gone.keys, self._now)
         name, entities = self._view.storage_name, _entities(self._view, gone)
         self._online.delete(name, gone.keys, gone.rows)
         until = self._now()
-        winners = _patiently(lambda: self._offline.winners(self._view, until=until, entities=entities).rows.read_all())
+        winners = patiently(lambda: self._offline.winners(self._view, until=until, entities=entities).rows.read_all())
         rows = RowCodec(self._view).encode(winners)
         if rows:
             self._online.write(name, rows)  # into no timeline, as after a repair
@@ -173,7 +171,7 @@ def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> Onlin
         found = offline.winners(view, until=last, entities=entities, recent=first - 1)
         return [batch.column(SEQ) for batch in found.rows]
 
-    known = pa.chunked_array(_patiently(seqs), pa.int64()).to_numpy()
+    known = pa.chunked_array(patiently(seqs), pa.int64()).to_numpy()
     return rows.take(np.unique(codes[~np.isin(seq, known)]).tolist())
 
 
@@ -204,13 +202,3 @@ def knows(
 
 def _entities(view: FeatureView, rows: OnlineRows) -> pa.Table:
     return unpack_keys(view.keys, list(dict.fromkeys(rows.keys)))[0]
-
-
-def _patiently(read: Callable[[], T]) -> T:
-    """Read history, again where that fails: files that are being read may be deleted for somebody to be forgotten."""
-    return Retrying(
-        retry=retry_if_exception_type(OfflineStoreError),
-        stop=stop_after_delay(_READING_SECONDS),
-        wait=wait_random(0.01, 0.1),
-        reraise=True,
-    )(read)

@@ -211,8 +211,9 @@ class OnlineStore(Protocol):
         """Put bytes in place of those that values begin with; return how long each is then, -1 where it isn't changed.
 
         What follows those bytes stays as it is. Where nothing is held, the bytes come at the end, which takes no longer
-        for a long value. A value of which nothing is left is deleted. `read`, `scan`, `delete` and `drop` take values
-        for rows. For each key it is done whole or not at all, compared in the store.
+        for a long value; none come where only the lengths are asked for. A value of which nothing is left is deleted.
+        `read`, `scan`, `delete` and `drop` take values for rows. For each key it is done whole or not at all, compared
+        in the store.
 
         Args:
             view: whose values: one that has no rows.
@@ -234,7 +235,8 @@ class OnlineStore(Protocol):
         """Delete the rows of these keys, and their timelines; return how many rows there were.
 
         The rows first or both at once: a timeline that is begun anew starts with the row that is there. The timelines
-        go in any case.
+        go in any case. A store that keeps a log of its own empties it, also of what `splice` has replaced; no keys may
+        be named, for that alone.
 
         Args:
             view: whose rows.

@@ -127,9 +127,11 @@ class SQLiteOnlineStore:
         if not before.startswith(held):
             return -1
         after = value + before[len(held) :] if held else before + value
+        if after == before:
+            return len(after)
         if after:
             connection.execute("INSERT OR REPLACE INTO online_rows VALUES (?, ?, ?, x'', ?)", (*name, after))
-        elif kept is not None:
+        else:
             connection.execute("DELETE FROM online_rows WHERE project = ? AND view = ? AND key = ?", name)
         return len(after)
 
@@ -167,7 +169,8 @@ class SQLiteOnlineStore:
     def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
         """See `OnlineStore.delete`.
 
-        What was deleted is gone from the file and its log, also what an earlier call deleted that was cut off.
+        What was deleted is gone from the file and its log, also what `splice` replaced before, or an earlier call
+        deleted that was cut off.
         """
         same = "" if rows is None else "AND row = ?"
         doomed = [(key,) for key in keys] if rows is None else zip(keys, rows, strict=True)

@@ -45,6 +45,13 @@ class HeldWindows:
         """Return why these events don't answer for `moment`, or None if they do. `now` is None if moment is now."""
         if self.events.corrupt:
             return damaged(self.plan, self.keys, self.events.corrupt)
+        bare = np.flatnonzero(self.events.bare)
+        if len(bare):
+            return MomentNotOnlineError(
+                f"view {self.plan.view.ref!r}: the online store may have lost events of "
+                f"{self.keys.entity(self.plan, int(bare[0]))} ({len(bare)} such entities). Materialize the view, or "
+                "pass fallback='offline': history knows all."
+            )
         early = np.flatnonzero(self.events.floors > moment)
         if now is None or not len(early):
             return None

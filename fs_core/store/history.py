@@ -263,7 +263,7 @@ def _send(store: Resources, view: FeatureView, written: pa.Table, now: int, deli
     before = delivery.generation
     try:
         with delivery.settled(partial(packed, view, ready)), _safe_in_history():
-            send(view, store.online, ready, now=now)
+            send(view, store.online, ready, now=now, offline=store.offline)
     finally:
         if delivery.generation != before:
             store._cache.take()  # they may hold what was taken back

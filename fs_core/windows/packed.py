@@ -9,8 +9,8 @@ are evaluated once, when an event is written. The value is a set of events: entr
 times, from several writers; who rewrites a value leaves alone what was appended meanwhile.
 
 From its floor on a value knows every event that a window may hold: who leaves events out that matter later no more
-writes a floor. Of several the latest counts; without one, the value knows nothing of the time before its first event
-became available.
+writes a floor. Of several the latest counts. A value without one, which is left where events were taken back, or where
+the rest was lost before some came, may lack any event: it answers for no moment.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from fs_core.windows.answer import Answers, Asked, answer
 from fs_core.windows.evaluate import columns_of, prepared_for
 from fs_core.windows.events import Events
 from fs_core.windows.plan import Feature, features_of
-from fs_core.windows.times import NEVER
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -57,7 +56,8 @@ class HeldEvents:
         columns: what they say, in the declared types.
         passing: for each `where`, which of them it is true for.
         corrupt: values that are damaged, of another meaning or of another entity; no event of theirs is among these.
-        floors: from which moment on each value tells, microseconds; `EARLIEST` where there is no value.
+        floors: from which moment on each value tells, microseconds; `EARLIEST` where there is no value or no floor.
+        bare: which values have events, but no floor, and so tell of no moment.
     """
 
     codes: Ints
@@ -66,6 +66,7 @@ class HeldEvents:
     passing: Mapping[str, Flags]
     corrupt: list[int]
     floors: Ints
+    bare: Flags
 
 
 class EventCodec:
@@ -163,7 +164,10 @@ class EventCodec:
             w: np.asarray(flag.to_numpy(zero_copy_only=False)) for w, flag in zip(self._wheres, flags, strict=True)
         }
         clocks = found.event_time, found.available_at, found.seq
-        return HeldEvents(codes, clocks, columns, passing, corrupt, _floors(known, codes, clocks[1]))
+        floors = np.array([EARLIEST if floor is None else floor for floor in known], np.int64)
+        bare = np.array([floor is None for floor in known], bool)
+        bare &= np.bincount(codes, minlength=len(known)) > 0
+        return HeldEvents(codes, clocks, columns, passing, corrupt, floors, bare)
 
     def fold(self, held: HeldEvents, names: Sequence[str], moments: Ints) -> Answers:
         """Return features of each value at a moment.
@@ -193,14 +197,12 @@ class EventCodec:
             keys: of the values.
             values: as the store holds them.
             since: the floor, microseconds, unless a value has a later one.
-            complete: whether values without a floor hold all that windows from `since` on may hold; else their floor is
-                when their first event became available, if that is later.
+            complete: whether values without a floor hold all that windows from `since` on may hold; else they stay.
         """
         held = self.decode(keys, values)
         floors, bare = self._without_floors(keys, values)
         counts, entries, _ = self._split(keys, [None if i in held.corrupt else v for i, v in enumerate(bare)], floors)
-        known = [floor is not None for floor in floors]
-        least = np.where(known, np.maximum(held.floors, since), since) if complete else np.maximum(held.floors, since)
+        least = np.maximum(held.floors, since)
         events = self._events(held)
         kept = events.rows[self._matter(events, least[events.codes])]
         parts: dict[int, list[bytes]] = {}
@@ -208,7 +210,7 @@ class EventCodec:
             start = parts.setdefault(code, [self._floor_entry(keys[code], int(least[code]))])
             start += [_LENGTH.pack(len(entries[row])), entries[row]]
         trimmed = list(values)
-        for code in np.flatnonzero(counts).tolist():
+        for code in np.flatnonzero(counts if complete else counts * ~held.bare).tolist():
             trimmed[code] = b"".join(parts.get(code, ()))
         return trimmed
 
@@ -278,17 +280,6 @@ def _entries(value: bytes) -> tuple[list[bytes], list[bytes]] | None:
         index += _LENGTH.size + length
         rows.append(value[index - length : index])
     return (rows, floors) if index == len(value) else None
-
-
-def _floors(known: Sequence[int | None], codes: Ints, available_at: Ints) -> Ints:
-    """Return from which moment on each value tells: from its floor, else from its first event on."""
-    found = np.full(len(known), NEVER, np.int64)
-    np.minimum.at(found, codes, available_at)
-    found[found == NEVER] = EARLIEST
-    for index, floor in enumerate(known):
-        if floor is not None:
-            found[index] = floor
-    return found
 
 
 def _as_rows(view: FeatureView, conditions: int) -> FeatureView:

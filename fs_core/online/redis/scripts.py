@@ -55,8 +55,8 @@ for i, key in ipairs(KEYS) do
   local size, digest, length = struct.unpack('>I4c40I4', ARGV[1], 48 * i - 47)
   local new = string.sub(ARGV[2], from, from + length - 1)
   from = from + length
-  if size == 0 and length > 0 then
-    lengths[i] = redis.call('APPEND', key, new)
+  if size == 0 then
+    lengths[i] = length > 0 and redis.call('APPEND', key, new) or redis.call('STRLEN', key)
   else
     local held = redis.call('GET', key) or ''
     if redis.sha1hex(string.sub(held, 1, size)) ~= digest then

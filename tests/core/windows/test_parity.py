@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fs_core import FeatureStore
 from fs_core.errors import DataError, MomentNotOnlineError
 from fs_core.materialization import events
+from fs_core.online.row.codec import RowCodec
 from fs_core.testing.events import EventScenario, event_scenarios, event_values
 from fs_core.testing.histories import TICKS, moments
 from fs_core.testing.oracle import bits
@@ -23,7 +24,7 @@ from fs_core.values.times import Clock, from_micros, micros
 
 NewDirectory = Callable[[], Path]
 _START = datetime(2024, 5, 5, tzinfo=UTC)
-_STEPS = st.sampled_from(["push"] * 4 + ["read"] * 3 + ["wait"] * 3 + ["write", "materialize", "at"])
+_STEPS = st.sampled_from(["push"] * 4 + ["read"] * 3 + ["wait"] * 3 + ["write", "lose", "materialize", "at"])
 
 
 class HandClock(Clock):
@@ -95,6 +96,19 @@ class World:
         store.materialize()
         self.owed = [at for at in self.owed if at > self.clock.micros]
 
+    def lose(self, store: FeatureStore, rows: pa.Table) -> None:
+        """Lose the values of some entities, as a server does that evicts them, and push events of theirs."""
+        view = self.scenario.view
+        ready = [
+            at
+            for at in rows[view.event_timestamp].cast(pa.int64()).to_pylist()
+            if at + view.lag_micros <= self.clock.micros
+        ]
+        if len(ready) == len(rows):  # or a lost value would stay lost until the next run
+            keys = [key for key in RowCodec(view).keys(rows) if key is not None]
+            store.online.delete(view.storage_name, list(dict.fromkeys(keys)))
+        store.push(view, rows)
+
     def read(self, store: FeatureStore, data: st.DataObject, *, back: bool) -> None:
         """Read now, or at an earlier moment; keep what came."""
         view = self.scenario.view
@@ -122,6 +136,8 @@ class World:
         store = data.draw(st.sampled_from(self.stores))
         if step == "push":
             store.push(self.scenario.view, self.rows(data))
+        elif step == "lose":
+            self.lose(store, self.rows(data))
         elif step == "write":
             store.write(self.scenario.view, self.rows(data))
             self.owed.append(self.clock.micros)
