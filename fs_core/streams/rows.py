@@ -25,6 +25,18 @@ _NO_BODY = "it has no body: an entry of a Redis Stream has one field, whose valu
 _ODD = (DataError, SourceError)
 
 
+class _LackingError(Exception):
+    """Messages lack members.
+
+    Args:
+        reasons: what each lacks, by its number.
+    """
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        super().__init__("; ".join(reasons.values()))
+        self.reasons = reasons
+
+
 class Taken(NamedTuple):
     """What messages became.
 
@@ -69,21 +81,29 @@ class Reader:
         """Return the rows of messages, available from a moment on, microseconds, and the messages that became none."""
         rejected: list[Rejected] = []
 
-        def rows(first: int, last: int) -> list[pa.Table]:
-            """Halve what fails until it is one message."""
-            bodies, times = messages.bodies[first:last], messages.times[first:last]
+        def reject(number: int, reason: str) -> None:
+            body = messages.bodies[number] or b""
+            rejected.append(Rejected(messages.partition, messages.positions[number], body, reason))
+
+        def rows(chosen: Sequence[int]) -> list[pa.Table]:
+            """Leave out what is known to fail; halve what fails for another reason until it is one message."""
+            if not chosen:
+                return []
             try:
-                return [self._checked(bodies, times, now)]
+                return [self._checked([messages.bodies[n] for n in chosen], [messages.times[n] for n in chosen], now)]
+            except _LackingError as error:
+                for place, reason in error.reasons.items():
+                    reject(chosen[place], reason)
+                return rows([number for place, number in enumerate(chosen) if place not in error.reasons])
             except _ODD as error:
-                if last - first > 1:
-                    middle = (first + last) // 2
-                    return rows(first, middle) + rows(middle, last)
-                body, position = messages.bodies[first] or b"", messages.positions[first]
-                reason = str(error).removesuffix(" Nothing was written.")  # other messages were
-                rejected.append(Rejected(messages.partition, position, body, reason))
+                if len(chosen) > 1:
+                    middle = len(chosen) // 2
+                    return rows(chosen[:middle]) + rows(chosen[middle:])
+                reject(chosen[0], str(error).removesuffix(" Nothing was written."))  # other messages were
                 return []
 
-        found = rows(0, len(messages.bodies))
+        found = rows(range(len(messages.bodies)))
+        rejected.sort(key=lambda message: message.position)
         return Taken(pa.concat_tables([*found, self._nothing()]), rejected)
 
     def _nothing(self) -> pa.Table:
@@ -137,11 +157,13 @@ def _refuse_missing(bodies: Sequence[bytes], data: pa.Table, required: Sequence[
         required: those that they must have.
 
     Raises:
-        SchemaError: names the members that the first such message lacks.
+        _LackingError: names the members that each such message lacks.
+        SchemaError: a message is no JSON.
     """
     has_null = np.zeros(data.num_rows, bool)
     for name in required:
         has_null |= pc.is_null(data[name]).to_numpy()
+    reasons: dict[int, str] = {}
     for place in np.flatnonzero(has_null).tolist():
         members = _members(bodies[place])
         missing = [name for name in required if name not in members]
@@ -149,7 +171,9 @@ def _refuse_missing(bodies: Sequence[bytes], data: pa.Table, required: Sequence[
             others = {name[:80] for name in members - set(data.column_names)}
             named = ", ".join(map(repr, missing))
             hint = did_you_mean(missing[0], others).replace(" Known: ", " It has: ")
-            raise SchemaError(f"it lacks {named}: a null has to be written.{hint}")
+            reasons[place] = f"it lacks {named}: a null has to be written.{hint}"
+    if reasons:
+        raise _LackingError(reasons)
 
 
 def _members(body: bytes) -> set[str]:

@@ -136,14 +136,15 @@ def test_a_message_that_lacks_a_field_is_put_aside(opened: FeatureStore, client:
     """A misspelt member puts no null over what is known; a null that is written is a value."""
     misspelt = {("amuont" if name == "amount" else name): value for name, value in payment(7).items()}
     foreign = {name: payment(14)[name] for name in ("user_id", "event_timestamp")}
-    send(client, payment(0), misspelt, foreign, payment(1, shop=None))
+    send(client, payment(0), misspelt, b"no json", foreign, payment(1, shop=None))
     done = opened.ingest("paid", "payments", batch="50ms", until_idle="100ms")
-    assert (done.rows, done.rejected) == (2, 2)
+    assert (done.rows, done.rejected) == (2, 3)
     assert shops(opened) == ["s0", None]
     assert opened.get_online_features("paid", {"user_id": [0]}).to_dicts()[0]["amount"] == 0.0
     reasons = [fields[b"reason"].decode() for _, fields in client.xrange("payments.rejected")]
     assert reasons == [
         "it lacks 'amount': a null has to be written. Did you mean 'amuont'?",
+        "it is no JSON object: b'no json'",
         "it lacks 'amount', 'shop': a null has to be written.",
     ]
 
