@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -53,10 +54,12 @@ def columns_of(bodies: Sequence[bytes], wanted: Collection[str] | None) -> dict[
         SchemaError: a body is no JSON, or a member's values have no common type; those of fewer bodies may.
     """
     objects = [_parsed(body) for body in bodies]
+    names = _names(objects)
     if wanted is not None:
-        objects = [{name: value for name, value in row.items() if name.lower() in wanted} for row in objects]
+        names = [name for name in names if name.lower() in wanted]
+    _check_names(names, len(objects), "message")
     columns = {}
-    for name in _names(objects, "message"):
+    for name in names:
         values = [row.get(name) for row in objects]
         dtype = _type(values, name)
         try:
@@ -68,7 +71,7 @@ def columns_of(bodies: Sequence[bytes], wanted: Collection[str] | None) -> dict[
 
 def _parsed(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body.decode(), object_pairs_hook=_members, parse_constant=_refuse_constant)
+        found = _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise SchemaError(f"it can't be read as JSON: {error}") from error
     return found or {}
@@ -79,7 +82,6 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
     members = dict(pairs)
     if len(members) < len(pairs):
         raise ValueError("a member is there twice")
-    "".join(members).encode()  # which refuses half of a surrogate pair
     return members or None
 
 
@@ -87,16 +89,20 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_refuse_constant)
+
+
 def _type(values: Sequence[Any], path: str) -> pa.DataType:
     """Return the one type of some values; null where there are none."""
-    values = [value for value in values if value is not None]
-    kinds = {type(value) for value in values}
+    kinds = set(map(type, values)) - {type(None)}
     if not kinds:
         return pa.null()
     if kinds == {list}:
-        return pa.list_(_type([item for value in values for item in value], path))
+        return pa.list_(_type([item for value in values if value is not None for item in value], path))
     if kinds == {dict}:
-        names = _names(values, path)
+        values = [value for value in values if value is not None]
+        names = _names(values)
+        _check_names(names, len(values), path)
         return pa.struct([(name, _type([value.get(name) for value in values], f"{path}.{name}")) for name in names])
     if kinds == {int, float} and all(abs(value) < _EXACT for value in values if type(value) is int):
         return pa.float64()
@@ -106,11 +112,17 @@ def _type(values: Sequence[Any], path: str) -> pa.DataType:
     return _TYPES[kinds.pop()]
 
 
-def _names(objects: Sequence[dict[str, Any]], path: str) -> list[str]:
-    """Return the names of all members of objects; SQL ignores case."""
-    names = list(dict.fromkeys(name for value in objects for name in value))
+def _names(objects: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(chain.from_iterable(objects)))
+
+
+def _check_names(names: Sequence[str], objects: int, path: str) -> None:
+    """Refuse names of members that SQL, which ignores case, can't tell apart; those that are no text; and too many."""
     if len({name.lower() for name in names}) < len(names):
         raise SchemaError(f"members of {path!r} differ in nothing but case")
-    if len(objects) > 1 and len(names) * len(objects) > _MOST_CELLS:
+    if objects > 1 and len(names) * objects > _MOST_CELLS:
         raise SchemaError(f"{path!r} has {len(names)} different members")
-    return names
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError as error:
+        raise SchemaError(f"a name of a member of {path!r} is no text: {error}") from error
