@@ -160,7 +160,10 @@ def test_messages_are_put_aside_once(
     again = opened.ingest("paid", "payments", batch="50ms", until_idle="100ms")
     assert (first.messages, first.rejected, again.messages, client.xlen("payments.rejected")) == (2, 2, 0, 2)
     (known, message) = client.xrange("payments")[0][0].decode(), caplog.text
-    assert f"2 messages of stream 'payments' (redis:payments) became no row; the first, at {known}: it is no" in message
+    assert (
+        f"2 messages of stream 'payments' (redis:payments:payments) became no row; the first, at {known}: it is no"
+        in message
+    )
     reasons = [fields[b"reason"].decode() for _, fields in client.xrange("payments.rejected")]
     assert "below the minimum" in reasons[1]
     assert not any("Nothing was written" in reason for reason in reasons)
