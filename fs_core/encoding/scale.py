@@ -58,7 +58,7 @@ class Scale:
             center, width = _FITS[kind](values)
         if not math.isfinite(center) or not math.isfinite(width):
             raise ValidationError("its values lie too far apart to be scaled")
-        return cls(kind, center, width or 1.0)
+        return cls(kind, center + 0.0, width or 1.0)  # -0.0 is 0.0: which of them is the least goes by their order
 
     def applied(self, values: Array) -> Array:
         """Return scaled values, float64, of the same shape."""
@@ -97,7 +97,7 @@ def center_of(what: str, values: Array) -> float:
         found = _mean(values) if what == "mean" else float(np.median(values))
     if not math.isfinite(found):
         raise ValidationError(f"its {what} is beyond what a float64 holds")
-    return found
+    return found + 0.0  # -0.0 is 0.0
 
 
 def _mean(values: Array) -> float:
@@ -107,7 +107,7 @@ def _mean(values: Array) -> float:
     except OverflowError:
         return math.inf
     least = float(values.min())
-    return least + 0.0 if least == values.max() else mean  # else it may be the value's neighbour; -0.0 is 0.0
+    return least if least == values.max() else mean  # else it may be the value's neighbour
 
 
 def _standard(values: Array) -> tuple[float, float]:

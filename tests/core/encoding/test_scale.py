@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -67,6 +68,14 @@ def test_a_constant_column_has_no_spread(value: float, count: int, kind: str) ->
     scale = Scale.fitted(kind, np.full(count, value))
     assert (scale.center, scale.width) == (value, 1.0)
     assert center_of("mean", np.full(count, value)) == value
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax", "robust"])
+def test_zeros_of_either_sign_are_one_zero(kind: str) -> None:
+    """Whichever comes first."""
+    for column in ([0.0, -0.0], [-0.0, 0.0], [-0.0]):
+        center = Scale.fitted(kind, np.array(column)).center
+        assert [math.copysign(1.0, found) for found in (center, center_of("median", np.array(column)))] == [1.0, 1.0]
 
 
 def test_nothing_but_finite_values_is_learnt_from() -> None:
