@@ -116,7 +116,7 @@ async def _read_async(store: FeatureStore, features: list[str], asked: pa.Table)
 
 
 def with_one_nan(table: pa.Table) -> pa.Table:
-    """Return a table in which every NaN has the same bits, as JSON has but one; a processor makes others of inf / inf."""
+    """Return a table in which every NaN has the same bits, as JSON has but one; inf / inf gives another."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, list):
