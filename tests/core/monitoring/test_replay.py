@@ -271,8 +271,8 @@ def test_windows_that_lack_more_than_what_just_came_are_unexplained(tmp_path: Pa
     )
     with FeatureStore(tmp_path / "store", clock=clock) as store:
         store.apply(view)
-        store.write("spending", rows([1, 1, 2], NOW - timedelta(minutes=30)))
         store.push("spending", rows([1], NOW - timedelta(minutes=10), 5.0))
+        store.write("spending", rows([1, 1, 2], NOW - timedelta(minutes=30)))
         clock.moment += timedelta(seconds=1)
         read(store, 1)
         report = store.replay("model")
@@ -282,10 +282,8 @@ def test_windows_that_lack_more_than_what_just_came_are_unexplained(tmp_path: Pa
         store.materialize()
         clock.moment += timedelta(seconds=1)
         read(store, 1)
-        for seconds in (
-            3,
-            2,
-        ):  # before the read, by clocks behind: it showed neither, and a read may show the first alone
+        # Before the read, by clocks behind: it showed neither, and a read may show the first alone.
+        for seconds in (3, 2):
             with FeatureStore(tmp_path / "store", clock=SetClock(clock.moment - timedelta(seconds=seconds))) as pusher:
                 pusher.push("spending", rows([1], NOW - timedelta(minutes=20)))
         assert store.replay("model", since="500ms").counts["overlapped"] == 1
