@@ -83,7 +83,7 @@ class Ingestion:
     """
 
     def __init__(self, consumer: Consumer, reader: Reader, target: Target) -> None:
-        self._consumer, self._reader, self._target = consumer, reader, target
+        self._consumer, self._mapping, self._target = consumer, reader, target
         self._history: dict[str, int | None] = {}  # how far it has taken the partitions that are ours
         self._generation: int | None = None  # of the partitions, when they were sought
         self._is_behind = True  # rows may be missing online, as where a consumer died between history and online
@@ -115,7 +115,7 @@ class Ingestion:
     def take(self, found: Sequence[Messages]) -> None:
         """Bring messages into history and online."""
         now = self._target.now()
-        taken = [self._reader.take(messages, now) for messages in found]
+        taken = [self._mapping.take(messages, now) for messages in found]
         rejected = [message for part in taken for message in part.rejected]
         rows = pa.concat_tables([part.rows for part in taken])
         self._refuse_nonsense(rows, rejected)
@@ -134,7 +134,7 @@ class Ingestion:
             self.done.repeated += rows.num_rows
             log.info(
                 "another consumer has taken messages of stream %r (%s) first; going on behind them",
-                self._reader.stream,
+                self._mapping.stream,
                 ", ".join(after),
             )
             self._generation = None  # and so read on from where history is
@@ -189,7 +189,7 @@ class Ingestion:
         log.warning(
             "%d messages of stream %r (%s) became no row; the first, at %s: %s",
             len(rejected),
-            self._reader.stream,
+            self._mapping.stream,
             first.partition,
             self._consumer.shown(first.position),
             first.reason,
