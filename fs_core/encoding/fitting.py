@@ -21,7 +21,6 @@ from fs_core.values.times import micros
 
 _DTYPES = ("float16", "float32", "float64")
 _LARGEST = int(np.finfo(np.float64).max)
-_BLANK = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Requests in strict JSON: nothing is guessed, and no number becomes another.
 
 JSON has no NaN, times, bytes or decimals. NaN and infinities are the texts "NaN", "Infinity", "-Infinity", as in
-Protobuf's JSON; times and dates are ISO 8601, bytes base64, decimals numbers or text. Whole numbers keep every digit.
+Protobuf's JSON; times and dates are ISO 8601, bytes base64, decimals numbers or text. Whole numbers and decimals keep
+every digit.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import base64
 import binascii
 import json
 import math
+import sys
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -50,11 +53,21 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+class _Long(float):
+    """A number with more digits than every float64 keeps, and these digits."""
+
+    text: str
+
+
 def _number(text: str) -> float:
     found = float(text)
     if math.isinf(found):
         raise ValueError(f"{text[:40]} is greater than any float64; an infinity is the text 'Infinity'")
-    return found
+    if len(text) <= sys.float_info.dig:
+        return found
+    long = _Long(found)
+    long.text = text
+    return long
 
 
 def _no_number(text: str) -> Any:
@@ -179,8 +192,7 @@ def needed(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType], w
 
 
 def _column(values: list[Any], dtype: pa.DataType | None, name: str, what: str) -> pa.Array | pa.ChunkedArray:
-    kind = _KINDS.get(dtype)
-    if kind is not None and {*map(type, values)} <= {kind, type(None)}:
+    if {*map(type, values)} <= _KINDS.get(dtype, frozenset()):
         with suppress(pa.ArrowException, ValueError, OverflowError):  # said better below
             return pa.array(values, dtype)
     role = f"{what}: column {name!r}"
@@ -190,8 +202,14 @@ def _column(values: list[Any], dtype: pa.DataType | None, name: str, what: str) 
     return cast_lossless(parse_text(column, dtype, role), dtype, role)
 
 
-_KINDS = {pa.int64(): int, pa.float64(): float, pa.string(): str, pa.bool_(): bool}
-"""The types that JSON has itself, for which Arrow takes Python's values as they are."""
+_NONE = type(None)
+_KINDS: Mapping[pa.DataType, frozenset[type]] = {
+    pa.int64(): frozenset((int, _NONE)),
+    pa.float64(): frozenset((float, _Long, _NONE)),
+    pa.string(): frozenset((str, _NONE)),
+    pa.bool_(): frozenset((bool, _NONE)),
+}
+"""The types that JSON has itself, and the values of Python that Arrow takes for them as they are."""
 
 
 def _ready(values: list[Any], dtype: pa.DataType | None, what: str) -> list[Any]:
@@ -205,19 +223,29 @@ def _ready(values: list[Any], dtype: pa.DataType | None, what: str) -> list[Any]
         return [_ready(value, inner, what) if isinstance(value, list) else value for value in values]
     if pa.types.is_floating(dtype):
         return [SPECIAL.get(value, value) if isinstance(value, str) else value for value in values]
+    if pa.types.is_decimal(dtype):
+        exact = [_digits(value) if type(value) in (int, float, _Long) else value for value in values]
+        has_text = any(isinstance(value, str) for value in exact)
+        return [format(value, "f") if has_text and isinstance(value, Decimal) else value for value in exact]
     if pa.types.is_binary(dtype):
         return [_bytes(value, row, what) if isinstance(value, str) else value for row, value in enumerate(values)]
     if not pa.types.is_string(dtype) and not pa.types.is_boolean(dtype):
-        _refuse_texts(values, dtype, what)
+        _refuse_unlike(values, dtype, what)
     return values
 
 
-def _refuse_texts(values: list[Any], dtype: pa.DataType, what: str) -> None:
-    """Refuse text among whole numbers, which Arrow's own message calls an object that it can't convert."""
+def _digits(number: float) -> Decimal:
+    """Return a number with the digits that it was written with."""
+    return Decimal(number.text if isinstance(number, _Long) else repr(number))
+
+
+def _refuse_unlike(values: list[Any], dtype: pa.DataType, what: str) -> None:
+    """Refuse text among whole numbers, which Arrow calls an object, and fractions whose digits a float hasn't kept."""
     if pa.types.is_integer(dtype):
         for row, value in enumerate(values):
-            if isinstance(value, str):
-                raise SchemaError(f"{what}, row {row} holds the text {value[:40]!r}; send {canonical(dtype)}.")
+            if isinstance(value, str | _Long):
+                held = f"the text {value[:40]!r}" if isinstance(value, str) else value.text[:40]
+                raise SchemaError(f"{what}, row {row} holds {held}; send {canonical(dtype)}.")
 
 
 def _bytes(text: str, row: int, what: str) -> bytes:

@@ -141,12 +141,7 @@ def _compare(run: Run, rows: pa.Table, sound: list[int], alone: list[pa.Table], 
     if not alone or differ:
         return
     expected = pa.concat_tables(alone)
-    order = list(range(len(rows)))
-    random.Random(0).shuffle(order)  # noqa: S311  # the same order each time
-    unsorted = _result(
-        lambda part: _taken(run(_taken(part, order)), np.argsort(order).tolist()), rows, "order", findings
-    )
-    ways = {"together": together, "order": unsorted}
+    ways = {"together": together, "order": _result(_shuffled(run), rows, "order", findings)}
     ways |= {f"parts of {n}": _result(_in_parts(run, n), rows, "parts", findings) for n in _PARTS if n < len(rows)}
     ways["none"] = _result(lambda part: pa.concat_tables([run(part.slice(0, 0)), expected]), rows, "none", findings)
     for check, found in ways.items():

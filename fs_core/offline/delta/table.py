@@ -107,7 +107,7 @@ class ViewTable:
             try:
                 for part in chain([first], (lay_out(self.view, part) for part in parts)):
                     yield from part.to_batches()
-            except Exception as error:
+            except Exception as error:  # the library would raise it as one of its own
                 failure.append(error)
                 raise
 
