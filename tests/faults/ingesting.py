@@ -6,23 +6,20 @@ python -m tests.faults.ingesting --kills 50
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import random
-import signal
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import redis
 
 from fs_core import Entity, FeatureStore, FeatureView, Field, StreamSource
-from tests.faults.six_processes import CONTEXT, PRELOADED
+from tests.faults.six_processes import PRELOADED
+from tests.faults.victims import CONTEXT, kill, started
 from tests.servers import running_server
 
 THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
@@ -56,30 +53,17 @@ def play(directory: Path, client: redis.Redis, kills: int, draw: random.Random) 
     ends, sent = threading.Event(), list[int]()
     producer = threading.Thread(target=lambda: sent.append(produce(client, ends)))
     producer.start()
-    running = [_started(directory) for _ in range(CONSUMERS)]
+    running = [started(consume, str(directory)) for _ in range(CONSUMERS)]
     for _ in range(kills):
         time.sleep(draw.uniform(0.1, 2.5))
         number = draw.randrange(len(running))
-        _kill(running[number])
-        running[number] = _started(directory)
+        kill(running[number])
+        running[number] = started(consume, str(directory))
     for process in running:
-        _kill(process)
+        kill(process)
     ends.set()
     producer.join()
     return sent[0]
-
-
-def _started(directory: Path) -> BaseProcess:
-    process = CONTEXT.Process(target=consume, args=(str(directory),), daemon=True)
-    process.start()
-    return process
-
-
-def _kill(process: BaseProcess) -> None:
-    if process.pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-    process.join()
 
 
 def check(store: FeatureStore, client: redis.Redis, sent: int) -> str:

@@ -8,20 +8,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import os
 import random
-import signal
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineStoreError
-from tests.faults.six_processes import CONTEXT, PRELOADED, Journal
+from tests.faults.six_processes import PRELOADED, Journal
+from tests.faults.victims import CONTEXT, kill, started
 
 THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
 VIEW = FeatureView("facts", entity=THING, fields=[Field("x", "int64", "Which fact.")], description="Facts.")
@@ -66,29 +64,16 @@ def read(directory: Path) -> None:
 def play(directory: Path, kills: int, draw: random.Random) -> None:
     """Let all work and kill one after the other at random moments, then all."""
     roles = [push] * PUSHERS + [read] * READERS
-    running = [_started(role, directory) for role in roles]
+    running = [started(role, directory) for role in roles]
     while not Journal(directory / "journal").numbers("answered"):
         time.sleep(0.05)
     for _ in range(kills):
         time.sleep(draw.uniform(0.1, 1.5))
         number = draw.randrange(len(roles))
-        _kill(running[number])
-        running[number] = _started(roles[number], directory)
+        kill(running[number])
+        running[number] = started(roles[number], directory)
     for process in running:
-        _kill(process)
-
-
-def _started(role: object, directory: Path) -> BaseProcess:
-    process = CONTEXT.Process(target=role, args=(directory,), daemon=True)  # type: ignore[arg-type]
-    process.start()
-    return process
-
-
-def _kill(process: BaseProcess) -> None:
-    if process.pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-    process.join()
+        kill(process)
 
 
 def check(directory: Path) -> str:

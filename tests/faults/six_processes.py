@@ -10,10 +10,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import multiprocessing
 import os
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -26,8 +24,8 @@ from typing import NoReturn
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineStoreError
+from tests.faults.victims import CONTEXT, kill, started
 
-CONTEXT = multiprocessing.get_context("forkserver")
 PRELOADED = ["fs_core.store", "fs_core.offline.delta.store", "fs_core.offline.search.index", "fs_core.online.sqlite"]
 THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
 VIEW = FeatureView("facts", entity=THING, fields=[Field("x", "int64", "Which fact.")], description="Facts.")
@@ -143,30 +141,17 @@ def work(directory: Path, me: int) -> None:
 
 def play(directory: Path, seconds: float, draw: random.Random) -> int:
     """Let all work for a while, kill one at random again and again, then all; return how many were killed."""
-    running = {me: _started(directory, me) for me in range(len(ROLES))}
+    running = {me: started(work, directory, me) for me in range(len(ROLES))}
     kills, ends = 0, time.monotonic() + seconds
     while time.monotonic() < ends:
         time.sleep(draw.uniform(0.2, 2.5))
         me = draw.randrange(len(ROLES))
-        _kill(running[me])
+        kill(running[me])
         kills += 1
-        running[me] = _started(directory, me)
+        running[me] = started(work, directory, me)
     for process in running.values():
-        _kill(process)
+        kill(process)
     return kills
-
-
-def _started(directory: Path, me: int) -> multiprocessing.process.BaseProcess:
-    process = CONTEXT.Process(target=work, args=(directory, me), daemon=True)
-    process.start()
-    return process
-
-
-def _kill(process: multiprocessing.process.BaseProcess) -> None:
-    if process.pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-    process.join()
 
 
 def check(directory: Path) -> str:

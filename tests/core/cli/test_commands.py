@@ -5,79 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 from click import Context
-from click.testing import CliRunner, Result
 
 import fs_core.cli.commands
 from fs_core import FeatureStore
 from fs_core.cli.group import FILES, cli
-from tests.servers import free_port
+from tests.core.cli.conftest import DEFINITIONS, Fs, answer, refusal
 
-DEFINITIONS = """
-from fs_core import SQL, Entity, FeatureService, FeatureView, Field, Source
-
-orders = Source("orders", path="orders.csv")
-user = Entity("user", keys={"user_id": "string"}, description="A customer.")
-shop = Entity("shop", keys={"shop_id": "int64"}, description="Where it was bought.")
-spending = FeatureView(
-    "spending", entity=user, ttl="30d", description="What a user bought lately.",
-    fields=[Field("amount", "float64", "Last order, EUR.", minimum=0), Field("note", "string", "What was said.")],
-)
-visits = [FeatureView(
-    "visits", entity=[user, shop], description="Who was where.", online=False,
-    fields=[Field("count", "int32", "Visits so far.")],
-    source=SQL("SELECT user_id, shop_id, seen AS event_timestamp, n AS count FROM orders"),
-)]
-model = FeatureService("model", features=["spending.*"])
-"""
-
-Fs = Callable[..., Result]
 COMMANDS = cli.list_commands(Context(cli))
-
-
-@pytest.fixture
-def fs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fs:
-    """A function that runs `fs` in a fresh directory that holds `definitions.py` and data, and no store yet."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FS_STORE", raising=False)
-    (tmp_path / "definitions.py").write_text(DEFINITIONS)
-    (tmp_path / "rows.csv").write_text(
-        "user_id,event_timestamp,amount,note\n007,2024-01-01,1.5,\n007,2024-01-02,2.5,yes\n8,2024-01-03,0.25,12\n"
-    )
-    (tmp_path / "orders.csv").write_text(
-        "user_id,shop_id,seen,n\na,1,2024-01-01,1\na,2,2024-02-01,2\nb,1,2024-03-01,3\n"
-    )
-    return lambda *words: CliRunner().invoke(cli, [str(word) for word in words])
-
-
-@pytest.fixture
-def shop(fs: Fs) -> Fs:
-    """The same, with a store in the working directory, definitions applied."""
-    assert fs("init").exit_code == 0
-    assert fs("apply", "definitions.py").exit_code == 0
-    return fs
-
-
-def answer(result: Result) -> Any:
-    """Return what a command with --json printed; it must have succeeded."""
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def refusal(result: Result, code: int = 1) -> str:
-    """Return what a command complained of on standard error, saying nothing else."""
-    assert result.exit_code == code, result.output
-    assert not result.stdout
-    return result.stderr
 
 
 class TestTheTour:
@@ -240,111 +182,6 @@ class TestTheTour:
         assert [c["version"] for c in json.loads(done.stdout) if c["replaced"] == "1.0.0"] == ["2.0.0"]
         assert "v2.0.0 is current now and has no history yet" in done.stderr
         assert "fs rollback spending 1.0.0" in done.stderr
-
-
-class TestWhatGoesWrong:
-    def test_no_store_is_made_by_mistyping(self, fs: Fs, tmp_path: Path) -> None:
-        """A command in a directory that is no store names the way out, and makes nothing."""
-        assert "fs init" in refusal(fs("list"))
-        assert "fs init elsewhere" in refusal(fs("list", "--store", "elsewhere"))
-        assert not (tmp_path / "elsewhere").exists()
-
-    def test_a_rebuild_that_is_interrupted(self, shop: Fs, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Ctrl-C ends a command with 1, and says what it leaves half done."""
-        shop("write", "spending", "rows.csv")
-        assert shop("materialize").exit_code == 0
-
-        def interrupted(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr("fs_core.materialization.materialize._bring", interrupted)
-        output = refusal(shop("materialize", "spending", "--rebuild"))
-        assert "online rows of spending:v1.0.0 were dropped" in output
-        assert "Aborted!" in output
-        assert refusal(shop("materialize", "spending")).split() == ["Aborted!"]
-
-    def test_names_are_offered(self, shop: Fs) -> None:
-        """An unknown view, feature or key brings up the nearest known one."""
-        assert "Did you mean 'spending'" in refusal(shop("get", "spendng", "-e", "user_id=1"))
-        assert "Did you mean 'amount'" in refusal(shop("get", "spending.amuont", "-e", "user_id=1"))
-        assert "Did you mean 'user_id'" in refusal(shop("get", "spending", "-e", "user=1"), 2)
-        assert "Did you mean 'visits'" in refusal(shop("show", "visit"))
-
-    @pytest.mark.parametrize(
-        ("words", "output"),
-        [
-            (("get", "spending"), "Whose features?"),
-            (("get", "visits", "-e", "user_id=a"), "'shop_id' is missing"),
-            (("get", "visits", "-e", "user_id=a,shop_id=x"), "'shop_id' is int64"),
-            (("get", "spending", "-e", "007"), "is no entity"),
-            (("get", "spending", "-e", "{7"), "-e {7"),
-            (("get", "spending", "-e", "user_id=1", "--at", "noon"), "no ISO 8601 time"),
-            (("get", "spending", "-e", "user_id=1", "--fallback", "hope"), "'hope'"),
-            (("write", "spending", "absent.csv"), "absent.csv"),
-            (("history", "spending", "--last", "0"), "0"),
-            (("fetch",), "fetch"),
-        ],
-    )
-    def test_a_wrong_command_line_exits_with_2(self, shop: Fs, words: tuple[str, ...], output: str) -> None:
-        """What can be seen to be wrong before asking the store says so and how to write it."""
-        assert output in refusal(shop(*words), 2)
-
-    def test_rows_out_of_range_are_not_written(self, shop: Fs) -> None:
-        """The refusal names column, rows and reason; history stays as it was."""
-        Path("bad.csv").write_text("user_id,event_timestamp,amount,note\na,2024-01-01,1,\nb,2024-01-01,-1,\n")
-        output = refusal(shop("write", "spending", "bad.csv"))
-        assert "'amount'" in output
-        assert "1" in output
-        assert answer(shop("history", "spending", "--json")) == []
-
-    def test_a_file_that_is_not_what_its_ending_says(self, shop: Fs) -> None:
-        """The file and the format tried are named."""
-        Path("bad.csv").write_text("user_id,event_timestamp,amount,note\na,2024-01-01,1,\nb,03/04/2024,1,\n")
-        for output in (
-            refusal(shop("write", "spending", "bad.csv")),
-            refusal(shop("check-leakage", "spending.amount", "--spine", "bad.csv", "--full-names")),
-        ):
-            assert "column 'event_timestamp' takes ISO 8601 times only: row 1 holds '03/04/2024'" in output
-        Path("rows.parquet").write_text("no parquet")
-        assert "rows.parquet" in refusal(shop("write", "spending", "rows.parquet"))
-        Path("rows.xlsx").write_text("")
-        assert "format" in refusal(shop("write", "spending", "rows.xlsx"))
-
-    def test_a_definitions_file_that_fails_names_its_line(self, shop: Fs) -> None:
-        """Whatever the file raises, the file and line come first; nothing is registered."""
-        Path("bad.py").write_text("from fs_core import Entity\n\nEntity('user', keys={})\n")
-        assert refusal(shop("apply", "bad.py")).startswith("error: bad.py:3: entity 'user' needs keys")
-        Path("bad.py").write_text("import json\n1 / 0\n")
-        assert "bad.py:2: ZeroDivisionError" in refusal(shop("apply", "bad.py"))
-        Path("bad.py").write_text("def (\n")
-        assert "bad.py:1: SyntaxError" in refusal(shop("apply", "bad.py"))
-        Path("bad.py").write_text("x = 1\n")
-        assert "defines nothing" in refusal(shop("apply", "bad.py"))
-
-    def test_a_registered_version_never_changes(self, shop: Fs) -> None:
-        """Once it has rows; the refusal shows the difference and the version to give it."""
-        shop("write", "spending", "rows.csv")
-        Path("definitions.py").write_text(DEFINITIONS.replace('ttl="30d"', 'ttl="31d"'))
-        output = refusal(shop("apply", "definitions.py"))
-        assert "30d" in output
-        assert "'2.0.0'" in output
-
-    def test_show_works_while_the_online_store_is_down(self, shop: Fs, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A definition can be read when the server can't; the password in its URL isn't shown anywhere."""
-        monkeypatch.setenv("FS_ONLINE", f"redis://:swordfish@127.0.0.1:{free_port()}/0")
-        shown = shop("show", "spending")
-        assert shown.exit_code == 0, shown.output
-        assert "unknown: " in shown.stdout
-        failed = shop("get", "spending", "-e", "user_id=1", "--debug")
-        assert failed.exit_code == 1
-        assert "swordfish" not in shown.output + failed.output
-
-    def test_init_refuses_to_write_a_password(self, fs: Fs, tmp_path: Path) -> None:
-        """Secrets belong in the environment; nothing is made."""
-        output = refusal(fs("init", "new", "--online", "redis://:swordfish@127.0.0.1:6379/0"))
-        assert "FS_ONLINE" in output
-        assert "swordfish" not in output
-        assert not (tmp_path / "new").exists()
 
 
 class TestLeaks:
