@@ -43,6 +43,9 @@ wheel: .venv/.installed
 	$(PY) -m pip --python $(WHEEL)/.venv install -q --disable-pip-version-check --no-deps --ignore-installed uvicorn
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
 
+search: .venv/.installed ## properties on random examples, other ones each time
+	HYPOTHESIS_PROFILE=search $(PY) -m pytest -n 2 $$(grep -rlE "@given|RuleBasedStateMachine" tests)
+
 .venv-feast/.installed:
 	python3 -m venv .venv-feast
 	.venv-feast/bin/python -m pip install -q --disable-pip-version-check 'feast[duckdb,redis]==0.67.0'
@@ -70,4 +73,4 @@ loadtest: .venv/.installed ## serve a million entities under load, and over HTTP
 	$(PY) -m tests.benchmarks.loadtest
 	$(PY) -m tests.benchmarks.http_load
 
-.PHONY: help demo lint test wheel bench loadtest
+.PHONY: help demo lint test search wheel bench loadtest

@@ -17,8 +17,11 @@ from tests.servers import SERVERS, running_server
 os.environ.setdefault("FS_DEADLINE", "20s")
 # Tests run side by side already: a model that is fitted by as many threads as there are cores waits for all others'.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("tests")
+# What a property is tried on must not depend on luck, or a change is blamed for what it didn't touch. `make search`
+# tries random examples, for what nobody has found yet; what it finds becomes an `@example`.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("search", settings.get_profile("tests"), derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 
 
 @pytest.fixture(scope="session", params=["Valkey 9.1", "Redis 6.2"])

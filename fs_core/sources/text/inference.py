@@ -6,16 +6,14 @@ text itself. Otherwise a column stays text. Types don't depend on the order of r
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.errors import SchemaError
-from fs_core.sources.text.parsing import EXACT_IN_FLOAT, column_of_texts
+from fs_core.sources.text.parsing import EXACT_IN_FLOAT, column_of_texts, is_float
 from fs_core.values.casting import REFUSALS
 from fs_core.values.times import from_iso
 
@@ -24,7 +22,6 @@ _ZEROS_FIRST = r"^[+-]?0[0-9]"
 _EXPONENT_OR_WORD = r"(?i)[einf]"
 _ZONED = r"(?:Z|UTC)$|^.{10}.*[+-][0-9]{2}(?::?[0-9]{2})?$"
 _SURE_IN_FLOAT = 15  # significant digits that a float64 always keeps
-_MANY_DIGITS = 9
 _DIGITS = 38  # of a decimal
 NAIVE = pa.timestamp("us")
 
@@ -213,16 +210,3 @@ def _are_floats(texts: pa.Array, found: pa.Array) -> bool:
     differ = pc.not_equal(found.cast(pa.string()), texts)
     pairs = zip(texts.filter(differ).to_pylist(), found.filter(differ).to_pylist(), strict=True)
     return all(is_float(text, number) for text, number in pairs)
-
-
-def is_float(text: str, number: float) -> bool:
-    """Return whether a text is how programs write a float64: with an exponent, by its shortest digits, or by 17.
-
-    Money and other decimals have few digits behind the point; 17 digits count where there are many.
-    """
-    lowered = text.lower()
-    if "n" in lowered or "e" in lowered:
-        return "n" in lowered or math.isfinite(number)
-    exact = Decimal(text)
-    behind = len(text.partition(".")[2])
-    return exact == Decimal(repr(number)) or (behind >= _MANY_DIGITS and exact == Decimal(f"{number:.17g}"))

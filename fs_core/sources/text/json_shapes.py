@@ -14,8 +14,9 @@ import duckdb
 import pyarrow as pa
 
 from fs_core.errors import SchemaError
-from fs_core.sources.text.inference import FLAG, NOTHING, TEXT, Shape, column_in, is_float, moments_of, shape_of
+from fs_core.sources.text.inference import FLAG, NOTHING, TEXT, Shape, column_in, moments_of, shape_of
 from fs_core.sources.text.json import objects, texts_of_objects
+from fs_core.sources.text.parsing import is_float
 
 Number = bytes
 """What stands for a number until its type is found: its text, apart from other texts."""

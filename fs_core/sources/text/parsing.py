@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from itertools import accumulate
 from typing import Any, TypeAlias
 
@@ -29,7 +30,9 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "t", "yes", "y", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "0"), False),
 }
+_NUMBER = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]{1,3})?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
+_MANY_DIGITS = 9  # behind the point; nobody writes money with as many
 _WRITE_ISO = "Write it as ISO 8601 {}, or parse it with pandas and pass the frame."
 EXACT_IN_FLOAT = 2**53
 """Below it a float64 holds every whole number."""
@@ -173,7 +176,22 @@ def _decimals(texts: pa.Array, kind: pa.DataType) -> pa.Array:
             return texts.cast(kind)
         except pa.ArrowInvalid:
             pass
-    return texts.cast(_WIDEST).cast(kind)  # zeros behind the declared digits change nothing
+    try:
+        return texts.cast(_WIDEST).cast(kind)  # zeros behind the declared digits change nothing
+    except pa.ArrowInvalid:
+        meant = [text and _decimal_meant(text, kind.scale) for text in texts.to_pylist()]
+        return pa.array(meant, pa.string()).cast(_WIDEST).cast(kind)
+
+
+def _decimal_meant(text: str, scale: int) -> str:
+    """Return a decimal's text; where a float64's 17 digits don't fit (0.91000000000000003), the shortest (0.91)."""
+    if not _NUMBER.fullmatch(text) or _fits(text, scale) or not is_float(text, float(text)):
+        return text
+    return repr(float(text))
+
+
+def _fits(text: str, scale: int) -> bool:
+    return bool((Fraction(text) * 10**scale).denominator == 1)
 
 
 def _refuse(wrong: pa.Array) -> None:
@@ -239,3 +257,16 @@ def _lists(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 def _is_list(dtype: pa.DataType) -> bool:
     return bool(pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype))
+
+
+def is_float(text: str, number: float) -> bool:
+    """Return whether a text is how programs write a float64: with an exponent, by its shortest digits, or by 17.
+
+    Money and other decimals have few digits behind the point; 17 digits count where there are many.
+    """
+    lowered = text.lower()
+    if "n" in lowered or "e" in lowered:
+        return "n" in lowered or math.isfinite(number)
+    exact = Decimal(text)
+    behind = len(text.partition(".")[2])
+    return exact == Decimal(repr(number)) or (behind >= _MANY_DIGITS and exact == Decimal(f"{number:.17g}"))

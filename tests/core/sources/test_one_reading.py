@@ -126,6 +126,8 @@ def written_as_float(text: str) -> bool:
 @example(drawn=(["-0"], "float64"))
 @example(drawn=(["0.1"], "decimal(38, 20)"))
 @example(drawn=(["0.30000000000000004"], "decimal(38, 20)"))
+@example(drawn=(["0.91000000000000003"], "decimal(38, 2)"))
+@example(drawn=(["1.1920928959999999e-07"], "decimal(20, 17)"))
 @example(drawn=(["0.0", "71188391339057664"], "decimal(38, 2)"))
 @example(drawn=(["2026-01-02 00:00:00", "2026-01-03"], "date"))
 @example(drawn=([""], "string"))
