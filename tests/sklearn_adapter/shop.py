@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from fs_core import Entity, FeatureService, FeatureStore, FeatureView, Field
 
@@ -45,3 +48,16 @@ def fill(store: FeatureStore) -> FeatureStore:
     store.write("visits", {"user_id": [1, 2, 3], "event_timestamp": ago(1, 6, 1), **seen})
     store.materialize()
     return store
+
+
+class Recorder(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A model that keeps what it is fitted on, and predicts by giving back what it is asked."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Keep X."""
+        self.fitted_on_ = X
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Give X back."""
+        return X
