@@ -83,7 +83,7 @@ async def push(call: Call) -> Response:
         raise RefusedError(400, f"'to' is {to[:40]!r}; a push goes to history and online: {' or '.join(_BOTH)}.")
     columns = columns_of(body, "df", call.state.settings.max_rows)
     view = await asyncio.to_thread(call.state.store.view, Reference.parse(name).name)
-    known = {*view.request_keys, *view.stored, view.event_timestamp, view.available_at}
+    known = {*view.request_keys, *view.written, view.event_timestamp, view.available_at}
     # Feast's rows have the moment they were made at; here that is the moment of the push.
     await pushed_rows(call, name, {n: v for n, v in columns.items() if n in known or n != "created"})
     return json_response(None)

@@ -96,7 +96,7 @@ async def pushed_rows(call: Call, name: str, columns: Mapping[str, list[Any]], *
 def row_types(view: FeatureView) -> dict[str, pa.DataType]:
     """Return the columns of rows that are written to a view, with their types."""
     times = {name: MICROSECONDS for name in (view.event_timestamp, view.available_at) if name is not None}
-    return {**times, **view.request_keys, **view.stored}
+    return {**times, **view.request_keys, **view.written}
 
 
 async def historical(call: Call) -> Response:
