@@ -11,9 +11,9 @@ from fs_core.definitions.references import Reference
 from fs_core.retrieval.selection import Features, Selection
 from fs_core.server.answer import json_response, values_of
 from fs_core.server.body import check_names, columns_of, member, needed
-from fs_core.server.endpoint import Call
 from fs_core.server.endpoints.features import pushed_rows
 from fs_core.server.problems import RefusedError
+from fs_core.server.request import Call
 from fs_core.serving import FeatureVectors
 
 _ONLINE = ("features", "feature_service", "entities", "full_feature_names", "query_embedding", "query_string")

@@ -14,8 +14,8 @@ from fs_core.definitions.lookup import from_plain
 from fs_core.retrieval.selection import Features
 from fs_core.server.answer import arrow_response, json_response, rows_of, wants_arrow
 from fs_core.server.body import check_names, columns_of, member, needed, typed
-from fs_core.server.endpoint import Call
 from fs_core.server.problems import RefusedError
+from fs_core.server.request import Call
 from fs_core.values.times import MICROSECONDS, from_micros
 
 _READ = ("features", "service", "entities", "at", "deadline", "on_deadline", "fallback", "full_names")
