@@ -142,6 +142,9 @@ def _view(contents: Contents, view: Definition) -> str:
         + section("Freshness", fresh)
         + section("As-of rule", rule)
         + section("Source", _origin(contents, view))
+        + "".join(
+            section(f"Computed as rows are written: {t.name}", e(t.description), _code(t)) for t in view.transforms
+        )
     )
 
 

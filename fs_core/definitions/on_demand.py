@@ -1,4 +1,7 @@
-"""On-demand views: features that a function, or SQL expressions, compute from other features and from the request."""
+"""On-demand views: features that a function, or SQL expressions, compute from other features and from the request.
+
+Or, with `when="write"`, columns of a feature view that are computed as its rows are written.
+"""
 
 from __future__ import annotations
 
@@ -16,47 +19,21 @@ from fs_core.code import Code, code_of, remember
 from fs_core.definitions.base import (
     Definition,
     check_name,
-    check_text,
     check_unique,
     check_version,
     freeze,
 )
+from fs_core.definitions.field import Field, Request
 from fs_core.definitions.lookup import Asked, FeatureLookup, from_plain, to_plain
-from fs_core.definitions.references import Reference
-from fs_core.definitions.view import Field
+from fs_core.definitions.references import CURRENT, Reference
 from fs_core.errors import DefinitionError, did_you_mean
 from fs_core.values import dtypes
 
 MODES = ("numpy", "pandas", "polars", "arrow")
 """What a function may be called with."""
 
-
-@dataclass(frozen=True)
-class Request:
-    """A column that only the request knows: it comes with the spine in training, beside the keys in serving.
-
-    Args:
-        name: the column's name.
-        dtype: a pyarrow type or its text (see `fs_core.values.dtypes`).
-        description: what it means and in which unit.
-
-    Raises:
-        DefinitionError: the name or dtype can't be used.
-    """
-
-    name: str
-    dtype: pa.DataType | str
-    description: str = ""
-
-    def __post_init__(self) -> None:
-        check_name(self.name, "request column")
-        freeze(self, dtype=dtypes.resolve(self.dtype, f"request column {self.name!r}"))
-        check_text(f"request column {self.name!r}", description=self.description)
-
-    @property
-    def type(self) -> pa.DataType:
-        """The Arrow type."""
-        return self.dtype
+WHEN = ("read", "write")
+"""When a view is computed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +52,15 @@ class OnDemandView(Definition):
         function: called with a column for each input, by name; returns one column for one field, else a mapping.
         mode: what the function's columns are: `"numpy"` arrays, `"pandas"` or `"polars"` series, `"arrow"` arrays.
         version: `major.minor.patch`; a registered version never changes.
+        when: `"read"`, whenever its features are asked for; or `"write"`, as rows of one feature view are written: the
+            inputs are columns of that view, which lists this one among its `transforms` and stores the fields as
+            its own. Version, owner and tags are that view's then.
         code: what the function was when it was registered; the registry's, for a definition without its function.
         tried: what it was tried with when it was registered: the types of its inputs, the versions of libraries.
 
     Raises:
-        DefinitionError: names clash, an input or field is missing, the function's parameters aren't the inputs.
+        DefinitionError: names clash, an input or field is missing, the function's parameters aren't the inputs;
+            or it is computed as rows are written and takes more than columns of one view.
     """
 
     kind: ClassVar[str] = "on_demand"
@@ -94,6 +75,7 @@ class OnDemandView(Definition):
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    when: str = "read"
     code: Code | None = None
     tried: Mapping[str, Any] | None = None
 
@@ -108,6 +90,39 @@ class OnDemandView(Definition):
             self._check_function(what)
         else:
             freeze(self, expressions=self._checked_expressions(what))
+        self._check_when(what)
+
+    def _check_when(self, what: str) -> None:
+        if self.when not in WHEN:
+            raise DefinitionError(f"{what}: when is {self.when!r}; pass 'read' or 'write'.")
+        if self.when == "read":
+            return
+        for given in self.inputs:
+            if isinstance(given, Request):
+                raise DefinitionError(
+                    f"{what}: request column {given.name!r} isn't known as rows are written. Leave it out, or compute "
+                    "when features are read: when='read'."
+                )
+            if not isinstance(given, str) or Reference.parse(given).selector != CURRENT:
+                raise DefinitionError(
+                    f"{what}: input {given!r} is more than a column of the rows that are written. Write 'view.column'."
+                )
+        views = list(dict.fromkeys(_reference(ref).name for ref in self.references))
+        if len(views) > 1:
+            raise DefinitionError(
+                f"{what}: rows are written to one view, and its inputs are of {' and '.join(map(repr, views))}. Take "
+                "columns of one, or compute when features are read: when='read'."
+            )
+        if (self.version, self.owner, dict(self.tags)) != ("1.0.0", "", {}):
+            raise DefinitionError(
+                f"{what}: with when='write' it is a part of view {views[0]!r}, whose version, owner and tags are its "
+                "own. Leave these out."
+            )
+
+    @property
+    def origin(self) -> str | None:
+        """The name of the feature view whose columns it takes as rows are written; None if computed at reads."""
+        return _reference(self.references[0]).name if self.when == "write" else None
 
     def _check_function(self, what: str) -> None:
         freeze(self, mode=self.mode or "numpy")
@@ -200,8 +215,9 @@ class OnDemandView(Definition):
         made = {"expressions": dict(self.expressions or {})} if code is None else {"mode": self.mode, **code.content()}
         return {
             "inputs": [_input_content(given) for given in self.inputs],
-            "fields": [{"name": f.name, "dtype": dtypes.canonical(f.type)} for f in self.fields],
+            "fields": [f.content() for f in self.fields],
             **made,
+            **({} if self.when == "read" else {"when": self.when}),
         }
 
     def documentation(self) -> dict[str, Any]:
@@ -234,6 +250,7 @@ def on_demand(
     tags: Mapping[str, str] | None = None,
     mode: str = "numpy",
     name: str | None = None,
+    when: str = "read",
 ) -> Callable[[Callable[..., Any]], OnDemandView]:
     """Make a function an on-demand view, which is called with columns in training and in serving alike.
 
@@ -246,6 +263,7 @@ def on_demand(
         tags: text by text.
         mode: `"numpy"`, `"pandas"`, `"polars"` or `"arrow"`.
         name: by default the function's.
+        when: `"read"`, or `"write"` for columns that a feature view stores; see `OnDemandView`.
 
     Raises:
         DefinitionError: as `OnDemandView`.
@@ -264,6 +282,7 @@ def on_demand(
             description=description or inspect.getdoc(function) or "",
             owner=owner,
             tags=tags or {},
+            when=when,
         )
 
     return made

@@ -9,12 +9,12 @@ from fs_core.code import Code
 from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition, is_unicode
 from fs_core.definitions.entity import Entity
+from fs_core.definitions.field import Field
 from fs_core.definitions.lookup import from_plain
 from fs_core.definitions.on_demand import OnDemandView, input_from_plain
 from fs_core.definitions.service import FeatureService
-from fs_core.definitions.source import SQL, Source
-from fs_core.definitions.stream import StreamSource
-from fs_core.definitions.view import FeatureView, Field
+from fs_core.definitions.source import SQL, Source, StreamSource
+from fs_core.definitions.view import FeatureView
 from fs_core.errors import DefinitionError
 
 SourceLookup = Callable[[str], Source | StreamSource]
@@ -108,8 +108,17 @@ def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -
         online_history=docs.get("online_history"),
         event_id=content.get("event_id", ()),
         aggregations=[Aggregation(**aggregation) for aggregation in content.get("aggregations", ())],
+        transforms=[_transform(part, data) for part in content.get("transforms", ())],
         **_common(data),
     )
+
+
+def _transform(content: Mapping[str, Any], view: Mapping[str, Any]) -> OnDemandView:
+    """Return a transform of a view, which documents it."""
+    docs, tried = view["documentation"], view.get("tried", {}).get(content["name"])
+    head = {"name": content["name"], "version": "1.0.0", "content": content, "tried": tried}
+    described = {"description": docs["transforms"][content["name"]], "owner": "", "tags": {}, "requests": {}}
+    return _on_demand({**head, "documentation": {**described, "fields": docs["fields"]}})
 
 
 def _on_demand(data: Mapping[str, Any]) -> OnDemandView:
@@ -120,6 +129,7 @@ def _on_demand(data: Mapping[str, Any]) -> OnDemandView:
         fields=[Field(f["name"], f["dtype"], docs["fields"][f["name"]]) for f in content["fields"]],
         expressions=content.get("expressions"),
         mode=content.get("mode"),
+        when=content.get("when", "read"),
         code=code,
         tried=data.get("tried"),
         **_common(data),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,14 +17,14 @@ from fs_core.definitions.base import (
     Definition,
     check_flag,
     check_name,
-    check_text,
     check_unique,
     check_version,
     freeze,
 )
 from fs_core.definitions.entity import Entity
-from fs_core.definitions.source import SQL, Source
-from fs_core.definitions.stream import StreamSource
+from fs_core.definitions.field import Field
+from fs_core.definitions.on_demand import OnDemandView
+from fs_core.definitions.source import SQL, Source, StreamSource
 from fs_core.errors import DefinitionError, NotOnlineError, did_you_mean
 from fs_core.values import dtypes
 from fs_core.values.times import duration_micros, format_duration, parse_duration
@@ -33,73 +34,6 @@ CLOCKS = ("event_timestamp", "available_at")
 
 ALONE = "__alone"
 """The key column of a view without an entity: 0 in each of its rows. Nobody brings it."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """One feature of a view.
-
-    Args:
-        name: the column's name in data and results.
-        dtype: a pyarrow type or its text (see `fs_core.values.dtypes`).
-        description: what it means and in which unit; a view with an undescribed field isn't registered.
-        minimum: the least value a write may carry, itself included; None for no bound.
-        maximum: the greatest value a write may carry, itself included; None for no bound.
-        nullable: whether a write may carry nulls.
-        allowed: the only values that a write may carry, nulls aside; for text and whole numbers. None for any.
-        max_null_rate: the greatest share of nulls in a window that `FeatureStore.monitor` finds nothing wrong with, 0
-            to 1; no write is refused for it, and like a description it may change in a patch. None for any.
-
-    Raises:
-        DefinitionError: the name or dtype can't be used, or the bounds, allowed values or share don't suit them.
-    """
-
-    name: str
-    dtype: pa.DataType | str
-    description: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    nullable: bool = True
-    allowed: Sequence[str] | Sequence[int] | None = None
-    max_null_rate: float | None = None
-
-    def __post_init__(self) -> None:
-        check_name(self.name, "field")
-        dtype = dtypes.resolve(self.dtype, f"field {self.name!r}")
-        check_text(f"field {self.name!r}", description=self.description)
-        check_flag(f"field {self.name!r}", nullable=self.nullable)
-        freeze(self, dtype=dtype, minimum=_plain_number(self.minimum), maximum=_plain_number(self.maximum))
-        bounds = [bound for bound in (self.minimum, self.maximum) if bound is not None]
-        if bounds and not _has_order(dtype):
-            raise DefinitionError(f"field {self.name!r}: {dtype} has no range; drop minimum and maximum.")
-        if not all(_is_number(bound) for bound in bounds):
-            raise DefinitionError(f"field {self.name!r}: minimum and maximum are numbers, not {bounds!r}.")
-        if len(bounds) == 2 and bounds[0] > bounds[1]:
-            raise DefinitionError(f"field {self.name!r}: minimum {bounds[0]} exceeds maximum {bounds[1]}.")
-        freeze(self, allowed=_allowed(self.allowed, dtype, f"field {self.name!r}"))
-        self._check_null_rate()
-
-    def _check_null_rate(self) -> None:
-        rate = self.max_null_rate
-        if rate is None:
-            return
-        if not self.nullable:
-            raise DefinitionError(f"field {self.name!r} allows no nulls; drop max_null_rate.")
-        if not _is_number(rate) or not 0 <= rate <= 1:
-            raise DefinitionError(f"field {self.name!r}: max_null_rate is {rate!r}; pass a share from 0 to 1.")
-        freeze(self, max_null_rate=float(rate))
-
-    @property
-    def nulls(self) -> str:
-        """Whether nulls may be there, for people."""
-        if self.max_null_rate is not None:
-            return f"at most {self.max_null_rate:.2%}"
-        return "allowed" if self.nullable else "refused"
-
-    @property
-    def type(self) -> pa.DataType:
-        """The Arrow type."""
-        return self.dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +60,9 @@ class FeatureView(Definition):
             same entity and id, the last by the rule counts, so a retry doesn't count twice and a correction replaces.
         aggregations: what the view says of the events in windows. They are its features then, and each row that is
             written is an event, of which `fields` are the columns.
+        transforms: on-demand views with `when="write"` that take columns of this view: as a row is written, their
+            fields are computed from it and stored beside its own, those of one transform after the other. A row's
+            inputs and what was computed from them are always of one piece of code: another is another version.
 
     Raises:
         DefinitionError: names clash, an entity or field is missing, a duration doesn't parse.
@@ -146,6 +83,7 @@ class FeatureView(Definition):
     online_history: timedelta | str | None = None
     event_id: Sequence[str] = ()
     aggregations: Sequence[Aggregation] = ()
+    transforms: Sequence[OnDemandView] = ()
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -179,7 +117,8 @@ class FeatureView(Definition):
         times = [check_name(self.event_timestamp, f"{what}: event_timestamp")]
         if self.available_at is not None and self.available_at != self.event_timestamp:
             times.append(check_name(self.available_at, f"{what}: available_at"))
-        check_unique([*self.keys, *times, *(f.name for f in self.fields)], what)
+        freeze(self, transforms=_transforms(self, what))
+        check_unique([*self.keys, *times, *(f.name for f in self.kept)], what)
         freeze(self, event_id=_event_id(self.event_id, what), aggregations=_aggregations(self.aggregations, what))
         self._check_aggregations(what)
 
@@ -232,9 +171,19 @@ class FeatureView(Definition):
         return MappingProxyType(found)
 
     @cached_property
+    def kept(self) -> tuple[Field, ...]:
+        """The columns that history keeps beside keys and clocks: rows bring some, some are computed from these."""
+        return (*self.fields, *(f for transform in self.transforms for f in transform.fields))
+
+    @cached_property
+    def written(self) -> Mapping[str, pa.DataType]:
+        """The columns that rows bring beside keys and clocks, in order: name to Arrow type."""
+        return MappingProxyType({f.name: f.type for f in self.fields})
+
+    @cached_property
     def stored(self) -> Mapping[str, pa.DataType]:
         """The columns that history keeps beside keys and clocks, in order: name to Arrow type."""
-        return MappingProxyType({f.name: f.type for f in self.fields})
+        return MappingProxyType({f.name: f.type for f in self.kept})
 
     @cached_property
     def features(self) -> Mapping[str, pa.DataType]:
@@ -245,7 +194,7 @@ class FeatureView(Definition):
     def outputs(self) -> tuple[Field, ...]:
         """The features as fields, with descriptions: the view's own, or its aggregations'."""
         if not self.aggregations:
-            return tuple(self.fields)
+            return self.kept
         what = f"view {self.name!r}"
         return tuple(
             Field(column, aggregation.output_type(self.stored, what), aggregation.describe(window))
@@ -297,18 +246,20 @@ class FeatureView(Definition):
         }
         return {
             "entities": [{"name": e.name, **e.content()} for e in self.entities],
-            "fields": [_field_content(f) for f in self.fields],
+            "fields": [f.content() for f in self.fields],
             "source": _source_content(self.source),
             "event_timestamp": self.event_timestamp,
             "available_at": self.available_at,
             "lag": format_duration(parse_duration(self.lag)),
             "ttl": None if self.ttl is None else format_duration(parse_duration(self.ttl)),
             **(windows if self.aggregations else {}),
+            **({"transforms": [{"name": t.name, **t.content()} for t in self.transforms]} if self.transforms else {}),
         }
 
     def documentation(self) -> dict[str, Any]:
         """Return what people read, and whether and how the view is served online: neither changes a value."""
-        fields = {f.name: f.description for f in self.fields}
+        fields = {f.name: f.description for f in self.kept}
+        transforms = {transform.name: transform.description for transform in self.transforms}
         rates = {f.name: f.max_null_rate for f in self.fields if f.max_null_rate is not None}
         kept = None if self.online_history is None else format_duration(parse_duration(self.online_history))
         recent = {} if kept is None else {"online_history": kept}
@@ -318,7 +269,18 @@ class FeatureView(Definition):
             "online": self.online,
             **recent,
             **({"null_rates": rates} if rates else {}),
+            **({"transforms": transforms} if transforms else {}),
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole definition, and what its transforms were tried with, if they were."""
+        tried = {t.name: dict(t.tried) for t in self.transforms if t.tried is not None}
+        return {**super().to_dict(), **({"tried": tried} if tried else {})}
+
+    @cached_property
+    def _text(self) -> str:
+        """What is compared: all but what transforms were tried with."""
+        return json.dumps(super().to_dict(), sort_keys=True)
 
 
 def _entities(entity: Entity | Sequence[Entity] | None, what: str) -> tuple[Entity, ...]:
@@ -339,6 +301,31 @@ def _fields(fields: Sequence[Field], what: str) -> tuple[Field, ...]:
     if not found or not all(isinstance(f, Field) for f in found):
         raise DefinitionError(f"{what}: fields is {fields!r}; pass a list with at least one Field.")
     return found
+
+
+def _transforms(view: FeatureView, what: str) -> tuple[OnDemandView, ...]:
+    """Return a view's transforms; refuse one that isn't computed from the columns of rows and of those before it."""
+    given = view.transforms
+    if not isinstance(given, list | tuple) or not all(isinstance(one, OnDemandView) for one in given):
+        raise DefinitionError(f"{what}: transforms is {given!r}; pass a list of on-demand views with when='write'.")
+    check_unique([transform.name for transform in given], f"{what}: transforms")
+    known = {f.name for f in view.fields}
+    for transform in given:
+        if transform.origin is None:
+            raise DefinitionError(
+                f"{what}: transform {transform.name!r} is computed when features are read. Declare it with "
+                "when='write', or leave it out and apply it beside the view."
+            )
+        if transform.origin != view.name:
+            raise DefinitionError(f"{what}: transform {transform.name!r} takes columns of view {transform.origin!r}.")
+        for column in transform.columns:
+            if column not in known:
+                raise DefinitionError(
+                    f"{what}: transform {transform.name!r} takes {column!r}, which is neither a field nor computed by "
+                    f"a transform before it.{did_you_mean(column, known)}"
+                )
+        known |= set(transform.features)
+    return tuple(given)
 
 
 def _event_id(names: Any, what: str) -> tuple[str, ...]:
@@ -373,49 +360,7 @@ def _take_names(taken: dict[str, tuple[str, str]], aggregation: Aggregation, wha
             )
 
 
-def _allowed(values: Any, dtype: pa.DataType, what: str) -> tuple[str, ...] | tuple[int, ...] | None:
-    """Return allowed values sorted, so that their order is no part of the digest."""
-    if values is None:
-        return None
-    kind = str if pa.types.is_string(dtype) else int if pa.types.is_integer(dtype) else None
-    if kind is None:
-        raise DefinitionError(f"{what}: {dtype} can't have a list of allowed values; text and whole numbers can.")
-    found = list(values) if isinstance(values, list | tuple) else []
-    if not found or not all(isinstance(value, kind) and not isinstance(value, bool) for value in found):
-        example = "['F', 'M']" if kind is str else "[1, 2, 3]"
-        raise DefinitionError(f"{what}: allowed is {values!r}; pass a list of values of type {dtype}, as {example}.")
-    for value in found:
-        if isinstance(value, str):
-            check_text(what, **{"an allowed value": value})
-        elif not dtypes.fits(value, dtype):
-            raise DefinitionError(f"{what}: allowed value {value} is no {dtype}.")
-    return tuple(sorted(set(found)))
-
-
-def _field_content(f: Field) -> dict[str, Any]:
-    content: dict[str, Any] = {"name": f.name, "dtype": dtypes.canonical(f.type)}
-    rules: dict[str, Any] = {"minimum": f.minimum, "maximum": f.maximum, "nullable": None if f.nullable else False}
-    rules["allowed"] = None if f.allowed is None else list(f.allowed)
-    return content | {name: rule for name, rule in rules.items() if rule is not None}
-
-
 def _source_content(source: SQL | Source | StreamSource | None) -> dict[str, str] | None:
     if source is None:
         return None
     return {"sql": source.query} if isinstance(source, SQL) else {"source": source.name}
-
-
-def _is_number(bound: object) -> bool:
-    """Return whether a bound is comparable with numbers; unlike None, an infinite one still refuses NaN."""
-    return isinstance(bound, int | float) and not isinstance(bound, bool) and bound == bound
-
-
-def _plain_number(bound: float | None) -> float | None:
-    """Return a whole number as an `int`, so that 0 and 0.0 are one bound and have one digest."""
-    if isinstance(bound, float) and abs(bound) <= 2**53 and bound.is_integer():
-        return int(bound)
-    return float(bound) if isinstance(bound, float) else bound
-
-
-def _has_order(dtype: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype))

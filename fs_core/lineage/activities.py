@@ -158,6 +158,10 @@ def _columns(node: str, edges: Sequence[Edge], read: Mapping[str, Dataset]) -> l
     for edge in edges:
         table, _, name = nodes.name_of(edge.upstream).partition(".")
         kind, name = nodes.kind_of(edge.upstream), name.partition(":v")[0]
-        if edge.downstream == node and kind in ("column", "feature") and name != SOME and table in read:
+        if edge.downstream != node or kind not in ("column", "feature") or name == SOME:
+            continue
+        if table in read:
             found.append(Column(read[table], name, direct=edge.kind == "derives"))
+        elif kind == "feature":  # the view's own, from which this one is computed as rows are written
+            found += _columns(edge.upstream, edges, read)
     return found

@@ -9,13 +9,15 @@ import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError, did_you_mean
-from fs_core.offline.validation import refuse_field_problems
+from fs_core.offline.validation import Compute, computed, refuse_field_problems
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.values.casting import cast_lossless
 from fs_core.values.times import LATEST
 
 
-def carried(target: FeatureView, source: FeatureView, history: pa.Table, mapping: Mapping[str, str]) -> pa.Table:
+def carried(
+    target: FeatureView, source: FeatureView, history: pa.Table, mapping: Mapping[str, str], compute: Compute
+) -> pa.Table:
     """Return a version's history in the schema of another, without its sequence, in the order it was written.
 
     Args:
@@ -23,6 +25,7 @@ def carried(target: FeatureView, source: FeatureView, history: pa.Table, mapping
         source: the version whose history it is.
         history: its rows, in `history_schema(source)`, ordered by seq.
         mapping: fields of `target` that come from one of another name: new name to old.
+        compute: gives the columns of the target's transforms, which are computed anew.
 
     Raises:
         DefinitionError: the keys differ, or `mapping` names no field.
@@ -32,19 +35,18 @@ def carried(target: FeatureView, source: FeatureView, history: pa.Table, mapping
     if dict(target.keys) != dict(source.keys):
         raise DefinitionError(f"views {target.ref!r} and {source.ref!r} have other keys: rows can't be carried over.")
     for new, old in mapping.items():
-        for name, view in ((new, target), (old, source)):
-            if name not in view.stored:
-                raise DefinitionError(
-                    f"mapping: view {view.ref!r} has no field {name!r}.{did_you_mean(name, view.stored)}"
-                )
+        for name, view, known in ((new, target, target.written), (old, source, source.stored)):
+            if name not in known:
+                raise DefinitionError(f"mapping: view {view.ref!r} has no field {name!r}.{did_you_mean(name, known)}")
     columns = {name: history[name] for name in target.keys}
-    for name, dtype in target.stored.items():
+    for name, dtype in target.written.items():
         old = mapping.get(name, name)
         if old in source.stored:
             columns[name] = cast_lossless(history[old], dtype, f"view {target.name!r}: column {name!r}")
         else:
             columns[name] = pa.chunked_array([pa.nulls(history.num_rows, dtype)])
     refuse_field_problems(target, columns)
+    columns |= computed(target, columns, compute)
     columns |= {EVENT_TIME: history[EVENT_TIME], AVAILABLE_AT: _available(target, history)}
     schema = pa.schema([field for field in history_schema(target) if field.name != SEQ])
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
@@ -16,11 +16,16 @@ from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.values.casting import cast_lossless
 from fs_core.values.times import EARLIEST, LATEST, MICROSECONDS, to_utc_micros
 
+Compute = Callable[[Mapping[str, pa.ChunkedArray]], Mapping[str, pa.ChunkedArray]]
+"""Gives the columns that a view computes from those that its rows bring."""
+
 _SHOWN = 5  # offending rows an error names
 _STEPS = {"s": 10**6, "ms": 10**3, "us": 1}  # microseconds in a step of each unit
 
 
-def validate_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = None) -> pa.Table:
+def validate_rows(
+    view: FeatureView, data: pa.Table, *, pushed_at: int | None = None, compute: Compute = lambda _: {}
+) -> pa.Table:
     """Return `data` in `history_schema(view)` without its sequence column, or refuse it whole.
 
     Args:
@@ -28,6 +33,7 @@ def validate_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = 
         data: keys, the view's event time, its availability if it names a column, and its fields.
         pushed_at: the moment of a push, microseconds; it is the availability then, and a column of
             the view's name for it is optional and ignored.
+        compute: gives the columns of the view's transforms, if it has any.
 
     Raises:
         SchemaError: a column is missing, unexpected or of the wrong type.
@@ -44,11 +50,32 @@ def validate_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = 
     problems = [*_nulls(required), *_beyond_calendar(columns), *field_problems(view.fields, columns)]
     if problems:
         raise ValidationError(f"view {view.name!r}: " + "; ".join(problems) + ". Nothing was written.")
+    columns |= computed(view, columns, compute)
     columns |= {EVENT_TIME: event_time, AVAILABLE_AT: _effective(view, event_time, available, pushed_at)}
     schema = pa.schema([f for f in history_schema(view) if f.name != SEQ])
     checked = pa.table({name: columns[name] for name in schema.names}, schema=schema)
     _try_predicates(view, checked)
     return checked
+
+
+def computed(
+    view: FeatureView, columns: Mapping[str, pa.ChunkedArray], compute: Compute
+) -> Mapping[str, pa.ChunkedArray]:
+    """Return what a view computes from the columns of rows; refuse what no history can hold.
+
+    Args:
+        view: whose transforms.
+        columns: what the rows bring, checked.
+        compute: gives the columns of the transforms.
+
+    Raises:
+        ValidationError: a date or time is outside the years 1 to 9999; and as `compute` raises.
+    """
+    found = compute(columns) if view.transforms else {}
+    problems = list(_beyond_calendar(found))
+    if problems:
+        raise ValidationError(f"view {view.name!r}: computed " + "; ".join(problems) + ". Nothing was written.")
+    return found
 
 
 def _try_predicates(view: FeatureView, rows: pa.Table) -> None:
@@ -89,7 +116,7 @@ def _cast(
     columns, times, misfits = dict[str, pa.ChunkedArray](), dict[str, pa.ChunkedArray](), list[str]()
     if not view.entities:
         columns |= {name: pa.chunked_array([pa.repeat(pa.scalar(0, t), len(data))]) for name, t in view.keys.items()}
-    for name, dtype in {**view.request_keys, **view.stored}.items():
+    for name, dtype in {**view.request_keys, **view.written}.items():
         try:
             columns[name] = cast_lossless(data[name], dtype, f"column {name!r}")
         except SchemaError as error:
@@ -125,7 +152,7 @@ def _effective(
 
 def _check_columns(view: FeatureView, present: Iterable[str], *, pushed: bool) -> None:
     present = list(present)
-    required = [*view.request_keys, view.event_timestamp, *view.stored]
+    required = [*view.request_keys, view.event_timestamp, *view.written]
     available = [view.available_at] if view.available_at and view.available_at not in required else []
     required += [] if pushed else available
     missing = [name for name in required if name not in present]
@@ -133,6 +160,12 @@ def _check_columns(view: FeatureView, present: Iterable[str], *, pushed: bool) -
     if missing:
         hint = did_you_mean(missing[0], extra) or f" The rows have {', '.join(map(repr, present)) or 'none'}."
         raise SchemaError(f"view {view.name!r}: missing column {', '.join(map(repr, missing))}.{hint}")
+    computed = [name for name in extra if name in view.stored]
+    if computed:
+        raise SchemaError(
+            f"view {view.name!r}: column {', '.join(map(repr, computed))} is computed as rows are written; leave "
+            "it out."
+        )
     if extra:
         raise SchemaError(
             f"view {view.name!r}: unexpected column {', '.join(map(repr, extra))}. "

@@ -150,11 +150,13 @@ def bumped(version: str, bump: Bump) -> str:
     ]
 
 
-_GROWING = ("fields", "features", "aggregations")
+_GROWING = ("fields", "features", "aggregations", "transforms")
 
 
 def _only_adds(old: dict[str, Any], new: dict[str, Any]) -> bool:
     """Whether `new` is `old` with more fields, features or windows, the rest untouched."""
+    old = {"transforms": [], **old}
+    new = {"transforms": [], **new}
     parts = [part for part in _GROWING if part in old and part in new]
     nothing = dict.fromkeys(parts)
     return bool(parts) and {**old, **nothing} == {**new, **nothing} and all(_extends(old[p], new[p]) for p in parts)

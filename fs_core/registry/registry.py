@@ -294,7 +294,10 @@ def _require_documentation(given: Sequence[Definition]) -> None:
     missing = []
     for view in (d for d in given if isinstance(d, FeatureView | OnDemandView)):
         missing += [] if view.description.strip() else [f"view {view.name!r}"]
-        missing += [f"field '{view.name}.{f.name}'" for f in view.fields if not f.description.strip()]
+        fields = view.kept if isinstance(view, FeatureView) else view.fields
+        missing += [f"field '{view.name}.{f.name}'" for f in fields if not f.description.strip()]
+        transforms = view.transforms if isinstance(view, FeatureView) else ()
+        missing += [f"transform {t.name!r} of view {view.name!r}" for t in transforms if not t.description.strip()]
         requests = view.requests.values() if isinstance(view, OnDemandView) else ()
         missing += [f"request column '{view.name}.{r.name}'" for r in requests if not r.description.strip()]
     if missing:

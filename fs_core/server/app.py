@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,14 +15,16 @@ import uvicorn
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fs_core.errors import ConfigurationError
+from fs_core.errors import ConfigurationError, RegistryError
 from fs_core.server import telemetry
-from fs_core.server.endpoint import Endpoint
 from fs_core.server.endpoints import feast, features, pages, probes
 from fs_core.server.protocol import LimitedProtocol
+from fs_core.server.request import Endpoint
 from fs_core.server.settings import Settings
-from fs_core.server.state import State
+from fs_core.server.state import State, refuse_other_code
 from fs_core.server.telemetry import SHARED
+from fs_core.server.tokens import Tokens
+from fs_core.store import FeatureStore
 
 _GRACE = 30  # seconds that requests have when the server is stopped
 _HUNG = 60  # seconds without a sign of life after which a worker is replaced; a busy machine may take some to start one
@@ -96,10 +98,13 @@ def serve(settings: Settings) -> None:
 
     Raises:
         ConfigurationError: the address can't be listened at.
+        TransformCodeError: a function isn't here, or isn't what was registered; see `refuse_other_code`.
     """
     _refuse_taken(settings)
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
+    with FeatureStore(settings.directory) as store, suppress(RegistryError):  # which may answer later
+        refuse_other_code(store, Tokens.from_environment())
     telemetry.configure()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when all is answered
     settings.hand_down()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TypeVar
 
-from fs_core.definitions import OnDemandView
+from fs_core.definitions import FeatureService, FeatureView, OnDemandView
 from fs_core.errors import FeatureStoreError, TransformCodeError
 from fs_core.server.settings import Settings
 from fs_core.server.telemetry import Metrics
@@ -40,22 +40,22 @@ class State:
         self._slow = ThreadPoolExecutor(2, "slow")
 
     async def open(self) -> None:
-        """Load what the first request would wait for; a part that doesn't answer yet is no reason not to start."""
+        """Load what the first request would wait for; a part that doesn't answer yet is no reason not to start.
+
+        Raises:
+            TransformCodeError: as `refuse_other_code` says.
+        """
         try:
             await asyncio.to_thread(self._load)
+        except TransformCodeError:
+            raise
         except FeatureStoreError as error:
             log.warning("not ready yet: %s", error)
 
     def _load(self) -> None:
         import_module("fs_core.serving")
         import_module("fs_core.offline.open")
-        for listed in self.store.registry.listing("on_demand"):
-            view = listed.definition
-            if listed.current and isinstance(view, OnDemandView) and view.expressions is None:
-                try:
-                    bound(view)
-                except TransformCodeError as error:
-                    log.warning("its features aren't served: %s", error)
+        refuse_other_code(self.store, self.tokens)
         self.store.online.read([("ready", [b"?"])], within=1.0)
 
     async def push(self, what: Callable[[], T]) -> T:
@@ -76,3 +76,50 @@ class State:
         await asyncio.to_thread(self._pushes.shutdown)
         self._slow.shutdown(wait=False, cancel_futures=True)
         await self.store.aclose()
+
+
+def refuse_other_code(store: FeatureStore, tokens: Tokens) -> None:
+    """Refuse to serve where a function isn't here, or isn't what was registered.
+
+    Looked at are the on-demand views that are current or that current services read, without what is retired; and what
+    current views compute as rows are written, where some token may push, or none is needed.
+
+    Args:
+        store: what is to be served.
+        tokens: who may do what.
+
+    Raises:
+        TransformCodeError: names each view and function, with the digest that is registered and that of the code here.
+    """
+    wrong: list[str] = []
+    for view in dict.fromkeys([*_computed_at_reads(store), *(_computed_at_writes(store) if tokens.may_push else ())]):
+        try:
+            if view.expressions is None:
+                bound(view)
+        except TransformCodeError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise TransformCodeError("\n".join(["this can't be served with the code that is here:", *wrong]))
+
+
+def _computed_at_reads(store: FeatureStore) -> Iterator[OnDemandView]:
+    if not store.registry.summaries("on_demand"):
+        return
+    retired = store.registry.retired()
+    for listed in store.registry.listing():
+        asked = listed.definition
+        if not listed.current or not isinstance(asked, OnDemandView | FeatureService):
+            continue
+        try:
+            views = store.select(asked, full_names=True).definitions
+        except FeatureStoreError as error:  # whoever reads it is told the same
+            log.warning("%s can't be read: %s", asked.ref, error)
+            continue
+        if not {(one.kind, one.name, one.version) for one in (asked, *views)} & retired:
+            yield from (view for view in views if isinstance(view, OnDemandView))
+
+
+def _computed_at_writes(store: FeatureStore) -> Iterator[OnDemandView]:
+    for listed in store.registry.listing("view"):
+        if listed.current and isinstance(listed.definition, FeatureView):
+            yield from listed.definition.transforms

@@ -49,6 +49,11 @@ class Tokens:
     def __bool__(self) -> bool:
         return bool(self.scopes)
 
+    @property
+    def may_push(self) -> bool:
+        """Whether somebody may push: who has a token for it, or everybody who reaches a server without tokens."""
+        return not self.scopes or any("write" in scopes for scopes in self.scopes.values())
+
     def of(self, token: str | None) -> frozenset[str] | None:
         """Return what a token allows, None for one that nobody knows; it takes as long for any token."""
         given, allowed = _digest(token or ""), None

@@ -297,7 +297,7 @@ def columns_of(source: Source, directory: Path) -> list[str] | None:
 def wanted_columns(view: FeatureView) -> list[str]:
     """Return the columns that a view's source yields: keys, times, features."""
     times = [view.event_timestamp, *([view.available_at] if view.available_at else [])]
-    return list(dict.fromkeys([*view.request_keys, *times, *view.stored]))
+    return list(dict.fromkeys([*view.request_keys, *times, *view.written]))
 
 
 def check_columns(view: FeatureView, present: list[str], *, exactly: bool = True) -> None:

@@ -138,7 +138,7 @@ def carry_over(
     """Copy an earlier version's history into a version that has none, with both clocks and the order; return the rows.
 
     So a field can be added without making past pushes known earlier than they were. What was available stays so at
-    the same moments, or later where the new version declares a longer lag.
+    the same moments, or later where the new version declares a longer lag. What transforms compute is computed anew.
 
     Args:
         view: the version to fill, such as `"v:v2.0.0"`. Fields that the earlier one lacks are null.
@@ -151,6 +151,7 @@ def carry_over(
         OfflineStoreError, RegistryError: as in `write`.
     """
     from fs_core.offline.carrying import carried
+    from fs_core.transforms.written import computed_columns
 
     target, source = store.view(view), store.view(from_)
     if store.offline.snapshot(target) != EMPTY:
@@ -158,7 +159,8 @@ def carry_over(
             f"view {target.ref!r} has rows already, and rows that are carried over must come first. Apply a new "
             "version, or write the rows that are missing."
         )
-    rows = carried(target, source, store.offline.read(source), dict(mapping or {}))
+    compute = partial(computed_columns, target)
+    rows = carried(target, source, store.offline.read(source), dict(mapping or {}), compute)
     return len(_into_history(store, target, rows))
 
 
@@ -186,11 +188,11 @@ def _push(store: Resources, view: FeatureView, together: Sequence[pa.Table]) -> 
 
 def _checked(view: FeatureView, together: Sequence[pa.Table], now: int) -> list[pa.Table | DataError]:
     """Check the rows of pushes at once; where that fails, those of each alone, to learn whose are wrong."""
-    from fs_core.offline.validation import validate_rows
+    from fs_core.transforms.written import checked_rows
 
     if len(together) > 1 and all(data.schema.equals(together[0].schema) for data in together):
         try:
-            whole = validate_rows(view, pa.concat_tables(together), pushed_at=now)
+            whole = checked_rows(view, pa.concat_tables(together), pushed_at=now)
         except DataError:
             pass
         else:
@@ -199,7 +201,7 @@ def _checked(view: FeatureView, together: Sequence[pa.Table], now: int) -> list[
     found: list[pa.Table | DataError] = []
     for data in together:
         try:
-            found.append(validate_rows(view, data, pushed_at=now))
+            found.append(checked_rows(view, data, pushed_at=now))
         except DataError as error:
             found.append(error)
     return found
@@ -279,9 +281,9 @@ def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental:
         data: the rows.
         incremental: for a backfill, whether to leave out what is there already.
     """
-    from fs_core.offline.validation import validate_rows
+    from fs_core.transforms.written import checked_rows
 
-    checked = validate_rows(view, data)
+    checked = checked_rows(view, data)
     if incremental is not None and store.offline.snapshot(view) != EMPTY:
         missing = store.offline.unwritten(view, checked)
         known = checked.num_rows - missing.num_rows
@@ -316,11 +318,11 @@ def _stream(store: Resources, view: FeatureView, parts: Iterable[pa.Table]) -> i
 
 def _numbered(store: Resources, view: FeatureView, parts: Iterable[pa.Table], counts: list[int]) -> Iterator[pa.Table]:
     """Yield rows checked and numbered; add to `counts` how many each time."""
-    from fs_core.offline.validation import validate_rows
+    from fs_core.transforms.written import checked_rows
 
     for part in _large(parts):
         try:
-            checked = validate_rows(view, part)
+            checked = checked_rows(view, part)
         except DataError as error:
             if not sum(counts):
                 raise

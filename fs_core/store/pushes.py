@@ -55,7 +55,7 @@ def push(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool 
         )
     what = f"rows for view {target.name!r}"
     data = _with_times(target, to_table(rows, what), what)
-    lacking = [name for name in target.stored if name not in data.column_names]
+    lacking = [name for name in target.written if name not in data.column_names]
     if partial and lacking:
         with _turn(store, target):
             count = history.push(store, target, _completed(store, target, data, lacking, what))
@@ -75,7 +75,7 @@ def _with_times(view: FeatureView, data: pa.Table, what: str) -> pa.Table:
     from fs_core.values.casting import parse_text
     from fs_core.values.times import MICROSECONDS
 
-    types = {**view.request_keys, **view.stored, view.event_timestamp: MICROSECONDS}
+    types = {**view.request_keys, **view.written, view.event_timestamp: MICROSECONDS}
     for place, name in enumerate(data.column_names):
         dtype = types.get(name)
         if dtype is not None and pa.types.is_temporal(dtype):

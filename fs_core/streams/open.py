@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 
 from fs_core.definitions import StreamSource
-from fs_core.definitions.stream import topic_of
+from fs_core.definitions.source import topic_of
 from fs_core.errors import (
     ConfigurationError,
     DefinitionError,

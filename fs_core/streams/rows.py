@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView, StreamSource
 from fs_core.errors import DataError, SchemaError, SourceError, did_you_mean
-from fs_core.offline.validation import validate_rows
 from fs_core.streams.contract import Messages, Rejected
 from fs_core.streams.members import check_object, columns_of
+from fs_core.transforms.written import checked_rows
 from fs_core.values.casting import parse_text
 from fs_core.values.times import MICROSECONDS
 
@@ -73,7 +73,7 @@ class Reader:
             self._members = members_in(source.sql)
         self._types: Mapping[str, pa.DataType] = {
             **view.request_keys,
-            **view.stored,
+            **view.written,
             view.event_timestamp: MICROSECONDS,
         }
 
@@ -108,7 +108,7 @@ class Reader:
 
     def _nothing(self) -> pa.Table:
         empty = {name: pa.nulls(0, dtype) for name, dtype in self._types.items()}
-        return validate_rows(self._view, pa.table(empty), pushed_at=0)
+        return checked_rows(self._view, pa.table(empty), pushed_at=0)
 
     def _checked(self, bodies: Sequence[bytes | None], times: Sequence[int], now: int) -> pa.Table:
         if None in bodies:
@@ -134,7 +134,7 @@ class Reader:
         for place, name in enumerate(data.column_names):
             if name in self._types:
                 data = data.set_column(place, name, _parsed(data[name], self._types[name], name))
-        return validate_rows(self._view, data, pushed_at=now)
+        return checked_rows(self._view, data, pushed_at=now)
 
     def _with_types(self, data: pa.Table) -> pa.Table:
         """Return rows whose columns of nothing but nulls have the declared types."""

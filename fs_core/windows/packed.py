@@ -285,8 +285,10 @@ def _entries(value: bytes) -> tuple[list[bytes], list[bytes]] | None:
 def _as_rows(view: FeatureView, conditions: int) -> FeatureView:
     """Return a plain view whose rows are events: what aggregates need of each, and a flag for each condition."""
     read = set(columns_of(view))
-    fields = [field for field in view.fields if field.name in read]
+    fields = [field for field in view.kept if field.name in read]
     taken = {*view.keys, *view.stored, view.event_timestamp, view.available_at}
     names = (name for name in (f"passes_{number}" for number in range(10**6)) if name not in taken)
     flags = [Field(next(names), "bool") for _ in range(conditions + 1)]
-    return replace(view, fields=fields + flags, aggregations=(), event_id=(), source=None, online_history=None)
+    return replace(
+        view, fields=fields + flags, aggregations=(), event_id=(), transforms=(), source=None, online_history=None
+    )

@@ -88,6 +88,9 @@ def _lines(definition: Definition, versions: list[Registered], state: Mapping[st
         yield "available at", f"{definition.available_at or definition.event_timestamp}, lag {content['lag']}"
         yield "ttl", content["ttl"] or "none: rows never expire"
         yield "source", _source(content["source"])
+        for transform in definition.transforms:
+            yield "as written", f"{', '.join(transform.features)} by {transform.name}: {transform.description}"
+            yield from _computed(transform)
         snapshot = state["history_snapshot"]
         yield "history", "nothing written yet" if snapshot == EMPTY else f"at state {snapshot}"
         yield "online", _online(definition, state)

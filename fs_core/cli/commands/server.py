@@ -39,7 +39,8 @@ def serve(
       fs serve                                                       for this machine, at http://127.0.0.1:8000/docs
       FS_TOKENS=secret1:read,secret2:write fs serve --host 0.0.0.0   for others, who send such a token
 
-    Functions of on-demand views are imported from what is installed, or from the working directory.
+    Functions of on-demand views are imported from what is installed, or from the working directory. Where the code
+    of one isn't what was registered, nothing is served, and the error names it.
     """  # noqa: D301
     try:
         from fs_core.server.app import serve as run

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from fs_core.definitions import Aggregation, Definition, Entity, Field, Source, StreamSource, from_dict
 from fs_core.definitions.base import version_key
 from fs_core.definitions.stored import SourceLookup
+from fs_core.definitions.yaml.entries import Entry, check, entries_of, entry_of, parts_of
 from fs_core.definitions.yaml.writing import KINDS, SERVED, VIEW_DEFAULTS, WINDOWS, Tables, is_request
-from fs_core.errors import DefinitionError, FeatureStoreError, did_you_mean
+from fs_core.errors import DefinitionError, FeatureStoreError
 
 _COMMON = {"version": str, "description": str, "created_at": object, "author": str, "tags": dict}
+_CODE = {
+    "inputs": list,
+    "fields": list,
+    **dict.fromkeys(("mode", "function"), str),
+    **dict.fromkeys(("expressions", "functions", "constants"), dict),
+}
+"""What says how features are computed."""
+_TRANSFORM = {"name": str, "description": str, **_CODE}
 _ENTRIES: Mapping[str, Mapping[str, type]] = {
     "source": {"path": str, "url": str, "format": str, "dependencies": list, "transformation_code": str},
     "entity": {"keys": dict},
@@ -22,15 +30,11 @@ _ENTRIES: Mapping[str, Mapping[str, type]] = {
         **dict.fromkeys(VIEW_DEFAULTS, object),
         "fields": list,
         **dict.fromkeys(WINDOWS, list),
+        "transforms": list,
         "transformation_code": str,
         "source": str,
     },
-    "on_demand": {
-        "inputs": list,
-        "fields": list,
-        **dict.fromkeys(("mode", "function"), str),
-        **dict.fromkeys(("expressions", "functions", "constants"), dict),
-    },
+    "on_demand": _CODE,
     "service": {"features": list},
 }
 _REQUIRED = {
@@ -54,33 +58,6 @@ _AGGREGATION = {
     "windows": list,
     "n": int,
 }
-_WORDS = {
-    str: "text; put it in quotes",
-    dict: "a mapping",
-    list: "a list",
-    bool: "true or false",
-    int: "a whole number",
-}
-
-
-_DEEPEST = 20  # levels; a field of a view is in the fourth
-_REPEATED = 10_000  # values that aliases may stand for
-_SHOWN = 200  # characters of a value that an error shows
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A mapping of the file, and the lines of its parts."""
-
-    file: str
-    line: int
-    values: Mapping[str, Any]
-    lines: Mapping[str, int]
-    parts: Mapping[str, Any]  # the nodes, by name
-
-    def error(self, message: str, name: str | None = None) -> DefinitionError:
-        """Return an error that says where."""
-        return DefinitionError(f"{self.file}:{self.lines.get(name or '', self.line)}: {message}")
 
 
 def read(
@@ -103,7 +80,7 @@ def read(
         DefinitionError: it is no YAML, or says what no definition can; names file and line.
     """
     made: dict[int, Definition] = {}
-    entries = list(enumerate(_entries(text, file)))
+    entries = list(enumerate(entries_of(text, file)))
     # Views come last, since they know their sources and entities from the same file.
     for number, entry in sorted(entries, key=lambda item: _kind(item[1]) == "view"):
         lookups = (_sources(made.values(), source), _entities(made.values(), entity))
@@ -111,79 +88,7 @@ def read(
     return [made[number] for number, _ in entries]
 
 
-def _entries(text: str, file: str) -> Iterator[_Entry]:
-    import yaml
-
-    loader = None
-    try:
-        loader = yaml.SafeLoader(text)
-        while loader.check_node():
-            node = loader.get_node()
-            if node.tag == "tag:yaml.org,2002:null":
-                continue
-            if not isinstance(node, yaml.MappingNode):
-                raise DefinitionError(f"{file}:{node.start_mark.line + 1}: a document is a mapping of entries.")
-            _refuse_knots(node, file)
-            yield _entry(node, loader, file)
-    except RecursionError as error:
-        raise DefinitionError(f"{file}: it is nested too deeply to be read. Definitions need four levels.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        location = file if mark is None else f"{file}:{mark.line + 1}"
-        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise DefinitionError(f"{location}: that is no YAML that may be read: {problem}.") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
-def _refuse_knots(document: Any, file: str) -> None:
-    """Refuse what is nested deeper than any definition, as what holds itself is, or repeats itself by aliases."""
-    seen: set[int] = set()
-    repeated, rest = 0, [(document, 1)]
-    while rest:
-        node, depth = rest.pop()
-        where = f"{file}:{node.start_mark.line + 1}"
-        if depth > _DEEPEST:
-            raise DefinitionError(f"{where}: it is nested deeper than {_DEEPEST} levels, or holds itself by an alias.")
-        repeated += id(node) in seen
-        if repeated > _REPEATED:
-            raise DefinitionError(
-                f"{where}: aliases repeat more than {_REPEATED} values. Write them out, or leave some out."
-            )
-        seen.add(id(node))
-        if isinstance(node.value, list):
-            parts = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
-            rest += [(part, depth + 1) for part in parts]
-
-
-def _entry(node: Any, loader: Any, file: str) -> _Entry:
-    lines: dict[str, int] = {}
-    parts: dict[str, Any] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key.value, str):
-            raise DefinitionError(f"{file}:{line}: an entry is named by a word, not by {key.id}.")
-        if key.value in lines:
-            raise DefinitionError(f"{file}:{line}: {key.value!r} stands twice; also in line {lines[key.value]}.")
-        lines[key.value], parts[key.value] = line, value
-        if value.id == "mapping" and key.value in ("keys", "tags"):
-            _entry(value, loader, file)  # for its names, which YAML itself would let stand twice
-    values = {key.value: _value(value, key, loader, file) for key, value in node.value}
-    return _Entry(file, node.start_mark.line + 1, values, lines, {"": loader, **parts})
-
-
-def _value(node: Any, key: Any, loader: Any, file: str) -> Any:
-    try:
-        return loader.construct_object(node, deep=True)
-    except (ValueError, OverflowError) as error:  # it looks like a date, say, and is none
-        what = repr(node.value) if isinstance(node.value, str) else "something in it"
-        raise DefinitionError(
-            f"{file}:{key.start_mark.line + 1}: {key.value}: {what} can't be read: {error}. Put text in quotes."
-        ) from error
-
-
-def _kind(entry: _Entry) -> str:
+def _kind(entry: Entry) -> str:
     names = [kind for kind, name in KINDS.items() if name in entry.values]
     kind = next((kind for kind in ("view", "on_demand", "service", "entity", "source") if kind in names), None)
     if kind is None:
@@ -191,10 +96,10 @@ def _kind(entry: _Entry) -> str:
     return kind
 
 
-def _definition(entry: _Entry, tables: Tables, lookups: tuple[Any, Any]) -> Definition:
+def _definition(entry: Entry, tables: Tables, lookups: tuple[Any, Any]) -> Definition:
     kind = _kind(entry)
     named = KINDS[kind]
-    _check(entry, {named: str, **_COMMON, **_ENTRIES[kind]}, [named, "version", *_REQUIRED[kind]])
+    check(entry, {named: str, **_COMMON, **_ENTRIES[kind]}, [named, "version", *_REQUIRED[kind]])
     values = entry.values
     content, docs = _CONTENTS[kind](entry)
     if kind in ("view", "source"):
@@ -215,27 +120,11 @@ def _definition(entry: _Entry, tables: Tables, lookups: tuple[Any, Any]) -> Defi
         raise entry.error(f"{kind} {values[named]!r}: {error}") from error
 
 
-def _check(entry: _Entry, types: Mapping[str, type], required: Iterable[str]) -> None:
-    for name, value in entry.values.items():
-        if name not in types:
-            raise entry.error(f"there is no entry {name!r} here.{did_you_mean(str(name), types)}", name)
-        if not isinstance(value, types[name]):
-            raise entry.error(f"{name} is {_shown(value)}, not {_WORDS[types[name]]}.", name)
-    for name in required:
-        if name not in entry.values:
-            raise entry.error(f"the entry {name!r} is missing.")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-
-
 Contents = tuple[dict[str, Any], dict[str, Any]]
 """What is digested of a definition, and what more its documentation holds."""
 
 
-def _source(entry: _Entry) -> Contents:
+def _source(entry: Entry) -> Contents:
     values = entry.values
     if "url" in values:
         if "path" in values:
@@ -255,42 +144,49 @@ def _stream(values: Mapping[str, Any]) -> Contents:
     return {"stream": content}, {"url": values["url"]}
 
 
-def _entity(entry: _Entry) -> Contents:
+def _entity(entry: Entry) -> Contents:
     return {"keys": _pairs(entry, "keys")}, {}
 
 
-def _service(entry: _Entry) -> Contents:
+def _service(entry: Entry) -> Contents:
     return {"features": entry.values["features"]}, {}
 
 
-def _view(entry: _Entry) -> Contents:
+def _view(entry: Entry) -> Contents:
     values = entry.values
     if "transformation_code" in values and "source" in values:
         raise entry.error("a view has either transformation_code or a source.", "source")
     origin = {"sql": values.get("transformation_code"), "source": values.get("source")}
-    fields = [_field(part) for part in _parts(entry, "fields")]
+    fields = [_field(part) for part in parts_of(entry, "fields")]
     content = {
         "entities": [
             {"name": part.values["name"], "keys": _pairs(part, "keys")}
-            for part in _parts(entry, "entities", {"name": str, "keys": dict})
+            for part in parts_of(entry, "entities", {"name": str, "keys": dict})
         ],
         "fields": [_without_description(f) for f in fields],
         "source": {name: value for name, value in origin.items() if value is not None} or None,
         **{name: values.get(name, default) for name, default in VIEW_DEFAULTS.items() if name not in SERVED},
     }
     if "aggregations" in values:
-        content["aggregations"] = [_aggregation(part) for part in _parts(entry, "aggregations")]
+        content["aggregations"] = [_aggregation(part) for part in parts_of(entry, "aggregations")]
     if "event_id" in values:
         content["event_id"] = values["event_id"]
     served = {name: values.get(name, default) for name, default in SERVED.items()}
     rates = {f["name"]: f["max_null_rate"] for f in fields if "max_null_rate" in f}
-    return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, "null_rates": rates, **served}
+    described = {f["name"]: f.get("description", "") for f in fields}
+    transforms: dict[str, str] = {}
+    for part in parts_of(entry, "transforms") if "transforms" in values else ():
+        check(part, _TRANSFORM, ["name", "inputs", "fields"])
+        computed, docs = _on_demand(part)
+        content.setdefault("transforms", []).append({"name": part.values["name"], **computed, "when": "write"})
+        transforms[part.values["name"]], described = part.values.get("description", ""), described | docs["fields"]
+    return content, {"fields": described, "null_rates": rates, "transforms": transforms, **served}
 
 
-def _on_demand(entry: _Entry) -> Contents:
+def _on_demand(entry: Entry) -> Contents:
     values, inputs = entry.values, _inputs(entry)
     requests = [given for given in inputs if is_request(given)]
-    fields = [_field(part, _COMPUTED) for part in _parts(entry, "fields")]
+    fields = [_field(part, _COMPUTED) for part in parts_of(entry, "fields")]
     content = {
         "inputs": [_without_description(given) if is_request(given) else given for given in inputs],
         "fields": [_without_description(f) for f in fields],
@@ -301,20 +197,20 @@ def _on_demand(entry: _Entry) -> Contents:
     return content, {"fields": {f["name"]: f.get("description", "") for f in fields}, "requests": described}
 
 
-def _inputs(entry: _Entry) -> list[Any]:
+def _inputs(entry: Entry) -> list[Any]:
     """Return references as text, look-ups and request columns as mappings."""
     import yaml
 
     found: list[Any] = []
     for node, value in zip(entry.parts["inputs"].value, entry.values["inputs"], strict=True):
         if isinstance(node, yaml.MappingNode) and is_request(value):
-            part = _entry(node, entry.parts[""], entry.file)
-            _check(part, _REQUEST, ["request", "dtype"])
+            part = entry_of(node, entry.parts[""], entry.file)
+            check(part, _REQUEST, ["request", "dtype"])
         found.append(value)
     return found
 
 
-def _code(entry: _Entry) -> dict[str, Any]:
+def _code(entry: Entry) -> dict[str, Any]:
     """Return a function's path and digests: those of the file, else of the function that the path leads to."""
     path = entry.values["function"]
     if "functions" in entry.values:
@@ -331,7 +227,7 @@ def _without_description(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in ("description", "max_null_rate")}
 
 
-_CONTENTS: Mapping[str, Callable[[_Entry], Contents]] = {
+_CONTENTS: Mapping[str, Callable[[Entry], Contents]] = {
     "on_demand": _on_demand,
     "source": _source,
     "entity": _entity,
@@ -340,16 +236,16 @@ _CONTENTS: Mapping[str, Callable[[_Entry], Contents]] = {
 }
 
 
-def _aggregation(entry: _Entry) -> dict[str, Any]:
-    _check(entry, _AGGREGATION, ["function", "windows"])
+def _aggregation(entry: Entry) -> dict[str, Any]:
+    check(entry, _AGGREGATION, ["function", "windows"])
     try:
         return Aggregation(**entry.values).content()
     except DefinitionError as error:
         raise entry.error(str(error)) from error
 
 
-def _field(entry: _Entry, known: Collection[str] = _FIELD.keys()) -> dict[str, Any]:
-    _check(entry, {name: _FIELD[name] for name in known}, ["name", "dtype"])
+def _field(entry: Entry, known: Collection[str] = _FIELD.keys()) -> dict[str, Any]:
+    check(entry, {name: _FIELD[name] for name in known}, ["name", "dtype"])
     try:
         Field(**entry.values)
     except DefinitionError as error:
@@ -357,30 +253,14 @@ def _field(entry: _Entry, known: Collection[str] = _FIELD.keys()) -> dict[str, A
     return dict(entry.values)
 
 
-def _parts(entry: _Entry, name: str, types: Mapping[str, type] | None = None) -> list[_Entry]:
-    """Return the mappings of a list."""
-    import yaml
-
-    loader = entry.parts[""]
-    found = []
-    for node in entry.parts[name].value:
-        if not isinstance(node, yaml.MappingNode):
-            raise DefinitionError(f"{entry.file}:{node.start_mark.line + 1}: each of {name} is a mapping.")
-        part = _entry(node, loader, entry.file)
-        if types is not None:
-            _check(part, types, types)
-        found.append(part)
-    return found
-
-
-def _pairs(entry: _Entry, name: str) -> list[list[Any]]:
+def _pairs(entry: Entry, name: str) -> list[list[Any]]:
     for key, dtype in entry.values[name].items():
         if not isinstance(key, str) or not isinstance(dtype, str):
             raise entry.error(f"{name}: {key!r}: {dtype!r} is no name and dtype; both are text.", name)
     return [[key, dtype] for key, dtype in entry.values[name].items()]
 
 
-def _check_dependencies(entry: _Entry, tables: Tables) -> None:
+def _check_dependencies(entry: Entry, tables: Tables) -> None:
     """Refuse dependencies that aren't what the SQL reads: a reader would believe them."""
     if "dependencies" not in entry.values:
         return

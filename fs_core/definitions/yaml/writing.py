@@ -151,9 +151,17 @@ def _view(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -
         **{name: values[name] for name, default in VIEW_DEFAULTS.items() if values[name] != default},
         "fields": [_field(f, docs["fields"][f["name"]], rates.get(f["name"])) for f in content["fields"]],
         **{name: content[name] for name in WINDOWS if content.get(name)},
+        **({"transforms": [_transform(t, docs) for t in content["transforms"]]} if "transforms" in content else {}),
         **({"transformation_code": source["sql"]} if "sql" in source else {}),
         **({"source": source["source"]} if "source" in source else {}),
     }
+
+
+def _transform(content: Mapping[str, Any], docs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what computes columns as rows are written; its documentation is the view's."""
+    described = {"fields": docs["fields"], "requests": {}}
+    head = {"name": content["name"], "description": docs["transforms"][content["name"]]}
+    return head | _on_demand(content, described, lambda _: ())
 
 
 def is_request(given: Any) -> bool:

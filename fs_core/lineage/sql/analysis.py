@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 from fs_core.definitions import SQL, FeatureView, OnDemandView, Source, StreamSource
 from fs_core.lineage import nodes
-from fs_core.lineage.sql.flow import SOME, Flow, Origin, Relation
+from fs_core.lineage.computed import inputs_of
+from fs_core.lineage.sql.flow import SOME, Flow, Origin, Relation, united
 from fs_core.registry.records import Analysis, Edge
 
 RULES = 2
@@ -34,7 +35,8 @@ def analyse(
     mine = nodes.view(view.name, view.version)
     edges = {Edge(nodes.feature(view.name, name, view.version), mine, "contains") for name in view.features}
     flows, rows, notes = _flows(view, {table.lower(): table for table in tables}, columns)
-    features = _aggregated(view, flows) if view.aggregations else flows
+    features = _aggregated(view, {**flows, **_computed(view, flows)}) if view.aggregations else flows
+    edges |= set() if view.aggregations else _stored(view)
     for name in view.features:
         node, flow = nodes.feature(view.name, name, view.version), features.get(name, Flow())
         edges |= _flowing(node, flow, views)
@@ -148,6 +150,26 @@ def _needs_columns(tree: object) -> bool:
     return bool(stars) or (several and any(not column.table for column in tree.find_all(exp.Column)))
 
 
+def _computed(view: FeatureView, flows: Mapping[str, Flow]) -> dict[str, Flow]:
+    """Return where the columns come from that are computed as rows are written: from what their inputs come from."""
+    found: dict[str, Flow] = {}
+    for transform in view.transforms:
+        known = {**flows, **found}
+        for name in transform.features:
+            found[name] = united(known.get(column, Flow()) for column in inputs_of(transform, name))
+    return found
+
+
+def _stored(view: FeatureView) -> set[Edge]:
+    """Return the edges from features that are computed as rows are written to those they are computed from."""
+    return {
+        Edge(nodes.feature(view.name, name, view.version), nodes.feature(view.name, given, view.version), "derives")
+        for transform in view.transforms
+        for name in transform.features
+        for given in inputs_of(transform, name)
+    }
+
+
 def _aggregated(view: FeatureView, flows: Mapping[str, Flow]) -> dict[str, Flow]:
     """Return where aggregates come from: their column; what decides which events count influences them."""
     found: dict[str, Flow] = {}
@@ -175,7 +197,7 @@ def _read_by(where: str, view: FeatureView) -> list[str]:
 
 def _columns(view: FeatureView) -> list[str]:
     times = [view.event_timestamp, *([view.available_at] if view.available_at else [])]
-    return list(dict.fromkeys([*view.keys, *times, *view.stored]))
+    return list(dict.fromkeys([*view.keys, *times, *view.written]))
 
 
 def _deciding(view: FeatureView) -> list[str]:

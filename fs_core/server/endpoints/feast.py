@@ -11,9 +11,9 @@ from fs_core.definitions.references import Reference
 from fs_core.retrieval.selection import Features, Selection
 from fs_core.server.answer import json_response, values_of
 from fs_core.server.body import check_names, columns_of, member, needed
-from fs_core.server.endpoint import Call
 from fs_core.server.endpoints.features import pushed_rows
 from fs_core.server.problems import RefusedError
+from fs_core.server.request import Call
 from fs_core.serving import FeatureVectors
 
 _ONLINE = ("features", "feature_service", "entities", "full_feature_names", "query_embedding", "query_string")
@@ -83,7 +83,7 @@ async def push(call: Call) -> Response:
         raise RefusedError(400, f"'to' is {to[:40]!r}; a push goes to history and online: {' or '.join(_BOTH)}.")
     columns = columns_of(body, "df", call.state.settings.max_rows)
     view = await asyncio.to_thread(call.state.store.view, Reference.parse(name).name)
-    known = {*view.request_keys, *view.stored, view.event_timestamp, view.available_at}
+    known = {*view.request_keys, *view.written, view.event_timestamp, view.available_at}
     # Feast's rows have the moment they were made at; here that is the moment of the push.
     await pushed_rows(call, name, {n: v for n, v in columns.items() if n in known or n != "created"})
     return json_response(None)

@@ -14,8 +14,8 @@ from fs_core.definitions.lookup import from_plain
 from fs_core.retrieval.selection import Features
 from fs_core.server.answer import arrow_response, json_response, rows_of, wants_arrow
 from fs_core.server.body import check_names, columns_of, member, needed, typed
-from fs_core.server.endpoint import Call
 from fs_core.server.problems import RefusedError
+from fs_core.server.request import Call
 from fs_core.values.times import MICROSECONDS, from_micros
 
 _READ = ("features", "service", "entities", "at", "deadline", "on_deadline", "fallback", "full_names")
@@ -96,7 +96,7 @@ async def pushed_rows(call: Call, name: str, columns: Mapping[str, list[Any]], *
 def row_types(view: FeatureView) -> dict[str, pa.DataType]:
     """Return the columns of rows that are written to a view, with their types."""
     times = {name: MICROSECONDS for name in (view.event_timestamp, view.available_at) if name is not None}
-    return {**times, **view.request_keys, **view.stored}
+    return {**times, **view.request_keys, **view.written}
 
 
 async def historical(call: Call) -> Response:

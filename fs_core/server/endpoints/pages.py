@@ -16,9 +16,9 @@ from starlette.responses import RedirectResponse, Response
 
 from fs_core.catalogue.html import code, e, section, table
 from fs_core.server.answer import json_response
-from fs_core.server.endpoint import Call
 from fs_core.server.openapi import document
 from fs_core.server.problems import RefusedError
+from fs_core.server.request import Call
 
 _FRESH = 60.0  # seconds that a catalogue is shown before it is built anew
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"

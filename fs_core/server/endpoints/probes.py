@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from fs_core.errors import FeatureStoreError
 from fs_core.server.answer import json_response
-from fs_core.server.endpoint import Call
+from fs_core.server.request import Call
 
 _WITHIN = 2.0  # seconds that the online store has to answer
 

@@ -29,7 +29,7 @@ from fs_core.errors import (
     VersionConflictError,
 )
 from fs_core.store.definitions import usage
-from fs_core.store.definitions.transforms import tried
+from fs_core.store.definitions.transforms import tried, without_parts
 from fs_core.store.resources import Resources
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def plan(store: Resources, *definitions: Definition | Sequence[Definition] | Mod
 
 def _checked(store: Resources, given: Sequence[Any]) -> tuple[list[Definition], dict[str, TransformReport]]:
     """Return the definitions given, checked as far as that goes without the registry's lock, and what was tried."""
-    known = [definition for item in given for definition in _flat(item)]
+    known = without_parts([definition for item in given for definition in _flat(item)])
     if any(isinstance(definition, Source) or _has_sql(definition) for definition in known):
         from fs_core.store.definitions.tables import check_queries
 

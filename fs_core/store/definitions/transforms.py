@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow as pa
 from fs_core.definitions import Definition, FeatureService, FeatureView, OnDemandView, Reference, VersionSelector
 from fs_core.definitions.base import version_key
 from fs_core.definitions.references import CURRENT
-from fs_core.errors import UnknownReferenceError
+from fs_core.errors import DefinitionError, UnknownReferenceError
 from fs_core.store.resources import Resources
 from fs_core.values.interchange import require_columns, to_table
 
@@ -56,29 +57,61 @@ def _registered(registry: Registry, ref: str) -> OnDemandView:
     return registry.on_demand(reference.name, reference.selector)
 
 
+def without_parts(definitions: Sequence[Definition]) -> list[Definition]:
+    """Return definitions without the on-demand views that are computed as rows are written: these are parts of others.
+
+    Raises:
+        DefinitionError: no view of these lists one of them.
+    """
+    listed = {t.digest for d in definitions if isinstance(d, FeatureView) for t in d.transforms}
+    for part in definitions:
+        if isinstance(part, OnDemandView) and part.origin is not None and part.digest not in listed:
+            raise DefinitionError(
+                f"on-demand view {part.name!r} is computed as rows of {part.origin!r} are written, and no view that is "
+                f"applied with it lists it. Declare {part.origin!r} with transforms=[{part.name}], and apply that."
+            )
+    return [d for d in definitions if not (isinstance(d, OnDemandView) and d.origin is not None)]
+
+
 def tried(store: Resources, definitions: Sequence[Definition]) -> tuple[list[Definition], dict[str, TransformReport]]:
-    """Return definitions with their on-demand views tried, and the reports by reference; what is registered stays.
+    """Return definitions with their code tried, and the reports by reference; what is registered stays as it is.
+
+    Reports of what is computed as rows are written go by references as `view.transform:v1.0.0`.
 
     Raises:
         DefinitionError: an on-demand view can't be trusted; says why.
         UnknownReferenceError: an input is no feature.
     """
-    if not any(isinstance(d, OnDemandView) for d in definitions):
+    if not any(isinstance(d, OnDemandView) or (isinstance(d, FeatureView) and d.transforms) for d in definitions):
         return list(definitions), {}
     from fs_core.retrieval.resolution import input_types
     from fs_core.transforms.check import checked
 
-    known = {(s.name, s.version, s.digest) for s in store.registry.summaries("on_demand")}
+    known = {(s.kind, s.name, s.version, s.digest) for k in ("on_demand", "view") for s in store.registry.summaries(k)}
     find = Meanings(store.registry, definitions).find
     found: list[Definition] = []
     reports: dict[str, TransformReport] = {}
     for definition in definitions:
-        new = isinstance(definition, OnDemandView)
-        if new and (definition.name, definition.version, definition.digest) not in known:
-            assert isinstance(definition, OnDemandView)
+        new = (definition.kind, definition.name, definition.version, definition.digest) not in known
+        if new and isinstance(definition, OnDemandView):
             definition, reports[definition.ref] = checked(definition, input_types(find, definition))
+        elif new and isinstance(definition, FeatureView) and definition.transforms:
+            definition, more = _tried_parts(definition)
+            reports |= more
         found.append(definition)
     return found, reports
+
+
+def _tried_parts(view: FeatureView) -> tuple[FeatureView, dict[str, TransformReport]]:
+    from fs_core.transforms.check import checked
+
+    reports: dict[str, TransformReport] = {}
+    transforms = []
+    for part in view.transforms:
+        types = {name: view.stored[name] for name in part.columns}
+        made, reports[f"{view.name}.{part.name}:v{view.version}"] = checked(part, types)
+        transforms.append(made)
+    return replace(view, entity=view.entities or None, transforms=transforms), reports
 
 
 class Meanings:

@@ -40,7 +40,7 @@ def unwritten(view: FeatureView, rows: pa.Table, files: Sequence[str]) -> pa.Tab
 
 def _query(view: FeatureView, files: Sequence[str]) -> str:
     moment = [*view.keys, EVENT_TIME]
-    fact = [*moment, *([AVAILABLE_AT] if view.available_at else []), *view.stored]
+    fact = [*moment, *([AVAILABLE_AT] if view.available_at else []), *view.written]
     rivals = [*view.keys, *view.event_id] if view.event_id else moment  # rows of which one counts
     known = rows_sql(view, files, "true")
     return f"""
