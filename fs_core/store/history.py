@@ -242,7 +242,14 @@ def _write(store: Resources, view: FeatureView, together: Sequence[pa.Table]) ->
 
 
 def into_history(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: bool = False) -> pa.Table:
-    """Number and append checked rows; return them as history has them."""
+    """Number and append checked rows; return them as history has them.
+
+    Args:
+        store: whose history.
+        view: whose rows.
+        checked: the rows, without their sequence.
+        pushed: whether they are live ones, few of which go by the journal.
+    """
     from fs_core.offline.contract import PushedHistory
 
     rows, count = numbered(store, view, checked, pushed=pushed), checked.num_rows
