@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fs_core import FeatureStore
-from fs_core.definitions.lookup import from_plain, to_plain
+from fs_core.definitions.references import from_plain, to_plain
 from fs_core.errors import NameClashError, SchemaError, UnknownReferenceError
 from fs_core.retrieval.selection import Features, Selection, digest_of, pinned
 from fs_core.rule import STATUS

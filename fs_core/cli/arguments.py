@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fs_core.definitions.lookup import Asked, from_plain
+from fs_core.definitions.references import Asked, from_plain
 from fs_core.errors import DataError, DefinitionError, did_you_mean
 from fs_core.values.times import from_micros, micros
 

@@ -8,12 +8,12 @@ from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.field import Field, Request
-from fs_core.definitions.lookup import FeatureLookup
 from fs_core.definitions.on_demand import OnDemandView, on_demand
-from fs_core.definitions.references import Reference, VersionSelector
+from fs_core.definitions.references import FeatureLookup, Reference, VersionSelector
 from fs_core.definitions.service import FeatureService
-from fs_core.definitions.source import SQL, Source, StreamSource
+from fs_core.definitions.source import SQL, Source
 from fs_core.definitions.stored import from_dict
+from fs_core.definitions.stream import StreamSource
 from fs_core.definitions.view import FeatureView
 
 __all__ = [

@@ -24,8 +24,7 @@ from fs_core.definitions.base import (
     freeze,
 )
 from fs_core.definitions.field import Field, Request
-from fs_core.definitions.lookup import Asked, FeatureLookup, from_plain, to_plain
-from fs_core.definitions.references import CURRENT, Reference
+from fs_core.definitions.references import CURRENT, Asked, FeatureLookup, Reference, from_plain, to_plain
 from fs_core.errors import DefinitionError, did_you_mean
 from fs_core.values import dtypes
 

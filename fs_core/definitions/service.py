@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fs_core.definitions.base import Definition, check_name, check_version, freeze
-from fs_core.definitions.lookup import Asked, FeatureLookup, to_plain
-from fs_core.definitions.references import Reference
+from fs_core.definitions.references import Asked, FeatureLookup, Reference, to_plain
 from fs_core.definitions.view import FeatureView
 from fs_core.errors import DefinitionError
 

@@ -10,10 +10,11 @@ from fs_core.definitions.aggregation import Aggregation
 from fs_core.definitions.base import Definition, is_unicode
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.field import Field
-from fs_core.definitions.lookup import from_plain
 from fs_core.definitions.on_demand import OnDemandView, input_from_plain
+from fs_core.definitions.references import from_plain
 from fs_core.definitions.service import FeatureService
-from fs_core.definitions.source import SQL, Source, StreamSource
+from fs_core.definitions.source import SQL, Source
+from fs_core.definitions.stream import StreamSource
 from fs_core.definitions.view import FeatureView
 from fs_core.errors import DefinitionError
 

@@ -24,7 +24,8 @@ from fs_core.definitions.base import (
 from fs_core.definitions.entity import Entity
 from fs_core.definitions.field import Field
 from fs_core.definitions.on_demand import OnDemandView
-from fs_core.definitions.source import SQL, Source, StreamSource
+from fs_core.definitions.source import SQL, Source
+from fs_core.definitions.stream import StreamSource
 from fs_core.errors import DefinitionError, NotOnlineError, did_you_mean
 from fs_core.values import dtypes
 from fs_core.values.times import duration_micros, format_duration, parse_duration

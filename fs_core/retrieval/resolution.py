@@ -16,8 +16,7 @@ from fs_core.definitions import (
     Request,
     VersionSelector,
 )
-from fs_core.definitions.lookup import Asked
-from fs_core.definitions.references import CURRENT
+from fs_core.definitions.references import CURRENT, Asked
 from fs_core.errors import DefinitionError, NameClashError, UnknownReferenceError, did_you_mean
 from fs_core.retrieval.selection import Computation, Features, SelectedFeature, Selection, as_list, plain_name
 from fs_core.values.dtypes import canonical

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from fs_core.definitions import FeatureLookup, FeatureService, FeatureView, OnDemandView, Request
-from fs_core.definitions.lookup import Asked
+from fs_core.definitions.references import Asked
 from fs_core.definitions.view import ALONE, CLOCKS
 from fs_core.errors import DefinitionError, NameClashError, SchemaError, did_you_mean
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pyarrow as pa
 
-from fs_core.definitions.lookup import Asked
+from fs_core.definitions.references import Asked
 from fs_core.encoding.encoding import BoundTable, Encoding
 from fs_core.errors import DataError, NotOnlineError, SchemaError, UnknownReferenceError, did_you_mean
 from fs_core.retrieval.computed import feature_types

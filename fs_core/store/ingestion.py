@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from fs_core.store.resources import Resources
 from fs_core.values.times import duration_micros, parse_duration
 
 if TYPE_CHECKING:
-    from fs_core.streams.ingest import Ingested, Target
+    from fs_core.streams.ingest import Ingested, Target, Watch
 
 
 def ingest(
@@ -27,6 +28,7 @@ def ingest(
     *,
     batch: timedelta | str = "200ms",
     until_idle: timedelta | str | None = None,
+    watch: Watch | None = None,
 ) -> Ingested:
     """Bring the messages of a stream into a view's history and online, each once in effect; return what was done.
 
@@ -40,10 +42,13 @@ def ingest(
         stream: a `StreamSource`, or the name of a registered one; None for the view's source.
         batch: how long messages are gathered for one commit: most of the time from an event to its online value.
         until_idle: end when no message has come for so long; None to go on until interrupted.
+        watch: called about once a second, and at the end, with what was done so far and how many messages wait.
 
     Raises:
         UnknownReferenceError: there is no such view or stream.
-        SourceError: no stream is passed, and the view's source is none; or its SQL reads something else.
+        SourceError: no stream is passed, and the view's source is none; or its SQL reads something else, or its schema
+            can't be read.
+        SchemaError: the messages that its schema describes make no rows of the view.
         ConfigurationError: the stream's URL makes no sense, or the history's back-end can't keep positions.
         StreamError: the broker doesn't answer, or nothing of what it has becomes rows.
         OnlineStoreError: all is in history, but not online; `materialize` brings it.
@@ -59,11 +64,11 @@ def ingest(
         raise SourceError(f"view {target.ref!r} has no stream for a source. Pass one: a StreamSource, or its name.")
     seconds = _seconds(batch, "batch")
     idle = None if until_idle is None else _seconds(until_idle, "until_idle")
-    reader = Reader(target, source)
     with named(source):
+        reader = Reader(target, source, Path(store.directory))
         consumer = open_consumer(source, group=f"fs_core.{store.registry.project}.{target.storage_name}")
         try:
-            return Ingestion(consumer, reader, _target(store, target)).run(batch=seconds, until_idle=idle)
+            return Ingestion(consumer, reader, _target(store, target), watch).run(batch=seconds, until_idle=idle)
         finally:
             consumer.close()
 

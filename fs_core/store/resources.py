@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
-from fs_core.definitions.lookup import Asked
+from fs_core.definitions.references import Asked
 from fs_core.retrieval.resolution import select
 from fs_core.retrieval.selection import Features, Selection, as_list, reference_of
 from fs_core.runtime.grouped import Grouped

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fs_core import FeatureStore, FeatureView, OnDemandView
 from fs_core.definitions import VersionSelector
-from fs_core.definitions.lookup import Asked
-from fs_core.definitions.references import CURRENT
+from fs_core.definitions.references import CURRENT, Asked
 from fs_core.errors import UnknownReferenceError
 from fs_core.registry.changes import differences
 from fs_core.retrieval.query import RULE

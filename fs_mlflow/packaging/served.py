@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core import FeatureStore
-from fs_core.definitions.lookup import Asked
+from fs_core.definitions.references import Asked
 from fs_core.encoding import Encoding
 from fs_core.errors import DataError
 from fs_core.rule import STATUS

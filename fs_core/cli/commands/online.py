@@ -18,7 +18,7 @@ from fs_core.store import FeatureStore
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fs_core.definitions.lookup import Asked
+    from fs_core.definitions.references import Asked
 
 _NAMED = 3  # keys shown before they are erased
 

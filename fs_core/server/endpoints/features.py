@@ -10,7 +10,7 @@ import pyarrow as pa
 from starlette.responses import Response
 
 from fs_core.definitions import FeatureView
-from fs_core.definitions.lookup import from_plain
+from fs_core.definitions.references import from_plain
 from fs_core.retrieval.selection import Features
 from fs_core.server.answer import arrow_response, json_response, rows_of, wants_arrow
 from fs_core.server.body import check_names, columns_of, member, needed, typed
