@@ -19,6 +19,7 @@ For an entity `e` and a time `t`:
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +82,7 @@ def at_moment(keys: pa.Table, moment: pa.ChunkedArray | int) -> pa.Table:
     return keys.append_column(TIME, moment)
 
 
+@lru_cache(maxsize=1024)
 def history_schema(view: FeatureView) -> pa.Schema:
     """Return the columns of a view's history: keys, the rule's three columns, and what the view stores."""
     return pa.schema(

@@ -156,7 +156,8 @@ def _check_columns(view: FeatureView, present: Iterable[str], *, pushed: bool) -
     available = [view.available_at] if view.available_at and view.available_at not in required else []
     required += [] if pushed else available
     missing = [name for name in required if name not in present]
-    extra = [name for name in present if name not in [*required, *available]]
+    allowed = {*required, *available}
+    extra = [name for name in present if name not in allowed]
     if missing:
         hint = did_you_mean(missing[0], extra) or f" The rows have {', '.join(map(repr, present)) or 'none'}."
         raise SchemaError(f"view {view.name!r}: missing column {', '.join(map(repr, missing))}.{hint}")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from fs_core.errors import FeatureStoreError
@@ -20,16 +18,26 @@ _INTERRUPTED = (
 
 
 _PATIENCE = 0.002  # seconds for which those are waited for who were there the last time
-_LOOK = 0.0002  # seconds between looks whether they have come
 
 
 class _Call(Generic[T, R]):
-    """One call: its item, its answer, and what wakes it when that is there, or when the work is its own to do."""
+    """One call: its item, its outcome, and what wakes it when that is there, or when the work is its own to do."""
 
     def __init__(self, item: T) -> None:
         self.item = item
-        self.answer: Future[R] = Future()
+        self.outcome: R | Exception | None = None
+        self.is_done = False
         self.woken = threading.Event()
+
+    def done(self, outcome: R | Exception) -> None:
+        """Keep what the call returns, or raises."""
+        self.outcome, self.is_done = outcome, True
+
+    def result(self) -> R:
+        """Return the outcome, or raise it."""
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome  # type: ignore[return-value]  # it is done
 
 
 class _State(Generic[T, R]):
@@ -40,6 +48,16 @@ class _State(Generic[T, R]):
         self.waiting: list[_Call[T, R]] = []
         self.is_busy = False
         self.usual = 1
+        self.complete = threading.Event()  # set while as many wait as usual
+
+    def expect(self, usual: int) -> None:
+        """Keep how many calls usually come together, and whether they are there. Only with the lock."""
+        self.usual = usual
+        is_complete = len(self.waiting) >= usual
+        if is_complete and not self.complete.is_set():
+            self.complete.set()
+        elif not is_complete and self.complete.is_set():
+            self.complete.clear()
 
 
 class Grouped(Generic[T, R]):
@@ -63,31 +81,32 @@ class Grouped(Generic[T, R]):
         with state.lock:
             state.waiting.append(mine)
             leads, state.is_busy = not state.is_busy, True
+            state.expect(state.usual)
         try:
             if not leads:
                 mine.woken.wait()
-            if not mine.answer.done():
+            if not mine.is_done:
                 leads = True
                 self._lead(state)
         finally:
-            self._leave(state, mine, leads)
-        return mine.answer.result()
+            if leads or not mine.is_done:
+                self._leave(state, mine, leads)
+        return mine.result()
 
     def _lead(self, state: _State[T, R]) -> None:
         """Do the work of all that wait, and answer them."""
-        ends = time.monotonic() + _PATIENCE
-        while len(state.waiting) < state.usual and time.monotonic() < ends:
-            time.sleep(_LOOK)
+        state.complete.wait(_PATIENCE)
         together: list[_Call[T, R]] = []
         try:
             with state.lock:
                 together, state.waiting = state.waiting, []
-            self._do([(call.item, call.answer) for call in together])
+            self._do(together)
         finally:
-            state.usual = len(together) + len(state.waiting)
+            with state.lock:
+                state.expect(len(together) + len(state.waiting))
             for call in together:
-                if not call.answer.done():  # interrupted between two steps
-                    call.answer.set_exception(FeatureStoreError(_INTERRUPTED))
+                if not call.is_done:  # interrupted between two steps
+                    call.done(FeatureStoreError(_INTERRUPTED))
                 call.woken.set()
 
     def _leave(self, state: _State[T, R], mine: _Call[T, R], leads: bool) -> None:
@@ -102,19 +121,10 @@ class Grouped(Generic[T, R]):
             if state.waiting:
                 state.waiting[0].woken.set()
 
-    def _do(self, together: Sequence[tuple[T, Future[R]]]) -> None:
+    def _do(self, together: Sequence[_Call[T, R]]) -> None:
         try:
-            found = self._work([item for item, _ in together])
+            found: Sequence[R | Exception] = self._work([call.item for call in together])
         except Exception as error:  # noqa: BLE001  # each call raises it
-            for _, future in together:
-                future.set_exception(error)
-        except BaseException:  # an interrupt is this thread's alone, but nobody may wait for ever
-            for _, future in together:
-                future.set_exception(FeatureStoreError(_INTERRUPTED))
-            raise
-        else:
-            for (_, future), result in zip(together, found, strict=True):
-                if isinstance(result, Exception):
-                    future.set_exception(result)
-                else:
-                    future.set_result(result)
+            found = [error] * len(together)
+        for call, outcome in zip(together, found, strict=True):
+            call.done(outcome)

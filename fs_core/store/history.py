@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from itertools import accumulate, chain
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import ConfigurationError, DataError, DefinitionError, OnlineStoreError, SourceError
+from fs_core.errors import ConfigurationError, DataError, DefinitionError, SourceError
 from fs_core.offline.contract import EMPTY
-from fs_core.rule import SEQ
 from fs_core.store.resources import Resources
 from fs_core.values.interchange import to_reader, to_table
 from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
-    from fs_core.materialization.retract import Delivery
     from fs_core.sources.tables import Tables
 
 log = logging.getLogger("fs_core")
 
-_FEW_ROWS = 10_000  # up to which writes and pushes that meet are one
+FEW_ROWS = 10_000
+"""Up to which writes and pushes that meet are one."""
+
 _FEW_BYTES = 8 << 20  # up to which pushes go by the journal
 _PART_BYTES = 64 << 20  # of a stream's rows that are checked and sorted together
 _SEQS = 1_000  # of pushes, after which the registry is told
@@ -51,7 +50,7 @@ def write(store: Resources, view: str | FeatureView, data: Any) -> int:
     target = store.view(view)
     what = f"data for view {target.name!r}"
     if isinstance(data, pa.RecordBatchReader):
-        read = to_reader(data, what, batch_size=_FEW_ROWS)
+        read = to_reader(data, what, batch_size=FEW_ROWS)
         return _stream(store, target, chain([read.schema.empty_table()], map(pa.table, read)))
     return _append(store, target, to_table(data, what))
 
@@ -161,115 +160,7 @@ def carry_over(
         )
     compute = partial(computed_columns, target)
     rows = carried(target, source, store.offline.read(source), dict(mapping or {}), compute)
-    return len(_into_history(store, target, rows))
-
-
-def push(store: Resources, view: FeatureView, data: pa.Table) -> int:
-    """Take live rows, whole, into history first, then online; return how many. See `FeatureStore.push`."""
-    if data.num_rows <= _FEW_ROWS:
-        return int(store._grouped(_push, view)(data))
-    (answer,) = _push(store, view, [data])
-    if isinstance(answer, DataError):
-        raise answer
-    return answer
-
-
-def _push(store: Resources, view: FeatureView, together: Sequence[pa.Table]) -> list[int | DataError]:
-    """Take the rows of pushes that met, in one step each into history and online; return what each is answered."""
-    now = store._clock.now()
-    found = _checked(view, together, now)
-    good = [rows for rows in found if not isinstance(rows, DataError)]
-    if good:
-        sent_by = delivery(store, view) if view.online else None  # before the rows are in history
-        written = _into_history(store, view, pa.concat_tables(good), pushed=True)
-        deliver(store, view, written, now, sent_by)
-    return [rows if isinstance(rows, DataError) else len(rows) for rows in found]
-
-
-def _checked(view: FeatureView, together: Sequence[pa.Table], now: int) -> list[pa.Table | DataError]:
-    """Check the rows of pushes at once; where that fails, those of each alone, to learn whose are wrong."""
-    from fs_core.transforms.written import checked_rows
-
-    if len(together) > 1 and all(data.schema.equals(together[0].schema) for data in together):
-        try:
-            whole = checked_rows(view, pa.concat_tables(together), pushed_at=now)
-        except DataError:
-            pass
-        else:
-            ends = accumulate(data.num_rows for data in together)
-            return [whole.slice(end - data.num_rows, data.num_rows) for end, data in zip(ends, together, strict=True)]
-    found: list[pa.Table | DataError] = []
-    for data in together:
-        try:
-            found.append(checked_rows(view, data, pushed_at=now))
-        except DataError as error:
-            found.append(error)
-    return found
-
-
-def deliver(
-    store: Resources, view: FeatureView, written: pa.Table, now: int, sent_by: Delivery | OnlineStoreError | None
-) -> None:
-    """Bring rows online that are in history, as far as they are available.
-
-    Args:
-        store: whose online store.
-        view: whose rows.
-        written: the rows, as history has them.
-        now: the present moment, microseconds.
-        sent_by: what `delivery` returned before they were in history; None for a view that isn't online.
-
-    Raises:
-        OnlineStoreError: they are not, or not all.
-    """
-    if isinstance(sent_by, OnlineStoreError):
-        with _safe_in_history():
-            raise sent_by
-    if sent_by is not None:
-        _send(store, view, written, now, sent_by)
-        if view.aggregations and not _is_all_pushed(store, view, written):
-            store._unfilled.look_after(store.online, [view])  # a read finds windows, though events may lack in them
-
-
-def _is_all_pushed(store: Resources, view: FeatureView, written: pa.Table) -> bool:
-    """Return whether history has no rows but those that this store pushed: these have all seqs from 0 on."""
-    seqs, pushed = written[SEQ].cast(pa.int64()).to_numpy(), store._all_pushed.get(view.storage_name, 0)
-    if not len(seqs):
-        return True
-    if seqs.min() == pushed:
-        store._all_pushed[view.storage_name] = int(seqs.max()) + 1
-    return bool(seqs.min() == pushed)
-
-
-def delivery(store: Resources, view: FeatureView) -> Delivery | OnlineStoreError:
-    """Return what a push keeps to, or why the online store can't be asked."""
-    from fs_core.materialization.retract import Delivery
-
-    try:
-        generation = store._generations.get(view.storage_name)
-        return Delivery(view, store.offline, store.online, store._clock.now, generation=generation)
-    except OnlineStoreError as error:
-        return error
-
-
-def _send(store: Resources, view: FeatureView, written: pa.Table, now: int, delivery: Delivery) -> None:
-    """Bring those rows online that are available."""
-    import pyarrow.compute as pc
-
-    from fs_core.materialization.materialize import packed, send
-    from fs_core.rule import AVAILABLE_AT
-
-    ready = written.filter(pc.less_equal(written[AVAILABLE_AT].cast(pa.int64()), now))
-    if ready.num_rows == 0:
-        return
-    before = delivery.generation
-    try:
-        with delivery.settled(partial(packed, view, ready)), _safe_in_history():
-            send(view, store.online, ready, now=now, offline=store.offline)
-    finally:
-        if delivery.generation != before:
-            store._cache.take()  # they may hold what was taken back
-    store._generations[view.storage_name] = delivery.generation
+    return len(into_history(store, target, rows))
 
 
 def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: bool | None = None) -> int:
@@ -297,8 +188,8 @@ def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental:
                 known,
                 checked.num_rows,
             )
-    if checked.num_rows > _FEW_ROWS:
-        return len(_into_history(store, view, checked))
+    if checked.num_rows > FEW_ROWS:
+        return len(into_history(store, view, checked))
     return int(store._grouped(_write, view)(checked))
 
 
@@ -346,18 +237,18 @@ def _large(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def _write(store: Resources, view: FeatureView, together: Sequence[pa.Table]) -> list[int]:
     """Append the rows of writes that met; return how many each had."""
-    _into_history(store, view, pa.concat_tables(together))
+    into_history(store, view, pa.concat_tables(together))
     return [rows.num_rows for rows in together]
 
 
-def _into_history(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: bool = False) -> pa.Table:
+def into_history(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: bool = False) -> pa.Table:
     """Number and append checked rows; return them as history has them."""
     from fs_core.offline.contract import PushedHistory
 
     rows, count = numbered(store, view, checked, pushed=pushed), checked.num_rows
     if count == 0:
         return rows
-    few = count <= _FEW_ROWS and rows.nbytes <= _FEW_BYTES
+    few = count <= FEW_ROWS and rows.nbytes <= _FEW_BYTES
     if pushed and few and isinstance(store.offline, PushedHistory):
         store.offline.push(view, rows)
     else:
@@ -419,13 +310,3 @@ def history(store: Resources, view: str | FeatureView) -> pa.Table:
     target = store.view(view)
     rows = store.offline.read(target)
     return rows if target.entities else rows.drop_columns(list(target.keys))
-
-
-@contextmanager
-def _safe_in_history() -> Iterator[None]:
-    """Say of pushed rows that couldn't be sent where they are."""
-    try:
-        yield
-    except OnlineStoreError as error:
-        error.add_note("The pushed rows are safe in history; materialize brings them online.")
-        raise

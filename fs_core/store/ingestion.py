@@ -12,7 +12,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView, StreamSource
 from fs_core.errors import ConfigurationError, SourceError
 from fs_core.offline.contract import EMPTY, PositionedHistory, Progress
-from fs_core.store import history, upkeep
+from fs_core.store import delivery, history, upkeep
 from fs_core.store.resources import Resources
 from fs_core.values.times import duration_micros, parse_duration
 
@@ -88,9 +88,9 @@ def _target(store: Resources, view: FeatureView) -> Target:
             upkeep.materialize(store, view)
 
     def append(rows: pa.Table, progress: Progress, now: int) -> Callable[[], None]:
-        delivery = history.delivery(store, view) if view.online else None  # before the rows are in history
+        sent_by = delivery.delivery(store, view) if view.online else None  # before the rows are in history
         numbered = history.numbered(store, view, rows)
         offline.append_from(view, numbered, progress)
-        return partial(history.deliver, store, view, numbered, now, delivery)
+        return partial(delivery.deliver, store, view, numbered, now, sent_by)
 
     return Target(positions, append, catch_up, store._clock.now)

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import DefinitionError
+from fs_core.errors import DataError, DefinitionError
 from fs_core.retrieval.selection import ViewLookup, key_table
-from fs_core.rule import at_moment
+from fs_core.rule import EVENT_TIME, at_moment
 from fs_core.store import history
+from fs_core.store.delivery import deliver, delivery
 from fs_core.store.resources import Resources
 from fs_core.values.interchange import to_table
-from fs_core.values.times import from_micros
+from fs_core.values.plain import PlainRows
+from fs_core.values.times import EARLIEST, MICROSECONDS, from_micros
 
 log = logging.getLogger("fs_core")
+
+Rows: TypeAlias = pa.Table | PlainRows
+"""What one push brings."""
 
 
 def push(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool = False) -> int:
@@ -53,16 +60,15 @@ def push(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool 
             f"view {target.ref!r} has a lag: what was pushed last isn't available yet, so a row in part couldn't keep "
             "it. Push whole rows."
         )
-    what = f"rows for view {target.name!r}"
+    what = _what(target)
+    if not partial:
+        return _push(store, target, PlainRows.of(rows) or to_table(rows, what))
     data = _with_times(target, to_table(rows, what), what)
     lacking = [name for name in target.written if name not in data.column_names]
-    if partial and lacking:
-        with _turn(store, target):
-            count = history.push(store, target, _completed(store, target, data, lacking, what))
-    else:
-        count = history.push(store, target, data)
-    _tell_of_later(store, target, data)
-    return count
+    if not lacking:
+        return _push(store, target, data)
+    with _turn(store, target):
+        return _push(store, target, _completed(store, target, data, lacking, what))
 
 
 async def push_async(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool = False) -> int:
@@ -70,18 +76,106 @@ async def push_async(store: Resources, view: str | FeatureView, rows: Any, *, pa
     return await asyncio.to_thread(push, store, view, rows, partial=partial)
 
 
+def _push(store: Resources, view: FeatureView, data: Rows) -> int:
+    """Take whole rows; return how many."""
+    if data.num_rows <= history.FEW_ROWS:
+        return int(store._grouped(_push_together, view)(data))
+    (answer,) = _push_together(store, view, [data])
+    if isinstance(answer, DataError):
+        raise answer
+    return answer
+
+
+def _push_together(store: Resources, view: FeatureView, together: Sequence[Rows]) -> list[int | DataError]:
+    """Take the rows of pushes that met, in one step each into history and online; return what each is answered."""
+    now = store._clock.now()
+    good, refusals = _checked(view, together, now)
+    if good is not None:
+        sent_by = delivery(store, view) if view.online else None  # before the rows are in history
+        written = history.into_history(store, view, good, pushed=True)
+        deliver(store, view, written, now, sent_by)
+        if view.online:
+            taken = [data.num_rows for data, refusal in zip(together, refusals, strict=True) if refusal is None]
+            _tell_of_later(store, view, good[EVENT_TIME], taken, now)
+    return [data.num_rows if refusal is None else refusal for data, refusal in zip(together, refusals, strict=True)]
+
+
+def _checked(view: FeatureView, together: Sequence[Rows], now: int) -> tuple[pa.Table | None, list[DataError | None]]:
+    """Check the rows of pushes at once; where that fails, those of each alone, to learn whose are wrong.
+
+    Returns:
+        The good rows in their order, None where there is no good push; and why each push is refused, None if it isn't.
+    """
+    try:
+        whole = _joined(view, together)
+        if whole is not None:
+            return _valid(view, whole, now), [None] * len(together)
+    except DataError as error:
+        if len(together) == 1:
+            return None, [error]
+    good, refusals = list[pa.Table](), list[DataError | None]()
+    for data in together:
+        try:
+            good.append(_valid(view, data, now))
+            refusals.append(None)
+        except DataError as error:
+            refusals.append(error)
+    return _concatenated(good) if good else None, refusals
+
+
+def _joined(view: FeatureView, together: Sequence[Rows]) -> Rows | None:
+    """Return the rows of pushes as those of one; None where they may be read otherwise together than alone."""
+    if len(together) == 1:
+        return together[0]
+    plain = [data for data in together if isinstance(data, PlainRows)]
+    if len(plain) == len(together):
+        return PlainRows.joined(plain)
+    tables = [_table(view, data) for data in together]
+    return _concatenated(tables) if all(table.schema.equals(tables[0].schema) for table in tables) else None
+
+
+def _valid(view: FeatureView, data: Rows, now: int) -> pa.Table:
+    """Return rows as history has them, but for their seq.
+
+    Raises:
+        DataError: they can't be.
+    """
+    from fs_core.transforms.written import checked_rows
+
+    return checked_rows(view, _with_times(view, _table(view, data), _what(view)), pushed_at=now)
+
+
+def _table(view: FeatureView, data: Rows) -> pa.Table:
+    return to_table(data.columns, _what(view)) if isinstance(data, PlainRows) else data
+
+
+def _what(view: FeatureView) -> str:
+    return f"rows for view {view.name!r}"
+
+
+def _concatenated(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables as one, in one chunk: whatever looks at a column then looks at one array."""
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables).combine_chunks()
+
+
 def _with_times(view: FeatureView, data: pa.Table, what: str) -> pa.Table:
     """Return rows with text for times and dates read as such; facts' times round up."""
     from fs_core.values.casting import parse_text
-    from fs_core.values.times import MICROSECONDS
 
-    types = {**view.request_keys, **view.written, view.event_timestamp: MICROSECONDS}
-    for place, name in enumerate(data.column_names):
-        dtype = types.get(name)
-        if dtype is not None and pa.types.is_temporal(dtype):
-            column = parse_text(data[name], dtype, f"{what}: column {name!r}", rounding="up")
-            data = data if column is data[name] else data.set_column(place, name, column)
+    for name, dtype in _time_columns(view):
+        place = data.schema.get_field_index(name)
+        if place >= 0:
+            column = data.column(place)
+            parsed = parse_text(column, dtype, f"{what}: column {name!r}", rounding="up")
+            data = data if parsed is column else data.set_column(place, name, parsed)
     return data
+
+
+@lru_cache(maxsize=1024)
+def _time_columns(view: FeatureView) -> tuple[tuple[str, pa.DataType], ...]:
+    """Return the columns of pushed rows that hold times or dates, with their types."""
+    types = {**view.request_keys, **view.written, view.event_timestamp: MICROSECONDS}
+    return tuple((name, dtype) for name, dtype in types.items() if pa.types.is_temporal(dtype))
 
 
 def _completed(store: Resources, view: FeatureView, data: pa.Table, lacking: list[str], what: str) -> pa.Table:
@@ -107,27 +201,31 @@ def _turn(store: Resources, view: FeatureView) -> Iterator[None]:
         yield
 
 
-def _tell_of_later(store: Resources, view: FeatureView, data: pa.Table) -> None:
-    """Say in the log how many rows aren't served yet; where the lag alone keeps them back, once for a view."""
-    import pyarrow.compute as pc
+def _tell_of_later(store: Resources, view: FeatureView, times: pa.ChunkedArray, taken: Sequence[int], now: int) -> None:
+    """Say in the log how many rows of each push aren't served yet; where the lag alone keeps them back, once a view.
 
-    from fs_core.values.times import to_utc_micros
-
-    if not view.online or data.num_rows == 0:
+    Args:
+        store: that took the rows.
+        view: whose rows.
+        times: when they happened, microseconds.
+        taken: how many rows each push has, in order.
+        now: the moment of the pushes, microseconds.
+    """
+    counts = times.cast(pa.int64()).to_numpy()
+    if not len(counts) or counts.max() <= now - view.lag_micros:
         return
-    now, times = store._clock.now(), to_utc_micros(data[view.event_timestamp], view.event_timestamp, "up")
-    latest = pc.max(times.cast(pa.int64())).as_py()
-    if latest <= now - view.lag_micros or (latest <= now and view.ref in store._kept_back):
-        return
-    later = pc.greater(times.cast(pa.int64()), now - view.lag_micros)
-    store._kept_back.add(view.ref)
-    log.warning(
-        "%d of %d rows pushed to %s aren't served yet: with their event times%s they are available at %s at the "
-        "latest. They wait in history; materialize(%r) then brings them.",
-        pc.sum(later).as_py(),
-        data.num_rows,
-        view.ref,
-        " and the view's lag" if view.lag_micros else "",
-        from_micros(latest + view.lag_micros).isoformat(),
-        view.name,
-    )
+    for mine in np.split(counts, np.cumsum(taken[:-1])):
+        latest = int(mine.max(initial=EARLIEST))
+        if latest <= now - view.lag_micros or (latest <= now and view.ref in store._kept_back):
+            continue
+        store._kept_back.add(view.ref)
+        log.warning(
+            "%d of %d rows pushed to %s aren't served yet: with their event times%s they are available at %s at the "
+            "latest. They wait in history; materialize(%r) then brings them.",
+            np.count_nonzero(mine > now - view.lag_micros),
+            len(mine),
+            view.ref,
+            " and the view's lag" if view.lag_micros else "",
+            from_micros(latest + view.lag_micros).isoformat(),
+            view.name,
+        )

@@ -167,7 +167,7 @@ def to_utc_micros(column: pa.ChunkedArray | pa.Array, name: str, rounding: Round
     _refuse_out_of_range(counts, name, _PER_SECOND[kind.unit])
     if kind.unit == "ns":
         counts = _divide(counts, 1000, rounding)
-    else:
+    elif kind.unit != "us":
         counts = pc.multiply(counts, 10**6 // _PER_SECOND[kind.unit])
     return counts.cast(MICROSECONDS)
 

@@ -137,6 +137,18 @@ def test_a_single_call(number: int) -> None:
     assert Grouped(work)(number) == 2 * number
 
 
+def test_the_last_of_those_who_usually_come_starts_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits longer than until as many calls are there as came together the last time."""
+    monkeypatch.setattr("fs_core.runtime.grouped._PATIENCE", 3600.0)
+    work = Work()
+    work.may.set()
+    grouped = Grouped(work)
+    grouped._state.get().expect(3)
+    with ThreadPoolExecutor(3) as threads:
+        assert sorted(threads.map(grouped, [1, 2, 3])) == [2, 4, 6]
+    assert [sorted(numbers) for numbers in work.done] == [[1, 2, 3]]
+
+
 def test_many_threads_that_call_again_and_again() -> None:
     """Every call is answered by its own result, whoever leads; callers that come back together are done together."""
     groups: list[int] = []

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import DefinitionError, SchemaError, ValidationError
+from fs_core.store import pushes
+from fs_core.values.plain import PlainRows
 
 ENTITY = Entity("e", keys={"k": "int64"}, description="An entity.")
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -172,6 +174,21 @@ def test_the_log_says_what_is_not_served_yet(store: FeatureStore, caplog: pytest
         "1 of 2 rows pushed to v:v1.0.0",
     ]
     assert f"available at {(now + timedelta(hours=2)).isoformat()} at the latest" in told[1]
+
+
+def test_the_log_tells_of_each_push_that_met_others(store: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Of pushes that are done together, each has its own line in the log, and a refused one none."""
+    store.apply(view())
+    now = datetime.now(UTC)
+    ahead = now + timedelta(hours=1)
+    moments = [[now, ahead], [now], [None], [ahead, ahead, ahead]]
+    met = [{"k": [1] * len(m), "event_timestamp": m, "x": [1] * len(m), "day": [None] * len(m)} for m in moments]
+    plain = [rows for rows in map(PlainRows.of, met) if rows is not None]
+    with caplog.at_level(logging.WARNING, "fs_core"):
+        answers = pushes._push_together(store, store.view("v"), plain)
+    assert [answer if isinstance(answer, int) else type(answer) for answer in answers] == [2, 1, ValidationError, 3]
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.split(" pushed")[0] for text in told] == ["1 of 2 rows", "3 of 3 rows"]
 
 
 def test_a_push_of_many_bytes(store: FeatureStore) -> None:
