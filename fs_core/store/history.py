@@ -242,7 +242,13 @@ def _write(store: Resources, view: FeatureView, together: Sequence[pa.Table]) ->
 
 
 def into_history(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: bool = False) -> pa.Table:
-    """Number and append checked rows; return them as history has them."""
+    """Number and append checked rows; return them as history has them.
+
+    Args:
+        view: whose rows.
+        checked: the rows, as `validate_rows` returns them.
+        pushed: whether they are live, so that few of them needn't be a commit of the table.
+    """
     from fs_core.offline.contract import PushedHistory
 
     rows, count = numbered(store, view, checked, pushed=pushed), checked.num_rows
