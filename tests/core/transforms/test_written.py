@@ -180,12 +180,14 @@ def test_a_row_it_fails_for_refuses_the_write(store: FeatureStore) -> None:
     with pytest.raises(ValidationError, match=reason):
         store.push("strict", rows(shop=["a", "b"], net=[1.0, 13.25]))
     assert store.history("strict").num_rows == 0
-    from fs_core.store.history import _checked
+    from fs_core.store.pushes import _checked
 
     bad, good = (pa.table(rows(shop=["a"], net=[net])) for net in (13.25, 1.0))
-    found = _checked(store.view("strict"), [bad, good], micros(NOW))
-    assert isinstance(found[0], ValidationError)
-    assert isinstance(found[1], pa.Table)
+    taken, refusals = _checked(store.view("strict"), [bad, good], micros(NOW))
+    assert isinstance(refusals[0], ValidationError)
+    assert refusals[1] is None
+    assert taken is not None
+    assert taken["net"].to_pylist() == [1.0]
 
 
 def test_computed_columns_arent_brought(filled: FeatureStore) -> None:
