@@ -245,10 +245,9 @@ def into_history(store: Resources, view: FeatureView, checked: pa.Table, *, push
     """Number and append checked rows; return them as history has them.
 
     Args:
-        store: whose history.
         view: whose rows.
-        checked: the rows, without their sequence.
-        pushed: whether they are live ones, few of which go by the journal.
+        checked: the rows, as `validate_rows` returns them.
+        pushed: whether they are live, so that few of them needn't be a commit of the table.
     """
     from fs_core.offline.contract import PushedHistory
 
