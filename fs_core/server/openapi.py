@@ -14,7 +14,7 @@ _ROWS: Schema = {
     "description": "Rows: an object of lists, a list for each column; or a list of objects, one for each row.",
     "oneOf": [
         {"type": "object", "additionalProperties": {"type": "array"}},
-        {"type": "array", "items": {"type": "object"}},
+        {"type": "array", "items": {"type": "object", "additionalProperties": True}},
     ],
 }
 _TEXT: Schema = {"type": ["string", "null"]}
@@ -22,7 +22,7 @@ _FLAG: Schema = {"type": ["boolean", "null"]}
 _WANTED: Schema = {
     "features": {
         "type": ["array", "null"],
-        "items": {"type": ["string", "object"]},
+        "items": {"oneOf": [{"type": "string"}, {"type": "object", "additionalProperties": True}]},
         "description": "References: 'view', 'view.feature', 'view.*', each with ':v1.2.3', '@digest', '@alias' or "
         "'@2024-01-15' if not the current version is meant; or look-ups: "
         '{"ref": "weather.*", "keys": {"origin": "dest"}, "prefix": "dest_"}.',
@@ -61,7 +61,7 @@ _FEAST_PUSH: Schema = {
     "allow_registry_cache": {},
     "transform_on_write": {},
 }
-_PARTIAL = {**_FLAG, "description": "Features may be left out, and keep what the entity has."}
+_PARTIAL = {**_FLAG, "description": "Whether features may be left out: they keep what the entity has now."}
 _ENTITIES = {"user_id": [1, 2]}
 _PUSHED = {"user_id": [3], "event_timestamp": ["2024-01-15T10:30:00Z"], "orders_7d": [1], "amount": [4.5]}
 _SERVED = {
@@ -85,6 +85,52 @@ _FEAST_SERVED = {
 }
 
 
+_NAMES: Schema = {"type": "array", "items": {"type": "string"}}
+_STATUS: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": "array", "items": {"enum": ["present", "missing", "expired", "unavailable"]}},
+    "description": "For each row, by view.",
+}
+_ANY: Schema = {"type": "object", "additionalProperties": True}
+_VALUES: Schema = {"type": "array", "items": _ANY}
+
+
+def _answered(required: Schema, optional: Schema | None = None) -> Schema:
+    return {"type": "object", "properties": {**required, **(optional or {})}, "required": list(required)}
+
+
+_READ_ANSWER = _answered(
+    {"at": {"type": "string"}, "features": _NAMES, "status": _STATUS, "rows": _VALUES},
+    {"request_id": {"type": "string", "description": "Of the request log, where reads are logged."}},
+)
+_TRAINED_ANSWER = _answered({"features": _NAMES, "fingerprint": {"type": "string"}, "spec": _ANY, "rows": _VALUES})
+_PUSHED_ANSWER = _answered({"view": {"type": "string"}, "rows": {"type": "integer"}})
+_DEFINITIONS_ANSWER = _answered(
+    {
+        "definitions": {
+            "type": "array",
+            "items": _answered(
+                {
+                    **{name: {"type": "string"} for name in ("kind", "ref", "digest", "registered_at")},
+                    "retired": {"type": "boolean"},
+                    "definition": _ANY,
+                }
+            ),
+        }
+    }
+)
+_FEAST_ANSWER = _answered(
+    {
+        "metadata": _answered({"feature_names": _NAMES}),
+        "results": {
+            "type": "array",
+            "items": _answered({"values": {"type": "array"}, "statuses": _NAMES, "event_timestamps": _NAMES}),
+        },
+    }
+)
+_PROBE_ANSWER: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
 @cache
 def document() -> Schema:
     """Return the document, OpenAPI 3.1."""
@@ -104,9 +150,6 @@ def document() -> Schema:
     }
 
 
-_PARTIAL = {"type": "boolean", "description": "Whether features may be left out: they keep what the entity has now."}
-
-
 def _ours() -> Schema:
     read = {"features": ["spending.amount"], "entities": _ENTITIES}
     past = {**read, "at": "2024-01-15T10:30:00Z", "fallback": "offline"}
@@ -116,14 +159,14 @@ def _ours() -> Schema:
             "Features of entities, now or at a moment.",
             _object(_READ, "entities"),
             {"now": ("Now", read), "then": ("At a moment", past)},
-            _SERVED,
+            (_READ_ANSWER, _SERVED),
             arrow="The rows; 'at', 'features' and 'status' are JSON in the schema's metadata.",
         ),
         "/v1/push/{view}": _post(
             "Live rows of a view: in history when this is answered, then online.",
             _object({"rows": _ROWS, "partial": _PARTIAL}, "rows"),
             {"push": ("One row", {"rows": _PUSHED})},
-            {"view": "spending", "rows": 1},
+            (_PUSHED_ANSWER, {"view": "spending", "rows": 1}),
             scope="write",
             parameters=[{"name": "view", "in": "path", "required": True, "schema": {"type": "string"}}],
         ),
@@ -131,7 +174,7 @@ def _ours() -> Schema:
             "A small training set: each row's features at the row's own moment.",
             _object(_HISTORICAL, "spine"),
             {"spine": ("One row", {"features": ["spending.amount"], "spine": spine})},
-            _TRAINED,
+            (_TRAINED_ANSWER, _TRAINED),
             arrow="The rows; 'features', 'fingerprint' and 'spec' are JSON in the schema's metadata.",
         ),
         "/v1/definitions": _get(
@@ -139,6 +182,7 @@ def _ours() -> Schema:
             "application/json",
             parameters=[{"name": "kind", "in": "query", "schema": {"enum": _KINDS}}],
             scope="read",
+            answered=_DEFINITIONS_ANSWER,
         ),
     }
 
@@ -153,13 +197,13 @@ def _feast() -> Schema:
             "An online read in the JSON of Feast's feature server.",
             _object(_FEAST, "entities"),
             {"read": ("Now", read)},
-            _FEAST_SERVED,
+            (_FEAST_ANSWER, _FEAST_SERVED),
         ),
         "/push": _post(
             "A push in the JSON of Feast's feature server.",
             _object(_FEAST_PUSH, "push_source_name", "df"),
             {"push": ("One row", {"push_source_name": "spending", "df": _PUSHED})},
-            None,
+            ({"type": "null"}, None),
             scope="write",
         ),
     }
@@ -167,13 +211,13 @@ def _feast() -> Schema:
 
 def _others() -> Schema:
     page = [{"name": "path", "in": "path", "required": True, "schema": {"type": "string"}}]
-    ready = _get("Whether registry and online store answer.", "application/json")
+    ready = _get("Whether registry and online store answer.", "application/json", answered=_PROBE_ANSWER)
     ready["get"]["responses"]["503"] = {
         "description": "One of them doesn't; says which.",
-        "content": {"application/json": {"schema": {}}},
+        "content": {"application/json": {"schema": _PROBE_ANSWER}},
     }
     return {
-        "/health": _get("Whether the process lives.", "application/json"),
+        "/health": _get("Whether the process lives.", "application/json", answered=_PROBE_ANSWER),
         "/ready": ready,
         "/metrics": _get("Counters for Prometheus.", "text/plain", scope="read"),
         "/openapi.json": _get("This document.", "application/json"),
@@ -190,14 +234,14 @@ def _post(
     summary: str,
     schema: Schema,
     examples: dict[str, tuple[str, Any]],
-    answer: Any,
+    answer: tuple[Schema, Any],
     *,
     arrow: str = "",
     scope: str = "read",
     parameters: list[Any] | None = None,
 ) -> Schema:
     shown = {name: {"summary": title, "value": value} for name, (title, value) in examples.items()}
-    good = {"application/json": {"schema": {}, "example": answer}}
+    good = {"application/json": {"schema": answer[0], "example": answer[1]}}
     streams = {ARROW: {"schema": {"type": "string", "format": "binary", "description": arrow}}} if arrow else {}
     operation = {
         "summary": summary,
@@ -208,8 +252,15 @@ def _post(
     return {"post": {**operation, **_who(scope)}}
 
 
-def _get(summary: str, kind: str, *, parameters: list[Any] | None = None, scope: str | None = None) -> Schema:
-    responses = {"200": {"description": "Done.", "content": {kind: {"schema": {}}}}, **_problems()}
+def _get(
+    summary: str,
+    kind: str,
+    *,
+    parameters: list[Any] | None = None,
+    scope: str | None = None,
+    answered: Schema | None = None,
+) -> Schema:
+    responses = {"200": {"description": "Done.", "content": {kind: {"schema": answered or {}}}}, **_problems()}
     return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses, **_who(scope)}}
 
 

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -29,6 +30,9 @@ def test_no_request_makes_the_server_fail(case: Any, server: Served) -> None:
     case.headers = {"content-type": "application/json"} if case.method == "POST" else {}
     answer = case.call(base_url=server.url)
     assert answer.status_code < 500, answer.text
+    if answer.status_code == 200 and answer.headers["content-type"] == ["application/json"]:
+        documented = case.operation.definition.raw["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema_rs.validate(documented, answer.json())
     if answer.status_code >= 400:
         assert answer.headers["content-type"] == ["application/problem+json"]
         assert answer.json()["detail"]
@@ -93,8 +97,9 @@ def test_metrics_count_requests_and_rows(server: Served) -> None:
 @pytest.mark.parametrize("path", [path for path, methods in document()["paths"].items() if "post" in methods])
 def test_examples_fit_their_schemas(path: str) -> None:
     """Every example of the document is valid by the document."""
-    import jsonschema_rs
-
-    content = document()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    operation = document()["paths"][path]["post"]
+    content = operation["requestBody"]["content"]["application/json"]
     for example in content["examples"].values():
         jsonschema_rs.validate(content["schema"], example["value"])
+    answer = operation["responses"]["200"]["content"]["application/json"]
+    jsonschema_rs.validate(answer["schema"], answer["example"])
