@@ -83,7 +83,7 @@ def _weed() -> str | None:
 def running_s3() -> Iterator[dict[str, str]]:
     """Run an S3 server for as long as the context lasts; yield the environment by which it is reached.
 
-    It makes buckets when something is first written to them.
+    There is one bucket: `history`.
     """
     binary = _weed()
     if binary is None:
@@ -117,7 +117,7 @@ def running_s3() -> Iterator[dict[str, str]]:
 def _wait_until_written(process: subprocess.Popen[bytes], address: str, seconds: float = 30.0) -> None:
     """Return once an object can be written."""
     access = {"access_key_id": KEY, "secret_access_key": SECRET, "region": "us-east-1", "endpoint": address}
-    probe = S3Store("probe", **access, client_options={"allow_http": True}, retry_config={"max_retries": 0})
+    probe = S3Store("history", **access, client_options={"allow_http": True}, retry_config={"max_retries": 0})
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, f"the server at {address} ended with {process.returncode}"

@@ -20,7 +20,7 @@ from fs_core.offline.delta.layout import MONTH
 from fs_core.offline.delta.locks import Locks
 from fs_core.offline.delta.log import DeltaLog, log_was_changing
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint, how_written
-from fs_core.offline.objects.path import Location, without_queries
+from fs_core.offline.objects.path import Location, brief
 from fs_core.offline.search.run import boot
 from fs_core.runtime.files import make_directory
 
@@ -206,7 +206,7 @@ def attempts(seconds: float | None = None) -> Retrying:
 
 def reason_of(error: BaseException) -> str:
     """Return what a library says, without the stack trace that Delta adds."""
-    return without_queries(str(error).partition("\n")[0])
+    return brief(str(error))
 
 
 def _lost_a_race(error: BaseException) -> bool:

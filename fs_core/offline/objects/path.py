@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "abfss", "gs")
 """Of URLs that name a bucket; each is tried by the same code, `gs` without a server to test it with."""
 
+_TOLD = re.compile(r"<Code>(?P<code>[^<]*)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
 _QUERY = re.compile(r"\?[^\s\"')>]*")
 
 
@@ -195,7 +196,7 @@ class ObjectPath:
         except FileNotFoundError:
             raise FileNotFoundError(f"no object {self.url}") from None
         except (BaseError, OSError) as error:
-            raise OSError(f"{self.url}: {without_queries(str(error))}") from None
+            raise OSError(f"{self.url}: {brief(str(error))}") from None
 
 
 Location: TypeAlias = Path | ObjectPath
@@ -244,9 +245,11 @@ def exist(files: list[str]) -> bool:
     return {path.url for path in table.rglob("*.parquet")}.issuperset(files)  # type: ignore[union-attr]
 
 
-def without_queries(text: str) -> str:
-    """Return a text without the queries of URLs: a signature may stand there."""
-    return _QUERY.sub("?...", text)
+def brief(reason: str) -> str:
+    """Return what a library says of a failure in one line, without the queries of URLs: a signature may stand there."""
+    told = _TOLD.search(reason)
+    short = f"{told['code']}: {told['message']}" if told else reason.partition("\n\nDebug source")[0]
+    return _QUERY.sub("?...", short.partition("\n")[0])
 
 
 def version_of(found: Any) -> dict[str, Any]:
