@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.objects.path import is_object
 from fs_core.offline.objects.reading import facts
 from fs_core.offline.search import runs
 from fs_core.offline.search.engine import Found, alive, numbers
+from fs_core.offline.search.late_columns import complete
 from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather, write_run
 from fs_core.offline.search.runs import Catalogue
 from fs_core.offline.search.sql import PlainEngine
@@ -40,7 +42,7 @@ class IndexEngine:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run, runs.LARGEST)
+        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run, runs.LARGEST, complete)
         self._plain = PlainEngine()
         self._windows = WindowIndex(directory)
 
@@ -56,6 +58,7 @@ class IndexEngine:
             if runs is None:
                 break
             try:
+                self._complete(view, runs, files, columns)
                 return _search(view, runs, spine, columns)
             except DamagedRunError as damage:  # or somebody merged or deleted runs just now
                 self._catalogue.discard(damage.args[0])
@@ -81,6 +84,14 @@ class IndexEngine:
         for directory in wrong if repair else []:
             self._catalogue.discard(directory)
         return [str(directory) for directory in wrong]
+
+    def _complete(self, view: FeatureView, runs: Sequence[Run], files: Sequence[str], columns: Sequence[str]) -> None:
+        """Lay out the columns that are asked for, where runs are made without."""
+        if not is_object(files[0]):
+            return
+        named = {file.rpartition("/")[2]: file for file in files}
+        for run in runs:
+            complete(run.directory, view, [named[name] for name in sorted(run.files)], columns)
 
     def _runs(self, view: FeatureView, files: Sequence[str], rows: int) -> tuple[Run, ...] | None:
         runs = self._catalogue.runs(view, files)

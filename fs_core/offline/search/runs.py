@@ -16,8 +16,9 @@ from typing import Generic, Protocol, TypeVar
 from filelock import FileLock
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.objects.path import is_object
 from fs_core.offline.objects.reading import facts, fetch_small, parquet_file
-from fs_core.offline.search.run import boot, make_durable
+from fs_core.offline.search.run import META, boot, make_durable
 from fs_core.runtime.files import make_directory, may_write
 from fs_core.runtime.threads import workers
 
@@ -52,6 +53,7 @@ class Catalogue(Generic[R]):
         opened: opens a run, or raises `OSError`, `ValueError` or `KeyError`.
         write: lays data files out as a run, given an empty directory, the view, the files and their names.
         most: rows of a run at most, unless a single file has more; None where runs see to it themselves.
+        complete: lays out columns that were asked for since; None where a run has all from the beginning.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class Catalogue(Generic[R]):
         opened: Callable[[Path], R],
         write: Callable[[Path, FeatureView, Sequence[str], Iterable[str]], None],
         most: int | None,
+        complete: Callable[[Path, FeatureView, Sequence[str], Sequence[str]], object] | None = None,
     ) -> None:
         self._directory = directory
+        self._complete = complete
         self._run, self._write, self._most = opened, write, most
         self._remembered: OrderedDict[tuple[str, int, str], tuple[R, ...]] = OrderedDict()
         self._opened: dict[Path, R] = {}
@@ -102,7 +106,7 @@ class Catalogue(Generic[R]):
         for run in self._list(view):
             if not run.files <= wanted:
                 with suppress(FileNotFoundError):
-                    yield run, run.directory.stat().st_mtime
+                    yield run, (run.directory / META).stat().st_mtime
 
     def make(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:
         """Return runs that cover exactly these files, after making what is missing.
@@ -160,7 +164,11 @@ class Catalogue(Generic[R]):
         again = self._folder(view) / f"{_UNFINISHED}{uuid.uuid4().hex}"
         again.mkdir()
         try:
-            self._write(again, view, [named[name] for name in sorted(run.files)], run.files)
+            files = [named[name] for name in sorted(run.files)]
+            self._write(again, view, files, run.files)
+            if self._complete is not None and is_object(files[0]):
+                laid_out = {path.stem.removeprefix("column-") for path in run.directory.glob("column-*.arrow")}
+                self._complete(again, view, files, sorted(laid_out))
             # JSON files are left out: they name this start of the machine
             made = [path for path in again.iterdir() if path.suffix != ".json"]
             return all(filecmp.cmp(path, run.directory / path.name, shallow=False) for path in made)

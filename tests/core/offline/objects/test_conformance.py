@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, is_hypothesis_test
+from hypothesis import strategies as st
 
 from fs_core.offline.contract import OfflineStore
 from fs_core.offline.open import open_offline_store
 from fs_core.testing import OfflineStoreSuite
+from fs_core.testing.offline_suite.tables import examples
+
+FEW = 2
+WHOLE = "FS_WHOLE_SUITE" in os.environ
+"""A round trip costs milliseconds: `FS_WHOLE_SUITE=1` draws as many examples as elsewhere, which takes minutes."""
 
 
 class TestS3(OfflineStoreSuite):
@@ -18,3 +26,17 @@ class TestS3(OfflineStoreSuite):
     def store(self, bucket: str, tmp_path: Path) -> OfflineStore:
         """An empty store below a prefix that holds a blank and an accent."""
         return open_offline_store(f"{bucket}/my störe", directory=tmp_path)
+
+
+def _shorten() -> None:
+    """Draw few examples, and leave processes that write at once to the fault tests."""
+    for name in dir(TestS3):
+        test = getattr(TestS3, name)
+        if is_hypothesis_test(test):
+            setattr(TestS3, name, examples(FEW)(given(data=st.data())(test.hypothesis.inner_test)))
+    for name in ("test_processes_append_at_once", "test_compaction_beside_writers", "test_two_compactions_at_once"):
+        setattr(TestS3, name, None)
+
+
+if not WHOLE:
+    _shorten()
