@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import importlib.metadata
 import importlib.util
 import json
@@ -12,7 +15,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import pytest
 import redis
@@ -112,6 +118,63 @@ def running_s3() -> Iterator[dict[str, str]]:
         finally:
             process.kill()
             process.wait()
+
+
+AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""Which the emulator documents as its own."""
+
+
+@contextmanager
+def running_azure() -> Iterator[dict[str, str]]:
+    """Run an emulator of Azure's storage for as long as the context lasts; yield the environment to reach it.
+
+    There is one container: `history`. The emulator comes from npm: it is looked for on the path.
+    """
+    binary = shutil.which("azurite-blob")
+    if binary is None:
+        pytest.skip("no Azure emulator is on the path: npm install azurite")
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [binary, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", folder, "--silent"]
+        command += ["--skipApiVersionCheck", "--disableTelemetry"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _make_container(process, address)
+            yield {
+                "AZURE_STORAGE_ACCOUNT_NAME": AZURE_ACCOUNT,
+                "AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY,
+                "AZURE_STORAGE_USE_EMULATOR": "true",
+                "AZURITE_BLOB_STORAGE_URL": address,
+            }
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _make_container(process: subprocess.Popen[bytes], address: str, seconds: float = 60.0) -> None:
+    """Make the container once the emulator answers; no library here makes one."""
+    moment, account = formatdate(usegmt=True), AZURE_ACCOUNT
+    head = f"x-ms-date:{moment}\nx-ms-version:2021-08-06\n"
+    signed = "PUT" + "\n" * 12 + f"{head}/{account}/{account}/history\nrestype:container"
+    mac = hmac.new(base64.b64decode(AZURE_KEY), signed.encode(), hashlib.sha256)
+    headers = dict(line.split(":", 1) for line in head.splitlines())
+    headers |= {
+        "Authorization": f"SharedKey {account}:{base64.b64encode(mac.digest()).decode()}",
+        "Content-Length": "0",
+    }
+    request = Request(f"{address}/{account}/history?restype=container", method="PUT", headers=headers)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the emulator at {address} ended with {process.returncode}"
+        try:
+            urlopen(request).close()
+        except URLError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError(f"no container can be made at {address}")
 
 
 def _wait_until_written(process: subprocess.Popen[bytes], address: str, seconds: float = 30.0) -> None:

@@ -17,8 +17,13 @@ from fs_core.runtime.per_process import PerProcess
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-SCHEMES = ("s3", "abfss", "gs")
-"""Of URLs that name a bucket; each is tried by the same code, `gs` without a server to test it with."""
+_EXAMPLES = {
+    "s3": "s3://bucket/prefix",
+    "abfss": "abfss://container@account.dfs.core.windows.net/prefix",
+    "gs": "gs://bucket/prefix",
+}
+SCHEMES = tuple(_EXAMPLES)
+"""Of URLs that name a bucket; all are one code, which nobody has tried with `gs`."""
 
 _TOLD = re.compile(r"<Code>(?P<code>[^<]*)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
 _QUERY = re.compile(r"\?[^\s\"')>]*")
@@ -222,18 +227,13 @@ def bucket_of(url: str) -> ObjectPath:
     scheme, _, rest = url.partition("://")
     shown = redact_url(url)
     bucket, _, prefix = rest.rstrip("/").partition("/")
-    with_account = scheme == "abfss"
-    user, at, _ = bucket.rpartition("@")
-    if "?" in url or "#" in url or ":" in bucket or "@" in (prefix if with_account else rest):
+    if "?" in url or "#" in url or ":" in bucket or "@" in (prefix if scheme == "abfss" else rest):
         raise ConfigurationError(
             f"offline store {shown!r}: a URL of an object store holds no keys and no options. Set them in the "
             "environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, AZURE_STORAGE_ACCOUNT_KEY, ...)."
         )
-    if not bucket or (with_account and not (user and at)):
-        example = (
-            "abfss://container@account.dfs.core.windows.net/prefix" if with_account else f"{scheme}://bucket/prefix"
-        )
-        raise ConfigurationError(f"offline store {shown!r} names no bucket. It looks like {example}.")
+    if not bucket.partition("@")[0]:
+        raise ConfigurationError(f"offline store {shown!r} names no bucket. Such a URL looks like {_EXAMPLES[scheme]}.")
     return ObjectPath(f"{scheme}://{bucket}/{prefix}".rstrip("/"))
 
 
