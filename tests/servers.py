@@ -12,10 +12,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -191,6 +193,67 @@ def _wait_until_written(process: subprocess.Popen[bytes], address: str, seconds:
         else:
             return
     raise TimeoutError(f"nothing can be written to {address}")
+
+
+class Meter:
+    """What went through a relay.
+
+    Attributes:
+        url: where it listens.
+        received: bytes that its server sent.
+        requests: how many requests it was sent, about.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.received = self.requests = 0
+
+
+@contextmanager
+def metered(url: str) -> Iterator[Meter]:
+    """Relay connections to a server for as long as the context lasts, and count what it sends."""
+    host, port = url.rpartition("/")[2].split(":")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        meter = Meter(listener.getsockname()[1])
+
+        def forward(source: socket.socket, target: socket.socket, *, answers: bool) -> None:
+            with suppress(OSError):
+                while data := source.recv(1 << 16):
+                    meter.received += answers * len(data)
+                    meter.requests += not answers
+                    target.sendall(data)
+            for end in (source, target):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+        def relay(client: socket.socket) -> None:
+            with client, socket.create_connection((host, int(port))) as server:
+                sending = threading.Thread(target=partial(forward, client, server, answers=False))
+                sending.start()
+                forward(server, client, answers=True)
+                sending.join()
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    client = listener.accept()[0]
+                    open_ones.append(client)
+                    threads.append(threading.Thread(target=relay, args=(client,)))
+                    threads[-1].start()
+
+        open_ones, threads = list[socket.socket](), list[threading.Thread]()
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield meter
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            for client in open_ones:
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from fs_core.offline.contract import OfflineStore
@@ -13,8 +14,16 @@ GROUP = "fs_core.offline"
 `(url, directory=...)` and returns an `OfflineStore`."""
 
 
-def open_offline_store(url: str, *, directory: Path) -> OfflineStore:
+def open_offline_store(
+    url: str, *, directory: Path, cache: Path | None = None, room: int | None = None
+) -> OfflineStore:
     """Return the history for `delta` (Delta tables in `directory`), an object store or a plugin's scheme.
+
+    Args:
+        url: the setting.
+        directory: the store's.
+        cache: a directory for the index, shared with other stores; None for one in the store's directory.
+        room: bytes that the index may take; None for any.
 
     Raises:
         ConfigurationError: nobody knows the scheme, or the directory can't be used.
@@ -24,6 +33,7 @@ def open_offline_store(url: str, *, directory: Path) -> OfflineStore:
         from fs_core.offline.search.index import IndexEngine
 
         where = directory / "history" if url == "delta" else bucket_of(url)
-        return DeltaOfflineStore(where, IndexEngine(directory / "index"))
+        mine = directory / "index" if cache is None else cache / hashlib.sha256(str(where).encode()).hexdigest()[:16]
+        return DeltaOfflineStore(where, IndexEngine(mine, room))
     opened: OfflineStore = load_backend(GROUP, url, ["delta", *SCHEMES])(url, directory=directory)
     return opened

@@ -3,7 +3,7 @@
 Readers look all the time: what was acknowledged before they began is there, and no row twice. In the end nothing runs,
 and what was acknowledged is compared with what is there.
 
-    python -m tests.faults.bucket --rounds 10 --seconds 30
+    python -m tests.faults.bucket --rounds 10 --kills 30
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NoReturn
 
 from fs_core import FeatureStore
 from fs_core.offline.objects import lease
-from tests.faults.six_processes import PRELOADED, SCALE, VIEW, Journal, compact, write
+from tests.faults.six_processes import PRELOADED, VIEW, Journal, compact, write
 from tests.faults.victims import CONTEXT, kill, started
 from tests.servers import running_s3
 
+PRELOAD = [*PRELOADED, "obstore.store", "tests.faults.bucket"]
 SECONDS = 2.0  # of a lease, so that a killed process isn't waited for that long
 
 
@@ -57,33 +59,44 @@ def work(directory: Path, offline: str, environment: Mapping[str, str], me: int)
     try:
         with FeatureStore(directory / "store", offline=offline) as store:
             for _ in ROLES[me][1](store, journal, me):
-                journal.say(ROLES[me][0], me)
+                journal.say("done", me)
     except BaseException:
         (directory / f"error-{me}-{time.time_ns()}").write_text(f"{ROLES[me][0]}: {traceback.format_exc()}")
         raise
 
 
-def play(directory: Path, offline: str, environment: Mapping[str, str], seconds: float, draw: random.Random) -> int:
-    """Let all work for a while, kill one at random again and again, then all; return how many were killed.
+def play(directory: Path, offline: str, environment: Mapping[str, str], kills: int, draw: random.Random) -> None:
+    """Let all work, kill one at random again and again, each once it has done something, then all.
 
     Args:
         directory: where the store lies.
         offline: where its history does.
         environment: how that is reached.
-        seconds: how long.
+        kills: how many to kill, before all are.
         draw: chance.
     """
+    journal = Journal(directory / "journal")
     running = {me: started(work, directory, offline, environment, me) for me in range(len(ROLES))}
-    kills, ends = 0, time.monotonic() + seconds
-    while time.monotonic() < ends:
-        time.sleep(draw.uniform(0.1, 1.5))
+    before = Counter(journal.numbers("done"))
+    for _ in range(kills):
         me = draw.randrange(len(ROLES))
+        wait_until(lambda me=me: Counter(journal.numbers("done"))[me] > before[me], running[me])  # type: ignore[misc]
+        time.sleep(draw.uniform(0.0, 0.2))  # so that it is killed at any point of what it does next
         kill(running[me])
-        kills += 1
+        before[me] = Counter(journal.numbers("done"))[me]
         running[me] = started(work, directory, offline, environment, me)
+    for me, process in running.items():
+        wait_until(lambda me=me: Counter(journal.numbers("done"))[me] > before[me], process)  # type: ignore[misc]
     for process in running.values():
         kill(process)
-    return kills
+
+
+def wait_until(is_so: Callable[[], bool], worker: BaseProcess, seconds: float = 120.0) -> None:
+    """Return once something is so, or the process that works towards it has ended."""
+    ends = time.monotonic() + seconds
+    while not is_so() and worker.is_alive():
+        assert time.monotonic() < ends, "a process did nothing for minutes"
+        time.sleep(0.02)
 
 
 def check(directory: Path, offline: str) -> str:
@@ -106,21 +119,20 @@ def check(directory: Path, offline: str) -> str:
         store.compact()
         assert Counter(store.history(VIEW)["x"].to_pylist()) == there, "compaction changed history"
         state = store.offline.snapshot(VIEW)
-    done = {role: len(journal.numbers(role)) for role, _ in ROLES}
-    by_writer = Counter(fact // SCALE for fact in written)
-    return f"{len(written)} facts acknowledged {dict(by_writer)}, {state + 1} states, deeds: {done}"
+    done = Counter(ROLES[me][0] for me in journal.numbers("done"))
+    return f"{len(written)} facts acknowledged, {state + 1} states, deeds: {dict(done)}"
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Play rounds in one history, and check after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("FS_ROUNDS", "10")))
-    parser.add_argument("--seconds", type=float, default=float(os.environ.get("FS_SECONDS", "30")))
+    parser.add_argument("--kills", type=int, default=int(os.environ.get("FS_KILLS", "30")))
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     asked = parser.parse_args(words)
     print(f"seed {asked.seed}", flush=True)
     draw = random.Random(asked.seed)
-    CONTEXT.set_forkserver_preload(PRELOADED)
+    CONTEXT.set_forkserver_preload(PRELOAD)
     lease.LEASE = SECONDS
     with tempfile.TemporaryDirectory() as name, running_s3() as environment:
         os.environ.update(environment)
@@ -128,8 +140,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         with FeatureStore(directory / "store", offline=offline) as store:
             store.apply(VIEW)
         for number in range(asked.rounds):
-            kills = play(directory, offline, environment, asked.seconds, draw)
-            print(f"round {number + 1}: {kills} killed; {check(directory, offline)}", flush=True)
+            play(directory, offline, environment, asked.kills, draw)
+            print(f"round {number + 1}: {asked.kills} killed; {check(directory, offline)}", flush=True)
     sys.exit(0)
 
 

@@ -6,6 +6,7 @@ A file of an older state goes only if it holds such a row, so every state that d
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,10 +22,12 @@ from fs_core.offline.delta.layout import month_of
 from fs_core.offline.delta.log import log_lines, open_table
 from fs_core.offline.delta.rewriting import Seqs, replace_rows
 from fs_core.offline.duckdb import connect, quoted, scan
-from fs_core.offline.objects.path import Location, ObjectPath
+from fs_core.offline.objects.path import Location, ObjectPath, is_object
 from fs_core.offline.objects.reading import parquet_file
 from fs_core.rule import SEQ
 from fs_core.values.dtypes import storage_type
+
+log = logging.getLogger("fs_core")
 
 _FILES_A_QUERY = 500
 
@@ -56,6 +59,18 @@ class Doomed:
     def count(self, files: Sequence[str]) -> int:
         """Return how many rows of theirs are in some files."""
         return sum(int(self._ask("count(*)", part).fetchall()[0][0]) for part in _parts(files))
+
+    def warn_of(self, unfinished: Collection[str]) -> None:
+        """Have the log say where files of a bucket hold rows of theirs that may be about to be appended."""
+        held = self.holders([file for file in sorted(unfinished) if is_object(file) and file.endswith(".parquet")])
+        if held:
+            log.warning(
+                "files with rows of who is to be forgotten that no state names: %d. They are an append's that is under "
+                "way, or left by a killed one; a bucket doesn't tell. Repeat it when nobody appends; such files are "
+                "deleted once they are a day old. The first: %s",
+                len(held),
+                held[0],
+            )
 
     def _ask(self, wanted: str, files: Sequence[str]) -> duckdb.DuckDBPyConnection:
         query = f"SELECT {wanted} FROM {scan(files, named=True)} AS history SEMI JOIN fs_doomed ON {self._same}"

@@ -295,7 +295,9 @@ class DeltaOfflineStore:
         with self._rewriting(view, "can't erase from its history"), doomed(entities) as whom:
             rows = self._erase_from_newest(view, whom)
             present = data_files(table.path)
-            present -= remove_leftovers(table.path, table.locks, _APPEND_SECONDS)
+            unfinished = remove_leftovers(table.path, table.locks, _APPEND_SECONDS)
+            present -= unfinished
+            whom.warn_of(unfinished)
             # The newest state is looked up last: what was being appended when the list was made is in it now.
             older = sorted(file for file in present.difference(self._files(view, None)) if located(file).exists())
             gone = whom.holders(older)

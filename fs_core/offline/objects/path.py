@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fs_core.errors import ConfigurationError, redact_url
+from fs_core.offline.objects.memory import Facts, memory
 from fs_core.runtime.per_process import PerProcess
 
 if TYPE_CHECKING:
@@ -147,9 +148,7 @@ class ObjectPath:
 
     def unlink(self, *, missing_ok: bool = False) -> None:  # noqa: ARG002  # a bucket doesn't say whether it was there
         """Delete the object."""
-        from fs_core.offline.objects.reading import forget_cached
-
-        forget_cached(self.url)
+        memory().drop(self.url)
         with self._as_os_error():
             try:
                 self._bucket.delete(self._key)
@@ -165,13 +164,11 @@ class ObjectPath:
 
     def rglob(self, pattern: str) -> Iterator[ObjectPath]:
         """Yield all objects below this name whose own names fit a pattern."""
-        from fs_core.offline.objects.reading import note
-
         start = len(self._prefix)
         for key, stat in self._below():
             if fnmatchcase(key.rpartition("/")[2], pattern):
                 found = self / key[start:]
-                note(found.url, stat.st_size, stat.st_mtime)
+                memory().facts.put(found.url, Facts(stat.st_size, stat.st_mtime))
                 yield found
 
     def _below(self, chunk: int = 1000) -> Iterator[tuple[str, ObjectStat]]:

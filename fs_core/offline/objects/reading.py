@@ -8,95 +8,27 @@ from __future__ import annotations
 
 import io
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fs_core.offline.objects.memory import MOST_BYTES, Facts, memory
 from fs_core.offline.objects.path import ObjectPath, is_object, located
 from fs_core.runtime.per_process import PerProcess
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-V = TypeVar("V")
-
 SMALL = 256 << 10
 """Bytes of a file that is read whole: a request takes about as long as so many bytes."""
 
-_MOST_BYTES = 64 << 20  # of small files that are kept
-_MOST_FILES = 200_000  # whose sizes are known
-_MOST_METADATA = 1_000
 _AT_ONCE = 32  # requests
 
 
-class Facts(NamedTuple):
-    """What is known of a data file.
-
-    Attributes:
-        size: bytes.
-        modified: when it was written, seconds since 1970.
-    """
-
-    size: int
-    modified: float
-
-
-class Recent(Generic[V]):
-    """Values by URL, up to a weight; the one that was asked for longest ago goes first. Thread-safe.
-
-    Args:
-        most: their weight together.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most, self._weight = most, 0
-        self._held: OrderedDict[str, tuple[V, int]] = OrderedDict()
-        self._guard = threading.Lock()
-
-    def get(self, url: str) -> V | None:
-        """Return a value, None if it isn't there."""
-        with self._guard:
-            if url not in self._held:
-                return None
-            self._held.move_to_end(url)
-            return self._held[url][0]
-
-    def put(self, url: str, value: V, weight: int = 1) -> None:
-        """Keep a value.
-
-        Args:
-            url: of what.
-            value: it.
-            weight: its own.
-        """
-        self.drop(url)
-        with self._guard:
-            self._held[url] = value, weight
-            self._weight += weight
-            while self._weight > self._most:
-                self._weight -= self._held.popitem(last=False)[1][1]
-
-    def drop(self, url: str) -> None:
-        """Forget a value."""
-        with self._guard:
-            self._weight -= self._held.pop(url, (None, 0))[1]
-
-
-class _Known:
-    """What a process remembers of data files."""
-
-    def __init__(self) -> None:
-        self.facts = Recent[Facts](_MOST_FILES)
-        self.contents = Recent[bytes](_MOST_BYTES)
-        self.metadata = Recent[pq.FileMetaData](_MOST_METADATA)
-        self.threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fs_core_objects")
-
-
-_known = PerProcess(_Known)
+_threads = PerProcess(lambda: ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fs_core_objects"))
 
 
 def note(url: str, size: int, modified: float) -> None:
@@ -107,7 +39,7 @@ def note(url: str, size: int, modified: float) -> None:
         size: bytes.
         modified: seconds since 1970.
     """
-    _known.get().facts.put(url, Facts(size, modified))
+    memory().facts.put(url, Facts(size, modified))
 
 
 def facts(file: str) -> Facts:
@@ -116,20 +48,13 @@ def facts(file: str) -> Facts:
     Raises:
         OSError: nobody knows it, and it can't be asked for.
     """
-    found = _known.get().facts.get(file) if is_object(file) else None
+    found = memory().facts.get(file) if is_object(file) else None
     if found is None:
         stat = located(file).stat()
         found = Facts(stat.st_size, stat.st_mtime)
         if is_object(file):
-            _known.get().facts.put(file, found)
+            memory().facts.put(file, found)
     return found
-
-
-def forget_cached(url: str) -> None:
-    """Drop what is remembered of a file that is deleted."""
-    known = _known.made()
-    for held in () if known is None else (known.facts, known.contents, known.metadata):
-        held.drop(url)
 
 
 def parquet_file(file: str) -> pq.ParquetFile:
@@ -140,7 +65,7 @@ def parquet_file(file: str) -> pq.ParquetFile:
     """
     if not is_object(file):
         return pq.ParquetFile(file)
-    known = _known.get()
+    known = memory()
     metadata = known.metadata.get(file)
     opened = pq.ParquetFile(pa.PythonFile(ObjectFile(file), "r"), metadata=metadata, pre_buffer=True)
     if metadata is None:
@@ -150,27 +75,27 @@ def parquet_file(file: str) -> pq.ParquetFile:
 
 def fetch_small(files: Sequence[str]) -> None:
     """Have those of some data files at hand that are small, by requests that don't wait for each other."""
-    known = _known.get()
+    known = memory()
     wanted, size = list[str](), 0
     for file in files:
         found = known.facts.get(file) if is_object(file) else None
         if found is None or found.size > SMALL or known.contents.get(file) is not None:
             continue
         size += found.size
-        if size > _MOST_BYTES:
+        if size > MOST_BYTES:
             break
         wanted.append(file)
     if len(wanted) > 1:
-        list(known.threads.map(_whole, wanted))
+        each_at_once(_whole, wanted)
 
 
 def each_at_once(work: Any, items: Sequence[Any]) -> list[Any]:
     """Return what work makes of each of some items, by requests that don't wait for each other."""
-    return list(_known.get().threads.map(work, items))
+    return list(_threads.get().map(work, items))
 
 
 def _whole(url: str) -> bytes:
-    known = _known.get()
+    known = memory()
     content = known.contents.get(url)
     if content is None:
         content = ObjectPath(url).read_bytes()

@@ -14,8 +14,9 @@ from fs_core.definitions import FeatureView
 from fs_core.offline.objects.path import is_object
 from fs_core.offline.objects.reading import facts
 from fs_core.offline.search import runs
+from fs_core.offline.search.bucket.bound import mark_used
+from fs_core.offline.search.bucket.columns import complete
 from fs_core.offline.search.engine import Found, alive, numbers
-from fs_core.offline.search.late_columns import complete
 from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather, write_run
 from fs_core.offline.search.runs import Catalogue
 from fs_core.offline.search.sql import PlainEngine
@@ -38,16 +39,17 @@ class IndexEngine:
 
     Args:
         directory: where runs lie; safe to delete at any time.
+        room: bytes that they may take; None for any.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run, runs.LARGEST, complete)
+    def __init__(self, directory: Path, room: int | None = None) -> None:
+        self._directory, self._room = directory, room
+        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run, runs.LARGEST, complete, room)
         self._plain = PlainEngine()
-        self._windows = WindowIndex(directory)
+        self._windows = WindowIndex(directory, room)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return IndexEngine, (self._directory,)
+        return IndexEngine, (self._directory, self._room)
 
     def search(self, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
         """See `AsOfEngine.search`."""
@@ -91,7 +93,9 @@ class IndexEngine:
             return
         named = {file.rpartition("/")[2]: file for file in files}
         for run in runs:
-            complete(run.directory, view, [named[name] for name in sorted(run.files)], columns)
+            if complete(run.directory, view, [named[name] for name in sorted(run.files)], columns):
+                mark_used(run.directory)
+                self._catalogue.trim(runs)
 
     def _runs(self, view: FeatureView, files: Sequence[str], rows: int) -> tuple[Run, ...] | None:
         runs = self._catalogue.runs(view, files)

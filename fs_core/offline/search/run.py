@@ -169,7 +169,7 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
             write_column(column_path(directory, name), read[name], taken)
 
     if is_object(files[0]):
-        _save(directory, "order", rows)  # for `late_columns`
+        _save(directory, "order", rows)  # for `bucket.columns`
     else:
         list(workers().map(lay_out, column_groups(files, view.stored)))
     what = {"format": FORMAT, "files": sorted(names), "written": written, "keys": len(view.keys)}

@@ -18,6 +18,7 @@ from filelock import FileLock
 from fs_core.definitions import FeatureView
 from fs_core.offline.objects.path import is_object
 from fs_core.offline.objects.reading import facts, fetch_small, parquet_file
+from fs_core.offline.search.bucket.bound import mark_used, trim
 from fs_core.offline.search.run import META, boot, make_durable
 from fs_core.runtime.files import make_directory, may_write
 from fs_core.runtime.threads import workers
@@ -54,6 +55,7 @@ class Catalogue(Generic[R]):
         write: lays data files out as a run, given an empty directory, the view, the files and their names.
         most: rows of a run at most, unless a single file has more; None where runs see to it themselves.
         complete: lays out columns that were asked for since; None where a run has all from the beginning.
+        room: bytes that the whole directory may take, with what the current question needs at least; None for any.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class Catalogue(Generic[R]):
         write: Callable[[Path, FeatureView, Sequence[str], Iterable[str]], None],
         most: int | None,
         complete: Callable[[Path, FeatureView, Sequence[str], Sequence[str]], object] | None = None,
+        room: int | None = None,
     ) -> None:
         self._directory = directory
-        self._complete = complete
+        self._complete, self._room = complete, room
         self._run, self._write, self._most = opened, write, most
         self._remembered: OrderedDict[tuple[str, int, str], tuple[R, ...]] = OrderedDict()
         self._opened: dict[Path, R] = {}
@@ -118,7 +121,14 @@ class Catalogue(Generic[R]):
         """
         with self._making(view):
             self._make_missing(view, files)
-            return self.runs(view, files)
+            made = self.runs(view, files)
+            self.trim(made or ())
+            return made
+
+    def trim(self, kept: Iterable[R]) -> None:
+        """Remove what was used longest ago, until the directory takes no more room than it may; some runs stay."""
+        if self._room is not None:
+            trim(self._directory, self._room, {run.directory for run in kept})
 
     def make_anew(self, view: FeatureView, files: Sequence[str]) -> None:
         """Make as few runs as possible that cover exactly these files, and remove every other."""
@@ -134,6 +144,7 @@ class Catalogue(Generic[R]):
             for run in self._list(view):
                 if run.directory.name not in kept:
                     _remove(run.directory)
+            self.trim(self._list(view))
 
     def clear(self, view: FeatureView) -> None:
         """Remove every run of a view, after whoever is making one is done; any that can't be read too.
@@ -268,6 +279,8 @@ class Catalogue(Generic[R]):
         except (OSError, ValueError, KeyError):
             return None  # just replaced by another, not trusted, or made by another version
         self._opened[directory] = run
+        if self._room is not None:
+            mark_used(directory)
         return run
 
     def _recall(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:

@@ -59,10 +59,11 @@ class WindowIndex:
 
     Args:
         directory: where runs lie; safe to delete at any time.
+        room: bytes that they may take; None for any.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._catalogue: Catalogue[WindowRun] = Catalogue(directory, WindowRun, write_window_run, most=None)
+    def __init__(self, directory: Path, room: int | None = None) -> None:
+        self._catalogue: Catalogue[WindowRun] = Catalogue(directory, WindowRun, write_window_run, most=None, room=room)
         self._layers: dict[str, Layers] = {}
         self._lock = threading.Lock()
 
