@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from deltalake import DeltaTable
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core.cli.group import cli
 from fs_core.errors import ConfigurationError, FeatureStoreError, OfflineStoreError
 from fs_core.offline.objects import lease, memory, path
 from fs_core.offline.objects.path import ObjectPath
@@ -307,3 +309,13 @@ def test_numbers_are_handed_out_once(store: FeatureStore) -> None:
     for thread in threads:
         thread.join()
     assert sorted(found) == list(range(0, 40, 2))
+
+
+def test_a_shell_makes_a_store_with_history_in_a_bucket(bucket: str, tmp_path: Path) -> None:
+    """`fs init --offline URL` remembers it, so that the directory alone opens the store."""
+    done = CliRunner().invoke(cli, ["init", str(tmp_path / "store"), "--offline", bucket])
+    assert done.exit_code == 0, done.output
+    with FeatureStore(tmp_path / "store") as store:
+        store.apply(VIEW)
+        store.write("facts", rows("ann"))
+    assert any(table_of(bucket).rglob("*.parquet"))
