@@ -20,8 +20,10 @@ _EMPTY_PASSWORD = re.compile(r"^([^:/?#@]*://[^:/?#@]*):@")
 _SECRET = re.compile(
     r"(^|&)[^=&]*(pass|pwd|secret|token|api_?key|\.pem|jaas|oauthbearer\.config)[^=&]*=", re.IGNORECASE
 )
+_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>[KMGT]?B)", re.IGNORECASE)
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _DEFAULTS = {"online": "sqlite", "offline": "delta", "registry": "sqlite"}
-_SETTINGS = (*_DEFAULTS, "deadline", "log", "log_rate", "log_keep")
+_SETTINGS = (*_DEFAULTS, "deadline", "log", "log_rate", "log_keep", "cache", "index_cache")
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,6 +39,8 @@ class Configuration:
         log: the name of the request log for online reads that name none; None for no log.
         log_rate: the share of entities that are logged, from 0 to 1.
         log_keep: how long a logged row is kept.
+        cache: a directory for the search index; None for one in the store's.
+        index_cache: how large that index may grow, such as `20GB`; None for any size.
     """
 
     directory: Path
@@ -47,6 +51,8 @@ class Configuration:
     log: str | None = None
     log_rate: str = "1"
     log_keep: str = "90d"
+    cache: str | None = None
+    index_cache: str | None = None
 
     def __repr__(self) -> str:
         locations = {name: redact_url(url) for name, url in self.urls.items() if url != _DEFAULTS[name]}
@@ -58,6 +64,22 @@ class Configuration:
         return {"online": self.online, "offline": self.offline, "registry": self.registry}
 
     @property
+    def index_bytes(self) -> int | None:
+        """How large the search index may grow, bytes; None for any size.
+
+        Raises:
+            ConfigurationError: that is no size.
+        """
+        if self.index_cache is None:
+            return None
+        found = _SIZE.fullmatch(self.index_cache)
+        if found is None:
+            raise ConfigurationError(
+                f"index_cache {self.index_cache!r} is no size. Write one such as '20GB' or '500MB'."
+            )
+        return int(float(found["number"]) * _UNITS[found["unit"].upper()])
+
+    @property
     def registry_location(self) -> Path | str:
         """The file of the embedded registry, or the SQLAlchemy URL of another."""
         return self.directory / REGISTRY if self.registry == "sqlite" else self.registry
@@ -67,8 +89,8 @@ def load(directory: str | os.PathLike[str] | None, **given: str | None) -> Confi
     """Work out a store's configuration.
 
     What the caller passes wins, then the environment (`FS_STORE` for the directory, `FS_ONLINE`,
-    `FS_OFFLINE`, `FS_REGISTRY`, `FS_DEADLINE`, `FS_LOG`, `FS_LOG_RATE`, `FS_LOG_KEEP`), then `feature_store.toml` in
-    the directory, then the embedded defaults.
+    `FS_OFFLINE`, `FS_REGISTRY`, `FS_DEADLINE`, `FS_LOG`, `FS_LOG_RATE`, `FS_LOG_KEEP`, `FS_CACHE`,
+    `FS_INDEX_CACHE`), then `feature_store.toml` in the directory, then the embedded defaults.
 
     Args:
         directory: the store's directory.
@@ -89,6 +111,7 @@ def load(directory: str | os.PathLike[str] | None, **given: str | None) -> Confi
     if made.deadline is not None:
         deadline_seconds(made.deadline)
     duration_seconds(made.log_keep, "log_keep")
+    _ = made.index_bytes
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fs_core import FeatureStore
-from tests.servers import SERVERS, running_server
+from tests.servers import SERVERS, running_s3, running_server
 
 # Machines are noisy: how long one example, or one read on the same machine as its server, takes says nothing
 # about the code. Tests of the deadline itself say their own.
@@ -40,6 +41,21 @@ def online_url(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     with running_server(request.param) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, str]]:
+    """The environment of a real S3 server."""
+    with running_s3() as environment:
+        yield environment
+
+
+@pytest.fixture
+def bucket(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URL on a real S3 server below which nothing lies; the environment says how it is reached."""
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://history/{uuid.uuid4().hex}"
 
 
 @pytest.fixture

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import glob
+import threading
+from collections.abc import Sequence
 
 import duckdb
 
+from fs_core.offline.objects.path import is_object
+from fs_core.offline.objects.reading import fetch_small, file_system
 from fs_core.runtime.per_process import PerProcess
 
 SETTINGS = {
@@ -45,6 +49,30 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """Return `text` as an SQL string."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def scan(files: Sequence[str], *, named: bool = False) -> str:
+    """Return SQL for the rows of data files, on this machine or in a bucket, for where a table can stand.
+
+    Args:
+        files: their paths or URLs.
+        named: whether the rows say in the column `filename` which file they are from.
+    """
+    if files and is_object(files[0]):
+        _reach(files[0].partition(":")[0])
+        fetch_small(files)
+    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false, filename = {named})"
+
+
+def _reach(scheme: str) -> None:
+    """Have this process's database know where objects of a scheme are."""
+    with _reaching.get():
+        database = _database.get()
+        if scheme not in database.list_filesystems():
+            database.register_filesystem(file_system(scheme))
+
+
+_reaching = PerProcess(threading.Lock)
 
 
 def one_file(path: str) -> str:

@@ -28,7 +28,8 @@ class FeatureStore(Resources):
         directory: where history lives and, by default, everything else; made with the first change.
             None means the environment's `FS_STORE`.
         online: `"sqlite"` (embedded, the default) or a URL such as `"redis://localhost:6379/0"`.
-        offline: `"delta"` (Delta tables in the directory, the default) or the URL of a plugin.
+        offline: `"delta"` (Delta tables in the directory, the default), a bucket such as `"s3://bucket/prefix"`, or the
+            URL of a plugin.
         registry: `"sqlite"` (embedded, the default) or any SQLAlchemy URL.
         deadline: how long an online read may take, such as `"20ms"`; by default a second, or longer for more than
             20,000 keys (50 µs each).

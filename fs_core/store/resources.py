@@ -118,7 +118,9 @@ class Resources:
         """History."""
         from fs_core.offline.open import open_offline_store
 
-        return open_offline_store(self._configuration.offline, directory=self._configuration.directory)
+        given = self._configuration
+        cache = None if given.cache is None else Path(given.cache).expanduser()
+        return open_offline_store(given.offline, directory=given.directory, cache=cache, room=given.index_bytes)
 
     @cached_property
     def online(self) -> OnlineStore:

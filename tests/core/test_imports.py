@@ -40,6 +40,8 @@ HEAVY = {
     "confluent_kafka",
     "fastavro",
     "google",
+    "obstore",
+    "fsspec",
 }
 ADAPTERS = {"fs_torch", "fs_tf", "fs_sklearn", "fs_mlflow"}
 
@@ -84,6 +86,8 @@ def test_drivers_stay_in_their_rooms() -> None:
         "offline/delta",
         "monitoring/log",
     }
+    for package in ("obstore", "fsspec"):
+        assert {file.rpartition("/")[0] for file in core_files_that_import(package)} == {"offline/objects"}
     locking = {"offline/search/runs.py", "retrieval/saved/directory.py", "store/pushes.py"}
     assert core_files_that_import("filelock") == locking
     assert {file.partition("/")[0] for file in core_files_that_import("click")} == {"cli"}

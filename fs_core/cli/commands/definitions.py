@@ -25,15 +25,18 @@ if TYPE_CHECKING:
 @cli.command()
 @click.argument("directory", default=".")
 @click.option("--online", metavar="URL", help="Where latest rows live, such as redis://host:6379/0. [default: SQLite]")
+@click.option(
+    "--offline", metavar="URL", help="Where history lies, such as s3://bucket/prefix. [default: in DIRECTORY]"
+)
 @click.option("--registry", metavar="URL", help="Where definitions live: an SQLAlchemy URL. [default: SQLite]")
 @answers
-def init(directory: str, online: str | None, registry: str | None) -> Report:
+def init(directory: str, online: str | None, offline: str | None, registry: str | None) -> Report:
     """Make a feature store in DIRECTORY (default: here).
 
     The directory remembers its URLs. A password doesn't belong there: set FS_ONLINE or FS_REGISTRY
-    where the store is used.
+    where the store is used, and the keys of a bucket as its own tools read them, such as AWS_ACCESS_KEY_ID.
     """
-    with FeatureStore.create(directory, online=online, registry=registry) as store:
+    with FeatureStore.create(directory, online=online, offline=offline, registry=registry) as store:
         path = str(store.directory)
         return Report(heading=f"feature store in {path}", data={"directory": path})
 

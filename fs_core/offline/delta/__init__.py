@@ -29,6 +29,10 @@ append and a compaction don't conflict. Of an erasure the library refuses the co
 appended meanwhile; then it begins anew. A checkpoint repeats what entries say; it is made after a commit, and if that
 fails, as on a full disk, the commit stands all the same.
 
+In a bucket (`fs_core.offline.objects`) there is no journal: a push is an append. Rewriters exclude each other by an
+object that its holder renews, so a holder that stands still for longer than a lease and goes on is the one case in
+which two may meet. Appends leave no sign there: files that no state names are dead once they are a day old.
+
 By hand are made no commits, only two changes that mean nothing to a state: statistics are taken out of old entries,
 since the library has no way to, and files are deleted, since `vacuum` goes by their age, not by who needs them.
 """

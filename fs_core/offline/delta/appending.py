@@ -17,9 +17,10 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from fs_core.offline.contract import OvertakenError, Progress, Snapshot
 from fs_core.offline.delta.layout import MONTH
-from fs_core.offline.delta.locks import TableLocks
+from fs_core.offline.delta.locks import Locks
 from fs_core.offline.delta.log import DeltaLog, log_was_changing
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint, how_written
+from fs_core.offline.objects.path import Location, brief
 from fs_core.offline.search.run import boot
 from fs_core.runtime.files import make_directory
 
@@ -49,11 +50,11 @@ _START = boot() or uuid.uuid4().hex
 """Identifies this start of the machine, or this process where the system doesn't say."""
 
 
-def reserve(locks: TableLocks, count: int, at_least: int, greatest: Callable[[], int]) -> int:
+def reserve(locks: Locks, count: int, at_least: int, greatest: Callable[[], int]) -> int:
     """Hand out `count` seqs in a row, to nobody else ever, whatever registry a store was opened with; return the first.
 
-    The next one is kept in a file beside the table, under a lock. The file isn't brought to disk each time. So after
-    the machine was started anew, or where the file is missing, the rows of the table are asked as well.
+    The next one is kept beside the table. A file isn't brought to disk each time. So after the machine was started
+    anew, or where it is missing, the rows of the table are asked as well.
 
     Args:
         locks: the table's.
@@ -64,15 +65,18 @@ def reserve(locks: TableLocks, count: int, at_least: int, greatest: Callable[[],
     Raises:
         OSError: the number can't be written; none was handed out.
     """
-    with locks.numbering() as file:
-        known = _read(file.read())
+    first = 0
+
+    def taken(said: bytes) -> bytes:
+        nonlocal first
+        known = _read(said)
         following = int(known.get("next", 0))
-        if known.get("boot") != _START:
+        if not known or (locks.forgetful and known.get("boot") != _START):
             following = max(following, greatest() + 1)
         first = max(following, at_least)
-        file.seek(0)
-        file.write(json.dumps({"next": first + count, "boot": _START}).ljust(_BYTES).encode())
-        file.flush()
+        return json.dumps({"next": first + count, "boot": _START}).ljust(_BYTES).encode()
+
+    locks.number(taken)
     return first
 
 
@@ -118,7 +122,7 @@ class Commit:
         )
 
 
-def append(table: Path, history: DeltaLog, rows: Rows, commit: Commit) -> Snapshot:
+def append(table: Location, history: DeltaLog, rows: Rows, commit: Commit) -> Snapshot:
     """Commit rows in a new state, once; return the state.
 
     The log says under which name a commit was made. So where the library fails, it is known whether that was before its
@@ -147,7 +151,7 @@ def append(table: Path, history: DeltaLog, rows: Rows, commit: Commit) -> Snapsh
     return history.find(before, commit.name) or 0 if state is None else state
 
 
-def write(table: Path, rows: Rows, commit: Commit, history: DeltaLog) -> Snapshot | None:
+def write(table: Location, rows: Rows, commit: Commit, history: DeltaLog) -> Snapshot | None:
     """Commit rows in a new state; return the state, None where the table was made with it.
 
     Args:
@@ -156,7 +160,8 @@ def write(table: Path, rows: Rows, commit: Commit, history: DeltaLog) -> Snapsho
         commit: how they are committed.
         history: the table's log.
     """
-    make_directory(table)
+    if isinstance(table, Path):
+        make_directory(table)
     try:
         with history.opened() as opened:
             return _write(opened, rows, commit)
@@ -201,7 +206,7 @@ def attempts(seconds: float | None = None) -> Retrying:
 
 def reason_of(error: BaseException) -> str:
     """Return what a library says, without the stack trace that Delta adds."""
-    return str(error).partition("\n")[0]
+    return brief(str(error))
 
 
 def _lost_a_race(error: BaseException) -> bool:

@@ -6,25 +6,28 @@ A file of an older state goes only if it holds such a row, so every state that d
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import unquote
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Snapshot
 from fs_core.offline.delta.layout import month_of
 from fs_core.offline.delta.log import log_lines, open_table
 from fs_core.offline.delta.rewriting import Seqs, replace_rows
-from fs_core.offline.duckdb import connect, literal, quoted
+from fs_core.offline.duckdb import connect, quoted, scan
+from fs_core.offline.objects.path import Location, ObjectPath, is_object
+from fs_core.offline.objects.reading import parquet_file
 from fs_core.rule import SEQ
 from fs_core.values.dtypes import storage_type
+
+log = logging.getLogger("fs_core")
 
 _FILES_A_QUERY = 500
 
@@ -57,12 +60,23 @@ class Doomed:
         """Return how many rows of theirs are in some files."""
         return sum(int(self._ask("count(*)", part).fetchall()[0][0]) for part in _parts(files))
 
+    def warn_of(self, unfinished: Collection[str]) -> None:
+        """Have the log say where files of a bucket hold rows of theirs that may be about to be appended."""
+        held = self.holders([file for file in sorted(unfinished) if is_object(file) and file.endswith(".parquet")])
+        if held:
+            log.warning(
+                "files with rows of who is to be forgotten that no state names: %d. They are an append's that is under "
+                "way, or left by a killed one; a bucket doesn't tell. Repeat it when nobody appends; such files are "
+                "deleted once they are a day old. The first: %s",
+                len(held),
+                held[0],
+            )
+
     def _ask(self, wanted: str, files: Sequence[str]) -> duckdb.DuckDBPyConnection:
-        read = f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false, filename = true)"
-        query = f"SELECT {wanted} FROM {read} AS history SEMI JOIN fs_doomed ON {self._same}"
+        query = f"SELECT {wanted} FROM {scan(files, named=True)} AS history SEMI JOIN fs_doomed ON {self._same}"
         return self._connection.execute(query)
 
-    def erase(self, view: FeatureView, table: Path, state: Snapshot, files: Sequence[str], clean: set[str]) -> int:
+    def erase(self, view: FeatureView, table: Location, state: Snapshot, files: Sequence[str], clean: set[str]) -> int:
         """Commit a state without their rows, if the given state has any; return how many there were.
 
         Args:
@@ -96,22 +110,20 @@ def doomed(entities: pa.Table) -> Iterator[Doomed]:
         yield Doomed(connection, entities)
 
 
-def scrub_log(table: Path, files: Collection[str]) -> None:
+def scrub_log(table: Location, files: Collection[str]) -> None:
     """Take the statistics of files that are to be erased out of the log: least and greatest values are values, too.
 
     The states stay as they are: statistics are optional in the protocol, and nothing here searches old states by
     them. Checkpoints of older tables repeat what entries say; since every entry is kept, they are made anew.
     """
-    entries, paths = table / "_delta_log", {Path(file).relative_to(table).as_posix() for file in files}
+    entries, paths = table / "_delta_log", {file.removeprefix(f"{table}/") for file in files}
     if not paths:
         return
     for entry in entries.glob("*.json"):
         lines = log_lines(entry)
         scrubbed = [_without_statistics(line, paths) for line in lines]
         if scrubbed != lines:
-            unfinished = entry.with_suffix(f".{uuid.uuid4().hex}.scrubbed")
-            unfinished.write_bytes(("\n".join(scrubbed) + "\n").encode())
-            unfinished.replace(entry)
+            _replace(entry, ("\n".join(scrubbed) + "\n").encode())
     checkpoints = [path for path in entries.glob("*.checkpoint*.parquet") if _has_statistics(path)]
     if checkpoints:
         # What leads to a checkpoint goes before it does; who has followed it already looks again (`open_table`).
@@ -120,8 +132,18 @@ def scrub_log(table: Path, files: Collection[str]) -> None:
         open_table(table).create_checkpoint()
 
 
-def _has_statistics(checkpoint: Path) -> bool:
-    added = pq.read_schema(checkpoint).field("add").type
+def _replace(entry: Location, data: bytes) -> None:
+    """Write an entry of the log anew, so that nobody sees a part of it."""
+    if isinstance(entry, ObjectPath):
+        entry.write_bytes(data)
+        return
+    unfinished = entry.with_suffix(f".{uuid.uuid4().hex}.scrubbed")
+    unfinished.write_bytes(data)
+    unfinished.replace(entry)
+
+
+def _has_statistics(checkpoint: Location) -> bool:
+    added = parquet_file(str(checkpoint)).schema_arrow.field("add").type
     return any(added.field(number).name.startswith("stats") for number in range(added.num_fields))
 
 

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from urllib.parse import unquote
 
-from fs_core.offline.delta.locks import TableLocks
-from fs_core.offline.delta.log import log_actions, log_entries
+from fs_core.offline.delta.locks import Locks
+from fs_core.offline.delta.log import all_actions
+from fs_core.offline.objects.path import Location, located
 
 log = logging.getLogger("fs_core")
 
 
-def data_files(table: Path) -> set[str]:
+def data_files(table: Location) -> set[str]:
     """Return every data file on disk, also those that somebody began to write: they end in `.parquet#1`."""
     found = (path for pattern in ("*.parquet", "*.parquet#*") for path in table.rglob(pattern))
-    return {str(path) for path in found if "_delta_log" not in path.relative_to(table).parts}
+    return {file for file in map(str, found) if "/_delta_log/" not in file.removeprefix(str(table))}
 
 
-def named_files(table: Path) -> set[str]:
+def named_files(table: Location) -> set[str]:
     """Return every data file that any entry of the log adds or removes."""
     paths = set()
-    for entry in log_entries(table):
-        for action in log_actions(entry):
+    for actions in all_actions(table):
+        for action in actions:
             paths |= {action[kind]["path"] for kind in ("add", "remove") if kind in action}
     return {f"{table}/{form}" for path in paths for form in (path, unquote(path))}
 
 
-def remove_leftovers(table: Path, locks: TableLocks, seconds: float) -> set[str]:
+def remove_leftovers(table: Location, locks: Locks, seconds: float) -> set[str]:
     """Delete the data files that no state names and none will. Only while `locks.rewriting`.
 
     Rewriters exclude each other, so an unfinished file is an append's that is under way, or nobody's. Once every
@@ -45,18 +45,17 @@ def remove_leftovers(table: Path, locks: TableLocks, seconds: float) -> set[str]
     unnamed = (data_files(table) | _unfinished_entries(table)) - named_files(table)
     if not unnamed:
         return set()
-    if not locks.outlast_appends(seconds):
-        return unnamed
-    if (table / "_delta_log" / f"{0:020}.json").exists():
-        left = unnamed - named_files(table)
+    finished = locks.finished(unnamed, seconds)
+    if finished and (table / "_delta_log" / f"{0:020}.json").exists():
+        left = finished - named_files(table)
         for file in left:
-            Path(file).unlink(missing_ok=True)
+            located(file).unlink(missing_ok=True)
         if left:
             log.info("deleted %d files in %s that somebody who died or failed had left", len(left), table)
-    return set()
+    return unnamed - finished
 
 
-def _unfinished_entries(table: Path) -> set[str]:
+def _unfinished_entries(table: Location) -> set[str]:
     """Return what somebody began to write beside the entries of the log: it may hold values of rows."""
     found = (table / "_delta_log").glob("*")
     return {str(path) for path in found if "#" in path.name or path.suffix in (".tmp", ".scrubbed")}

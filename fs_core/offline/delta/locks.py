@@ -10,11 +10,13 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
+from fs_core.offline.objects.lease import LeaseLocks
+from fs_core.offline.objects.path import Location, ObjectPath
 from fs_core.runtime.files import make_directory
 
 log = logging.getLogger("fs_core")
@@ -26,12 +28,58 @@ _WORTH_SAYING = 5.0  # seconds of waiting, after which the log says so
 _PAUSE = 0.005
 
 
+class Locks(Protocol):
+    """The locks of one table, whatever it lies on.
+
+    Attributes:
+        forgetful: whether what is kept of the next seq may be older than it was when the machine went down.
+    """
+
+    forgetful: bool
+
+    def rewriting(self) -> AbstractContextManager[None]:
+        """Be the only one who rewrites or deletes files of the table."""
+        ...
+
+    def rewriting_now(self) -> AbstractContextManager[bool]:
+        """Be the only one who rewrites, if nobody else does; yield whether that is so."""
+        ...
+
+    def appending(self) -> AbstractContextManager[None]:
+        """Be one of those who append: what is written meanwhile isn't taken for somebody's who died."""
+        ...
+
+    def finished(self, files: Collection[str], seconds: float) -> set[str]:
+        """Return those of some unnamed files that nobody will name who began to append before. Only while rewriting.
+
+        Args:
+            files: data files that no state names.
+            seconds: how long to wait at most for appends that are under way.
+        """
+        ...
+
+    def number(self, change: Callable[[bytes], bytes]) -> None:
+        """Replace what is kept of the next seq, with nobody else in between.
+
+        Args:
+            change: is given what is kept, returns what shall be.
+        """
+        ...
+
+
+def locks_of(table: Location) -> Locks:
+    """Return the locks of a table."""
+    return LeaseLocks(table) if isinstance(table, ObjectPath) else TableLocks(table)
+
+
 class TableLocks:
-    """The locks of one table, for threads and processes alike.
+    """The locks of one table in files, for threads and processes alike.
 
     Args:
         table: the table's directory; made when a lock is first taken.
     """
+
+    forgetful = True
 
     def __init__(self, table: Path) -> None:
         self._table = table
@@ -89,14 +137,28 @@ class TableLocks:
             return True
         return _outlast(earlier, ends)
 
-    @contextmanager
-    def numbering(self) -> Iterator[BinaryIO]:
-        """Yield the file that holds the next seq, read and written by nobody else meanwhile."""
+    def finished(self, files: Collection[str], seconds: float) -> set[str]:
+        """Return all of some files, once every append has ended that was under way; none if that takes too long.
+
+        Args:
+            files: data files that no state names.
+            seconds: how long to wait at most.
+        """
+        return set(files) if self.outlast_appends(seconds) else set()
+
+    def number(self, change: Callable[[bytes], bytes]) -> None:
+        """Replace what the file says that holds the next seq.
+
+        Args:
+            change: is given what it says, returns what it shall say, never less.
+        """
         descriptor = self._open("next-seq")
         try:
             _locked(descriptor, fcntl.LOCK_EX, None)
             with open(descriptor, "r+b", closefd=False) as file:
-                yield file
+                changed = change(file.read())
+                file.seek(0)
+                file.write(changed)
         finally:
             _release(descriptor)
 

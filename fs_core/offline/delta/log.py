@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from fs_core.offline.contract import EMPTY, Snapshot
+from fs_core.offline.objects.path import Location, ObjectPath
+from fs_core.offline.objects.reading import each_at_once, note
 from fs_core.rule import EVENT_TIME
 from fs_core.runtime.files import bring_to_disk
 
@@ -26,10 +29,10 @@ _CHANGING_SECONDS = 5.0  # how long it is tried again
 _REMEMBERED = 32  # states whose files a process remembers
 _KEPT_OPEN = 10  # states for which a table is kept open: it remembers all since, so each append takes longer
 
-_Identity = tuple[int, int]
+_Identity = tuple[int | str | None, int]  # of an object, its version
 
 
-def log_lines(entry: Path) -> list[str]:
+def log_lines(entry: Location) -> list[str]:
     """Return the actions of a log entry as they are written, one JSON object each.
 
     Lines end in a newline alone: a text among the statistics may hold what Unicode calls the end of a line, too.
@@ -37,13 +40,20 @@ def log_lines(entry: Path) -> list[str]:
     return [line for line in entry.read_bytes().decode().split("\n") if line]
 
 
-def log_actions(entry: Path) -> list[dict[str, Any]]:
+def log_actions(entry: Location) -> list[dict[str, Any]]:
     """Return the actions of a log entry."""
     return [json.loads(line) for line in log_lines(entry)]
 
 
-def log_entries(table: Path) -> Iterator[Path]:
-    """Yield the entries of a table's log in order, by number: a listing may leave out what is written meanwhile."""
+def all_actions(table: Location) -> Iterable[list[dict[str, Any]]]:
+    """Return the actions of every entry of a table's log, in order."""
+    if isinstance(table, ObjectPath):
+        return each_at_once(log_actions, sorted((table / "_delta_log").glob("*.json")))
+    return map(log_actions, _entries(table))
+
+
+def _entries(table: Path) -> Iterator[Path]:
+    """Yield the entries of a log in order, by number: a listing of files may leave out what is written meanwhile."""
     entries = table / "_delta_log"
     listed = (int(entry.stem) for entry in entries.glob("*.json"))
     number = 0 if (entries / f"{0:020}.json").exists() else min(listed, default=0)
@@ -52,7 +62,7 @@ def log_entries(table: Path) -> Iterator[Path]:
         number += 1
 
 
-def open_table(directory: Path, version: Snapshot | None = None) -> DeltaTable:
+def open_table(directory: Location, version: Snapshot | None = None) -> DeltaTable:
     """Open a table at a state, by default the newest.
 
     Raises:
@@ -110,7 +120,7 @@ class DeltaLog:
         directory: the table's; it may not exist yet.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Location) -> None:
         self._directory = directory
         self._newest: _State | None = None
         self._files: OrderedDict[_State, list[str]] = OrderedDict()
@@ -178,9 +188,12 @@ class DeltaLog:
         if known is not None:
             return known
         # The library gives URLs, in which a space of the directory's name is %20.
-        uris = open_table(self._directory, version).file_uris()
+        table = open_table(self._directory, version)
+        uris = table.file_uris()
         marker = f"/{self._directory.name}/"
         found = sorted(f"{self._directory}/{unquote(uri.rpartition(marker)[2])}" for uri in uris)
+        if isinstance(self._directory, ObjectPath):
+            _note_sizes(self._directory, table)
         if key is not None:
             self._files[key] = found
             while len(self._files) > _REMEMBERED:
@@ -190,21 +203,25 @@ class DeltaLog:
     def bring_to_disk(self, state: Snapshot | None = None) -> None:
         """Wait until the newest state would survive a loss of power: what earlier ones need is deleted next.
 
+        A bucket has seen to that before it answers.
+
         Args:
             state: wait for what this state has added alone.
         """
+        if isinstance(self._directory, ObjectPath):
+            return
         if state is None:
             needed = {Path(file) for file in self.files(self.newest())}
             needed |= set((self._directory / "_delta_log").glob("*.json"))
         else:
-            entry = self._entry(state)
+            entry = self._directory / "_delta_log" / f"{state:020}.json"
             added = [action["add"]["path"] for action in log_actions(entry) if "add" in action]
             needed = {entry, *(self._directory / unquote(path) for path in added)}
         above = {self._directory.parent, self._directory}  # where a new table, and the directory of a new month, appear
         bring_to_disk(*sorted(needed | above | {path.parent for path in needed}))
 
     def _ask(self) -> Snapshot:
-        if not self._directory.exists():
+        if isinstance(self._directory, Path) and not self._directory.exists():
             return EMPTY
         try:
             version = int(open_table(self._directory).version())
@@ -221,8 +238,16 @@ class DeltaLog:
             return None  # not written yet, or left to a checkpoint by another program
         return found.st_ino, found.st_mtime_ns
 
-    def _entry(self, version: Snapshot) -> Path:
+    def _entry(self, version: Snapshot) -> Location:
         return self._directory / "_delta_log" / f"{version:020}.json"
+
+
+def _note_sizes(directory: ObjectPath, table: DeltaTable) -> None:
+    """Remember what a table's log says of its data files, so that no bucket is asked."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    columns = (actions[name].to_pylist() for name in ("path", "size_bytes", "modification_time"))
+    for path, size, moment in zip(*columns, strict=True):
+        note(f"{directory}/{unquote(path)}", size, moment / 1000)
 
 
 _LOOK_BACK = 20  # states: compactions and erasures bring no rows
@@ -260,7 +285,7 @@ class LastWrite:
     columns: Mapping[str, ColumnStatistics]
 
 
-def last_write(table: Path, state: int) -> LastWrite | None:
+def last_write(table: Location, state: int) -> LastWrite | None:
     """Return what was last written to a Delta table up to a state; None if nothing, or if its log doesn't say."""
     for version in range(state, max(-1, state - _LOOK_BACK), -1):
         try:

@@ -9,17 +9,14 @@ condition nor anything else that the log keeps for ever is somebody's data.
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import (
     ColumnProperties,
     CommitProperties,
@@ -33,9 +30,11 @@ from deltalake.exceptions import DeltaError
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Snapshot
 from fs_core.offline.delta.layout import MONTH, SAMPLE, as_declared, month_of, storage_schema, without_dictionary
-from fs_core.offline.delta.locks import TableLocks
+from fs_core.offline.delta.locks import Locks
 from fs_core.offline.delta.log import DeltaLog, open_table
-from fs_core.offline.duckdb import literal, quoted
+from fs_core.offline.duckdb import literal, quoted, scan
+from fs_core.offline.objects.path import Location
+from fs_core.offline.objects.reading import facts, parquet_file
 from fs_core.rule import SEQ
 
 log = logging.getLogger("fs_core")
@@ -65,7 +64,7 @@ Seqs = np.ndarray[Any, np.dtype[np.int64]]
 def replace_rows(
     connection: duckdb.DuckDBPyConnection,
     view: FeatureView,
-    table: Path,
+    table: Location,
     state: Snapshot,
     files: Sequence[str],
     *,
@@ -92,9 +91,8 @@ def replace_rows(
     """
     wanted = " OR ".join(f"({SEQ} >= {first} AND {SEQ} <= {last})" for first, last in ranges(np.unique(seqs)))
     names = ", ".join(quoted(field.name) for field in storage_schema(view))
-    listed = ", ".join(literal(file) for file in files if month_of(file) in months)
     month = f"substr(list_extract(string_split(filename, '/'), -2), {len(MONTH) + 2}) AS {MONTH}"
-    read = f"read_parquet([{listed}], hive_partitioning = false, filename = true)"
+    read = scan([file for file in files if month_of(file) in months], named=True)
     history = f"WITH history AS (SELECT {names}, {month} FROM {read} WHERE {wanted})"
     condition = f"{MONTH} IN ({', '.join(map(literal, sorted(months)))}) AND {SEQ} <= {seqs.max()} AND ({wanted})"
     opened = open_table(table, state)
@@ -111,7 +109,7 @@ def replace_rows(
     checkpoint(opened)
 
 
-def merge_small_files(history: DeltaLog, locks: TableLocks, state: Snapshot) -> None:
+def merge_small_files(history: DeltaLog, locks: Locks, state: Snapshot) -> None:
     """Merge files that many small appends have left, now and then; where that fails, it is done another time.
 
     Files grow by tiers, so that a row is written again once a tier, and so that files which the index covers by large
@@ -136,7 +134,7 @@ def merge_small_files(history: DeltaLog, locks: TableLocks, state: Snapshot) -> 
 def _worth_merging(files: Sequence[str]) -> int | None:
     """Return the tier, in bytes, of which there are many files that could be merged; None if there is none."""
     for most in _TIERS:
-        small = Counter(month_of(file) for file in files if os.path.getsize(file) < most)  # noqa: PTH202
+        small = Counter(month_of(file) for file in files if facts(file).size < most)
         if small.total() - len(small) >= _MANY:
             return most
     return None
@@ -163,7 +161,7 @@ def how_written(sample: pa.Table) -> WriterProperties:
 def some_rows(files: Sequence[str]) -> pa.Table:
     """Return rows of the first of some files that has enough to tell others by, or no rows."""
     for file in files:
-        with pq.ParquetFile(file) as opened:
+        with parquet_file(file) as opened:
             if opened.metadata.num_rows > SAMPLE:
                 return pa.Table.from_batches([next(opened.iter_batches(SAMPLE + 1))])
     return pa.table({})

@@ -7,7 +7,6 @@ availability, which is the order in which they are searched.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +32,7 @@ from fs_core.offline.delta.rewriting import FILE_BYTES, checkpoint, merge
 from fs_core.offline.delta.table import BRIEFLY, PartsError, ViewTable
 from fs_core.offline.delta.verify import Check, doubled_rows
 from fs_core.offline.duckdb import connect, quoted
+from fs_core.offline.objects.path import Location, exist, located
 from fs_core.offline.report import FINDINGS, HistoryReport
 from fs_core.offline.search.engine import AsOfEngine, apply_rule, column_types
 from fs_core.offline.search.sql import PlainEngine
@@ -48,21 +48,22 @@ _UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to ano
 
 
 class DeltaOfflineStore:
-    """History under a directory. See `OfflineStore` for what is promised.
+    """History under a directory, or below a URL of an object store. See `OfflineStore` for what is promised.
 
     The Delta library doesn't survive a fork: a process forked after the first use of history gets
     an `OfflineStoreError`; start such processes with spawn or forkserver.
 
     Args:
-        directory: where the tables lie; made with the first write.
+        directory: where the tables lie, a path or a URL; made with the first write.
         engine: what searches them.
 
     Raises:
         ConfigurationError: the directory's name holds a character that Delta tables can't lie under.
     """
 
-    def __init__(self, directory: str | Path, engine: AsOfEngine | None = None) -> None:
-        self._directory = Path(directory).absolute()
+    def __init__(self, directory: str | Location, engine: AsOfEngine | None = None) -> None:
+        where = located(directory) if isinstance(directory, str) else directory
+        self._directory: Location = where.absolute() if isinstance(where, Path) else where
         self._engine = engine or PlainEngine()
         self._tables: dict[str, ViewTable] = {}
         self._looked_at: set[str] = set()
@@ -294,15 +295,17 @@ class DeltaOfflineStore:
         with self._rewriting(view, "can't erase from its history"), doomed(entities) as whom:
             rows = self._erase_from_newest(view, whom)
             present = data_files(table.path)
-            present -= remove_leftovers(table.path, table.locks, _APPEND_SECONDS)
+            unfinished = remove_leftovers(table.path, table.locks, _APPEND_SECONDS)
+            present -= unfinished
+            whom.warn_of(unfinished)
             # The newest state is looked up last: what was being appended when the list was made is in it now.
-            older = sorted(file for file in present.difference(self._files(view, None)) if Path(file).exists())
+            older = sorted(file for file in present.difference(self._files(view, None)) if located(file).exists())
             gone = whom.holders(older)
             if gone:
                 table.log.bring_to_disk()
                 scrub_log(table.path, gone)
             for file in gone:
-                Path(file).unlink(missing_ok=True)
+                located(file).unlink(missing_ok=True)
             self._engine.forget(view)
         return Erased(rows, len(gone))
 
@@ -373,7 +376,7 @@ class DeltaOfflineStore:
             newest = table.newest() if snapshot is None else table.log.newest()
             state = newest if snapshot is None else snapshot
             files = [] if state == EMPTY else table.log.files(state)
-        if state != newest and not all(os.path.exists(file) for file in files):  # noqa: PTH110  # a tenth of the time
+        if state != newest and not exist(files):
             raise OfflineStoreError(
                 f"view {view.ref!r}: state {state} of its history can't be read any more: files that it needs are "
                 "deleted, as they are when they held rows that had to be forgotten. What was made from that state "

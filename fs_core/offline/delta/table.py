@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -14,14 +15,17 @@ import pyarrow as pa
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from fs_core.definitions import FeatureView
+from fs_core.errors import OfflineStoreError
 from fs_core.offline.contract import Progress, Snapshot
 from fs_core.offline.delta.appending import Commit, append, reserve
 from fs_core.offline.delta.journal.journal import Journal
 from fs_core.offline.delta.layout import lay_out
 from fs_core.offline.delta.leftovers import remove_leftovers
-from fs_core.offline.delta.locks import TableLocks
+from fs_core.offline.delta.locks import locks_of
 from fs_core.offline.delta.log import DeltaLog
 from fs_core.offline.delta.rewriting import merge_small_files
+from fs_core.offline.objects.lease import ABANDONED
+from fs_core.offline.objects.path import Location, ObjectPath
 
 log = logging.getLogger("fs_core")
 
@@ -48,19 +52,19 @@ class ViewTable:
 
     Args:
         view: whose history, by any version with the same meaning.
-        path: the table's directory; made with the first write.
+        path: where the table lies; made with the first write.
     """
 
-    def __init__(self, view: FeatureView, path: Path) -> None:
+    def __init__(self, view: FeatureView, path: Location) -> None:
         self.view, self.path = view, path
-        self.locks = TableLocks(path)
+        self.locks = locks_of(path)
         self.log = DeltaLog(path)
-        self._journal = Journal(path, self.log)
+        self._journal = Journal(path, self.log) if isinstance(path, Path) else None
 
     def newest(self) -> Snapshot:
         """Return the newest state, once what was pushed is in the table."""
         try:
-            folded = self._journal.fold(self._append)
+            folded = self._journal.fold(self._append) if self._journal else None
             if folded is not None:
                 merge_small_files(self.log, self.locks, folded)
         except OSError as error:
@@ -102,11 +106,13 @@ class ViewTable:
             PartsError: reading them failed; none of the rows is there.
         """
         failure: list[Exception] = []
+        ends = time.monotonic() + ABANDONED / 2
 
         def batches() -> Iterator[pa.RecordBatch]:
             try:
                 for part in chain([first], (lay_out(self.view, part) for part in parts)):
                     yield from part.to_batches()
+                    self._refuse_late(ends)
             except Exception as error:  # the library would raise it as one of its own
                 failure.append(error)
                 raise
@@ -124,17 +130,32 @@ class ViewTable:
                 raise PartsError(failure[0]) from None
             raise
 
+    def _refuse_late(self, ends: float) -> None:
+        """Refuse an append to a bucket whose files would soon count as left behind."""
+        if isinstance(self.path, ObjectPath) and time.monotonic() > ends:
+            raise OfflineStoreError(
+                f"view {self.view.ref!r}: reading what is to be written took longer than half a day, and an object "
+                "store can't tell such an append from one that was given up. Nothing was written. Write it in parts."
+            )
+
     def push(self, rows: pa.Table) -> bool:
-        """Add rows beside the table, where they are on disk; tell whether it is time to bring them into it."""
+        """Add rows beside the table, where they are on disk; tell whether it is time to bring them into it.
+
+        To a bucket they are a commit at once: an object takes no more bytes.
+        """
+        if self._journal is None:
+            self.append(rows)
+            return False
         return self._journal.add(rows)
 
     def has_pushed(self) -> bool:
         """Tell whether this process has pushed what isn't in the table yet."""
-        return self._journal.has_pushed()
+        return self._journal is not None and self._journal.has_pushed()
 
     def forget_damaged(self) -> None:
         """Delete the copies of what was pushed and can't be read: they may hold anybody's rows."""
-        self._journal.forget_damaged()
+        if self._journal is not None:
+            self._journal.forget_damaged()
 
     def reserve(self, count: int, at_least: int, greatest: Callable[[], int]) -> int:
         """Hand out seqs in a row; return the first. `greatest` returns the greatest of any row."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tenacity import Retrying
 
 from fs_core.definitions import FeatureView
@@ -17,7 +15,9 @@ from fs_core.offline.contract import Snapshot
 from fs_core.offline.delta.layout import MONTH, month_of
 from fs_core.offline.delta.log import open_table
 from fs_core.offline.delta.rewriting import replace_rows
-from fs_core.offline.duckdb import connect, literal, quoted
+from fs_core.offline.duckdb import connect, quoted, scan
+from fs_core.offline.objects.path import Location, located
+from fs_core.offline.objects.reading import parquet_file
 from fs_core.offline.report import FINDINGS, HistoryReport, Problem
 from fs_core.offline.search.engine import AsOfEngine
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
@@ -47,7 +47,7 @@ class Check:
     def __init__(
         self,
         view: FeatureView,
-        table: Path,
+        table: Location,
         newest: Callable[[], tuple[Snapshot, list[str]]],
         engine: AsOfEngine,
         evidence: int,
@@ -91,8 +91,8 @@ class Check:
         whole = []
         for file in self._all:
             try:
-                size = Path(file).stat().st_size
-                pq.read_metadata(file)
+                size = located(file).stat().st_size
+                parquet_file(file).close()
             except FileNotFoundError:
                 self._found(Problem.LOST, 1, [(None, file, f"{file} isn't there")])
             except (OSError, pa.ArrowException) as error:
@@ -160,10 +160,10 @@ class Check:
 
 
 def _rows(files: Sequence[str]) -> str:
-    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false, filename = true)"
+    return scan(files, named=True)
 
 
-def _sizes(table: Path, state: Snapshot) -> dict[str, int]:
+def _sizes(table: Location, state: Snapshot) -> dict[str, int]:
     """Return what the log says of the size of each file of a state."""
     actions = pa.table(open_table(table, state).get_add_actions(flatten=True))
     return dict(zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.errors import DataError
 from fs_core.offline.delta.layout import as_declared, prune
-from fs_core.offline.duckdb import connect, literal, quoted
+from fs_core.offline.duckdb import connect, quoted, scan
 from fs_core.offline.predicates import columns_read, passing
 from fs_core.offline.search.engine import Found, numbers
 from fs_core.offline.search.entity_codes import KeyDictionary
@@ -84,7 +84,7 @@ def read_events(
     if not files:
         return pa.schema(list(types.items())).empty_table()
     by = ", ".join(map(quoted, view.keys))
-    sql = f"SELECT {', '.join(map(quoted, types))} FROM {_history(files)}"
+    sql = f"SELECT {', '.join(map(quoted, types))} FROM {scan(files)}"
     number, count = part
     with connect() as connection:
         if keys is not None:
@@ -98,13 +98,9 @@ def read_events(
 def entities_of(view: FeatureView, files: Sequence[str]) -> pa.Table:
     """Return the entities that data files have events of."""
     with connect() as connection:
-        sql = f"SELECT DISTINCT {', '.join(map(quoted, view.keys))} FROM {_history(files)}"
+        sql = f"SELECT DISTINCT {', '.join(map(quoted, view.keys))} FROM {scan(files)}"
         return as_declared(connection.sql(sql).to_arrow_table(), dict(view.keys))
 
 
 def _stored(view: FeatureView, keys: pa.Table) -> pa.Table:
     return pa.table({name: keys[name].cast(storage_type(dtype)) for name, dtype in view.keys.items()})
-
-
-def _history(files: Sequence[str]) -> str:
-    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)"

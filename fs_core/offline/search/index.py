@@ -11,7 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.objects.path import is_object
+from fs_core.offline.objects.reading import facts
 from fs_core.offline.search import runs
+from fs_core.offline.search.bucket.bound import mark_used
+from fs_core.offline.search.bucket.columns import complete
 from fs_core.offline.search.engine import Found, alive, numbers
 from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather, write_run
 from fs_core.offline.search.runs import Catalogue
@@ -35,16 +39,17 @@ class IndexEngine:
 
     Args:
         directory: where runs lie; safe to delete at any time.
+        room: bytes that they may take; None for any.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run, runs.LARGEST)
+    def __init__(self, directory: Path, room: int | None = None) -> None:
+        self._directory, self._room = directory, room
+        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run, runs.LARGEST, complete, room)
         self._plain = PlainEngine()
-        self._windows = WindowIndex(directory)
+        self._windows = WindowIndex(directory, room)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return IndexEngine, (self._directory,)
+        return IndexEngine, (self._directory, self._room)
 
     def search(self, view: FeatureView, files: Sequence[str], spine: pa.Table, columns: Sequence[str]) -> Found:
         """See `AsOfEngine.search`."""
@@ -55,6 +60,7 @@ class IndexEngine:
             if runs is None:
                 break
             try:
+                self._complete(view, runs, files, columns)
                 return _search(view, runs, spine, columns)
             except DamagedRunError as damage:  # or somebody merged or deleted runs just now
                 self._catalogue.discard(damage.args[0])
@@ -81,6 +87,16 @@ class IndexEngine:
             self._catalogue.discard(directory)
         return [str(directory) for directory in wrong]
 
+    def _complete(self, view: FeatureView, runs: Sequence[Run], files: Sequence[str], columns: Sequence[str]) -> None:
+        """Lay out the columns that are asked for, where runs are made without."""
+        if not is_object(files[0]):
+            return
+        named = {file.rpartition("/")[2]: file for file in files}
+        for run in runs:
+            if complete(run.directory, view, [named[name] for name in sorted(run.files)], columns):
+                mark_used(run.directory)
+                self._catalogue.trim(runs)
+
     def _runs(self, view: FeatureView, files: Sequence[str], rows: int) -> tuple[Run, ...] | None:
         runs = self._catalogue.runs(view, files)
         if runs is not None:
@@ -96,7 +112,7 @@ class IndexEngine:
     def _pays(self, view: FeatureView, files: Sequence[str], rows: int) -> bool:
         """Return whether to make the missing runs: not for a handful of rows, nor for an old state of history."""
         missing = self._catalogue.missing(view, files)
-        if sum(Path(file).stat().st_size for file in missing) <= _LITTLE_DATA:
+        if sum(facts(file).size for file in missing) <= _LITTLE_DATA:
             return True
         return rows > _FEW_ROWS and not self._catalogue.is_ahead(view, files)
 

@@ -6,6 +6,7 @@ table-0.npy, ...    codes of dense whole-number keys
 pair-1.npy, ...     pairs of codes of composite keys
 offsets.npy, times.npy, event_time.npy, seq.npy
 column-NAME.arrow   a feature's values, in the order of the timelines, uncompressed; one file for each
+order.npy           where each row comes from, if data files lie in a bucket: columns are laid out later then
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.objects.path import is_object
+from fs_core.offline.objects.reading import parquet_file
 from fs_core.offline.search.entity_codes import KeyColumn, KeyDictionary
 from fs_core.offline.search.timeline import NOWHERE, Micros, Positions, Timeline, order_rows
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.runtime.threads import workers
 
 FORMAT = 2
-_META = "run.json"
+META = "run.json"
+"""What a run says of itself; written last."""
 _GROUP_BYTES = 64 << 20  # of columns that are read together
 
 
@@ -93,7 +96,7 @@ class Run:
         """Return a feature's values in the order of the run; text and lists in Arrow's large layouts."""
         column = self._columns.get(name)
         if column is None:
-            column = self._columns.setdefault(name, read_array(self.directory / f"column-{name}.arrow"))
+            column = self._columns.setdefault(name, read_array(column_path(self.directory, name)))
         return column
 
     @cached_property
@@ -133,7 +136,8 @@ _EMPTY_NPY = 128  # bytes of an array file without elements; there is nothing to
 def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: Iterable[str]) -> None:
     """Lay the rows of data files out as a run, in a directory that nobody reads yet.
 
-    Memory: the keys and clocks of every row, and one column a thread at a time, or as many as 64 MiB hold.
+    Memory: the keys and clocks of every row, and one column a thread at a time, or as many as 64 MiB hold. Of data
+    files in a bucket no column is read.
 
     Args:
         directory: empty.
@@ -142,7 +146,7 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
         names: what the catalogue calls them.
     """
     event_time, available_at, seq = (_int64(files, name) for name in (EVENT_TIME, AVAILABLE_AT, SEQ))
-    dictionary, codes = KeyDictionary.of(_read(files, view.keys))
+    dictionary, codes = KeyDictionary.of(read_columns(files, view.keys))
     rows = order_rows(codes, available_at, event_time, seq)
     written = len(seq)
     timeline = Timeline.of(codes[rows], available_at[rows], dictionary.size)
@@ -160,11 +164,14 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
     del codes, event_time, available_at, seq, timeline
 
     def lay_out(group: Mapping[str, pa.DataType]) -> None:
-        read = _read(files, group)
+        read = read_columns(files, group)
         for name in group:
-            write_array(directory / f"column-{name}.arrow", _roomy(read[name]).take(taken))
+            write_column(column_path(directory, name), read[name], taken)
 
-    list(workers().map(lay_out, _groups(files, view.stored)))
+    if is_object(files[0]):
+        _save(directory, "order", rows)  # for `bucket.columns`
+    else:
+        list(workers().map(lay_out, column_groups(files, view.stored)))
     what = {"format": FORMAT, "files": sorted(names), "written": written, "keys": len(view.keys)}
     write_meta(directory, what | packing)
 
@@ -172,7 +179,7 @@ def write_run(directory: Path, view: FeatureView, files: Sequence[str], names: I
 def write_meta(directory: Path, meta: Mapping[str, Any]) -> None:
     """Finish a run: write what it says of itself, the start of the machine, and the size of every file."""
     sizes = {path.name: path.stat().st_size for path in sorted(directory.iterdir())}
-    (directory / _META).write_text(json.dumps({**meta, "boot": boot(), "sizes": sizes}))
+    (directory / META).write_text(json.dumps({**meta, "boot": boot(), "sizes": sizes}))
 
 
 def read_meta(directory: Path, form: int) -> dict[str, Any]:
@@ -181,7 +188,7 @@ def read_meta(directory: Path, form: int) -> dict[str, Any]:
     Raises:
         OSError, ValueError, KeyError: it isn't whole, or of another format.
     """
-    meta: dict[str, Any] = json.loads((directory / _META).read_text())
+    meta: dict[str, Any] = json.loads((directory / META).read_text())
     if meta["format"] != form:
         raise ValueError(f"{directory} has format {meta['format']}, not {form}")
     if not is_trusted(directory, meta["boot"]):
@@ -192,9 +199,9 @@ def read_meta(directory: Path, form: int) -> dict[str, Any]:
     return meta
 
 
-def _read(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
+def read_columns(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
     """Return columns of data files in their declared types, file after file."""
-    parts = [pq.ParquetFile(file).read(columns=list(types)) for file in files]
+    parts = [parquet_file(file).read(columns=list(types)) for file in files]
     columns = {
         name: pa.chunked_array([chunk for part in parts for chunk in part[name].cast(dtype).chunks], dtype)
         for name, dtype in types.items()
@@ -202,11 +209,11 @@ def _read(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
     return pa.table(columns)
 
 
-def _groups(files: Sequence[str], types: Mapping[str, pa.DataType]) -> list[dict[str, pa.DataType]]:
+def column_groups(files: Sequence[str], types: Mapping[str, pa.DataType]) -> list[dict[str, pa.DataType]]:
     """Part columns into groups that are read together: opening a file takes as long as it has columns."""
     average = 1
     for file in files:
-        about = pq.read_metadata(file)
+        about = parquet_file(file).metadata
         average += sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)) // about.num_columns
     size, names = max(1, _GROUP_BYTES // average), list(types)
     return [{name: types[name] for name in names[start : start + size]} for start in range(0, len(names), size)]
@@ -214,7 +221,7 @@ def _groups(files: Sequence[str], types: Mapping[str, pa.DataType]) -> list[dict
 
 def _int64(files: Sequence[str], name: str) -> Micros:
     """Return a column of times or whole numbers, file after file, in memory once."""
-    opened = [pq.ParquetFile(file) for file in files]
+    opened = [parquet_file(file) for file in files]
     whole = np.empty(sum(file.metadata.num_rows for file in opened), np.int64)
     position = 0
     for file in opened:
@@ -226,6 +233,22 @@ def _int64(files: Sequence[str], name: str) -> Micros:
 
 def _save(directory: Path, name: str, array: np.ndarray[Any, Any]) -> None:
     np.save(directory / f"{name}.npy", array, allow_pickle=False)
+
+
+def column_path(directory: Path, name: str) -> Path:
+    """Return the file of a feature's values."""
+    return directory / f"column-{name}.arrow"
+
+
+def write_column(path: Path, column: pa.ChunkedArray, order: pa.Array) -> None:
+    """Write a feature's values in the order of a run.
+
+    Args:
+        path: the file.
+        column: the values, file after file.
+        order: the position of each row of the run.
+    """
+    write_array(path, _roomy(column).take(order))
 
 
 def _roomy(column: pa.ChunkedArray) -> pa.Array:

@@ -16,7 +16,10 @@ from typing import Generic, Protocol, TypeVar
 from filelock import FileLock
 
 from fs_core.definitions import FeatureView
-from fs_core.offline.search.run import boot, make_durable
+from fs_core.offline.objects.path import is_object
+from fs_core.offline.objects.reading import facts, fetch_small, parquet_file
+from fs_core.offline.search.bucket.bound import mark_used, trim
+from fs_core.offline.search.run import META, boot, make_durable
 from fs_core.runtime.files import make_directory, may_write
 from fs_core.runtime.threads import workers
 
@@ -51,6 +54,8 @@ class Catalogue(Generic[R]):
         opened: opens a run, or raises `OSError`, `ValueError` or `KeyError`.
         write: lays data files out as a run, given an empty directory, the view, the files and their names.
         most: rows of a run at most, unless a single file has more; None where runs see to it themselves.
+        complete: lays out columns that were asked for since; None where a run has all from the beginning.
+        room: bytes that the whole directory may take, with what the current question needs at least; None for any.
     """
 
     def __init__(
@@ -59,8 +64,11 @@ class Catalogue(Generic[R]):
         opened: Callable[[Path], R],
         write: Callable[[Path, FeatureView, Sequence[str], Iterable[str]], None],
         most: int | None,
+        complete: Callable[[Path, FeatureView, Sequence[str], Sequence[str]], object] | None = None,
+        room: int | None = None,
     ) -> None:
         self._directory = directory
+        self._complete, self._room = complete, room
         self._run, self._write, self._most = opened, write, most
         self._remembered: OrderedDict[tuple[str, int, str], tuple[R, ...]] = OrderedDict()
         self._opened: dict[Path, R] = {}
@@ -101,7 +109,7 @@ class Catalogue(Generic[R]):
         for run in self._list(view):
             if not run.files <= wanted:
                 with suppress(FileNotFoundError):
-                    yield run, run.directory.stat().st_mtime
+                    yield run, (run.directory / META).stat().st_mtime
 
     def make(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:
         """Return runs that cover exactly these files, after making what is missing.
@@ -113,11 +121,19 @@ class Catalogue(Generic[R]):
         """
         with self._making(view):
             self._make_missing(view, files)
-            return self.runs(view, files)
+            made = self.runs(view, files)
+            self.trim(made or ())
+            return made
+
+    def trim(self, kept: Iterable[R]) -> None:
+        """Remove what was used longest ago, until the directory takes no more room than it may; some runs stay."""
+        if self._room is not None:
+            trim(self._directory, self._room, {run.directory for run in kept})
 
     def make_anew(self, view: FeatureView, files: Sequence[str]) -> None:
         """Make as few runs as possible that cover exactly these files, and remove every other."""
         named = {_name(file): file for file in files}
+        fetch_small(files)
         with self._making(view):
             groups = _groups({name: _count_rows(file) for name, file in named.items()}, self._most)
             kept = {_run_name(sorted(group)) for group in groups}
@@ -128,6 +144,7 @@ class Catalogue(Generic[R]):
             for run in self._list(view):
                 if run.directory.name not in kept:
                     _remove(run.directory)
+            self.trim(self._list(view))
 
     def clear(self, view: FeatureView) -> None:
         """Remove every run of a view, after whoever is making one is done; any that can't be read too.
@@ -158,7 +175,11 @@ class Catalogue(Generic[R]):
         again = self._folder(view) / f"{_UNFINISHED}{uuid.uuid4().hex}"
         again.mkdir()
         try:
-            self._write(again, view, [named[name] for name in sorted(run.files)], run.files)
+            files = [named[name] for name in sorted(run.files)]
+            self._write(again, view, files, run.files)
+            if self._complete is not None and is_object(files[0]):
+                laid_out = {path.stem.removeprefix("column-") for path in run.directory.glob("column-*.arrow")}
+                self._complete(again, view, files, sorted(laid_out))
             # JSON files are left out: they name this start of the machine
             made = [path for path in again.iterdir() if path.suffix != ".json"]
             return all(filecmp.cmp(path, run.directory / path.name, shallow=False) for path in made)
@@ -190,6 +211,7 @@ class Catalogue(Generic[R]):
         missing = set(named) - _covered(fitting)
         if not missing:
             return
+        fetch_small([named[name] for name in sorted(missing)])
         sizes = {name: _count_rows(named[name]) for name in missing}
         rows, merged = sum(sizes.values()), []
         for run in sorted(fitting, key=lambda run: run.written):
@@ -257,6 +279,8 @@ class Catalogue(Generic[R]):
         except (OSError, ValueError, KeyError):
             return None  # just replaced by another, not trusted, or made by another version
         self._opened[directory] = run
+        if self._room is not None:
+            mark_used(directory)
         return run
 
     def _recall(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:
@@ -295,7 +319,7 @@ def _out_of_the_way(directory: Path) -> Path:
 
 def _latest(files: Sequence[str]) -> float:
     """Return when the last of some files was written."""
-    return max((Path(file).stat().st_mtime for file in files), default=0.0)
+    return max((facts(file).modified for file in files), default=0.0)
 
 
 def _name(file: str) -> str:
@@ -316,9 +340,7 @@ def _covered(runs: Sequence[SomeRun]) -> set[str]:
 
 
 def _count_rows(file: str) -> int:
-    import pyarrow.parquet as pq
-
-    return int(pq.read_metadata(file).num_rows)
+    return int(parquet_file(file).metadata.num_rows)
 
 
 def _groups(sizes: dict[str, int], most: int | None) -> list[list[str]]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.delta.layout import prune
-from fs_core.offline.duckdb import connect, literal, quoted
+from fs_core.offline.duckdb import connect, quoted, scan
 from fs_core.offline.search.engine import Found, alive, column_types, numbers
 from fs_core.offline.search.events import search_events
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME
@@ -56,7 +56,7 @@ def _search_sql(view: FeatureView, files: Sequence[str], columns: Sequence[str])
     named = ", ".join(f"{quoted(name)} AS {k}" for name, k in zip(view.keys, keys, strict=True))
     same = " AND ".join(f"spine.{k} = timeline.{k}" for k in keys)
     payload = "".join(f", history.{quoted(name)} AS {quoted(name)}" for name in columns)
-    history = f"read_parquet([{', '.join(literal(f) for f in files)}], hive_partitioning = false)"
+    history = scan(files)
     by = ", ".join(keys)
     return f"""
     WITH facts AS (

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.objects.reading import facts
 from fs_core.offline.search.engine import Found, numbers
 from fs_core.offline.search.entity_codes import UNKNOWN
 from fs_core.offline.search.events import entities_of, found_of, read_events, search_events, too_large
@@ -58,10 +59,11 @@ class WindowIndex:
 
     Args:
         directory: where runs lie; safe to delete at any time.
+        room: bytes that they may take; None for any.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._catalogue: Catalogue[WindowRun] = Catalogue(directory, WindowRun, write_window_run, most=None)
+    def __init__(self, directory: Path, room: int | None = None) -> None:
+        self._catalogue: Catalogue[WindowRun] = Catalogue(directory, WindowRun, write_window_run, most=None, room=room)
         self._layers: dict[str, Layers] = {}
         self._lock = threading.Lock()
 
@@ -131,7 +133,7 @@ class WindowIndex:
         """Return whether to prepare everything: not for a handful of rows, nor for an old state of history."""
         if self._catalogue.is_ahead(view, files):
             return False
-        return rows > _FEW_ROWS or sum(Path(file).stat().st_size for file in files) <= _LITTLE_DATA
+        return rows > _FEW_ROWS or sum(facts(file).size for file in files) <= _LITTLE_DATA
 
 
 def _grown(view: FeatureView, layers: Layers, files: Sequence[str]) -> Layers:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
+from fs_core.offline.objects.reading import fetch_small, parquet_file
 from fs_core.offline.predicates import passing
 from fs_core.offline.search.arrays import ArrayReader, ArrayWriter
 from fs_core.offline.search.entity_codes import KeyDictionary
@@ -97,6 +98,5 @@ def events_in_parts(view: FeatureView, files: Sequence[str]) -> Iterator[pa.Tabl
 
 def count_rows(files: Sequence[str]) -> int:
     """Return how many rows data files have."""
-    import pyarrow.parquet as pq
-
-    return sum(int(pq.read_metadata(file).num_rows) for file in files)
+    fetch_small(files)
+    return sum(int(parquet_file(file).metadata.num_rows) for file in files)

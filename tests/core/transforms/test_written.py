@@ -163,7 +163,7 @@ def test_windows_fold_computed_columns(store: FeatureStore) -> None:
 def test_streams_compute(store: FeatureStore) -> None:
     """A message brings the inputs; one that a transform fails for is put aside, with the reason."""
     store.apply(STRICT)
-    reader = Reader(store.view("strict"), StreamSource("s", url="redis://localhost/0/s", description="Net."))
+    reader = Reader(store.view("strict"), StreamSource("s", url="redis://localhost/0/s", description="Net."), Path())
     bodies = [json.dumps({"shop": "a", "net": net}).encode() for net in (1.0, 13.25, 2.0)]
     taken = reader.take(Messages("p", [b"0", b"1", b"2"], bodies, [micros(NOW)] * 3), micros(NOW))  # type: ignore[arg-type]
     assert taken.rows["checked"].to_pylist() == [1.0, 2.0]

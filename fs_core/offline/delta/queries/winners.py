@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.delta.layout import as_declared, by_recency
-from fs_core.offline.duckdb import literal, moment, quoted
+from fs_core.offline.duckdb import moment, quoted, scan
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.values.dtypes import storage_type
 
@@ -76,8 +76,7 @@ def rows_sql(view: FeatureView, files: Sequence[str], where: str, columns: Seque
         columns: those wanted; None for all.
     """
     names = ", ".join(quoted(name) for name in columns or history_schema(view).names)
-    listed = ", ".join(literal(f) for f in files)
-    return f"(SELECT {names} FROM read_parquet([{listed}], hive_partitioning = false) WHERE {where})"
+    return f"(SELECT {names} FROM {scan(files)} WHERE {where})"
 
 
 def choose(connection: duckdb.DuckDBPyConnection, candidates: Candidates, entities: pa.Table | None) -> Candidates:

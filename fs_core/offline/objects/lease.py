@@ -1,0 +1,171 @@
+"""Who may rewrite a table in a bucket, and its next number: objects that are written only if they are as somebody saw.
+
+A lock is an object. Who holds it writes it anew every few seconds; who wants it and sees that nobody did for a minute,
+by its own clock, takes it over. So it survives that its holder dies, and one thing it can't: that its holder stands
+still for more than a minute, as a machine that is suspended, and then goes on.
+
+Nothing shows in a bucket that an append is under way. So a file that no state names counts as left behind once it is a
+day old, and an append that takes longer than half a day is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeAlias
+
+from fs_core.offline.objects.path import ObjectPath, located
+
+log = logging.getLogger("fs_core")
+
+LEASE = 60.0
+"""Seconds after which a lock is taken over that nobody has renewed."""
+ABANDONED = 86_400.0
+"""Seconds after which a file that no state names counts as left behind."""
+
+_RENEWALS = 6  # in the time of a lease
+_WORTH_SAYING = 5.0  # seconds of waiting, after which the log says so
+_PAUSE = 0.1
+
+Version: TypeAlias = dict[str, Any]
+
+
+class LeaseLocks:
+    """The locks of one table in a bucket, for threads and processes on any machine. See `Locks`.
+
+    Args:
+        table: where the table lies.
+    """
+
+    forgetful = False
+
+    def __init__(self, table: ObjectPath) -> None:
+        self._table = table
+        self._lock = table / ".fs_core" / "rewriting"
+        self._number = table / ".fs_core" / "next-seq"
+        self._seen: tuple[Version, float] = {}, 0.0
+
+    @contextmanager
+    def rewriting(self) -> Iterator[None]:
+        """Be the only one who rewrites or deletes files of the table."""
+        started, said = time.monotonic(), False
+        while (held := self._taken()) is None:
+            if not said and time.monotonic() - started > _WORTH_SAYING:
+                log.info("waiting until nobody else rewrites %s", self._table)
+                said = True
+            time.sleep(_PAUSE)
+        with self._renewed(held):
+            yield
+
+    @contextmanager
+    def rewriting_now(self) -> Iterator[bool]:
+        """Be the only one who rewrites, if nobody else does; yield whether that is so."""
+        held = self._taken()
+        if held is None:
+            yield False
+            return
+        with self._renewed(held):
+            yield True
+
+    @contextmanager
+    def appending(self) -> Iterator[None]:
+        """Nothing shows that an append is under way."""
+        yield
+
+    def finished(self, files: Collection[str], seconds: float) -> set[str]:  # noqa: ARG002
+        """Return those of some unnamed files that nobody will name: they are a day old.
+
+        Args:
+            files: data files that no state names.
+            seconds: isn't waited for.
+        """
+        found = set()
+        for file in files:
+            try:
+                if time.time() - located(file).stat().st_mtime > ABANDONED:
+                    found.add(file)
+            except FileNotFoundError:
+                continue
+        return found
+
+    def number(self, change: Callable[[bytes], bytes]) -> None:
+        """Replace what the object says that holds the next seq.
+
+        Args:
+            change: is given what it says, returns what it shall say; called again where somebody else was faster.
+        """
+        while True:
+            try:
+                known, seen = self._number.read_versioned()
+            except FileNotFoundError:
+                known, seen = b"", {}
+            if self._number.put_if(change(known), seen or None) is not None:
+                return
+
+    def _taken(self) -> Version | None:
+        """Return the version of the lock, if it is ours now; None if somebody else has it."""
+        held = self._written(None)
+        if held is not None:
+            return held
+        try:
+            _, seen = self._lock.read_versioned()
+        except FileNotFoundError:
+            return self._written(None)
+        if seen != self._seen[0]:
+            self._seen = seen, time.monotonic()
+            return None
+        if time.monotonic() - self._seen[1] < LEASE:
+            return None
+        held = self._written(seen)
+        if held is not None:
+            log.warning("took over the lock on %s, which nobody has renewed for %d seconds", self._table, LEASE)
+        return held
+
+    def _written(self, seen: Version | None) -> Version | None:
+        """Write the lock, if it is still as it was seen; return its version, None if it isn't.
+
+        The library repeats a request whose answer was lost, and then takes our own object for somebody else's.
+        """
+        mine = json.dumps({"holder": uuid.uuid4().hex}).encode()  # versions are hashes: no two may be equal
+        written = self._lock.put_if(mine, seen)
+        if written is not None:
+            return written
+        try:
+            found, version = self._lock.read_versioned()
+        except FileNotFoundError:
+            return None
+        return version if found == mine else None
+
+    @contextmanager
+    def _renewed(self, version: Version) -> Iterator[None]:
+        """Renew a lock in a thread of its own until the context ends, then give it back."""
+        ended, held = threading.Event(), [version]
+
+        def renew() -> None:
+            while not ended.wait(LEASE / _RENEWALS):
+                try:
+                    renewed = self._written(held[0])
+                except OSError as error:  # the next time may be in time
+                    log.warning("can't renew the lock on %s: %s", self._table, error)
+                    continue
+                if renewed is None:
+                    log.error("lost the lock on %s: this process stood still for too long", self._table)
+                    held.clear()
+                    return
+                held[0] = renewed
+
+        thread = threading.Thread(target=renew, name="fs-core-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            if held:
+                with suppress(OSError):  # somebody takes it over later
+                    self._lock.unlink()

@@ -1,0 +1,118 @@
+"""History on S3: what a question about one feature of a wide view fetches, cold and warm, and what a write asks for.
+
+python -m tests.benchmarks.bench_bucket --rows 10000000 --features 50
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+
+from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core.offline.objects.path import ObjectPath
+from tests.servers import Meter, metered, running_s3
+
+THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
+URL = "s3://history/bench"
+PART = 500_000
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def view_of(features: int) -> FeatureView:
+    """Return a view of so many float64 features."""
+    return FeatureView(
+        "wide", THING, [Field(f"f{n}", "float64", "A number.") for n in range(features)], description="Many numbers."
+    )
+
+
+def parts_of(rows: int, features: int) -> pa.RecordBatchReader:
+    """Return rows over half a year, in batches."""
+    draw = np.random.default_rng(1)
+    step = 180 * 86_400_000_000 // rows
+
+    def batch(first: int) -> pa.RecordBatch:
+        count = min(PART, rows - first)
+        moments = np.datetime64("2025-12-01", "us") + ((first + np.arange(count)) * step).astype("timedelta64[us]")
+        numbers = {f"f{n}": draw.random(count) for n in range(features)}
+        keys = (first + np.arange(count)) % 100_000
+        return pa.RecordBatch.from_pydict({"k": keys, "event_timestamp": pa.array(moments), **numbers})
+
+    first = batch(0)
+    return pa.RecordBatchReader.from_batches(first.schema, (batch(start) for start in range(0, rows, PART)))
+
+
+def ask(directory: Path) -> None:
+    """Ask for one feature of a thousand things; runs in a process of its own, as a cold one does."""
+    spine = {"k": list(range(1000)), "event_timestamp": [NOW] * 1000}
+    with FeatureStore(directory, offline=URL) as store:
+        began = time.perf_counter()
+        assert store.get_historical_features(spine, ["wide.f7"]).table["f7"].null_count == 0
+        sys.stdout.write(f"{time.perf_counter() - began:.2f}")
+
+
+def measured(meter: Meter, work: Callable[[], str | None]) -> str:
+    """Return what work says, and the requests and bytes that it took."""
+    requests, received, began = meter.requests, meter.received, time.perf_counter()
+    said = work() or f"{time.perf_counter() - began:.3f}"
+    return f"{said} s, about {meter.requests - requests} requests, {(meter.received - received) / 1e6:.2f} MB"
+
+
+def cold(directory: Path) -> str:
+    """Ask in a new process; return the seconds that it says."""
+    program = f"from tests.benchmarks.bench_bucket import *; ask(Path({str(directory)!r}))"
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+
+
+def main() -> None:
+    """Print all of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--features", type=int, default=50)
+    asked, out = parser.parse_args(), Console()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_s3() as environment,
+        metered(environment["AWS_ENDPOINT_URL"]) as meter,
+    ):
+        os.environ.update(environment | {"AWS_ENDPOINT_URL": meter.url})
+        directory = Path(name)
+        with FeatureStore(directory / "first", offline=URL) as store:
+            store.apply(view_of(asked.features))
+            out.print(
+                "write all:",
+                measured(meter, lambda: store.write("wide", parts_of(asked.rows, asked.features)) and None),
+            )
+        size = sum(found.stat().st_size for found in ObjectPath(URL).rglob("*.parquet"))
+        out.print(f"history: {size / 1e6:.1f} MB")
+        with FeatureStore(directory / "second", offline=URL) as store:
+            store.apply(view_of(asked.features))
+        before = meter.received
+        out.print("one feature, cold:", measured(meter, lambda: cold(directory / "second")))
+        out.print(f"that is {(meter.received - before) / size:.1%} of the bytes")
+        out.print("again, another process:", measured(meter, lambda: cold(directory / "second")))
+        with FeatureStore(directory / "second", offline=URL) as store:
+            row = {"k": [1], "event_timestamp": [NOW], **{f"f{n}": [0.5] for n in range(asked.features)}}
+            for what, work in (("write", store.write), ("push", store.push)):
+                for turn in ("the first", "the next"):
+                    out.print(
+                        f"{what} of a row, {turn}:", measured(meter, lambda work=work: work("wide", row) and None)
+                    )
+            out.print(
+                "look up the newest state:",
+                measured(meter, lambda: store.offline.snapshot(store.view("wide")) and None),
+            )
+
+
+if __name__ == "__main__":
+    main()
