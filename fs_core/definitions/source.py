@@ -17,7 +17,11 @@ _FORMATS = {
     **dict.fromkeys((".json", ".ndjson", ".jsonl"), "json"),
 }
 _COMPRESSED = (".gz", ".zst", ".bz2")
-_MESSAGES = ("json",)
+FRAMED = "confluent-"
+"""How formats begin whose messages have Confluent's wire format before them."""
+
+_SCHEMAS = {f"{frame}{kind}": kind for frame in ("", FRAMED) for kind in ("avro", "protobuf")}
+_MESSAGES = ("json", *_SCHEMAS)
 _REDIS = ("redis", "rediss", "valkey", "valkeys")
 
 
@@ -108,14 +112,20 @@ class StreamSource(Definition):
         name: what it is called.
         url: `redis://host:6379/0/key` for a Redis Stream, `kafka://host:9092,host:9092/topic` for Kafka. No password:
             that comes from the environment, as `FS_STREAM_<NAME>`, the whole URL.
-        format: `json`, an object for each message.
+        format: `json`, an object for each message; `avro` or `protobuf`, as a schema says; `confluent-avro` or
+            `confluent-protobuf` where Confluent's wire format is before each message, whose schema's number is unused.
+        schema: the file that says what messages are made of: an Avro schema, or a descriptor set of Protobuf (`protoc
+            --include_imports --descriptor_set_out=FILE`). A relative path is looked up in the working directory, then
+            in the store's directory.
+        message: for Protobuf, the full name of the messages' type.
         sql: a DuckDB query over the table `message`, whose columns are the members of the objects, and `broker_time`,
             when the broker took the message; by default members are matched to a view's columns by name.
 
     Where the stream lies is documentation, not content: a server that moved doesn't change what features mean.
 
     Raises:
-        DefinitionError: the URL carries a password, or names no stream; or the format is unknown.
+        DefinitionError: the URL carries a password, or names no stream; the format is unknown; or it needs a schema or
+            a message's name, or has none.
     """
 
     kind: ClassVar[str] = "source"
@@ -128,6 +138,8 @@ class StreamSource(Definition):
     version: str = "1.0.0"
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    schema: str | os.PathLike[str] | None = None
+    message: str | None = None
 
     def __post_init__(self) -> None:
         from fs_core.configuration import has_password
@@ -146,8 +158,27 @@ class StreamSource(Definition):
             raise DefinitionError(f"{what}: {self.url!r} names no stream, as redis://localhost:6379/0/clicks does.")
         if self.format not in _MESSAGES:
             raise DefinitionError(f"{what}: the format {self.format!r} is unknown. Known: {', '.join(_MESSAGES)}.")
+        self._check_schema(what)
         if self.sql is not None:
             freeze(self, sql=SQL(self.sql).query)
+
+    def _check_schema(self, what: str) -> None:
+        """Refuse a schema or a message's name that is missing, or means nothing in this format."""
+        kind = _SCHEMAS.get(self.format)
+        wanted = {"schema": kind is not None, "message": kind == "protobuf"}
+        examples = {
+            "schema": "schema='clicks.avsc'" if kind == "avro" else "schema='clicks.desc'",
+            "message": "message='shop.Click'",
+        }
+        for name, is_wanted in wanted.items():
+            given = getattr(self, name)
+            if not is_wanted and given is not None:
+                raise DefinitionError(f"{what}: {name} means nothing for messages of the format {self.format!r}.")
+            if is_wanted and not (isinstance(given, str | os.PathLike) and str(given)):
+                raise DefinitionError(f"{what}: the format {self.format!r} needs {examples[name]}.")
+        texts = {name: os.fspath(getattr(self, name)) for name, is_wanted in wanted.items() if is_wanted}
+        check_text(what, **texts)
+        freeze(self, **texts)
 
     def _ends_in_database(self) -> bool:
         """Whether all that follows the servers of Redis is the number of a database."""
@@ -167,7 +198,8 @@ class StreamSource(Definition):
 
     def content(self) -> dict[str, Any]:
         """Return how messages are read; the name is digested beside it."""
-        return {"stream": {"format": self.format, "sql": self.sql}}
+        schema = {name: text for name in ("schema", "message") if (text := getattr(self, name)) is not None}
+        return {"stream": {"format": self.format, "sql": self.sql, **schema}}
 
     def documentation(self) -> dict[str, Any]:
         """Return what people read, and where the stream lies."""

@@ -30,14 +30,19 @@ def members_in(query: str) -> set[str] | None:
     return None if takes_all_columns(query) else {name.lower() for name in names_in(query)}
 
 
-def rows_of_messages(messages: pa.Table, query: str) -> pa.Table:
-    """Return what a checked query makes of messages; a column that none of them has is null.
+def rows_of_messages(messages: pa.Table, query: str, *, has_all: bool = False) -> pa.Table:
+    """Return what a checked query makes of messages.
+
+    Args:
+        messages: their columns.
+        query: the query.
+        has_all: whether there are no columns but these; else others, which no message has, are null.
 
     Raises:
         SourceError: the query fails.
     """
     known = {name.lower() for name in messages.column_names}
-    for name in names_in(query):
+    for name in () if has_all else names_in(query):
         if name.lower() not in known:
             messages = messages.append_column(name, pa.nulls(messages.num_rows))
             known.add(name.lower())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -43,7 +44,9 @@ def ingest(
 
     Raises:
         UnknownReferenceError: there is no such view or stream.
-        SourceError: no stream is passed, and the view's source is none; or its SQL reads something else.
+        SourceError: no stream is passed, and the view's source is none; or its SQL reads something else, or its schema
+            can't be read.
+        SchemaError: the messages that its schema describes make no rows of the view.
         ConfigurationError: the stream's URL makes no sense, or the history's back-end can't keep positions.
         StreamError: the broker doesn't answer, or nothing of what it has becomes rows.
         OnlineStoreError: all is in history, but not online; `materialize` brings it.
@@ -59,8 +62,8 @@ def ingest(
         raise SourceError(f"view {target.ref!r} has no stream for a source. Pass one: a StreamSource, or its name.")
     seconds = _seconds(batch, "batch")
     idle = None if until_idle is None else _seconds(until_idle, "until_idle")
-    reader = Reader(target, source)
     with named(source):
+        reader = Reader(target, source, Path(store.directory))
         consumer = open_consumer(source, group=f"fs_core.{store.registry.project}.{target.storage_name}")
         try:
             return Ingestion(consumer, reader, _target(store, target)).run(batch=seconds, until_idle=idle)

@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
+from pathlib import Path
 
-from fs_core.definitions import StreamSource
+from fs_core.definitions import FeatureView, StreamSource
 from fs_core.definitions.source import topic_of
 from fs_core.errors import (
     ConfigurationError,
     DefinitionError,
+    SchemaError,
     SourceError,
     StreamError,
     did_you_mean,
@@ -27,12 +29,19 @@ topic=..., group=...)`, the first the name of the `StreamSource`, and returns a 
 _REDIS = ("redis", "rediss", "unix", "valkey", "valkeys", "redis+cluster", "rediss+cluster")
 
 
-def check_stream(source: StreamSource) -> None:
+def check_stream(source: StreamSource, view: FeatureView | None, directory: Path) -> None:
     """Refuse a stream that could never be read.
 
+    Args:
+        source: the stream.
+        view: that it is the source of, if any.
+        directory: where the relative path of a schema is looked up after the working directory.
+
     Raises:
+        ConfigurationError: what reads its messages isn't installed.
         DefinitionError: nobody knows the URL's scheme.
-        SourceError: its SQL doesn't parse, or reads something else than messages.
+        SchemaError: the messages that its schema describes make no rows of the view.
+        SourceError: its SQL doesn't parse, or reads something else than messages; or its schema can't be read.
     """
     scheme = source.url.partition(":")[0].lower()
     known = {*_REDIS, "kafka", *(plugin.name for plugin in entry_points(group=GROUP))}
@@ -41,13 +50,13 @@ def check_stream(source: StreamSource) -> None:
             f"stream {source.name!r}: unknown scheme {scheme!r} of {redact_url(source.url)!r}."
             f"{did_you_mean(scheme, known)}"
         )
-    if source.sql is not None:
-        from fs_core.sources.messages import check_message_sql
+    from fs_core.streams.rows import Reader, check_messages
 
-        try:
-            check_message_sql(source.sql)
-        except SourceError as error:
-            raise SourceError(f"stream {source.name!r}: {error}") from error
+    with named(source):
+        if view is None:
+            check_messages(source, directory)
+        else:
+            Reader(view, source, directory)
 
 
 @contextmanager
@@ -55,7 +64,7 @@ def named(source: StreamSource) -> Iterator[None]:
     """Say of errors which stream they are about."""
     try:
         yield
-    except (StreamError, ConfigurationError) as error:
+    except (StreamError, ConfigurationError, SourceError, SchemaError) as error:
         raise type(error)(f"stream {source.name!r}: {error}") from error
 
 

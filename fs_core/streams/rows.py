@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView, StreamSource
-from fs_core.errors import DataError, SchemaError, SourceError, did_you_mean
+from fs_core.errors import DataError, SchemaError, SourceError
 from fs_core.streams.contract import Messages, Rejected
-from fs_core.streams.members import check_object, columns_of
+from fs_core.streams.formats.contract import MessagesError
+from fs_core.streams.formats.open import open_format
 from fs_core.transforms.written import checked_rows
 from fs_core.values.casting import parse_text
 from fs_core.values.times import MICROSECONDS
@@ -22,19 +21,8 @@ BROKER_TIME = "broker_time"
 """The column that says when the broker took a message."""
 
 _NO_BODY = "it has no body: an entry of a Redis Stream has one field, whose value is the message"
+_NOTHING_WRITTEN = " Nothing was written."
 _ODD = (DataError, SourceError)
-
-
-class _LackingError(Exception):
-    """Messages lack members.
-
-    Args:
-        reasons: what each lacks, by its number.
-    """
-
-    def __init__(self, reasons: Mapping[int, str]) -> None:
-        super().__init__("; ".join(reasons.values()))
-        self.reasons = reasons
 
 
 class Taken(NamedTuple):
@@ -49,33 +37,70 @@ class Taken(NamedTuple):
     rejected: list[Rejected]
 
 
+def check_messages(source: StreamSource, directory: Path) -> None:
+    """Refuse a stream whose messages no view can read.
+
+    Args:
+        source: the stream.
+        directory: where the relative path of a schema is looked up after the working directory.
+
+    Raises:
+        ConfigurationError: what reads messages of this format isn't installed.
+        SourceError: its SQL reads something else than messages, or its schema can't be read.
+    """
+    if source.sql is not None:
+        from fs_core.sources.messages import check_message_sql
+
+        check_message_sql(source.sql)
+    open_format(source, directory)
+
+
 class Reader:
     """Makes rows of a view out of messages.
 
     Args:
         view: the view.
         source: whose messages.
+        directory: where the relative path of a schema is looked up after the working directory.
 
     Attributes:
         stream: the source's name.
 
     Raises:
-        SourceError: the source's SQL reads something else than messages.
+        ConfigurationError: what reads messages of this format isn't installed.
+        SchemaError: the view can't be filled from the messages that the source's schema describes.
+        SourceError: the source's SQL reads something else than messages, or its schema can't be read.
     """
 
-    def __init__(self, view: FeatureView, source: StreamSource) -> None:
+    def __init__(self, view: FeatureView, source: StreamSource, directory: Path) -> None:
         self.stream = source.name
         self._view, self._sql = view, source.sql
+        check_messages(source, directory)
+        self._format = open_format(source, directory)
         if source.sql is not None:
-            from fs_core.sources.messages import check_message_sql, members_in
+            from fs_core.sources.messages import members_in
 
-            check_message_sql(source.sql)
             self._members = members_in(source.sql)
         self._types: Mapping[str, pa.DataType] = {
             **view.request_keys,
             **view.written,
             view.event_timestamp: MICROSECONDS,
         }
+        self._check_schema(source)
+
+    def _check_schema(self, source: StreamSource) -> None:
+        """Refuse a schema whose messages could never become rows."""
+        if self._format.types is None:
+            return
+        try:
+            if self._sql is None:
+                data = self._format.by_name([], self._types, self._view.event_timestamp)
+            else:
+                data = self._queried({name: pa.nulls(0, dtype) for name, dtype in self._format.types.items()}, [])
+            self._valid(data, now=0)
+        except (DataError, SourceError) as error:
+            reason = str(error).removesuffix(_NOTHING_WRITTEN)
+            raise SchemaError(f"{source.schema!r} doesn't fit view {self._view.ref!r}: {reason}") from error
 
     def take(self, messages: Messages, now: int) -> Taken:
         """Return the rows of messages, available from a moment on, microseconds, and the messages that became none."""
@@ -91,7 +116,7 @@ class Reader:
                 return []
             try:
                 return [self._checked([messages.bodies[n] for n in chosen], [messages.times[n] for n in chosen], now)]
-            except _LackingError as error:
+            except MessagesError as error:
                 for place, reason in error.reasons.items():
                     reject(chosen[place], reason)
                 return rows([number for place, number in enumerate(chosen) if place not in error.reasons])
@@ -99,7 +124,7 @@ class Reader:
                 if len(chosen) > 1:
                     middle = len(chosen) // 2
                     return rows(chosen[:middle]) + rows(chosen[middle:])
-                reject(chosen[0], str(error).removesuffix(" Nothing was written."))  # other messages were
+                reject(chosen[0], str(error).removesuffix(_NOTHING_WRITTEN))  # other messages were
                 return []
 
         found = rows(range(len(messages.bodies)))
@@ -114,23 +139,25 @@ class Reader:
         if None in bodies:
             raise SchemaError(_NO_BODY)
         texts = [body for body in bodies if body is not None]
-        for text in texts:
-            check_object(text)
-        clock = pa.array(times, pa.int64()).cast(MICROSECONDS)
         if self._sql is None:
-            data = decode_json(texts, {n: _in_json(t) for n, t in self._types.items()})
-            _refuse_missing(texts, data, [name for name in self._types if name != self._view.event_timestamp])
+            data = self._format.by_name(texts, self._types, self._view.event_timestamp)
             if self._view.event_timestamp in _absent(data):
-                data = data.set_column(
-                    data.schema.get_field_index(self._view.event_timestamp), self._view.event_timestamp, clock
-                )
+                place = data.schema.get_field_index(self._view.event_timestamp)
+                data = data.set_column(place, self._view.event_timestamp, _clock(times))
         else:
-            from fs_core.sources.messages import rows_of_messages
+            data = self._with_types(self._queried(self._format.for_sql(texts, self._members), times))
+        return self._valid(data, now)
 
-            columns = columns_of(texts, self._members)
-            mine = {BROKER_TIME: clock}  # first and last, so that no member of the name takes its place
-            data = rows_of_messages(pa.table({**mine, **columns} | mine), self._sql)
-            data = self._with_types(data)
+    def _queried(self, columns: Mapping[str, pa.Array], times: Sequence[int]) -> pa.Table:
+        """Return what SQL makes of the columns of messages."""
+        from fs_core.sources.messages import rows_of_messages
+
+        mine = {BROKER_TIME: _clock(times)}  # first and last, so that no member of the name takes its place
+        has_all = self._format.types is not None  # what a schema doesn't have is a mistake, not a null
+        return rows_of_messages(pa.table({**mine, **columns} | mine), str(self._sql), has_all=has_all)
+
+    def _valid(self, data: pa.Table, now: int) -> pa.Table:
+        """Return rows in the view's types, available from a moment on, microseconds."""
         for place, name in enumerate(data.column_names):
             if name in self._types:
                 data = data.set_column(place, name, _parsed(data[name], self._types[name], name))
@@ -148,77 +175,9 @@ def _absent(data: pa.Table) -> set[str]:
     return {name for name in data.column_names if data[name].null_count == data.num_rows}
 
 
-def _refuse_missing(bodies: Sequence[bytes], data: pa.Table, required: Sequence[str]) -> None:
-    """Refuse messages that lack a member: as nulls, which nobody wrote, they would win over what is known.
-
-    Args:
-        bodies: JSON objects.
-        data: what they say, with all the columns that they may have.
-        required: those that they must have.
-
-    Raises:
-        _LackingError: names the members that each such message lacks.
-        SchemaError: a message is no JSON.
-    """
-    has_null = np.zeros(data.num_rows, bool)
-    for name in required:
-        has_null |= pc.is_null(data[name]).to_numpy()
-    reasons: dict[int, str] = {}
-    for place in np.flatnonzero(has_null).tolist():
-        members = _members(bodies[place])
-        missing = [name for name in required if name not in members]
-        if missing:
-            others = {name[:80] for name in members - set(data.column_names)}
-            named = ", ".join(map(repr, missing))
-            hint = did_you_mean(missing[0], others).replace(" Known: ", " It has: ")
-            reasons[place] = f"it lacks {named}: a null has to be written.{hint}"
-    if reasons:
-        raise _LackingError(reasons)
-
-
-def _members(body: bytes) -> set[str]:
-    try:
-        return set(json.loads(body.decode(), strict=False, parse_int=str, parse_float=str))
-    except (ValueError, RecursionError) as error:
-        raise SchemaError(f"it can't be read as JSON: {error}") from error
+def _clock(times: Sequence[int]) -> pa.Array:
+    return pa.array(times, pa.int64()).cast(MICROSECONDS)
 
 
 def _parsed(column: pa.ChunkedArray, dtype: pa.DataType, name: str) -> pa.ChunkedArray:
     return parse_text(column, dtype, f"column {name!r}", rounding="up")
-
-
-def _in_json(dtype: pa.DataType) -> pa.DataType:
-    """Return as what JSON has a type: times and decimals are texts there."""
-    if pa.types.is_temporal(dtype) or pa.types.is_decimal(dtype):
-        return pa.string()
-    if pa.types.is_fixed_size_list(dtype):
-        return pa.list_(dtype.value_type)
-    return pa.float32() if pa.types.is_float16(dtype) else dtype
-
-
-def decode_json(bodies: Sequence[bytes], types: Mapping[str, pa.DataType]) -> pa.Table:
-    """Return JSON objects as a table, a row for each.
-
-    Args:
-        bodies: at least one, each of which has passed `check_object`.
-        types: the columns wanted; members of other names are left out.
-
-    Raises:
-        SchemaError: a body is no JSON, or a member isn't of its type.
-    """
-    import pyarrow.json as reading
-
-    lines = [body.replace(b"\n", b" ").strip() for body in bodies]
-    text = b"\n".join(lines)
-    schema = pa.schema(list(types.items()))
-    options = reading.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    try:
-        text.decode()
-        found = reading.read_json(
-            pa.BufferReader(text), read_options=reading.ReadOptions(block_size=len(text) + 1), parse_options=options
-        )
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise SchemaError(f"it can't be read as JSON of the declared types: {error}") from error
-    if found.num_rows != len(bodies):
-        raise SchemaError("it is not one JSON object")
-    return found

@@ -38,6 +38,8 @@ HEAVY = {
     "scipy",
     "matplotlib",
     "confluent_kafka",
+    "fastavro",
+    "google",
 }
 ADAPTERS = {"fs_torch", "fs_tf", "fs_sklearn", "fs_mlflow"}
 
@@ -91,6 +93,8 @@ def test_drivers_stay_in_their_rooms() -> None:
     for package in ("starlette", "uvicorn", "orjson", "prometheus_client"):
         assert {file.partition("/")[0] for file in core_files_that_import(package)} == {"server"}
     assert core_files_that_import("confluent_kafka") == {"streams/kafka.py"}
+    assert core_files_that_import("fastavro") == {"streams/formats/avro.py"}
+    assert core_files_that_import("google") == {"streams/formats/protobuf.py"}
     assert core_files_that_import("openlineage") == {"lineage/events.py"}
     assert {file.partition("/")[0] for file in core_files_that_import("hypothesis")} == {"testing"}
     assert core_files_that_import("scipy") == {"monitoring/drift/distances.py"}

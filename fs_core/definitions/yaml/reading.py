@@ -22,7 +22,15 @@ _CODE = {
 """What says how features are computed."""
 _TRANSFORM = {"name": str, "description": str, **_CODE}
 _ENTRIES: Mapping[str, Mapping[str, type]] = {
-    "source": {"path": str, "url": str, "format": str, "dependencies": list, "transformation_code": str},
+    "source": {
+        "path": str,
+        "url": str,
+        "format": str,
+        "schema": str,
+        "message": str,
+        "dependencies": list,
+        "transformation_code": str,
+    },
     "entity": {"keys": dict},
     "view": {
         "dependencies": list,
@@ -130,6 +138,10 @@ def _source(entry: Entry) -> Contents:
         if "path" in values:
             raise entry.error("a source has either a url, of a stream, or a path.", "path")
         return _stream(values)
+    if "schema" in values or "message" in values:
+        raise entry.error(
+            "only a stream, which has a url, has a schema.", "schema" if "schema" in values else "message"
+        )
     if "transformation_code" in values and ("path" in values or "format" in values):
         raise entry.error("a source has either transformation_code or a path.", "transformation_code")
     if "transformation_code" in values:
@@ -141,7 +153,8 @@ def _source(entry: Entry) -> Contents:
 
 def _stream(values: Mapping[str, Any]) -> Contents:
     content = {"format": values.get("format", "json"), "sql": values.get("transformation_code")}
-    return {"stream": content}, {"url": values["url"]}
+    schema = {name: values[name] for name in ("schema", "message") if name in values}
+    return {"stream": content | schema}, {"url": values["url"]}
 
 
 def _entity(entry: Entry) -> Contents:

@@ -124,9 +124,8 @@ def _moment(micros: int | None) -> str:
 
 def _source(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
     if "stream" in content:
-        sql = content["stream"]["sql"]
-        code = {} if sql is None else {"transformation_code": sql}
-        return {"url": docs["url"], "format": content["stream"]["format"], **code}
+        told = {"transformation_code" if name == "sql" else name: text for name, text in content["stream"].items()}
+        return {"url": docs["url"], **{name: text for name, text in told.items() if text is not None}}
     if "sql" in content:
         return {"dependencies": sorted(tables(content["sql"])), "transformation_code": content["sql"]}
     return {"path": docs["path"], "format": content["format"]}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +95,7 @@ def _checked(store: Resources, given: Sequence[Any]) -> tuple[list[Definition], 
 
         check_queries(store, known)
     _check_predicates(known)
-    _check_streams(known)
+    _check_streams(known, store.directory)
     return tried(store, known)
 
 
@@ -180,15 +182,14 @@ def _check_predicates(definitions: Sequence[Definition]) -> None:
         check_predicates(view)
 
 
-def _check_streams(definitions: Sequence[Definition]) -> None:
-    found = [d.source if isinstance(d, FeatureView) else d for d in definitions]
-    streams = [source for source in found if isinstance(source, StreamSource)]
-    if not streams:
-        return
-    from fs_core.streams.open import check_stream
+def _check_streams(definitions: Sequence[Definition], directory: os.PathLike[str]) -> None:
+    for definition in definitions:
+        view = definition if isinstance(definition, FeatureView) else None
+        stream = definition if view is None else view.source
+        if isinstance(stream, StreamSource):
+            from fs_core.streams.open import check_stream
 
-    for stream in streams:
-        check_stream(stream)
+            check_stream(stream, view, Path(directory))
 
 
 def to_yaml(store: Resources, *refs: str, every_version: bool = False) -> str:

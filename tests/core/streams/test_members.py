@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from fs_core import Entity, FeatureView, Field, StreamSource
 from fs_core.errors import SchemaError
 from fs_core.streams.contract import Messages
-from fs_core.streams.members import MOST_DEPTH, check_object, columns_of
+from fs_core.streams.formats.members import MOST_DEPTH, check_object, columns_of
 from fs_core.streams.rows import Reader
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
@@ -30,7 +31,7 @@ VALUES = st.recursive(
 
 def pages(page: str, *messages: Any) -> tuple[list[Any], list[str]]:
     """Return what SQL makes of messages taken together, and the reasons of those that became no row."""
-    reader = Reader(VIEW, StreamSource("s", url="redis://h/0/k", sql=SQL.format(page), description="X."))
+    reader = Reader(VIEW, StreamSource("s", url="redis://h/0/k", sql=SQL.format(page), description="X."), Path())
     bodies = [m if isinstance(m, bytes) else json.dumps(m).encode() for m in messages]
     taken = reader.take(Messages("p", range(len(bodies)), bodies, [10**15] * len(bodies)), 10**15)
     return taken.rows["page"].to_pylist(), [part.reason for part in taken.rejected]
@@ -124,7 +125,7 @@ DEEP = """
 from tests.core.streams.test_members import *
 deep = b'{"u": 1, "x": ' + b'{"c":' * 20_000 + b"1" + b"}" * 20_001
 print(pages("x", deep, {"u": 1, "x": "good"}))
-plain = Reader(VIEW, StreamSource("s", url="redis://h/0/k", description="X."))
+plain = Reader(VIEW, StreamSource("s", url="redis://h/0/k", description="X."), Path())
 print(len(plain.take(Messages("p", [0], [deep], [10**15]), 10**15).rejected))
 """
 
