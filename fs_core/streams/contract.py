@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Rejected:
     reason: str
 
 
+@runtime_checkable
 class Consumer(Protocol):
     """Reads one stream for one view, in one thread."""
 

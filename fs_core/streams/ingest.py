@@ -23,6 +23,7 @@ MOST = 50_000
 
 _SUSPICIOUS = 100  # messages in a row that become nothing, at the very start: then the mapping is wrong, not they
 _REPORT_SECONDS = 10.0  # between lines in the log
+_WATCH_SECONDS = 1.0  # between looks at how many messages wait, where somebody watches
 _ATTEMPTS = 5  # to bring online what is missing there
 _PAUSE = 0.2  # seconds after the first; then twice as long each time
 
@@ -36,14 +37,16 @@ class Ingested:
         rows: how many rows were added to history.
         rejected: how many messages became no row; the broker has them beside the stream, with reasons.
         repeated: how many another consumer had brought into history first.
+        batches: how many commits of history that took.
         delay: the longest from an event's time to its availability.
-        lag: how many messages wait; None where the broker can't tell.
+        lag: how many messages wait, of a Redis Stream at most 10,000; None where the broker can't tell.
     """
 
     messages: int = 0
     rows: int = 0
     rejected: int = 0
     repeated: int = 0
+    batches: int = 0
     delay: timedelta = field(default_factory=timedelta)
     lag: int | None = None
 
@@ -53,6 +56,10 @@ class Ingested:
             f"{self.messages:,} messages: {self.rows:,} new rows, {self.rejected:,} rejected, {self.repeated:,} "
             f"repeated; at most {self.delay} late{waiting}"
         )
+
+
+Watch = Callable[[Ingested], None]
+"""Is told now and then how an `ingest` goes."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +87,17 @@ class Ingestion:
         consumer: reads the stream.
         reader: makes rows of messages.
         target: takes the rows.
+        watch: is told about once a second how it goes.
     """
 
-    def __init__(self, consumer: Consumer, reader: Reader, target: Target) -> None:
-        self._consumer, self._mapping, self._target = consumer, reader, target
+    def __init__(self, consumer: Consumer, reader: Reader, target: Target, watch: Watch | None = None) -> None:
+        self._consumer, self._mapping, self._target, self._watch = consumer, reader, target, watch
         self._history: dict[str, int | None] = {}  # how far it has taken the partitions that are ours
         self._generation: int | None = None  # of the partitions, when they were sought
         self._is_behind = True  # rows may be missing online, as where a consumer died between history and online
         self.done = Ingested()
         self._reported = time.monotonic(), 0
+        self._watched = -_WATCH_SECONDS
 
     def run(self, *, batch: float, until_idle: float | None) -> Ingested:
         """Take batches until nothing has come for some time, or for ever.
@@ -109,7 +118,7 @@ class Ingestion:
             self._report()
         if self._is_behind and not self._catch_up(_ATTEMPTS):
             raise OnlineStoreError(f"{self.done}. They are safe in history, but not online; materialize brings them.")
-        self.done.lag = self._consumer.lag()
+        self._look()
         return self.done
 
     def take(self, found: Sequence[Messages]) -> None:
@@ -141,6 +150,7 @@ class Ingestion:
             return
         self._history.update(after)
         self.done.rows += rows.num_rows
+        self.done.batches += 1
         if rows.num_rows:
             self.done.delay = max(self.done.delay, _delay(rows))
             self._deliver(deliver)
@@ -167,13 +177,20 @@ class Ingestion:
         return not self._is_behind
 
     def _report(self) -> None:
-        """Say in the log now and then how it goes."""
+        """Say now and then how it goes: to whoever watches, and in the log."""
         moment, before = time.monotonic(), self._reported
+        if self._watch is not None and moment - self._watched >= _WATCH_SECONDS:
+            self._look()
         if moment - before[0] < _REPORT_SECONDS:
             return
         self._reported = moment, self.done.messages
-        self.done.lag = self._consumer.lag()
+        self._look()
         log.info("%s; %.0f messages/s", self.done, (self.done.messages - before[1]) / (moment - before[0]))
+
+    def _look(self) -> None:
+        self.done.lag, self._watched = self._consumer.lag(), time.monotonic()
+        if self._watch is not None:
+            self._watch(self.done)
 
     def _follow(self) -> None:
         """Read partitions that have become ours from where history is."""

@@ -164,7 +164,7 @@ class KafkaConsumer:
             if ends is None:
                 return None
             first, end = ends
-            waiting += end - (first if position is None else max(first, position + 1))
+            waiting += max(0, end - (first if position is None else max(first, position + 1)))
         return waiting
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ class RedisConsumer:
             self._ask("XGROUP", "CREATE", self._key, self._group, identifier)
 
     def lag(self) -> int | None:
-        """See `Consumer.lag`."""
+        """See `Consumer.lag`. No more than 10,000 are counted."""
         try:
             return len(_entries(self._ask("XREAD", "COUNT", 10_000, "STREAMS", self._key, self._id())))
         except StreamError:

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from fs_core.testing.offline_suite import OfflineStoreSuite
     from fs_core.testing.online_suite import OnlineStoreSuite
     from fs_core.testing.oracle import oracle_as_of, oracle_available_at, oracle_winners
+    from fs_core.testing.stream_suite import StreamSuite
     from fs_core.testing.window_oracle import oracle_windows
 
 _HOMES = {
     "OfflineStoreSuite": "offline_suite",
     "OnlineStoreSuite": "online_suite",
+    "StreamSuite": "stream_suite",
     "oracle_as_of": "oracle",
     "oracle_available_at": "oracle",
     "oracle_winners": "oracle",
@@ -34,6 +36,7 @@ _HOMES = {
 __all__ = [
     "OfflineStoreSuite",
     "OnlineStoreSuite",
+    "StreamSuite",
     "oracle_as_of",
     "oracle_available_at",
     "oracle_windows",

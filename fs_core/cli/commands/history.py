@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from fs_core.cli.arguments import FILES, MomentArgument, table_of
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, readable
 from fs_core.store import FeatureStore
+
+if TYPE_CHECKING:
+    from fs_core.streams.ingest import Ingested
 
 
 @cli.command()
@@ -75,16 +79,35 @@ def carry_over(store: FeatureStore, view: str, from_: str) -> Report:
 @click.argument("stream", required=False)
 @click.option("--batch", default="200ms", show_default=True, metavar="DURATION", help="How long messages are gathered.")
 @click.option("--until-idle", metavar="DURATION", help="End when nothing has come for so long; by default never.")
+@click.option(
+    "--metrics", metavar="[HOST:]PORT", help="Give counters to Prometheus there; HOST is 127.0.0.1 by default."
+)
 @in_store
-def ingest(store: FeatureStore, view: str, stream: str | None, batch: str, until_idle: str | None) -> Report:
+def ingest(
+    store: FeatureStore, view: str, stream: str | None, batch: str, until_idle: str | None, metrics: str | None
+) -> Report:
     """Bring the messages of a STREAM, by default the VIEW's source, into history and online, each once in effect.
 
     \b
       fs ingest purchases clicks --until-idle 2s
+      fs ingest purchases clicks --metrics 9100     lag, rows and more at http://127.0.0.1:9100/metrics
+
+    How it goes is shown on standard error: in place on a terminal, else a line every ten seconds.
     """  # noqa: D301
-    done = store.ingest(view, stream, batch=batch, until_idle=until_idle)
-    counts = {"messages": done.messages, "rows": done.rows, "rejected": done.rejected, "repeated": done.repeated}
-    return Report(heading=str(done), data={"view": view, "stream": stream, **counts, "lag": done.lag})
+    from fs_core.cli.ingest_progress import shown, told
+
+    source = stream or str(getattr(store.view(view).source, "name", ""))
+
+    with shown() as show, told(metrics, view, source) as tell:
+
+        def watch(done: Ingested) -> None:
+            show(done)
+            tell(done)
+
+        done = store.ingest(view, stream, batch=batch, until_idle=until_idle, watch=watch)
+    names = ("messages", "rows", "rejected", "repeated", "batches", "lag")
+    counts = {name: getattr(done, name) for name in names}
+    return Report(heading=str(done), data={"view": view, "stream": stream, **counts})
 
 
 def _wrote(rows: int, view: str) -> Report:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,9 @@ import redis
 
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field, StreamSource
 from fs_core.errors import ConfigurationError, DefinitionError, SourceError, StreamError
+from fs_core.streams.ingest import Ingested
 from fs_core.streams.redis import RedisConsumer
+from fs_core.testing import StreamSuite
 from tests.servers import running_server
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
@@ -222,6 +222,25 @@ def test_a_lag_that_cannot_be_asked_for() -> None:
     consumer.close()
 
 
+def test_whoever_watches_is_told(opened: FeatureStore, client: redis.Redis) -> None:
+    """At least at the beginning and at the end, with how many messages wait; what it raises ends the run."""
+    send(client, payment(1), b"poison", payment(2))
+    seen = list[tuple[int, int, int, int | None]]()
+
+    def watch(done: Ingested) -> None:
+        seen.append((done.rows, done.rejected, done.batches, done.lag))
+
+    opened.ingest("paid", "payments", batch="50ms", until_idle="100ms", watch=watch)
+    assert len(seen) >= 2
+    assert seen[-1] == (2, 1, 1, 0)
+
+    def stop(_: Ingested) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        opened.ingest("paid", "payments", batch="20ms", watch=stop)
+
+
 def test_exact_values(store: FeatureStore, client: redis.Redis, payments: StreamSource) -> None:
     """Numbers, decimals and times come as they were written; the event time is the broker's where none is given."""
     fields = {"big": "int64", "price": "decimal(10, 2)", "when": "timestamp", "tags": "list<string>", "flag": "bool"}
@@ -278,31 +297,6 @@ def test_two_consumers_at_once(opened: FeatureStore, client: redis.Redis) -> Non
     assert opened.verify_online("paid").total == 0
     for store in stores:
         store.close()
-
-
-CONSUME = """
-import sys
-from fs_core import FeatureStore
-FeatureStore(sys.argv[1]).ingest("paid", "payments", batch="20ms")
-"""
-
-
-def test_a_consumer_killed_at_any_moment(opened: FeatureStore, client: redis.Redis, tmp_path: Path) -> None:
-    """However often a consumer is killed, each message is in history once, and online is what the rule says."""
-    sent = 0
-    for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", CONSUME, str(opened.directory)])
-        ends = time.monotonic() + 2.5
-        while time.monotonic() < ends:
-            send(client, *map(payment, range(sent, sent + 7)))
-            sent += 7
-            time.sleep(0.01)
-        process.kill()
-        process.wait()
-    opened.ingest("paid", "payments", batch="20ms", until_idle="200ms")
-    assert shops(opened) == [f"s{number}" for number in range(sent)]
-    assert opened.verify_online("paid").total == 0
-    assert opened.verify_history().clean
 
 
 def test_what_is_refused(opened: FeatureStore, server: str) -> None:
@@ -378,3 +372,33 @@ def test_a_stream_is_a_definition(opened: FeatureStore, payments: StreamSource, 
         assert other.registry.stream("payments") == payments
     opened.build_docs(tmp_path / "docs")
     assert any(payments.url in page.read_text() for page in (tmp_path / "docs").rglob("*.html"))
+
+
+class Key:
+    """A Redis Stream."""
+
+    def __init__(self, client: redis.Redis, server: str) -> None:
+        self.url, self._client = f"{server}/events", client
+
+    def send(self, bodies: Sequence[bytes]) -> None:
+        """See `Broker.send`."""
+        pipeline = self._client.pipeline(transaction=False)
+        for body in bodies:
+            pipeline.xadd("events", {"m": body})
+        pipeline.execute()
+
+    def put_aside(self) -> list[tuple[bytes, str]]:
+        """See `Broker.put_aside`."""
+        return [(part[b"message"], part[b"reason"].decode()) for _, part in self._client.xrange("events.rejected")]
+
+
+class TestRedis(StreamSuite):
+    """Redis Streams are certified by the suite that certifies any other."""
+
+    kills = 2
+    is_ordered = True
+
+    @pytest.fixture
+    def broker(self, client: redis.Redis, server: str) -> Key:
+        """A stream for each test."""
+        return Key(client, server)
