@@ -97,7 +97,8 @@ class KafkaConsumer:
                 self._refuse(message.error())
             elif message.partition() in self._positions:
                 found.setdefault(message.partition(), []).append(message)
-        return [self._messages(number, part) for number, part in found.items() if number in self._positions]
+        parts = [(number, self._new(number, part)) for number, part in found.items() if number in self._positions]
+        return [self._messages(number, part) for number, part in parts if part]
 
     def shown(self, position: int) -> str:
         """See `Consumer.shown`: an offset."""
@@ -204,6 +205,17 @@ class KafkaConsumer:
         if error.code() == self._kafka.KafkaError._PARTITION_EOF or error.retriable():
             return
         raise StreamError(f"topic {self._topic!r}: Kafka says: {error.str()}")
+
+    def _new(self, number: int, found: Sequence[Message]) -> list[Message]:
+        """Return the messages behind what was read: after two seeks at once, the client may begin anew at the first."""
+        position = self._positions[number]
+        new: list[Message] = []
+        for message in found:
+            offset = int(message.offset() or 0)
+            if position is None or offset > position:
+                new.append(message)
+                position = offset
+        return new
 
     def _messages(self, number: int, found: Sequence[Message]) -> Messages:
         offsets = [int(message.offset() or 0) for message in found]

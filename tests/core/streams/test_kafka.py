@@ -155,3 +155,21 @@ def test_what_is_refused(
         opened.ingest("paid", gone)
     assert {record.levelname for record in caplog.records if "FAIL" in record.getMessage()} == {"DEBUG"}
     assert "FAIL" not in capfd.readouterr().err
+
+
+def test_two_seeks_at_once(topic: Topic) -> None:
+    """Where the client answers an earlier seek late, messages that were read before don't come again."""
+    topic.send(*range(40))
+    consumer = KafkaConsumer(topic.source.url, stream=topic.name, topic=topic.name, group="seekers")
+
+    def read(position: int | None, count: int) -> list[int]:
+        found = list[int]()
+        consumer.seek(dict.fromkeys(consumer.partitions(), position))
+        while len(found) < count:
+            found += [at for part in consumer.poll(0.05, 1000) for at in part.positions]
+        return found
+
+    consumer.seek(dict.fromkeys(consumer.partitions()))
+    whole = read(None, 40)
+    assert sorted(read(0, 40 - whole.count(0))) == sorted(position for position in whole if position)
+    consumer.close()
