@@ -27,8 +27,8 @@ _MADE = ("training_set", "run", "model")
 
 
 def is_empty(store: Resources, view: FeatureView) -> bool:
-    """Return whether nothing was ever written to a view."""
-    return store.offline.snapshot(view) == EMPTY
+    """Return whether no row was ever written; a stream of which all was put aside leaves a state, but no row."""
+    return store.offline.snapshot(view) == EMPTY or store.offline.reserve(view, 0) == 0
 
 
 def users(store: Resources, kind: str, name: str, version: str) -> list[str]:

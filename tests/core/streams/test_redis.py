@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 import redis
 
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field, StreamSource
-from fs_core.errors import ConfigurationError, DefinitionError, SourceError, StreamError
+from fs_core.errors import ConfigurationError, DefinitionError, SourceError, StreamError, VersionConflictError
 from fs_core.streams.ingest import Ingested
 from fs_core.streams.redis import RedisConsumer
 from fs_core.testing import StreamSuite
@@ -173,6 +174,21 @@ def test_messages_are_put_aside_once(
     assert opened.verify_online("paid").total == 0
     send(client, payment(2))
     assert opened.ingest("paid", "payments", batch="50ms", until_idle="100ms").rows == 1
+
+
+def test_a_view_of_which_all_was_put_aside_has_no_rows(opened: FeatureStore, client: redis.Redis) -> None:
+    """So its version may still change, and it may be deleted; once there is a row it may not."""
+    send(client, b"poison")
+    assert opened.ingest("paid", "payments", batch="20ms", until_idle="100ms").rejected == 1
+    other = replace(PAID, fields=PAID.fields[:1])
+    opened.apply(other)
+    opened.apply(PAID)
+    send(client, payment(1))
+    assert opened.ingest("paid", "payments", batch="20ms", until_idle="100ms").rows == 1
+    with pytest.raises(VersionConflictError):
+        opened.apply(other)
+    with pytest.raises(DefinitionError, match="rows in its history"):
+        opened.delete("paid")
 
 
 def test_a_stream_of_nonsense_stops(opened: FeatureStore, client: redis.Redis) -> None:

@@ -14,7 +14,8 @@ is one kind of history, all else reads the table alone, and what is pushed is th
 A disk may change bytes. A record that doesn't fit its checksum is skipped, what follows it is kept, and once that is in
 the table the segment is copied to `NAME.damaged` beside it, and the log names it as an error: pushes that were answered
 are lost, and somebody may read some of them from the copy. `forget` deletes such copies, whoever's rows they hold.
-Only a record that runs past the end of the file is the rest of a push that was never answered.
+Only a record that runs past the end of the file, and that no readable one follows, is the rest of a push that was never
+answered. So a damaged length can be told from it, but for that of the last record.
 
 Locks are `flock`s of the segments themselves, which the system drops when their holder dies. Readers that may not write
 here, as from a read-only disk, see what was pushed once somebody else has folded it.

@@ -27,7 +27,7 @@ class Content(NamedTuple):
         state: the newest state of the table when it was begun.
         rows: all rows that can be read, in the order in which they were pushed; None where there is none.
         unfinished: bytes at the end that are no whole record: nobody was told that they are there.
-        damaged: bytes of whole records that can't be read, as their disk has changed them.
+        damaged: bytes that can't be read, as their disk has changed them.
     """
 
     state: int
@@ -50,10 +50,9 @@ def record(kind: bytes, payload: bytes) -> bytes:
 def parse(data: bytes) -> Content:
     """Return what the bytes of a segment hold; without its first record, which has the schema, no row can be read."""
     found, end, damaged = list[tuple[bytes, memoryview]](), 0, 0
-    for kind, payload, is_whole in _records(memoryview(data)):
-        size = _HEAD.size + len(payload)
+    for kind, payload, size in _records(memoryview(data)):
         end += size
-        if is_whole and (found or kind == BEGIN):
+        if kind and (found or kind == BEGIN):
             found.append((kind, payload))
         else:
             damaged += size
@@ -67,16 +66,44 @@ def parse(data: bytes) -> Content:
     return Content(state, pa.Table.from_batches(batches, schema) if batches else None, unfinished, damaged)
 
 
-def _records(data: memoryview) -> Iterator[tuple[bytes, memoryview, bool]]:
-    """Yield kinds, payloads and whether they are as they were written, until the end or a record that runs past it."""
+def _records(data: memoryview) -> Iterator[tuple[bytes, memoryview, int]]:
+    """Yield kinds, payloads and sizes of records until the end, or one that runs past it and that none follows.
+
+    What can't be read has no kind and no payload. Its length may be what is damaged: so it ends where a record begins.
+    """
     position = 0
     while position + _HEAD.size <= len(data):
-        kind, length, checksum = _HEAD.unpack_from(data, position)
-        payload = data[position + _HEAD.size : position + _HEAD.size + length]
-        if len(payload) < length:
-            return
-        yield kind, payload, zlib.crc32(payload) == checksum and kind in (BEGIN, ROWS, FOLDING)
-        position += _HEAD.size + length
+        kind, payload, end = _at(data, position)
+        if kind:
+            yield kind, payload, end - position
+        else:
+            following = end if end == len(data) or _at(data, end)[0] else _next(data, position + 1)
+            if following is None and end > len(data):
+                return
+            end = end if following is None else following
+            yield b"", payload, end - position
+        position = end
+
+
+def _at(data: memoryview, position: int) -> tuple[bytes, memoryview, int]:
+    """Return kind and payload of the record at a position, both empty if it isn't whole, and where it says it ends."""
+    if position + _HEAD.size > len(data):
+        return b"", data[:0], len(data) + 1
+    kind, length, checksum = _HEAD.unpack_from(data, position)
+    start, end = position + _HEAD.size, position + _HEAD.size + length
+    is_whole = kind in (BEGIN, ROWS, FOLDING) and end <= len(data) and zlib.crc32(data[start:end]) == checksum
+    return (kind, data[start:end], end) if is_whole else (b"", data[:0], end)
+
+
+def _next(data: memoryview, start: int) -> int | None:
+    """Return where the next record of rows begins; other kinds are so short that bytes of rows may look like them."""
+    whole = bytes(data)
+    position = whole.find(ROWS, start)
+    while position >= 0:
+        if _at(data, position)[0]:
+            return position
+        position = whole.find(ROWS, position + 1)
+    return None
 
 
 def _begun(payload: memoryview) -> tuple[int, pa.Schema]:

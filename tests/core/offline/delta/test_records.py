@@ -1,0 +1,53 @@
+"""Records of a segment whose disk has changed a byte: what lies around it is read."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from fs_core.offline.delta.journal.records import FOLDING, ROWS, begin, parse, record
+
+SCHEMA = pa.schema({"x": pa.int64(), "t": pa.string()})
+
+
+def pushed(number: int) -> bytes:
+    """Return the record of one push; its text looks like records that are none."""
+    rows = pa.record_batch([[number] * 3, ["R\0\0\0\1", "F" + "\0" * 8, "B"]], SCHEMA)
+    return record(ROWS, rows.serialize())
+
+
+def numbers(data: bytes) -> list[int]:
+    """Return which pushes can be read."""
+    rows = parse(data).rows
+    return [] if rows is None else rows["x"].to_pylist()[::3]
+
+
+PARTS = [begin(7, SCHEMA), *map(pushed, range(4)), record(FOLDING, b"")]
+
+
+def test_any_damaged_byte_loses_one_record() -> None:
+    """Whichever byte is changed, and be it one of a length, all other pushes are read, and the loss is told."""
+    whole = b"".join(PARTS)
+    assert (numbers(whole), parse(whole).damaged, parse(whole).unfinished) == ([0, 1, 2, 3], 0, 0)
+    start = len(PARTS[0])
+    for number, part in enumerate(PARTS[1:5]):
+        for place in range(len(part)):
+            for change in (1, 128):
+                broken = bytearray(whole)
+                broken[start + place] ^= change
+                assert numbers(bytes(broken)) == [n for n in range(4) if n != number], (number, place)
+                found = parse(bytes(broken))
+                assert found.damaged > 0 or (number == 3 and found.unfinished > 0), "the last one may look cut off"
+        start += len(part)
+
+
+def test_the_rest_of_a_push_is_no_damage() -> None:
+    """Wherever the last record was cut off, nothing is reported as lost; nor behind a damaged one."""
+    whole = b"".join(PARTS[:3])
+    damaged = bytearray(whole)
+    damaged[-1] ^= 1
+    for rest in range(1, len(PARTS[3])):
+        found = parse(whole + PARTS[3][:rest])
+        assert (found.damaged, found.unfinished) == (0, rest)
+        found = parse(bytes(damaged) + PARTS[3][:rest])
+        assert (found.damaged, found.unfinished) == (len(PARTS[2]), rest)
+    assert numbers(bytes(damaged) + PARTS[3]) == [0, 2]
