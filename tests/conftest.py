@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fs_core import FeatureStore
-from tests.servers import SERVERS, running_s3, running_server
+from tests.buckets import running_s3
+from tests.servers import SERVERS, running_server
 
 # Machines are noisy: how long one example, or one read on the same machine as its server, takes says nothing
 # about the code. Tests of the deadline itself say their own.

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.offline.objects.path import ObjectPath
-from tests.servers import Meter, metered, running_s3
+from tests.buckets import Relay, running_s3
 
 THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
 URL = "s3://history/bench"
@@ -61,7 +61,7 @@ def ask(directory: Path) -> None:
         sys.stdout.write(f"{time.perf_counter() - began:.2f}")
 
 
-def measured(meter: Meter, work: Callable[[], str | None]) -> str:
+def measured(meter: Relay, work: Callable[[], str | None]) -> str:
     """Return what work says, and the requests and bytes that it took."""
     requests, received, began = meter.requests, meter.received, time.perf_counter()
     said = work() or f"{time.perf_counter() - began:.3f}"
@@ -83,7 +83,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as name,
         running_s3() as environment,
-        metered(environment["AWS_ENDPOINT_URL"]) as meter,
+        Relay(environment["AWS_ENDPOINT_URL"]) as meter,
     ):
         os.environ.update(environment | {"AWS_ENDPOINT_URL": meter.url})
         directory = Path(name)

@@ -25,11 +25,11 @@ from typing import NoReturn
 
 from fs_core import FeatureStore
 from fs_core.offline.objects import lease
+from tests.buckets import running_s3
 from tests.faults.six_processes import PRELOADED, VIEW, Journal, compact, write
 from tests.faults.victims import CONTEXT, kill, started
-from tests.servers import running_s3
 
-PRELOAD = [*PRELOADED, "obstore.store", "tests.faults.bucket"]
+PRELOAD = [*PRELOADED, "obstore.store", "tests.buckets", "tests.faults.six_processes"]
 SECONDS = 2.0  # of a lease, so that a killed process isn't waited for that long
 
 

@@ -20,7 +20,7 @@ from fs_core.offline.delta.layout import MONTH
 from fs_core.offline.delta.locks import Locks
 from fs_core.offline.delta.log import DeltaLog, log_was_changing
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint, how_written
-from fs_core.offline.objects.path import Location, brief
+from fs_core.offline.objects.path import Location, brief, broke_off
 from fs_core.offline.search.run import boot
 from fs_core.runtime.files import make_directory
 
@@ -144,11 +144,26 @@ def append(table: Location, history: DeltaLog, rows: Rows, commit: Commit) -> Sn
             try:
                 state = write(table, rows, commit, history)
             except (DeltaError, OSError) as error:
-                state = history.find(before, commit.name)
+                state = _found(history, before, commit, error)
                 if state is None:
                     raise
                 log.warning("the rows are in %s; what failed only afterwards: %s", table, reason_of(error))
     return history.find(before, commit.name) or 0 if state is None else state
+
+
+def _found(history: DeltaLog, before: Snapshot, commit: Commit, error: Exception) -> Snapshot | None:
+    """Return the state that a commit made, although the library failed; None if there is none.
+
+    Raises:
+        OSError: the log can't be read either, as where a bucket doesn't answer.
+    """
+    try:
+        return history.find(before, commit.name)
+    except OSError as unknown:
+        raise OSError(
+            f"{reason_of(error)}; whether the rows are there isn't known, since the log can't be read: {unknown}. "
+            "Look for them before you write them again"
+        ) from error
 
 
 def write(table: Location, rows: Rows, commit: Commit, history: DeltaLog) -> Snapshot | None:
@@ -197,7 +212,7 @@ def _commit(table: DeltaTable | str, rows: Rows, commit: Commit) -> None:
 def attempts(seconds: float | None = None) -> Retrying:
     """Return attempts at a commit that other writers may win, for some seconds, by default a minute."""
     return Retrying(
-        retry=retry_if_exception(_lost_a_race),
+        retry=retry_if_exception(_passes),
         wait=wait_random_exponential(multiplier=0.02, max=1.0),
         stop=stop_after_delay(COMMIT_SECONDS if seconds is None else seconds),
         reraise=True,
@@ -209,7 +224,10 @@ def reason_of(error: BaseException) -> str:
     return brief(str(error))
 
 
-def _lost_a_race(error: BaseException) -> bool:
-    """Whether another writer committed first, made the table at the same moment, or changed the log that was read."""
+def _passes(error: BaseException) -> bool:
+    """Whether another writer committed first, made the table at the same moment, or changed the log that was read.
+
+    Or a bucket's answer broke off; whether the commit stands is looked up then.
+    """
     made_twice = isinstance(error, DeltaError) and "already exists" in str(error)
-    return isinstance(error, CommitFailedError) or made_twice or log_was_changing(error)
+    return isinstance(error, CommitFailedError) or made_twice or log_was_changing(error) or broke_off(error)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
 from fs_core.errors import ConfigurationError, redact_url
 from fs_core.offline.objects.memory import Facts, memory
@@ -23,6 +25,8 @@ _EXAMPLES = {
     "abfss": "abfss://container@account.dfs.core.windows.net/prefix",
     "gs": "gs://bucket/prefix",
 }
+T = TypeVar("T")
+
 SCHEMES = tuple(_EXAMPLES)
 """Of URLs that name a bucket; all are one code, which nobody has tried with `gs`."""
 
@@ -99,12 +103,11 @@ class ObjectPath:
 
     def is_dir(self) -> bool:
         """Return whether there is an object below this name."""
-        return next(self._below(chunk=1), None) is not None
+        return bool(self._read(lambda: next(iter(self._bucket.list(self._prefix, chunk_size=1)), [])))
 
     def stat(self) -> ObjectStat:
         """Return what the bucket says of the object."""
-        with self._as_os_error():
-            return _stat(self._bucket.head(self._key))
+        return self._read(lambda: _stat(self._bucket.head(self._key)))
 
     def read_bytes(self) -> bytes:
         """Return the object."""
@@ -112,9 +115,12 @@ class ObjectPath:
 
     def read_versioned(self) -> tuple[bytes, dict[str, Any]]:
         """Return the object, and what `put_if` takes for it."""
-        with self._as_os_error():
+
+        def read() -> tuple[bytes, dict[str, Any]]:
             found = self._bucket.get(self._key)
             return bytes(found.bytes()), version_of(found.meta)
+
+        return self._read(read)
 
     def read_range(self, start: int, length: int) -> bytes:
         """Return some bytes of the object.
@@ -123,8 +129,7 @@ class ObjectPath:
             start: the first one.
             length: how many, at least one; all of them are there.
         """
-        with self._as_os_error():
-            return bytes(self._bucket.get_range(self._key, start=start, length=length))
+        return self._read(lambda: bytes(self._bucket.get_range(self._key, start=start, length=length)))
 
     def write_bytes(self, data: bytes) -> None:
         """Write the object; who reads it meanwhile sees the old one or this one."""
@@ -171,11 +176,19 @@ class ObjectPath:
                 memory().facts.put(found.url, Facts(stat.st_size, stat.st_mtime))
                 yield found
 
-    def _below(self, chunk: int = 1000) -> Iterator[tuple[str, ObjectStat]]:
-        with self._as_os_error():
-            for part in self._bucket.list(self._prefix, chunk_size=chunk):
-                for found in part:
-                    yield found["path"], _stat(found)
+    def _below(self) -> list[tuple[str, ObjectStat]]:
+        """Return the keys of all objects below this name, and what the bucket says of each."""
+        parts = self._read(lambda: list(self._bucket.list(self._prefix)))
+        return [(found["path"], _stat(found)) for part in parts for found in part]
+
+    def _read(self, read: Callable[[], T]) -> T:
+        """Return what a request brings, made again where an answer breaks off, which the library doesn't."""
+        for attempt in Retrying(
+            retry=retry_if_exception(broke_off), stop=stop_after_attempt(5), wait=wait_random(0.0, 0.2), reraise=True
+        ):
+            with attempt, self._as_os_error():
+                found = read()
+        return found
 
     @property
     def _key(self) -> str:
@@ -252,6 +265,11 @@ def brief(reason: str) -> str:
 def version_of(found: Any) -> dict[str, Any]:
     """Return what identifies one version of an object, of what the library says of it."""
     return {name: found[name] for name in ("e_tag", "version") if found[name] is not None}
+
+
+def broke_off(error: BaseException) -> bool:
+    """Return whether a bucket's answer broke off, which no library here asks for again."""
+    return "response body" in str(error)
 
 
 def _stat(found: Any) -> ObjectStat:

@@ -23,7 +23,7 @@ from fs_core.cli.group import cli
 from fs_core.errors import ConfigurationError, FeatureStoreError, OfflineStoreError
 from fs_core.offline.objects import lease, memory, path
 from fs_core.offline.objects.path import ObjectPath
-from tests.servers import KEY, SECRET, metered
+from tests.buckets import KEY, SECRET, Relay
 
 PERSON = Entity("person", keys={"name": "string"}, description="A person.")
 VIEW = FeatureView(
@@ -194,7 +194,7 @@ def test_a_question_about_one_feature_fetches_little(
         store.write("wide", data)
     size = sum(found.stat().st_size for found in ObjectPath(bucket).rglob("*.parquet"))
     spine = {"k": list(range(100)), "event_timestamp": [NOW] * 100}
-    with metered(s3_server["AWS_ENDPOINT_URL"]) as meter:
+    with Relay(s3_server["AWS_ENDPOINT_URL"]) as meter:
         monkeypatch.setenv("AWS_ENDPOINT_URL", meter.url)
         path._buckets.take()
         memory._memory.take()

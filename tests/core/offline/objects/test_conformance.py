@@ -15,7 +15,7 @@ from fs_core.offline.contract import OfflineStore
 from fs_core.offline.open import open_offline_store
 from fs_core.testing import OfflineStoreSuite
 from fs_core.testing.offline_suite.tables import examples
-from tests.servers import running_azure
+from tests.buckets import running_azure
 
 FEW = 2
 WHOLE = "FS_WHOLE_SUITE" in os.environ

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -321,7 +322,7 @@ def test_states_without_rows(tmp_path: Path) -> None:
 def test_a_wide_view_opens_each_file_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of a thousand columns opens a data file as often as a run of one: each opening reads of every column."""
     opened = list[str]()
-    parquet_file = run_room.pq.ParquetFile
+    parquet_file = pq.ParquetFile
 
     def counted(file: str) -> Any:
         opened.append(file)
@@ -343,5 +344,5 @@ def test_a_wide_view_opens_each_file_a_few_times(tmp_path: Path, monkeypatch: py
         assert found[names[-1]].to_pylist() == [columns - 1]
         return len(opened)
 
-    monkeypatch.setattr(run_room.pq, "ParquetFile", counted)
+    monkeypatch.setattr(pq, "ParquetFile", counted)
     assert times_opened(1000) == times_opened(1)
