@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
@@ -13,11 +15,18 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+    StatementError,
+)
 from tenacity import (
     Retrying,
+    retry_if_exception,
     retry_if_exception_message,
-    retry_if_exception_type,
     stop_after_attempt,
     stop_after_delay,
     wait_random,
@@ -26,18 +35,33 @@ from tenacity import (
 from fs_core.configuration import for_pickle, from_pickle
 from fs_core.errors import MISSHAPEN, FeatureStoreError, RegistryError, redact_url
 from fs_core.registry import migrations
-from fs_core.registry.tables import SCHEMA_VERSION, aliases, metadata, settings
+from fs_core.registry.tables import MYSQL, SCHEMA_VERSION, aliases, definitions, metadata, settings
 from fs_core.runtime.files import about_slashes, make_directory, make_file, may_write
 from fs_core.runtime.forks import outside_forks
 from fs_core.runtime.per_process import PerProcess
 
 _BUSY_SECONDS = 30
 _MEMORY = ":memory:"
+_DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+"""Which driver a URL means that names none, if it is installed: the one of our extra."""
+_EXTRAS = {
+    "postgresql": " pip install 'fs-core[postgres]', or install the driver that the URL names.",
+    **dict.fromkeys(MYSQL, " pip install 'fs-core[mysql]', or install the driver that the URL names."),
+}
+_UNREACHABLE = re.compile("refused|timed out|timeout|gone away|lost connection", re.IGNORECASE)
 # What makes several queries see one state. SQLite's transactions do so by themselves.
 _ONE_STATE: dict[str, dict[str, Any]] = {
     "sqlite": {},
     "oracle": {"isolation_level": "SERIALIZABLE"},
     "": {"isolation_level": "REPEATABLE READ"},
+}
+
+
+# What writers need beside their turn: to see what those before them wrote.
+_IN_TURN: dict[str, dict[str, Any]] = {
+    "sqlite": {},
+    **{family: {"isolation_level": "REPEATABLE READ"} for family in MYSQL},  # the turn is taken before anything is read
+    "": {"isolation_level": "READ COMMITTED"},
 }
 
 
@@ -113,7 +137,7 @@ class Database:
             engine = self._engine.get()
             if self._is_read_only():
                 raise RegistryError(f"the registry {self} is read-only here; nothing was written.")
-            with engine.execution_options(fs_writes=True).begin() as connection:
+            with _writing(engine).begin() as connection:
                 _take_turns(connection)
                 yield connection
 
@@ -150,7 +174,9 @@ class Database:
                 " The file is damaged, or another program's: restore it from a backup, since nothing else knows the "
                 "versions and the numbers of rows that it keeps; or name another registry. History is unharmed."
             )
-        if isinstance(error, OperationalError) and error.connection_invalidated:
+        if "Unknown database" in reason or ("database" in reason and "does not exist" in reason):
+            return " Make the database first: the registry makes its tables in it."
+        if isinstance(error, OperationalError) and (error.connection_invalidated or _UNREACHABLE.search(reason)):
             return " Check that the server runs."
         return ""
 
@@ -197,13 +223,14 @@ class Database:
         try:
             return sa.create_engine(self._url(), **options)
         except ImportError as error:
-            raise RegistryError(f"the registry {self} needs a driver that isn't installed: {error}.") from None
+            way_out = _EXTRAS.get(self._url().get_backend_name(), "")
+            raise RegistryError(f"the registry {self} needs a driver that isn't installed: {error}.{way_out}") from None
 
     def _url(self) -> sa.URL:
         if isinstance(self._location, PurePath):
             return sa.URL.create("sqlite", database=str(self._location))
         try:
-            return sa.make_url(self._location)
+            return _with_driver(sa.make_url(self._location))
         except (ArgumentError, ValueError):
             raise RegistryError(
                 f"the registry {self} is no URL that SQLAlchemy reads, such as 'postgresql://host/database'."
@@ -235,6 +262,11 @@ class Database:
                 f"the registry {self} has schema {found} and is read-only here; this fs_core reads {SCHEMA_VERSION}. "
                 "Open it once where it may be written, such as with fs list: that upgrades it in place."
             )
+
+
+def _with_driver(url: sa.URL) -> sa.URL:
+    driver = _DRIVERS.get(url.drivername)
+    return url.set(drivername=f"{url.drivername}+{driver}") if driver and find_spec(driver) else url
 
 
 def _nothing_registered() -> sa.Engine:
@@ -312,28 +344,59 @@ def _take_turns(connection: sa.Connection) -> None:
     connection.execute(lock)
 
 
+def _writing(engine: sa.Engine) -> sa.Engine:
+    return engine.execution_options(fs_writes=True, **_IN_TURN.get(engine.dialect.name, _IN_TURN[""]))
+
+
 def _upgrade(engine: sa.Engine) -> None:
-    with engine.connect() as connection:
-        older = migrations.is_older(migrations.schema_of(connection))
-    if older:
-        with engine.execution_options(fs_writes=True).begin() as connection:
-            _take_turns(connection)
-            migrations.upgrade(connection)
+    # MySQL ends a turn with each table that is made, so another process may be at it too.
+    for attempt in _attempts(IntegrityError, OperationalError):
+        with attempt:
+            with engine.connect() as connection:
+                older = migrations.is_older(migrations.schema_of(connection)) or migrations.is_narrow(connection)
+            if older:
+                with _writing(engine).begin() as connection:
+                    _take_turns(connection)
+                    migrations.upgrade(connection)
 
 
 def _create(engine: sa.Engine) -> None:
     """Make the tables once, however many processes try at the same moment."""
-    if sa.inspect(engine).has_table(settings.name):
-        return
-    raced = (IntegrityError, OperationalError, ProgrammingError)
-    for attempt in Retrying(
-        retry=retry_if_exception_type(raced), stop=stop_after_attempt(8), wait=wait_random(0.01, 0.2), reraise=True
-    ):
-        with attempt, engine.execution_options(fs_writes=True).begin() as connection:
-            metadata.create_all(connection)
-            if connection.execute(sa.select(settings.c.name)).first() is None:
-                # Short, since it is a part of every key of an online store: two of a thousand projects meet by chance
-                # once in five hundred million.
-                project = secrets.token_urlsafe(6)
-                first = {"schema": str(SCHEMA_VERSION), "project": project, "generation": "0"}
-                connection.execute(settings.insert(), [{"name": n, "value": v} for n, v in first.items()])
+    for attempt in _attempts(IntegrityError, OperationalError, ProgrammingError):
+        with attempt:
+            if not _is_made(engine):
+                _make(engine)
+
+
+def _make(engine: sa.Engine) -> None:
+    with _writing(engine).begin() as connection:
+        metadata.create_all(connection)
+        if connection.execute(sa.select(settings.c.name)).first() is None:
+            # Short, since it is a part of every key of an online store: two of a thousand projects meet by chance
+            # once in five hundred million.
+            project = secrets.token_urlsafe(6)
+            first = {"schema": str(SCHEMA_VERSION), "project": project, "generation": "0"}
+            connection.execute(settings.insert(), [{"name": n, "value": v} for n, v in first.items()])
+
+
+def _is_made(engine: sa.Engine) -> bool:
+    """Whether there is a registry, whole or damaged; MySQL shows its tables before what is first written in them."""
+    look = sa.inspect(engine)
+    if not look.has_table(settings.name):
+        return False
+    with engine.connect() as connection:
+        if migrations.schema_of(connection) is not None:
+            return True
+        return (
+            look.has_table(definitions.name) and connection.execute(sa.select(definitions.c.kind)).first() is not None
+        )
+
+
+def _attempts(*raced: type[StatementError]) -> Retrying:
+    """Return attempts at statements that another process may be at, too; not at connecting."""
+    return Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, raced) and error.statement is not None),
+        stop=stop_after_attempt(8),
+        wait=wait_random(0.01, 0.2),
+        reraise=True,
+    )

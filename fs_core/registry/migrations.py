@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import LONGTEXT
+from sqlalchemy.schema import CreateColumn, CreateTable
 
 from fs_core.registry.generation import setting
 from fs_core.registry.tables import (
+    MYSQL,
     SCHEMA_VERSION,
+    Body,
+    Name,
     aliases,
     analyses,
+    definitions,
     edges,
     metadata,
     records,
@@ -48,16 +54,31 @@ def upgrade(connection: sa.Connection) -> None:
     only ever adds.
     """
     schema = schema_of(connection)
-    if not is_older(schema):
-        return
-    for step in range(int(str(schema)) + 1, SCHEMA_VERSION + 1):
-        _STEPS[step](connection)
+    if is_older(schema):
+        for step in range(int(str(schema)) + 1, SCHEMA_VERSION + 1):
+            _STEPS[step](connection)
+    if is_narrow(connection):
+        _widen(connection)
     connection.execute(settings.update().where(settings.c.name == "schema").values(value=str(SCHEMA_VERSION)))
+
+
+def is_narrow(connection: sa.Connection) -> bool:
+    """Whether a MySQL registry was made with the server's own types: 64 kB for a text, names without their case."""
+    if connection.dialect.name not in MYSQL:
+        return False
+    columns = sa.inspect(connection).get_columns(definitions.name)
+    return not any(column["name"] == "body" and isinstance(column["type"], LONGTEXT) for column in columns)
+
+
+def _widen(connection: sa.Connection) -> None:
+    # The table that `is_narrow` looks at comes last: whoever is interrupted begins again.
+    for table in sorted(metadata.sorted_tables, key=lambda table: table is definitions):
+        columns = [CreateColumn(column) for column in table.c if isinstance(column.type, Name | Body)]
+        changes = ", ".join(f"MODIFY {column.compile(dialect=connection.dialect)}" for column in columns)
+        connection.exec_driver_sql(f"ALTER TABLE {table.name} {changes}, ENGINE=InnoDB")
 
 
 def stand_in_statements(dialect: sa.Dialect) -> list[str]:
     """Return what makes empty temporary tables in place of those that an older registry lacks, to read it as it is."""
-    from sqlalchemy.schema import CreateTable
-
     made = [str(CreateTable(table).compile(dialect=dialect)) for table in _SINCE_2]
     return [text.strip().replace("CREATE TABLE", "CREATE TEMP TABLE", 1) for text in made]

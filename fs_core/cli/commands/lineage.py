@@ -97,11 +97,21 @@ def refresh(store: FeatureStore) -> Report:
 
 @lineage.command(name="export")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "cypher", "graphml"]),
+    default="json",
+    show_default=True,
+    help="json: the manifest that 'import' reads; cypher: statements for graph databases; graphml: for other programs.",
+)
 @in_store
-def export_manifest(store: FeatureStore, file: Path | None) -> Report:
-    """Write the whole graph as a JSON manifest to FILE, or show it."""
+def export_graph(store: FeatureStore, file: Path | None, form: str) -> Report:
+    """Write the whole graph to FILE, or show it."""
+    from fs_core.lineage.exports import EXPORTS
+
     document = store.lineage.manifest()
-    text = json.dumps(document, indent=2, ensure_ascii=False)
+    text = EXPORTS[form](document)
     if file is None:
         return Report(text=text, data=document)
     write_document(file, text + "\n")

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from fs_core import FeatureStore
 from fs_core.cli.group import cli
+from fs_core.lineage.exports import EXPORTS
 from tests.core.lineage.conftest import SHOP, write_files
 
 Fs = Callable[..., Result]
@@ -124,6 +125,16 @@ def test_versions(fs: Fs) -> None:
     assert "retired       1.0.0" in shown
     assert fs("retire", "value").exit_code == 0  # no other version is left that could be current
     assert output_of(fs("retire", "value:v1.0.0", "--undo")) == "view value:v1.0.0 is in use again\n"
+
+
+@pytest.mark.parametrize(("form", "start"), [("json", "{"), ("cypher", "UNWIND ["), ("graphml", "<?xml")])
+def test_the_graph_for_other_programs(fs: Fs, form: str, start: str) -> None:
+    """The whole graph is shown or written in each form that there is; the file has what is shown."""
+    assert list(EXPORTS) == ["json", "cypher", "graphml"]
+    shown = output_of(fs("lineage", "export", "--format", form))
+    assert shown.startswith(start)
+    assert "in graph.out" in output_of(fs("lineage", "export", "graph.out", "--format", form))
+    assert Path("graph.out").read_text() == shown
 
 
 def test_yaml(fs: Fs) -> None:

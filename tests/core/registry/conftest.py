@@ -1,57 +1,87 @@
-"""The databases that the registry is tested on: SQLite, and a real PostgreSQL server where pip installed one."""
+"""The databases that the registry is tested on: SQLite, and real PostgreSQL and MariaDB servers."""
 
 from __future__ import annotations
 
 import itertools
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from fs_core.registry import Registry
-
-HAS_SERVER = all(find_spec(name) for name in ("pgserver", "psycopg"))
+from fs_core.registry.tables import metadata, settings
+from tests.servers import DATABASES, DatabaseServer, running_database
 
 
 @pytest.fixture(scope="session")
-def new_schema() -> Iterator[Callable[[], str]]:
-    """A function that makes a schema on a PostgreSQL server and returns the URL that leads to it."""
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory:
-        warnings.simplefilter("ignore")
-        import pgserver
-        import psycopg
-
-        Path(directory).chmod(0o755)  # the server runs as a user of its own
-        server = pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
-        uri: str = server.get_uri()
-        with psycopg.connect(uri, autocommit=True) as connection:
-            numbers = itertools.count()
-
-            def make() -> str:
-                name = f"registry{next(numbers)}"
-                connection.execute(f"CREATE SCHEMA {name}")
-                return uri.replace("postgresql://", "postgresql+psycopg://") + f"&options=-csearch_path%3D{name}"
-
-            yield make
-        server.cleanup()
+def postgres() -> Iterator[DatabaseServer]:
+    """A PostgreSQL server; it comes from pip, so it may not be absent."""
+    with running_database("PostgreSQL 18") as server:
+        yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if HAS_SERVER else ["sqlite"])
-def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """A function that returns the URL of a new, empty database at each call."""
-    if request.param == "postgresql":
-        made: Callable[[], str] = request.getfixturevalue("new_schema")
-        return made
-    numbers = itertools.count()
-    return lambda: f"sqlite:///{tmp_path}/registry{next(numbers)}.db"
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[DatabaseServer]:
+    """A MariaDB server, where the system has one."""
+    if DATABASES["MariaDB of the system"]() is None:
+        pytest.skip("MariaDB is not on this machine: apt-get install mariadb-server-core")
+    with running_database("MariaDB of the system") as server:
+        yield server
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def server(request: pytest.FixtureRequest) -> DatabaseServer:
+    """Each database server in turn."""
+    found: DatabaseServer = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def database(request: pytest.FixtureRequest) -> DatabaseServer | None:
+    """Each database in turn: None for SQLite, which has no server."""
+    return None if request.param == "sqlite" else request.getfixturevalue(request.param)
 
 
 @pytest.fixture
-def registry(new_url: Callable[[], str]) -> Iterator[Registry]:
+def new_url(database: DatabaseServer | None, tmp_path: Path) -> Callable[[], str]:
+    """A function that returns the URL of a new, empty database at each call."""
+    numbers = itertools.count()
+    return database.new_database if database else lambda: f"sqlite:///{tmp_path}/registry{next(numbers)}.db"
+
+
+@pytest.fixture
+def empty_url(database: DatabaseServer | None, new_url: Callable[[], str]) -> Callable[[], str]:
+    """A function that returns the URL of a registry with nothing in it: on a server always one, emptied at each call.
+
+    Servers take long to make tables. Tests that ask for it have one registry at a time.
+    """
+    return new_url if database is None else lambda: emptied(database)
+
+
+_reused: dict[int, str] = {}
+
+
+def emptied(server: DatabaseServer) -> str:
+    """Return the URL of a registry that was just made, as far as one can tell."""
+    if server.port not in _reused:
+        _reused[server.port] = server.new_database()
+        made = Registry(_reused[server.port])
+        made.database.make()
+        made.close()
+        return _reused[server.port]
+    engine = sa.create_engine(_reused[server.port], poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        for table in metadata.tables.values():
+            if table is not settings:
+                connection.execute(table.delete())
+        connection.execute(settings.update().where(settings.c.name == "generation").values(value="0"))
+    return _reused[server.port]
+
+
+@pytest.fixture
+def registry(empty_url: Callable[[], str]) -> Iterator[Registry]:
     """An empty registry."""
-    made = Registry(new_url())
+    made = Registry(empty_url())
     yield made
     made.close()

@@ -51,13 +51,15 @@ def test_a_definition_passed_twice_is_reported_once(registry: Registry) -> None:
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(views(), views(), st.booleans())
-def test_a_version_never_changes(new_url: Callable[[], str], one: FeatureView, drawn: FeatureView, near: bool) -> None:
+def test_a_version_never_changes(
+    empty_url: Callable[[], str], one: FeatureView, drawn: FeatureView, near: bool
+) -> None:
     """Other content is refused with the version to give it; under that version, both live side by side."""
     entity = dataclasses.replace(drawn.entities[0], name="another_e")
     other = dataclasses.replace(drawn, name=one.name, entity=entity)
     if near:
         other = dataclasses.replace(one, ttl=drawn.ttl, lag=drawn.lag, fields=one.fields[:1])
-    registry = Registry(new_url())
+    registry = Registry(empty_url())
     registry.apply([one])
     before = state(registry)
     if other == one:
@@ -128,11 +130,11 @@ def test_a_service_may_be_applied_with_its_views(registry: Registry) -> None:
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(views(), min_size=1, max_size=3, unique_by=lambda view: view.name))
-def test_what_is_read_back_is_what_was_applied(new_url: Callable[[], str], drawn: list[FeatureView]) -> None:
+def test_what_is_read_back_is_what_was_applied(empty_url: Callable[[], str], drawn: list[FeatureView]) -> None:
     """Views of any shape come back equal from another registry object, and applied again they change nothing."""
     renamed = [dataclasses.replace(v.entities[0], name=f"e_{v.name}") for v in drawn]
     given = [dataclasses.replace(v, entity=e, source=orders) for v, e in zip(drawn, renamed, strict=True)]
-    url = new_url()
+    url = empty_url()
     first = Registry(url)
     first.apply(given)
     first.close()

@@ -84,9 +84,9 @@ def test_reserved_numbers_are_nobody_elses(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("body", ["garbage", "{}", "[]", "null", '{"kind": "view"}'])
-def test_a_damaged_definition_is_named(new_url: Callable[[], str], body: str) -> None:
+def test_a_damaged_definition_is_named(empty_url: Callable[[], str], body: str) -> None:
     """A row that can't be read back is an error that names the definition, and leaves the others readable."""
-    url = new_url()
+    url = empty_url()
     registry = Registry(url)
     registry.apply([view(), view("other")])
     overwrite(url, f"UPDATE fs_definitions SET body = '{body}' WHERE name = 'stats'".replace(":", r"\:"))
@@ -98,9 +98,9 @@ def test_a_damaged_definition_is_named(new_url: Callable[[], str], body: str) ->
     registry.close()
 
 
-def test_a_kind_from_the_future_says_so(new_url: Callable[[], str]) -> None:
+def test_a_kind_from_the_future_says_so(empty_url: Callable[[], str]) -> None:
     """A kind of definition that a newer program registered is an error that asks for an upgrade."""
-    url = new_url()
+    url = empty_url()
     registry = Registry(url)
     registry.apply([user])
     body = json.dumps(user.to_dict() | {"kind": "stream"}).replace(":", r"\:")

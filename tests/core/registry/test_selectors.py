@@ -27,9 +27,9 @@ def test_the_greatest_version_is_current(registry: Registry) -> None:
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(*[st.integers(0, 11)] * 3), min_size=1, max_size=6, unique=True))
-def test_every_selector_finds_its_version(new_url: Callable[[], str], triples: list[tuple[int, int, int]]) -> None:
+def test_every_selector_finds_its_version(empty_url: Callable[[], str], triples: list[tuple[int, int, int]]) -> None:
     """Versions, digests and moments each lead to the version they mean, in whatever order versions were applied."""
-    registry = Registry(new_url())
+    registry = Registry(empty_url())
     versions = [".".join(map(str, triple)) for triple in triples]
     for number, version in enumerate(versions):
         registry.apply([view(version=version, ttl=f"{number + 1}d")])
