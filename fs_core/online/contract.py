@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, overload, runtime_checkable
+from functools import cache
+from typing import Any, Protocol, cast, overload, runtime_checkable
 
 import numpy as np
 
@@ -130,6 +131,16 @@ class AwaitableReader(Protocol):
     async def aclose(self) -> None:
         """Release the running event loop's connections; the next read opens new ones."""
         ...
+
+
+def awaitable(store: OnlineStore) -> AwaitableReader | None:
+    """Return a store as one that can be read without blocking; None where it can't."""
+    return cast(AwaitableReader, store) if _is_awaitable(type(store)) else None
+
+
+@cache
+def _is_awaitable(kind: type) -> bool:
+    return issubclass(kind, AwaitableReader)  # which takes long, so each class is looked at once
 
 
 @runtime_checkable

@@ -131,6 +131,11 @@ class Selection:
     full_names: bool = False
 
     @cached_property
+    def sources(self) -> Mapping[str, str]:
+        """By column, the name of the look-up or of the on-demand view that it comes from."""
+        return {feature.column: (feature.computation or feature.lookup).name for feature in self.features}
+
+    @cached_property
     def looked_up(self) -> tuple[SelectedFeature, ...]:
         """The features that stores are asked for: those of the result, then those that others are computed from."""
         plain = [feature for feature in self.features if feature.computation is None]
@@ -234,6 +239,8 @@ class Selection:
 
 def as_list(features: Features) -> tuple[Asked, ...]:
     """Return the references and lookups asked for; a definition stands for its reference."""
+    if isinstance(features, list | tuple) and {*map(type, features)} <= {str, FeatureLookup}:
+        return tuple(features)  # as almost always, and several times a read
     items = [features] if isinstance(features, str | FeatureLookup | Whole) else features
     if not isinstance(items, Iterable):
         raise DefinitionError(f"{features!r} names no feature. Pass a service, a reference or a list of references.")

@@ -15,10 +15,8 @@ import pyarrow as pa
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fs_core.serving.vectors import python_values
-
-Column = Any
-"""An Arrow array, in chunks or not."""
+from fs_core.online.row.cells import python_values
+from fs_core.serving import FeatureVectors
 
 ARROW = "application/vnd.apache.arrow.stream"
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
@@ -49,21 +47,36 @@ def arrow_response(table: pa.Table, about: Mapping[str, Any]) -> Response:
     return Response(sink.getvalue(), media_type=ARROW)
 
 
-def rows_of(given: pa.Table | Mapping[str, Column]) -> list[dict[str, Any]]:
-    """Return a table, or columns by name, as rows of values that `json_response` writes."""
-    columns = given if isinstance(given, Mapping) else dict(zip(given.column_names, given.columns, strict=True))
-    values = [values_of(column) for column in columns.values()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    """Return a table as rows of values that `json_response` writes."""
+    columns = zip(table.column_names, table.columns, strict=True)
+    return as_rows({name: json_values(python_values(column), column.type) for name, column in columns})
 
 
-def values_of(column: Column) -> list[Any]:
-    """Return a column's values as JSON has them."""
-    dtype, values = column.type, python_values(column)
+def as_rows(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """Return columns as rows."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def json_values(values: list[Any], dtype: pa.DataType) -> list[Any]:
+    """Return a column's values as JSON has them.
+
+    Args:
+        values: as Arrow gives them, null as None.
+        dtype: their type.
+    """
     if pa.types.is_floating(dtype):
+        if None not in values and isfinite(sum(values)):  # so is each of them
+            return values
         return [value if value is None or isfinite(value) else _TEXTS[str(value)] for value in values]
     if pa.types.is_integer(dtype) or pa.types.is_boolean(dtype) or pa.types.is_string(dtype):
         return values
     return [_plain(value) for value in values]
+
+
+def read_values(found: FeatureVectors) -> dict[str, list[Any]]:
+    """Return what a read found, column by column, as JSON has it."""
+    return {name: json_values(values, found.types[name]) for name, values in found.to_lists().items()}
 
 
 def _plain(value: Any) -> Any:

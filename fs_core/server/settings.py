@@ -6,7 +6,7 @@ import ipaddress
 import json
 import os
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from fs_core.errors import ConfigurationError
 from fs_core.server.tokens import Tokens
@@ -63,6 +63,7 @@ class Settings:
         return Settings(**json.loads(os.environ[_VARIABLE]))
 
 
+@lru_cache(maxsize=256)  # each request says by which name it came
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine reaches an address or name."""
     if host.lower() == "localhost":

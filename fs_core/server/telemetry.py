@@ -9,6 +9,7 @@ import sys
 from collections import Counter as Counts
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
@@ -34,6 +35,10 @@ class Metrics:
         )
         self._served = Counter("fs_rows_served", "Rows read, by status.", ("view", "status"), registry=self._registry)
         self._pushed = Counter("fs_rows_pushed", "Rows pushed.", ("view",), registry=self._registry)
+        # Kept, since each look-up of a counter by its labels checks them anew.
+        self._by_status = cache(self._requests.labels)
+        self._by_route = cache(self._seconds.labels)
+        self._by_mark = cache(self._served.labels)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request.
@@ -44,15 +49,15 @@ class Metrics:
             status: of the answer.
             seconds: how long it took.
         """
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._by_status(method, route, str(status)).inc()
+        self._by_route(route).observe(seconds)
 
     def served(self, status: Mapping[str, Sequence[str]]) -> None:
         """Count rows that were read, by view and status; by which columns they were looked up makes no series."""
         for name, marks in status.items():
             view = name.partition("[")[0]
             for mark, count in Counts(marks).items():
-                self._served.labels(view, mark).inc(count)
+                self._by_mark(view, mark).inc(count)
 
     def pushed(self, view: str, rows: int) -> None:
         """Count rows that were pushed."""

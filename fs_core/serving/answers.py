@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
-from fs_core.online.row.cells import Flags, Sizes, one_array
+from fs_core.online.row.cells import Flags, Sizes, one_array, python_values
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.rule import Status, is_expired
@@ -36,6 +36,10 @@ class Answer(Protocol):
 
     def arrays(self, names: tuple[str, ...]) -> list[pa.Array | pa.ChunkedArray]:
         """Return columns in the order asked, null unless present."""
+        ...
+
+    def values(self, names: tuple[str, ...]) -> list[list[Any]]:
+        """Return columns as Python's values, in the order asked, None unless present."""
         ...
 
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
@@ -98,6 +102,10 @@ class OnlineAnswer:
         """See `Answer.arrays`."""
         return self.rows.arrays(names)
 
+    def values(self, names: tuple[str, ...]) -> list[list[Any]]:
+        """See `Answer.values`."""
+        return self.rows.values(names)
+
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
         """See `Answer.matrix`."""
         return self.rows.matrix(names)
@@ -127,6 +135,10 @@ class TableAnswer:
         """See `Answer.arrays`."""
         return [self.table[name] for name in names]
 
+    def values(self, names: tuple[str, ...]) -> list[list[Any]]:
+        """See `Answer.values`."""
+        return [python_values(self.table[name]) for name in names]
+
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
         """See `Answer.matrix`."""
         del names
@@ -151,6 +163,10 @@ class ComputedAnswer:
     def arrays(self, names: tuple[str, ...]) -> list[pa.Array | pa.ChunkedArray]:
         """See `Answer.arrays`."""
         return [one_array(self.table[name]) for name in names]
+
+    def values(self, names: tuple[str, ...]) -> list[list[Any]]:
+        """See `Answer.values`."""
+        return [python_values(self.table[name]) for name in names]
 
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
         """See `Answer.matrix`."""

@@ -124,6 +124,11 @@ class ReadPlan:
         )
 
     @cached_property
+    def types(self) -> dict[str, pa.DataType]:
+        """The types of the columns of `whole`, by name, in order."""
+        return dict(zip(self.whole.names, self.whole.types, strict=True))
+
+    @cached_property
     def first_entity(self) -> int | None:
         """The position among `groups` of the first whose views have an entity; None where none has."""
         return next((number for number, group in enumerate(self.groups) if group.columns), None)

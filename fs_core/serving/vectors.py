@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.online.row.cells import one_array
+from fs_core.online.row.cells import one_array, python_values
 from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.plan import ReadPlan
 from fs_core.values.interchange import to_pandas
@@ -138,9 +138,22 @@ class FeatureVectors:
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dict of keys, request columns and features for each row."""
-        names = self._plan.whole.names
-        columns = [python_values(column) for column in self._whole_columns()]
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        columns = self.to_lists()
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def to_lists(self) -> dict[str, list[Any]]:
+        """Return what `to_dicts` does, column by column: name to Python's values."""
+        plan = self._plan
+        beside = [python_values(column) for column in (*self._key_columns(), *self._request_columns())]
+        if len(self._answers) == 1 and plan.in_order:
+            return dict(zip(plan.types, [*beside, *self._answers[0].values(plan.views[0].names)], strict=True))
+        return dict(zip(plan.types, [*beside, *map(python_values, self._columns())], strict=True))
+
+    @property
+    def types(self) -> Mapping[str, pa.DataType]:
+        """The types of the columns of `to_columns` and `to_lists`, in order."""
+        types: Mapping[str, pa.DataType] = self._plan.types
+        return types
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame of what `to_arrow` has; see `fs_core.values.interchange.to_pandas`."""
@@ -148,8 +161,10 @@ class FeatureVectors:
 
     def _whole_columns(self) -> list[pa.Array | pa.ChunkedArray]:
         """Return the columns of `to_arrow`."""
-        request = [one_array(column) for column in self.request.columns] if self._plan.request_schema else []
-        return [*self._key_columns(), *request, *self._columns()]
+        return [*self._key_columns(), *self._request_columns(), *self._columns()]
+
+    def _request_columns(self) -> list[pa.Array]:
+        return [one_array(column) for column in self.request.columns] if self._plan.request_schema else []
 
     def _key_columns(self) -> list[pa.Array]:
         if len(self._keys) == 1 and self._plan.key_names:
@@ -166,24 +181,3 @@ class FeatureVectors:
         if len(found) == 1 and plan.in_order:
             return found[0]
         return [found[view][index] for view, index in plan.columns]
-
-
-_BITS = (8, 16, 32, 64)
-_NUMPY: dict[pa.DataType, Any] = {pa.float32(): np.dtype("float32"), pa.float64(): np.dtype("float64")}
-_NUMPY |= {getattr(pa, f"{kind}{bits}")(): np.dtype(f"{kind}{bits}") for kind in ("int", "uint") for bits in _BITS}
-"""Types that NumPy reads as they lie; Arrow's own `to_pandas_dtype` imports pandas."""
-
-
-def python_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """Return what `to_pylist` does, for plain numbers by way of NumPy, which is many times faster."""
-    kind, array = column.type, one_array(column)
-    if kind not in _NUMPY or len(array) == 0:
-        return list(array.to_pylist())
-    numbers = np.frombuffer(array.buffers()[1], _NUMPY[kind], len(array), array.offset * kind.bit_width // 8)
-    values: list[Any] = numbers.tolist()
-    if array.null_count:
-        import pyarrow.compute as pc
-
-        for position in pc.indices_nonzero(array.is_null()).to_pylist():
-            values[position] = None
-    return values

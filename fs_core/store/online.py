@@ -97,7 +97,7 @@ async def get_online_features_async(
     Redis is read through `redis.asyncio`; the embedded store, a fallback to history and the registry
     (where a request is resolved for the first time, or it may have changed) are read in a thread.
     """
-    from fs_core.online.contract import AwaitableReader
+    from fs_core.online.contract import awaitable
 
     budget, setting = _budget(store, deadline, on_deadline, fallback, max_age), _log_setting(store, log, log_rate)
     await store.select_async(features, full_names=full_names)
@@ -105,8 +105,8 @@ async def get_online_features_async(
     wanted = read.wanted
     within = budget.within(wanted)
     try:
-        if isinstance(online, AwaitableReader):
-            read.take(await online.read_async(wanted, within=within))
+        if (reader := awaitable(online)) is not None:
+            read.take(await reader.read_async(wanted, within=within))
         else:
             read.take(await asyncio.to_thread(online.read, wanted, within=within))
     except OnlineUnavailableError as error:

@@ -59,6 +59,9 @@ def open_pool(url: RedisURL, address: Address, *, asynchronous: bool) -> Any:
         return driver().ConnectionPool(max_connections=url.connections, **options)
     import redis.asyncio as package
 
+    # Who reads and who connects has a moment by which to be done. A limit of the driver's own would make a task and a
+    # timer more of each command.
+    options["socket_timeout"] = None
     kind = getattr(package, options.pop("connection_class").__name__)
     return package.ConnectionPool(max_connections=url.connections, connection_class=kind, **options)
 

@@ -142,11 +142,14 @@ class AsyncConnections:
 
     async def take(self, exchange: Exchange, ends: float) -> Any:
         """Lend an open connection, as `Connections.take`."""
-        try:
-            async with _until(ends):
-                await self._free.acquire()
-        except TimeoutError:
-            raise driver().TimeoutError(_all_lent(self._limit)) from None
+        if self._free.locked():
+            try:
+                async with _until(ends):
+                    await self._free.acquire()
+            except TimeoutError:
+                raise driver().TimeoutError(_all_lent(self._limit)) from None
+        else:
+            await self._free.acquire()  # at once
         exchange.on_idle = bool(self._idle)
         return self._idle.pop() if self._idle else await self._open(ends)
 

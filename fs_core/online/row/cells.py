@@ -19,6 +19,9 @@ _CELLS: dict[int, np.dtype[Any]] = {
     8: np.dtype("<u8"),
     16: np.dtype("V16"),
 }
+_BITS = (8, 16, 32, 64)
+_NUMBERS = {pa.float32(), pa.float64()} | {getattr(pa, f"{kind}{bits}")() for kind in ("int", "uint") for bits in _BITS}
+_FEW = 128  # values that Arrow itself turns into Python's as quickly
 
 
 def is_fixed(dtype: pa.DataType) -> bool:
@@ -41,6 +44,15 @@ def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     if isinstance(combined, pa.Array):
         return combined
     return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
+
+
+def python_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return what `to_pylist` does, many plain numbers by way of NumPy, which is faster."""
+    array = one_array(column)
+    if len(array) <= _FEW or array.null_count or array.type not in _NUMBERS:
+        return list(array.to_pylist())
+    values: list[Any] = array.to_numpy().tolist()
+    return values
 
 
 def window(rows: Cells, offset: int, kind: np.dtype[Any], count: int) -> Cells:

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.online.row.cells import Cells, Flags, Sizes, cell_type, from_cells, is_fixed, validity_bitmap, window
+from fs_core.online.row.cells import (
+    Cells,
+    Flags,
+    Sizes,
+    cell_type,
+    from_cells,
+    is_fixed,
+    python_values,
+    validity_bitmap,
+    window,
+)
 from fs_core.online.row.layout import Layout
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME
 from fs_core.values.times import MICROSECONDS
@@ -77,6 +87,22 @@ class FeatureRows:
         if valid is not None:
             cells[~valid[:, run.indices]] = np.nan
         return cells
+
+    def values(self, names: tuple[str, ...]) -> list[list[Any]]:
+        """Return what `arrays` does as Python's values; floats that lie side by side without Arrow between."""
+        found: list[list[Any]] = []
+        valid = self._valid()
+        for run in _runs(self.layout, names):
+            if run.floats is None:
+                arrays = self._block(run, valid) if run.count else [self._single(run.names[0], run.indices[0], valid)]
+                found += map(python_values, arrays)
+                continue
+            columns = self._view(run, run.floats).T.tolist()
+            if valid is not None:
+                for row, number in np.argwhere(~valid[:, run.indices]).tolist():
+                    columns[number][row] = None
+            found += columns
+        return found
 
     def _valid(self) -> Flags | None:
         """Which values aren't null, bool [n, 8 or more]; None where none is."""

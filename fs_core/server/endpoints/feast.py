@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from fs_core.definitions.references import Reference
 from fs_core.retrieval.selection import Features, Selection
-from fs_core.server.answer import json_response, values_of
+from fs_core.rule import Status
+from fs_core.server.answer import json_response, read_values
 from fs_core.server.body import check_names, columns_of, member, needed
 from fs_core.server.endpoints.features import pushed_rows
 from fs_core.server.problems import RefusedError
@@ -58,17 +59,19 @@ def _reference(name: str) -> str:
 
 
 def _answer(found: FeatureVectors, selection: Selection) -> dict[str, Any]:
-    columns, rows = found.to_columns(), len(found)
-    views = {f.column: (f.computation or f.lookup).name for f in selection.features}
-    results = []
-    for name, column in columns.items():
-        values = values_of(column)
-        marks = found.status[views[name]] if name in views else ["present"] * rows
-        statuses = [
-            _STATUS.get(mark, "PRESENT" if value is not None else "NULL_VALUE")
-            for mark, value in zip(marks, values, strict=True)
-        ]
-        results.append({"values": values, "statuses": statuses, "event_timestamps": [_NEVER] * rows})
+    columns, rows, views = read_values(found), len(found), selection.sources
+    plain, times, results = {Status.PRESENT.value}, [_NEVER] * rows, []
+    marks_of = {view: marks for view, marks in found.status.items() if set(marks) - plain}
+    for name, values in columns.items():
+        marks = marks_of.get(views.get(name, ""))
+        if marks is None and None not in values:
+            statuses = ["PRESENT"] * rows
+        else:
+            statuses = [
+                _STATUS.get(mark, "PRESENT" if value is not None else "NULL_VALUE")
+                for mark, value in zip(marks or [*plain] * rows, values, strict=True)
+            ]
+        results.append({"values": values, "statuses": statuses, "event_timestamps": times})
     return {"metadata": {"feature_names": list(columns)}, "results": results}
 
 

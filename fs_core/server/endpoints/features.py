@@ -12,7 +12,7 @@ from starlette.responses import Response
 from fs_core.definitions import FeatureView
 from fs_core.definitions.references import from_plain
 from fs_core.retrieval.selection import Features
-from fs_core.server.answer import arrow_response, json_response, rows_of, wants_arrow
+from fs_core.server.answer import arrow_response, as_rows, json_response, read_values, rows_of, wants_arrow
 from fs_core.server.body import check_names, columns_of, member, needed, typed
 from fs_core.server.problems import RefusedError
 from fs_core.server.request import Call
@@ -59,7 +59,7 @@ async def features(call: Call) -> Response:
         about["request_id"] = found.request_id
     if wants_arrow(call.request):
         return arrow_response(found.to_arrow(), {**about, "at": found.at.isoformat()})
-    return json_response({**about, "rows": rows_of(found.to_columns())})
+    return json_response({**about, "rows": as_rows(read_values(found))})
 
 
 async def push(call: Call) -> Response:

@@ -235,6 +235,9 @@ def test_damaged_rows_are_reported(scenario: Any, data: st.DataObject) -> None:
     for index, row in enumerate(found.table.to_pylist()):
         whole = scenario.history.select(found.table.column_names).slice(index, 1).to_pylist()[0]
         assert bits(row) == bits(dict.fromkeys(row) if index in damaged else whole)
+    names = tuple(scenario.view.features)
+    arrays = found.features.arrays(names)
+    assert bits(found.features.values(names)) == bits([array.to_pylist() for array in arrays])
 
 
 @st.composite
