@@ -98,6 +98,8 @@ class StreamSource(Definition):
                 raise DefinitionError(f"{what}: the format {self.format!r} needs {examples[name]}.")
         texts = {name: os.fspath(getattr(self, name)) for name, is_wanted in wanted.items() if is_wanted}
         check_text(what, **texts)
+        if "://" in texts.get("schema", ""):
+            raise DefinitionError(f"{what}: its schema is a URL. Give a file where it is applied and ingested.")
         freeze(self, **texts)
 
     def _ends_in_database(self) -> bool:

@@ -30,7 +30,7 @@ _CUT = 500  # bytes of a rejected message that is too large for its topic
 _REASON = 1_000  # characters, as a header counts for the size of a message
 _SETTINGS = {
     "enable.auto.commit": False,
-    "auto.offset.reset": "earliest",
+    "auto.offset.reset": "error",  # a position that isn't there is looked at
     "partition.assignment.strategy": "range,roundrobin",  # which give partitions away before others get them
     "session.timeout.ms": 6000,  # until a killed consumer's partitions are another's
 }
@@ -92,13 +92,20 @@ class KafkaConsumer:
     def poll(self, seconds: float, most: int) -> list[Messages]:
         """See `Consumer.poll`."""
         found: dict[int, list[Message]] = {}
+        gone: list[int] = []
         for message in self._consumer.consume(most, seconds):
-            if message.error() is not None:
-                self._refuse(message.error())
+            error = message.error()
+            if error is not None and error.code() == self._kafka.KafkaError._AUTO_OFFSET_RESET:
+                gone.append(message.partition())
+            elif error is not None:
+                self._refuse(error)
             elif message.partition() in self._positions:
                 found.setdefault(message.partition(), []).append(message)
         parts = [(number, self._new(number, part)) for number, part in found.items() if number in self._positions]
-        return [self._messages(number, part) for number, part in parts if part]
+        messages = [self._messages(number, part) for number, part in parts if part]
+        if gone:
+            self._pass_over(gone)
+        return messages
 
     def shown(self, position: int) -> str:
         """See `Consumer.shown`: an offset."""
@@ -205,6 +212,33 @@ class KafkaConsumer:
         if error.code() == self._kafka.KafkaError._PARTITION_EOF or error.retriable():
             return
         raise StreamError(f"topic {self._topic!r}: Kafka says: {error.str()}")
+
+    def _pass_over(self, numbers: Sequence[int]) -> None:
+        """Go on at the first message of partitions whose next one the broker doesn't have any more.
+
+        Raises:
+            StreamError: it never had it, so this isn't the topic that was read before; or it doesn't answer.
+        """
+        for number in numbers:
+            position = self._positions.get(number)
+            if position is None:
+                continue
+            try:
+                first, end = self._consumer.get_watermark_offsets(self._at(number, None), timeout=_ANSWER_SECONDS)
+            except (self._kafka.KafkaException, TypeError) as error:
+                raise StreamError(f"topic {self._topic!r}: no broker answers: {error}") from error
+            if position >= end:
+                raise StreamError(
+                    f"topic {self._topic!r}: partition {number} ends at offset {end}, and history has taken offset "
+                    f"{position}: the topic was made anew, or its broker lost messages. A stream of another name "
+                    "begins at the first message."
+                )
+            log.warning(
+                "stream %r: offsets %d to %d of partition %d are gone, as the broker kept them no longer",
+                *(self._stream, position + 1, first - 1, number),
+            )
+            self._positions[number] = first - 1
+        self._consumer.assign([self._at(number, position) for number, position in self._positions.items()])
 
     def _new(self, number: int, found: Sequence[Message]) -> list[Message]:
         """Return the messages behind what was read: after two seeks at once, the client may begin anew at the first."""

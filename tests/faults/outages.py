@@ -131,11 +131,14 @@ class Play:
         directory: of the store, on a disk of its own if `has_disk`.
         servers: the broker and the online store.
         draw: decides what happens.
+        pause: how many seconds lie between faults at most, and how long they last.
         has_disk: whether the disk may be filled.
     """
 
-    def __init__(self, directory: Path, servers: Sequence[Server], draw: random.Random, *, has_disk: bool) -> None:
-        self._directory, self._draw = directory, draw
+    def __init__(
+        self, directory: Path, servers: Sequence[Server], draw: random.Random, *, pause: float, has_disk: bool
+    ) -> None:
+        self._directory, self._draw, self._pause = directory, draw, pause
         self._broker, self._online = servers
         self._consumers = {view.name: self._started(view.name) for view in VIEWS}
         self._faults: list[Callable[[], None]] = [self._kill_broker, self._kill_online, self._kill_consumer]
@@ -144,7 +147,7 @@ class Play:
     def rounds(self, count: int) -> None:
         """Let something happen, each fault as often as any other."""
         for number in range(count):
-            time.sleep(self._draw.uniform(0.1, 1.0))
+            time.sleep(self._draw.uniform(0.1, self._pause))
             fault = self._faults[number % len(self._faults)]
             fault()
             assert all(consumer.is_alive() for consumer in self._consumers.values()), f"ended after {fault.__name__}"
@@ -162,7 +165,7 @@ class Play:
 
     def _kill(self, one: Server) -> None:
         one.kill()
-        time.sleep(self._draw.uniform(0.0, 1.0))
+        time.sleep(self._draw.uniform(0.0, self._pause))
         one.start()
 
     def _kill_consumer(self) -> None:
@@ -172,7 +175,7 @@ class Play:
 
     def _fill_disk(self) -> None:
         with full(self._directory):
-            time.sleep(self._draw.uniform(0.2, 1.5))
+            time.sleep(self._draw.uniform(0.1, self._pause))
 
 
 def check(store: FeatureStore, broker: Server, answered: Sequence[int]) -> str:
@@ -201,6 +204,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Play once, and check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--pause", type=float, default=1.0, help="seconds between faults at most")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     asked = parser.parse_args(words)
     print(f"seed {asked.seed}", flush=True)
@@ -217,7 +221,7 @@ def main(words: Sequence[str] | None = None) -> None:
             store.apply(*VIEWS, StreamSource("facts_stream", url=f"{broker.url}/facts", description="Facts."))
         producer = Producer(broker, asked.seed)
         try:
-            Play(disk, servers, random.Random(asked.seed), has_disk=has_disk).rounds(asked.rounds)
+            Play(disk, servers, random.Random(asked.seed), pause=asked.pause, has_disk=has_disk).rounds(asked.rounds)
         finally:
             producer.end()
         with FeatureStore(disk / "store", online=online.url) as store:

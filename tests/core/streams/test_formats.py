@@ -218,6 +218,7 @@ def test_definitions_that_are_refused() -> None:
         ({"format": "protobuf", "schema": "a.desc"}, "needs message="),
         ({"format": "json", "schema": "a.avsc"}, "schema means nothing"),
         ({"format": "avro", "schema": "a.avsc", "message": "shop.Payment"}, "message means nothing"),
+        ({"format": "avro", "schema": "https://me:hunter2@host/a.avsc"}, r"schema is a URL\. Give a file"),
         ({"format": "xml"}, "'xml' is unknown.*confluent-protobuf"),
     ):
         with pytest.raises(DefinitionError, match=why):

@@ -157,19 +157,32 @@ def test_what_is_refused(
     assert "FAIL" not in capfd.readouterr().err
 
 
-def test_two_seeks_at_once(topic: Topic) -> None:
-    """Where the client answers an earlier seek late, messages that were read before don't come again."""
+def test_seeking(topic: Topic, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing comes twice where the client answers an earlier seek late; what the broker doesn't have is told."""
     topic.send(*range(40))
     consumer = KafkaConsumer(topic.source.url, stream=topic.name, topic=topic.name, group="seekers")
+    names = consumer.partitions()
 
-    def read(position: int | None, count: int) -> list[int]:
+    def read(count: int, positions: dict[str, int | None]) -> list[int]:
         found = list[int]()
-        consumer.seek(dict.fromkeys(consumer.partitions(), position))
+        consumer.seek(positions)
         while len(found) < count:
             found += [at for part in consumer.poll(0.05, 1000) for at in part.positions]
         return found
 
-    consumer.seek(dict.fromkeys(consumer.partitions()))
-    whole = read(None, 40)
-    assert sorted(read(0, 40 - whole.count(0))) == sorted(position for position in whole if position)
+    consumer.seek(dict.fromkeys(names))
+    whole = read(40, dict.fromkeys(names))
+    assert sorted(read(40 - whole.count(0), dict.fromkeys(names, 0))) == sorted(at for at in whole if at)
+
+    with pytest.raises(StreamError, match=r"ends at offset \d+, and history has taken offset 500: .* made anew"):
+        read(1, dict.fromkeys(names, 500))
+
+    for _ in range(8):  # the mock broker keeps five megabytes of a partition
+        topic.producer.produce(topic.name, b"x" * 900_000, partition=0)
+        assert topic.producer.flush(20) == 0
+    consumer.seek({name: 0 if name.endswith(":0") else None for name in names})
+    found = list[int]()
+    while not found:
+        found += [at for part in consumer.poll(0.05, 1000) if part.partition.endswith(":0") for at in part.positions]
+    assert f"offsets 1 to {found[0] - 1} of partition 0 are gone" in caplog.text
     consumer.close()

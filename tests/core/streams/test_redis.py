@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import time
@@ -271,6 +272,29 @@ def test_exact_values(store: FeatureStore, client: redis.Redis, payments: Stream
     assert (row["big"], str(row["price"]), row["tags"], row["flag"]) == (2**53 + 1, "0.10", ["a", None], True)
     assert row["when"].microsecond == 1
     assert abs(row["__event_time"] - row["__available_at"]) < timedelta(minutes=1)
+
+
+def test_events_of_avro(store: FeatureStore, client: redis.Redis, server: str, tmp_path: Path) -> None:
+    """Any bytes come from the server as they were sent: a datum is a row, and what is none is put aside as it was."""
+    fastavro = pytest.importorskip("fastavro")
+    names = {"user_id": "long", "amount": "double", "shop": "string"}
+    schema = {"type": "record", "name": "P", "fields": [{"name": n, "type": t} for n, t in names.items()]}
+    (tmp_path / "p.avsc").write_text(json.dumps(schema))
+    source = StreamSource(
+        "payments", url=f"{server}/payments", format="avro", schema=tmp_path / "p.avsc", description="P."
+    )
+    store.apply(PAID, source)
+    bodies = []
+    for amount in (-0.5, 0.5):
+        fastavro.schemaless_writer(datum := io.BytesIO(), schema, {"user_id": 2**53 + 1, "amount": amount, "shop": "é"})
+        bodies.append(datum.getvalue())
+    send(client, *bodies, b"\xff\x00")
+    done = store.ingest("paid", "payments", batch="20ms", until_idle="100ms")
+    assert (done.rows, done.rejected, shops(store)) == (1, 2, ["é"])
+    put_aside = [fields for _, fields in client.xrange("payments.rejected")]
+    assert [fields[b"message"] for fields in put_aside] == [bodies[0], b"\xff\x00"]
+    assert b"below the minimum" in put_aside[0][b"reason"]
+    assert store.get_online_features("paid", {"user_id": [2**53 + 1]}).to_dicts()[0]["shop"] == "é"
 
 
 def test_windows_of_events(store: FeatureStore, client: redis.Redis, payments: StreamSource) -> None:
