@@ -25,6 +25,7 @@ from fs_core.errors import FeatureStoreError
 from fs_core.rule import Status
 from fs_core.store import FeatureStore
 from fs_core.training_set import TrainingSet
+from fs_core.values.schedule import Schedule
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ __all__ = [
     "Field",
     "OnDemandView",
     "Request",
+    "Schedule",
     "Source",
     "Status",
     "StreamSource",

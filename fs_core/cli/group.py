@@ -32,6 +32,7 @@ FILES = {
     "lineage": "lineage",
     "monitoring": "monitor profile",
     "server": "serve",
+    "jobs": "run",
 }
 """Which file of `commands` holds which; it is imported when one of them is asked for."""
 _FILE_OF = {command: file for file, commands in FILES.items() for command in commands.split()}

@@ -107,6 +107,7 @@ def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -
         ttl=content["ttl"],
         online=docs["online"],
         online_history=docs.get("online_history"),
+        schedule=docs.get("schedule"),
         event_id=content.get("event_id", ()),
         aggregations=[Aggregation(**aggregation) for aggregation in content.get("aggregations", ())],
         transforms=[_transform(part, data) for part in content.get("transforms", ())],

@@ -28,6 +28,7 @@ from fs_core.definitions.source import SQL, Source
 from fs_core.definitions.stream import StreamSource
 from fs_core.errors import DefinitionError, NotOnlineError, did_you_mean
 from fs_core.values import dtypes
+from fs_core.values.schedule import Schedule
 from fs_core.values.times import duration_micros, format_duration, parse_duration
 
 CLOCKS = ("event_timestamp", "available_at")
@@ -64,6 +65,7 @@ class FeatureView(Definition):
         transforms: on-demand views with `when="write"` that take columns of this view: as a row is written, their
             fields are computed from it and stored beside its own, those of one transform after the other. A row's
             inputs and what was computed from them are always of one piece of code: another is another version.
+        schedule: when `fs run` keeps the view up to date, such as `"1h"`; a `Schedule` says more. None for never.
 
     Raises:
         DefinitionError: names clash, an entity or field is missing, a duration doesn't parse.
@@ -85,6 +87,7 @@ class FeatureView(Definition):
     event_id: Sequence[str] = ()
     aggregations: Sequence[Aggregation] = ()
     transforms: Sequence[OnDemandView] = ()
+    schedule: Schedule | timedelta | str | None = None
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -111,6 +114,7 @@ class FeatureView(Definition):
                 "Declare a longer ttl, or None for no expiry."
             )
         self._check_online_history(what)
+        freeze(self, schedule=Schedule.of(self.schedule, what))
         if self.source is not None and not isinstance(self.source, SQL | Source | StreamSource):
             raise DefinitionError(
                 f"{what}: source is {self.source!r}; pass SQL('SELECT ...'), a Source or None, or a StreamSource."
@@ -122,6 +126,19 @@ class FeatureView(Definition):
         check_unique([*self.keys, *times, *(f.name for f in self.kept)], what)
         freeze(self, event_id=_event_id(self.event_id, what), aggregations=_aggregations(self.aggregations, what))
         self._check_aggregations(what)
+        self._check_schedule(what)
+
+    def _check_schedule(self, what: str) -> None:
+        schedule = self.scheduled
+        if schedule is None:
+            return
+        if not self.is_backfilled and not self.online and schedule.reference is None:
+            raise DefinitionError(
+                f"{what}: its schedule has nothing to do: there is no source to run, it isn't online, and the schedule "
+                "names no reference to monitor against. Leave the schedule out."
+            )
+        if schedule.lookback is not None and not self.is_backfilled:
+            raise DefinitionError(f"{what}: the schedule's lookback is for a source that is run; leave it out.")
 
     def _check_aggregations(self, what: str) -> None:
         for name in self.event_id:
@@ -157,6 +174,16 @@ class FeatureView(Definition):
     def entities(self) -> tuple[Entity, ...]:
         """The entities: one, several, or none."""
         return self.entity  # type: ignore[return-value]  # frozen into a tuple above
+
+    @property
+    def scheduled(self) -> Schedule | None:
+        """The schedule, as declared or made of its text."""
+        return self.schedule  # type: ignore[return-value]  # made one above
+
+    @property
+    def is_backfilled(self) -> bool:
+        """Whether there is a source to run; a stream is taken by `ingest`."""
+        return isinstance(self.source, SQL | Source)
 
     @cached_property
     def keys(self) -> Mapping[str, pa.DataType]:
@@ -258,7 +285,7 @@ class FeatureView(Definition):
         }
 
     def documentation(self) -> dict[str, Any]:
-        """Return what people read, and whether and how the view is served online: neither changes a value."""
+        """Return what people read, and how the view is served and kept up: none of it changes a value."""
         fields = {f.name: f.description for f in self.kept}
         transforms = {transform.name: transform.description for transform in self.transforms}
         rates = {f.name: f.max_null_rate for f in self.fields if f.max_null_rate is not None}
@@ -271,6 +298,7 @@ class FeatureView(Definition):
             **recent,
             **({"null_rates": rates} if rates else {}),
             **({"transforms": transforms} if transforms else {}),
+            **({} if self.scheduled is None else {"schedule": self.scheduled.plain()}),
         }
 
     def to_dict(self) -> dict[str, Any]:

@@ -141,6 +141,17 @@ class Database:
                 _take_turns(connection)
                 yield connection
 
+    @contextmanager
+    def session(self) -> Iterator[sa.Connection]:
+        """Yield a connection to a server that nobody else uses meanwhile, outside of transactions."""
+        with self._said_as_ours("failed"):
+            connection = self._engine.get().connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            yield connection
+        finally:
+            connection.invalidate()  # so that the server ends what belongs to it
+            connection.close()
+
     def close(self) -> None:
         """Release connections; the next call opens new ones."""
         engine = self._engine.take()
@@ -166,7 +177,7 @@ class Database:
 
     def _advice(self, error: SQLAlchemyError, reason: str) -> str:
         if "unable to open" in reason:
-            file = self._file()
+            file = self.file()
             slashes = "" if file is None else about_slashes(file)
             return f" Check that its directory exists and what you may do there.{slashes}"
         if "not a database" in reason or "malformed" in reason:
@@ -181,7 +192,7 @@ class Database:
         return ""
 
     def _connect(self) -> sa.Engine:
-        file = self._file()
+        file = self.file()
         with self._said_as_ours("can't be opened"):
             if file is None:
                 engine = self._make_engine(pool_pre_ping=True)
@@ -209,7 +220,7 @@ class Database:
 
     def _is_absent(self) -> bool:
         """Whether there is no registry, and one could be made."""
-        file = self._file()
+        file = self.file()
         if file is not None and (self._read_only or file.exists()):
             return False
         with self._said_as_ours("can't be opened"):
@@ -236,7 +247,7 @@ class Database:
                 f"the registry {self} is no URL that SQLAlchemy reads, such as 'postgresql://host/database'."
             ) from None
 
-    def _file(self) -> Path | None:
+    def file(self) -> Path | None:
         """Return the SQLite file, if it is one."""
         url = self._url()
         return Path(url.database or _MEMORY) if url.get_backend_name() == "sqlite" else None
@@ -244,7 +255,7 @@ class Database:
     def _is_read_only(self) -> bool:
         if self._read_only:
             return True
-        file = self._file()
+        file = self.file()
         return file is not None and file.exists() and not may_write(file.parent)
 
     def _refuse_other_schema(self, engine: sa.Engine) -> None:

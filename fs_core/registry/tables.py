@@ -136,3 +136,14 @@ edges = Table(
     **_TRANSACTIONAL,
 )
 """The lineage graph: what is made from what. Services' edges follow from their definitions and aren't here."""
+
+jobs_metadata = MetaData()
+"""What is made with the first job that runs. A registry without it has none, so no schema changes by it."""
+
+jobs = Table(
+    "fs_jobs",
+    jobs_metadata,
+    Column("name", String(64), primary_key=True),
+    Column("body", Text, nullable=False),
+)
+"""What the last run of each view's job did, by the view's name."""

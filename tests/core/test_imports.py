@@ -88,7 +88,7 @@ def test_drivers_stay_in_their_rooms() -> None:
     }
     for package in ("obstore", "fsspec"):
         assert {file.rpartition("/")[0] for file in core_files_that_import(package)} == {"offline/objects"}
-    locking = {"offline/search/runs.py", "retrieval/saved/directory.py", "store/pushes.py"}
+    locking = {"offline/search/runs.py", "retrieval/saved/directory.py", "store/pushes.py", "registry/jobs.py"}
     assert core_files_that_import("filelock") == locking
     assert {file.partition("/")[0] for file in core_files_that_import("click")} == {"cli"}
     assert {file.partition("/")[0] for file in core_files_that_import("sqlalchemy")} == {"registry"}
@@ -104,6 +104,7 @@ def test_drivers_stay_in_their_rooms() -> None:
     assert core_files_that_import("openlineage") == {"lineage/events.py"}
     assert {file.partition("/")[0] for file in core_files_that_import("hypothesis")} == {"testing"}
     assert core_files_that_import("scipy") == {"monitoring/drift/distances.py"}
+    assert core_files_that_import("cronsim") == {"values/schedule.py"}
     assert core_files_that_import("matplotlib") == {"monitoring/monitor_page.py"}
 
 

@@ -103,9 +103,16 @@ def export_definitions(store: FeatureStore, refs: Sequence[str], everything: boo
 @cli.command(name="list")
 @click.argument("kind", required=False, type=click.Choice(["source", "entity", "view", "on_demand", "service"]))
 @click.option("--all", "everything", is_flag=True, help="Older versions too.")
+@click.option("--jobs", is_flag=True, help="Views with a schedule instead: how the last run ended, when the next is.")
 @in_store
-def list_definitions(store: FeatureStore, kind: str | None, everything: bool) -> Report:
+def list_definitions(store: FeatureStore, kind: str | None, everything: bool, jobs: bool) -> Report:
     """List what is registered, and what of it is retired."""
+    if jobs:
+        if kind not in (None, "view") or everything:
+            raise click.UsageError("--jobs lists views in their current versions; leave KIND and --all out.")
+        from fs_core.cli.commands.jobs import listed_jobs
+
+        return listed_jobs(store)
     gone = store.registry.retired()
     listed = [r for r in store.registry.summaries(kind) if everything or r.current]
     data: list[dict[str, Any]] = [

@@ -96,6 +96,8 @@ def _lines(definition: Definition, versions: list[Registered], state: Mapping[st
         yield "online", _online(definition, state)
         if "online_history" in definition.documentation():
             yield "kept online", f"the rows of the last {definition.documentation()['online_history']}"
+        if definition.scheduled is not None:
+            yield "schedule", f"{definition.scheduled}; see fs list --jobs"
     elif isinstance(definition, OnDemandView):
         yield from _computed(definition)
     else:

@@ -42,8 +42,10 @@ KINDS = {
 }
 """The entry that names a definition, by its kind."""
 
-SERVED: Mapping[str, Any] = {f.name: f.default for f in fields(FeatureView) if f.name.startswith("online")}
-"""Whether and how a view is served, with the defaults; part of the documentation, since it changes no value."""
+SERVED: Mapping[str, Any] = {
+    f.name: f.default for f in fields(FeatureView) if f.name.startswith("online") or f.name == "schedule"
+}
+"""How a view is served and kept up, with the defaults; part of the documentation, since it changes no value."""
 
 VIEW_DEFAULTS: Mapping[str, Any] = {
     "event_timestamp": "event_timestamp",
