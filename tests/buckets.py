@@ -86,8 +86,7 @@ def running_azure() -> Iterator[dict[str, str]]:
     There is one container: `history`. The emulator comes from npm: it is looked for on the path.
     """
     binary = shutil.which("azurite-blob")
-    if binary is None:
-        pytest.skip("no Azure emulator is on the path: npm install azurite")
+    assert binary, "no Azure emulator is on the path: npm install azurite"
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         command = [binary, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", folder, "--silent"]

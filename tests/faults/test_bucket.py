@@ -37,16 +37,16 @@ def test_answers_that_get_lost_lose_and_double_nothing(
     draw = random.Random(3)
 
     def fault() -> Fault | None:
-        return draw.choice(list(Fault)) if draw.random() < 0.04 else None
+        return draw.choice(list(Fault)) if draw.random() < 0.06 else None
 
     with Relay(s3_server["AWS_ENDPOINT_URL"], fault) as relay:
         monkeypatch.setenv("AWS_ENDPOINT_URL", relay.url)
         path._buckets.take()
         with FeatureStore(tmp_path, offline=bucket) as store:
             store.apply(VIEW)
-            for fact in range(12):
+            for fact in range(6):
                 store.write(VIEW, {"k": [fact % 2], "event_timestamp": [START], "x": [fact]})
             store.compact()
-            assert sorted(store.history(VIEW)["x"].to_pylist()) == list(range(12))
+            assert sorted(store.history(VIEW)["x"].to_pylist()) == list(range(6))
             assert store.verify_history().clean
     path._buckets.take()

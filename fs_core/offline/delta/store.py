@@ -299,7 +299,7 @@ class DeltaOfflineStore:
             present -= unfinished
             whom.warn_of(unfinished)
             # The newest state is looked up last: what was being appended when the list was made is in it now.
-            older = sorted(file for file in present.difference(self._files(view, None)) if located(file).exists())
+            older = sorted((present & data_files(table.path)).difference(self._files(view, None)))
             gone = whom.holders(older)
             if gone:
                 table.log.bring_to_disk()

@@ -60,10 +60,9 @@ class Recent(Generic[V]):
             value: it.
             weight: its own.
         """
-        self.drop(url)
         with self._guard:
+            self._weight += weight - self._held.pop(url, (None, 0))[1]
             self._held[url] = value, weight
-            self._weight += weight
             while self._weight > self._most:
                 self._weight -= self._held.popitem(last=False)[1][1]
 
