@@ -1,7 +1,7 @@
 PY := .venv/bin/python
 INSTALL := $(PY) -m pip install -q --disable-pip-version-check
 SOURCES := fs_core fs_mlflow fs_sklearn fs_tf fs_torch examples tests
-EXTRAS := redis,postgres,mysql,sklearn,torch,tf,mlflow,openlineage,server,kafka,avro,protobuf,monitor,s3
+EXTRAS := all
 WHEEL := build/wheel
 
 help: ## what there is to do
