@@ -40,6 +40,16 @@ class EventCheck(Check):
         self._look_again(suspects)
         return entities
 
+    def online_against_history(self) -> int:
+        """See `Check.online_against_history`; deep values without another belong to nobody, and are mended."""
+        for part in self._online.scan(events.deep_name(self._view)):
+            values = self._online.read([(self._view.storage_name, part.keys)])[0]
+            self._look_again([key for key, value in zip(part.keys, values, strict=True) if value is None])
+        return super().online_against_history()
+
+    def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return events.compared(self._view, self._online, keys)
+
     def _alike(
         self, keys: Sequence[bytes], values: Sequence[bytes | None], moment: int, *, complete: bool = True
     ) -> list[bytes | None]:

@@ -3,12 +3,29 @@
 Every value is a set of events (`fs_core.windows.packed`), so adding one twice does no harm, and neither does the order.
 Who rewrites a value replaces the bytes that it has read: if they have changed it reads again, and what
 was added behind them stays.
+
+An entity with many events is *hot*: it has two values. Its *deep* one (under `deep_name`) has all events as of some
+moment, and is written by whom rewrites alone. Its own value is a head and few events (`fs_core.windows.head`); pushes
+add to it, and reads fetch it alone as long as it answers. Who rewrites, a run of `materialize` or a push now and then,
+
+    1  reads the value, then the deep one          all events: what leaves the first was in the second before
+    2  replaces the deep one by all events         fails, and begins again, where another has replaced it
+    3  replaces the value by a head and few        fails, and begins again, where another has replaced it
+
+Whoever dies after 2 leaves a deep value that has some of the value's events as well, and a head that is as right as
+before: it doesn't depend on the deep value. Of two that rewrite at once, the second to come to 2 or to 3 has read what
+isn't there any more. An event that is pushed meanwhile lies behind the bytes that 3 replaces, and stays; one that a
+head stands for and that comes again, from a retry or from somebody who had it in hand, is older than the head, which
+then doesn't answer. For a reader the order of 1 is the same. Where a hot entity's deep value is lost, a moment for
+which the head doesn't answer has no floor: history must. An entity stays hot until its values are restored. To delete,
+the deep value goes first, so that who compares the values with history finds what is left.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,10 +35,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError
-from fs_core.online.contract import OnlineRows
+from fs_core.online.contract import OnlineRows, timeline_name
 from fs_core.online.row.keys import unpack_keys
 from fs_core.values.times import EARLIEST
-from fs_core.windows.packed import EventCodec
+from fs_core.windows.packed import EventCodec, has_head, whole
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore, Snapshot, Watermark, Winners
@@ -30,11 +47,17 @@ if TYPE_CHECKING:
 GRACE_MICROS = 60_000_000
 """How long past the end of its life an event is kept at least: clocks of machines differ, and reads take time."""
 
+HOT = 200
+"""From how many events on an entity becomes hot, if what stands for them is `_SHORTER` times shorter."""
+
+_SHORTER = 2
+
 _AT_ONCE = 200  # values that are rewritten together: some may be long
 _READING_SECONDS = 5.0
 _PATIENCE = 30.0  # seconds that they may take to come
 _TRIES = 8
 _SMALL = 2_048  # bytes: a value that is no longer isn't worth rewriting
+_UNREADABLE = b"\0"
 _EAGER = 2  # a push rewrites a value after it has grown by half of it, on average
 
 T = TypeVar("T")
@@ -46,6 +69,11 @@ Fill = Callable[[OnlineRows], int]
 def codec_of(view: FeatureView) -> EventCodec:
     """Return the codec of a view's events."""
     return EventCodec(view)
+
+
+def deep_name(view: FeatureView) -> str:
+    """Return the name of the view's deep values; a store takes them for timelines, which go with their rows."""
+    return timeline_name(view.storage_name)
 
 
 def horizon(view: FeatureView, moment: int) -> int:
@@ -113,18 +141,22 @@ def add(view: FeatureView, offline: OfflineStore, online: OnlineStore, rows: Onl
         rows: what `packed` returned.
         now: the present moment, microseconds.
     """
-    name, nothing = view.storage_name, [b""] * len(rows)
-    before = online.splice(name, rows.keys, nothing, nothing)
-    old = rows.take([index for index, length in enumerate(before) if length])
+    name, before = view.storage_name, dict(zip(rows.keys, _read(view.storage_name, online, rows.keys), strict=True))
+    old = rows.take([index for index, key in enumerate(rows.keys) if before[key]])
     lengths = online.splice(name, old.keys, [b""] * len(old), old.rows) if old else []
     grown = list(zip(old.keys, lengths, map(len, old.rows), strict=True))
-    empty = [key for key, length in zip(rows.keys, before, strict=True) if not length]
+    empty = [key for key, value in before.items() if not value]
     empty += [key for key, length, added in grown if length == added]  # deleted in between
     restore(view, offline, online, empty, lambda: now)
-    due = [key for key, length, added in grown if length > _SMALL and random.random() * length < _EAGER * added]  # noqa: S311
+    codec = codec_of(view)
+    due = [
+        key
+        for key, length, added in grown
+        if length > _SMALL and (random.random() * length < _EAGER * added or codec.is_over(before[key], now))  # noqa: S311
+    ]
     for start in range(0, len(due), _AT_ONCE):
         keys = due[start : start + _AT_ONCE]
-        _rewrite(view, online, OnlineRows(keys, [b""] * len(keys)), horizon(view, now), complete=False)
+        _rewrite(view, online, OnlineRows(keys, [b""] * len(keys)), now, complete=False)
     return len(rows)
 
 
@@ -139,11 +171,11 @@ def merge(view: FeatureView, online: OnlineStore, rows: OnlineRows, until: int, 
         fill: brings rows of those whose values have no floor, so that they may lack others as well; None where the
             rows are all there are.
     """
-    start, changed, bare = horizon(view, until), 0, set[bytes]()
+    changed, bare = 0, set[bytes]()
     for first in range(0, len(rows), _AT_ONCE):
         left = rows[first : first + _AT_ONCE]
         for _ in range(_TRIES):
-            done, left, unsure = _rewrite(view, online, left, start, complete=fill is None)
+            done, left, unsure = _rewrite(view, online, left, until, complete=fill is None)
             changed, bare = changed + done, bare.union(unsure)
             if not left:
                 break
@@ -156,7 +188,7 @@ def merge(view: FeatureView, online: OnlineStore, rows: OnlineRows, until: int, 
 
 
 def _rewrite(
-    view: FeatureView, online: OnlineStore, rows: OnlineRows, start: int, *, complete: bool
+    view: FeatureView, online: OnlineStore, rows: OnlineRows, moment: int, *, complete: bool
 ) -> tuple[int, OnlineRows, list[bytes]]:
     """Merge events into values without those that no window holds.
 
@@ -164,26 +196,103 @@ def _rewrite(
         view: whose values.
         online: the online store.
         rows: what comes.
-        start: from which moment on values tell, microseconds.
+        moment: from whose horizon on values tell, microseconds.
         complete: whether they hold all events from then on now; else those without a floor stay.
 
     Returns:
         How many changed, what is left to do, and the keys of those that stay since they have no floor.
     """
-    held, bare = [value or b"" for value in _read(view, online, rows.keys)], list[bytes]()
+    found, bare, codec = _Found.of(view, online, rows.keys), list[bytes](), codec_of(view)
     if not complete:
-        empty = np.array([not value for value in held], bool)
-        unsure = empty | codec_of(view).decode(rows.keys, held).bare
+        empty = np.array([not value for value in found.values], bool)
+        unsure = empty | codec.decode(found.keys, found.known).bare
         bare = [rows.keys[index] for index in np.flatnonzero(unsure).tolist()]
         sure = np.flatnonzero(~unsure).tolist()
-        rows, held = rows.take(sure), [held[index] for index in sure]
-    whole = [old + new for old, new in zip(held, rows.rows, strict=True)]
-    merged = [value or b"" for value in codec_of(view).trimmed(rows.keys, whole, start, complete=complete)]
-    changed = [index for index, value in enumerate(merged) if value != held[index]]
-    keys, old, new = ([values[index] for index in changed] for values in (rows.keys, held, merged))
-    lengths = online.splice(view.storage_name, keys, old, new)
-    left = [index for index, length in zip(changed, lengths, strict=True) if length < 0]
-    return len(changed) - len(left), rows.take(left), bare
+        rows, found = rows.take(sure), found.take(sure)
+    joined = [old + new for old, new in zip(found.known, rows.rows, strict=True)]
+    merged = codec.trimmed(rows.keys, joined, horizon(view, moment), complete=complete)
+    values = [value or b"" for value in merged]
+    busy = [
+        index
+        for index, (value, more) in enumerate(zip(values, rows.rows, strict=True))
+        if value != found.values[index]
+        and (more or found.deep[index] or len(value) < len(found.values[index]) or codec.may_hold(value, HOT))
+    ]
+    stays = _replace(view, online, found.take(busy), [values[index] for index in busy], moment)
+    return len(busy) - len(stays), rows.take([busy[index] for index in stays]), bare
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a store held of entities.
+
+    Attributes:
+        keys: theirs.
+        values: their values; nothing where there is none.
+        deep: their deep values, likewise.
+    """
+
+    keys: Sequence[bytes]
+    values: Sequence[bytes]
+    deep: Sequence[bytes]
+
+    @classmethod
+    def of(cls, view: FeatureView, online: OnlineStore, keys: Sequence[bytes], *, every: bool = False) -> _Found:
+        """Read values, then the deep ones of those with a head, or of every one."""
+        values = [value or b"" for value in _read(view.storage_name, online, keys)]
+        hot = [index for index, value in enumerate(values) if every or has_head(value)]
+        deep = dict(zip(hot, _read(deep_name(view), online, [keys[index] for index in hot]), strict=True))
+        return cls(keys, values, [deep.get(index) or b"" for index in range(len(keys))])
+
+    @property
+    def known(self) -> list[bytes]:
+        """All that is known of each entity."""
+        return [whole(*both) or b"" for both in zip(self.values, self.deep, strict=True)]
+
+    def take(self, chosen: Sequence[int]) -> _Found:
+        """Return what was held of some of them."""
+        return _Found(*([part[index] for index in chosen] for part in (self.keys, self.values, self.deep)))
+
+
+def _replace(
+    view: FeatureView, online: OnlineStore, found: _Found, values: Sequence[bytes], moment: int | None
+) -> list[int]:
+    """Put values in place of those of entities, hot ones with their heads; return which others have changed meanwhile.
+
+    Args:
+        view: whose values.
+        online: the online store.
+        found: what is replaced.
+        values: all that is to be known of each entity; nothing for nothing.
+        moment: the present one, microseconds; None where no value may get a head.
+    """
+    heads = {} if moment is None else _heads(view, found, values, moment - GRACE_MICROS)
+    deeper = {i: values[i] if i in heads else b"" for i, deep in enumerate(found.deep) if deep or i in heads}
+    lengths = _splice(deep_name(view), online, found.keys, found.deep, deeper)
+    ready = {i: heads.get(i, value) for i, value in enumerate(values) if lengths.get(i, 0) >= 0}
+    lengths |= _splice(view.storage_name, online, found.keys, found.values, ready)
+    return sorted(index for index, length in lengths.items() if length < 0)
+
+
+def _splice(
+    name: str, online: OnlineStore, keys: Sequence[bytes], held: Sequence[bytes], values: Mapping[int, bytes]
+) -> dict[int, int]:
+    """Replace some values; return how long each is then, -1 where it has changed meanwhile, by position."""
+    if not values:
+        return {}
+    mine, old = ([part[index] for index in values] for part in (keys, held))
+    return dict(zip(values, online.splice(name, mine, old, list(values.values())), strict=True))
+
+
+def _heads(view: FeatureView, found: _Found, values: Sequence[bytes], since: int) -> dict[int, bytes]:
+    """Return what stands for those values that are hot, or become so, by position."""
+    codec = codec_of(view)
+    chosen = [
+        i for i, (value, deep) in enumerate(zip(values, found.deep, strict=True)) if deep or codec.may_hold(value, HOT)
+    ]
+    heads = codec.headed([found.keys[i] for i in chosen], [values[i] for i in chosen], since)
+    made = zip(chosen, heads, strict=True)
+    return {i: head for i, head in made if head and (found.deep[i] or _SHORTER * len(head) < len(values[i]))}
 
 
 def collect(view: FeatureView, online: OnlineStore, now: int) -> int:
@@ -195,22 +304,18 @@ def collect(view: FeatureView, online: OnlineStore, now: int) -> int:
         now: the present moment, microseconds.
 
     Returns:
-        How many values have become shorter.
+        How many values were rewritten.
     """
-    start, shorter = horizon(view, now), 0
+    changed = 0
     for part in online.scan(view.storage_name):
         for first in range(0, len(part), _AT_ONCE):
-            keys, held = part.keys[first : first + _AT_ONCE], part.rows[first : first + _AT_ONCE]
-            trimmed = [value or b"" for value in codec_of(view).trimmed(keys, held, start, complete=False)]
-            changed = [index for index, value in enumerate(trimmed) if len(value) < len(held[index])]
-            kept, old, new = ([values[index] for index in changed] for values in (keys, held, trimmed))
-            lengths = online.splice(view.storage_name, kept, old, new)
-            shorter += sum(length >= 0 for length in lengths)
-    return shorter
+            keys = part.keys[first : first + _AT_ONCE]
+            changed += _rewrite(view, online, OnlineRows(keys, [b""] * len(keys)), now, complete=False)[0]
+    return changed
 
 
-def _read(view: FeatureView, online: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:
-    return online.read([(view.storage_name, keys)], within=_PATIENCE)[0]
+def _read(name: str, online: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:
+    return online.read([(name, keys)], within=_PATIENCE)[0] if keys else []
 
 
 def restore(
@@ -230,17 +335,32 @@ def restore(
     """
     written, left, replaced = dict[bytes, bytes](), list(keys), False
     while left:
-        held = _read(view, online, left)
-        until = max(now(), latest(view, left, held))
+        found = _Found.of(view, online, left, every=True)
+        until = max(now(), latest(view, left, found.known))
         expected = patiently(partial(expected_of, view, offline, left, until))
-        values = [expected.get(key, b"") for key in left]
-        lengths = online.splice(view.storage_name, left, [value or b"" for value in held], values)
-        written.update(zip(left, values, strict=True))
-        left, replaced = [key for key, length in zip(left, lengths, strict=True) if length < 0], replaced or any(held)
+        written.update((key, expected.get(key, b"")) for key in left)
+        stays = _replace(view, online, found, [written[key] for key in left], until)
+        left, replaced = [left[index] for index in stays], replaced or any(found.values) or any(found.deep)
     if replaced:
         online.delete(view.storage_name, [])
     kept = {key: value for key, value in written.items() if value}
     return OnlineRows(list(kept), list(kept.values()))
+
+
+def compared(view: FeatureView, online: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:
+    """Return all that a store holds of entities, to be compared with history; None for nothing.
+
+    Where a head doesn't say what the events say, or there is a deep value alone, it is a value that nobody can read.
+
+    Args:
+        view: whose values.
+        online: the online store.
+        keys: of the entities.
+    """
+    found, codec = _Found.of(view, online, keys, every=True), codec_of(view)
+    wrong = set(codec.misleading(keys, found.values, found.known))
+    wrong |= {i for i, deep in enumerate(found.deep) if deep and not found.values[i]}
+    return [_UNREADABLE if i in wrong else value or None for i, value in enumerate(found.known)]
 
 
 def latest(view: FeatureView, keys: Sequence[bytes], values: Sequence[bytes | None]) -> int:
@@ -249,7 +369,7 @@ def latest(view: FeatureView, keys: Sequence[bytes], values: Sequence[bytes | No
     Args:
         view: whose values.
         keys: theirs.
-        values: as the store holds them.
+        values: all that is known of each entity.
     """
     held = codec_of(view).decode(keys, values)
     return int(max(held.clocks[1].max(initial=EARLIEST), held.floors.max(initial=EARLIEST)))
@@ -281,10 +401,9 @@ def withdraw(view: FeatureView, online: OnlineStore, rows: OnlineRows) -> None:
     """
     left = rows
     while left:
-        held = [value or b"" for value in _read(view, online, left.keys)]
-        values = [codec_of(view).without(value, gone) for value, gone in zip(held, left.rows, strict=True)]
-        lengths = online.splice(view.storage_name, left.keys, held, values)
-        left = left.take([index for index, length in enumerate(lengths) if length < 0])
+        found = _Found.of(view, online, left.keys, every=True)
+        values = [codec_of(view).without(value, gone) for value, gone in zip(found.known, left.rows, strict=True)]
+        left = left.take(_replace(view, online, found, values, None))
     online.delete(view.storage_name, [])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,10 @@ class Span:
     def key(self) -> Hashable:
         """What spans that look at the same moments have in common."""
         return self.shift
+
+    def places(self, lane: Hashable, known: Mapping[Any, int]) -> int | None:
+        """Return the place of this window of a lane among those known, None if it has none."""
+        return known.get((lane, self))
 
     def take(self, questions: Ints) -> Span:
         """Return the window of each of some questions."""
@@ -94,6 +98,11 @@ class Spans:
     def key(self) -> Hashable:
         """See `Span.key`."""
         return self
+
+    def places(self, lane: Hashable, known: Mapping[Any, int]) -> Ints | None:
+        """See `Span.places`: of each question's window; None if one has none."""
+        found = [known.get((lane, span), -1) for span in self._spans]
+        return None if -1 in found else np.array(found)[self._which]
 
     def take(self, questions: Ints) -> Spans:
         """See `Span.take`."""
