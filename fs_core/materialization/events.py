@@ -3,30 +3,13 @@
 Every value is a set of events (`fs_core.windows.packed`), so adding one twice does no harm, and neither does the order.
 Who rewrites a value replaces the bytes that it has read: if they have changed it reads again, and what
 was added behind them stays.
-
-An entity with many events is *hot*: it has two values. Its *deep* one (under `deep_name`) has all events as of some
-moment, and is written by whom rewrites alone. Its own value is a head and few events (`fs_core.windows.head`); pushes
-add to it, and reads fetch it alone as long as it answers. Who rewrites, a run of `materialize` or a push now and then,
-
-    1  reads the value, then the deep one          all events: what leaves the first was in the second before
-    2  replaces the deep one by all events         fails, and begins again, where another has replaced it
-    3  replaces the value by a head and few        fails, and begins again, where another has replaced it
-
-Whoever dies after 2 leaves a deep value that has some of the value's events as well, and a head that is as right as
-before: it doesn't depend on the deep value. Of two that rewrite at once, the second to come to 2 or to 3 has read what
-isn't there any more. An event that is pushed meanwhile lies behind the bytes that 3 replaces, and stays; one that a
-head stands for and that comes again, from a retry or from somebody who had it in hand, is older than the head, which
-then doesn't answer. For a reader the order of 1 is the same. Where a hot entity's deep value is lost, a moment for
-which the head doesn't answer has no floor: history must. An entity stays hot until its values are restored. To delete,
-the deep value goes first, so that who compares the values with history finds what is left.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -35,50 +18,24 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError
-from fs_core.online.contract import OnlineRows, timeline_name
+from fs_core.materialization.event_values import HOT, FoundValues, codec_of, horizon, read_values, replace_values
+from fs_core.online.contract import OnlineRows
 from fs_core.online.row.keys import unpack_keys
 from fs_core.values.times import EARLIEST
-from fs_core.windows.packed import EventCodec, has_head, whole
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore, Snapshot, Watermark, Winners
     from fs_core.online.contract import OnlineStore
 
-GRACE_MICROS = 60_000_000
-"""How long past the end of its life an event is kept at least: clocks of machines differ, and reads take time."""
-
-HOT = 200
-"""From how many events on an entity becomes hot, if what stands for them is `_SHORTER` times shorter."""
-
-_SHORTER = 2
-
 _AT_ONCE = 200  # values that are rewritten together: some may be long
 _READING_SECONDS = 5.0
-_PATIENCE = 30.0  # seconds that they may take to come
 _TRIES = 8
 _SMALL = 2_048  # bytes: a value that is no longer isn't worth rewriting
-_UNREADABLE = b"\0"
 _EAGER = 2  # a push rewrites a value after it has grown by half of it, on average
 
 T = TypeVar("T")
 Fill = Callable[[OnlineRows], int]
 """Brings rows online; returns how many values changed."""
-
-
-@lru_cache(maxsize=1024)
-def codec_of(view: FeatureView) -> EventCodec:
-    """Return the codec of a view's events."""
-    return EventCodec(view)
-
-
-def deep_name(view: FeatureView) -> str:
-    """Return the name of the view's deep values; a store takes them for timelines, which go with their rows."""
-    return timeline_name(view.storage_name)
-
-
-def horizon(view: FeatureView, moment: int) -> int:
-    """Return from which moment on a view's online values tell, microseconds, where they are rewritten at a moment."""
-    return moment - max(GRACE_MICROS, view.online_history_micros or 0)
 
 
 def live(
@@ -141,7 +98,8 @@ def add(view: FeatureView, offline: OfflineStore, online: OnlineStore, rows: Onl
         rows: what `packed` returned.
         now: the present moment, microseconds.
     """
-    name, before = view.storage_name, dict(zip(rows.keys, _read(view.storage_name, online, rows.keys), strict=True))
+    name = view.storage_name
+    before = dict(zip(rows.keys, read_values(name, online, rows.keys), strict=True))
     old = rows.take([index for index, key in enumerate(rows.keys) if before[key]])
     lengths = online.splice(name, old.keys, [b""] * len(old), old.rows) if old else []
     grown = list(zip(old.keys, lengths, map(len, old.rows), strict=True))
@@ -202,7 +160,7 @@ def _rewrite(
     Returns:
         How many changed, what is left to do, and the keys of those that stay since they have no floor.
     """
-    found, bare, codec = _Found.of(view, online, rows.keys), list[bytes](), codec_of(view)
+    found, bare, codec = FoundValues.of(view, online, rows.keys), list[bytes](), codec_of(view)
     if not complete:
         empty = np.array([not value for value in found.values], bool)
         unsure = empty | codec.decode(found.keys, found.known).bare
@@ -218,81 +176,8 @@ def _rewrite(
         if value != found.values[index]
         and (more or found.deep[index] or len(value) < len(found.values[index]) or codec.may_hold(value, HOT))
     ]
-    stays = _replace(view, online, found.take(busy), [values[index] for index in busy], moment)
+    stays = replace_values(view, online, found.take(busy), [values[index] for index in busy], moment)
     return len(busy) - len(stays), rows.take([busy[index] for index in stays]), bare
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a store held of entities.
-
-    Attributes:
-        keys: theirs.
-        values: their values; nothing where there is none.
-        deep: their deep values, likewise.
-    """
-
-    keys: Sequence[bytes]
-    values: Sequence[bytes]
-    deep: Sequence[bytes]
-
-    @classmethod
-    def of(cls, view: FeatureView, online: OnlineStore, keys: Sequence[bytes], *, every: bool = False) -> _Found:
-        """Read values, then the deep ones of those with a head, or of every one."""
-        values = [value or b"" for value in _read(view.storage_name, online, keys)]
-        hot = [index for index, value in enumerate(values) if every or has_head(value)]
-        deep = dict(zip(hot, _read(deep_name(view), online, [keys[index] for index in hot]), strict=True))
-        return cls(keys, values, [deep.get(index) or b"" for index in range(len(keys))])
-
-    @property
-    def known(self) -> list[bytes]:
-        """All that is known of each entity."""
-        return [whole(*both) or b"" for both in zip(self.values, self.deep, strict=True)]
-
-    def take(self, chosen: Sequence[int]) -> _Found:
-        """Return what was held of some of them."""
-        return _Found(*([part[index] for index in chosen] for part in (self.keys, self.values, self.deep)))
-
-
-def _replace(
-    view: FeatureView, online: OnlineStore, found: _Found, values: Sequence[bytes], moment: int | None
-) -> list[int]:
-    """Put values in place of those of entities, hot ones with their heads; return which others have changed meanwhile.
-
-    Args:
-        view: whose values.
-        online: the online store.
-        found: what is replaced.
-        values: all that is to be known of each entity; nothing for nothing.
-        moment: the present one, microseconds; None where no value may get a head.
-    """
-    heads = {} if moment is None else _heads(view, found, values, moment - GRACE_MICROS)
-    deeper = {i: values[i] if i in heads else b"" for i, deep in enumerate(found.deep) if deep or i in heads}
-    lengths = _splice(deep_name(view), online, found.keys, found.deep, deeper)
-    ready = {i: heads.get(i, value) for i, value in enumerate(values) if lengths.get(i, 0) >= 0}
-    lengths |= _splice(view.storage_name, online, found.keys, found.values, ready)
-    return sorted(index for index, length in lengths.items() if length < 0)
-
-
-def _splice(
-    name: str, online: OnlineStore, keys: Sequence[bytes], held: Sequence[bytes], values: Mapping[int, bytes]
-) -> dict[int, int]:
-    """Replace some values; return how long each is then, -1 where it has changed meanwhile, by position."""
-    if not values:
-        return {}
-    mine, old = ([part[index] for index in values] for part in (keys, held))
-    return dict(zip(values, online.splice(name, mine, old, list(values.values())), strict=True))
-
-
-def _heads(view: FeatureView, found: _Found, values: Sequence[bytes], since: int) -> dict[int, bytes]:
-    """Return what stands for those values that are hot, or become so, by position."""
-    codec = codec_of(view)
-    chosen = [
-        i for i, (value, deep) in enumerate(zip(values, found.deep, strict=True)) if deep or codec.may_hold(value, HOT)
-    ]
-    heads = codec.headed([found.keys[i] for i in chosen], [values[i] for i in chosen], since)
-    made = zip(chosen, heads, strict=True)
-    return {i: head for i, head in made if head and (found.deep[i] or _SHORTER * len(head) < len(values[i]))}
 
 
 def collect(view: FeatureView, online: OnlineStore, now: int) -> int:
@@ -314,10 +199,6 @@ def collect(view: FeatureView, online: OnlineStore, now: int) -> int:
     return changed
 
 
-def _read(name: str, online: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:
-    return online.read([(name, keys)], within=_PATIENCE)[0] if keys else []
-
-
 def restore(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, keys: Sequence[bytes], now: Callable[[], int]
 ) -> OnlineRows:
@@ -335,32 +216,16 @@ def restore(
     """
     written, left, replaced = dict[bytes, bytes](), list(keys), False
     while left:
-        found = _Found.of(view, online, left, every=True)
+        found = FoundValues.of(view, online, left, every=True)
         until = max(now(), latest(view, left, found.known))
         expected = patiently(partial(expected_of, view, offline, left, until))
         written.update((key, expected.get(key, b"")) for key in left)
-        stays = _replace(view, online, found, [written[key] for key in left], until)
+        stays = replace_values(view, online, found, [written[key] for key in left], until)
         left, replaced = [left[index] for index in stays], replaced or any(found.values) or any(found.deep)
     if replaced:
         online.delete(view.storage_name, [])
     kept = {key: value for key, value in written.items() if value}
     return OnlineRows(list(kept), list(kept.values()))
-
-
-def compared(view: FeatureView, online: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:
-    """Return all that a store holds of entities, to be compared with history; None for nothing.
-
-    Where a head doesn't say what the events say, or there is a deep value alone, it is a value that nobody can read.
-
-    Args:
-        view: whose values.
-        online: the online store.
-        keys: of the entities.
-    """
-    found, codec = _Found.of(view, online, keys, every=True), codec_of(view)
-    wrong = set(codec.misleading(keys, found.values, found.known))
-    wrong |= {i for i, deep in enumerate(found.deep) if deep and not found.values[i]}
-    return [_UNREADABLE if i in wrong else value or None for i, value in enumerate(found.known)]
 
 
 def latest(view: FeatureView, keys: Sequence[bytes], values: Sequence[bytes | None]) -> int:
@@ -401,9 +266,9 @@ def withdraw(view: FeatureView, online: OnlineStore, rows: OnlineRows) -> None:
     """
     left = rows
     while left:
-        found = _Found.of(view, online, left.keys, every=True)
+        found = FoundValues.of(view, online, left.keys, every=True)
         values = [codec_of(view).without(value, gone) for value, gone in zip(found.known, left.rows, strict=True)]
-        left = left.take(_replace(view, online, found, values, None))
+        left = left.take(replace_values(view, online, found, values, None))
     online.delete(view.storage_name, [])
 
 

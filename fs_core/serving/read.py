@@ -31,7 +31,7 @@ from fs_core.serving.plan import WHAT, ReadPlan, ViewPlan
 from fs_core.serving.vectors import FeatureVectors
 from fs_core.serving.windows import HeldWindows
 from fs_core.values.times import MICROSECONDS
-from fs_core.windows.packed import whole
+from fs_core.windows.packed.entries import whole
 
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView

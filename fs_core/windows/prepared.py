@@ -123,9 +123,9 @@ class Settled:
             span: of which windows.
             codes: each question's entity.
         """
-        places = span.places(lane, self.places)
         for (mine, number), values in self.numbers.items():
-            if mine == kind and places is not None:
+            places = span.places(lane, self.places) if mine == kind else None
+            if places is not None:
                 yield number, values[codes, places]
 
 

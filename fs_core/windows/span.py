@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +16,7 @@ _ALL_TIME = 1 << 61  # microseconds: longer than all time
 _LONGEST = 1 << 60  # microseconds: longer than the calendar, and still no overflow
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """A window's length and edges; see `Aggregation`.
 
     Attributes:
@@ -90,6 +88,7 @@ class Spans:
     def __init__(self, spans: Sequence[Span], which: Ints) -> None:
         self._spans = spans
         self._which = which
+        self._places: dict[Hashable, Ints | None] = {}
         self.shift = np.array([span.shift for span in spans], np.int64)[which]
         self.length = np.array([_ALL_TIME if s.length is None else s.length for s in spans], np.int64)[which]
         self.hop = np.array([s.hop or 1 for s in spans], np.int64)[which]  # every moment is a multiple of one
@@ -101,8 +100,10 @@ class Spans:
 
     def places(self, lane: Hashable, known: Mapping[Any, int]) -> Ints | None:
         """See `Span.places`: of each question's window; None if one has none."""
-        found = [known.get((lane, span), -1) for span in self._spans]
-        return None if -1 in found else np.array(found)[self._which]
+        if lane not in self._places:
+            found = [known.get((lane, span), -1) for span in self._spans]
+            self._places[lane] = None if -1 in found else np.array(found)[self._which]
+        return self._places[lane]
 
     def take(self, questions: Ints) -> Spans:
         """See `Span.take`."""

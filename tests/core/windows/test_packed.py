@@ -17,9 +17,10 @@ from fs_core.testing.events import EventScenario, event_scenarios, event_spines
 from fs_core.testing.histories import moments
 from fs_core.testing.oracle import bits
 from fs_core.testing.window_oracle import TOO_LARGE, oracle_windows
-from fs_core.windows import head
 from fs_core.windows.answer import TooLargeError
-from fs_core.windows.packed import EventCodec, has_head, whole
+from fs_core.windows.packed import head
+from fs_core.windows.packed.codec import EventCodec
+from fs_core.windows.packed.entries import has_head, whole
 
 Values = dict[bytes, bytes]
 

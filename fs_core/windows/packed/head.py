@@ -121,15 +121,14 @@ def places_of(features: Sequence[Feature]) -> dict[tuple[Lane, Span], int]:
     return {slot: place for place, slot in enumerate(slots)}
 
 
-def settled(features: Sequence[Feature], heads: Mapping[int, Head], entities: int) -> Settled:
+def settled(places: Mapping[tuple[Lane, Span], int], heads: Mapping[int, Head], entities: int) -> Settled:
     """Return what heads say, ready for the kernel.
 
     Args:
-        features: the view's, all of them.
+        places: what `places_of` returns for the view's features, all of them.
         heads: by entity.
         entities: how many there are.
     """
-    places = places_of(features)
     numbers: dict[tuple[str, int], Ints] = {}
     for entity, head in heads.items():
         for kind, values in head.numbers.items():

@@ -1,28 +1,10 @@
-"""An entity's events as one value of an online store, to which a push appends and which a read folds.
-
-    entries, in any order: a packed row's length, 4 bytes, big-endian, and the row
-    or a floor: four bytes of ones, a checksum of 4 bytes as a row has, and a moment, 8 bytes, as `moment_word` has it
-    or a head: three bytes of ones and one less, a checksum, a length of 4 bytes, and what `fs_core.windows.head` draws
-
-A row is packed as `fs_core.online.row.codec` packs the rows of any view: with its own checksum, which knows the view
-and the entity. Its columns are those that aggregates and the id need, and a flag for each `where`, so that conditions
-are evaluated once, when an event is written. The value is a set of events: entries may come in any order, several
-times, from several writers; who rewrites a value leaves alone what was appended meanwhile.
-
-From its floor on a value knows every event that a window may hold: who leaves events out that matter later no more
-writes a floor. Of several the latest counts. A value without one, which is left where events were taken back, or where
-the rest was lost before some came, may lack any event: it answers for no moment.
-
-A head stands for events that the value doesn't hold. Whom it doesn't answer adds the entity's *deep* value, which has
-all of them and a floor. Of two heads, neither is right beside what the other one left out.
-"""
+"""Packing, reading and folding the events of an entity."""
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,20 +20,25 @@ from fs_core.values.times import EARLIEST
 from fs_core.windows.answer import Answers, Asked, TooLargeError, answer
 from fs_core.windows.evaluate import columns_of, prepared_for
 from fs_core.windows.events import Events
-from fs_core.windows.head import Head, heads_of, places_of, settled
-from fs_core.windows.plan import Feature, features_of
+from fs_core.windows.packed.entries import (
+    FLOOR,
+    FLOOR_BYTES,
+    FLOOR_CELLS,
+    HEAD,
+    LENGTH,
+    SEAL,
+    SIGN,
+    Marks,
+    body_of,
+    entries_of,
+    mark_at,
+)
+from fs_core.windows.packed.head import Head, heads_of, places_of, settled
+from fs_core.windows.plan import Feature, Lane, features_of
+from fs_core.windows.span import Span
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
-
-_LENGTH = struct.Struct(">I")
-_SEAL = struct.Struct("<I")
-_FLOOR = b"\xff" * 4
-_FLOOR_BYTES = 16
-_HEAD = b"\xff\xff\xff\xfe"
-_HEAD_START = struct.Struct(">4sII")  # and a checksum and a length
-_MARKS = _FLOOR, _HEAD
-_SIGN = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -83,14 +70,6 @@ class HeldEvents:
         return [index for index, head in self.heads.items() if not head.answers(moment)]
 
 
-@dataclass
-class _Marks:
-    """The floor and the head of each value, as far as they were found, by its position."""
-
-    floors: dict[int, int] = field(default_factory=dict)
-    heads: dict[int, Head] = field(default_factory=dict)
-
-
 class EventCodec:
     """Packs, reads and folds the events of one view with aggregations. Thread-safe, and pickles as its view."""
 
@@ -109,6 +88,10 @@ class EventCodec:
         """The view's aggregates."""
         return features_of(self._view)
 
+    @cached_property
+    def _places(self) -> dict[tuple[Lane, Span], int]:
+        return places_of(self.features)
+
     def encode(self, rows: pa.Table, passing: Mapping[str, pa.ChunkedArray]) -> OnlineRows:
         """Return what must be appended to the value of each row's entity.
 
@@ -124,7 +107,7 @@ class EventCodec:
         for name, flag in zip(self._flags, flags, strict=True):
             rows = rows.append_column(name, flag)
         packed = self._codec.encode(rows)
-        return OnlineRows(packed.keys, [_LENGTH.pack(len(row)) + row for row in packed.rows])
+        return OnlineRows(packed.keys, [LENGTH.pack(len(row)) + row for row in packed.rows])
 
     def decode(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> HeldEvents:
         """Read the values that a store holds under these keys; None stands for no events."""
@@ -141,51 +124,59 @@ class EventCodec:
             return replace(self.decode(keys, kept), corrupt=sorted(damaged))
         return self._held(codes, found, corrupt, marks, len(values))
 
-    def _without_marks(
-        self, keys: Sequence[bytes], values: Sequence[bytes | None]
-    ) -> tuple[_Marks, list[bytes | None]]:
+    def _without_marks(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Marks, list[bytes | None]]:
         """Return the floors and heads that values begin with, if they are sound, and what follows these."""
-        marks, bare = _Marks(), list(values)
-        for index, value in enumerate(values):
-            if value is not None and value[:4] in _MARKS:
-                entry = _mark_at(value, 0)
+        marks, bare = Marks(), list(values)
+        starts = [b"" if value is None else value[:FLOOR_BYTES] for value in values]
+        plain = [index for index, start in enumerate(starts) if start[:4] == FLOOR and len(start) == FLOOR_BYTES]
+        floors = np.frombuffer(b"".join([starts[index] for index in plain]), FLOOR_CELLS)
+        seals = np.array([zlib.crc32(starts[i][8:]) ^ zlib.crc32(keys[i]) for i in plain], np.uint32)
+        sound = (seals ^ np.uint32(self._layout.tag)) == floors["seal"]
+        moments = (floors["moment"].astype(np.uint64) ^ np.uint64(SIGN)).view(np.int64)
+        for index, fits, moment in zip(plain, sound.tolist(), moments.tolist(), strict=True):
+            if fits:
+                marks.floors[index], bare[index] = moment, values[index][FLOOR_BYTES:]  # type: ignore[index]  # it has
+        for index, start in enumerate(starts):
+            if start[:4] == HEAD:
+                entry = mark_at(values[index] or b"", 0)
                 if self._takes(marks, index, keys[index], entry):
-                    bare[index] = value[len(entry) :]
+                    bare[index] = (values[index] or b"")[len(entry) :]
         return marks, bare
 
-    def _takes(self, marks: _Marks, index: int, key: bytes, entry: bytes) -> bool:
+    def _takes(self, marks: Marks, index: int, key: bytes, entry: bytes) -> bool:
         """Take note of a floor or a head; return whether it is sound, and this entity's."""
-        body = _body(entry)
-        if not body or entry[4:8] != _SEAL.pack(self._layout.seal(key, body)):
+        body = body_of(entry)
+        if not body or entry[4:8] != SEAL.pack(self._layout.seal(key, body)):
             return False
-        if entry[:4] == _FLOOR:
-            marks.floors[index] = max(marks.floors.get(index, EARLIEST), int.from_bytes(body, "big") - _SIGN)
+        if entry[:4] == FLOOR:
+            marks.floors[index] = max(marks.floors.get(index, EARLIEST), int.from_bytes(body, "big") - SIGN)
         else:
-            head = Head.of(body, len(places_of(self.features)))
+            head = Head.of(body, len(self._places))
             marks.heads[index] = replace(head, until=head.since - 1) if index in marks.heads else head
         return True
 
     def _mark(self, key: bytes, kind: bytes, body: bytes) -> bytes:
         seal = self._layout.seal(key, body)
-        return kind + _SEAL.pack(seal) + (b"" if kind == _FLOOR else _LENGTH.pack(len(body))) + body
+        return kind + SEAL.pack(seal) + (b"" if kind == FLOOR else LENGTH.pack(len(body))) + body
 
     def _at_once(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Ints, DecodedRows] | None:
         """Read values of rows that are all equally long as one array; None where one isn't sound."""
         layout = self._layout
-        entry = np.dtype([("length", ">u4"), ("row", layout.head)])
-        sizes = np.fromiter((len(value or b"") for value in values), np.int64, len(values))
-        counts = sizes // entry.itemsize
-        if (counts * entry.itemsize != sizes).any():
+        size = LENGTH.size + layout.size
+        sizes = np.array([0 if value is None else len(value) for value in values], np.int64)
+        counts = sizes // size
+        if (counts * size != sizes).any():
             return None
-        entries = np.frombuffer(b"".join([value for value in values if value]), entry)
-        heads = np.ascontiguousarray(entries["row"])
+        entries = np.frombuffer(b"".join([value for value in values if value]), np.uint8).reshape(-1, size)
+        lengths = np.ascontiguousarray(entries[:, : LENGTH.size]).view(">u4")[:, 0]
+        heads = np.ascontiguousarray(entries[:, LENGTH.size :]).view(layout.head)[:, 0]
         belong = np.repeat(np.fromiter(map(zlib.crc32, keys), np.uint32, len(keys)), counts)
         sound = (checksums(heads) ^ belong ^ np.uint32(layout.tag)) == heads["__seal"]
-        if not (sound & (entries["length"] == layout.size)).all():
+        if not (sound & (lengths == layout.size)).all():
             return None
         return np.repeat(np.arange(len(values)), counts), DecodedRows.of(layout, heads, {}, None, [])
 
-    def _held(self, codes: Ints, found: DecodedRows, corrupt: list[int], marks: _Marks, count: int) -> HeldEvents:
+    def _held(self, codes: Ints, found: DecodedRows, corrupt: list[int], marks: Marks, count: int) -> HeldEvents:
         names = tuple(self._rows.features)
         columns = dict(zip(names, found.features.arrays(names), strict=True))
         _, *flags = [columns.pop(name) for name in self._flags]
@@ -219,7 +210,7 @@ class EventCodec:
         features = features_of(self._view, names)
         prepared = prepared_for(features, self._events(held), len(moments))
         if held.heads:
-            prepared = replace(prepared, settled=settled(self.features, held.heads, len(moments)))
+            prepared = replace(prepared, settled=settled(self._places, held.heads, len(moments)))
         everybody = np.arange(len(moments))
         return answer(features, [Asked(prepared, everybody, everybody)], moments)
 
@@ -241,14 +232,14 @@ class EventCodec:
         """
         held = self.decode(keys, values)
         sound = [None if index in held.corrupt else value for index, value in enumerate(values)]
-        counts, entries, _ = self._split(keys, sound, _Marks())
+        counts, entries, _ = self._split(keys, sound, Marks())
         least = np.maximum(held.floors, since)
         events = self._events(held)
         kept = events.rows[self._matter(events, least[events.codes])]
         parts: dict[int, list[bytes]] = {}
         for row, code in zip(kept.tolist(), held.codes[kept].tolist(), strict=True):
-            start = parts.setdefault(code, [self._mark(keys[code], _FLOOR, moment_word(int(least[code])))])
-            start += [_LENGTH.pack(len(entries[row])), entries[row]]
+            start = parts.setdefault(code, [self._mark(keys[code], FLOOR, moment_word(int(least[code])))])
+            start += [LENGTH.pack(len(entries[row])), entries[row]]
         trimmed = list(values)
         for code in np.flatnonzero(counts if complete else counts * ~held.bare).tolist():
             trimmed[code] = b"".join(parts.get(code, ()))
@@ -264,22 +255,22 @@ class EventCodec:
         """
         held = self.decode(keys, values)
         sound = [None if index in held.corrupt else value for index, value in enumerate(values)]
-        _, entries, _ = self._split(keys, sound, _Marks())
+        _, entries, _ = self._split(keys, sound, Marks())
         events = self._events(held)
         ids = [events.columns[name] for name in self._view.event_id]
         heads, beside = heads_of(self.features, events, np.maximum(held.floors, since), ids)
-        parts = [[self._mark(key, _HEAD, head.body)] for key, head in zip(keys, heads, strict=True)]
+        parts = [[self._mark(key, HEAD, head.body)] for key, head in zip(keys, heads, strict=True)]
         for row, code in zip(events.rows[beside].tolist(), events.codes[beside].tolist(), strict=True):
-            parts[code] += [_LENGTH.pack(len(entries[row])), entries[row]]
+            parts[code] += [LENGTH.pack(len(entries[row])), entries[row]]
         return [b"".join(part) if value else b"" for part, value in zip(parts, sound, strict=True)]
 
     def may_hold(self, value: bytes, count: int) -> bool:
         """Return whether a value is long enough for a number of events."""
-        return len(value) >= count * (_LENGTH.size + self._layout.size)
+        return len(value) >= count * (LENGTH.size + self._layout.size)
 
     def is_over(self, value: bytes | None, moment: int) -> bool:
         """Return whether a value begins with a head that answers no longer."""
-        body = b"" if value is None or value[:4] != _HEAD else _body(_mark_at(value, 0))
+        body = b"" if value is None or value[:4] != HEAD else body_of(mark_at(value, 0))
         return bool(body) and Head.until_of(body) < moment
 
     def without(self, value: bytes, gone: bytes) -> bytes:
@@ -289,12 +280,12 @@ class EventCodec:
             value: as the store holds it; a damaged one stays.
             gone: entries.
         """
-        held, doomed = _entries(value), _entries(gone)
+        held, doomed = entries_of(value), entries_of(gone)
         if held is None or doomed is None:
             return value
         known = set(doomed[0])
         left = [row for row in held[0] if row not in known]
-        return b"".join(part for row in left for part in (_LENGTH.pack(len(row)), row))
+        return b"".join(part for row in left for part in (LENGTH.pack(len(row)), row))
 
     def misleading(self, keys: Sequence[bytes], values: Sequence[bytes], known: Sequence[bytes]) -> list[int]:
         """Return the values that are damaged, or whose heads say something else than the events do.
@@ -340,66 +331,20 @@ class EventCodec:
         return list(self._rows.features)[len(self._rows.features) - len(self._wheres) - 1 :]
 
     def _split(
-        self, keys: Sequence[bytes], values: Sequence[bytes | None], marks: _Marks
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], marks: Marks
     ) -> tuple[Ints, list[bytes], list[int]]:
         """Return how many rows each value has, the rows of all, and which values can't be cut; take note of marks."""
         counts, rows, corrupt = np.zeros(len(values), np.int64), list[bytes](), []
         for index, value in enumerate(values):
             if value is None:
                 continue
-            found = _entries(value)
+            found = entries_of(value)
             if found is None or not all(self._takes(marks, index, keys[index], entry) for entry in found[1]):
                 corrupt.append(index)
                 continue
             counts[index] = len(found[0])
             rows += found[0]
         return counts, rows, corrupt
-
-
-def has_head(value: bytes) -> bool:
-    """Return whether a value has a head."""
-    return _HEAD in value and any(mark[:4] == _HEAD for mark in (_entries(value) or ([], []))[1])
-
-
-def whole(value: bytes | None, deep: bytes | None) -> bytes | None:
-    """Return all that is known of an entity: its value without a head, and its deep value, if it has one."""
-    if not deep or value is None:
-        return value
-    found = _entries(value)
-    if found is None:
-        return value
-    floors = [mark for mark in found[1] if mark[:4] == _FLOOR]
-    return b"".join([*floors, *(part for row in found[0] for part in (_LENGTH.pack(len(row)), row)), deep])
-
-
-def _entries(value: bytes) -> tuple[list[bytes], list[bytes]] | None:
-    """Return the rows and the marks of a value, None if it isn't cut into such to its end."""
-    rows, marks, index = list[bytes](), list[bytes](), 0
-    while index + _LENGTH.size <= len(value):
-        if value[index : index + _LENGTH.size] in _MARKS:
-            marks.append(_mark_at(value, index))
-            index += len(marks[-1])
-            continue
-        (length,) = _LENGTH.unpack_from(value, index)
-        index += _LENGTH.size + length
-        rows.append(value[index - length : index])
-    return (rows, marks) if index == len(value) else None
-
-
-def _mark_at(value: bytes, index: int) -> bytes:
-    """Return the floor or head that begins at a place of a value, as far as it goes."""
-    size = _FLOOR_BYTES
-    if value[index : index + 4] == _HEAD and len(value) >= index + _HEAD_START.size:
-        size = _HEAD_START.size + _HEAD_START.unpack_from(value, index)[2]
-    return value[index : index + size]
-
-
-def _body(mark: bytes) -> bytes:
-    """Return what a floor or head says, nothing if it isn't all there."""
-    if mark[:4] == _FLOOR:
-        return mark[8:] if len(mark) == _FLOOR_BYTES else b""
-    body = mark[_HEAD_START.size :]
-    return body if mark[8 : _HEAD_START.size] == _LENGTH.pack(len(body)) else b""
 
 
 def _as_rows(view: FeatureView, conditions: int) -> FeatureView:
