@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fs_core.materialization import events
+from fs_core.materialization import event_values, events
 from fs_core.materialization.check import SUSPECTS, Check, RowProblem
 from fs_core.materialization.retract import Delivery
 from fs_core.online.contract import OnlineRows
@@ -40,6 +40,16 @@ class EventCheck(Check):
         self._look_again(suspects)
         return entities
 
+    def online_against_history(self) -> int:
+        """See `Check.online_against_history`; deep values without another belong to nobody, and are mended."""
+        for part in self._online.scan(event_values.deep_name(self._view)):
+            values = self._online.read([(self._view.storage_name, part.keys)])[0]
+            self._look_again([key for key, value in zip(part.keys, values, strict=True) if value is None])
+        return super().online_against_history()
+
+    def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return event_values.compared(self._view, self._online, keys)
+
     def _alike(
         self, keys: Sequence[bytes], values: Sequence[bytes | None], moment: int, *, complete: bool = True
     ) -> list[bytes | None]:
@@ -51,7 +61,7 @@ class EventCheck(Check):
             moment: microseconds.
             complete: whether those without a floor say all; else they are like no other.
         """
-        return events.codec_of(self._view).trimmed(keys, values, moment, complete=complete)
+        return event_values.codec_of(self._view).trimmed(keys, values, moment, complete=complete)
 
     def _expected(self, keys: list[bytes], until: int) -> dict[bytes, tuple[bytes, int | None]]:
         """Return the value of each entity that history knows, as `_alike` has it."""
@@ -65,7 +75,7 @@ class EventCheck(Check):
         return {}  # `_expected` looks as far ahead as any clock did
 
     def _problem(self, key: bytes, held: bytes | None, expected: tuple[bytes, int | None] | None) -> RowProblem | None:
-        codec = events.codec_of(self._view)
+        codec = event_values.codec_of(self._view)
         if held is None:
             return None if expected is None else RowProblem.MISSING
         found = codec.decode([key], [held])
@@ -83,7 +93,7 @@ class EventCheck(Check):
         return RowProblem.AHEAD if ours < theirs else RowProblem.WRONG
 
     def _newest(self, key: bytes, value: bytes | None) -> tuple[int, int] | None:
-        held = events.codec_of(self._view).decode([key], [value])
+        held = event_values.codec_of(self._view).decode([key], [value])
         return max(zip(held.clocks[0].tolist(), held.clocks[2].tolist(), strict=True), default=None)
 
     def _mend(

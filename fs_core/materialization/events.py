@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -18,21 +18,17 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError
+from fs_core.materialization.event_values import HOT, FoundValues, codec_of, horizon, read_values, replace_values
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.keys import unpack_keys
 from fs_core.values.times import EARLIEST
-from fs_core.windows.packed import EventCodec
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore, Snapshot, Watermark, Winners
     from fs_core.online.contract import OnlineStore
 
-GRACE_MICROS = 60_000_000
-"""How long past the end of its life an event is kept at least: clocks of machines differ, and reads take time."""
-
 _AT_ONCE = 200  # values that are rewritten together: some may be long
 _READING_SECONDS = 5.0
-_PATIENCE = 30.0  # seconds that they may take to come
 _TRIES = 8
 _SMALL = 2_048  # bytes: a value that is no longer isn't worth rewriting
 _EAGER = 2  # a push rewrites a value after it has grown by half of it, on average
@@ -40,17 +36,6 @@ _EAGER = 2  # a push rewrites a value after it has grown by half of it, on avera
 T = TypeVar("T")
 Fill = Callable[[OnlineRows], int]
 """Brings rows online; returns how many values changed."""
-
-
-@lru_cache(maxsize=1024)
-def codec_of(view: FeatureView) -> EventCodec:
-    """Return the codec of a view's events."""
-    return EventCodec(view)
-
-
-def horizon(view: FeatureView, moment: int) -> int:
-    """Return from which moment on a view's online values tell, microseconds, where they are rewritten at a moment."""
-    return moment - max(GRACE_MICROS, view.online_history_micros or 0)
 
 
 def live(
@@ -113,18 +98,23 @@ def add(view: FeatureView, offline: OfflineStore, online: OnlineStore, rows: Onl
         rows: what `packed` returned.
         now: the present moment, microseconds.
     """
-    name, nothing = view.storage_name, [b""] * len(rows)
-    before = online.splice(name, rows.keys, nothing, nothing)
-    old = rows.take([index for index, length in enumerate(before) if length])
+    name = view.storage_name
+    before = dict(zip(rows.keys, read_values(name, online, rows.keys), strict=True))
+    old = rows.take([index for index, key in enumerate(rows.keys) if before[key]])
     lengths = online.splice(name, old.keys, [b""] * len(old), old.rows) if old else []
     grown = list(zip(old.keys, lengths, map(len, old.rows), strict=True))
-    empty = [key for key, length in zip(rows.keys, before, strict=True) if not length]
+    empty = [key for key, value in before.items() if not value]
     empty += [key for key, length, added in grown if length == added]  # deleted in between
     restore(view, offline, online, empty, lambda: now)
-    due = [key for key, length, added in grown if length > _SMALL and random.random() * length < _EAGER * added]  # noqa: S311
+    codec = codec_of(view)
+    due = [
+        key
+        for key, length, added in grown
+        if length > _SMALL and (random.random() * length < _EAGER * added or codec.is_over(before[key], now))  # noqa: S311
+    ]
     for start in range(0, len(due), _AT_ONCE):
         keys = due[start : start + _AT_ONCE]
-        _rewrite(view, online, OnlineRows(keys, [b""] * len(keys)), horizon(view, now), complete=False)
+        _rewrite(view, online, OnlineRows(keys, [b""] * len(keys)), now, complete=False)
     return len(rows)
 
 
@@ -139,11 +129,11 @@ def merge(view: FeatureView, online: OnlineStore, rows: OnlineRows, until: int, 
         fill: brings rows of those whose values have no floor, so that they may lack others as well; None where the
             rows are all there are.
     """
-    start, changed, bare = horizon(view, until), 0, set[bytes]()
+    changed, bare = 0, set[bytes]()
     for first in range(0, len(rows), _AT_ONCE):
         left = rows[first : first + _AT_ONCE]
         for _ in range(_TRIES):
-            done, left, unsure = _rewrite(view, online, left, start, complete=fill is None)
+            done, left, unsure = _rewrite(view, online, left, until, complete=fill is None)
             changed, bare = changed + done, bare.union(unsure)
             if not left:
                 break
@@ -156,7 +146,7 @@ def merge(view: FeatureView, online: OnlineStore, rows: OnlineRows, until: int, 
 
 
 def _rewrite(
-    view: FeatureView, online: OnlineStore, rows: OnlineRows, start: int, *, complete: bool
+    view: FeatureView, online: OnlineStore, rows: OnlineRows, moment: int, *, complete: bool
 ) -> tuple[int, OnlineRows, list[bytes]]:
     """Merge events into values without those that no window holds.
 
@@ -164,26 +154,30 @@ def _rewrite(
         view: whose values.
         online: the online store.
         rows: what comes.
-        start: from which moment on values tell, microseconds.
+        moment: from whose horizon on values tell, microseconds.
         complete: whether they hold all events from then on now; else those without a floor stay.
 
     Returns:
         How many changed, what is left to do, and the keys of those that stay since they have no floor.
     """
-    held, bare = [value or b"" for value in _read(view, online, rows.keys)], list[bytes]()
+    found, bare, codec = FoundValues.of(view, online, rows.keys), list[bytes](), codec_of(view)
     if not complete:
-        empty = np.array([not value for value in held], bool)
-        unsure = empty | codec_of(view).decode(rows.keys, held).bare
+        empty = np.array([not value for value in found.values], bool)
+        unsure = empty | codec.decode(found.keys, found.known).bare
         bare = [rows.keys[index] for index in np.flatnonzero(unsure).tolist()]
         sure = np.flatnonzero(~unsure).tolist()
-        rows, held = rows.take(sure), [held[index] for index in sure]
-    whole = [old + new for old, new in zip(held, rows.rows, strict=True)]
-    merged = [value or b"" for value in codec_of(view).trimmed(rows.keys, whole, start, complete=complete)]
-    changed = [index for index, value in enumerate(merged) if value != held[index]]
-    keys, old, new = ([values[index] for index in changed] for values in (rows.keys, held, merged))
-    lengths = online.splice(view.storage_name, keys, old, new)
-    left = [index for index, length in zip(changed, lengths, strict=True) if length < 0]
-    return len(changed) - len(left), rows.take(left), bare
+        rows, found = rows.take(sure), found.take(sure)
+    joined = [old + new for old, new in zip(found.known, rows.rows, strict=True)]
+    merged = codec.trimmed(rows.keys, joined, horizon(view, moment), complete=complete)
+    values = [value or b"" for value in merged]
+    busy = [
+        index
+        for index, (value, more) in enumerate(zip(values, rows.rows, strict=True))
+        if value != found.values[index]
+        and (more or found.deep[index] or len(value) < len(found.values[index]) or codec.may_hold(value, HOT))
+    ]
+    stays = replace_values(view, online, found.take(busy), [values[index] for index in busy], moment)
+    return len(busy) - len(stays), rows.take([busy[index] for index in stays]), bare
 
 
 def collect(view: FeatureView, online: OnlineStore, now: int) -> int:
@@ -195,22 +189,14 @@ def collect(view: FeatureView, online: OnlineStore, now: int) -> int:
         now: the present moment, microseconds.
 
     Returns:
-        How many values have become shorter.
+        How many values were rewritten.
     """
-    start, shorter = horizon(view, now), 0
+    changed = 0
     for part in online.scan(view.storage_name):
         for first in range(0, len(part), _AT_ONCE):
-            keys, held = part.keys[first : first + _AT_ONCE], part.rows[first : first + _AT_ONCE]
-            trimmed = [value or b"" for value in codec_of(view).trimmed(keys, held, start, complete=False)]
-            changed = [index for index, value in enumerate(trimmed) if len(value) < len(held[index])]
-            kept, old, new = ([values[index] for index in changed] for values in (keys, held, trimmed))
-            lengths = online.splice(view.storage_name, kept, old, new)
-            shorter += sum(length >= 0 for length in lengths)
-    return shorter
-
-
-def _read(view: FeatureView, online: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:
-    return online.read([(view.storage_name, keys)], within=_PATIENCE)[0]
+            keys = part.keys[first : first + _AT_ONCE]
+            changed += _rewrite(view, online, OnlineRows(keys, [b""] * len(keys)), now, complete=False)[0]
+    return changed
 
 
 def restore(
@@ -230,13 +216,12 @@ def restore(
     """
     written, left, replaced = dict[bytes, bytes](), list(keys), False
     while left:
-        held = _read(view, online, left)
-        until = max(now(), latest(view, left, held))
+        found = FoundValues.of(view, online, left, every=True)
+        until = max(now(), latest(view, left, found.known))
         expected = patiently(partial(expected_of, view, offline, left, until))
-        values = [expected.get(key, b"") for key in left]
-        lengths = online.splice(view.storage_name, left, [value or b"" for value in held], values)
-        written.update(zip(left, values, strict=True))
-        left, replaced = [key for key, length in zip(left, lengths, strict=True) if length < 0], replaced or any(held)
+        written.update((key, expected.get(key, b"")) for key in left)
+        stays = replace_values(view, online, found, [written[key] for key in left], until)
+        left, replaced = [left[index] for index in stays], replaced or any(found.values) or any(found.deep)
     if replaced:
         online.delete(view.storage_name, [])
     kept = {key: value for key, value in written.items() if value}
@@ -249,7 +234,7 @@ def latest(view: FeatureView, keys: Sequence[bytes], values: Sequence[bytes | No
     Args:
         view: whose values.
         keys: theirs.
-        values: as the store holds them.
+        values: all that is known of each entity.
     """
     held = codec_of(view).decode(keys, values)
     return int(max(held.clocks[1].max(initial=EARLIEST), held.floors.max(initial=EARLIEST)))
@@ -281,10 +266,9 @@ def withdraw(view: FeatureView, online: OnlineStore, rows: OnlineRows) -> None:
     """
     left = rows
     while left:
-        held = [value or b"" for value in _read(view, online, left.keys)]
-        values = [codec_of(view).without(value, gone) for value, gone in zip(held, left.rows, strict=True)]
-        lengths = online.splice(view.storage_name, left.keys, held, values)
-        left = left.take([index for index, length in enumerate(lengths) if length < 0])
+        found = FoundValues.of(view, online, left.keys, every=True)
+        values = [codec_of(view).without(value, gone) for value, gone in zip(found.known, left.rows, strict=True)]
+        left = left.take(replace_values(view, online, found, values, None))
     online.delete(view.storage_name, [])
 
 

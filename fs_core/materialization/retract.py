@@ -25,6 +25,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.errors import FeatureStoreError
 from fs_core.materialization import events
+from fs_core.materialization.event_values import codec_of
 from fs_core.materialization.events import patiently
 from fs_core.materialization.watermark import ViewProgress, progress_of
 from fs_core.online.contract import OnlineRows
@@ -178,7 +179,7 @@ def lacking(view: FeatureView, offline: OfflineStore, rows: OnlineRows) -> Onlin
 def _numbers_of(view: FeatureView, rows: OnlineRows) -> tuple[Ints, Ints, Ints]:
     """Return of each row, or each event in values, the place that it comes from, its availability and its seq."""
     if view.aggregations:
-        held = events.codec_of(view).decode(rows.keys, rows.rows)
+        held = codec_of(view).decode(rows.keys, rows.rows)
         return held.codes, *held.clocks[1:]
     decoded = RowCodec(view).decode(rows.keys, rows.rows)
     return np.arange(len(rows)), decoded.available_at, decoded.seq

@@ -56,7 +56,10 @@ class Recent:
 
 
 def timeline_name(view: str) -> str:
-    """Return the name under which a store keeps a view's timelines, as if they were rows of another view."""
+    """Return the name under which a store keeps a view's timelines, as if they were rows of another view.
+
+    With windows there are none: then it is where all events of those entities are that have many.
+    """
     return f"{view}:recent"
 
 

@@ -15,7 +15,7 @@ from fs_core.online.row.codec import RowCodec
 from fs_core.retrieval.computed import feature_types
 from fs_core.retrieval.selection import Selection, ViewLookup, alone, key_table
 from fs_core.values.interchange import to_table
-from fs_core.windows.packed import EventCodec
+from fs_core.windows.packed.codec import EventCodec
 
 WHAT = "the entities"
 """How errors call the rows of a request."""

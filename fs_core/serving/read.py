@@ -5,6 +5,8 @@ It does no input or output of its own, so that waiting and not waiting readers s
     read = OnlineRead(plan, entities, ...)
     read.take(rows)                 # the online store's answer to `read.wanted`, or ...
     read.fail(error)                # ... that there was none
+    read.deeper                     # what to ask it for then, if anything ...
+    read.take_deeper(rows)          # ... and its answer to that, or `read.fail_deeper(error)`
     read.answer(offline)            # reads history where `read.needs_history`
 """
 
@@ -29,6 +31,7 @@ from fs_core.serving.plan import WHAT, ReadPlan, ViewPlan
 from fs_core.serving.vectors import FeatureVectors
 from fs_core.serving.windows import HeldWindows
 from fs_core.values.times import MICROSECONDS
+from fs_core.windows.packed.entries import whole
 
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView
@@ -72,6 +75,7 @@ class OnlineRead:
         self._moment = now if at is None else at
         self.cache = cache
         self.absent: list[FeatureView] = []
+        self._deep: dict[int, list[int]] = {}
         self._cached = None
         if cache is not None:
             self._cached = cache.ask(self._requests(), budget.max_age, self._together())
@@ -111,7 +115,7 @@ class OnlineRead:
             rows = self._cached.whole(rows)
         self.absent = [view.view for view, values in zip(self._online, rows, strict=False) if _are_absent(values)]
         latest = self._looked_back(rows)
-        self._settle([self._held(view, values) for view, values in zip(self._online, latest, strict=True)])
+        self._look_deeper(latest, [None] * len(latest))
 
     def fail(self, error: OnlineUnavailableError) -> None:
         """Take it that the online store gave no answer, or only a part of it; raise `error` unless that is allowed."""
@@ -126,8 +130,56 @@ class OnlineRead:
                 self._answers[view] = TableAnswer.unavailable(types, len(self.keys[view.group]))
             return
         rows, unread = self._without_unread(part)
-        parts = zip(self._online, self._looked_back(rows), unread, strict=True)
-        self._settle([self._held(view, values, missed) for view, values, missed in parts])
+        self._look_deeper(self._looked_back(rows), unread)
+
+    def _look_deeper(self, rows: Sequence[Sequence[bytes | None]], unread: Sequence[Flags | None]) -> None:
+        """Settle what was read, unless heads of windows don't answer: then their deep values are wanted, too."""
+        parts = zip(self._online, rows, unread, strict=True)
+        held = [self._held(view, values, missed) for view, values, missed in parts]
+        moment = self._moment_of(held)
+        windows = ((number, view) for number, view in enumerate(held) if isinstance(view, HeldWindows))
+        found = {number: view.events.unanswered(moment) for number, view in windows}
+        self._deep = {number: indices for number, indices in found.items() if indices}
+        self._rows, self._unread = rows, unread
+        if not self._deep:
+            self._settle(held)
+
+    @property
+    def deeper(self) -> list[tuple[str, Sequence[bytes]]]:
+        """What to ask the online store for once `wanted` was taken; mostly nothing."""
+        return [
+            (timeline_name(view.view.storage_name), [self.keys[view.group].distinct[index] for index in indices])
+            for view, indices in ((self._online[number], indices) for number, indices in self._deep.items())
+        ]
+
+    def take_deeper(self, rows: Sequence[Sequence[bytes | None]]) -> None:
+        """Take the online store's answer to `deeper`.
+
+        Raises:
+            MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
+        """
+        self._add_deep(rows)
+
+    def fail_deeper(self, error: OnlineUnavailableError) -> None:
+        """Take it that the online store gave no answer to `deeper`; raise `error` unless that is allowed."""
+        if self.budget.fallback == "offline":
+            return
+        if self.budget.on_deadline == "error":
+            raise error
+        self._add_deep(None)
+
+    def _add_deep(self, rows: Sequence[Sequence[bytes | None]] | None) -> None:
+        """Settle what was read with the deep values; None where these couldn't be, and so neither their entities."""
+        values, unread = [list(part) for part in self._rows], list(self._unread)
+        for position, (number, indices) in enumerate(self._deep.items()):
+            for place, index in enumerate(indices):
+                values[number][index] = None if rows is None else whole(values[number][index], rows[position][place])
+            if rows is None:
+                missed = np.isin(np.arange(len(values[number])), indices)
+                known = unread[number]
+                unread[number] = missed if known is None else known | missed
+        parts = zip(self._online, values, unread, strict=True)
+        self._settle([self._held(view, part, missed) for view, part, missed in parts])
 
     @property
     def computes(self) -> bool:
@@ -205,16 +257,21 @@ class OnlineRead:
         return rows, unread
 
     def _settle(self, held: Sequence[Held | HeldWindows]) -> None:
-        if self._at is None:
-            # Now, or later if a row shows that later has come: another machine's clock may be ahead, and
-            # a row that is there was available.
-            self._moment = max([self.now, *[h.latest for h in held]])
+        self._moment = self._moment_of(held)
         for view in held:
             problem = view.problem(self._moment, None if self._at is None else self.now)
             if problem is None:
                 self._answers[view.plan] = view.answer(self._moment)
             elif self.budget.fallback is None:
                 raise problem
+
+    def _moment_of(self, held: Sequence[Held | HeldWindows]) -> int:
+        """Return the moment that is asked for.
+
+        Now, or later if a row shows that later has come: another machine's clock may be ahead, and a row that is there
+        was available.
+        """
+        return max([self.now, *[view.latest for view in held]]) if self._at is None else self._at
 
     def _from_history(self, view: ViewPlan, offline: OfflineStore | None) -> TableAnswer:
         from fs_core.retrieval.query import found_rows

@@ -14,7 +14,7 @@ from fs_core.serving.answers import UNAVAILABLE, AskedKeys, TableAnswer, damaged
 from fs_core.serving.plan import ViewPlan
 from fs_core.values.times import EARLIEST, from_micros
 from fs_core.windows.answer import TooLargeError, too_large
-from fs_core.windows.packed import EventCodec, HeldEvents
+from fs_core.windows.packed.codec import EventCodec, HeldEvents
 
 
 @dataclass(eq=False, slots=True)

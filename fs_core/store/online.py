@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,11 @@ from fs_core.retrieval.selection import Features
 from fs_core.store.resources import Resources
 from fs_core.values.times import Moment, micros, moment_or_ago
 
+_LAST_CHANCE = 0.001  # seconds: what isn't quicker would be late anyway
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
 
     from fs_core.monitoring.log import Flushed, LogSetting
@@ -67,7 +72,7 @@ def get_online_features(
     budget, setting = _budget(store, deadline, on_deadline, fallback, max_age), _log_setting(store, log, log_rate)
     read, online = _read(store, features, full_names, entities, at, budget), store.online
     wanted = read.wanted
-    within = budget.within(wanted)
+    within, begun = budget.within(wanted), time.monotonic()
     try:
         read.take(online.read(wanted, within=within))
     except OnlineUnavailableError as error:
@@ -75,6 +80,11 @@ def get_online_features(
     else:
         if read.absent:
             store._unfilled.look_after(online, read.absent)
+    if read.deeper:
+        try:
+            read.take_deeper(online.read(read.deeper, within=_left(within, begun)))
+        except OnlineUnavailableError as error:
+            read.fail_deeper(error)
     return _logged(store, setting, read, read.answer(store.offline if read.needs_history else None))
 
 
@@ -103,17 +113,25 @@ async def get_online_features_async(
     await store.select_async(features, full_names=full_names)
     read, online = _read(store, features, full_names, entities, at, budget), store.online
     wanted = read.wanted
-    within = budget.within(wanted)
+    within, begun, reader = budget.within(wanted), time.monotonic(), awaitable(online)
+
+    async def fetch(requests: Sequence[tuple[str, Sequence[bytes]]], seconds: float) -> list[list[bytes | None]]:
+        if reader is not None:
+            return await reader.read_async(requests, within=seconds)
+        return await asyncio.to_thread(online.read, requests, within=seconds)
+
     try:
-        if (reader := awaitable(online)) is not None:
-            read.take(await reader.read_async(wanted, within=within))
-        else:
-            read.take(await asyncio.to_thread(online.read, wanted, within=within))
+        read.take(await fetch(wanted, within))
     except OnlineUnavailableError as error:
         read.fail(error)
     else:
         if read.absent:
             store._unfilled.look_after(online, read.absent)
+    if read.deeper:
+        try:
+            read.take_deeper(await fetch(read.deeper, _left(within, begun)))
+        except OnlineUnavailableError as error:
+            read.fail_deeper(error)
     if read.needs_history or read.computes:  # a function may take its time
         found = await asyncio.to_thread(lambda: read.answer(store.offline if read.needs_history else None))
         return _logged(store, setting, read, found)
@@ -236,6 +254,11 @@ def _logs(store: Resources) -> LogTables:
     from fs_core.monitoring.log.tables import LogTables
 
     return LogTables(store._log_directory, store._log_keep)
+
+
+def _left(within: float, begun: float) -> float:
+    """Return how many seconds a read may still take."""
+    return max(within - (time.monotonic() - begun), _LAST_CHANCE)
 
 
 def _log_setting(store: Resources, log: str | Literal[False] | None, rate: float | None) -> LogSetting | None:

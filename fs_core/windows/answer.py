@@ -193,7 +193,9 @@ def _together(features: Sequence[Feature], asked: Asked, moments: Ints) -> dict[
             row, window = divmod(error.args[0], len(spans))
             raise TooLargeError(features[numbers[window]], int(asked.rows[row])) from None
         size = len(moments)
-        by_window = found.take(pa.array(np.arange(size * len(spans)).reshape(size, len(spans)).T.ravel()))
+        by_window = found
+        if size > 1:
+            by_window = found.take(pa.array(np.arange(size * len(spans)).reshape(size, len(spans)).T.ravel()))
         columns |= {number: by_window.slice(window * size, size) for window, number in enumerate(numbers)}
     return columns
 

@@ -134,12 +134,18 @@ class Block:
 
     # --- what windows hold -------------------------------------------------------------------------------------------
 
+    def _settled(self, kind: str, lane: Lane, span: AnySpan) -> Iterator[tuple[int, Ints]]:
+        settled = self.prepared.settled
+        return iter(()) if settled is None else settled.of(kind, lane, span, self.codes)
+
     def count(self, lane: Lane, span: AnySpan) -> Ints:
         """Return how many values each window holds."""
         return self._once(("count", lane, span), lambda: self._count(lane, span))
 
     def _count(self, lane: Lane, span: AnySpan) -> Ints:
         total = np.zeros(self.size, np.int64)
+        for _, more in self._settled("count", lane, span):
+            total += more
         for _, _, start, end in self.ranges(lane, span):
             total += end - start
         lives = self.loose_lives(lane, span)
@@ -153,10 +159,18 @@ class Block:
             span: the window.
             squares: whether the squares are added up.
         """
-        return self._once(("sums", lane, span, squares), lambda: self._sums(lane, span, squares=squares))
+        make = partial(self.limbs, lane, span, squares=squares)
+        return self._once(("sums", lane, span, squares), lambda: Digits.of(make(), self.size))
 
-    def _sums(self, lane: Lane, span: AnySpan, *, squares: bool) -> Digits:
-        limbs: dict[int, Ints] = {}
+    def limbs(self, lane: Lane, span: AnySpan, *, squares: bool) -> dict[int, Ints]:
+        """Return the limbs of what `sums` returns, not yet carried.
+
+        Args:
+            lane: the column, and which events count.
+            span: the window.
+            squares: whether the squares are added up.
+        """
+        limbs = dict(self._settled("squares" if squares else "sums", lane, span))
         for _, mine, start, end in self.ranges(lane, span):
             sums = mine.squares if squares else mine.sums
             assert sums is not None
@@ -167,7 +181,7 @@ class Block:
             parts = (addends.squares() if squares else addends).limbs()
             seen = {limb: covering(lives.first, lives.last, values, self.size) for limb, values in parts}
             limbs = added(limbs, seen)
-        return Digits.of(limbs, self.size)
+        return limbs
 
     def total(self, lane: Lane, span: AnySpan, scale: int) -> Floats:
         """Return the sums as floats, rounded once, of what is finite.
@@ -181,10 +195,12 @@ class Block:
 
     def special(self, lane: Lane, span: AnySpan) -> dict[str, Flags]:
         """Return which windows hold a NaN, an infinity, a minus infinity; a kind that none holds is absent."""
-        return self._once(("special", lane, span), lambda: self._special(lane, span))
+        counts = self._once(("special", lane, span), lambda: self.special_counts(lane, span))
+        return {kind: count > 0 for kind, count in counts.items()}
 
-    def _special(self, lane: Lane, span: AnySpan) -> dict[str, Flags]:
-        counts: dict[str, Ints] = {}
+    def special_counts(self, lane: Lane, span: AnySpan) -> dict[str, Ints]:
+        """Return how many of those each window holds, by kind."""
+        counts = {kind: more for kind in ("nan", "inf", "-inf") for _, more in self._settled(kind, lane, span)}
         for _, mine, start, end in self.ranges(lane, span):
             assert mine.sums is not None
             for kind, prefix in mine.sums.special.items():
@@ -194,7 +210,7 @@ class Block:
             for kind, flags in special_values(self._loose_values(lane, lives))[1].items():
                 seen = covering(lives.first, lives.last, flags.astype(np.int64), self.size)
                 counts[kind] = counts.get(kind, 0) + seen
-        return {kind: count > 0 for kind, count in counts.items()}
+        return counts
 
     def _loose_values(self, lane: Lane, lives: Lives) -> Any:
         values = self.prepared.loose_lanes[lane].values

@@ -76,6 +76,19 @@ class Events:
             passing={where: flags[order] for where, flags in passing.items()},
         )
 
+    def only(self, chosen: Flags) -> Events:
+        """Return some of these events; how long each counts stays as it is."""
+        taken = pa.array(np.flatnonzero(chosen))
+        return Events(
+            self.rows[chosen],
+            self.codes[chosen],
+            self.event_time[chosen],
+            self.available_at[chosen],
+            None if self.superseded_at is None else self.superseded_at[chosen],
+            {name: column.take(taken) for name, column in self.columns.items()},
+            {where: flags[chosen] for where, flags in self.passing.items()},
+        )
+
     @property
     def superseded(self) -> Flags | None:
         """Tell which events are superseded some time; None if there are no ids."""

@@ -20,6 +20,7 @@ from fs_core.windows.events import Events, codes_of_values, plain_floats
 from fs_core.windows.numbers.exact import Addends, Prefix, addends_of
 from fs_core.windows.numbers.ordinals import Ordinals
 from fs_core.windows.plan import Lane
+from fs_core.windows.span import Span, Spans
 from fs_core.windows.times import Times, least_of_later, offsets_of
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -101,6 +102,34 @@ class Loose:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """What windows hold of events that aren't at hand, the same at every moment that is asked for.
+
+    Attributes:
+        places: the place of each lane and window that is counted or summed.
+        numbers: int64 [entities, places] for each kind and number: how many values there are, are NaN, infinity or
+            minus infinity, each with 0, and what limbs of sums and of squares come to, each with the limb's number.
+    """
+
+    places: Mapping[tuple[Lane, Span], int]
+    numbers: Mapping[tuple[str, int], Ints]
+
+    def of(self, kind: str, lane: Lane, span: Span | Spans, codes: Ints) -> Iterator[tuple[int, Ints]]:
+        """Yield the numbers of a kind, and what each is for each question.
+
+        Args:
+            kind: `count`, `sums`, `squares`, `nan`, `inf` or `-inf`.
+            lane: of which values.
+            span: of which windows.
+            codes: each question's entity.
+        """
+        for (mine, number), values in self.numbers.items():
+            places = span.places(lane, self.places) if mine == kind else None
+            if places is not None:
+                yield number, values[codes, places]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Events, ready to be asked.
 
@@ -114,6 +143,7 @@ class Prepared:
         loose: the other events.
         loose_lanes: for each lane, which of the loose events have a value, and the value of each.
         distinct: for each lane of which distinct values are counted, its events.
+        settled: what is to be added for events that aren't among these; None for nothing.
     """
 
     entities: int
@@ -125,6 +155,7 @@ class Prepared:
     loose: Loose
     loose_lanes: Mapping[Lane, LooseLane]
     distinct: Mapping[Lane, Loose]
+    settled: Settled | None = None
 
 
 @dataclass(frozen=True)
@@ -155,16 +186,16 @@ def prepare(events: Events, entities: int, needs: Mapping[Lane, frozenset[str]])
         for lane, what in needs.items()
         if lane.column is not None and "order" in what
     }
-    having = {lane: _having(events, lane) for lane in needs}
+    masks = {lane: having(events, lane) for lane in needs}
     chains = []
     members, rest = _chains(events)
     for rows in members:
-        lanes = {lane: _chain_lane(events, lane, having[lane], rows, what, ordinals) for lane, what in needs.items()}
+        lanes = {lane: _chain_lane(events, lane, masks[lane], rows, what, ordinals) for lane, what in needs.items()}
         chains.append(_chain(events, rows, entities, lanes))
     loose = _loose(events, rest, entities)
-    loose_lanes = {lane: _loose_lane(events, lane, having[lane], rest, ordinals) for lane in needs}
+    loose_lanes = {lane: _loose_lane(events, lane, masks[lane], rest, ordinals) for lane in needs}
     distinct = {
-        lane: _by_value(events, lane, having[lane], entities) for lane, what in needs.items() if "distinct" in what
+        lane: _by_value(events, lane, masks[lane], entities) for lane, what in needs.items() if "distinct" in what
     }
     kept = {lane.column for lane, what in needs.items() if "rows" in what and lane.column is not None}
     columns = {name: _plain(events.columns[name]) for name in kept}
@@ -180,7 +211,7 @@ def _plain(column: pa.Array) -> pa.Array:
     return pa.array(values, mask=column.is_null().to_numpy(zero_copy_only=False))
 
 
-def _having(events: Events, lane: Lane) -> Flags | None:
+def having(events: Events, lane: Lane) -> Flags | None:
     """Tell which events have a value in a lane; None if all have."""
     passing = None if lane.where is None else events.passing[lane.where]
     column = None if lane.column is None else events.columns[lane.column]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +16,7 @@ _ALL_TIME = 1 << 61  # microseconds: longer than all time
 _LONGEST = 1 << 60  # microseconds: longer than the calendar, and still no overflow
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """A window's length and edges; see `Aggregation`.
 
     Attributes:
@@ -45,6 +43,10 @@ class Span:
     def key(self) -> Hashable:
         """What spans that look at the same moments have in common."""
         return self.shift
+
+    def places(self, lane: Hashable, known: Mapping[Any, int]) -> int | None:
+        """Return the place of this window of a lane among those known, None if it has none."""
+        return known.get((lane, self))
 
     def take(self, questions: Ints) -> Span:
         """Return the window of each of some questions."""
@@ -86,6 +88,7 @@ class Spans:
     def __init__(self, spans: Sequence[Span], which: Ints) -> None:
         self._spans = spans
         self._which = which
+        self._places: dict[Hashable, Ints | None] = {}
         self.shift = np.array([span.shift for span in spans], np.int64)[which]
         self.length = np.array([_ALL_TIME if s.length is None else s.length for s in spans], np.int64)[which]
         self.hop = np.array([s.hop or 1 for s in spans], np.int64)[which]  # every moment is a multiple of one
@@ -94,6 +97,13 @@ class Spans:
     def key(self) -> Hashable:
         """See `Span.key`."""
         return self
+
+    def places(self, lane: Hashable, known: Mapping[Any, int]) -> Ints | None:
+        """See `Span.places`: of each question's window; None if one has none."""
+        if lane not in self._places:
+            found = [known.get((lane, span), -1) for span in self._spans]
+            self._places[lane] = None if -1 in found else np.array(found)[self._which]
+        return self._places[lane]
 
     def take(self, questions: Ints) -> Spans:
         """See `Span.take`."""

@@ -101,8 +101,9 @@ class DecodedRows:
     @property
     def seq(self) -> Sizes:
         """Int64 [n], 0 where not found."""
-        high, middle, low = self.features.heads["__seq"].astype(np.int64).T
-        return np.asarray(high << 32 | middle << 16 | low, dtype=np.int64)
+        words = np.zeros((len(self.features), 4), ">u2")
+        words[:, 1:] = self.features.heads["__seq"]
+        return words.view(">u8")[:, 0].astype(np.int64)
 
     @property
     def found(self) -> Flags:

@@ -18,7 +18,9 @@ from fs_core.testing.histories import moments
 from fs_core.testing.oracle import bits
 from fs_core.testing.window_oracle import TOO_LARGE, oracle_windows
 from fs_core.windows.answer import TooLargeError
-from fs_core.windows.packed import EventCodec
+from fs_core.windows.packed import head
+from fs_core.windows.packed.codec import EventCodec
+from fs_core.windows.packed.entries import has_head, whole
 
 Values = dict[bytes, bytes]
 
@@ -30,16 +32,22 @@ def append(values: Values, codec: EventCodec, scenario: EventScenario, rows: pa.
 
 
 def compare(
-    codec: EventCodec, scenario: EventScenario, values: Values, arrived: Sequence[int], spine: pa.Table
+    codec: EventCodec, scenario: EventScenario, values: Values, deep: Values, arrived: Sequence[int], spine: pa.Table
 ) -> None:
-    """Assert that values fold to what the oracle says of the events that have arrived."""
+    """Assert that values fold to what the oracle says of the events that have arrived, with or without deep ones."""
     view = scenario.view
     history = scenario.history.sort_by("__seq").take(pa.array(sorted(set(arrived)), pa.int64()))
     expected = oracle_windows(view, history.to_pylist(), spine.to_pylist(), scenario.conditions)
     keys = [key or b"" for key in codec._codec.keys(spine)]
-    held = codec.decode(keys, [values.get(key) for key in keys])
+    times, asked = spine["__time"].cast(pa.int64()).to_numpy(), [values.get(key) for key in keys]
+    heads = codec.decode(keys, asked).heads
+    silent = {index for index, found in heads.items() if not found.answers(times[index])}
+    asked = [
+        whole(value, deep[key]) if i in silent else value
+        for i, (key, value) in enumerate(zip(keys, asked, strict=True))
+    ]
+    held = codec.decode(keys, asked)
     assert not held.corrupt
-    times = spine["__time"].cast(pa.int64()).to_numpy()
     if any(TOO_LARGE in row.values() for row in expected):
         with pytest.raises(TooLargeError):
             codec.fold(held, list(view.features), times)
@@ -53,7 +61,14 @@ def compare(
 @settings(max_examples=120)
 @given(st.data())
 def test_values_fold_to_what_the_oracle_says(data: st.DataObject) -> None:
-    """Events that arrive in any order, several times, before and after values are trimmed."""
+    """Events that arrive in any order, several times, before and after values are trimmed, and heads are made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head, "MOST_ENDS", data.draw(st.integers(0, 9)))
+        fold_and_compare(data)
+
+
+def fold_and_compare(data: st.DataObject) -> None:
+    """Let events arrive, rewrite values now and then, and compare what they fold to."""
     scenario = data.draw(event_scenarios())
     codec = pickle.loads(pickle.dumps(EventCodec(scenario.view)))
     spine = data.draw(event_spines(scenario, max_rows=12))
@@ -61,6 +76,7 @@ def test_values_fold_to_what_the_oracle_says(data: st.DataObject) -> None:
     rows = scenario.history.sort_by("__seq")
     order = data.draw(st.permutations(range(len(rows))))
     values: Values = {}
+    deep: Values = {}
     arrived: list[int] = []
     trimmed = scenario.scale.micros(0)
     while len(arrived) < len(order) or not arrived:
@@ -71,10 +87,15 @@ def test_values_fold_to_what_the_oracle_says(data: st.DataObject) -> None:
         if data.draw(st.booleans()):
             trimmed = max(trimmed, data.draw(st.integers(0, 12).map(scenario.scale.micros)))
             keys = list(values)
-            values = dict(zip(keys, codec.trimmed(keys, list(values.values()), trimmed), strict=True))  # type: ignore[arg-type]
+            known = [whole(values[key], deep.get(key)) for key in keys]
+            values = dict(zip(keys, codec.trimmed(keys, known, trimmed), strict=True))  # type: ignore[arg-type]
+            chosen = [key for key in keys if key in deep or data.draw(st.booleans())]
+            deep |= {key: values[key] for key in chosen}
+            values |= zip(chosen, codec.headed(chosen, [values[key] for key in chosen], trimmed), strict=True)
+            assert all(has_head(values[key]) for key in chosen)
         times = spine["__time"].cast(pa.int64()).to_numpy()
         later = spine.set_column(spine.num_columns - 1, "__time", moments(np.maximum(times, trimmed).tolist()))
-        compare(codec, scenario, values, arrived, later)
+        compare(codec, scenario, values, deep, arrived, later)
         if not len(order):
             break
 

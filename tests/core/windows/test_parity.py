@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fs_core import FeatureStore
 from fs_core.errors import DataError, MomentNotOnlineError
+from fs_core.materialization import event_values as stored
 from fs_core.materialization import events
 from fs_core.online.row.codec import RowCodec
 from fs_core.testing.events import EventScenario, event_scenarios, event_values
@@ -21,6 +22,7 @@ from fs_core.testing.histories import TICKS, moments
 from fs_core.testing.oracle import bits
 from fs_core.testing.window_oracle import TOO_LARGE, oracle_windows
 from fs_core.values.times import Clock, from_micros, micros
+from fs_core.windows.packed import head
 
 NewDirectory = Callable[[], Path]
 _START = datetime(2024, 5, 5, tzinfo=UTC)
@@ -184,7 +186,11 @@ def test_the_parity_theorem_for_windows(online_url: str, fresh_directory: NewDir
     with pytest.MonkeyPatch.context() as patch:
         # Values are rewritten by many pushes, however short they are, and tell of little time before that.
         patch.setattr(events, "_SMALL", 0)
-        patch.setattr(events, "GRACE_MICROS", data.draw(st.sampled_from([0, 5])))
+        patch.setattr(stored, "GRACE_MICROS", data.draw(st.sampled_from([0, 5])))
+        # So are entities hot, however few their events, and heads answer for a short time.
+        patch.setattr(stored, "HOT", data.draw(st.sampled_from([1, 2, 200])))
+        patch.setattr(stored, "_SHORTER", 0)
+        patch.setattr(head, "MOST_ENDS", data.draw(st.integers(0, 9)))
         world = World(scenario, fresh_directory(), online_url)
         for step in data.draw(st.lists(_STEPS, min_size=4, max_size=20)):
             world.step(step, data)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fs_core.materialization import event_values
 from fs_core.materialization import materialize as filling
 from tests.core.materialization.retract.pair import PLAIN, Pair
 from tests.servers import running_server
@@ -28,7 +29,9 @@ def any_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two rows are sent at a time, and nobody waits."""
+    """Two rows are sent at a time, nobody waits, and with windows every entity is hot."""
+    monkeypatch.setattr(event_values, "HOT", 1)
+    monkeypatch.setattr(event_values, "_SHORTER", 0)
     monkeypatch.setattr(filling, "BATCH_ROWS", 2)
     monkeypatch.setattr("fs_core.offline.delta.queries.winners.BATCH_ROWS", 2)
     monkeypatch.setattr("fs_core.materialization.check._SETTLING_SECONDS", 0.0)

@@ -76,8 +76,9 @@ class Pair:
         history = self.other.history(self.view)
         known = set(history.filter(_is_alice(history))[SEQ].to_pylist())  # type: ignore[operator]
         if self.view.aggregations:
-            held = codec_of(self.view).decode(key, self.other.online.read([(name, key)])[0])  # type: ignore[arg-type, list-item]
-            return set(held.clocks[2].tolist()), known
+            both = [(name, key), (timeline_name(name), key)]
+            values = [value for (value,) in self.other.online.read(both)]  # type: ignore[arg-type]
+            return set(codec_of(self.view).decode(key * 2, values).clocks[2].tolist()), known  # type: ignore[arg-type]
         (latest,), (timeline,) = self.other.online.read([(name, key), (timeline_name(name), key)])  # type: ignore[list-item]
         rows = [latest] if latest else []
         if timeline is not None:

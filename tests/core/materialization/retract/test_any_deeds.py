@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fs_core import FeatureStore, FeatureView
 from fs_core.errors import FeatureStoreError, OfflineStoreError, OnlineStoreError
+from fs_core.materialization import event_values
 from fs_core.materialization import materialize as filling
 from tests.core.materialization.retract.interleaving import stepped
 from tests.core.materialization.retract.pair import ALICE, EVENTS, OTHERS, PLAIN, RECENT, WORK, Pair, early, notes_of
@@ -25,13 +26,20 @@ DEEDS = ["forget", "write", "push", "push another", "materialize", "drop"]
     view=st.sampled_from([PLAIN, RECENT, EVENTS]),
     work=st.sampled_from(WORK),
     plan=st.lists(st.tuples(st.integers(0, 14), st.sampled_from(DEEDS)), min_size=1, max_size=5),
+    hot=st.sampled_from([1, 200]),
 )
 def test_any_deeds_between_any_steps(
-    fresh_directory: Callable[[], Path], view: FeatureView, work: Callable[[Pair], None], plan: list[tuple[int, str]]
+    fresh_directory: Callable[[], Path],
+    view: FeatureView,
+    work: Callable[[Pair], None],
+    plan: list[tuple[int, str]],
+    hot: int,
 ) -> None:
     """Whatever others do meanwhile, several times over, what is online of a person is in history, and mends itself."""
     with pytest.MonkeyPatch.context() as patch, Pair(fresh_directory() / "store", "sqlite", view) as pair:
         patch.setattr(filling, "BATCH_ROWS", 2)
+        patch.setattr(event_values, "HOT", hot)
+        patch.setattr(event_values, "_SHORTER", 0)
         patch.setattr("fs_core.materialization.check._SETTLING_SECONDS", 0.0)
         deeds: dict[str, Callable[[], object]] = {
             "forget": pair.forget,

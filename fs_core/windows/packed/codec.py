@@ -1,21 +1,7 @@
-"""An entity's events as one value of an online store, to which a push appends and which a read folds.
-
-    entries, in any order: a packed row's length, 4 bytes, big-endian, and the row
-    or a floor: four bytes of ones, a checksum of 4 bytes as a row has, and a moment, 8 bytes, as `moment_word` has it
-
-A row is packed as `fs_core.online.row.codec` packs the rows of any view: with its own checksum, which knows the view
-and the entity. Its columns are those that aggregates and the id need, and a flag for each `where`, so that conditions
-are evaluated once, when an event is written. The value is a set of events: entries may come in any order, several
-times, from several writers; who rewrites a value leaves alone what was appended meanwhile.
-
-From its floor on a value knows every event that a window may hold: who leaves events out that matter later no more
-writes a floor. Of several the latest counts. A value without one, which is left where events were taken back, or where
-the rest was lost before some came, may lack any event: it answers for no moment.
-"""
+"""Packing, reading and folding the events of an entity."""
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,19 +17,28 @@ from fs_core.online.row.codec import DecodedRows, RowCodec
 from fs_core.online.row.layout import checksums, layout_of
 from fs_core.online.row.recent import moment_word
 from fs_core.values.times import EARLIEST
-from fs_core.windows.answer import Answers, Asked, answer
+from fs_core.windows.answer import Answers, Asked, TooLargeError, answer
 from fs_core.windows.evaluate import columns_of, prepared_for
 from fs_core.windows.events import Events
-from fs_core.windows.plan import Feature, features_of
+from fs_core.windows.packed.entries import (
+    FLOOR,
+    FLOOR_BYTES,
+    FLOOR_CELLS,
+    HEAD,
+    LENGTH,
+    SEAL,
+    SIGN,
+    Marks,
+    body_of,
+    entries_of,
+    mark_at,
+)
+from fs_core.windows.packed.head import Head, heads_of, places_of, settled
+from fs_core.windows.plan import Feature, Lane, features_of
+from fs_core.windows.span import Span
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
-
-_LENGTH = struct.Struct(">I")
-_SEAL = struct.Struct("<I")
-_FLOOR = b"\xff" * 4
-_FLOOR_BYTES = 16
-_SIGN = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,8 @@ class HeldEvents:
         passing: for each `where`, which of them it is true for.
         corrupt: values that are damaged, of another meaning or of another entity; no event of theirs is among these.
         floors: from which moment on each value tells, microseconds; `EARLIEST` where there is no value or no floor.
-        bare: which values have events, but no floor, and so tell of no moment.
+        bare: which values have events, but no floor and no head, and so tell of no moment.
+        heads: those of values that have one; one that answers for no moment where it can't be used.
     """
 
     codes: Ints
@@ -67,6 +63,11 @@ class HeldEvents:
     corrupt: list[int]
     floors: Ints
     bare: Flags
+    heads: Mapping[int, Head]
+
+    def unanswered(self, moment: int) -> list[int]:
+        """Return the values whose head doesn't answer for a moment, microseconds."""
+        return [index for index, head in self.heads.items() if not head.answers(moment)]
 
 
 class EventCodec:
@@ -87,6 +88,10 @@ class EventCodec:
         """The view's aggregates."""
         return features_of(self._view)
 
+    @cached_property
+    def _places(self) -> dict[tuple[Lane, Span], int]:
+        return places_of(self.features)
+
     def encode(self, rows: pa.Table, passing: Mapping[str, pa.ChunkedArray]) -> OnlineRows:
         """Return what must be appended to the value of each row's entity.
 
@@ -102,72 +107,94 @@ class EventCodec:
         for name, flag in zip(self._flags, flags, strict=True):
             rows = rows.append_column(name, flag)
         packed = self._codec.encode(rows)
-        return OnlineRows(packed.keys, [_LENGTH.pack(len(row)) + row for row in packed.rows])
+        return OnlineRows(packed.keys, [LENGTH.pack(len(row)) + row for row in packed.rows])
 
     def decode(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> HeldEvents:
         """Read the values that a store holds under these keys; None stands for no events."""
-        floors, bare = self._without_floors(keys, values)
+        marks, bare = self._without_marks(keys, values)
         whole = None if self._layout.has_streams else self._at_once(keys, bare)
         if whole is not None:
-            return self._held(*whole, [], floors)
-        counts, rows, corrupt = self._split(keys, bare, floors)
+            return self._held(*whole, [], marks, len(values))
+        counts, rows, corrupt = self._split(keys, bare, marks)
         codes = np.repeat(np.arange(len(values)), counts)
         found = self._codec.decode([keys[code] for code in codes.tolist()], rows)
         if found.corrupt:
             damaged = {*corrupt, *codes[found.corrupt].tolist()}
             kept = [None if index in damaged else value for index, value in enumerate(values)]
             return replace(self.decode(keys, kept), corrupt=sorted(damaged))
-        return self._held(codes, found, corrupt, floors)
+        return self._held(codes, found, corrupt, marks, len(values))
 
-    def _without_floors(
-        self, keys: Sequence[bytes], values: Sequence[bytes | None]
-    ) -> tuple[list[int | None], list[bytes | None]]:
-        """Return the floors that values begin with, if they are sound, and what follows these."""
-        floors: list[int | None] = [None] * len(values)
-        bare = list(values)
-        for index, value in enumerate(values):
-            if value is not None and value[:4] == _FLOOR:
-                floors[index] = self._floor(keys[index], value[:_FLOOR_BYTES])
-                bare[index] = value if floors[index] is None else value[_FLOOR_BYTES:]
-        return floors, bare
+    def _without_marks(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Marks, list[bytes | None]]:
+        """Return the floors and heads that values begin with, if they are sound, and what follows these."""
+        marks, bare = Marks(), list(values)
+        starts = [b"" if value is None else value[:FLOOR_BYTES] for value in values]
+        plain = [index for index, start in enumerate(starts) if start[:4] == FLOOR and len(start) == FLOOR_BYTES]
+        floors = np.frombuffer(b"".join([starts[index] for index in plain]), FLOOR_CELLS)
+        seals = np.array([zlib.crc32(starts[i][8:]) ^ zlib.crc32(keys[i]) for i in plain], np.uint32)
+        sound = (seals ^ np.uint32(self._layout.tag)) == floors["seal"]
+        moments = (floors["moment"].astype(np.uint64) ^ np.uint64(SIGN)).view(np.int64)
+        for index, fits, moment in zip(plain, sound.tolist(), moments.tolist(), strict=True):
+            if fits:
+                marks.floors[index], bare[index] = moment, values[index][FLOOR_BYTES:]  # type: ignore[index]  # it has
+        for index, start in enumerate(starts):
+            if start[:4] == HEAD:
+                entry = mark_at(values[index] or b"", 0)
+                if self._takes(marks, index, keys[index], entry):
+                    bare[index] = (values[index] or b"")[len(entry) :]
+        return marks, bare
 
-    def _floor(self, key: bytes, entry: bytes) -> int | None:
-        """Return the moment of a floor, microseconds; None where it is damaged, or another entity's."""
-        sound = len(entry) == _FLOOR_BYTES and entry[4:8] == _SEAL.pack(self._layout.seal(key, entry[8:]))
-        return int.from_bytes(entry[8:], "big") - _SIGN if sound else None
+    def _takes(self, marks: Marks, index: int, key: bytes, entry: bytes) -> bool:
+        """Take note of a floor or a head; return whether it is sound, and this entity's."""
+        body = body_of(entry)
+        if not body or entry[4:8] != SEAL.pack(self._layout.seal(key, body)):
+            return False
+        if entry[:4] == FLOOR:
+            marks.floors[index] = max(marks.floors.get(index, EARLIEST), int.from_bytes(body, "big") - SIGN)
+        else:
+            head = Head.of(body, len(self._places))
+            marks.heads[index] = replace(head, until=head.since - 1) if index in marks.heads else head
+        return True
 
-    def _floor_entry(self, key: bytes, moment: int) -> bytes:
-        word = moment_word(moment)
-        return _FLOOR + _SEAL.pack(self._layout.seal(key, word)) + word
+    def _mark(self, key: bytes, kind: bytes, body: bytes) -> bytes:
+        seal = self._layout.seal(key, body)
+        return kind + SEAL.pack(seal) + (b"" if kind == FLOOR else LENGTH.pack(len(body))) + body
 
     def _at_once(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Ints, DecodedRows] | None:
         """Read values of rows that are all equally long as one array; None where one isn't sound."""
         layout = self._layout
-        entry = np.dtype([("length", ">u4"), ("row", layout.head)])
-        sizes = np.fromiter((len(value or b"") for value in values), np.int64, len(values))
-        counts = sizes // entry.itemsize
-        if (counts * entry.itemsize != sizes).any():
+        size = LENGTH.size + layout.size
+        sizes = np.array([0 if value is None else len(value) for value in values], np.int64)
+        counts = sizes // size
+        if (counts * size != sizes).any():
             return None
-        entries = np.frombuffer(b"".join([value for value in values if value]), entry)
-        heads = np.ascontiguousarray(entries["row"])
+        entries = np.frombuffer(b"".join([value for value in values if value]), np.uint8).reshape(-1, size)
+        lengths = np.ascontiguousarray(entries[:, : LENGTH.size]).view(">u4")[:, 0]
+        heads = np.ascontiguousarray(entries[:, LENGTH.size :]).view(layout.head)[:, 0]
         belong = np.repeat(np.fromiter(map(zlib.crc32, keys), np.uint32, len(keys)), counts)
         sound = (checksums(heads) ^ belong ^ np.uint32(layout.tag)) == heads["__seal"]
-        if not (sound & (entries["length"] == layout.size)).all():
+        if not (sound & (lengths == layout.size)).all():
             return None
         return np.repeat(np.arange(len(values)), counts), DecodedRows.of(layout, heads, {}, None, [])
 
-    def _held(self, codes: Ints, found: DecodedRows, corrupt: list[int], known: Sequence[int | None]) -> HeldEvents:
+    def _held(self, codes: Ints, found: DecodedRows, corrupt: list[int], marks: Marks, count: int) -> HeldEvents:
         names = tuple(self._rows.features)
         columns = dict(zip(names, found.features.arrays(names), strict=True))
         _, *flags = [columns.pop(name) for name in self._flags]
         passing = {
             w: np.asarray(flag.to_numpy(zero_copy_only=False)) for w, flag in zip(self._wheres, flags, strict=True)
         }
+        floors, unknown = np.full(count, EARLIEST, np.int64), np.ones(count, bool)
+        for index, head in marks.heads.items():
+            floors[index], unknown[index] = head.since, False
+            mine = np.flatnonzero(codes == index)
+            ids = [columns[name].take(pa.array(mine)) for name in self._view.event_id]
+            if not head.knows(found.available_at[mine], ids):
+                marks.heads[index] = replace(head, until=head.since - 1)
+        for index, floor in marks.floors.items():
+            floors[index], unknown[index] = floor, False
+        unknown &= np.bincount(codes, minlength=count) > 0
         clocks = found.event_time, found.available_at, found.seq
-        floors = np.array([EARLIEST if floor is None else floor for floor in known], np.int64)
-        bare = np.array([floor is None for floor in known], bool)
-        bare &= np.bincount(codes, minlength=len(known)) > 0
-        return HeldEvents(codes, clocks, columns, passing, corrupt, floors, bare)
+        return HeldEvents(codes, clocks, columns, passing, corrupt, floors, unknown, marks.heads)
 
     def fold(self, held: HeldEvents, names: Sequence[str], moments: Ints) -> Answers:
         """Return features of each value at a moment.
@@ -182,6 +209,8 @@ class EventCodec:
         """
         features = features_of(self._view, names)
         prepared = prepared_for(features, self._events(held), len(moments))
+        if held.heads:
+            prepared = replace(prepared, settled=settled(self._places, held.heads, len(moments)))
         everybody = np.arange(len(moments))
         return answer(features, [Asked(prepared, everybody, everybody)], moments)
 
@@ -189,6 +218,8 @@ class EventCodec:
         self, keys: Sequence[bytes], values: Sequence[bytes | None], since: int, *, complete: bool = True
     ) -> list[bytes | None]:
         """Return values with a floor, without the events that matter at no moment from it on, each event once.
+
+        They have no head: who has one adds its deep value first (`whole`).
 
         What has left every window goes, and what is superseded; the latest known event stays, since it shows that the
         entity is known. Events are in the rule's order. Damaged values stay as they are.
@@ -200,33 +231,83 @@ class EventCodec:
             complete: whether values without a floor hold all that windows from `since` on may hold; else they stay.
         """
         held = self.decode(keys, values)
-        floors, bare = self._without_floors(keys, values)
-        counts, entries, _ = self._split(keys, [None if i in held.corrupt else v for i, v in enumerate(bare)], floors)
+        sound = [None if index in held.corrupt else value for index, value in enumerate(values)]
+        counts, entries, _ = self._split(keys, sound, Marks())
         least = np.maximum(held.floors, since)
         events = self._events(held)
         kept = events.rows[self._matter(events, least[events.codes])]
         parts: dict[int, list[bytes]] = {}
         for row, code in zip(kept.tolist(), held.codes[kept].tolist(), strict=True):
-            start = parts.setdefault(code, [self._floor_entry(keys[code], int(least[code]))])
-            start += [_LENGTH.pack(len(entries[row])), entries[row]]
+            start = parts.setdefault(code, [self._mark(keys[code], FLOOR, moment_word(int(least[code])))])
+            start += [LENGTH.pack(len(entries[row])), entries[row]]
         trimmed = list(values)
         for code in np.flatnonzero(counts if complete else counts * ~held.bare).tolist():
             trimmed[code] = b"".join(parts.get(code, ()))
         return trimmed
 
+    def headed(self, keys: Sequence[bytes], values: Sequence[bytes], since: int) -> list[bytes]:
+        """Return what stands for values as `trimmed` makes them: a head, and few events; nothing for damaged ones.
+
+        Args:
+            keys: of the values.
+            values: all that is known of each entity.
+            since: from when on they are to answer, microseconds, unless a value has a later floor.
+        """
+        held = self.decode(keys, values)
+        sound = [None if index in held.corrupt else value for index, value in enumerate(values)]
+        _, entries, _ = self._split(keys, sound, Marks())
+        events = self._events(held)
+        ids = [events.columns[name] for name in self._view.event_id]
+        heads, beside = heads_of(self.features, events, np.maximum(held.floors, since), ids)
+        parts = [[self._mark(key, HEAD, head.body)] for key, head in zip(keys, heads, strict=True)]
+        for row, code in zip(events.rows[beside].tolist(), events.codes[beside].tolist(), strict=True):
+            parts[code] += [LENGTH.pack(len(entries[row])), entries[row]]
+        return [b"".join(part) if value else b"" for part, value in zip(parts, sound, strict=True)]
+
+    def may_hold(self, value: bytes, count: int) -> bool:
+        """Return whether a value is long enough for a number of events."""
+        return len(value) >= count * (LENGTH.size + self._layout.size)
+
+    def is_over(self, value: bytes | None, moment: int) -> bool:
+        """Return whether a value begins with a head that answers no longer."""
+        body = b"" if value is None or value[:4] != HEAD else body_of(mark_at(value, 0))
+        return bool(body) and Head.until_of(body) < moment
+
     def without(self, value: bytes, gone: bytes) -> bytes:
-        """Return a value without some events, and without its floor, which spoke of them too.
+        """Return a value without some events, and without its floor and head, which spoke of them too.
 
         Args:
             value: as the store holds it; a damaged one stays.
             gone: entries.
         """
-        held, doomed = _entries(value), _entries(gone)
+        held, doomed = entries_of(value), entries_of(gone)
         if held is None or doomed is None:
             return value
         known = set(doomed[0])
         left = [row for row in held[0] if row not in known]
-        return b"".join(part for row in left for part in (_LENGTH.pack(len(row)), row))
+        return b"".join(part for row in left for part in (LENGTH.pack(len(row)), row))
+
+    def misleading(self, keys: Sequence[bytes], values: Sequence[bytes], known: Sequence[bytes]) -> list[int]:
+        """Return the values that are damaged, or whose heads say something else than the events do.
+
+        Args:
+            keys: of the values.
+            values: with heads or without.
+            known: all that is known of each entity, without heads.
+        """
+        short, long = self.decode(keys, values), self.decode(keys, known)
+        moments = long.floors.copy()
+        for index, head in short.heads.items():
+            moments[index] = max(moments[index], head.since)
+        hot = [index for index, head in short.heads.items() if head.answers(int(moments[index]))]
+        if not hot:
+            return short.corrupt
+        names = list(self._view.features)
+        try:
+            ours, theirs = (self.fold(held, names, moments).features.to_pylist() for held in (short, long))
+        except TooLargeError:  # to every reader what doesn't fit is an error
+            return short.corrupt
+        return sorted({*short.corrupt, *(index for index in hot if repr(ours[index]) != repr(theirs[index]))})
 
     def _matter(self, events: Events, since: Ints) -> Flags:
         """Tell which events a window at some moment from one on, given for each, may hold."""
@@ -250,36 +331,20 @@ class EventCodec:
         return list(self._rows.features)[len(self._rows.features) - len(self._wheres) - 1 :]
 
     def _split(
-        self, keys: Sequence[bytes], values: Sequence[bytes | None], floors: list[int | None]
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], marks: Marks
     ) -> tuple[Ints, list[bytes], list[int]]:
-        """Return how many rows each value has, the rows of all, and which values can't be cut; keep later floors."""
+        """Return how many rows each value has, the rows of all, and which values can't be cut; take note of marks."""
         counts, rows, corrupt = np.zeros(len(values), np.int64), list[bytes](), []
         for index, value in enumerate(values):
             if value is None:
                 continue
-            found = _entries(value)
-            marks = [] if found is None else [self._floor(keys[index], entry) for entry in found[1]]
-            if found is None or None in marks:
+            found = entries_of(value)
+            if found is None or not all(self._takes(marks, index, keys[index], entry) for entry in found[1]):
                 corrupt.append(index)
                 continue
             counts[index] = len(found[0])
             rows += found[0]
-            floors[index] = max((mark for mark in (*marks, floors[index]) if mark is not None), default=None)
         return counts, rows, corrupt
-
-
-def _entries(value: bytes) -> tuple[list[bytes], list[bytes]] | None:
-    """Return the rows and the floors of a value, None if it isn't cut into such to its end."""
-    rows, floors, index = list[bytes](), list[bytes](), 0
-    while index + _LENGTH.size <= len(value):
-        if value[index : index + _LENGTH.size] == _FLOOR:
-            floors.append(value[index : index + _FLOOR_BYTES])
-            index += _FLOOR_BYTES
-            continue
-        (length,) = _LENGTH.unpack_from(value, index)
-        index += _LENGTH.size + length
-        rows.append(value[index - length : index])
-    return (rows, floors) if index == len(value) else None
 
 
 def _as_rows(view: FeatureView, conditions: int) -> FeatureView:

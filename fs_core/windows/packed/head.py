@@ -1,0 +1,269 @@
+"""What a hot entity's windows hold, in few bytes: a *head*, which stands for most of its events for some time.
+
+A head is made at a moment, `since`, and answers until another. It keeps beside it, as events, only those which some
+question in between needs one by one: that begin to be seen later than `since`, or cease to be seen by any window in
+between (so `until` is as late as there are few of them), the least and greatest of what each window holds throughout,
+its first and last, one event for each distinct value, and the latest. Of the others it has what they come to in each
+window, which is the same at all these moments: counts, and sums as limbs, which are exact.
+
+    since, until, and how many events kept beside it were available by `since`; the number of columns; for each its kind
+    and number; then the columns, one number for each window that is counted or summed; all little-endian, 8 bytes
+    and, of a view with an id, a Bloom filter of the ids of the events that it stands for
+
+Events may come beside it later. A reader counts them as well where it is sure that none of them is among those that
+the head stands for: they became available after `since`, and the filter lacks their ids, so that they correct none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fs_core.online.row.keys import pack_keys
+from fs_core.windows.block import Block
+from fs_core.windows.evaluate import prepared_for
+from fs_core.windows.events import Events, codes_of_values
+from fs_core.windows.numbers.ordinals import Ordinals
+from fs_core.windows.plan import Feature, Lane
+from fs_core.windows.prepared import Settled, having
+from fs_core.windows.span import Span
+from fs_core.windows.times import NEVER, offsets_of
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+MOST_ENDS = 100
+"""How many ends of lives fall into the time for which a head answers, at most: each may need an event beside it."""
+
+_SUMMED = ("count", "sum", "mean", "var", "std")
+_KINDS = ("count", "sums", "squares", "nan", "inf", "-inf")
+_KIND = 1_000  # more than any limb's number
+_WORD = np.dtype("<i8")
+_BITS = 10  # of the filter, for each id: one of a hundred others is taken for one of these
+_HASHES = 7
+
+
+@dataclass(frozen=True)
+class Head:
+    """See the module.
+
+    Attributes:
+        since: from which moment on it answers, microseconds.
+        until: and until which.
+        early: how many of the events kept beside it were available by `since`.
+        numbers: what `Settled.numbers` has of the entity.
+        ids: the filter.
+    """
+
+    since: int
+    until: int
+    early: int
+    numbers: Mapping[tuple[str, int], Ints]
+    ids: bytes
+
+    @cached_property
+    def body(self) -> bytes:
+        """The head as bytes."""
+        kinds = [_KIND * _KINDS.index(kind) + number for kind, number in self.numbers]
+        words = [np.array([self.since, self.until, self.early, len(kinds), *kinds], _WORD), *self.numbers.values()]
+        return np.concatenate(words, dtype=_WORD).tobytes() + self.ids
+
+    @classmethod
+    def of(cls, body: bytes, places: int) -> Head:
+        """Read a head.
+
+        Args:
+            body: the bytes.
+            places: how many windows are counted or summed.
+        """
+        since, until, early, count = np.frombuffer(body, _WORD, 4).tolist()
+        kinds = np.frombuffer(body, _WORD, count, 4 * _WORD.itemsize).tolist()
+        end = (4 + count) * _WORD.itemsize
+        columns = np.frombuffer(body, _WORD, count * places, end).reshape(count, places)
+        named = [(_KINDS[kind // _KIND], kind % _KIND) for kind in kinds]
+        return cls(since, until, early, dict(zip(named, columns, strict=True)), body[end + columns.nbytes :])
+
+    @staticmethod
+    def until_of(body: bytes) -> int:
+        """Return until when a head answers, of its bytes alone."""
+        return int.from_bytes(body[8:16], "little", signed=True)
+
+    def answers(self, moment: int) -> bool:
+        """Return whether it says what windows hold at a moment, microseconds."""
+        return self.since <= moment <= self.until
+
+    def knows(self, available_at: Ints, ids: Sequence[pa.Array]) -> bool:
+        """Return whether events beside it are surely none of those that it stands for, and correct none.
+
+        Args:
+            available_at: of all that are beside it, microseconds.
+            ids: what identifies each; empty where nothing does.
+        """
+        late = available_at > self.since
+        if np.count_nonzero(~late) != self.early:
+            return False
+        if not ids or not late.any() or not self.ids:
+            return True
+        taken = pa.array(np.flatnonzero(late))
+        bits = np.unpackbits(np.frombuffer(self.ids, np.uint8))
+        return not bits[_positions([column.take(taken) for column in ids], len(bits))].all(axis=1).any()
+
+
+def places_of(features: Sequence[Feature]) -> dict[tuple[Lane, Span], int]:
+    """Return the place of each lane and window that is counted or summed."""
+    slots = dict.fromkeys((f.lane, f.span) for f in features if f.function in _SUMMED)
+    return {slot: place for place, slot in enumerate(slots)}
+
+
+def settled(places: Mapping[tuple[Lane, Span], int], heads: Mapping[int, Head], entities: int) -> Settled:
+    """Return what heads say, ready for the kernel.
+
+    Args:
+        places: what `places_of` returns for the view's features, all of them.
+        heads: by entity.
+        entities: how many there are.
+    """
+    numbers: dict[tuple[str, int], Ints] = {}
+    for entity, head in heads.items():
+        for kind, values in head.numbers.items():
+            numbers.setdefault(kind, np.zeros((entities, len(places)), np.int64))[entity] = values
+    return Settled(places, numbers)
+
+
+def heads_of(
+    features: Sequence[Feature], events: Events, since: Ints, ids: Sequence[pa.Array]
+) -> tuple[list[Head], Flags]:
+    """Return a head for each entity, and which events must stand beside them.
+
+    Args:
+        features: the view's, all of them.
+        events: of entities that all have some.
+        since: from when on each entity's head is to answer, microseconds.
+        ids: what identifies each event; empty where nothing does.
+    """
+    begun, until, lives = since[events.codes], np.empty(len(since), np.int64), _lives(features, events)
+    offsets = offsets_of(events.codes, len(since))
+    for entity, (first, last) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
+        until[entity] = _until([end[first:last] for _, end in lives.values()], int(since[entity]))
+    reached = until[events.codes]
+    beside = _last(events.codes, events.available_at <= begun)
+    for start, end in lives.values():
+        beside |= (start > begun) | ((end > begun) & (end <= reached))
+    throughout = {span: (start <= begun) & (end > reached) for span, (start, end) in lives.items()}
+    _keep_outermost(features, events, throughout, beside)
+    numbers = _numbers(features, events.only(~beside), since)
+    early = np.bincount(events.codes[beside & (events.available_at <= begun)], minlength=len(since))
+    meant = np.any(list(throughout.values()), axis=0) & ~beside if ids else np.zeros(len(beside), bool)
+    heads = []
+    for entity in range(len(since)):
+        mine = {kind: values[entity] for kind, values in numbers.items() if values[entity].any()}
+        known = np.flatnonzero(meant[offsets[entity] : offsets[entity + 1]]) + offsets[entity]
+        filtered = _filter([column.take(pa.array(known)) for column in ids], len(known))
+        heads.append(Head(int(since[entity]), int(until[entity]), int(early[entity]), mine, filtered))
+    return heads, beside
+
+
+def _lives(features: Sequence[Feature], events: Events) -> dict[Span, tuple[Ints, Ints]]:
+    clocks = events.event_time, events.available_at, events.superseded_at
+    return {span: span.life(*clocks) for span in dict.fromkeys(feature.span for feature in features)}
+
+
+def _until(ends: Sequence[Ints], since: int) -> int:
+    """Return the latest moment by which few lives end after another."""
+    coming = np.concatenate([end[end > since] for end in ends])
+    return int(np.partition(coming, MOST_ENDS)[MOST_ENDS]) - 1 if len(coming) > MOST_ENDS else NEVER
+
+
+def _last(codes: Ints, chosen: Flags) -> Flags:
+    """Tell which is the last of the chosen events of each entity."""
+    found, places = np.zeros(len(codes), bool), np.flatnonzero(chosen)
+    found[places[_ranks(codes[places])[1] == 1]] = True
+    return found
+
+
+def _ranks(codes: Ints) -> tuple[Ints, Ints]:
+    """Return which of its entity's rows each is, from 0 on, and from the end, from 1 on."""
+    places = np.arange(len(codes))
+    return places - np.searchsorted(codes, codes), np.searchsorted(codes, codes, side="right") - places
+
+
+def _keep_outermost(
+    features: Sequence[Feature], events: Events, throughout: Mapping[Span, Flags], beside: Flags
+) -> None:
+    """Add to the events beside heads what says the first, last, least, greatest and distinct of each window."""
+    columns: dict[str, Ordinals] = {}
+    for feature in features:
+        if feature.function in _SUMMED:
+            continue
+        mask, column = having(events, feature.lane), str(feature.lane.column)
+        seen = throughout[feature.span]
+        places = np.flatnonzero(seen if mask is None else seen & mask)
+        codes = events.codes[places]
+        if feature.function in ("first", "last"):
+            ranks = _ranks(codes)
+            chosen = ranks[0] < (feature.n or 1) if feature.function == "first" else ranks[1] <= (feature.n or 1)
+        elif feature.function == "count_distinct":
+            values = codes_of_values(events.columns[column].take(pa.array(places)))
+            chosen = np.zeros(len(places), bool)
+            chosen[np.unique(codes * (values.max(initial=0) + 1) + values, return_index=True)[1]] = True
+        else:
+            if column not in columns:
+                columns[column] = Ordinals.of(events.columns[column])
+            fold = np.minimum if feature.function == "min" else np.maximum
+            chosen = _extreme(codes, columns[column].numbers[places], fold)
+        beside[places[chosen]] = True
+
+
+def _extreme(codes: Ints, numbers: np.ndarray[Any, Any], fold: np.ufunc) -> Flags:
+    """Tell which number is the least or greatest of its entity's, a NaN if there is one."""
+    if not len(codes):
+        return np.zeros(0, bool)
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    with np.errstate(invalid="ignore"):
+        best = np.repeat(fold.reduceat(numbers, starts), np.diff(np.append(starts, len(codes))))
+    return _last(codes, (numbers == best) | (numbers != numbers))
+
+
+def _numbers(features: Sequence[Feature], events: Events, since: Ints) -> dict[tuple[str, int], Ints]:
+    """Return what events come to in each window at a moment, as `Settled` has it."""
+    summed = [feature for feature in features if feature.function in _SUMMED]
+    places = places_of(features)
+    block = Block(prepared_for(summed, events, len(since)), np.arange(len(since)), since)
+    found: dict[tuple[str, int], Ints] = {}
+
+    def put(place: int, kind: str, number: int, values: Ints) -> None:
+        found.setdefault((kind, number), np.zeros((len(since), len(places)), np.int64))[:, place] = values
+
+    for feature in summed:
+        slot = feature.lane, feature.span
+        put(places[slot], "count", 0, block.count(*slot))
+        if feature.function == "count":
+            continue
+        for kind, values in block.special_counts(*slot).items():
+            put(places[slot], kind, 0, values)
+        for kind in ("sums", "squares") if feature.function in ("var", "std") else ("sums",):
+            for number, values in block.limbs(*slot, squares=kind == "squares").items():
+                put(places[slot], kind, number, values)
+    return found
+
+
+def _filter(ids: Sequence[pa.Array], count: int) -> bytes:
+    """Return a Bloom filter of ids; nothing for none."""
+    if not count:
+        return b""
+    bits = np.zeros(-(-_BITS * count // 8) * 8, np.uint8)
+    bits[_positions(ids, len(bits))] = 1
+    return np.packbits(bits).tobytes()
+
+
+def _positions(ids: Sequence[pa.Array], size: int) -> Ints:
+    """Return the bits of each id, one row for each, in a filter of that many bits."""
+    digests = b"".join(hashlib.blake2b(key or b"", digest_size=8).digest() for key in pack_keys(ids))
+    halves = np.frombuffer(digests, "<u4").astype(np.int64).reshape(-1, 2)
+    return (halves[:, :1] + np.arange(_HASHES) * (halves[:, 1:] | 1)) % size
