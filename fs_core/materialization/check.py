@@ -16,7 +16,7 @@ from fs_core.materialization.retract import Delivery, knows, lacking
 from fs_core.online.contract import ORDER, OnlineRows, timeline_name
 from fs_core.online.row.codec import RowCodec
 from fs_core.online.row.keys import unpack_keys
-from fs_core.online.row.recent import entries_of
+from fs_core.online.row.recent import Timelines
 from fs_core.runtime.progress_bar import progress
 from fs_core.values.times import MICROSECONDS
 
@@ -130,7 +130,8 @@ class Check:
 
     def _flaws(self, part: OnlineRows) -> dict[bytes, tuple[bytes, bytes, RowProblem]]:
         """Return by key those of some timelines that aren't right, with a row that isn't, and what is wrong with it."""
-        entries = [entries_of(timeline) for timeline in part.rows]
+        parsed = map(Timelines(self._view).parsed, part.keys, part.rows)
+        entries = [None if known is None else known[1] for known in parsed]
         keys = [key for key, found in zip(part.keys, entries, strict=True) for _ in found or ()]
         rows = [row for found in entries for row in found or ()]
         damaged = set(self._codec.decode(keys, rows).corrupt)

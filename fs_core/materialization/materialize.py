@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +18,12 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError, OnlineStoreError
-from fs_core.materialization import events
+from fs_core.materialization import events, recent
 from fs_core.materialization.retract import Delivery, knows
 from fs_core.materialization.watermark import Progress, ViewProgress
 from fs_core.online.contract import DividedStore, EvictingStore
 from fs_core.online.row.codec import RowCodec
 from fs_core.online.row.keys import unpack_keys
-from fs_core.online.row.recent import recent_of
 from fs_core.rule import SEQ
 from fs_core.runtime.progress_bar import progress as shown_progress
 from fs_core.runtime.threads import submit
@@ -32,7 +32,7 @@ from fs_core.values.times import Clock
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView
     from fs_core.offline.contract import OfflineStore, Snapshot, Watermark, Winners
-    from fs_core.online.contract import OnlineRows, OnlineStore, Recent
+    from fs_core.online.contract import OnlineRows, OnlineStore
 
 log = logging.getLogger("fs_core")
 
@@ -141,19 +141,23 @@ def _bring(
         with delivery.settled(run.unsettled):
             sent, took = run.send(winners)
         rows, applied = rows + sent, applied + took
-    if view.aggregations:
+    if view.aggregations or view.online_history is not None:
         _collect(view, online, kept, until)
     return rows, applied
 
 
 def _collect(view: FeatureView, online: OnlineStore, kept: ViewProgress, until: int) -> None:
-    """Once a day leave out of all values what no window holds any more, also where nothing comes any more."""
+    """Once a day leave out of all values what nobody asks for any more, also where nothing comes any more."""
     last = kept.progress.collected
     if last is not None and until < last + _COLLECTING_MICROS:
         return
     if last is not None:  # the first run brings nothing old
-        shorter = events.collect(view, online, until)
-        log.info("collected events of %s that no window holds any more: %d values are shorter", view.ref, shorter)
+        since = recent.horizon(view, until)
+        if view.aggregations or since is None:
+            shorter = events.collect(view, online, until)
+        else:
+            shorter = recent.collect(view, online, since)
+        log.info("collected what of %s nobody asks for any more: %d values are shorter", view.ref, shorter)
     kept.mark_collected(until)
 
 
@@ -195,7 +199,7 @@ def _missing(
     """
     if view.aggregations:
         return events.live(view, offline, until=until, since=since, snapshot=snapshot)
-    horizon = _horizon(view, until)
+    horizon = recent.horizon(view, until)
     return offline.winners(view, until=until, since=since, snapshot=snapshot, after=after, recent=horizon)
 
 
@@ -226,7 +230,7 @@ class _ViewRun:
         assert progress.run is not None
         self._view, self._offline, self._online = view, offline, online
         self._kept, self._progress, self._now = kept, progress, now
-        self._recent = recent_of(view, progress.run.until, complete=True)
+        self._horizon = recent.horizon(view, progress.run.until)
         self._unsettled: deque[OnlineRows] = deque()
 
     def unsettled(self) -> Sequence[OnlineRows]:
@@ -259,7 +263,8 @@ class _ViewRun:
         with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
             before = None
             for part in _tables(batches):
-                rows, offer = _packed(self._view, part), self._offer(part)
+                rows = _packed(self._view, part)
+                offer = self._offer(part, rows.keys)
                 self._unsettled.append(rows)
                 write = submit(sender, offer, rows)
                 if before is not None:
@@ -269,28 +274,23 @@ class _ViewRun:
             if before is not None:
                 yield before[0], before[1].result(), before[2]
 
-    def _offer(self, part: pa.Table) -> Offer:
+    def _offer(self, part: pa.Table, keys: Sequence[bytes]) -> Offer:
         """Return what offers rows, given as history has them, to the online store.
 
         Where recent rows are kept, a run brings all of them of the entities that history didn't know when the last
         one ended, but of the others what is new. Should the store have lost one of those, what else it had isn't
         known.
         """
-        view, online, recent, since = self._view, self._online, self._recent, self._progress.reached
+        view, online, since = self._view, self._online, self._progress.reached
         if view.aggregations:
             assert self._progress.run is not None
             fill = None if since is None else self._fill
             return partial(events.merge, view, online, until=self._progress.run.until, fill=fill)
-        if since is None or recent is None:
-            return lambda rows: _write(view, online, rows, recent)
-        known = self._known(part, since)
-        kinds = (known, replace(recent, complete=False)), (~known, recent)
-
-        def offer(rows: OnlineRows) -> int:
-            parts = ((rows.take(np.flatnonzero(chosen).tolist()), kind) for chosen, kind in kinds)
-            return sum(_write(view, online, some, kind) for some, kind in parts if some)
-
-        return offer
+        if self._horizon is None:
+            return partial(online.write, view.storage_name)
+        known = np.zeros(len(part), bool) if since is None else self._known(part, since)
+        new = set(compress(keys, ~known))
+        return partial(recent.write, view, online, since=self._horizon, new=new)
 
     def _fill(self, rows: OnlineRows) -> int:
         """Bring events to values that have no floor: those of new entities, the others as history has them.
@@ -312,12 +312,6 @@ class _ViewRun:
             return np.ones(rows.num_rows, dtype=bool)
 
 
-def _horizon(view: FeatureView, until: int) -> int | None:
-    """Return the moment from which on a view's online rows answer at `until`; None where only the latest are kept."""
-    recent = recent_of(view, until, complete=True)
-    return None if recent is None else recent.horizon
-
-
 def send(
     view: FeatureView, online: OnlineStore, rows: pa.Table, *, now: int, offline: OfflineStore | None = None
 ) -> int:
@@ -333,8 +327,10 @@ def send(
     if view.aggregations:
         assert offline is not None
         return sum(events.add(view, offline, online, part, now) for part in packed(view, rows))
-    recent = recent_of(view, now, complete=False)
-    return sum(_write(view, online, part, recent) for part in packed(view, rows))
+    since = recent.horizon(view, now)
+    if since is not None:
+        return sum(recent.write(view, online, part, since) for part in packed(view, rows))
+    return sum(online.write(view.storage_name, part) for part in packed(view, rows))
 
 
 def packed(view: FeatureView, rows: pa.Table) -> Iterator[OnlineRows]:
@@ -345,14 +341,6 @@ def packed(view: FeatureView, rows: pa.Table) -> Iterator[OnlineRows]:
 
 def _packed(view: FeatureView, rows: pa.Table) -> OnlineRows:
     return events.packed(view, rows) if view.aggregations else RowCodec(view).encode(rows)
-
-
-def _write(view: FeatureView, online: OnlineStore, rows: OnlineRows, recent: Recent | None) -> int:
-    return (
-        online.write(view.storage_name, rows)
-        if recent is None
-        else online.write(view.storage_name, rows, recent=recent)
-    )
 
 
 def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -378,7 +366,7 @@ def warn_of_eviction(view: FeatureView, online: OnlineStore) -> None:
     if address in _warned or not isinstance(online, EvictingStore):
         return
     try:
-        policy = online.eviction(expiring=view.ttl is not None or view.online_history is not None)
+        policy = online.eviction(expiring=view.ttl is not None)
     except OnlineStoreError as error:  # who may ask nothing of the kind serves rows all the same
         log.debug("unknown whether %s deletes rows by itself: %s", address, error)
         return
@@ -389,7 +377,7 @@ def warn_of_eviction(view: FeatureView, online: OnlineStore) -> None:
         "%s deletes rows by itself when its memory is full (maxmemory-policy %s): reads then say of them that they are "
         "missing, without an error, and materialize doesn't bring them back; verify_online(repair=True) does. Set "
         "maxmemory-policy noeviction, with which a full server refuses new rows instead and materialize says so. "
-        "A volatile-* policy is no way out: rows of views with a ttl, and those of online_history, carry an expiry.",
+        "A volatile-* policy is no way out: rows of views with a ttl carry an expiry.",
         address,
         policy,
     )

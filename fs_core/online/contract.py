@@ -6,7 +6,7 @@ puts at a fixed position so that a store's own script can compare it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, cast, overload, runtime_checkable
@@ -40,23 +40,13 @@ class OnlineWrite:
     collect_at: int | None = None
 
 
-@dataclass(frozen=True)
-class Recent:
-    """How a writer keeps recent rows beside the latest ones.
-
-    Attributes:
-        horizon: microseconds; rows that were available by then are kept only as far as one of them still wins.
-        keep: microseconds; how long after the last row became available nobody asks for the others any more.
-        complete: whether the writer brings every row that any moment from the horizon on may want.
-    """
-
-    horizon: int
-    keep: int
-    complete: bool
+Additions = Mapping[bytes, tuple[bytes, bytes]]
+"""What `OnlineStore.write` adds to timelines: by key, the order that the stored row must have, nothing where there must
+be none, and the bytes that come at the end of the key's timeline, if any."""
 
 
 def timeline_name(view: str) -> str:
-    """Return the name under which a store keeps a view's timelines, as if they were rows of another view.
+    """Return the name of a view's timelines: values, as `splice` has them, that go with the rows of the same keys.
 
     With windows there are none: then it is where all events of those entities are that have many.
     """
@@ -188,17 +178,16 @@ class OnlineStore(Protocol):
     `OnlineStoreError` otherwise; both say which store and why.
     """
 
-    def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
+    def write(self, view: str, rows: Sequence[OnlineWrite], *, additions: Additions | None = None) -> int:
         """Compare-and-set each row; return how many were applied (the rest had lost to a newer one).
 
-        With `recent`, each row, applied or not, is merged into its entity's timeline as well
-        (`fs_core.online.row.recent.merged`), in the same step, kept under `timeline_name(view)`, where
-        `read` finds it by the same key.
+        With additions, a row is left alone unless the stored one has the order that they name; if it has, they are
+        added in the same step, whether the row is applied or not. Returned is then of how many rows that was so.
 
         Args:
             view: whose rows they are.
-            rows: what to write; `OnlineRows` costs least.
-            recent: how to keep recent rows as well; None for the latest alone.
+            rows: what to write; `OnlineRows` costs least. With additions, each key once.
+            additions: what to add to the timelines, for each key; None for nothing, whatever is stored.
 
         Raises:
             OnlineUnavailableError: the store, or a part of it, doesn't answer.

@@ -17,8 +17,7 @@ from urllib.parse import quote
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
-from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite, Recent, timeline_name
-from fs_core.online.row.recent import merged
+from fs_core.online.contract import ORDER, Additions, OnlineRows, OnlineWrite, timeline_name
 from fs_core.runtime.files import about_slashes, make_file, may_write
 from fs_core.runtime.forks import outside_forks
 from fs_core.runtime.per_process import PerProcess
@@ -76,32 +75,32 @@ class SQLiteOnlineStore:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(str(state["path"]), project=str(state["project"]))  # type: ignore[misc]
 
-    def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
+    def write(self, view: str, rows: Sequence[OnlineWrite], *, additions: Additions | None = None) -> int:
         """See `OnlineStore.write`."""
         columns = OnlineRows.of(rows)
         keys = columns.keys
         order = sorted(range(len(columns)), key=keys.__getitem__)  # neighbours in the file are written together
         return sum(
-            self._write(view, columns.take(order[start : start + _ROWS_A_WRITE]), recent)
+            self._write(view, columns.take(order[start : start + _ROWS_A_WRITE]), additions)
             for start in range(0, len(order), _ROWS_A_WRITE)
         )
 
-    def _write(self, view: str, rows: OnlineRows, recent: Recent | None) -> int:
-        values = [(self._project, view, key, row[ORDER], row) for key, row in zip(rows.keys, rows.rows, strict=True)]
+    def _write(self, view: str, rows: OnlineRows, additions: Additions | None) -> int:
         with self._transaction() as connection:
-            if recent is not None:
-                self._merge(connection, view, rows, recent)
-            return connection.executemany(_COMPARE_AND_SET, values).rowcount
+            if additions is not None:
+                rows = self._added(connection, view, rows, additions)
+            pairs = zip(rows.keys, rows.rows, strict=True)
+            values = [(self._project, view, key, row[ORDER], row) for key, row in pairs]
+            applied = connection.executemany(_COMPARE_AND_SET, values).rowcount if values else 0
+            return applied if additions is None else len(rows)
 
-    def _merge(self, connection: sqlite3.Connection, view: str, rows: OnlineRows, recent: Recent) -> None:
-        """Merge rows into timelines, before they become the latest ones."""
-        name, keys = timeline_name(view), list(dict.fromkeys(rows.keys))
-        timelines = dict(zip(keys, self._read_view(connection, name, keys), strict=True))
-        latest = dict(zip(keys, self._read_view(connection, view, keys), strict=True))
-        for key, row in zip(rows.keys, rows.rows, strict=True):
-            timelines[key] = merged(timelines[key], latest[key], row, recent)
-        values = [(self._project, name, key, b"", timeline) for key, timeline in timelines.items()]
-        connection.executemany("INSERT OR REPLACE INTO online_rows VALUES (?, ?, ?, ?, ?)", values)
+    def _added(self, connection: sqlite3.Connection, view: str, rows: OnlineRows, additions: Additions) -> OnlineRows:
+        """Add to the timelines of rows that are stored as it is said; return what is to be written of these."""
+        stored = self._read_view(connection, view, rows.keys)
+        chosen = [i for i, row in enumerate(stored) if (row or b"")[ORDER] == additions[rows.keys[i]][0]]
+        for key in [rows.keys[index] for index in chosen]:
+            self._splice(connection, (self._project, timeline_name(view), key), b"", additions[key][1])
+        return rows.take(chosen)
 
     def read(
         self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.online.contract import AVAILABLE, PartialRead, timeline_name
-from fs_core.online.row.recent import moment_word, resolve
+from fs_core.online.row.recent import Timelines, moment_word
 from fs_core.retrieval.computed import computed
 from fs_core.retrieval.selection import Computation, SelectedFeature, ViewLookup
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, STATUS, at_moment
@@ -103,7 +103,8 @@ class OnlineRead:
         """The views whose recent rows may answer for the moment asked for."""
         if self._at is None:
             return []
-        return [view for view in self._online if view.view.online_history is not None and view.events is None]
+        plain = [(view, view.view.online_history_micros) for view in self._online if view.events is None]
+        return [view for view, kept in plain if kept is not None and self._at >= self.now - kept]
 
     def take(self, rows: Sequence[Sequence[bytes | None]]) -> None:
         """Take the online store's answer to `wanted`.
@@ -239,7 +240,8 @@ class OnlineRead:
         latest = list(rows[: len(self._online)])
         for view, timelines in zip(self._looking_back, rows[len(self._online) :], strict=True):
             index = self._online.index(view)
-            latest[index] = resolve(view.codec, self.keys[view.group].distinct, latest[index], timelines, self._moment)
+            keys = self.keys[view.group].distinct
+            latest[index] = Timelines(view.view).resolve(keys, latest[index], timelines, self._moment)
         return latest
 
     def _without_unread(self, part: PartialRead) -> tuple[list[list[bytes | None]], list[Flags | None]]:

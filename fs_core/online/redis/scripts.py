@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fs_core.online.contract import OnlineRows, Recent
+from fs_core.online.contract import Additions, OnlineRows
 from fs_core.online.redis.errors import driver, driver_errors
-from fs_core.online.row.recent import moment_word
 from fs_core.runtime.threads import submit
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ _TRIES = 4
 _PAUSE_SECONDS = 0.05  # while a cluster changes; doubled each time
 
 _HEAD = struct.Struct(">I40sI")  # of a value that is spliced: as the script unpacks it
+_ADDED = struct.Struct(">B22sI")  # likewise, of what is added to a timeline
 
 _SWAP = """
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
@@ -87,19 +87,21 @@ return level
 """
 
 
-def write_calls(names: Sequence[Sequence[bytes]], rows: OnlineRows, recent: Recent | None, size: int) -> Iterator[Call]:
+def write_calls(
+    names: Sequence[Sequence[bytes]], rows: OnlineRows, additions: Additions | None, size: int
+) -> Iterator[Call]:
     """Yield calls of the script `write`.
 
     Args:
-        names: the names of the rows; with `recent` those of the timelines as well.
+        names: the names of the rows; with additions those of the timelines as well.
         rows: the rows.
-        recent: how timelines are kept, if they are.
+        additions: what is added to the timelines, if anything is.
         size: how many rows a call holds.
     """
-    keep = [] if recent is None else [_keeping(recent)]
     for keys, part in _parts(names, len(rows), size):
         mine = rows[part]
-        yield keys, [_lengths(mine), b"".join(mine.rows), *keep]
+        more = [] if additions is None else _added([additions[key] for key in mine.keys])
+        yield keys, [_lengths(mine), b"".join(mine.rows), *more]
 
 
 def delete_calls(names: Sequence[bytes], rows: Sequence[bytes], size: int) -> Iterator[Call]:
@@ -139,9 +141,10 @@ def _parts(names: Sequence[Sequence[bytes]], count: int, size: int) -> Iterator[
         yield [name for kind in names for name in kind[part]], part
 
 
-def _keeping(recent: Recent) -> bytes:
-    """Return how timelines are kept, as the script reads it."""
-    return moment_word(recent.horizon) + recent.keep.to_bytes(8, "big") + bytes([recent.complete])
+def _added(additions: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    """Return what is added to timelines, as the script reads it."""
+    heads = [_ADDED.pack(len(held), held, len(value)) for held, value in additions]
+    return [b"".join(heads), b"".join([value for _, value in additions])]
 
 
 def _lengths(rows: OnlineRows) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fs_core.configuration import for_pickle, from_pickle
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
-from fs_core.online.contract import OnlineRows, OnlineWrite, Recent, timeline_name
+from fs_core.online.contract import Additions, OnlineRows, OnlineWrite, timeline_name
 from fs_core.online.redis.client import open_client
 from fs_core.online.redis.cluster_watermarks import ClusterWatermarks
 from fs_core.online.redis.errors import driver, driver_errors, online_error
@@ -91,13 +91,13 @@ class RedisOnlineStore:
         except driver_errors() as error:
             raise self._failed(read, error, within) from error
 
-    def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
+    def write(self, view: str, rows: Sequence[OnlineWrite], *, additions: Additions | None = None) -> int:
         """See `OnlineStore.write`."""
         columns = OnlineRows.of(rows)
-        views = (view,) if recent is None else (view, timeline_name(view))
+        views = (view,) if additions is None else (view, timeline_name(view))
         names = [self._names.rows(columns.keys, name) for name in views]
         with self._errors():
-            return run(self._client, "write", write_calls(names, columns, recent, self._rows_a_call))
+            return run(self._client, "write", write_calls(names, columns, additions, self._rows_a_call))
 
     def splice(self, view: str, keys: Sequence[bytes], held: Sequence[bytes], values: Sequence[bytes]) -> list[int]:
         """See `OnlineStore.splice`."""

@@ -1,108 +1,29 @@
-"""An entity's recent rows, kept beside its latest, from which a moment in the past is answered by the rule.
+"""An entity's timeline: its recent rows, kept beside the latest one, from which a moment in the past is answered.
 
-    bytes 0-8     floor: microseconds, big-endian, sign bit flipped
-    bytes 8-16    the floor with every bit flipped, so that damage shows
-    bytes 16-20   how many entries follow, big-endian
-    then          entries: a packed row's length, 4 bytes, big-endian, and the row, in any order
+    entries, in any order: a packed row's length, 4 bytes, big-endian, and the row
+    or a floor: four bytes of ones, a checksum of 4 bytes as a row has, and a moment, 8 bytes, as `moment_word` has it
 
-For a moment at or after the floor the winner is the greatest, by order, of the entries available by then;
-for an earlier one only history can answer. Of the entries available by a writer's horizon only the greatest
-stays, which moves the floor up to it. `fs_core/online/redis/compare_and_set.lua` does the same on a server.
+That is the form of `fs_core.windows.packed`. A timeline is a set: rows may come twice, and of several floors the latest
+counts. For a moment at or after it the winner is the greatest, by order, of the rows available by then; for an earlier
+one only history can answer. A timeline without a floor tells nothing, and neither does one that lacks the latest row:
+that one came by a writer that kept none, and before it others may have. `fs_core.materialization.recent` writes them.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from fs_core.definitions import FeatureView
-from fs_core.online.contract import AVAILABLE, ORDER, Recent
+from fs_core.online.contract import AVAILABLE, ORDER
+from fs_core.online.row.codec import RowCodec
+from fs_core.online.row.layout import layout_of
 
-if TYPE_CHECKING:
-    from fs_core.online.row.codec import RowCodec
-
-_HEAD = struct.Struct(">8s8sI")
 _LENGTH = struct.Struct(">I")
+_SEAL = struct.Struct("<I")
+_FLOOR = b"\xff" * 4
+_FLOOR_BYTES = 16
 _SIGN = 1 << 63
-
-
-def recent_of(view: FeatureView, moment: int, *, complete: bool) -> Recent | None:
-    """Return how rows of a view are kept at a moment, None where only the latest is.
-
-    Args:
-        view: whose rows they are.
-        moment: the moment of the write, int64 microseconds.
-        complete: as in `Recent`.
-    """
-    keep = view.online_history_micros
-    return None if keep is None else Recent(moment - keep, keep, complete)
-
-
-def merged(old: bytes | None, held: bytes | None, row: bytes, recent: Recent) -> bytes:
-    """Return an entity's timeline after a row has come.
-
-    Args:
-        old: its timeline until now, if it has one.
-        held: its latest row until now, if it has one; without a timeline that one is all that is known,
-            and from when it was available.
-        row: the row that has come.
-        recent: how rows are kept.
-    """
-    horizon, before = moment_word(recent.horizon), None if old is None else _parsed(old)
-    if before is not None and not _lacks(before[1], held):
-        floor, entries = before[0], {entry[ORDER]: entry for entry in before[1]}
-    elif held is not None and len(held) >= ORDER.stop:
-        floor, entries = held[AVAILABLE], {held[ORDER]: held}
-    else:
-        floor, entries = horizon if recent.complete else row[AVAILABLE], {}
-    entries[row[ORDER]] = row
-    base = max((order for order, entry in entries.items() if entry[AVAILABLE] <= horizon), default=b"")
-    kept = [entry for order, entry in entries.items() if order >= base]
-    floor = max(floor, horizon)
-    head = _HEAD.pack(floor, _flipped(floor), len(kept))
-    return b"".join([head, *(part for entry in kept for part in (_LENGTH.pack(len(entry)), entry))])
-
-
-def entries_of(timeline: bytes) -> list[bytes] | None:
-    """Return the packed rows that a timeline holds; None where its bytes make no sense."""
-    known = _parsed(timeline)
-    return None if known is None else known[1]
-
-
-def resolve(
-    codec: RowCodec,
-    keys: Sequence[bytes],
-    latest: Sequence[bytes | None],
-    timelines: Sequence[bytes | None],
-    moment: int,
-) -> list[bytes | None]:
-    """Return the rows that win at a moment, where that is known; elsewhere the latest, which show that it isn't.
-
-    A timeline of which any byte is damaged says nothing.
-
-    Args:
-        codec: reads rows of the view.
-        keys: the entities.
-        latest: each entity's latest row, None where there is none.
-        timelines: each entity's timeline, None where there is none.
-        moment: the moment asked for, int64 microseconds.
-    """
-    asked = moment_word(moment)
-    found = list(latest)
-    for index, (row, timeline) in enumerate(zip(latest, timelines, strict=True)):
-        if row is None or timeline is None or row[AVAILABLE] <= asked:
-            continue
-        known = _parsed(timeline)
-        if known is None or known[0] > asked or _lacks(known[1], row) or _damaged(codec, keys[index], known[1]):
-            continue
-        winners = [entry for entry in known[1] if entry[AVAILABLE] <= asked]
-        found[index] = max(winners, key=lambda entry: entry[ORDER], default=None)
-    return found
-
-
-def _damaged(codec: RowCodec, key: bytes, entries: Sequence[bytes]) -> bool:
-    return bool(codec.decode([key] * len(entries), entries).corrupt)
 
 
 def moment_word(micros: int) -> bytes:
@@ -110,24 +31,113 @@ def moment_word(micros: int) -> bytes:
     return max(0, micros + _SIGN).to_bytes(8, "big")
 
 
-def _parsed(timeline: bytes) -> tuple[bytes, list[bytes]] | None:
-    """Return the floor and the entries; None where the bytes make no sense."""
-    if len(timeline) < _HEAD.size:
-        return None
-    floor, check, count = _HEAD.unpack_from(timeline)
-    entries, offset = [], _HEAD.size
-    while offset + _LENGTH.size <= len(timeline):
-        (length,) = _LENGTH.unpack_from(timeline, offset)
-        entries.append(timeline[offset + _LENGTH.size : offset + _LENGTH.size + length])
-        offset += _LENGTH.size + length
-    sound = check == _flipped(floor) and count == len(entries) and offset == len(timeline)
-    return (floor, entries) if sound and all(len(entry) >= ORDER.stop for entry in entries) else None
+class Timelines:
+    """Reads and makes the timelines of one view. Thread-safe, and cheap to make."""
+
+    def __init__(self, view: FeatureView) -> None:
+        self._codec, self._layout = RowCodec(view), layout_of(view)
+
+    def floor(self, key: bytes, word: bytes) -> bytes:
+        """Return the floor of an entity's timeline, given its moment as rows carry it."""
+        return _FLOOR + _SEAL.pack(self._layout.seal(key, word)) + word
+
+    def parsed(self, key: bytes, timeline: bytes | None) -> tuple[bytes | None, list[bytes]] | None:
+        """Return the floor's moment, None where there is none, and the rows; None where the bytes make no sense."""
+        floors, rows, index, value = list[bytes](), list[bytes](), 0, timeline or b""
+        while index < len(value):
+            if value[index : index + len(_FLOOR)] == _FLOOR:
+                floors.append(value[index : index + _FLOOR_BYTES])
+                index += _FLOOR_BYTES
+                continue
+            length = int.from_bytes(value[index : index + _LENGTH.size], "big")
+            index += _LENGTH.size + length
+            rows.append(value[index - length : index])
+        sound = index == len(value) and all(len(row) >= ORDER.stop for row in rows)
+        if not sound or any(floor != self.floor(key, floor[8:]) for floor in floors):
+            return None
+        return max((floor[8:] for floor in floors), default=None), rows
+
+    def tells(self, key: bytes, timeline: bytes | None, latest: bytes | None) -> bool:
+        """Return whether a timeline tells what was from its floor on, given the latest row."""
+        known = self.parsed(key, timeline)
+        return known is not None and known[0] is not None and not _lacks(known[1], latest)
+
+    def addition(
+        self,
+        key: bytes,
+        timeline: bytes | None,
+        latest: bytes | None,
+        rows: Sequence[bytes],
+        since: int,
+        *,
+        complete: bool,
+    ) -> bytes:
+        """Return what makes a timeline tell of more rows; nothing where it isn't needed for that.
+
+        Args:
+            key: the entity.
+            timeline: as the store holds it.
+            latest: its latest row.
+            rows: what comes, one row at least.
+            since: from which moment on it is to tell, microseconds.
+            complete: whether these are all rows that any moment from then on may want, where none are held.
+        """
+        if self.tells(key, timeline, latest):
+            return entries(rows)
+        word, held = moment_word(since), [row for row in (latest,) if row is not None and len(row) >= ORDER.stop]
+        if not timeline and all(row[AVAILABLE] <= word for row in (*held, *rows)):
+            return b""
+        newest = max(rows, key=lambda row: row[ORDER])
+        first = held[0][AVAILABLE] if held else word if complete else newest[AVAILABLE]
+        return self.floor(key, first) + entries((*held, *rows))
+
+    def resolve(
+        self, keys: Sequence[bytes], latest: Sequence[bytes | None], timelines: Sequence[bytes | None], moment: int
+    ) -> list[bytes | None]:
+        """Return the rows that win at a moment, where that is known; elsewhere the latest, which show that it isn't.
+
+        A timeline of which any byte is damaged says nothing.
+
+        Args:
+            keys: the entities.
+            latest: each entity's latest row, None where there is none.
+            timelines: each entity's timeline, None where there is none.
+            moment: the moment asked for, int64 microseconds.
+        """
+        asked = moment_word(moment)
+        found = list(latest)
+        for index, (key, row, timeline) in enumerate(zip(keys, latest, timelines, strict=True)):
+            if row is None or timeline is None or row[AVAILABLE] <= asked:
+                continue
+            floor, rows = self.parsed(key, timeline) or (None, [])
+            if floor is None or floor > asked or _lacks(rows, row):
+                continue
+            if not self._codec.decode([key] * len(rows), rows).corrupt:
+                winners = [row for row in rows if row[AVAILABLE] <= asked]
+                found[index] = max(winners, key=lambda row: row[ORDER], default=None)
+        return found
+
+    def trimmed(self, key: bytes, timeline: bytes, since: int) -> bytes:
+        """Return a timeline without the rows that win at no moment from one on; nothing if the latest row is enough.
+
+        Args:
+            key: the entity.
+            timeline: as the store holds it; of one that tells nothing, nothing is left.
+            since: the moment, int64 microseconds.
+        """
+        floor, rows = self.parsed(key, timeline) or (None, [])
+        word = moment_word(since)
+        if floor is None or all(row[AVAILABLE] <= word for row in rows):
+            return b""
+        base = max((row[ORDER] for row in rows if row[AVAILABLE] <= word), default=b"")
+        kept = {row[ORDER]: row for row in rows if row[ORDER] >= base}
+        return self.floor(key, max(floor, word)) + entries(kept[order] for order in sorted(kept))
 
 
-def _lacks(entries: Sequence[bytes], latest: bytes | None) -> bool:
-    """Return whether the latest row came by a writer that kept no timeline: then others may have, too."""
-    return latest is not None and all(entry[ORDER] < latest[ORDER] for entry in entries)
+def entries(rows: Iterable[bytes]) -> bytes:
+    """Return packed rows as timelines have them."""
+    return b"".join(part for row in rows for part in (_LENGTH.pack(len(row)), row))
 
 
-def _flipped(word: bytes) -> bytes:
-    return bytes(byte ^ 0xFF for byte in word)
+def _lacks(rows: Sequence[bytes], latest: bytes | None) -> bool:
+    return latest is not None and all(row[ORDER] != latest[ORDER] for row in rows)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fs_core.online.contract import LAST_SEQ, ORDER, OnlineStore, OnlineWrite, Recent, timeline_name
-from fs_core.online.row.recent import merged
+from fs_core.online.contract import LAST_SEQ, ORDER, OnlineStore, OnlineWrite, timeline_name
 from fs_core.testing.online_suite.rows import Order, examples, new_view, packed
 
 _LOW, _HIGH = -(2**63), 2**63 - 1
@@ -74,34 +73,43 @@ class WriteOrder:
 
     @examples(60)
     @given(
-        orders=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=8),
-        data=st.data(),
+        writes=st.lists(
+            st.tuples(st.integers(0, 1), st.integers(0, 9), st.booleans(), st.binary(max_size=3)), max_size=8
+        )
     )
-    def test_timelines(self, store: OnlineStore, orders: list[Order], data: st.DataObject) -> None:
-        """However rows arrive and horizons move, a timeline is what merging them one by one gives."""
-        view, key = new_view(), b"e"
-        kept: bytes | None = None
-        latest: bytes | None = None
-        later = time.time_ns() // 1000 + 3_600_000_000  # or a server may collect it at once
-        if data.draw(st.booleans()):  # a row from before timelines were kept
-            latest = packed((later, later + 1, 9), b"old")
-            store.write(view, [OnlineWrite(key, latest)])
-        for event_time, available_at, seq in orders:
-            row = packed((later + event_time, later + available_at, seq), bytes([event_time, available_at, seq]))
-            recent = Recent(later + data.draw(st.integers(-1, 9)), 10, data.draw(st.booleans()))
-            kept = merged(kept, latest, row, recent)
-            latest = max(latest or row, row, key=lambda held: held[ORDER])
-            store.write(view, [OnlineWrite(key, row)], recent=recent)
-            assert store.read([(view, [key])]) == [[latest]]
-            (found,) = store.read([(timeline_name(view), [key])])[0]
-            assert found is not None
-            assert _entries_of(found) == _entries_of(kept)
-        assert [part.keys for part in store.scan(view)] == [[key]]
-        assert store.delete(view, [key]) == 1
-        assert store.read([(timeline_name(view), [key])]) == [[None]]
+    def test_additions(self, store: OnlineStore, writes: list[tuple[int, int, bool, bytes]]) -> None:
+        """Where the stored row is the one that was named, a row is written and its timeline grows; else neither."""
+        view, keys = new_view(), [b"", b"e"]
+        rows, timelines = dict[bytes, bytes](), dict[bytes, bytes]()
+        for position, number, is_named, value in writes:
+            key, row = keys[position], packed((number, 0, 0))
+            held = rows.get(key, b"")[ORDER]
+            named = held if is_named else packed((number, 0, 1))[ORDER] if number % 2 else b""
+            mine, other = OnlineWrite(key, row), OnlineWrite(keys[1 - position], row)
+            additions = {key: (named, value), other.key: (packed((99, 0, 0))[ORDER], b"never")}
+            assert store.write(view, [other, mine], additions=additions) == (named == held)
+            if named == held:
+                rows[key] = max(held and rows[key], row, key=lambda kept: kept[ORDER])
+                timelines[key] = timelines.get(key, b"") + value
+            found = store.read([(view, keys), (timeline_name(view), keys)])
+            assert found == [[rows.get(key) for key in keys], [timelines.get(key) or None for key in keys]]
+        assert store.delete(view, keys) == len(rows)
+        assert store.read([(timeline_name(view), keys)]) == [[None, None]]
 
+    def test_many_additions_at_once(self, store: OnlineStore) -> None:
+        """Threads that read a row, and write the next with what is added: each is there."""
+        view = new_view()
 
-def _entries_of(timeline: bytes) -> tuple[bytes, list[bytes]]:
-    """Return a timeline's head and its entries, whose order says nothing; they are equally long here."""
-    size = 4 + ORDER.stop + 3
-    return timeline[:20], sorted(timeline[start : start + size] for start in range(20, len(timeline), size))
+        def add(number: int) -> None:
+            done = 0
+            while not done:
+                ((held,),) = store.read([(view, [b"e"])])
+                write = OnlineWrite(b"e", packed((number, 0, 0)))
+                done = store.write(view, [write], additions={b"e": ((held or b"")[ORDER], bytes([number]))})
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(add, range(24)))
+        ((latest,), (timeline,)) = store.read([(view, [b"e"]), (timeline_name(view), [b"e"])])
+        assert latest == packed((23, 0, 0))
+        assert timeline is not None
+        assert sorted(timeline) == list(range(24))

@@ -16,10 +16,10 @@ from redis import Redis
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import DefinitionError, NotOnlineError, OnlineStoreError
-from fs_core.online.contract import OnlineWrite, timeline_name
+from fs_core.materialization import recent
+from fs_core.online.contract import OnlineRows, OnlineWrite, timeline_name
 from fs_core.online.redis import RedisOnlineStore
 from fs_core.online.row.codec import RowCodec
-from fs_core.online.row.recent import recent_of
 
 USER = Entity("user", keys={"user_id": "int64", "region": "string"}, description="U.")
 VIEW = FeatureView("counter", entity=USER, fields=[Field("x", "int64", "X.")], description="Counts.")
@@ -153,18 +153,18 @@ def test_recent_rows_are_compared_too(online_url: str, tmp_path: Path) -> None:
         for day in (0, 1):
             store.write(view, users(0, 1, 2, day=day))
             store.materialize()
-        recent = [(timeline_name(name), [key(0), key(1), key(2)])]
+        asked = [(timeline_name(name), [key(0), key(1), key(2)])]
         assert store.verify_online("recent").total == 0
-        timelines: list[Any] = store.online.read(recent)[0]
+        timelines: list[Any] = store.online.read(asked)[0]
         stray = [packed(0, day=0, seq=99, x=-1, view=view)]
-        store.online.write(name, stray, recent=recent_of(view, store._clock.now(), complete=False))
+        recent.write(view, store.online, OnlineRows.of(stray), 0)
         damaged = timelines[1][:-1] + bytes([timelines[1][-1] ^ 1])
         put(store, OnlineWrite(key(1), damaged), name=timeline_name(name))
         found = store.verify_online("recent", repair=True)
         assert (found.differences, found.repaired) == ({"corrupt": 1, "unknown": 1}, 2)
         shown = {row["user_id"]: (row["__problem"], row["__online_seq"]) for row in found.evidence.to_pylist()}
         assert shown == {0: ("unknown", 99), 1: ("corrupt", None)}
-        assert store.online.read(recent)[0] == [None, None, timelines[2]]
+        assert store.online.read(asked)[0] == [None, None, timelines[2]]
         assert store.verify_online("recent").total == 0
 
 

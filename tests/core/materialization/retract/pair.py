@@ -13,7 +13,7 @@ from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.materialization.events import codec_of
 from fs_core.online.contract import timeline_name
 from fs_core.online.row.codec import RowCodec
-from fs_core.online.row.recent import _parsed
+from fs_core.online.row.recent import Timelines
 from fs_core.rule import SEQ
 
 USER = Entity("user", keys={"user": "string"}, description="A person.")
@@ -82,7 +82,7 @@ class Pair:
         (latest,), (timeline,) = self.other.online.read([(name, key), (timeline_name(name), key)])  # type: ignore[list-item]
         rows = [latest] if latest else []
         if timeline is not None:
-            parsed = _parsed(timeline)
+            parsed = Timelines(self.view).parsed(key[0], timeline)  # type: ignore[arg-type]
             assert parsed is not None
             rows += parsed[1]
         return set(codec.decode(key * len(rows), rows).seq.tolist()), known

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.definitions import from_dict
 from fs_core.errors import DefinitionError, MomentNotOnlineError
-from fs_core.online.contract import Recent, timeline_name
+from fs_core.materialization import recent
+from fs_core.online.contract import OnlineRows, timeline_name
 from fs_core.online.row.codec import RowCodec
-from fs_core.online.row.recent import merged, moment_word, resolve
+from fs_core.online.row.recent import Timelines
 from fs_core.rule import history_schema
 from fs_core.testing.histories import TICKS, Scenario, boundaries, nullable, scenarios
 from fs_core.testing.oracle import bits, oracle_as_of
@@ -226,24 +227,52 @@ def test_a_moment_before_is_left_to_history(online_url: str, tmp_path: Path) -> 
         assert fallen.to_arrow()["x"].to_pylist() == [0]
 
 
+def packed(view: FeatureView, things: list[int], minutes: list[int]) -> OnlineRows:
+    """Rows of the counter, available when they happened, numbered by their minutes."""
+    times = pa.array([_minute(minute) for minute in minutes], pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    numbers = pa.array(minutes, pa.int64())
+    columns = [pa.array(things, pa.int64()), times, times, numbers, numbers]
+    return RowCodec(view).encode(pa.table(columns, schema=history_schema(view)))
+
+
+def _minute(minute: int) -> int:
+    return int((_TOMORROW + timedelta(minutes=minute)).timestamp() * 10**6)
+
+
 def test_what_is_kept_is_bounded(online_url: str, tmp_path: Path) -> None:
-    """Of a thousand updates those of the last hour stay; dropping and forgetting takes them too."""
+    """Of many rows at most twice those of the last hour stay, or few; nothing of an entity that none came of since."""
+    view, lengths = counter(), list[int]()
+    with FeatureStore(tmp_path / "store", online=online_url) as store:
+        for minute in range(400):
+            rows = packed(view, [1], [minute])
+            recent.write(view, store.online, rows, _minute(minute - 60))
+            (kept,) = store.online.read([(timeline_name(view.storage_name), rows.keys)])[0]
+            lengths.append(len(kept or b""))
+        row = 4 + len(rows.rows[0])
+        assert 60 * row <= lengths[-1]
+        assert max(lengths) <= max(2_048, 2 * (16 + 61 * row)) + row
+        assert recent.collect(view, store.online, _minute(399 - 60)) == 1
+        (kept,) = store.online.read([(timeline_name(view.storage_name), rows.keys)])[0]
+        assert kept is not None
+        assert len(kept) == 16 + 61 * row
+        assert recent.collect(view, store.online, _minute(399)) == 1
+        assert store.online.read([(timeline_name(view.storage_name), rows.keys)]) == [[None]]
+
+
+def test_what_is_kept_goes_with_the_rows(online_url: str, tmp_path: Path) -> None:
+    """Verifying finds nothing wrong with recent rows; dropping and forgetting takes them, too."""
     clock, view = HandClock(0), counter()
     key, name = RowCodec(view).keys(pa.table({"thing": [1]})), timeline_name(view.storage_name)
     with FeatureStore(tmp_path / "store", online=online_url, clock=clock) as store:
         store.apply(view)
-        for minute in range(0, 600, 10):
-            clock.micros = int((_TOMORROW + timedelta(minutes=minute)).timestamp() * 10**6)
+        for minute in (0, 10, 20):
+            clock.micros = _minute(minute)
             store.push("counter", at_minute(minute, minute))
-        (kept,) = store.online.read([(name, key)])[0]  # type: ignore[list-item]
-        (latest,) = store.online.read([(view.storage_name, key)])[0]  # type: ignore[list-item]
-        assert kept is not None
-        assert latest is not None
-        assert len(kept) == 20 + 7 * (4 + len(latest))
         assert store.verify_online("counter").total == 0
+        assert store.online.read([(name, key)])[0] != [None]  # type: ignore[list-item]
         store.forget("thing", {"thing": [1]})
         assert store.online.read([(name, key)])[0] == [None]  # type: ignore[list-item]
-        store.push("counter", at_minute(600, 1))
+        store.push("counter", at_minute(20, 1))
         store.drop_online("counter")
         assert store.online.read([(name, key)])[0] == [None]  # type: ignore[list-item]
 
@@ -318,6 +347,29 @@ def test_mended_rows(online_url: str, tmp_path: Path) -> None:
         assert in_between(store, 5)[2:] == [20, 20, 40]
 
 
+def test_a_row_in_between(online_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of a writer that keeps none, which comes when another has looked, and is replaced at once, isn't lost."""
+    view = counter()
+    with FeatureStore(tmp_path / "store", online=online_url) as store:
+        first, other, last = (packed(view, [1], [minute]) for minute in (0, 10, 20))
+        recent.write(view, store.online, first, _minute(-60))
+        read = store.online.read
+
+        def overtaken(*asked: Any, **options: Any) -> Any:
+            monkeypatch.setattr(store.online, "read", read)
+            found = read(*asked, **options)
+            store.online.write(view.storage_name, other)
+            return found
+
+        monkeypatch.setattr(store.online, "read", overtaken)
+        assert recent.write(view, store.online, last, _minute(-60)) == 1
+        names = [view.storage_name, timeline_name(view.storage_name)]
+        latest, timelines = store.online.read([(name, first.keys) for name in names])
+        assert latest == last.rows
+        for minute, rows in ((5, last.rows), (10, other.rows), (19, other.rows), (20, last.rows)):
+            assert Timelines(view).resolve(first.keys, latest, timelines, _minute(minute)) == rows
+
+
 @given(data=st.data())
 def test_a_damaged_timeline_tells_nothing(data: st.DataObject) -> None:
     """A flipped bit, a cut or noise anywhere in it, and the moment is left to history; no other row is taken."""
@@ -325,18 +377,16 @@ def test_a_damaged_timeline_tells_nothing(data: st.DataObject) -> None:
     codec, numbers = RowCodec(view), pa.array(range(10, 15), pa.int64())
     times = numbers.cast(pa.timestamp("us", tz="UTC"))
     table = pa.table([pa.array([1] * 5), times, times, numbers, numbers], schema=history_schema(view))
-    writes, timeline = codec.encode(table), None
-    rows, keys = writes.rows, writes.keys[:1]
-    for row in rows:
-        timeline = merged(timeline, None, row, Recent(horizon=11, keep=9, complete=True))
-    assert timeline is not None
-    assert timeline[:8] == moment_word(11)
-    assert resolve(codec, keys, [rows[-1]], [timeline], 12) == [rows[2]]
+    rows, (key, *_) = (writes := codec.encode(table)).rows, writes.keys
+    timelines, latest = Timelines(view), rows[-1]
+    timeline = timelines.addition(key, None, None, rows, 11, complete=True)
+    assert timelines.resolve([key], [latest], [timeline], 12) == [rows[2]]
+    assert timelines.resolve([key], [latest], [timeline], 10) == [latest]
     damaged = bytearray(timeline)
     if data.draw(st.booleans()):
         bit = data.draw(st.integers(0, len(timeline) * 8 - 1))
         damaged[bit // 8] ^= 1 << bit % 8
     else:
         del damaged[data.draw(st.integers(0, len(timeline) - 1)) :]
-    assert resolve(codec, keys, [rows[-1]], [bytes(damaged)], 12) == [rows[-1]]
-    assert resolve(codec, keys, [rows[-1]], [data.draw(st.binary(max_size=60))], 12) == [rows[-1]]
+    for noise in (bytes(damaged), data.draw(st.binary(max_size=60))):
+        assert timelines.resolve([key], [latest], [noise], 12) == [latest]
