@@ -9,17 +9,16 @@ available, all is known again. Who makes one shorter replaces the bytes that it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fs_core.definitions import FeatureView
 from fs_core.online.contract import ORDER, OnlineRows, timeline_name
-from fs_core.online.row.recent import Timelines, moment_word
+from fs_core.online.row.recent import Timelines
 
 if TYPE_CHECKING:
     from fs_core.online.contract import Additions, OnlineStore
 
-_AT_ONCE = 200  # timelines that are shortened together: some may be long
 _PATIENCE = 30.0  # seconds that they may take to come
 _SMALL = 2_048  # bytes: a timeline that is no longer isn't worth rewriting
 
@@ -30,9 +29,7 @@ def horizon(view: FeatureView, moment: int) -> int | None:
     return None if keep is None else moment - keep
 
 
-def write(
-    view: FeatureView, online: OnlineStore, rows: OnlineRows, since: int, new: Collection[bytes] | None = None
-) -> int:
+def write(view: FeatureView, online: OnlineStore, rows: OnlineRows, since: int, new: Collection[bytes] = ()) -> int:
     """Write rows, and add them to timelines; return how many entities' newest one was newer than what was there.
 
     Args:
@@ -40,37 +37,26 @@ def write(
         online: the online store.
         rows: what comes, perhaps several of an entity.
         since: from which moment on timelines are to tell, microseconds.
-        new: where the rows are all that history has anew for moments from then on, keys of entities that it didn't
-            know before; None where they are pushed.
+        new: keys of entities of which these rows are all that any moment from then on may want.
     """
     timelines, name, taken = Timelines(view), view.storage_name, 0
-    left, coming = _by_entity(rows)
+    positions = dict[bytes, list[int]]()
+    for index, key in enumerate(rows.keys):
+        positions.setdefault(key, []).append(index)
+    left = rows.take([max(mine, key=lambda index: rows.rows[index][ORDER]) for mine in positions.values()])
     while left:
-        keys = left.keys
+        keys, additions = left.keys, dict[bytes, tuple[bytes, bytes]]()
         latest, kept = online.read([(name, keys), (timeline_name(name), keys)], within=_PATIENCE)
         kept = _shortened(view, online, keys, kept, since)
-        additions: dict[bytes, tuple[bytes, bytes]] = {}
         for key, held, timeline in zip(keys, latest, kept, strict=True):
-            complete = new is not None and key in new
-            more = timelines.addition(key, timeline, held, coming[key], since, complete=complete)
-            if more and new is not None:  # what nobody asks for now may have come to history as well, and stays there
-                more += timelines.floor(key, moment_word(since))
+            mine = [rows.rows[index] for index in positions[key]]
+            more = timelines.addition(key, timeline, held, mine, since, complete=key in new)
             additions[key] = (held or b"")[ORDER], more
         done = online.write(name, left, additions=additions)
         added = set(range(len(left))) if done == len(left) else _added(online, name, keys, additions)
         taken += sum(left.rows[index][ORDER] >= additions[keys[index]][0] for index in added)
         left = left.take([index for index in range(len(left)) if index not in added])
     return taken
-
-
-def _by_entity(rows: OnlineRows) -> tuple[OnlineRows, dict[bytes, list[bytes]]]:
-    """Return the newest row of each entity, and all of each, by key."""
-    newest, coming = dict[bytes, int](), dict[bytes, list[bytes]]()
-    for index, (key, row) in enumerate(zip(rows.keys, rows.rows, strict=True)):
-        coming.setdefault(key, []).append(row)
-        if key not in newest or row[ORDER] >= rows.rows[newest[key]][ORDER]:
-            newest[key] = index
-    return rows.take(list(newest.values())), coming
 
 
 def _added(online: OnlineStore, name: str, keys: Sequence[bytes], additions: Additions) -> set[int]:
@@ -81,38 +67,32 @@ def _added(online: OnlineStore, name: str, keys: Sequence[bytes], additions: Add
 
 
 def _shortened(
+    view: FeatureView, online: OnlineStore, keys: Sequence[bytes], kept: Sequence[bytes | None], since: int
+) -> list[bytes | None]:
+    """Make timelines shorter that are long, if they lose half of their bytes; return what each is then."""
+    timelines, shorter = Timelines(view), dict[int, bytes]()
+    for index, (key, value) in enumerate(zip(keys, kept, strict=True)):
+        if value and (len(value) >= _SMALL or timelines.parsed(key, value) is None):
+            trimmed = timelines.trimmed(key, value, since)
+            if 2 * len(trimmed) <= len(value):
+                shorter[index] = trimmed
+    replaced = _replace(view, online, keys, kept, shorter)
+    return [shorter[index] if index in replaced else value for index, value in enumerate(kept)]
+
+
+def _replace(
     view: FeatureView,
     online: OnlineStore,
     keys: Sequence[bytes],
     kept: Sequence[bytes | None],
-    since: int,
-    *,
-    least: int = _SMALL,
-    share: float = 0.5,
-) -> list[bytes | None]:
-    """Make long timelines shorter, and damaged ones go; return what they are then.
-
-    Args:
-        view: whose timelines.
-        online: the online store.
-        keys: the entities.
-        kept: their timelines.
-        since: from which moment on they are to tell, microseconds.
-        least: how many bytes a long one has.
-        share: of its bytes, which are less afterwards, or it stays.
-    """
-    timelines, values, shorter = Timelines(view), list(kept), dict[int, bytes]()
-    for index, (key, value) in enumerate(zip(keys, kept, strict=True)):
-        if value and (len(value) >= least or timelines.parsed(key, value) is None):
-            trimmed = timelines.trimmed(key, value, since)
-            if len(trimmed) < share * len(value):
-                shorter[index] = trimmed
-    if shorter:
-        name, mine = timeline_name(view.storage_name), [keys[index] for index in shorter]
-        lengths = online.splice(name, mine, [kept[index] or b"" for index in shorter], list(shorter.values()))
-        for (index, trimmed), length in zip(shorter.items(), lengths, strict=True):
-            values[index] = values[index] if length < 0 else trimmed
-    return values
+    values: Mapping[int, bytes],
+) -> list[int]:
+    """Put values, by position, in place of timelines; return the positions of those that nobody has changed."""
+    if not values:
+        return []
+    mine, held = [keys[index] for index in values], [kept[index] or b"" for index in values]
+    lengths = online.splice(timeline_name(view.storage_name), mine, held, list(values.values()))
+    return [index for index, length in zip(values, lengths, strict=True) if length >= 0]
 
 
 def collect(view: FeatureView, online: OnlineStore, since: int) -> int:
@@ -123,10 +103,10 @@ def collect(view: FeatureView, online: OnlineStore, since: int) -> int:
         online: the online store.
         since: from which moment on they are to tell, microseconds.
     """
-    shorter = 0
+    timelines, count = Timelines(view), 0
     for part in online.scan(timeline_name(view.storage_name)):
-        for first in range(0, len(part), _AT_ONCE):
-            keys, held = part.keys[first : first + _AT_ONCE], part.rows[first : first + _AT_ONCE]
-            values = _shortened(view, online, keys, held, since, least=0, share=1.0)
-            shorter += sum(value != old for value, old in zip(values, held, strict=True))
-    return shorter
+        pairs = enumerate(zip(part.keys, part.rows, strict=True))
+        trimmed = {index: timelines.trimmed(key, value, since) for index, (key, value) in pairs}
+        shorter = {index: value for index, value in trimmed.items() if len(value) < len(part.rows[index])}
+        count += len(_replace(view, online, part.keys, part.rows, shorter))
+    return count

@@ -103,8 +103,7 @@ class OnlineRead:
         """The views whose recent rows may answer for the moment asked for."""
         if self._at is None:
             return []
-        plain = [(view, view.view.online_history_micros) for view in self._online if view.events is None]
-        return [view for view, kept in plain if kept is not None and self._at >= self.now - kept]
+        return [view for view in self._online if view.view.online_history is not None and view.events is None]
 
     def take(self, rows: Sequence[Sequence[bytes | None]]) -> None:
         """Take the online store's answer to `wanted`.

@@ -82,14 +82,15 @@ class Timelines:
             since: from which moment on it is to tell, microseconds.
             complete: whether these are all rows that any moment from then on may want, where none are held.
         """
-        if self.tells(key, timeline, latest):
-            return entries(rows)
-        word, held = moment_word(since), [row for row in (latest,) if row is not None and len(row) >= ORDER.stop]
-        if not timeline and all(row[AVAILABLE] <= word for row in (*held, *rows)):
-            return b""
-        newest = max(rows, key=lambda row: row[ORDER])
-        first = held[0][AVAILABLE] if held else word if complete else newest[AVAILABLE]
-        return self.floor(key, first) + entries((*held, *rows))
+        word, held = moment_word(since), list[bytes]()
+        floor = word
+        if not self.tells(key, timeline, latest):
+            held = [row for row in (latest,) if row is not None and len(row) >= ORDER.stop]
+            if not timeline and all(row[AVAILABLE] <= word for row in (*held, *rows)):
+                return b""
+            first = held[0] if held else max(rows, key=lambda row: row[ORDER])
+            floor = word if complete and not held else max(word, first[AVAILABLE])
+        return self.floor(key, floor) + entries((*held, *rows))
 
     def resolve(
         self, keys: Sequence[bytes], latest: Sequence[bytes | None], timelines: Sequence[bytes | None], moment: int

@@ -250,7 +250,7 @@ def test_what_is_kept_is_bounded(online_url: str, tmp_path: Path) -> None:
             lengths.append(len(kept or b""))
         row = 4 + len(rows.rows[0])
         assert 60 * row <= lengths[-1]
-        assert max(lengths) <= max(2_048, 2 * (16 + 61 * row)) + row
+        assert max(lengths) <= max(2_048, 2 * (16 + 61 * row)) + 16 + row
         assert recent.collect(view, store.online, _minute(399 - 60)) == 1
         (kept,) = store.online.read([(timeline_name(view.storage_name), rows.keys)])[0]
         assert kept is not None
