@@ -58,7 +58,13 @@ class Timelines:
         return max((floor[8:] for floor in floors), default=None), rows
 
     def tells(self, key: bytes, timeline: bytes | None, latest: bytes | None) -> bool:
-        """Return whether a timeline tells what was from its floor on, given the latest row."""
+        """Return whether a timeline tells what was from its floor on.
+
+        Args:
+            key: the entity.
+            timeline: as the store holds it.
+            latest: its latest row.
+        """
         known = self.parsed(key, timeline)
         return known is not None and known[0] is not None and not _lacks(known[1], latest)
 
