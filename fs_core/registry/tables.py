@@ -143,7 +143,8 @@ jobs_metadata = MetaData()
 jobs = Table(
     "fs_jobs",
     jobs_metadata,
-    Column("name", String(64), primary_key=True),
-    Column("body", Text, nullable=False),
+    Column("name", Name(64), primary_key=True),
+    Column("body", Body, nullable=False),
+    **_TRANSACTIONAL,
 )
 """What the last run of each view's job did, by the view's name."""

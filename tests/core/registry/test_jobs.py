@@ -14,6 +14,8 @@ from fs_core.errors import RegistryError
 from fs_core.registry import Registry
 from fs_core.registry.jobs import JobStorage
 from fs_core.testing.processes import FRESH
+from tests.core.registry.conftest import emptied
+from tests.servers import DatabaseServer
 
 
 def test_the_last_state_of_a_job_is_kept(new_url: Callable[[], str]) -> None:
@@ -57,9 +59,9 @@ def hold(url: str, told: Connection) -> None:
         time.sleep(600)
 
 
-def test_the_lock_goes_with_its_holder(new_url: Callable[[], str]) -> None:
+def test_the_lock_goes_with_its_holder(empty_url: Callable[[], str]) -> None:
     """A process that is killed holds it no longer, and the next one has it at once."""
-    url = new_url()
+    url = empty_url()
     registry = Registry(url)
     assert registry.project
     here, there = FRESH.Pipe()
@@ -79,24 +81,27 @@ def test_the_lock_goes_with_its_holder(new_url: Callable[[], str]) -> None:
     registry.close()
 
 
-def test_who_lost_the_connection_holds_nothing(new_url: Callable[[], str]) -> None:
-    """The server has dropped the lock, and the one that held it learns so."""
-    registry = Registry(new_url())
-    if registry.database.file() is not None:
-        registry.close()
-        return
+ENDS_HOLDERS = {
+    "postgresql": "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    "mysql": "SELECT is_used_lock(concat('fs_core.jobs.', (SELECT value FROM fs_settings WHERE name = 'project')))",
+}
+
+
+def test_who_lost_the_connection_holds_nothing(server: DatabaseServer) -> None:
+    """The server has dropped the lock, and the one that held it learns so, however often it asks."""
+    registry = Registry(emptied(server))
     with JobStorage(registry.database).alone() as holds:
         assert holds is not None
         assert holds()
         with registry.database.session() as connection:
-            connection.execute(
-                sa.text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND "
-                    "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                )
-            )
+            found = connection.execute(sa.text(ENDS_HOLDERS[connection.dialect.name])).scalar()
+            if connection.dialect.name == "mysql":
+                connection.execute(sa.text(f"KILL {found}"))
         assert not holds()
         assert not holds()
+    with JobStorage(registry.database).alone() as holds:
+        assert holds is not None
     registry.close()
 
 
