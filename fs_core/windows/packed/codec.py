@@ -364,5 +364,13 @@ def _as_rows(view: FeatureView, conditions: int) -> FeatureView:
     names = (name for name in (f"passes_{number}" for number in range(10**6)) if name not in taken)
     flags = [Field(next(names), "bool") for _ in range(conditions + 1)]
     return replace(
-        view, fields=fields + flags, aggregations=(), event_id=(), transforms=(), source=None, online_history=None
+        view,
+        entity=view.entities or None,
+        fields=fields + flags,
+        aggregations=(),
+        event_id=(),
+        transforms=(),
+        source=None,
+        online_history=None,
+        schedule=None,
     )
