@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from fs_core import Aggregation, FeatureStore, FeatureView, Field
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineUnavailableError
 from fs_core.materialization import event_values, events
-from fs_core.values.times import from_micros
+from fs_core.values.times import from_micros, micros
 from fs_core.windows.packed import head
 from fs_core.windows.packed.entries import has_head
 from tests.core.materialization.retract.interleaving import Killed, Steps
@@ -79,10 +80,15 @@ def embedded(tmp_path: Path, clock: HandClock) -> Iterator[FeatureStore]:
 def check(store: FeatureStore, view: FeatureView, *, at: int | None = None) -> Any:
     """What is served is what history says of the moment; return what was served."""
     found = store.get_online_features(view, {"user_id": [1]}, at=None if at is None else from_micros(at))
-    spine = [{"user_id": 1, "event_timestamp": found.at}]
-    said = store.get_historical_features(spine, view.name).table.select(list(view.features))
-    assert found.table.select(list(view.features)).to_pylist() == said.to_pylist()
+    assert found.table.select(list(view.features)).to_pylist() == said_by_history(store, view, found.at)
     return found
+
+
+def said_by_history(store: FeatureStore, view: FeatureView, at: datetime) -> list[dict[str, Any]]:
+    """Return the user's windows at a moment."""
+    table = store.get_historical_features([{"user_id": 1, "event_timestamp": at}], view.name).table
+    rows: list[dict[str, Any]] = table.select(list(view.features)).to_pylist()
+    return rows
 
 
 def value_of(store: FeatureStore, view: FeatureView, *, deep: bool = False) -> bytes:
@@ -245,7 +251,7 @@ DEEDS = ["push", "late", "materialize", "repair", "collect"]
 
 @settings(max_examples=12)
 @given(
-    work=st.sampled_from(DEEDS),
+    work=st.sampled_from([*DEEDS, "read"]),
     plan=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(DEEDS)), max_size=4),
     dies=st.none() | st.integers(0, 12),
     view=st.sampled_from([paid, corrected]),
@@ -274,7 +280,8 @@ def test_any_deeds_between_any_steps_of_a_rewrite(
         one.write(view, [bought(_START - n * _MINUTE, n) for n in (1, 2, 7, 9, 11, 50, 59)])
         one.materialize()
         assert has_head(value_of(one, view))
-        clock.micros += 10
+        clock.micros += 10 if work != "read" else 50 * _MINUTE  # by then no head answers
+        read = list[tuple[int, list[dict[str, Any]]]]()
 
         def does(store: FeatureStore, deed: str) -> None:
             clock.micros += 1
@@ -288,6 +295,9 @@ def test_any_deeds_between_any_steps_of_a_rewrite(
                 store.materialize()
             elif deed == "repair":
                 store.verify_online(view, repair=True)
+            elif deed == "read":
+                found = store.get_online_features(view, {"user_id": [1]})
+                read.append((micros(found.at), found.table.select(list(view.features)).to_pylist()))
             else:
                 events.collect(view, store.online, clock.micros)
 
@@ -307,6 +317,9 @@ def test_any_deeds_between_any_steps_of_a_rewrite(
                 pass
         if dies is not None and work in ("push", "late", "materialize"):
             other.materialize()  # what had come to history only
+        for at, rows in read:
+            if {"late", "materialize"}.isdisjoint(deed for _, deed in plan):  # these bring what happened before
+                assert rows == said_by_history(other, view, from_micros(at))
         for later in (0, 1, 2 * _MINUTE, 30 * _MINUTE):
             clock.micros += later
             check(other, view)
