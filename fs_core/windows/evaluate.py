@@ -47,7 +47,12 @@ def prepared_for(features: Sequence[Feature], events: Events, entities: int) -> 
         events: in the rule's order.
         entities: how many entities there are.
     """
-    return prepare(events, entities, {Lane(None, None): frozenset(), **needs_of(features)})
+    return prepare(events, entities, all_needs_of(features))
+
+
+def all_needs_of(features: Sequence[Feature]) -> dict[Lane, frozenset[str]]:
+    """Return what must be prepared of each lane, that of every event included."""
+    return {Lane(None, None): frozenset(), **needs_of(features)}
 
 
 def evaluate(

@@ -18,7 +18,7 @@ from fs_core.online.row.layout import checksums, layout_of
 from fs_core.online.row.recent import moment_word
 from fs_core.values.times import EARLIEST
 from fs_core.windows.answer import Answers, Asked, TooLargeError, answer
-from fs_core.windows.evaluate import columns_of, prepared_for
+from fs_core.windows.evaluate import all_needs_of, columns_of
 from fs_core.windows.events import Events
 from fs_core.windows.packed.entries import (
     FLOOR,
@@ -35,6 +35,7 @@ from fs_core.windows.packed.entries import (
 )
 from fs_core.windows.packed.head import Head, heads_of, places_of, settled
 from fs_core.windows.plan import Feature, Lane, features_of
+from fs_core.windows.prepared import prepare
 from fs_core.windows.span import Span
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -79,6 +80,7 @@ class EventCodec:
         self._rows = _as_rows(view, len(self._wheres))
         self._codec = RowCodec(self._rows)
         self._layout = layout_of(self._rows)
+        self._plans: dict[tuple[str, ...], tuple[list[Feature], dict[Lane, frozenset[str]]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EventCodec, (self._view,)
@@ -91,6 +93,13 @@ class EventCodec:
     @cached_property
     def _places(self) -> dict[tuple[Lane, Span], int]:
         return places_of(self.features)
+
+    def _asked(self, names: tuple[str, ...]) -> tuple[list[Feature], dict[Lane, frozenset[str]]]:
+        """Return features by name, and what must be prepared to answer them."""
+        if names not in self._plans:
+            features = features_of(self._view, names)
+            self._plans[names] = features, all_needs_of(features)
+        return self._plans[names]
 
     def encode(self, rows: pa.Table, passing: Mapping[str, pa.ChunkedArray]) -> OnlineRows:
         """Return what must be appended to the value of each row's entity.
@@ -207,8 +216,8 @@ class EventCodec:
         Raises:
             TooLargeError: a whole number or a decimal doesn't fit its type.
         """
-        features = features_of(self._view, names)
-        prepared = prepared_for(features, self._events(held), len(moments))
+        features, needs = self._asked(tuple(names))
+        prepared = prepare(self._events(held), len(moments), needs)
         if held.heads:
             prepared = replace(prepared, settled=settled(self._places, held.heads, len(moments)))
         everybody = np.arange(len(moments))
