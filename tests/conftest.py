@@ -47,8 +47,8 @@ def online_url(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[dict[str, str]]:
     """The environment of a real S3 server."""
-    with running_s3() as environment:
-        yield environment
+    with running_s3() as server:
+        yield server.environment
 
 
 @pytest.fixture

@@ -82,10 +82,10 @@ def main() -> None:
     asked, out = parser.parse_args(), Console()
     with (
         tempfile.TemporaryDirectory() as name,
-        running_s3() as environment,
-        Relay(environment["AWS_ENDPOINT_URL"]) as meter,
+        running_s3() as server,
+        Relay(server.environment["AWS_ENDPOINT_URL"]) as meter,
     ):
-        os.environ.update(environment | {"AWS_ENDPOINT_URL": meter.url})
+        os.environ.update(server.environment | {"AWS_ENDPOINT_URL": meter.url})
         directory = Path(name)
         with FeatureStore(directory / "first", offline=URL) as store:
             store.apply(view_of(asked.features))

@@ -3,7 +3,7 @@
 Readers look all the time: what was acknowledged before they began is there, and no row twice. In the end nothing runs,
 and what was acknowledged is compared with what is there.
 
-    python -m tests.faults.bucket --rounds 10 --kills 30
+    python -m tests.faults.bucket --rounds 10 --kills 30 --restarts
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NoReturn
 
 from fs_core import FeatureStore
+from fs_core.errors import OfflineStoreError
 from fs_core.offline.objects import lease
 from tests.buckets import running_s3
 from tests.faults.six_processes import PRELOADED, VIEW, Journal, compact, write
@@ -51,22 +53,31 @@ ROLES: Sequence[tuple[str, Callable[[FeatureStore, Journal, int], Iterator[None]
 ]
 
 
-def work(directory: Path, offline: str, environment: Mapping[str, str], me: int) -> None:
-    """Do one role's work until killed; write down what went wrong."""
+def work(directory: Path, offline: str, environment: Mapping[str, str], me: int, patient: bool) -> None:
+    """Do one role's work until killed; write down what went wrong, unless patient and that is the server's fault."""
     os.environ.update(environment)
     lease.LEASE = SECONDS
     journal = Journal(directory / "journal")
     logging.getLogger("fs_core").setLevel(logging.ERROR)
     try:
         with FeatureStore(directory / "store", offline=offline) as store:
-            for _ in ROLES[me][1](store, journal, me):
-                journal.say("done", me)
+            while True:
+                with suppress(OfflineStoreError) if patient else nullcontext():
+                    for _ in ROLES[me][1](store, journal, me):
+                        journal.say("done", me)
     except BaseException:
         (directory / f"error-{me}-{time.time_ns()}").write_text(f"{ROLES[me][0]}: {traceback.format_exc()}")
         raise
 
 
-def play(directory: Path, offline: str, environment: Mapping[str, str], kills: int, draw: random.Random) -> None:
+def play(
+    directory: Path,
+    offline: str,
+    environment: Mapping[str, str],
+    kills: int,
+    draw: random.Random,
+    restart: Callable[[], None] | None = None,
+) -> None:
     """Let all work, kill one at random again and again, each once it has done something, then all.
 
     Args:
@@ -75,17 +86,20 @@ def play(directory: Path, offline: str, environment: Mapping[str, str], kills: i
         environment: how that is reached.
         kills: how many to kill, before all are.
         draw: chance.
+        restart: kills the server and starts it again; None where it lives on.
     """
     journal = Journal(directory / "journal")
-    running = {me: started(work, directory, offline, environment, me) for me in range(len(ROLES))}
+    running = {me: started(work, directory, offline, environment, me, restart is not None) for me in range(len(ROLES))}
     before = Counter(journal.numbers("done"))
     for _ in range(kills):
+        if restart is not None and draw.random() < 1 / len(ROLES):
+            restart()
         me = draw.randrange(len(ROLES))
         wait_until(lambda me=me: Counter(journal.numbers("done"))[me] > before[me], running[me])  # type: ignore[misc]
         time.sleep(draw.uniform(0.0, 0.2))  # so that it is killed at any point of what it does next
         kill(running[me])
         before[me] = Counter(journal.numbers("done"))[me]
-        running[me] = started(work, directory, offline, environment, me)
+        running[me] = started(work, directory, offline, environment, me, restart is not None)
     for me, process in running.items():
         wait_until(lambda me=me: Counter(journal.numbers("done"))[me] > before[me], process)  # type: ignore[misc]
     for process in running.values():
@@ -129,19 +143,21 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("FS_ROUNDS", "10")))
     parser.add_argument("--kills", type=int, default=int(os.environ.get("FS_KILLS", "30")))
+    parser.add_argument("--restarts", action="store_true", help="kill the server now and then, too")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     asked = parser.parse_args(words)
     print(f"seed {asked.seed}", flush=True)
     draw = random.Random(asked.seed)
     CONTEXT.set_forkserver_preload(PRELOAD)
     lease.LEASE = SECONDS
-    with tempfile.TemporaryDirectory() as name, running_s3() as environment:
-        os.environ.update(environment)
+    with tempfile.TemporaryDirectory() as name, running_s3() as server:
+        os.environ.update(server.environment)
         directory, offline = Path(name), f"s3://history/{uuid.uuid4().hex}"
         with FeatureStore(directory / "store", offline=offline) as store:
             store.apply(VIEW)
         for number in range(asked.rounds):
-            play(directory, offline, environment, asked.kills, draw)
+            restart = server.restart if asked.restarts else None
+            play(directory, offline, server.environment, asked.kills, draw, restart)
             print(f"round {number + 1}: {asked.kills} killed; {check(directory, offline)}", flush=True)
     sys.exit(0)
 
