@@ -80,7 +80,7 @@ class OfflineStore(Protocol):
         """Add rows (in `history_schema(view)`, any order) in one atomic step; return the new state.
 
         Raises:
-            OfflineStoreError: none of the rows is there.
+            OfflineStoreError: none of the rows is there, unless the message says that nobody can know.
         """
         ...
 

@@ -1,8 +1,9 @@
 """Who may rewrite a table in a bucket, and its next number: objects that are written only if they are as somebody saw.
 
-A lock is an object. Who holds it writes it anew every few seconds; who wants it and sees that nobody did for a minute,
-by its own clock, takes it over. So it survives that its holder dies, and one thing it can't: that its holder stands
-still for more than a minute, as a machine that is suspended, and then goes on.
+A lock is an object. Who holds it writes it anew now and then; who wants it and sees that nobody did for four minutes,
+by its own clock, takes it over. That is longer than the libraries try a request (three minutes), so who can't reach the
+bucket has failed by then. One thing is left: a holder that stands still for so long, as a suspended machine does, and
+then goes on.
 
 Nothing shows in a bucket that an append is under way. So a file that no state names counts as left behind once it is a
 day old, and an append that takes longer than half a day is refused.
@@ -23,7 +24,7 @@ from fs_core.offline.objects.path import ObjectPath, located
 
 log = logging.getLogger("fs_core")
 
-LEASE = 60.0
+LEASE = 240.0
 """Seconds after which a lock is taken over that nobody has renewed."""
 ABANDONED = 86_400.0
 """Seconds after which a file that no state names counts as left behind."""
