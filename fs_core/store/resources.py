@@ -26,8 +26,10 @@ from fs_core.values.times import Clock
 
 if TYPE_CHECKING:
     from fs_core.lineage import Lineage
+    from fs_core.monitoring.kept import KeptReports
     from fs_core.monitoring.log import LogSetting, LogWriter
     from fs_core.offline.contract import OfflineStore
+    from fs_core.offline.quarantine import Quarantine
     from fs_core.online.contract import OnlineStore
     from fs_core.registry import Registry
     from fs_core.serving import RowCache
@@ -129,6 +131,19 @@ class Resources:
 
         given = self._configuration
         return open_online_store(given.online, project=self.registry.project, directory=given.directory)
+
+    @property
+    def _reports(self) -> KeptReports:
+        """The last reports of monitoring."""
+        from fs_core.monitoring.kept import KeptReports
+
+        return KeptReports(Path(self._configuration.directory) / "reports")
+
+    def _quarantine(self, view: FeatureView) -> Quarantine:
+        """Return where the rows are that a view holds back."""
+        from fs_core.offline.quarantine import Quarantine
+
+        return Quarantine(view, Path(self._configuration.directory) / "quarantine")
 
     def view(self, ref: str | FeatureView) -> FeatureView:
         """Return the view a reference names, the current version unless it names another.

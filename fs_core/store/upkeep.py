@@ -199,7 +199,7 @@ def served_as(store: Resources, view: str | FeatureView) -> list[str]:
 def forget(
     store: Resources, entity: str | Entity, keys: Any, *, saved: Literal["report", "delete"] = "report"
 ) -> Erasure:
-    """Erase every row of some entities: from history with all its states, the index and the online store.
+    """Erase every row of some entities: from history with all its states, quarantine, index and online store.
 
     Every registered version of every view of the entity counts, views of several entities too. Each
     is read back afterwards, files and keys. Training sets that were made from states which held such
@@ -237,8 +237,8 @@ def forget(
             fingerprint and spec describe. A damaged set is reported only.
 
     Returns:
-        What was erased of each view, a list, whose `training_sets` names the saved training sets, and `logs` the
-        request logs; repeating it erases nothing more.
+        What was erased of each view, a list, whose `training_sets` names the saved training sets, `logs` the request
+        logs, and `quarantined` the views with rows in quarantine; repeating it erases nothing more.
 
     Raises:
         UnknownReferenceError: there is no such entity.
@@ -263,6 +263,7 @@ def forget(
     doomed = {view: keys_of(mine, table) for view, mine in views_of(name, views).items()}
     every = list(doomed.values()) or [keys_of(store.registry.entity(name), table)]
     served = {view.storage_name for view in views if view.online}
+    held = {view.ref: store._quarantine(view).forget(found) for view, found in doomed.items()}  # before it is released
     try:
         done = [
             erase(view, found, store.offline, store.online if view.storage_name in served else None)
@@ -273,8 +274,11 @@ def forget(
         raise
     finally:
         store._cache.take()
+        store._reports.forget(doomed)
     logged = _forget_logged(store, name, every)
-    return Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"), logged)
+    erased = Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"), logged)
+    erased.quarantined.update({ref: rows for ref, rows in held.items() if rows})
+    return erased
 
 
 def _forget_logged(store: Resources, entity: str, keys: list[pa.Table]) -> dict[str, int]:
@@ -346,6 +350,7 @@ def monitor(
     log: str | None = None,
     thresholds: Mapping[str, float] | None = None,
     backtest: bool = False,
+    importance: Mapping[str, float] | None = None,
 ) -> MonitorReport:
     """Look at the rows that became available in a window: do they keep to the declaration, and did values drift?
 
@@ -354,7 +359,8 @@ def monitor(
     an alarm if its size matters, if it is more than noise among all that was looked at (each entity counts once), and
     if it was so in the window before too. A view with aggregations is compared by what its windows hold at the end,
     for entities with an event in it. Dates, times and lists are compared by their nulls alone. *Skew*, with `log`: what
-    was served otherwise than the rule says. Reads the view's whole history into memory.
+    was served otherwise than the rule says. Reads the view's whole history into memory. The last report of a view is
+    kept, for the server's metrics and the catalogue.
 
     Args:
         view: its reference.
@@ -365,14 +371,16 @@ def monitor(
         log: the name of a request log whose reads in the window are replayed, 1,000 differences of a kind at most.
         thresholds: some of `fs_core.monitoring.drift.compare.Thresholds` by name, such as `{"psi": 0.2}`.
         backtest: look at every window of history too (the latest 100), to say how often each threshold was passed.
+        importance: how much a model heeds each feature, such as `fs_sklearn.feature_importance(model)`: what it heeds
+            most comes first.
 
     Returns:
         A report: `clean`, `findings` as an Arrow table; `str()` for people, `to_html` and `to_png` for files.
 
     Raises:
         ConfigurationError: SciPy isn't installed, or `at` is in the future.
-        DataError: a threshold isn't one, the window is no time, or the reference is no training set or has no feature
-            of the view.
+        DataError: a threshold or an importance isn't one, the window is no time, or the reference is no training set
+            or has no feature of the view.
         UnknownReferenceError: there is no such view, saved training set or log.
     """
     try:
@@ -383,11 +391,14 @@ def monitor(
         raise ConfigurationError("monitoring needs SciPy: pip install 'fs-core[monitor]'.") from None
     from fs_core.monitoring.drift.compare import Thresholds
     from fs_core.monitoring.drift.windows import Windows
+    from fs_core.monitoring.kept import KeptReport
+    from fs_core.monitoring.monitor_report import importance_of
     from fs_core.monitoring.monitor_skew import skew_in
 
     if reference is not None and not isinstance(reference, str):
         require_training_set(reference, "reference")
     target, now = store.view(view), store._clock.now()
+    heeded = importance_of(target, importance)
     end, length = now if at is None else micros(at), duration_micros(parse_duration(window, "window"))
     if end > now:
         raise ConfigurationError(f"at={at} is in the future; a window ends now at the latest.")
@@ -398,7 +409,7 @@ def monitor(
         replayed = replay(store, log, since=from_micros(end - length), evidence=_REPLAYED)
         skew = skew_in(replayed, target, (end - length, end))
     training_set = saved_sets(store).load(reference) if isinstance(reference, str) else reference
-    return room.monitor(
+    report = room.monitor(
         Windows(target, store.offline),
         training_set,
         window=length,
@@ -406,4 +417,7 @@ def monitor(
         skew=skew,
         thresholds=Thresholds.of(thresholds),
         backtest=backtest,
+        importance=heeded,
     )
+    store._reports.keep(target, KeptReport.of(report, end - length, end))
+    return report

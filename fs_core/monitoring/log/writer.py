@@ -77,8 +77,7 @@ class LogWriter:
             found: its answer.
         """
         try:
-            rows = sampled_rows(setting.limit, read)
-            if not rows:
+            if not (rows := sampled_rows(setting.limit, read)):
                 return None
             request_id = f"{setting.name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
             served = capture(setting, request_id, rows, read, found)
@@ -112,6 +111,12 @@ class LogWriter:
             if len(self._items) == 1 or self._rows - rows < _MANY_ROWS <= self._rows:
                 self._changed.notify_all()
         return True
+
+    @property
+    def counts(self) -> Flushed:
+        """What became of the rows by now."""
+        with self._changed:
+            return Flushed(self._written, self._dropped, self._rows)
 
     def flush(self, within: float) -> Flushed:
         """Wait until what was put by now is written or dropped, or for so many seconds; return the counts."""
