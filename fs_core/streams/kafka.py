@@ -87,7 +87,33 @@ class KafkaConsumer:
     def seek(self, positions: Mapping[str, int | None]) -> None:
         """See `Consumer.seek`. A position is an offset."""
         self._positions = {number: positions[self._name(number)] for number in self._given or ()}
-        self._consumer.assign([self._at(number, position) for number, position in self._positions.items()])
+        self._assign()
+
+    def _assign(self) -> None:
+        """Read partitions from behind their positions on.
+
+        The first offset is asked for here: the client, told to begin at the beginning, asks for it, too, and what it is
+        answered late would undo a seek that came meanwhile.
+        """
+        starts = {n: self._ends(n)[0] if at is None else at + 1 for n, at in self._positions.items()}
+        self._consumer.assign([self._at(number, start) for number, start in starts.items()])
+
+    def _ends(self, number: int) -> tuple[int, int]:
+        """Return the first offset of a partition, and the one that the next message will have.
+
+        Raises:
+            StreamError: the broker doesn't answer.
+        """
+        reason: object = "no answer in time"
+        try:
+            found: tuple[int, int] | None = self._consumer.get_watermark_offsets(
+                self._at(number, 0), timeout=_ANSWER_SECONDS
+            )
+        except self._kafka.KafkaException as error:
+            found, reason = None, error
+        if found is None:
+            raise StreamError(f"topic {self._topic!r}: no broker answers: {reason}")
+        return found
 
     def poll(self, seconds: float, most: int) -> list[Messages]:
         """See `Consumer.poll`."""
@@ -154,7 +180,7 @@ class KafkaConsumer:
     def taken(self, positions: Mapping[str, int]) -> None:
         """See `Consumer.taken`: the group's offsets."""
         offsets = [
-            self._at(number, positions[self._name(number)])
+            self._at(number, positions[self._name(number)] + 1)
             for number in self._positions
             if self._name(number) in positions
         ]
@@ -166,12 +192,9 @@ class KafkaConsumer:
         waiting = 0
         for number, position in self._positions.items():
             try:
-                ends = self._consumer.get_watermark_offsets(self._at(number, None), timeout=_ANSWER_SECONDS)
-            except self._kafka.KafkaException:
+                first, end = self._ends(number)
+            except StreamError:
                 return None
-            if ends is None:
-                return None
-            first, end = ends
             waiting += max(0, end - (first if position is None else max(first, position + 1)))
         return waiting
 
@@ -223,10 +246,7 @@ class KafkaConsumer:
             position = self._positions.get(number)
             if position is None:
                 continue
-            try:
-                first, end = self._consumer.get_watermark_offsets(self._at(number, None), timeout=_ANSWER_SECONDS)
-            except (self._kafka.KafkaException, TypeError) as error:
-                raise StreamError(f"topic {self._topic!r}: no broker answers: {error}") from error
+            first, end = self._ends(number)
             if position >= end:
                 raise StreamError(
                     f"topic {self._topic!r}: partition {number} ends at offset {end}, and history has taken offset "
@@ -238,10 +258,10 @@ class KafkaConsumer:
                 *(self._stream, position + 1, first - 1, number),
             )
             self._positions[number] = first - 1
-        self._consumer.assign([self._at(number, position) for number, position in self._positions.items()])
+        self._assign()
 
     def _new(self, number: int, found: Sequence[Message]) -> list[Message]:
-        """Return the messages behind what was read: after two seeks at once, the client may begin anew at the first."""
+        """Return the messages behind what was read, should the client have gone back."""
         position = self._positions[number]
         new: list[Message] = []
         for message in found:
@@ -260,9 +280,7 @@ class KafkaConsumer:
     def _name(self, number: int) -> str:
         return f"kafka:{self._stream}:{self._topic}:{number}"
 
-    def _at(self, number: int, position: int | None) -> TopicPartition:
-        """Return a partition, and the message behind a position."""
-        offset = self._kafka.OFFSET_BEGINNING if position is None else position + 1
+    def _at(self, number: int, offset: int) -> TopicPartition:
         found: TopicPartition = self._kafka.TopicPartition(self._topic, number, offset)
         return found
 

@@ -4,80 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import threading
-import time
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 
-from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field, StreamSource
+from fs_core import Aggregation, FeatureStore, FeatureView, Field, StreamSource
 from fs_core.errors import ConfigurationError, DefinitionError, SourceError, StreamError, VersionConflictError
 from fs_core.streams.ingest import Ingested
 from fs_core.streams.redis import RedisConsumer
-from fs_core.testing import StreamSuite
-from tests.servers import running_server
-
-USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
-PAID = FeatureView(
-    "paid",
-    entity=USER,
-    fields=[Field("amount", "float64", "Paid, EUR.", minimum=0), Field("shop", "string", "Where.")],
-    description="Payments.",
-)
-START = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A real server."""
-    with running_server("Valkey 9.1") as url:
-        yield url
-
-
-@pytest.fixture
-def client(server: str) -> Iterator[redis.Redis]:
-    """A client of the server, which is empty."""
-    with redis.Redis.from_url(server) as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture
-def payments(server: str) -> StreamSource:
-    """The stream."""
-    return StreamSource("payments", url=f"{server}/payments", description="Payments as they happen.")
-
-
-@pytest.fixture
-def opened(store: FeatureStore, payments: StreamSource) -> FeatureStore:
-    """A store in which view and stream are known."""
-    store.apply(PAID, payments)
-    return store
-
-
-def payment(number: int, **more: Any) -> dict[str, Any]:
-    """Return one event."""
-    moment = (START + timedelta(seconds=number)).isoformat()
-    return {"user_id": number % 7, "event_timestamp": moment, "amount": number / 4, "shop": f"s{number}", **more}
-
-
-def send(client: redis.Redis, *events: Any) -> None:
-    """Add messages to the stream."""
-    pipeline = client.pipeline(transaction=False)
-    for event in events:
-        pipeline.xadd("payments", {"m": event if isinstance(event, bytes) else json.dumps(event)})
-    pipeline.execute()
-
-
-def shops(store: FeatureStore) -> list[str]:
-    """Return which payments are in history, in the order written."""
-    found: list[str] = store.history(PAID)["shop"].to_pylist()
-    return found
+from tests.core.streams.payments import PAID, USER, payment, send, shops
 
 
 def test_events_reach_history_and_online(opened: FeatureStore, client: redis.Redis) -> None:
@@ -316,29 +254,6 @@ def test_windows_of_events(store: FeatureStore, client: redis.Redis, payments: S
     assert (found["count"].to_pylist(), found["amount_sum"].to_pylist()) == ([2], [7 / 4])
 
 
-def test_two_consumers_at_once(opened: FeatureStore, client: redis.Redis) -> None:
-    """Consumers that read the same stream for one view add each message once."""
-    stores = [FeatureStore(opened.directory) for _ in range(2)]
-    done: list[Any] = []
-
-    def work(store: FeatureStore) -> None:
-        done.append(store.ingest("paid", "payments", batch="10ms", until_idle="1s"))
-
-    threads = [threading.Thread(target=work, args=(store,)) for store in stores]
-    for thread in threads:
-        thread.start()
-    for number in range(0, 400, 20):
-        send(client, *map(payment, range(number, number + 20)))
-        time.sleep(0.02)
-    for thread in threads:
-        thread.join()
-    assert shops(opened) == [f"s{number}" for number in range(400)]
-    assert sum(part.rows for part in done) == 400
-    assert opened.verify_online("paid").total == 0
-    for store in stores:
-        store.close()
-
-
 def test_what_is_refused(opened: FeatureStore, server: str) -> None:
     """Passwords in URLs, URLs that name no stream or that nobody knows, unknown formats, and servers that are gone."""
     with pytest.raises(DefinitionError, match="FS_STREAM_CLICKS"):
@@ -412,33 +327,3 @@ def test_a_stream_is_a_definition(opened: FeatureStore, payments: StreamSource, 
         assert other.registry.stream("payments") == payments
     opened.build_docs(tmp_path / "docs")
     assert any(payments.url in page.read_text() for page in (tmp_path / "docs").rglob("*.html"))
-
-
-class Key:
-    """A Redis Stream."""
-
-    def __init__(self, client: redis.Redis, server: str) -> None:
-        self.url, self._client = f"{server}/events", client
-
-    def send(self, bodies: Sequence[bytes]) -> None:
-        """See `Broker.send`."""
-        pipeline = self._client.pipeline(transaction=False)
-        for body in bodies:
-            pipeline.xadd("events", {"m": body})
-        pipeline.execute()
-
-    def put_aside(self) -> list[tuple[bytes, str]]:
-        """See `Broker.put_aside`."""
-        return [(part[b"message"], part[b"reason"].decode()) for _, part in self._client.xrange("events.rejected")]
-
-
-class TestRedis(StreamSuite):
-    """Redis Streams are certified by the suite that certifies any other."""
-
-    kills = 2
-    is_ordered = True
-
-    @pytest.fixture
-    def broker(self, client: redis.Redis, server: str) -> Key:
-        """A stream for each test."""
-        return Key(client, server)
