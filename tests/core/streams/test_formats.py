@@ -110,7 +110,7 @@ def reasons(taken: Taken) -> list[str]:
     return [part.reason for part in taken.rejected]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(values=st.lists(VALUES, min_size=1, max_size=3))
 def test_avro_values_are_exact(files: Path, values: list[dict[str, Any]]) -> None:
     """Whole numbers beyond 2**53, decimals, microseconds, bytes and nulls come as they were written."""
@@ -288,7 +288,7 @@ def protobuf(name: str = "shop.Payment", **values: Any) -> bytes:
     return bytes(message.SerializeToString())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(values=VALUES)
 def test_protobuf_values_are_exact(files: Path, values: dict[str, Any]) -> None:
     """What has presence and isn't set is null; a decimal and a date are texts; repeated fields are lists."""

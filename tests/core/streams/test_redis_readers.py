@@ -83,7 +83,7 @@ class Key:
 class TestRedis(StreamSuite):
     """Redis Streams are certified by the suite that certifies any other."""
 
-    kills = 2
+    kills = 3
     is_ordered = True
 
     @pytest.fixture
