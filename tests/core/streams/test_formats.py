@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import json
 import random
-from datetime import UTC, date, datetime, timedelta
+import sys
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import Entity, FeatureStore, FeatureView, Field, StreamSource
-from fs_core.errors import DefinitionError, SchemaError, SourceError
+from fs_core.errors import ConfigurationError, DefinitionError, SchemaError, SourceError
 from fs_core.streams.contract import Messages
+from fs_core.streams.formats.open import open_format
 from fs_core.streams.rows import Reader, Taken
 
 fastavro = pytest.importorskip("fastavro")
@@ -368,3 +371,57 @@ def test_every_confluent_index(files: Path) -> None:
     assert _indexes(timestamp_pb2.Timestamp.DESCRIPTOR) == [b"\2\0", b"\0"]
     assert _indexes(struct_pb2.Struct.DESCRIPTOR.nested_types_by_name["FieldsEntry"]) == [b"\4\0\0"]
     assert _indexes(descriptor_pb2.DescriptorProto.ReservedRange.DESCRIPTOR) == [b"\4\4\2"]
+
+
+def test_every_type_of_avro(tmp_path: Path) -> None:
+    """Logical types of any depth, named types that are used again, maps and records have their types and values."""
+    money = {"type": "fixed", "name": "Money", "size": 5, "logicalType": "decimal", "precision": 10, "scale": 3}
+    inner = {
+        "type": "record",
+        "name": "Inner",
+        "fields": [{"name": "at", "type": "x.Money"}, {"name": "n", "type": "int"}],
+    }
+    types = {
+        "price": (money, pa.decimal128(10, 3), Decimal("-1.250")),
+        "prices": ({"type": "array", "items": "Money"}, pa.list_(pa.decimal128(10, 3)), [Decimal("0.001")]),
+        "inner": (
+            inner,
+            pa.struct([("at", pa.decimal128(10, 3)), ("n", pa.int32())]),
+            {"at": Decimal("7.000"), "n": 2},
+        ),
+        "again": (["null", "Inner"], pa.struct([("at", pa.decimal128(10, 3)), ("n", pa.int32())]), None),
+        "map": ({"type": "map", "values": "long"}, pa.map_(pa.string(), pa.int64()), [("a", 2**60)]),
+        "millis": ({"type": "long", "logicalType": "timestamp-millis"}, pa.timestamp("ms", "UTC"), CLOCK),
+        "local": ({"type": "long", "logicalType": "local-timestamp-micros"}, pa.timestamp("us"), datetime(2025, 1, 1)),
+        "time": ({"type": "long", "logicalType": "time-micros"}, pa.time64("us"), time(1, 2, 3, 4)),
+        "uuid": ({"type": "string", "logicalType": "uuid"}, pa.string(), "7d444840-9dc0-11d1-b245-5ffdce74fad2"),
+        "odd": ({"type": "int", "logicalType": "unheard-of"}, pa.int32(), -5),
+        "fixed": ({"type": "fixed", "name": "Four", "size": 4}, pa.binary(), b"\0abc"),
+        "flag": ("boolean", pa.bool_(), True),
+        "nothing": ("null", pa.null(), None),
+        "small": ("float", pa.float32(), 0.5),
+    }
+    schema = {
+        "type": "record",
+        "name": "Everything",
+        "namespace": "x",
+        "fields": [{"name": name, "type": kind} for name, (kind, _, _) in types.items()],
+    }
+    (tmp_path / "everything.avsc").write_text(json.dumps(schema))
+    reading = open_format(stream(tmp_path / "everything.avsc", sql="SELECT * FROM message"), tmp_path)
+    record = {name: dict(value) if name == "map" else value for name, (_, _, value) in types.items()}
+    found = reading.for_sql([avro(record, schema)], None)
+    assert {name: column.type for name, column in found.items()} == {n: dtype for n, (_, dtype, _) in types.items()}
+    assert {name: column.to_pylist()[0] for name, column in found.items()} == {n: v for n, (_, _, v) in types.items()}
+
+
+@pytest.mark.parametrize(("package", "kind"), [("fastavro", "avro"), ("google.protobuf", "protobuf")])
+def test_what_is_not_installed(
+    store: FeatureStore, files: Path, monkeypatch: pytest.MonkeyPatch, package: str, kind: str
+) -> None:
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, package, None)
+    how = {"message": "shop.Payment"} if kind == "protobuf" else {}
+    source = stream(files / ("payment.avsc" if kind == "avro" else "payment.desc"), format=kind, **how)
+    with pytest.raises(ConfigurationError, match=rf"stream 'payments': .*pip install 'fs-core\[{kind}\]'"):
+        store.apply(source)
