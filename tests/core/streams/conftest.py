@@ -1,8 +1,10 @@
-"""A real server with a stream of payments."""
+"""A real server with a stream of payments, and files of schemas."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -38,3 +40,14 @@ def opened(store: FeatureStore, payments: StreamSource) -> FeatureStore:
     """A store in which view and stream are known."""
     store.apply(PAID, payments)
     return store
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a schema of Avro and a descriptor set."""
+    from tests.core.streams.schemas import AVRO, DESCRIPTORS
+
+    folder = tmp_path_factory.mktemp("schemas")
+    (folder / "payment.avsc").write_text(json.dumps(AVRO))
+    (folder / "payment.desc").write_bytes(DESCRIPTORS.SerializeToString())
+    return folder
