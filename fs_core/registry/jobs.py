@@ -44,7 +44,8 @@ class JobStorage:
         with self._database.reading() as connection:
             if not sa.inspect(connection).has_table(jobs.name):
                 return {}
-            return {name: json.loads(body) for name, body in connection.execute(sa.select(jobs.c.name, jobs.c.body))}
+            kept = connection.execute(sa.select(jobs.c.name, jobs.c.body)).all()
+            return {name: dict(json.loads(body)) for name, body in kept}
 
     def keep(self, name: str, state: Mapping[str, Any]) -> None:
         """Keep what a job did, in place of what it did before."""

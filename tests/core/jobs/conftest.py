@@ -58,7 +58,7 @@ def visits(name: str = "visits", file: str = "visits", schedule: Schedule | str 
 
 def write_rows(directory: Path, numbers: range, file: str = "visits") -> None:
     """Let a file have a row for each number."""
-    lines = [f"{n},2024-01-01T00:{n:02d}:00,{n}\n" for n in numbers]
+    lines = [f"{n},2024-01-01T01:{n:02d}:00,{n}\n" if n >= 0 else f"{n},2024-01-01T00:50:00,{n}\n" for n in numbers]
     (directory / f"{file}.csv").write_text("id,seen,n\n" + "".join(lines))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fs_core import SQL, FeatureStore, FeatureView, Field, Schedule
+from fs_core import SQL, Aggregation, FeatureStore, FeatureView, Field, Schedule
 from fs_core.errors import DefinitionError, OnlineStoreError, UnknownReferenceError
 from fs_core.jobs import JobState, Runner, jobs_of
 from fs_core.registry.jobs import JobStorage
@@ -178,6 +178,18 @@ def test_views_that_others_read_come_first(shop: Shop, clock: HandClock) -> None
     store = shop(visits("base"), above)
     ran = Runner(store, now=clock.now).run_once() or []
     assert [(job.view.name, job.state.rows) for job in ran] == [("base", 3), ("above", 3)]
+
+
+def test_a_view_with_windows_is_kept_up(shop: Shop, clock: HandClock, tmp_path: Path) -> None:
+    """Its events are backfilled from as far back as the lookback says, and its values are brought online."""
+    view = visits(schedule=Schedule("1h", lookback="90s"), aggregations=[Aggregation("sum", "n", windows=[None])])
+    store = shop(view)
+    runner = Runner(store, now=clock.now)
+    assert [(job.state.rows, job.state.applied) for job in runner.run_once() or ()] == [(3, 3)]
+    write_rows(tmp_path, range(-1, 5))  # the first is of a minute before the lookback
+    clock.moment += HOUR
+    assert [(job.state.rows, job.state.applied) for job in runner.run_once() or ()] == [(2, 2)]
+    assert store.get_online_features("visits", {"id": [4]}).to_dicts()[0]["n_sum"] == 4
 
 
 def test_only_named_views_are_run(shop: Shop, clock: HandClock) -> None:
