@@ -363,5 +363,14 @@ def _as_rows(view: FeatureView, conditions: int) -> FeatureView:
     taken = {*view.keys, *view.stored, view.event_timestamp, view.available_at}
     names = (name for name in (f"passes_{number}" for number in range(10**6)) if name not in taken)
     flags = [Field(next(names), "bool") for _ in range(conditions + 1)]
-    bare = replace(view, schedule=None, online_history=None)
-    return replace(bare, fields=fields + flags, aggregations=(), event_id=(), transforms=(), source=None)
+    return replace(
+        view,
+        entity=view.entities or None,
+        fields=fields + flags,
+        aggregations=(),
+        event_id=(),
+        transforms=(),
+        source=None,
+        online_history=None,
+        schedule=None,
+    )

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 
-from fs_core import FeatureService, FeatureStore, FeatureView, Field, OnDemandView
+from fs_core import Aggregation, FeatureService, FeatureStore, FeatureView, Field, OnDemandView
 from fs_core.cli.group import cli
 from fs_core.errors import CorruptRowError, DataError, MomentNotOnlineError, OnlineUnavailableError
 from fs_core.materialization import events, materialize
@@ -141,6 +141,16 @@ def test_pushed_events_are_in_the_next_window(shop: FeatureStore) -> None:
         {"amount_sum_7d": 7.0}
     ]
     assert shop.verify_online("purchases").total == 0
+
+
+def test_windows_without_an_entity_are_pushed_and_served(store: FeatureStore) -> None:
+    """Events of a view that has one row for all, with a condition."""
+    fields = [Field("n", "int64", "N.")]
+    sums = [Aggregation("sum", "n", windows=["1d"], where="n > 1")]
+    store.apply(FeatureView("all_of_it", None, fields, aggregations=sums, description="A."))
+    for n in (1, 2, 3):
+        store.push("all_of_it", {"event_timestamp": [from_micros(store._clock.now())], "n": [n]})
+    assert store.get_online_features("all_of_it", {}).to_dicts() == [{"n_sum_1d": 5}]
 
 
 def test_moments_of_the_past(embedded: FeatureStore, clock: HandClock) -> None:
