@@ -29,7 +29,7 @@ def fs(store: FeatureStore, *words: str) -> Result:
 
 def test_once_exits_with_1_where_a_job_failed(shop: Shop, tmp_path: Path) -> None:
     """Programs get each job's end as JSON, people a table and the error below it; the next round tries again."""
-    store = shop(visits("a", "broken"), visits("b"))
+    store = shop(visits("a", "broken", online=False), visits("b", online=False))
     failed = fs(store, "run", "--once", "--json")
     assert failed.exit_code == 1
     first, second = json.loads(failed.stdout)

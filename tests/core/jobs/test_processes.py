@@ -47,7 +47,7 @@ def test_another_takes_over_from_one_that_is_killed(
     shop: Shop, clock: HandClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While one runs the jobs, no other does; once it is dead, the one that waited does."""
-    store = shop(visits())
+    store = shop(visits(online=False))
     stop = Steps(clock)
     with running(store) as leader:
         assert Runner(store, now=clock.now).run_once() is None
@@ -69,7 +69,7 @@ def test_another_takes_over_from_one_that_is_killed(
 
 def test_sigterm_ends_a_runner(shop: Shop) -> None:
     """It exits with 0, what it has done is kept, and the next one needn't wait."""
-    store = shop(visits())
+    store = shop(visits(online=False))
     with running(store) as leader:
         os.kill(leader.pid or 0, signal.SIGTERM)
         leader.join(60)

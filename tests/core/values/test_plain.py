@@ -21,25 +21,8 @@ GOOD: dict[str, Any] = {"k": 1, "event_timestamp": DAY, "x": 0.5, "text": "t", "
 FIELDS = {"x": "float32", "text": "string", "data": "binary", "price": "decimal(6, 2)"}
 VIEW = FeatureView("plain", Entity("e", keys={"k": "int64"}), [Field(*field, "X.") for field in FIELDS.items()])
 MOMENTS = [DAY, DAY.replace(tzinfo=None), DAY.astimezone(timezone(timedelta(hours=2))), "2024-01-01T00:00:00.0000001Z"]
-VALUES: list[Any] = [
-    None,
-    0,
-    1,
-    -1,
-    300,
-    2**53 + 1,
-    2**63,
-    -0.0,
-    1.5,
-    math.nan,
-    1e300,
-    True,
-    False,
-    "a",
-    "1.25",
-    "\ud800",
-]
-VALUES += [b"a", b"", date(2024, 1, 2), date(1, 1, 1), *MOMENTS]
+VALUES: list[Any] = [None, 1, 300, 2**53 + 1, 2**63, -0.0, 1.5, math.nan, True, "a", "1.25", "\ud800", b"a"]
+VALUES += [date(2024, 1, 2), *MOMENTS]
 
 
 def outcome(together: Sequence[PlainRows]) -> tuple[list[str], list[str]]:
