@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from fs_core import FeatureStore
 from tests.buckets import running_s3
-from tests.servers import SERVERS, running_server
+from tests.servers import DATABASES, SERVERS, DatabaseServer, running_database, running_server
 
 # Machines are noisy: how long one example, or one read on the same machine as its server, takes says nothing
 # about the code. Tests of the deadline itself say their own.
@@ -57,6 +57,29 @@ def bucket(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in s3_server.items():
         monkeypatch.setenv(name, value)
     return f"s3://history/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[DatabaseServer]:
+    """A PostgreSQL server; it comes from pip, so it may not be absent."""
+    with running_database("PostgreSQL 18") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[DatabaseServer]:
+    """A MariaDB server, where the system has one."""
+    if DATABASES["MariaDB of the system"]() is None:
+        pytest.skip("MariaDB is not on this machine: apt-get install mariadb-server-core")
+    with running_database("MariaDB of the system") as server:
+        yield server
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def server(request: pytest.FixtureRequest) -> DatabaseServer:
+    """Each database server in turn."""
+    found: DatabaseServer = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture

@@ -322,11 +322,15 @@ def _entity(contents: Contents, entity: Definition) -> str:
 
 def _source(contents: Contents, source: Definition) -> str:
     assert isinstance(source, Source | StreamSource)
-    where = ("Stream", source.url) if isinstance(source, StreamSource) else ("Path", source.path)
-    path = facts([(where[0], Markup(f"<code>{e(where[1])}</code>")), ("Format", source.format)])
+    if isinstance(source, StreamSource):
+        kind, where, query = "Stream", source.url, source.sql
+    else:
+        kind, where = ("Path", str(source.path)) if source.url is None else ("Database", source.url)
+        query = source.query
+    path = facts([(kind, Markup(f"<code>{e(where)}</code>")), ("Format", source.format)])
     details = path if source.sql is None else code(source.sql)
-    if isinstance(source, StreamSource) and source.sql is not None:
-        details = Markup(path + details)
+    if query is not None:
+        details = Markup(path + code(query))
     node = nodes.source(source.name)
     columns = sorted(e.downstream for e in contents.downstream.get(node, ()) if e.kind == "contains")
     rows = [(Markup(f"<code>{e(nodes.name_of(c).partition('.')[2])}</code>"), *_goes(contents, c)) for c in columns]

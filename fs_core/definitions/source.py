@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -16,12 +17,25 @@ _FORMATS = {
     **dict.fromkeys((".csv", ".tsv"), "csv"),
     **dict.fromkeys((".json", ".ndjson", ".jsonl"), "json"),
 }
+WAREHOUSES = {
+    "postgresql": ("adbc", "'fs-core[warehouse]'"),
+    "redshift": ("adbc", "'fs-core[warehouse]'"),
+    "snowflake": ("adbc", "adbc-driver-snowflake"),
+    "bigquery": ("adbc", "adbc-driver-bigquery"),
+    "mysql": ("mysql", "'fs-core[mysql]'"),
+    "mariadb": ("mysql", "'fs-core[mysql]'"),
+}
+"""Schemes of the URLs of databases: which module of `fs_core.sources.warehouse` reads them, and what it needs."""
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""What stands in a URL for the value of an environment variable."""
+
 _COMPRESSED = (".gz", ".zst", ".bz2")
 
 
 @dataclass(frozen=True, eq=False)
 class Source(Definition):
-    """Raw data in files, or SQL over other sources: a node of the lineage, and a table name in SQL.
+    """Raw data in files or a database, or SQL over other sources: a node of the lineage, and a table name in SQL.
 
     Args:
         name: the name by which SQL selects from it.
@@ -31,11 +45,15 @@ class Source(Definition):
         format: `parquet`, `csv` or `json`; by default what the path's ending says (`.gz`, `.zst`, `.bz2` set aside).
         sql: instead of a path, a DuckDB query over other sources and views' histories, which runs whenever the source
             is read.
+        url: instead of a path, the URL of a database: `postgresql://`, `mysql://`, `mariadb://`, `redshift://`,
+            `snowflake://` or `bigquery://`. `${NAME}` in it stands for an environment variable.
+        query: what to select there, in the database's own SQL.
 
     Where the data lies is documentation, not content: a moved file doesn't change what features mean.
 
     Raises:
-        DefinitionError: there is neither a path nor SQL, or both; or the path doesn't tell its format.
+        DefinitionError: there is not one of path, SQL and URL; the path doesn't tell its format; the URL carries a
+            password, or is no database's.
     """
 
     kind: ClassVar[str] = "source"
@@ -48,12 +66,17 @@ class Source(Definition):
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     sql: str | None = None
+    url: str | None = None
+    query: str | None = None
 
     def __post_init__(self) -> None:
         what = f"source {self.name!r}"
         check_name(self.name, "source")
         check_version(self.version, what)
         self._check_documentation(what)
+        if self.url is not None or self.query is not None:
+            self._check_database(what)
+            return
         if self.sql is not None:
             if self.path is not None or self.format is not None:
                 raise DefinitionError(f"{what} has SQL, so leave path and format out: the sources it reads have them.")
@@ -66,12 +89,30 @@ class Source(Definition):
         _refuse_password(path, what)
         freeze(self, path=path, format=_format(path, self.format, what))
 
+    def _check_database(self, what: str) -> None:
+        if self.path is not None or self.format is not None or self.sql is not None:
+            raise DefinitionError(f"{what} has a url and a query, so leave path, format and sql out.")
+        if not isinstance(self.url, str) or not isinstance(self.query, str) or not self.query.strip(" \n\t;"):
+            raise DefinitionError(
+                f"{what} needs both: url='postgresql://host/database', and query='SELECT ...' to run there."
+            )
+        check_text(what, url=self.url, query=self.query)
+        _refuse_secret(self.url, what)
+        if self.url.partition("://")[0] not in WAREHOUSES:
+            known = ", ".join(f"{scheme}://" for scheme in WAREHOUSES)
+            raise DefinitionError(f"{what}: its URL is no database's that can be read here. Known: {known}.")
+        freeze(self, query=self.query.strip().rstrip(";").rstrip())
+
     def content(self) -> dict[str, Any]:
-        """Return the format, or the SQL; the name is digested beside it."""
+        """Return the format, the SQL or the query; the name is digested beside it."""
+        if self.url is not None:
+            return {"query": self.query}
         return {"format": self.format} if self.sql is None else {"sql": self.sql}
 
     def documentation(self) -> dict[str, Any]:
         """Return what people read, and where the data lies."""
+        if self.url is not None:
+            return {**super().documentation(), "url": self.url}
         where = {"path": self.path} if self.sql is None else {}
         return {**super().documentation(), **where}
 
@@ -103,6 +144,19 @@ def _refuse_password(path: str, what: str) -> None:
         raise DefinitionError(
             f"{what}: its path is a URL with a password, which would be written down with the definition. Leave the "
             "password out."
+        )
+
+
+def _refuse_secret(url: str, what: str) -> None:
+    """Refuse a URL that holds a password itself, not the name of a variable that has it."""
+    from fs_core.configuration import has_password
+
+    bare = VARIABLE.sub("", re.sub(r"(?<=[?&])[^=&]*=" + VARIABLE.pattern + "(?=&|$)", "", url))
+    if has_password(bare):
+        raise DefinitionError(
+            f"{what}: its URL carries a password, which would be written down with the definition. Name an environment "
+            "variable in its place, such as postgresql://user:${ORDERS_PASSWORD}@host/database, or leave it to the "
+            "driver's own (PGPASSWORD, MYSQL_PWD)."
         )
 
 

@@ -80,6 +80,8 @@ def _source(data: Mapping[str, Any]) -> Source | StreamSource:
     content = data["content"]
     if "stream" in content:
         return StreamSource(url=data["documentation"]["url"], **content["stream"], **_common(data))
+    if "query" in content:
+        return Source(url=data["documentation"]["url"], query=content["query"], **_common(data))
     if "sql" in content:
         return Source(sql=content["sql"], **_common(data))
     return Source(path=data["documentation"]["path"], format=content["format"], **_common(data))

@@ -145,7 +145,7 @@ def _table(project: str, table: Source | FeatureView, directory: Path) -> Datase
 
 def _file(source: Source, directory: Path) -> Dataset:
     """Return a source under the name that OpenLineage's convention gives to files: without credentials."""
-    address = str(source.path)
+    address = str(source.path if source.url is None else source.url)
     parts = urlsplit(address)
     if parts.scheme and parts.netloc:
         return Dataset(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", parts.path.lstrip("/"))

@@ -18,8 +18,9 @@ _REDIS = ("redis", "rediss", "unix", "valkey", "valkeys")
 
 
 def open_online_store(url: str, *, project: str, directory: Path) -> OnlineStore:
-    """Return the store for `sqlite` (a file in `directory`), `sqlite:///path`, a Redis URL or a plugin's scheme.
+    """Return the store that a URL names.
 
+    That is `sqlite` (a file in `directory`), `sqlite:///path`, a Redis URL, `dynamodb://region/table` or a plugin's.
     Nothing is opened yet: a server that is down shows at the first read or write.
 
     Args:
@@ -39,7 +40,11 @@ def open_online_store(url: str, *, project: str, directory: Path) -> OnlineStore
         from fs_core.online.redis import RedisOnlineStore
 
         return RedisOnlineStore(url, project=project)
-    opening = load_backend(GROUP, url, ["sqlite", *_REDIS, "redis+cluster"])
+    if scheme == "dynamodb":
+        from fs_core.online.dynamodb import DynamoDBOnlineStore
+
+        return DynamoDBOnlineStore(url, project=project)
+    opening = load_backend(GROUP, url, ["sqlite", *_REDIS, "redis+cluster", "dynamodb"])
     opened: OnlineStore = opening(url, project=project, directory=directory)
     return opened
 

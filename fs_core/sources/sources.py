@@ -100,6 +100,9 @@ def source_parts(
             whole: Tables = ChainMap({source.name: source}, tables)  # type: ignore[arg-type]
             yield from _sql_rows(view, _columns_from(view, source), whole, directory, times)
             return
+        if source.url is not None:
+            yield from _warehouse_rows(view, source, times)
+            return
         read = _parquet_rows if source.format == "parquet" else _text_rows
         yield from read(view, source, directory, times)
     elif isinstance(view.source, StreamSource):
@@ -158,6 +161,18 @@ def _parquet_rows(view: FeatureView, source: Source, directory: Path, times: _Ti
             yield from _computed(view, rows, times)
         except duckdb.Error as error:
             raise _failed(view, error) from error
+
+
+def _warehouse_rows(view: FeatureView, source: Source, times: _Times) -> Iterator[pa.Table]:
+    """Yield the wanted columns and rows of a database's query; the database leaves out most of the others."""
+    from fs_core.sources.warehouse.read import Bounds, parts
+
+    try:
+        for part in parts(source, Bounds(*times)):
+            check_columns(view, part.column_names, exactly=False)
+            yield _between(part.select(wanted_columns(view)), times)
+    except SourceError as error:
+        raise _failed(view, error) from error.__cause__
 
 
 def _text_rows(view: FeatureView, source: Source, directory: Path, times: _Times) -> Iterator[pa.Table]:
@@ -280,10 +295,17 @@ def _between(rows: pa.Table, times: _Times) -> pa.Table:
 
 
 def columns_of(source: Source, directory: Path) -> list[str] | None:
-    """Return the names of the columns of a source's files, of JSON those of the first rows; None if unreadable."""
+    """Return the names of the columns of a source's files or query, of JSON those of the first rows.
+
+    None if they can't be read, or the source is SQL over others.
+    """
     if source.sql is not None:
         return None
     try:
+        if source.url is not None:
+            from fs_core.sources.warehouse.read import parts
+
+            return list(next(parts(source, rows=False)).column_names)
         files = files_of(source, directory)
         if source.format != "parquet":
             batch = next(text_files(files, str(source.format), ()).batches())

@@ -24,6 +24,7 @@ from fs_core.offline.duckdb import SETTINGS, literal, one_file, quoted
 from fs_core.sources.files import files_of
 from fs_core.sources.tables import Table, ViewHistory
 from fs_core.sources.text.spool import TextFiles, spool, text_files
+from fs_core.sources.warehouse.read import spool as spool_query
 
 _QUERY = "__query"  # a name that no source can have
 _COLUMN = re.compile(r'(?:Referenced column|column named|Column) "([^"]+)"')
@@ -65,7 +66,9 @@ def database_of(
             name = table.name if isinstance(table, Source) else table.view.name
             spooled = Path(scratch) / f"{name}.parquet"
             paths = [str(spooled)]
-            if isinstance(table, ViewHistory):
+            if isinstance(table, Source) and table.url is not None:
+                spool_query(table, spooled, rows=rows is ViewHistory.rows)
+            elif isinstance(table, ViewHistory):
                 pq.write_table(rows(table), spooled, compression="lz4")
             else:
                 paths = [str(Path(path).absolute()) for path in files_of(table, directory)]

@@ -42,6 +42,10 @@ HEAVY = {
     "google",
     "obstore",
     "fsspec",
+    "boto3",
+    "botocore",
+    "pymysql",
+    "adbc_driver_postgresql",
 }
 ADAPTERS = {"fs_torch", "fs_tf", "fs_sklearn", "fs_mlflow"}
 
@@ -86,6 +90,9 @@ def test_drivers_stay_in_their_rooms() -> None:
         "offline/delta",
         "offline/days",
     }
+    for package in ("boto3", "botocore"):
+        assert core_files_that_import(package) == {"online/dynamodb/client.py"}
+    assert core_files_that_import("pymysql") == {"sources/warehouse/mysql.py"}
     for package in ("obstore", "fsspec"):
         assert {file.rpartition("/")[0] for file in core_files_that_import(package)} == {"offline/objects"}
     locking = {"offline/search/runs.py", "retrieval/saved/directory.py", "store/pushes.py", "registry/jobs.py"}

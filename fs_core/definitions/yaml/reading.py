@@ -25,6 +25,7 @@ _ENTRIES: Mapping[str, Mapping[str, type]] = {
     "source": {
         "path": str,
         "url": str,
+        "query": str,
         "format": str,
         "schema": str,
         "message": str,
@@ -136,12 +137,16 @@ def _source(entry: Entry) -> Contents:
     values = entry.values
     if "url" in values:
         if "path" in values:
-            raise entry.error("a source has either a url, of a stream, or a path.", "path")
+            raise entry.error("a source has either a url, of a stream or database, or a path.", "path")
+        if "query" in values:
+            return {"query": values["query"]}, {"url": values["url"]}
         return _stream(values)
     if "schema" in values or "message" in values:
         raise entry.error(
             "only a stream, which has a url, has a schema.", "schema" if "schema" in values else "message"
         )
+    if "query" in values:
+        raise entry.error("a query runs at a database: the entry 'url' is missing.", "query")
     if "transformation_code" in values and ("path" in values or "format" in values):
         raise entry.error("a source has either transformation_code or a path.", "transformation_code")
     if "transformation_code" in values:

@@ -128,6 +128,8 @@ def _source(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables)
     if "stream" in content:
         told = {"transformation_code" if name == "sql" else name: text for name, text in content["stream"].items()}
         return {"url": docs["url"], **{name: text for name, text in told.items() if text is not None}}
+    if "query" in content:
+        return {"url": docs["url"], "query": content["query"]}
     if "sql" in content:
         return {"dependencies": sorted(tables(content["sql"])), "transformation_code": content["sql"]}
     return {"path": docs["path"], "format": content["format"]}

@@ -11,30 +11,7 @@ import sqlalchemy as sa
 
 from fs_core.registry import Registry
 from fs_core.registry.tables import metadata, settings
-from tests.servers import DATABASES, DatabaseServer, running_database
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[DatabaseServer]:
-    """A PostgreSQL server; it comes from pip, so it may not be absent."""
-    with running_database("PostgreSQL 18") as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def mariadb() -> Iterator[DatabaseServer]:
-    """A MariaDB server, where the system has one."""
-    if DATABASES["MariaDB of the system"]() is None:
-        pytest.skip("MariaDB is not on this machine: apt-get install mariadb-server-core")
-    with running_database("MariaDB of the system") as server:
-        yield server
-
-
-@pytest.fixture(params=["postgres", "mariadb"])
-def server(request: pytest.FixtureRequest) -> DatabaseServer:
-    """Each database server in turn."""
-    found: DatabaseServer = request.getfixturevalue(request.param)
-    return found
+from tests.servers import DatabaseServer
 
 
 @pytest.fixture(params=["sqlite", "postgres", "mariadb"])

@@ -1,0 +1,280 @@
+"""The store on DynamoDB, on an emulator: conditions, round trips, large items, deadlines, credentials.
+
+`python -m tests.faults.dynamodb_suite` runs the whole suite of online stores, on two emulators.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import random
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
+from fs_core.errors import ConfigurationError, DeadlineExceededError, OnlineStoreError, OnlineUnavailableError
+from fs_core.online.contract import OnlineWrite, Recent, timeline_name
+from fs_core.online.dynamodb import DynamoDBOnlineStore
+from fs_core.online.dynamodb.client import key_of
+from fs_core.online.row.recent import entries_of
+from fs_core.testing.online_suite import new_view, packed, shuffled, version_of, versioned
+from fs_core.testing.online_suite.watermarks import Watermarks
+from tests.tables import CREDENTIALS, TABLE, running_table
+
+SECRET = CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
+
+
+@pytest.fixture(scope="module")
+def table_url() -> Iterator[str]:
+    """The URL of a table of an emulator."""
+    with running_table("moto") as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials in the environment, where they belong."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def store(table_url: str) -> Iterator[DynamoDBOnlineStore]:
+    """A store in that table."""
+    made = DynamoDBOnlineStore(table_url, project="p")
+    yield made
+    made.close()
+
+
+class TestWatermarks(Watermarks):
+    """Watermarks keep every promise of `OnlineStore`."""
+
+
+def requests_of(store: DynamoDBOnlineStore) -> list[str]:
+    """Return a list to which the name of each request is added from now on."""
+    seen: list[str] = []
+    client: Any = store._table._client.get()
+    client.meta.events.register("before-send.dynamodb.*", lambda event_name, **_: seen.append(event_name))
+    return seen
+
+
+def test_writers_end_in_the_newest(store: DynamoDBOnlineStore) -> None:
+    """Threads that write versions of rows in any order leave the greatest, whole; readers never see an older one."""
+    view, keys = new_view(), [bytes([number]) for number in range(4)]
+
+    def write(number: int) -> int:
+        return store.write(view, [OnlineWrite(key, versioned(number)) for key in keys])
+
+    with ThreadPoolExecutor(4) as pool:
+        writing = [pool.submit(write, number) for number in shuffled(range(1, 13))]
+        seen = [version_of(row) for _ in range(10) for row in store.read([(view, keys[:1])])[0] if row is not None]
+        applied = sum(each.result() for each in writing)
+    assert seen == sorted(seen)
+    assert store.read([(view, keys)]) == [[versioned(12)] * 4]
+    assert len(keys) <= applied <= 12 * len(keys)
+    assert store.write(view, [OnlineWrite(keys[0], packed((12, 0, 0), b"equal"))]) == 1
+    assert store.write(view, [OnlineWrite(keys[0], packed((11, 9, 9)))]) == 0
+    assert store.drop(view) == 4
+
+
+def test_a_hundred_entities_in_one_round_trip(store: DynamoDBOnlineStore) -> None:
+    """A hundred rows are one request, of several views too; a key that is asked for twice is asked for once."""
+    views = [new_view(), new_view()]
+    keys = [number.to_bytes(2, "big") for number in range(50)]
+    for view in views:
+        store.write(view, [OnlineWrite(key, packed((1, 1, 1), key)) for key in keys])
+    seen = requests_of(store)
+    found = store.read([(view, [*keys, keys[0]]) for view in views])
+    assert found == [[packed((1, 1, 1), key) for key in [*keys, keys[0]]]] * 2
+    assert len(seen) == 1
+    assert store.read([(views[0], [*keys, *(b"no" + key for key in keys), b"more"])])[0][:50] == found[0][:50]
+    assert len(seen) == 3
+
+
+def test_what_is_left_unprocessed_is_asked_for_again(store: DynamoDBOnlineStore) -> None:
+    """Of more than 16 MB the server answers a part; the rest follows, and all rows come in their order."""
+    view, row = new_view(), packed((1, 1, 1), random.Random(7).randbytes(340_000))  # no secret
+    keys = [bytes([number]) for number in range(52)]
+    store.write(view, [OnlineWrite(key, row + key) for key in keys])
+    seen = requests_of(store)
+    assert store.read([(view, keys)]) == [[row + key for key in keys]]
+    assert len(seen) > 1
+    store.drop(view)
+
+
+def test_rows_larger_than_an_item(store: DynamoDBOnlineStore) -> None:
+    """They are read in two round trips, compared as others are, replaced by small ones, and leave nothing behind."""
+    view, large = new_view(), packed((2, 1, 1), random.Random(7).randbytes(1_200_000))  # no secret
+    assert store.write(view, [OnlineWrite(b"e", large)]) == 1
+    seen = requests_of(store)
+    assert store.read([(view, [b"e"])]) == [[large]]
+    assert len(seen) == 2
+    assert store.write(view, [OnlineWrite(b"e", packed((1, 9, 9), b"older"))]) == 0
+    assert [part.rows for part in store.scan(view)] == [[large]]
+    assert store.write(view, [OnlineWrite(b"e", packed((3, 1, 1)))]) == 1
+    assert store.read([(view, [b"e"])]) == [[packed((3, 1, 1))]]
+    client: Any = store._table._client.get()
+    mark = store._names.mark(view)
+    items = [item for item in client.scan(TableName=TABLE)["Items"] if item["p"]["B"].startswith(mark)]
+    assert len(items) == 1
+
+
+def test_timelines_keep_what_came(store: DynamoDBOnlineStore) -> None:
+    """A row that lost is in its entity's timeline all the same; timelines go with their rows, and by themselves."""
+    view, recent = new_view(), Recent(0, 10, complete=True)
+    rows = [packed((number, number, 0), bytes([number])) for number in (5, 3, 4)]
+    for row in rows:
+        store.write(view, [OnlineWrite(b"e", row)], recent=recent)
+    latest, timeline = (found for (found,) in store.read([(view, [b"e"]), (timeline_name(view), [b"e"])]))
+    assert latest == rows[0]
+    assert timeline is not None
+    assert sorted(entries_of(timeline) or []) == sorted(rows)
+    assert [part.rows for part in store.scan(timeline_name(view))] == [[timeline]]
+    assert store.delete(timeline_name(view), [b"e"], [b"another"]) == 0
+    assert store.delete(timeline_name(view), [b"e"], [timeline]) == 1
+    assert store.read([(view, [b"e"]), (timeline_name(view), [b"e"])]) == [[latest], [None]]
+    store.write(view, [OnlineWrite(b"e", rows[1])], recent=recent)
+    assert store.delete(view, [b"e"]) == 1
+    assert store.read([(view, [b"e"]), (timeline_name(view), [b"e"])]) == [[None], [None]]
+
+
+def test_nothing_is_lost_between_who_adds_and_who_rewrites(store: DynamoDBOnlineStore) -> None:
+    """Threads that add events and threads that rewrite the value undo nothing of each other's."""
+    view = new_view()
+
+    def work(number: int) -> None:
+        (held,) = store.read([(view, [b"e"])])[0]
+        if number % 3 == 0 and held:
+            store.splice(view, [b"e"], [held], [bytes(sorted(held))])
+        elif number % 3:
+            store.splice(view, [b"e"], [b""], [bytes([number])])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(24)))
+    (held,) = store.read([(view, [b"e"])])[0]
+    assert sorted(held or b"") == [number for number in range(24) if number % 3]
+    assert store.splice(view, [b"e"], [b"wrong"], [b""]) == [-1]
+    assert store.splice(view, [b"e"], [held or b""], [b""]) == [0]
+    assert store.read([(view, [b"e"])]) == [[None]]
+
+
+def test_moments_of_collection_are_the_tables(store: DynamoDBOnlineStore) -> None:
+    """A row may be collected from the second after its moment on; written again without one, it stays for ever."""
+    view, client = new_view(), None
+    store.write(view, [OnlineWrite(b"e", packed((1, 1, 1)), 1_700_000_000_001)])
+    client = store._table._client.get()
+    key = key_of(store._names.row(store._names.mark(view), b"e"))
+    assert client.get_item(TableName=TABLE, Key=key)["Item"]["e"] == {"N": "1700000001"}
+    store.write(view, [OnlineWrite(b"e", packed((2, 1, 1)))])
+    assert "e" not in client.get_item(TableName=TABLE, Key=key)["Item"]
+
+
+@pytest.mark.parametrize("key", [b"", b"\x00", b"k" * 1024, b"k" * 5000])
+def test_keys_of_any_length(store: DynamoDBOnlineStore, key: bytes) -> None:
+    """An empty key, and one longer than the server takes, is a key like any other."""
+    view = new_view()
+    store.write(view, [OnlineWrite(key, packed((1, 1, 1))), OnlineWrite(key + b"x", packed((2, 1, 1)))])
+    assert store.read([(view, [key, key + b"x"])]) == [[packed((1, 1, 1)), packed((2, 1, 1))]]
+    assert sorted(key for part in store.scan(view) for key in part.keys) == sorted([key, key + b"x"])
+    assert store.delete(view, [key]) == 1
+
+
+def test_a_feature_store(table_url: str, tmp_path: Path) -> None:
+    """Rows and windows that are materialized and pushed are served as from any other store."""
+    user = Entity("user", keys={"user_id": "int64"}, description="A user.")
+    last = FeatureView("last_seen", user, [Field("page", "string", "Page.")], description="Last.", online=True)
+    counts = FeatureView(
+        "counts",
+        user,
+        [Field("amount", "float64", "Paid.")],
+        aggregations=[Aggregation("sum", "amount", windows=["1d"])],
+        description="Counts.",
+        online=True,
+    )
+    now = datetime.now(UTC) - timedelta(minutes=5)
+    served = []
+    for number, online in enumerate((table_url, "sqlite")):
+        with FeatureStore(tmp_path / str(number), online=online) as store:
+            store.apply(last, counts)
+            rows = {"user_id": [1, 1, 2], "event_timestamp": [now] * 3}
+            store.write("last_seen", {**rows, "page": ["a", "b", "c"]})
+            store.write("counts", {**rows, "amount": [1.0, 2.0, 3.0]})
+            store.materialize()
+            store.push("counts", {"user_id": [1], "event_timestamp": [now], "amount": [4.0]})
+            asked = ["last_seen.page", "counts.amount_sum_1d"]
+            served.append(store.get_online_features(asked, {"user_id": [1, 2, 3]}).to_dicts())
+    assert served[0] == served[1]
+    assert served[0][0] == {"user_id": 1, "page": "b", "amount_sum_1d": 7.0}
+
+
+# --- what fails ------------------------------------------------------------------------------------
+
+
+def test_a_server_that_never_answers() -> None:
+    """A read ends with its deadline, however long the server takes."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"dynamodb://eu-central-1/t?endpoint=http://127.0.0.1:{silent.getsockname()[1]}"
+        store = DynamoDBOnlineStore(url, project="p")
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceededError, match=r"dynamodb://eu-central-1/t didn't answer within 0\.2 s"):
+            store.read([("v", [b"e"])], within=0.2)
+        assert time.monotonic() - started < 5
+        store.close()
+
+
+def test_a_server_that_is_down() -> None:
+    """A server that can't be reached is an error that names the table."""
+    store = DynamoDBOnlineStore("dynamodb://eu-central-1/t?endpoint=http://127.0.0.1:1", project="p")
+    with pytest.raises(OnlineUnavailableError, match="the online store dynamodb://eu-central-1/t can't be reached"):
+        store.read([("v", [b"e"])])
+    store.close()
+
+
+def test_a_table_that_is_missing(table_url: str) -> None:
+    """The error says how to make the table."""
+    store = DynamoDBOnlineStore(table_url.replace("/features", "/nowhere"), project="p")
+    with pytest.raises(OnlineStoreError, match=r"no such table.*\naws dynamodb create-table .* --table-name nowhere"):
+        store.read([("v", [b"e"])])
+    store.close()
+
+
+def test_credentials_are_shown_nowhere(
+    store: DynamoDBOnlineStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in a repr, a pickle, the log nor an error; where there are none, the error says what to set."""
+    caplog.set_level(logging.INFO)
+    store.write(new_view(), [OnlineWrite(b"e", packed((1, 1, 1)))])
+    copy = pickle.loads(pickle.dumps(store))
+    assert SECRET not in f"{store!r} {pickle.dumps(store)!r} {copy!r} {caplog.text}"
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    with pytest.raises(OnlineStoreError, match="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"):
+        copy.read([("v", [b"e"])])
+    copy.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("dynamodb://eu-central-1", "names no table. Write dynamodb://eu-central-1/my_table"),
+        ("dynamodb:///t", "names no table"),
+        ("dynamodb://eu-central-1/t?endpiont=x", "unknown option 'endpiont'. Known: endpoint"),
+        ("dynamodb://key:sesame@eu-central-1/t", "credentials don't belong in the URL.*AWS_ACCESS_KEY_ID"),
+        ("dynamodb://r/t?endpoint=http://key:sesame@host", "credentials don't belong in the URL"),
+        ("dynamodb://r/t?aws_secret_access_key=sesame", "credentials don't belong in the URL"),
+    ],
+)
+def test_urls_that_are_refused(url: str, message: str) -> None:
+    """A URL without a table, with an option nobody knows, or with credentials is refused, and shows none."""
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        DynamoDBOnlineStore(url, project="p")
+    assert "sesame" not in str(caught.value)
