@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
-from fs_core.online.contract import ORDER, OnlineRows, OnlineWrite, Recent, timeline_name
+from fs_core.online.contract import ORDER, Additions, OnlineRows, OnlineWrite, timeline_name
 from fs_core.online.dynamodb.client import Table, key_of
 from fs_core.online.dynamodb.names import Name, Names, is_row
 from fs_core.online.dynamodb.url import parsed
-from fs_core.online.row.recent import merged
 
 _RECENT = timeline_name("")
 _LARGEST = 350_000  # bytes of an item's row and timeline; DynamoDB takes 400 kB with all else
@@ -40,9 +39,9 @@ Change = Callable[[_Item], tuple[bytes, bytes, int | None] | None]
 class DynamoDBOnlineStore:
     """Latest rows in one table. See `OnlineStore` for what is promised.
 
-    An item has `k` (the key), `r` (the row), `o` (its order), `t` (the timeline), `e` (seconds, for the table's TTL)
-    and `n`, other bytes after each change. A row and timeline that are too large for an item lie in several others,
-    which `c` names.
+    An item has `k` (the key), `r` (the row), `o` (its order, where there is a row), `t` (the timeline), `e` (seconds,
+    for the table's TTL) and `n`, other bytes after each change. A row and timeline that are too large for an item lie
+    in several others, which `c` names.
 
     Args:
         url: `dynamodb://region/table?endpoint=...`.
@@ -63,7 +62,7 @@ class DynamoDBOnlineStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self._url, self._project)
 
-    def write(self, view: str, rows: Sequence[OnlineWrite], *, recent: Recent | None = None) -> int:
+    def write(self, view: str, rows: Sequence[OnlineWrite], *, additions: Additions | None = None) -> int:
         """See `OnlineStore.write`."""
         by_key: dict[bytes, list[OnlineWrite]] = {}
         for write in OnlineRows.of(rows):
@@ -71,28 +70,28 @@ class DynamoDBOnlineStore:
         mark = self._names.mark(view)
 
         def one(key: bytes) -> int:
-            return sum(self._write(self._names.row(mark, key), write, recent) for write in by_key[key])
+            return sum(self._write(self._names.row(mark, key), write, additions) for write in by_key[key])
 
         return sum(self._table.each(one, list(by_key)))
 
-    def _write(self, name: Name, write: OnlineWrite, recent: Recent | None) -> bool:
+    def _write(self, name: Name, write: OnlineWrite, additions: Additions | None) -> bool:
         expires = None if write.collect_at is None else -(-write.collect_at // 1000)
-        if recent is None and len(write.row) <= _LARGEST:
+        order, piece = (None, b"") if additions is None else additions[write.key]
+        if order is None and len(write.row) <= _LARGEST:
             return self._compare_and_set(name, write, expires)
-        applied = False
+        done = False
 
         def change(item: _Item) -> tuple[bytes, bytes, int | None] | None:
-            nonlocal applied
+            nonlocal done
             applied = item.row[ORDER] <= write.row[ORDER]
-            timeline = item.timeline
-            if recent is not None:
-                timeline = merged(timeline or None, item.row or None, write.row, recent)
-            elif not applied:
+            done = applied if order is None else item.row[ORDER] == order
+            if not done or not (applied or piece):
                 return None
-            return (write.row, timeline, expires) if applied else (item.row, timeline, item.collect_at)
+            row, moment = (write.row, expires) if applied else (item.row, item.collect_at)
+            return row, item.timeline + piece, moment
 
         self._change(name, write.key, change)
-        return applied
+        return done
 
     def _compare_and_set(self, name: Name, write: OnlineWrite, expires: int | None) -> bool:
         """Put a row in place of an older one, in one step of the server's; a timeline beside it stays."""
@@ -131,20 +130,22 @@ class DynamoDBOnlineStore:
 
     def splice(self, view: str, keys: Sequence[bytes], held: Sequence[bytes], values: Sequence[bytes]) -> list[int]:
         """See `OnlineStore.splice`. A value is read and written anew, however little is added to it."""
-        mark = self._names.mark(view)
+        mark, recent = self._meant(view)
 
         def one(number: int) -> int:
             length = -1
 
             def change(item: _Item) -> tuple[bytes, bytes, int | None] | None:
                 nonlocal length
-                before, begins, value = item.row, held[number], values[number]
+                before, begins, value = item.timeline if recent else item.row, held[number], values[number]
                 if not before.startswith(begins):
                     length = -1
                     return None
                 after = value + before[len(begins) :] if begins else before + value
                 length = len(after)
-                return None if after == before else (after, b"", None)
+                if after == before:
+                    return None
+                return (item.row, after, item.collect_at) if recent else (after, item.timeline, item.collect_at)
 
             self._change(self._names.row(mark, keys[number]), keys[number], change)
             return length
@@ -206,10 +207,9 @@ class DynamoDBOnlineStore:
         mark, dropped = self._names.mark(view), 0
         self._table.delete([self._names.watermark(mark)])
         for partition in self._names.partitions(mark):
-            for page in self._table.query(partition, "p, s"):
-                names = [_name(item) for item in page]
-                self._table.delete(names)
-                dropped += sum(is_row(sort_key) for _, sort_key in names)
+            for page in self._table.query(partition, "p, s, o"):
+                self._table.delete([_name(item) for item in page])
+                dropped += sum("o" in item for item in page)
         return dropped
 
     def close(self) -> None:
@@ -256,7 +256,7 @@ class DynamoDBOnlineStore:
         if len(row) + len(timeline) > _LARGEST:
             parts = self._put_parts(name, row, timeline, expires)
             held = {"c": parts}
-        values = {"k": key, "n": version, "o": row[ORDER], **held}
+        values = {"k": key, "n": version, "o": (row[ORDER] or b"\0") if row else b"", **held}
         item = {**key_of(name), **{field: {"B": value} for field, value in values.items() if value or field == "k"}}
         item |= {} if expires is None else {"e": {"N": str(expires)}}
         if self._table.call("put_item", Item=item, **condition) is not None:

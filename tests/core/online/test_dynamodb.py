@@ -20,10 +20,9 @@ import pytest
 
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import ConfigurationError, DeadlineExceededError, OnlineStoreError, OnlineUnavailableError
-from fs_core.online.contract import OnlineWrite, Recent, timeline_name
+from fs_core.online.contract import ORDER, OnlineWrite, timeline_name
 from fs_core.online.dynamodb import DynamoDBOnlineStore
 from fs_core.online.dynamodb.client import key_of
-from fs_core.online.row.recent import entries_of
 from fs_core.testing.online_suite import new_view, packed, shuffled, version_of, versioned
 from fs_core.testing.online_suite.watermarks import Watermarks
 from tests.tables import CREDENTIALS, TABLE, running_table
@@ -126,23 +125,24 @@ def test_rows_larger_than_an_item(store: DynamoDBOnlineStore) -> None:
     assert len(items) == 1
 
 
-def test_timelines_keep_what_came(store: DynamoDBOnlineStore) -> None:
-    """A row that lost is in its entity's timeline all the same; timelines go with their rows, and by themselves."""
-    view, recent = new_view(), Recent(0, 10, complete=True)
-    rows = [packed((number, number, 0), bytes([number])) for number in (5, 3, 4)]
-    for row in rows:
-        store.write(view, [OnlineWrite(b"e", row)], recent=recent)
-    latest, timeline = (found for (found,) in store.read([(view, [b"e"]), (timeline_name(view), [b"e"])]))
-    assert latest == rows[0]
-    assert timeline is not None
-    assert sorted(entries_of(timeline) or []) == sorted(rows)
-    assert [part.rows for part in store.scan(timeline_name(view))] == [[timeline]]
-    assert store.delete(timeline_name(view), [b"e"], [b"another"]) == 0
-    assert store.delete(timeline_name(view), [b"e"], [timeline]) == 1
-    assert store.read([(view, [b"e"]), (timeline_name(view), [b"e"])]) == [[latest], [None]]
-    store.write(view, [OnlineWrite(b"e", rows[1])], recent=recent)
+def test_timelines_grow_with_their_rows(store: DynamoDBOnlineStore) -> None:
+    """What is added comes in the step that finds the row as it was named, or not at all; it goes with the row."""
+    view, rows = new_view(), [packed((number, number, 0), bytes([number])) for number in (5, 3, 7)]
+    orders = [b"", rows[0][ORDER], rows[0][ORDER]]
+    for row, order, piece in zip(rows, orders, (b"a", b"b", b"c"), strict=True):
+        assert store.write(view, [OnlineWrite(b"e", row)], additions={b"e": (order, piece)}) == 1
+    assert store.write(view, [OnlineWrite(b"e", packed((9, 9, 9)))], additions={b"e": (b"", b"no")}) == 0
+    assert store.write(view, [OnlineWrite(b"e", packed((9, 9, 9)))], additions={b"e": (orders[1], b"no")}) == 0
+    recent = timeline_name(view)
+    assert store.read([(view, [b"e"]), (recent, [b"e"])]) == [[rows[2]], [b"abc"]]
+    assert [part.rows for part in store.scan(recent)] == [[b"abc"]]
+    assert store.splice(recent, [b"e"], [b"ab"], [b"x"]) == [2]
+    assert store.delete(recent, [b"e"], [b"another"]) == 0
+    assert store.delete(recent, [b"e"], [b"xc"]) == 1
+    assert store.read([(view, [b"e"]), (recent, [b"e"])]) == [[rows[2]], [None]]
+    assert store.splice(recent, [b"e"], [b""], [b"y"]) == [1]
     assert store.delete(view, [b"e"]) == 1
-    assert store.read([(view, [b"e"]), (timeline_name(view), [b"e"])]) == [[None], [None]]
+    assert store.read([(view, [b"e"]), (recent, [b"e"])]) == [[None], [None]]
 
 
 def test_nothing_is_lost_between_who_adds_and_who_rewrites(store: DynamoDBOnlineStore) -> None:

@@ -58,10 +58,17 @@ def test_redis(scheme: str) -> None:
     assert "hunter2" not in repr(store)
 
 
-@pytest.mark.parametrize("url", ["postgresql://user:hunter2@host/db", "dynamodb", "", "://"])
+def test_dynamodb() -> None:
+    """`dynamodb` is a table in a region; without one, the error says how to name it."""
+    assert repr(opened("dynamodb://eu-central-1/rows")) == "DynamoDBOnlineStore('dynamodb://eu-central-1/rows')"
+    with pytest.raises(ConfigurationError, match="names no table"):
+        opened("dynamodb")
+
+
+@pytest.mark.parametrize("url", ["postgresql://user:hunter2@host/db", "cassandra", "", "://"])
 def test_unknown_schemes(url: str) -> None:
     """A scheme that nobody knows is an error that lists those that are known, and shows no password."""
-    known = r"Known: redis, redis\+cluster, rediss, sqlite, unix, valkey, valkeys\."
+    known = r"Known: dynamodb, redis, redis\+cluster, rediss, sqlite, unix, valkey, valkeys\."
     with pytest.raises(ConfigurationError, match=known) as caught:
         opened(url)
     assert "hunter2" not in str(caught.value)
@@ -93,5 +100,7 @@ def test_a_plugin_that_does_not_load(scheme: str, target: str) -> None:
     """A back-end that is registered but can't be loaded is named, with the reason."""
     with pytest.raises(ConfigurationError, match=f"{target}.*doesn't load"):
         opened(f"{scheme}://x")
-    with pytest.raises(ConfigurationError, match=r"Known: broken, gone, redis, redis\+cluster, rediss, shelf"):
+    with pytest.raises(
+        ConfigurationError, match=r"Known: broken, dynamodb, gone, redis, redis\+cluster, rediss, shelf"
+    ):
         opened("nobody://x")
