@@ -143,7 +143,7 @@ class Endpoint:
             return
         line = {
             "method": request.method,
-            "path": request.url.path if self.methods else self.route,
+            "path": request.scope["path"] if self.methods else self.route,
             "status": response.status_code,
             "ms": round(seconds * 1000, 3),
             "rows": call.rows,

@@ -47,6 +47,7 @@ def computed_columns(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) 
         except TransformCodeError as error:
             raise TransformCodeError(f"view {view.ref!r}: {error}\nNothing was written.") from error
         except TransformError as error:  # it is the rows that it can't be computed for
-            raise ValidationError(f"view {view.name!r}: {error}. Nothing was written.") from error
+            said = str(error).removesuffix(".")
+            raise ValidationError(f"view {view.name!r}: {said}. Nothing was written.") from error
         found |= {name: made[name] for name in transform.features}
     return found
