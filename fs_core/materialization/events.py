@@ -160,13 +160,15 @@ def _rewrite(
     Returns:
         How many changed, what is left to do, and the keys of those that stay since they have no floor.
     """
-    found, bare, codec = FoundValues.of(view, online, rows.keys), list[bytes](), codec_of(view)
+    found, codec = FoundValues.of(view, online, rows.keys), codec_of(view)
+    held, lacking = codec.decode(found.keys, found.known), np.zeros(len(rows), bool)
     if not complete:
-        empty = np.array([not value for value in found.values], bool)
-        unsure = empty | codec.decode(found.keys, found.known).bare
-        bare = [rows.keys[index] for index in np.flatnonzero(unsure).tolist()]
-        sure = np.flatnonzero(~unsure).tolist()
-        rows, found = rows.take(sure), found.take(sure)
+        lacking = held.bare | np.array([not value for value in found.values], bool)
+    bare = [rows.keys[index] for index in np.flatnonzero(lacking).tolist()]
+    for index in held.corrupt:  # stays damaged until it is mended
+        online.splice(view.storage_name, [rows.keys[index]], [b""], [rows.rows[index]])
+    sound = np.flatnonzero(~lacking & ~np.isin(np.arange(len(rows)), held.corrupt)).tolist()
+    rows, found = rows.take(sound), found.take(sound)
     joined = [old + new for old, new in zip(found.known, rows.rows, strict=True)]
     merged = codec.trimmed(rows.keys, joined, horizon(view, moment), complete=complete)
     values = [value or b"" for value in merged]

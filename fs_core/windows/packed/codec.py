@@ -193,11 +193,12 @@ class EventCodec:
             w: np.asarray(flag.to_numpy(zero_copy_only=False)) for w, flag in zip(self._wheres, flags, strict=True)
         }
         floors, unknown = np.full(count, EARLIEST, np.int64), np.ones(count, bool)
+        ends = np.searchsorted(codes, np.arange(count), side="right").tolist() if marks.heads else []
         for index, head in marks.heads.items():
             floors[index], unknown[index] = head.since, False
-            mine = np.flatnonzero(codes == index)
-            ids = [columns[name].take(pa.array(mine)) for name in self._view.event_id]
-            if not head.knows(found.available_at[mine], ids):
+            first, last = ends[index - 1] if index else 0, ends[index]
+            ids = [columns[name].slice(first, last - first) for name in self._view.event_id]
+            if not head.knows(found.available_at[first:last], ids):
                 marks.heads[index] = replace(head, until=head.since - 1)
         for index, floor in marks.floors.items():
             floors[index], unknown[index] = floor, False

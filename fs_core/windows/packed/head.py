@@ -132,7 +132,9 @@ def settled(places: Mapping[tuple[Lane, Span], int], heads: Mapping[int, Head], 
     numbers: dict[tuple[str, int], Ints] = {}
     for entity, head in heads.items():
         for kind, values in head.numbers.items():
-            numbers.setdefault(kind, np.zeros((entities, len(places)), np.int64))[entity] = values
+            if kind not in numbers:
+                numbers[kind] = np.zeros((entities, len(places)), np.int64)
+            numbers[kind][entity] = values
     return Settled(places, numbers)
 
 

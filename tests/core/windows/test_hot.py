@@ -238,6 +238,21 @@ def test_a_head_that_misleads_is_found_and_mended(embedded: FeatureStore) -> Non
         check(embedded, paid)
 
 
+def test_a_damaged_deep_value_stays_until_it_is_mended(embedded: FeatureStore, clock: HandClock) -> None:
+    """The head goes on to answer, with what comes; who needs the deep value is told, and a repair mends it."""
+    key, name, deep = key_of(1), event_values.deep_name(paid), value_of(embedded, paid, deep=True)
+    embedded.online.splice(name, [key], [deep], [deep[:-1]])
+    clock.micros += 2 * _MINUTE
+    embedded.write(paid, [bought(clock.micros, 8_000)])
+    embedded.materialize(paid)
+    check(embedded, paid)
+    clock.micros += 300 * _MINUTE
+    with pytest.raises(CorruptRowError):
+        check(embedded, paid)
+    assert embedded.verify_online(paid, repair=True).differences == {"corrupt": 1}
+    check(embedded, paid)
+
+
 def test_a_hot_entity_is_forgotten_whole(hot: FeatureStore) -> None:
     """Forgetting deletes the deep value as well, and dropping does."""
     hot.forget("user", {"user_id": [1]})
