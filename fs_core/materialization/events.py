@@ -102,15 +102,16 @@ def add(view: FeatureView, offline: OfflineStore, online: OnlineStore, rows: Onl
     before = dict(zip(rows.keys, read_values(name, online, rows.keys), strict=True))
     old = rows.take([index for index, key in enumerate(rows.keys) if before[key]])
     lengths = online.splice(name, old.keys, [b""] * len(old), old.rows) if old else []
-    grown = list(zip(old.keys, lengths, map(len, old.rows), strict=True))
+    grown = list(zip(old.keys, lengths, old.rows, strict=True))
     empty = [key for key, value in before.items() if not value]
-    empty += [key for key, length, added in grown if length == added]  # deleted in between
+    empty += [key for key, length, added in grown if length == len(added)]  # deleted in between
     restore(view, offline, online, empty, lambda: now)
     codec = codec_of(view)
     due = [
         key
         for key, length, added in grown
-        if length > _SMALL and (random.random() * length < _EAGER * added or codec.is_over(before[key], now))  # noqa: S311
+        if (length > _SMALL and random.random() * length < _EAGER * len(added))  # noqa: S311
+        or codec.is_silent(key, (before[key] or b"") + added, now)
     ]
     for start in range(0, len(due), _AT_ONCE):
         keys = due[start : start + _AT_ONCE]

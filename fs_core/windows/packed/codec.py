@@ -149,6 +149,7 @@ class EventCodec:
             if start[:4] == HEAD:
                 entry = mark_at(values[index] or b"", 0)
                 if self._takes(marks, index, keys[index], entry):
+                    marks.first.add(index)
                     bare[index] = (values[index] or b"")[len(entry) :]
         return marks, bare
 
@@ -198,7 +199,7 @@ class EventCodec:
             floors[index], unknown[index] = head.since, False
             first, last = ends[index - 1] if index else 0, ends[index]
             ids = [columns[name].slice(first, last - first) for name in self._view.event_id]
-            if not head.knows(found.available_at[first:last], ids):
+            if not head.knows(found.available_at[first:last], ids, first=index in marks.first):
                 marks.heads[index] = replace(head, until=head.since - 1)
         for index, floor in marks.floors.items():
             floors[index], unknown[index] = floor, False
@@ -278,10 +279,19 @@ class EventCodec:
         """Return whether a value is long enough for a number of events."""
         return len(value) >= count * (LENGTH.size + self._layout.size)
 
-    def is_over(self, value: bytes | None, moment: int) -> bool:
-        """Return whether a value begins with a head that answers no longer."""
-        body = b"" if value is None or value[:4] != HEAD else body_of(mark_at(value, 0))
-        return bool(body) and Head.until_of(body) < moment
+    def is_silent(self, key: bytes, value: bytes, moment: int) -> bool:
+        """Return whether a value begins with a head that doesn't answer for a moment.
+
+        Args:
+            key: of the value.
+            value: as the store holds it.
+            moment: microseconds.
+        """
+        if value[:4] != HEAD:
+            return False
+        if self._view.event_id:  # what comes may correct what the head stands for
+            return bool(self.decode([key], [value]).unanswered(moment))
+        return not all(head.answers(moment) for head in self._without_marks([key], [value])[0].heads.values())
 
     def without(self, value: bytes, gone: bytes) -> bytes:
         """Return a value without some events, and without its floor and head, which spoke of them too.

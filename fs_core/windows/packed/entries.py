@@ -27,10 +27,11 @@ _HEAD_START = struct.Struct(">4sII")  # the mark, a checksum and a length
 
 @dataclass
 class Marks:
-    """The floor and the head of each value, as far as they were found, by its position."""
+    """The floor and the head of each value, as far as they were found, by its position; and which begin with a head."""
 
     floors: dict[int, int] = field(default_factory=dict)
     heads: dict[int, Head] = field(default_factory=dict)
+    first: set[int] = field(default_factory=set)
 
 
 def has_head(value: bytes) -> bool:

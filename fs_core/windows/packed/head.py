@@ -6,7 +6,8 @@ between (so `until` is as late as there are few of them), the least and greatest
 its first and last, one event for each distinct value, and the latest. Of the others it has what they come to in each
 window, which is the same at all these moments: counts, and sums as limbs, which are exact.
 
-    since, until, and how many events kept beside it were available by `since`; the number of columns; for each its kind
+    since, until, how many events it was made with beside it, how many of these were available by `since`; the number of
+    columns; for each its kind
     and number; then the columns, one number for each window that is counted or summed; all little-endian, 8 bytes
     and, of a view with an id, a Bloom filter of the ids of the events that it stands for
 
@@ -45,8 +46,8 @@ _SUMMED = ("count", "sum", "mean", "var", "std")
 _KINDS = ("count", "sums", "squares", "nan", "inf", "-inf")
 _KIND = 1_000  # more than any limb's number
 _WORD = np.dtype("<i8")
-_BITS = 10  # of the filter, for each id: one of a hundred others is taken for one of these
-_HASHES = 7
+_BITS = 7  # of the filter, for each id: one of thirty others is taken for one of these
+_HASHES = 5
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,15 @@ class Head:
     Attributes:
         since: from which moment on it answers, microseconds.
         until: and until which.
-        early: how many of the events kept beside it were available by `since`.
+        beside: with how many events beside it, right behind it, it was made.
+        early: how many of these were available by `since`.
         numbers: what `Settled.numbers` has of the entity.
         ids: the filter.
     """
 
     since: int
     until: int
+    beside: int
     early: int
     numbers: Mapping[tuple[str, int], Ints]
     ids: bytes
@@ -71,7 +74,10 @@ class Head:
     def body(self) -> bytes:
         """The head as bytes."""
         kinds = [_KIND * _KINDS.index(kind) + number for kind, number in self.numbers]
-        words = [np.array([self.since, self.until, self.early, len(kinds), *kinds], _WORD), *self.numbers.values()]
+        words = [
+            np.array([self.since, self.until, self.beside, self.early, len(kinds), *kinds], _WORD),
+            *self.numbers.values(),
+        ]
         return np.concatenate(words, dtype=_WORD).tobytes() + self.ids
 
     @classmethod
@@ -82,32 +88,30 @@ class Head:
             body: the bytes.
             places: how many windows are counted or summed.
         """
-        since, until, early, count = np.frombuffer(body, _WORD, 4).tolist()
-        kinds = np.frombuffer(body, _WORD, count, 4 * _WORD.itemsize).tolist()
-        end = (4 + count) * _WORD.itemsize
+        since, until, beside, early, count = np.frombuffer(body, _WORD, 5).tolist()
+        kinds = np.frombuffer(body, _WORD, count, 5 * _WORD.itemsize).tolist()
+        end = (5 + count) * _WORD.itemsize
         columns = np.frombuffer(body, _WORD, count * places, end).reshape(count, places)
         named = [(_KINDS[kind // _KIND], kind % _KIND) for kind in kinds]
-        return cls(since, until, early, dict(zip(named, columns, strict=True)), body[end + columns.nbytes :])
-
-    @staticmethod
-    def until_of(body: bytes) -> int:
-        """Return until when a head answers, of its bytes alone."""
-        return int.from_bytes(body[8:16], "little", signed=True)
+        return cls(since, until, beside, early, dict(zip(named, columns, strict=True)), body[end + columns.nbytes :])
 
     def answers(self, moment: int) -> bool:
         """Return whether it says what windows hold at a moment, microseconds."""
         return self.since <= moment <= self.until
 
-    def knows(self, available_at: Ints, ids: Sequence[pa.Array]) -> bool:
+    def knows(self, available_at: Ints, ids: Sequence[pa.Array], *, first: bool) -> bool:
         """Return whether events beside it are surely none of those that it stands for, and correct none.
 
         Args:
             available_at: of all that are beside it, microseconds.
             ids: what identifies each; empty where nothing does.
+            first: whether it stands before them all, so that those that it was made with are the first.
         """
         late = available_at > self.since
         if np.count_nonzero(~late) != self.early:
             return False
+        if first:  # it was made knowing these
+            late[: self.beside] = False
         if not ids or not late.any() or not self.ids:
             return True
         taken = pa.array(np.flatnonzero(late))
@@ -160,6 +164,7 @@ def heads_of(
     throughout = {span: (start <= begun) & (end > reached) for span, (start, end) in lives.items()}
     _keep_outermost(features, events, throughout, beside)
     numbers = _numbers(features, events.only(~beside), since)
+    count = np.bincount(events.codes[beside], minlength=len(since))
     early = np.bincount(events.codes[beside & (events.available_at <= begun)], minlength=len(since))
     meant = np.any(list(throughout.values()), axis=0) & ~beside if ids else np.zeros(len(beside), bool)
     heads = []
@@ -167,7 +172,8 @@ def heads_of(
         mine = {kind: values[entity] for kind, values in numbers.items() if values[entity].any()}
         known = np.flatnonzero(meant[offsets[entity] : offsets[entity + 1]]) + offsets[entity]
         filtered = _filter([column.take(pa.array(known)) for column in ids], len(known))
-        heads.append(Head(int(since[entity]), int(until[entity]), int(early[entity]), mine, filtered))
+        edges = int(since[entity]), int(until[entity])
+        heads.append(Head(*edges, int(count[entity]), int(early[entity]), mine, filtered))
     return heads, beside
 
 
