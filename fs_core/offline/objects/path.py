@@ -31,6 +31,7 @@ SCHEMES = tuple(_EXAMPLES)
 """Of URLs that name a bucket; all are one code, which nobody has tried with `gs`."""
 
 _TOLD = re.compile(r"<Code>(?P<code>[^<]*)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
+_CAUSE = re.compile(r"\n\s*\x1b\[\d+m↳\x1b\[0m ")  # how the Delta library shows what led to an error
 _QUERY = re.compile(r"\?[^\s\"')>]*")
 
 
@@ -257,6 +258,7 @@ def exist(files: list[str]) -> bool:
 
 def brief(reason: str) -> str:
     """Return what a library says of a failure in one line, without the queries of URLs: a signature may stand there."""
+    reason = _CAUSE.sub(": ", reason)
     told = _TOLD.search(reason)
     short = f"{told['code']}: {told['message']}" if told else reason.partition("\n\nDebug source")[0]
     return _QUERY.sub("?...", short.partition("\n")[0])
