@@ -29,6 +29,8 @@ _CHANGING_SECONDS = 5.0  # how long it is tried again
 _REMEMBERED = 32  # states whose files a process remembers
 _KEPT_OPEN = 10  # states for which a table is kept open: it remembers all since, so each append takes longer
 
+_FAR = 8  # states that are looked up in a bucket one by one, before all entries are listed
+
 _Identity = tuple[int | str | None, int]  # of an object, its version
 
 
@@ -158,10 +160,12 @@ class DeltaLog:
         known = self._newest
         if known is None or self._identity(known.version) != known.identity:
             return self._ask()
-        version = known.version
+        first = version = known.version
         while (identity := self._identity(version + 1)) is not None:
             version += 1
             known = _State(version, identity)
+            if isinstance(self._directory, ObjectPath) and version - first > _FAR:
+                return self._ask()
         self._newest = known
         return version
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +18,9 @@ import pyarrow.parquet as pq
 from fs_core.offline.objects.memory import MOST_BYTES, Facts, memory
 from fs_core.offline.objects.path import ObjectPath, is_object, located
 from fs_core.runtime.per_process import PerProcess
+
+T = TypeVar("T")
+L = TypeVar("L", str, ObjectPath)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -89,9 +92,16 @@ def fetch_small(files: Sequence[str]) -> None:
         each_at_once(_whole, wanted)
 
 
-def each_at_once(work: Any, items: Sequence[Any]) -> list[Any]:
-    """Return what work makes of each of some items, by requests that don't wait for each other."""
-    return list(_threads.get().map(work, items))
+def each_at_once(work: Callable[[L], T], items: Sequence[L]) -> list[T]:
+    """Return what work makes of each of some objects, by requests that don't wait for each other; of files, in turn.
+
+    Args:
+        work: what reads one; it doesn't call this.
+        items: the objects, or files on this machine.
+    """
+    if items and is_object(str(items[0])):
+        return list(_threads.get().map(work, items))
+    return list(map(work, items))
 
 
 def _whole(url: str) -> bytes:

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
 from fs_core.offline.objects.path import is_object
-from fs_core.offline.objects.reading import parquet_file
+from fs_core.offline.objects.reading import each_at_once, parquet_file
 from fs_core.offline.search.entity_codes import KeyColumn, KeyDictionary
 from fs_core.offline.search.timeline import NOWHERE, Micros, Positions, Timeline, order_rows
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
@@ -201,7 +201,8 @@ def read_meta(directory: Path, form: int) -> dict[str, Any]:
 
 def read_columns(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
     """Return columns of data files in their declared types, file after file."""
-    parts = [parquet_file(file).read(columns=list(types)) for file in files]
+    names = list(types)
+    parts = each_at_once(lambda file: parquet_file(file).read(columns=names), files)
     columns = {
         name: pa.chunked_array([chunk for part in parts for chunk in part[name].cast(dtype).chunks], dtype)
         for name, dtype in types.items()
@@ -221,7 +222,7 @@ def column_groups(files: Sequence[str], types: Mapping[str, pa.DataType]) -> lis
 
 def _int64(files: Sequence[str], name: str) -> Micros:
     """Return a column of times or whole numbers, file after file, in memory once."""
-    opened = [parquet_file(file) for file in files]
+    opened = each_at_once(parquet_file, files)
     whole = np.empty(sum(file.metadata.num_rows for file in opened), np.int64)
     position = 0
     for file in opened:

@@ -319,3 +319,21 @@ def test_a_shell_makes_a_store_with_history_in_a_bucket(bucket: str, tmp_path: P
         store.apply(VIEW)
         store.write("facts", rows("ann"))
     assert any(table_of(bucket).rglob("*.parquet"))
+
+
+def test_an_append_that_takes_too_long_is_refused(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of an append that goes on for half a day could count as left behind before they are committed."""
+    monkeypatch.setattr("fs_core.offline.delta.table.ABANDONED", -1.0)
+    with pytest.raises(OfflineStoreError, match=r"longer than half a day.*Nothing was written"):
+        store.write("facts", pa.table(rows("ann")).to_reader())
+    assert store.history("facts").num_rows == 0
+
+
+def test_a_reader_that_is_far_behind_finds_the_newest_state(store: FeatureStore, bucket: str, tmp_path: Path) -> None:
+    """Who has last looked many states ago lists the log, rather than asking for each entry."""
+    store.write("facts", rows("ann"))
+    with FeatureStore(tmp_path / "store", offline=bucket) as other:
+        assert other.history("facts").num_rows == 1
+        for n in range(12):
+            store.write("facts", rows("bob", x=n))
+        assert other.history("facts").num_rows == 13
