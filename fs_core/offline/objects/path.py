@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -233,7 +234,8 @@ def bucket_of(url: str) -> ObjectPath:
     """Return where history lies that a setting names.
 
     Raises:
-        ConfigurationError: the URL names no bucket, or carries what belongs in the environment.
+        ConfigurationError: the URL names no bucket, or carries what belongs in the environment; or a
+            library is missing.
     """
     scheme, _, rest = url.partition("://")
     shown = redact_url(url)
@@ -245,6 +247,13 @@ def bucket_of(url: str) -> ObjectPath:
         )
     if not bucket.partition("@")[0]:
         raise ConfigurationError(f"offline store {shown!r} names no bucket. Such a URL looks like {_EXAMPLES[scheme]}.")
+    try:
+        for library in ("obstore", "fsspec"):
+            import_module(library)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"offline store {shown!r} needs the library {error.name}. Install it: pip install 'fs-core[s3]'."
+        ) from None
     return ObjectPath(f"{scheme}://{bucket}/{prefix}".rstrip("/"))
 
 
@@ -284,12 +293,8 @@ def _bucket_of(url: str) -> ObjectStore:
 
 
 def _opened(url: str) -> ObjectStore:
-    try:
-        from obstore.store import from_url
-    except ImportError:
-        raise ConfigurationError(
-            f"{url}: history on an object store needs the library obstore. Install it: pip install 'fs-core[s3]'."
-        ) from None
+    from obstore.store import from_url
+
     return from_url(url)
 
 

@@ -164,13 +164,13 @@ def test_a_url_without_a_bucket_is_refused(url: str, tmp_path: Path) -> None:
         _ = store.offline
 
 
-def test_without_the_library_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("library", ["obstore", "fsspec"])
+def test_without_the_library_the_extra_is_named(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who hasn't installed it is told what to install."""
-    monkeypatch.setitem(sys.modules, "obstore.store", None)
-    with FeatureStore(tmp_path, offline="s3://never-opened/x") as store:
-        store.apply(VIEW)
-        with pytest.raises(ConfigurationError, match=r"pip install 'fs-core\[s3\]'"):
-            store.write("facts", rows("ann"))
+    monkeypatch.setitem(sys.modules, library, None)
+    missing = pytest.raises(ConfigurationError, match=rf"{library}.*pip install 'fs-core\[s3\]'")
+    with FeatureStore(tmp_path, offline="s3://bucket/x") as store, missing:
+        _ = store.offline
 
 
 WIDE = FeatureView(
