@@ -400,7 +400,8 @@ class DeltaOfflineStore:
         files = self._files(view, snapshot)
         while True:
             try:
-                return read(files)
+                with as_store_error(view, "can't read its history"):
+                    return read(files)
             except OfflineStoreError:
                 before, files = files, self._files(view, snapshot)
                 if files == before:

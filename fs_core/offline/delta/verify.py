@@ -16,6 +16,7 @@ from fs_core.offline.delta.layout import MONTH, month_of
 from fs_core.offline.delta.log import open_table
 from fs_core.offline.delta.rewriting import replace_rows
 from fs_core.offline.duckdb import connect, quoted, scan
+from fs_core.offline.objects.memory import memory
 from fs_core.offline.objects.path import Location, located
 from fs_core.offline.objects.reading import parquet_file
 from fs_core.offline.report import FINDINGS, HistoryReport, Problem
@@ -90,6 +91,7 @@ class Check:
         sizes = {f"{self._table}/{path}": size for path, size in _sizes(self._table, self._state).items()}
         whole = []
         for file in self._all:
+            memory().drop(file)  # what this process remembers says nothing about the bucket
             try:
                 size = located(file).stat().st_size
                 parquet_file(file).close()

@@ -337,3 +337,22 @@ def test_a_reader_that_is_far_behind_finds_the_newest_state(store: FeatureStore,
         for n in range(12):
             store.write("facts", rows("bob", x=n))
         assert other.history("facts").num_rows == 13
+
+
+def test_verifying_reads_the_bucket_and_not_what_is_remembered(store: FeatureStore, bucket: str) -> None:
+    """A data file whose bytes were changed is found by the process that has read it before."""
+    store.write("facts", rows("ann"))
+    assert store.verify_history().clean
+    (file,) = table_of(bucket).rglob("*.parquet")
+    file.write_bytes(bytes(file.stat().st_size))
+    assert store.verify_history().problems == {"damaged file": 1}
+
+
+def test_files_that_are_gone_are_an_error_that_names_the_view(store: FeatureStore, bucket: str) -> None:
+    """Whatever asks for a data file first, the library's error is one of ours."""
+    store.write("facts", rows("ann"))
+    store.write("facts", rows("bob"))
+    for file in list(table_of(bucket).rglob("*.parquet")):
+        file.unlink()
+    with pytest.raises(OfflineStoreError, match=r"facts:v1\.0\.0.*can't read its history"):
+        store.history("facts")
