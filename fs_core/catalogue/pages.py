@@ -19,6 +19,7 @@ from fs_core.definitions import (
     Source,
     StreamSource,
 )
+from fs_core.definitions.view import ODD_ROWS
 from fs_core.lineage import nodes
 from fs_core.offline.delta.log import ColumnStatistics
 from fs_core.registry import Registered
@@ -107,6 +108,8 @@ def _view(contents: Contents, view: Definition) -> str:
             ),
             ("Expires", f"{content['ttl']} after its event time" if content["ttl"] else "never"),
             ("Served online", "yes" if view.online else "no"),
+            ("Checks", Markup("<br>".join(f"<code>{e(check)}</code>" for check in view.checks))),
+            ("Rows that break what is declared", "" if view.on_violation == "refuse" else ODD_ROWS[view.on_violation]),
         ]
     )
     fresh = facts(

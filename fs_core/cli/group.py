@@ -31,6 +31,7 @@ FILES = {
     "online": "drop-online forget get materialize replay verify",
     "lineage": "lineage",
     "monitoring": "monitor profile",
+    "quarantine": "quarantine",
     "server": "serve",
     "jobs": "run",
 }

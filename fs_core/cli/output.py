@@ -75,6 +75,29 @@ def printable(text: str) -> str:
     return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def ask(question: str, done: str) -> None:
+    """Go on only if a person says so.
+
+    Args:
+        question: what is to be done.
+        done: the word for what nobody has done otherwise.
+
+    Raises:
+        click.Abort: the person doesn't.
+        click.UsageError: nobody is there to ask.
+    """
+    import click
+
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError(f"Nothing was {done}: there is nobody to ask. Pass --yes to go on at once.") from None
+    if not agreed:
+        raise click.Abort
+
+
 def write_document(file: Path, text: str) -> None:
     """Write what a person asked to have in a file.
 

@@ -154,6 +154,25 @@ class Aggregation:
         hop = "" if self.hop is None else f", beginning at multiples of {format_duration(parse_duration(self.hop))}"
         return f"{self.function}{many}{of} {span}{filtered}{apart}{hop}"
 
+    def take_names(self, taken: dict[str, tuple[str, str]], what: str) -> None:
+        """Add the features to the names that are taken; refuse a clash.
+
+        Args:
+            taken: by name in lower case, the name and what it is.
+            what: how errors begin.
+
+        Raises:
+            DefinitionError: a name is taken.
+        """
+        for column, window in zip(self.columns, self.windows, strict=True):
+            mine = f"{self.function}({self.column or ''}) {f'in {window}' if window else 'of all time'}"
+            name, other = taken.setdefault(column.lower(), (column, mine))
+            if other is not mine:
+                raise DefinitionError(
+                    f"{what}: {name!r} and {column!r} are one name to a database: {other}, and {mine}. "
+                    "Call the aggregation otherwise, with name=."
+                )
+
     def content(self) -> dict[str, object]:
         """Return all of it, JSON-serialisable; what has its default is left out."""
         hop = None if self.hop is None else format_duration(parse_duration(self.hop))

@@ -111,6 +111,8 @@ def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -
         event_id=content.get("event_id", ()),
         aggregations=[Aggregation(**aggregation) for aggregation in content.get("aggregations", ())],
         transforms=[_transform(part, data) for part in content.get("transforms", ())],
+        checks=content.get("checks", ()),
+        on_violation=docs.get("on_violation", "refuse"),
         **_common(data),
     )
 

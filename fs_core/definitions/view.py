@@ -17,6 +17,7 @@ from fs_core.definitions.base import (
     Definition,
     check_flag,
     check_name,
+    check_text,
     check_unique,
     check_version,
     freeze,
@@ -33,6 +34,9 @@ from fs_core.values.times import duration_micros, format_duration, parse_duratio
 
 CLOCKS = ("event_timestamp", "available_at")
 """What references call the times of the row that a view finds, where it has no feature of that name."""
+
+ODD_ROWS = {"refuse": "refuse the write", "quarantine": "go into quarantine"}
+"""What may happen to rows that break a view's checks, or what its fields declare: `on_violation`, and for people."""
 
 ALONE = "__alone"
 """The key column of a view without an entity: 0 in each of its rows. Nobody brings it."""
@@ -66,6 +70,10 @@ class FeatureView(Definition):
             fields are computed from it and stored beside its own, those of one transform after the other. A row's
             inputs and what was computed from them are always of one piece of code: another is another version.
         schedule: when `fs run` keeps the view up to date, such as `"1h"`; a `Schedule` says more. None for never.
+        checks: SQL over the columns that a row brings, such as `["paid <= total"]`. As in a database, a row breaks a
+            check where it is false, not where it is null; or where it can't be evaluated.
+        on_violation: what happens to rows that break a check or what a field declares: `"refuse"` the whole write, or
+            `"quarantine"`: they are kept apart with the reason, and the others are written.
 
     Raises:
         DefinitionError: names clash, an entity or field is missing, a duration doesn't parse.
@@ -88,6 +96,8 @@ class FeatureView(Definition):
     aggregations: Sequence[Aggregation] = ()
     transforms: Sequence[OnDemandView] = ()
     schedule: Schedule | timedelta | str | None = None
+    checks: Sequence[str] = ()
+    on_violation: str = "refuse"
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -127,6 +137,9 @@ class FeatureView(Definition):
         freeze(self, event_id=_event_id(self.event_id, what), aggregations=_aggregations(self.aggregations, what))
         self._check_aggregations(what)
         self._check_schedule(what)
+        freeze(self, checks=_checks(self.checks, what))
+        if self.on_violation not in ODD_ROWS:
+            raise DefinitionError(f"{what}: on_violation is {self.on_violation!r}; say 'refuse' or 'quarantine'.")
 
     def _check_schedule(self, what: str) -> None:
         schedule = self.scheduled
@@ -155,7 +168,7 @@ class FeatureView(Definition):
         taken = {name.lower(): (name, "a key") for name in self.keys}
         taken |= {name.lower(): (name, "a field") for name in self.stored}
         for aggregation in self.aggregations:
-            _take_names(taken, aggregation, f"{what}: aggregations")
+            aggregation.take_names(taken, f"{what}: aggregations")
             aggregation.output_type(self.stored, what)
 
     def _check_online_history(self, what: str) -> None:
@@ -267,7 +280,7 @@ class FeatureView(Definition):
             )
 
     def content(self) -> dict[str, Any]:
-        """Return keys, fields with ranges, source, the parameters of the as-of rule, and aggregations if any."""
+        """Return keys, fields with ranges, source, the rule's parameters, and aggregations and checks if any."""
         windows: dict[str, Any] = {
             "event_id": list(self.event_id),
             "aggregations": [aggregation.content() for aggregation in self.aggregations],
@@ -282,10 +295,11 @@ class FeatureView(Definition):
             "ttl": None if self.ttl is None else format_duration(parse_duration(self.ttl)),
             **(windows if self.aggregations else {}),
             **({"transforms": [{"name": t.name, **t.content()} for t in self.transforms]} if self.transforms else {}),
+            **({"checks": list(self.checks)} if self.checks else {}),
         }
 
     def documentation(self) -> dict[str, Any]:
-        """Return what people read, and how the view is served and kept up: none of it changes a value."""
+        """Return what people read, how the view is served and kept up, where odd rows go: it changes no value."""
         fields = {f.name: f.description for f in self.kept}
         transforms = {transform.name: transform.description for transform in self.transforms}
         rates = {f.name: f.max_null_rate for f in self.fields if f.max_null_rate is not None}
@@ -299,6 +313,7 @@ class FeatureView(Definition):
             **({"null_rates": rates} if rates else {}),
             **({"transforms": transforms} if transforms else {}),
             **({} if self.scheduled is None else {"schedule": self.scheduled.plain()}),
+            **({} if self.on_violation == "refuse" else {"on_violation": self.on_violation}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -371,22 +386,14 @@ def _aggregations(aggregations: Any, what: str) -> tuple[Aggregation, ...]:
     return tuple(aggregations)
 
 
-def _take_names(taken: dict[str, tuple[str, str]], aggregation: Aggregation, what: str) -> None:
-    """Add an aggregation's features to the names that are taken; refuse a clash.
-
-    Args:
-        taken: by name in lower case, the name and what it is.
-        aggregation: whose features.
-        what: how errors begin.
-    """
-    for column, window in zip(aggregation.columns, aggregation.windows, strict=True):
-        mine = f"{aggregation.function}({aggregation.column or ''}) {f'in {window}' if window else 'of all time'}"
-        name, other = taken.setdefault(column.lower(), (column, mine))
-        if other is not mine:
-            raise DefinitionError(
-                f"{what}: {name!r} and {column!r} are one name to a database: {other}, and {mine}. "
-                "Call the aggregation otherwise, with name=."
-            )
+def _checks(checks: Any, what: str) -> tuple[str, ...]:
+    """Return checks sorted, so that their order is no part of the digest."""
+    found = [checks] if isinstance(checks, str) else checks
+    if not isinstance(found, list | tuple) or not all(isinstance(c, str) and c.strip() for c in found):
+        raise DefinitionError(f"{what}: checks is {checks!r}; pass a list of SQL conditions, such as ['amount > 0'].")
+    for check in found:
+        check_text(what, **{"a check": check})
+    return tuple(sorted(set(found)))
 
 
 def _source_content(source: SQL | Source | StreamSource | None) -> dict[str, str] | None:

@@ -61,15 +61,18 @@ class Erasure(list[Forgotten]):
     Attributes:
         training_sets: the same.
         logs: the same.
+        quarantined: how many rows were erased from quarantine, by the reference of a view that had some.
     """
 
     def __init__(self, views: Sequence[Forgotten], training_sets: Sequence[SavedRows], logs: Mapping[str, int]) -> None:
         super().__init__(views)
         self.training_sets = list(training_sets)
         self.logs = dict(logs)
+        self.quarantined: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"Erasure({super().__repr__()}, training_sets={self.training_sets!r}, logs={self.logs!r})"
+        held = f", quarantined={self.quarantined!r}" if self.quarantined else ""
+        return f"Erasure({super().__repr__()}, training_sets={self.training_sets!r}, logs={self.logs!r}{held})"
 
 
 def keys_of(entity: Entity, table: pa.Table) -> pa.Table:

@@ -10,7 +10,7 @@ import numpy as np
 from fs_core.monitoring.drift.bins import Sample
 from fs_core.monitoring.drift.windows import DELAY, ROWS, Span, Windows
 from fs_core.monitoring.monitor_report import Finding
-from fs_core.offline.validation import field_problems
+from fs_core.offline.validation import check_violations, field_violations
 from fs_core.rule import is_expired
 from fs_core.values.dtypes import canonical, plain_type
 from fs_core.values.times import from_micros
@@ -35,12 +35,14 @@ def check_contract(
     rows = windows.rows(span)
     columns = {name: rows[name] for name in view.stored}
     for field in view.fields:
-        for problem in field_problems([field], columns):
+        for problem in field_violations(field, columns[field.name]):
             yield Finding("contract", field.name, "values", f"{problem}, counted from the window's first")
         rate = columns[field.name].null_count / max(1, len(rows))
         if field.max_null_rate is not None and rate > field.max_null_rate:
             reason = f"{rate:.2%} of rows are null, {field.max_null_rate:.2%} may be"
             yield Finding("contract", field.name, "null_rate", reason, value=rate, threshold=field.max_null_rate)
+    for problem in check_violations(view, {name: rows[name] for name in rows.column_names}):
+        yield Finding("contract", ROWS, "checks", f"{problem}, counted from the window's first")
     filled = sum(len(windows.rows(other)) > 0 for other in before)
     if not len(rows) and len(before) > 1 and 2 * filled > len(before):
         yield Finding("contract", ROWS, "volume", f"no row; {filled} of {len(before)} such windows before had some")

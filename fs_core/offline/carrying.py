@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError, did_you_mean
-from fs_core.offline.validation import Compute, computed, refuse_field_problems
+from fs_core.offline.validation import Compute, computed, refuse_violations
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.values.casting import cast_lossless
 from fs_core.values.times import LATEST
@@ -30,7 +30,27 @@ def carried(
     Raises:
         DefinitionError: the keys differ, or `mapping` names no field.
         SchemaError: a value doesn't fit its new type.
-        ValidationError: a value is null or out of range where the new field doesn't allow it.
+        ValidationError: a value is null or out of range where the new field doesn't allow it, or a check is false.
+    """
+    columns = carried_columns(target, source, history, mapping)
+    refuse_violations(target, columns)
+    return computed_rows(target, columns, compute)
+
+
+def carried_columns(
+    target: FeatureView, source: FeatureView, history: pa.Table, mapping: Mapping[str, str]
+) -> dict[str, pa.ChunkedArray]:
+    """Return what rows of one version bring to another: keys, both clocks and fields; whether it's allowed is open.
+
+    Args:
+        target: the version to fill.
+        source: the version whose rows they are.
+        history: the rows; what they lack, or what is computed, is null.
+        mapping: fields of `target` that come from one of another name: new name to old.
+
+    Raises:
+        DefinitionError: the keys differ, or `mapping` names no field.
+        SchemaError: a value doesn't fit its new type.
     """
     if dict(target.keys) != dict(source.keys):
         raise DefinitionError(f"views {target.ref!r} and {source.ref!r} have other keys: rows can't be carried over.")
@@ -41,15 +61,24 @@ def carried(
     columns = {name: history[name] for name in target.keys}
     for name, dtype in target.written.items():
         old = mapping.get(name, name)
-        if old in source.stored:
+        if old in history.column_names and old in source.stored:
             columns[name] = cast_lossless(history[old], dtype, f"view {target.name!r}: column {name!r}")
         else:
             columns[name] = pa.chunked_array([pa.nulls(history.num_rows, dtype)])
-    refuse_field_problems(target, columns)
-    columns |= computed(target, columns, compute)
-    columns |= {EVENT_TIME: history[EVENT_TIME], AVAILABLE_AT: _available(target, history)}
+    return columns | {EVENT_TIME: history[EVENT_TIME], AVAILABLE_AT: _available(target, history)}
+
+
+def computed_rows(target: FeatureView, columns: Mapping[str, pa.ChunkedArray], compute: Compute) -> pa.Table:
+    """Return rows as a view's history has them, but for their sequence.
+
+    Args:
+        target: the view.
+        columns: as `carried_columns` returns them.
+        compute: gives the columns of the view's transforms.
+    """
+    every = {**columns, **computed(target, columns, compute)}
     schema = pa.schema([field for field in history_schema(target) if field.name != SEQ])
-    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+    return pa.table({name: every[name] for name in schema.names}, schema=schema)
 
 
 def _available(target: FeatureView, history: pa.Table) -> pa.ChunkedArray:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fs_core.definitions import FeatureView
 from fs_core.offline.duckdb import SETTINGS, quoted
-from fs_core.offline.predicates import check_syntax
+from fs_core.offline.predicates import check_syntax, visible
 from fs_core.runtime.per_process import PerProcess
 
 _ROWS = "__rows"
@@ -42,6 +45,28 @@ def run(query: str, rows: pa.Table) -> pa.Table:
     with _database.get().cursor() as connection:
         connection.register(_ROWS, _known(rows))
         return connection.sql(query).to_arrow_table()
+
+
+def broken(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
+    """Return for each check of a view which rows break it: boolean, no nulls.
+
+    A row does where the check is false, or can't be evaluated, as where text that is no number is cast to one.
+
+    Args:
+        view: whose checks.
+        columns: keys, event time and fields, in their types.
+    """
+    rows = visible(view, pa.table(dict(columns)))
+    try:
+        found = _unbroken(view, rows, "({}) IS NOT FALSE")
+    except duckdb.Error:  # for some value: slower, for each on its own
+        found = _unbroken(view, rows, "coalesce(try(({}) IS NOT FALSE), false)")
+    return {check: pc.invert(found.column(number)) for number, check in enumerate(view.checks)}
+
+
+def _unbroken(view: FeatureView, rows: pa.Table, form: str) -> pa.Table:
+    named = tuple((check, form.format(f"\n{check}\n")) for check in view.checks)
+    return run(checked(f"view {view.name!r}", tuple(rows.column_names), named), rows)
 
 
 def _known(rows: pa.Table) -> pa.Table:

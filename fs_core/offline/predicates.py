@@ -1,9 +1,12 @@
-"""`where` of aggregations: SQL over an event's columns, checked when it is declared, evaluated once for each event."""
+"""`where` of aggregations: SQL over an event's columns, checked when it is declared, evaluated once for each event.
+
+Checks of rows are checked here, too; `fs_core.offline.expressions` evaluates them.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -26,23 +29,29 @@ def predicates(view: FeatureView) -> tuple[str, ...]:
 
 
 def check_predicates(view: FeatureView) -> None:
-    """Refuse what is no condition on one event, the same whenever and wherever it is evaluated.
+    """Refuse what is no condition on one row, the same whenever and wherever it is evaluated.
 
     Raises:
-        DefinitionError: it doesn't parse, reads what isn't the event's, isn't boolean, or may change its mind.
+        DefinitionError: it doesn't parse, reads what isn't the row's, isn't boolean, or may change its mind.
     """
+    always = [*view.request_keys, view.event_timestamp]
     for where in predicates(view):
-        what = f"view {view.name!r}: where {where!r}"
-        with connect() as connection:
-            check_syntax(connection, where, what, [*view.keys, *view.stored, view.event_timestamp])
-            connection.register(_EVENTS, _visible(view, None))
-            try:
-                kind = connection.sql(f"SELECT (\n{where}\n) FROM {_EVENTS}").types[0]
-            except duckdb.Error as error:
-                reason = str(error).partition("\n\n")[0].replace("\n", " ")
-                raise DefinitionError(f"{what} can't be evaluated: {reason}") from error
-        if str(kind) != "BOOLEAN":
-            raise DefinitionError(f"{what} gives {kind}, not true or false. Compare it with something.")
+        _check(view, where, f"view {view.name!r}: where {where!r}", [*always, *view.stored], "event")
+    for check in view.checks:
+        _check(view, check, f"view {view.name!r}: check {check!r}", [*always, *view.written], "row")
+
+
+def _check(view: FeatureView, condition: str, what: str, columns: Sequence[str], one: str) -> None:
+    with connect() as connection:
+        check_syntax(connection, condition, what, columns, one)
+        connection.register(_EVENTS, visible(view, None).select(columns))
+        try:
+            kind = connection.sql(f"SELECT (\n{condition}\n) FROM {_EVENTS}").types[0]
+        except duckdb.Error as error:
+            reason = str(error).partition("\n\n")[0].replace("\n", " ")
+            raise DefinitionError(f"{what} can't be evaluated: {reason}") from error
+    if str(kind) != "BOOLEAN":
+        raise DefinitionError(f"{what} gives {kind}, not true or false. Compare it with something.")
 
 
 def columns_read(view: FeatureView) -> list[str]:
@@ -74,7 +83,7 @@ def passing(view: FeatureView, events: pa.Table) -> dict[str, pa.ChunkedArray]:
     wanted = predicates(view)
     if not wanted:
         return {}
-    rows = _visible(view, events)
+    rows = visible(view, events)
     few = rows.num_rows <= _FEW_ROWS
     found = _evaluated_once(view.name, wanted, _bytes_of(rows)) if few else _evaluated(view.name, wanted, rows)
     return {where: found.column(number) for number, where in enumerate(wanted)}
@@ -108,7 +117,7 @@ def _query(wheres: list[str] | tuple[str, ...]) -> str:
     return f"SELECT {listed} FROM {_EVENTS}"
 
 
-def _visible(view: FeatureView, events: pa.Table | None) -> pa.Table:
+def visible(view: FeatureView, events: pa.Table | None) -> pa.Table:
     """Return the columns that a condition may read, under the names that data has; without events, none."""
     types = {**view.keys, EVENT_TIME: pa.timestamp("us", tz="UTC"), **view.stored}
     found = {}

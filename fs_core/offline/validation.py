@@ -1,10 +1,11 @@
-"""Checking rows before they are written: columns, types, keys, clocks, ranges. All or nothing."""
+"""Checking rows before they are written: columns, types, keys, clocks, ranges, checks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView, Field
 from fs_core.errors import DataError, SchemaError, ValidationError, did_you_mean
+from fs_core.offline.sifted import Sifted
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.values.casting import cast_lossless
 from fs_core.values.times import EARLIEST, LATEST, MICROSECONDS, to_utc_micros
@@ -20,7 +22,32 @@ Compute = Callable[[Mapping[str, pa.ChunkedArray]], Mapping[str, pa.ChunkedArray
 """Gives the columns that a view computes from those that its rows bring."""
 
 _SHOWN = 5  # offending rows an error names
+_LONGEST = 100  # characters of a value that a reason shows
 _STEPS = {"s": 10**6, "ms": 10**3, "us": 1}  # microseconds in a step of each unit
+
+
+class Violation(NamedTuple):
+    """A rule that rows break.
+
+    Attributes:
+        rule: which, as `column 'x' is above the maximum 5`.
+        rows: which rows do: boolean, no nulls.
+        values: what they have there; None where that says nothing.
+        rest: what else there is to say.
+    """
+
+    rule: str
+    rows: pa.ChunkedArray
+    values: pa.ChunkedArray | None = None
+    rest: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.rule} in {_rows(self.rows, self.values)}{self.rest}"
+
+    def of(self, position: int) -> str:
+        """Return what is to say of one of the rows."""
+        value = "" if self.values is None else f" ({_short(self.values[position].as_py())})"
+        return f"{self.rule}{value}{self.rest}"
 
 
 def validate_rows(
@@ -38,22 +65,79 @@ def validate_rows(
     Raises:
         SchemaError: a column is missing, unexpected or of the wrong type.
         ValidationError: a null key, time or part of an event's id, a null or value that a field doesn't allow, a
-            value for which a `where` fails; lists every such column, with the rows (from 0).
+            check that is false, a value for which a `where` fails; lists every such column, with the rows (from 0).
         DataError: a time outside the years 1 to 9999.
     """
+    return _completed(view, _given(view, data, pushed_at, lenient=False)[0], compute)
+
+
+def sift_rows(
+    view: FeatureView, data: pa.Table, *, pushed_at: int | None = None, compute: Compute = lambda _: {}
+) -> Sifted:
+    """Return what `validate_rows` does, but for rows that the view wants in quarantine: they are returned apart.
+
+    Args:
+        view: what the rows should be.
+        data: as `validate_rows` takes it.
+        pushed_at: the moment of a push, microseconds.
+        compute: gives the columns of the view's transforms, if it has any; not of rows held back.
+
+    Raises:
+        SchemaError, ValidationError, DataError: as `validate_rows`; where the view has a quarantine, fields that don't
+            allow a value and checks that are false refuse nothing.
+    """
+    given, found = _given(view, data, pushed_at, lenient=view.on_violation == "quarantine")
+    if not found:
+        return Sifted(_completed(view, given, compute), given.slice(0, 0), (), ())
+    bad = np.logical_or.reduce([violation.rows.to_numpy() for violation in found])
+    positions = np.flatnonzero(bad).tolist()
+    good = _completed(view, given.filter(~bad), compute)
+    return Sifted(good, given.filter(bad), positions, reasons_of(found, positions))
+
+
+def reasons_of(found: Sequence[Violation], positions: Iterable[int]) -> list[str]:
+    """Return for some rows which of the rules they break."""
+    broken: dict[int, list[str]] = {position: [] for position in positions}
+    for violation in found:
+        for position in _positions(violation.rows).tolist():
+            broken[position].append(violation.of(position))
+    return ["; ".join(reasons) for reasons in broken.values()]
+
+
+def _given(
+    view: FeatureView, data: pa.Table, pushed_at: int | None, *, lenient: bool
+) -> tuple[pa.Table, list[Violation]]:
+    """Return what rows bring in its types, with both clocks, and which rules they break, if that is to be borne."""
     _check_columns(view, data.column_names, pushed=pushed_at is not None)
     named = view.available_at if pushed_at is None else None
     columns, times = _cast(view, data, [view.event_timestamp, *([named] if named else [])])
     event_time = times[view.event_timestamp]
     available = times[named] if named else event_time
     required = {name: columns[name] for name in (*view.keys, *view.event_id)} | times
-    problems = [*_nulls(required), *_beyond_calendar(columns), *field_problems(view.fields, columns)]
+    found = violations(view, {**columns, EVENT_TIME: event_time})
+    problems = [*_nulls(required), *_beyond_calendar(columns), *([] if lenient else map(str, found))]
     if problems:
         raise ValidationError(f"view {view.name!r}: " + "; ".join(problems) + ". Nothing was written.")
-    columns |= computed(view, columns, compute)
     columns |= {EVENT_TIME: event_time, AVAILABLE_AT: _effective(view, event_time, available, pushed_at)}
-    schema = pa.schema([f for f in history_schema(view) if f.name != SEQ])
-    checked = pa.table({name: columns[name] for name in schema.names}, schema=schema)
+    schema = given_schema(view)
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema), found
+
+
+@lru_cache(maxsize=1024)
+def given_schema(view: FeatureView) -> pa.Schema:
+    """Return the columns that rows bring to a view's history: keys, both clocks, and fields that aren't computed."""
+    brought = {*view.keys, EVENT_TIME, AVAILABLE_AT, *view.written}
+    return pa.schema([field for field in history_schema(view) if field.name in brought])
+
+
+def _completed(view: FeatureView, given: pa.Table, compute: Compute) -> pa.Table:
+    """Return rows with what the view computes from them, as history has them."""
+    checked = given
+    if view.transforms:
+        columns = {name: given[name] for name in given.column_names}
+        columns |= computed(view, columns, compute)
+        schema = pa.schema([field for field in history_schema(view) if field.name != SEQ])
+        checked = pa.table({name: columns[name] for name in schema.names}, schema=schema)
     _try_predicates(view, checked)
     return checked
 
@@ -89,9 +173,14 @@ def _try_predicates(view: FeatureView, rows: pa.Table) -> None:
             raise ValidationError(f"{error} Nothing was written.") from error
 
 
-def refuse_field_problems(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) -> None:
-    """Raise `ValidationError` for values that the view's fields don't allow; lists every such column, with the rows."""
-    problems = [*_beyond_calendar(columns), *field_problems(view.fields, columns)]
+def refuse_violations(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) -> None:
+    """Raise `ValidationError` for rows that the view doesn't allow; lists every column and check, with the rows.
+
+    Args:
+        view: which.
+        columns: what it stores: keys, event time and fields, in their types.
+    """
+    problems = [*_beyond_calendar(columns), *map(str, violations(view, columns))]
     if problems:
         raise ValidationError(f"view {view.name!r}: " + "; ".join(problems) + ". Nothing was written.")
 
@@ -199,21 +288,45 @@ def _beyond_calendar(columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
                 yield f"column {name!r} is outside the years 1 to 9999 in {_listed(rows)}"
 
 
-def field_problems(fields: Iterable[Field], columns: Mapping[str, pa.ChunkedArray]) -> Iterable[str]:
-    """Yield what is wrong with the features."""
-    for field in fields:
-        column = columns[field.name]
-        if not field.nullable and column.null_count:
-            yield f"column {field.name!r} is null in {_rows(pc.is_null(column))}, and not nullable"
-        if field.allowed is not None:
-            other = pc.and_(pc.invert(pc.is_in(column, pa.array(field.allowed, column.type))), pc.is_valid(column))
-            if pc.any(other).as_py():
-                yield f"column {field.name!r} is none of {_few(field.allowed)} in {_rows(other, column)}"
-        for bound, lowest in ((field.minimum, True), (field.maximum, False)):
-            outside = _outside(column, bound, lowest=lowest)
-            if outside is not None and pc.any(outside).as_py():
-                side = "below the minimum" if lowest else "above the maximum"
-                yield f"column {field.name!r} is {side} {bound} in {_rows(outside, column)}"
+def violations(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) -> list[Violation]:
+    """Return which rules of a view's fields, and which of its checks, rows break.
+
+    Args:
+        view: which.
+        columns: keys, event time and fields, in their types.
+    """
+    of_fields = (violation for field in view.fields for violation in field_violations(field, columns[field.name]))
+    return [*of_fields, *check_violations(view, columns)]
+
+
+def check_violations(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) -> Iterable[Violation]:
+    """Yield which checks of a view rows break.
+
+    Args:
+        view: which.
+        columns: keys, event time and fields, in their types.
+    """
+    if view.checks:
+        from fs_core.offline.expressions import broken
+
+        for check, rows in broken(view, columns).items():
+            if pc.any(rows).as_py():
+                yield Violation(f"check {check!r} is false", rows)
+
+
+def field_violations(field: Field, column: pa.ChunkedArray) -> Iterable[Violation]:
+    """Yield what is wrong with the values of a feature."""
+    if not field.nullable and column.null_count:
+        yield Violation(f"column {field.name!r} is null", pc.is_null(column), None, ", and not nullable")
+    if field.allowed is not None:
+        other = pc.and_(pc.invert(pc.is_in(column, pa.array(field.allowed, column.type))), pc.is_valid(column))
+        if pc.any(other).as_py():
+            yield Violation(f"column {field.name!r} is none of {_few(field.allowed)}", other, column)
+    for bound, lowest in ((field.minimum, True), (field.maximum, False)):
+        outside = _outside(column, bound, lowest=lowest)
+        if outside is not None and pc.any(outside).as_py():
+            side = "below the minimum" if lowest else "above the maximum"
+            yield Violation(f"column {field.name!r} is {side} {bound}", outside, column)
 
 
 def _outside(column: pa.ChunkedArray, bound: float | None, *, lowest: bool) -> pa.ChunkedArray | None:
@@ -246,6 +359,11 @@ def _decimal_bound(bound: float, dtype: pa.DataType, rounding: str) -> Decimal:
 def _few(values: Sequence[Any]) -> str:
     rest = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
     return ", ".join(map(repr, values[:_SHOWN])) + rest
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 def _rows(mask: pa.ChunkedArray, values: pa.ChunkedArray | None = None) -> str:

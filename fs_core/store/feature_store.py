@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fs_core import configuration
-from fs_core.store import history, ingestion, online, pushes, training, upkeep
+from fs_core.store import history, ingestion, online, pushes, quarantine, training, upkeep
 from fs_core.store.definitions import apply as definitions
 from fs_core.store.definitions import transforms, versions
 from fs_core.store.resources import Resources
@@ -60,6 +60,9 @@ class FeatureStore(Resources):
     push = pushes.push
     push_async = pushes.push_async
     ingest = ingestion.ingest
+    quarantined = quarantine.quarantined
+    release = quarantine.release
+    drop_quarantined = quarantine.drop_quarantined
     compact = history.compact
     history = history.history
 

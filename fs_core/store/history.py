@@ -14,11 +14,13 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, DataError, DefinitionError, SourceError
 from fs_core.offline.contract import EMPTY
+from fs_core.runtime.threads import in_thread
 from fs_core.store.resources import Resources
 from fs_core.values.interchange import to_reader, to_table
 from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
+    from fs_core.offline.sifted import Sifted, Written
     from fs_core.sources.tables import Tables
 
 log = logging.getLogger("fs_core")
@@ -31,8 +33,11 @@ _PART_BYTES = 64 << 20  # of a stream's rows that are checked and sorted togethe
 _SEQS = 1_000  # of pushes, after which the registry is told
 
 
-def write(store: Resources, view: str | FeatureView, data: Any) -> int:
+def write(store: Resources, view: str | FeatureView, data: Any) -> Written:
     """Append rows to a view's history, all or none; return how many.
+
+    Where the view has a quarantine, rows that break what it declares go there, and the number's `.quarantined` names
+    them.
 
     Args:
         view: its reference.
@@ -63,8 +68,8 @@ def backfill(
     end: Moment | None = None,
     incremental: bool = False,
     lookback: timedelta | str | None = None,
-) -> int:
-    """Run a view's source and append what it yields to history; return the number of rows.
+) -> Written:
+    """Run a view's source and append what it yields to history; return the number of rows, as `write` does.
 
     Args:
         view: its reference.
@@ -163,7 +168,24 @@ def carry_over(
     return len(into_history(store, target, rows))
 
 
-def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: bool | None = None) -> int:
+def hold(store: Resources, view: FeatureView, sifted: Sifted, *, pushed: bool = False) -> pa.Table:
+    """Put the odd ones of rows into quarantine, before the others are in history; return which these are.
+
+    Args:
+        store: where.
+        view: whose rows.
+        sifted: the rows.
+        pushed: whether they were.
+
+    Raises:
+        OfflineStoreError: they can't be kept.
+    """
+    from fs_core.offline.sifted import NOTHING
+
+    return store._quarantine(view).hold(sifted, store._clock.now(), pushed=pushed) if sifted.positions else NOTHING
+
+
+def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: bool | None = None) -> Written:
     """Check, number and append rows; return how many.
 
     Args:
@@ -172,14 +194,18 @@ def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental:
         data: the rows.
         incremental: for a backfill, whether to leave out what is there already.
     """
-    from fs_core.transforms.written import checked_rows
+    from fs_core.offline.sifted import Written
+    from fs_core.transforms.written import sifted_rows
 
-    checked = checked_rows(view, data)
+    sifted = sifted_rows(view, data)
+    checked = sifted.good
     if incremental is not None and store.offline.snapshot(view) != EMPTY:
         missing = store.offline.unwritten(view, checked)
         known = checked.num_rows - missing.num_rows
         if incremental:
             checked = missing
+            if not view.transforms:  # of rows held back nothing is computed, which history would have to have
+                sifted = sifted.without_known(partial(store.offline.unwritten, view))
         elif known:
             log.warning(
                 "backfill of %s: history had %d of these %d rows already, and has them twice now. "
@@ -188,39 +214,58 @@ def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental:
                 known,
                 checked.num_rows,
             )
+    held = hold(store, view, sifted)
     if checked.num_rows > FEW_ROWS:
-        return len(into_history(store, view, checked))
-    return int(store._grouped(_write, view)(checked))
+        return Written(len(into_history(store, view, checked)), held)
+    return Written(store._grouped(_write, view)(checked), held)
 
 
-def _stream(store: Resources, view: FeatureView, parts: Iterable[pa.Table]) -> int:
+def _stream(store: Resources, view: FeatureView, parts: Iterable[pa.Table]) -> Written:
     """Check, number and append rows part after part, all or none; return how many."""
     from fs_core.offline.contract import StreamedHistory
+    from fs_core.offline.sifted import NOTHING, Written
 
     if not isinstance(store.offline, StreamedHistory):
         return _append(store, view, pa.concat_tables(parts))
-    counts: list[int] = []
-    ready = _numbered(store, view, parts, counts)
+    counts, held = list[int](), [NOTHING]
+    ready = _numbered(store, view, parts, counts, held)
     for first in ready:
         store.offline.append_parts(view, chain([first], ready))
     log.info("wrote %d rows to %s", sum(counts), view.ref)
-    return sum(counts)
+    return Written(sum(counts), pa.concat_tables(held))
 
 
-def _numbered(store: Resources, view: FeatureView, parts: Iterable[pa.Table], counts: list[int]) -> Iterator[pa.Table]:
-    """Yield rows checked and numbered; add to `counts` how many each time."""
-    from fs_core.transforms.written import checked_rows
+def _numbered(
+    store: Resources, view: FeatureView, parts: Iterable[pa.Table], counts: list[int], held: list[pa.Table]
+) -> Iterator[pa.Table]:
+    """Yield rows checked and numbered; in the end put the odd ones into quarantine.
 
+    Args:
+        store: where.
+        view: whose rows.
+        parts: the rows.
+        counts: gets how many are good, each time.
+        held: gets what is to be told of the odd ones.
+    """
+    from fs_core.transforms.written import sifted_rows
+
+    odd: list[Sifted] = []
+    first = 0
     for part in _large(parts):
         try:
-            checked = checked_rows(view, part)
+            sifted = sifted_rows(view, part)
         except DataError as error:
-            if not sum(counts):
+            if not first:
                 raise
-            raise type(error)(f"{error} Rows are counted from row {sum(counts):,} of the data on.") from error
-        if checked.num_rows:
-            counts.append(checked.num_rows)
-            yield numbered(store, view, checked)
+            raise type(error)(f"{error} Rows are counted from row {first:,} of the data on.") from error
+        if sifted.positions:
+            odd.append(sifted.moved(first))
+        first += part.num_rows
+        if sifted.good.num_rows:
+            counts.append(sifted.good.num_rows)
+            yield numbered(store, view, sifted.good)
+    if odd:  # in another thread: Delta's library runs this one, and can't be called from it
+        held += in_thread(lambda: [hold(store, view, one) for one in odd]).result()
 
 
 def _large(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:

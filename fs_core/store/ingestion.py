@@ -35,7 +35,8 @@ def ingest(
     How far the stream has been taken is in the same commit as the rows. So whatever dies, and whenever: who calls this
     again goes on behind the last row that is in history, and nothing is lost or there twice. Online rows follow; what a
     dead process left undone online is made good at the start. A row is available from the moment at which it was taken,
-    as with `push`. Messages that become no row are put beside the stream, with reasons (`KEY.rejected` in Redis).
+    as with `push`. Messages that become no row are put beside the stream, with reasons (`KEY.rejected` in Redis);
+    rows that break what the view declares too, unless it has a quarantine.
 
     Args:
         view: its reference.
@@ -98,4 +99,5 @@ def _target(store: Resources, view: FeatureView) -> Target:
         offline.append_from(view, numbered, progress)
         return partial(delivery.deliver, store, view, numbered, now, sent_by)
 
-    return Target(positions, append, catch_up, store._clock.now)
+    hold = partial(history.hold, store, view, pushed=True)
+    return Target(positions, append, hold, catch_up, store._clock.now)

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import DataError, DefinitionError
+from fs_core.errors import DataError, DefinitionError, FeatureStoreError, OfflineStoreError
 from fs_core.retrieval.selection import ViewLookup, key_table
 from fs_core.rule import EVENT_TIME, at_moment
 from fs_core.store import history
@@ -24,14 +24,20 @@ from fs_core.values.interchange import to_table
 from fs_core.values.plain import PlainRows
 from fs_core.values.times import EARLIEST, MICROSECONDS, from_micros
 
+if TYPE_CHECKING:
+    from fs_core.offline.sifted import Written
+
 log = logging.getLogger("fs_core")
 
 Rows: TypeAlias = pa.Table | PlainRows
 """What one push brings."""
 
 
-def push(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool = False) -> int:
+def push(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool = False) -> Written:
     """Take live rows: into history first, then online; return how many.
+
+    Where the view has a quarantine, rows that break what it declares go there, and the number's `.quarantined` names
+    them: `row` in the data, `id` and `reason`.
 
     Their availability is the moment of the push, whatever a column says. Text stands for times and dates: ISO 8601,
     UTC without an offset. Rows that lie in the future, or that a declared lag keeps back, wait in history for a later
@@ -71,56 +77,81 @@ def push(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool 
         return _push(store, target, _completed(store, target, data, lacking, what))
 
 
-async def push_async(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool = False) -> int:
+async def push_async(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool = False) -> Written:
     """Do what `push` does, in a thread, while the event loop goes on."""
     return await asyncio.to_thread(push, store, view, rows, partial=partial)
 
 
-def _push(store: Resources, view: FeatureView, data: Rows) -> int:
+def _push(store: Resources, view: FeatureView, data: Rows) -> Written:
     """Take whole rows; return how many."""
-    if data.num_rows <= history.FEW_ROWS:
-        return int(store._grouped(_push_together, view)(data))
-    (answer,) = _push_together(store, view, [data])
-    if isinstance(answer, DataError):
+    few = data.num_rows <= history.FEW_ROWS
+    answer: Any = store._grouped(_push_together, view)(data) if few else _push_together(store, view, [data])[0]
+    if isinstance(answer, FeatureStoreError):
         raise answer
-    return answer
+    assert isinstance(answer, int)
+    return cast("Written", answer)
 
 
-def _push_together(store: Resources, view: FeatureView, together: Sequence[Rows]) -> list[int | DataError]:
+def _push_together(store: Resources, view: FeatureView, together: Sequence[Rows]) -> list[Written | FeatureStoreError]:
     """Take the rows of pushes that met, in one step each into history and online; return what each is answered."""
+    from fs_core.offline.sifted import Written
+
     now = store._clock.now()
-    good, refusals = _checked(view, together, now)
+    good, told = _checked(store, view, together, now)
     if good is not None:
         sent_by = delivery(store, view) if view.online else None  # before the rows are in history
         written = history.into_history(store, view, good, pushed=True)
         deliver(store, view, written, now, sent_by)
         if view.online:
-            taken = [data.num_rows for data, refusal in zip(together, refusals, strict=True) if refusal is None]
+            both = zip(together, told, strict=True)
+            taken = [data.num_rows - len(held) for data, held in both if isinstance(held, pa.Table)]
             _tell_of_later(store, view, good[EVENT_TIME], taken, now)
-    return [data.num_rows if refusal is None else refusal for data, refusal in zip(together, refusals, strict=True)]
+    return [
+        Written(data.num_rows - len(one), one) if isinstance(one, pa.Table) else one
+        for data, one in zip(together, told, strict=True)
+    ]
 
 
-def _checked(view: FeatureView, together: Sequence[Rows], now: int) -> tuple[pa.Table | None, list[DataError | None]]:
+Told: TypeAlias = pa.Table | FeatureStoreError
+"""What is told of a push: which of its rows are in quarantine, or why all are refused."""
+
+
+def _checked(
+    store: Resources, view: FeatureView, together: Sequence[Rows], now: int
+) -> tuple[pa.Table | None, list[Told]]:
     """Check the rows of pushes at once; where that fails, those of each alone, to learn whose are wrong.
 
     Returns:
-        The good rows in their order, None where there is no good push; and why each push is refused, None if it isn't.
+        The good rows in their order, None where there is no good push; and what each push is told.
     """
+    from fs_core.offline.sifted import NOTHING
+    from fs_core.transforms.written import checked_rows
+
     try:
         whole = _joined(view, together)
         if whole is not None:
-            return _valid(view, whole, now), [None] * len(together)
+            return checked_rows(view, _read(view, whole), pushed_at=now), [NOTHING] * len(together)
     except DataError as error:
-        if len(together) == 1:
+        if len(together) == 1 and view.on_violation == "refuse":
             return None, [error]
-    good, refusals = list[pa.Table](), list[DataError | None]()
+    good, told = list[pa.Table](), list[Told]()
     for data in together:
         try:
-            good.append(_valid(view, data, now))
-            refusals.append(None)
-        except DataError as error:
-            refusals.append(error)
-    return _concatenated(good) if good else None, refusals
+            rows, held = _sifted(store, view, data, now)
+        except (DataError, OfflineStoreError) as error:
+            told.append(error)
+        else:
+            good.append(rows)
+            told.append(held)
+    return _concatenated(good) if good else None, told
+
+
+def _sifted(store: Resources, view: FeatureView, data: Rows, now: int) -> tuple[pa.Table, pa.Table]:
+    """Return the good rows of a push, and which of them are in quarantine now."""
+    from fs_core.transforms.written import sifted_rows
+
+    sifted = sifted_rows(view, _read(view, data), pushed_at=now)
+    return sifted.good, history.hold(store, view, sifted, pushed=True)
 
 
 def _joined(view: FeatureView, together: Sequence[Rows]) -> Rows | None:
@@ -134,15 +165,9 @@ def _joined(view: FeatureView, together: Sequence[Rows]) -> Rows | None:
     return _concatenated(tables) if all(table.schema.equals(tables[0].schema) for table in tables) else None
 
 
-def _valid(view: FeatureView, data: Rows, now: int) -> pa.Table:
-    """Return rows as history has them, but for their seq.
-
-    Raises:
-        DataError: they can't be.
-    """
-    from fs_core.transforms.written import checked_rows
-
-    return checked_rows(view, _with_times(view, _table(view, data), _what(view)), pushed_at=now)
+def _read(view: FeatureView, data: Rows) -> pa.Table:
+    """Return rows as a table, with text for times read as such."""
+    return _with_times(view, _table(view, data), _what(view))
 
 
 def _table(view: FeatureView, data: Rows) -> pa.Table:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fs_core.lineage import Lineage
     from fs_core.monitoring.log import LogSetting, LogWriter
     from fs_core.offline.contract import OfflineStore
+    from fs_core.offline.quarantine import Quarantine
     from fs_core.online.contract import OnlineStore
     from fs_core.registry import Registry
     from fs_core.serving import RowCache
@@ -129,6 +130,12 @@ class Resources:
 
         given = self._configuration
         return open_online_store(given.online, project=self.registry.project, directory=given.directory)
+
+    def _quarantine(self, view: FeatureView) -> Quarantine:
+        """Return where the rows are that a view holds back."""
+        from fs_core.offline.quarantine import Quarantine
+
+        return Quarantine(view, Path(self._configuration.directory) / "quarantine")
 
     def view(self, ref: str | FeatureView) -> FeatureView:
         """Return the view a reference names, the current version unless it names another.

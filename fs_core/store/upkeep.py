@@ -199,7 +199,7 @@ def served_as(store: Resources, view: str | FeatureView) -> list[str]:
 def forget(
     store: Resources, entity: str | Entity, keys: Any, *, saved: Literal["report", "delete"] = "report"
 ) -> Erasure:
-    """Erase every row of some entities: from history with all its states, the index and the online store.
+    """Erase every row of some entities: from history with all its states, quarantine, index and online store.
 
     Every registered version of every view of the entity counts, views of several entities too. Each
     is read back afterwards, files and keys. Training sets that were made from states which held such
@@ -237,8 +237,8 @@ def forget(
             fingerprint and spec describe. A damaged set is reported only.
 
     Returns:
-        What was erased of each view, a list, whose `training_sets` names the saved training sets, and `logs` the
-        request logs; repeating it erases nothing more.
+        What was erased of each view, a list, whose `training_sets` names the saved training sets, `logs` the request
+        logs, and `quarantined` the views with rows in quarantine; repeating it erases nothing more.
 
     Raises:
         UnknownReferenceError: there is no such entity.
@@ -263,6 +263,7 @@ def forget(
     doomed = {view: keys_of(mine, table) for view, mine in views_of(name, views).items()}
     every = list(doomed.values()) or [keys_of(store.registry.entity(name), table)]
     served = {view.storage_name for view in views if view.online}
+    held = {view.ref: store._quarantine(view).forget(found) for view, found in doomed.items()}  # before it is released
     try:
         done = [
             erase(view, found, store.offline, store.online if view.storage_name in served else None)
@@ -274,7 +275,9 @@ def forget(
     finally:
         store._cache.take()
     logged = _forget_logged(store, name, every)
-    return Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"), logged)
+    erased = Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"), logged)
+    erased.quarantined.update({ref: rows for ref, rows in held.items() if rows})
+    return erased
 
 
 def _forget_logged(store: Resources, entity: str, keys: list[pa.Table]) -> dict[str, int]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from fs_core.errors import OnlineStoreError, StreamError
 from fs_core.offline.contract import OvertakenError, Progress
+from fs_core.offline.sifted import Sifted
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME
 from fs_core.streams.contract import Consumer, Messages, Rejected
 from fs_core.streams.rows import Reader
@@ -36,6 +37,7 @@ class Ingested:
         messages: how many came.
         rows: how many rows were added to history.
         rejected: how many messages became no row; the broker has them beside the stream, with reasons.
+        quarantined: how many rows broke what the view declares; its quarantine has them, each once, with reasons.
         repeated: how many another consumer had brought into history first.
         batches: how many commits of history that took.
         delay: the longest from an event's time to its availability.
@@ -45,6 +47,7 @@ class Ingested:
     messages: int = 0
     rows: int = 0
     rejected: int = 0
+    quarantined: int = 0
     repeated: int = 0
     batches: int = 0
     delay: timedelta = field(default_factory=timedelta)
@@ -52,8 +55,9 @@ class Ingested:
 
     def __str__(self) -> str:
         waiting = "" if self.lag is None else f", {self.lag:,} wait"
+        held = f"{self.quarantined:,} in quarantine, " if self.quarantined else ""
         return (
-            f"{self.messages:,} messages: {self.rows:,} new rows, {self.rejected:,} rejected, {self.repeated:,} "
+            f"{self.messages:,} messages: {self.rows:,} new rows, {self.rejected:,} rejected, {held}{self.repeated:,} "
             f"repeated; at most {self.delay} late{waiting}"
         )
 
@@ -76,6 +80,7 @@ class Target:
 
     positions: Callable[[Sequence[str]], Mapping[str, int | None]]
     append: Callable[[pa.Table, Progress, int], Callable[[], None]]
+    hold: Callable[[Sifted], pa.Table]
     catch_up: Callable[[], None]
     now: Callable[[], int]
 
@@ -131,7 +136,9 @@ class Ingestion:
         self.done.messages += sum(len(messages.bodies) for messages in found)
         if rejected:
             self._reject(rejected)
-        if rows.num_rows or rejected:
+        held = [odd for part in taken for odd in part.held]
+        self.done.quarantined += sum(self._target.hold(odd).num_rows for odd in held)
+        if rows.num_rows or rejected or held:
             self._append(found, rows, now)
 
     def _append(self, found: Sequence[Messages], rows: pa.Table, now: int) -> None:

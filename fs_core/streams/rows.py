@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView, StreamSource
 from fs_core.errors import DataError, SchemaError, SourceError
+from fs_core.offline.sifted import Sifted
 from fs_core.streams.contract import Messages, Rejected
 from fs_core.streams.formats.contract import MessagesError
 from fs_core.streams.formats.open import open_format
-from fs_core.transforms.written import checked_rows
+from fs_core.transforms.written import checked_rows, sifted_rows
 from fs_core.values.casting import parse_text
 from fs_core.values.times import MICROSECONDS
 
@@ -31,10 +32,12 @@ class Taken(NamedTuple):
     Attributes:
         rows: checked rows, in the order of the messages.
         rejected: the messages that became none.
+        held: those whose rows the view wants in quarantine.
     """
 
     rows: pa.Table
     rejected: list[Rejected]
+    held: list[Sifted]
 
 
 def check_messages(source: StreamSource, directory: Path) -> None:
@@ -110,7 +113,7 @@ class Reader:
             body = messages.bodies[number] or b""
             rejected.append(Rejected(messages.partition, messages.positions[number], body, reason))
 
-        def rows(chosen: Sequence[int]) -> list[pa.Table]:
+        def rows(chosen: Sequence[int]) -> list[Sifted]:
             """Leave out what is known to fail; halve what fails for another reason until it is one message."""
             if not chosen:
                 return []
@@ -129,13 +132,14 @@ class Reader:
 
         found = rows(range(len(messages.bodies)))
         rejected.sort(key=lambda message: message.position)
-        return Taken(pa.concat_tables([*found, self._nothing()]), rejected)
+        good = pa.concat_tables([*(part.good for part in found), self._nothing()])
+        return Taken(good, rejected, [part for part in found if part.positions])
 
     def _nothing(self) -> pa.Table:
         empty = {name: pa.nulls(0, dtype) for name, dtype in self._types.items()}
         return checked_rows(self._view, pa.table(empty), pushed_at=0)
 
-    def _checked(self, bodies: Sequence[bytes | None], times: Sequence[int], now: int) -> pa.Table:
+    def _checked(self, bodies: Sequence[bytes | None], times: Sequence[int], now: int) -> Sifted:
         if None in bodies:
             raise SchemaError(_NO_BODY)
         texts = [body for body in bodies if body is not None]
@@ -156,12 +160,12 @@ class Reader:
         has_all = self._format.types is not None  # what a schema doesn't have is a mistake, not a null
         return rows_of_messages(pa.table({**mine, **columns} | mine), str(self._sql), has_all=has_all)
 
-    def _valid(self, data: pa.Table, now: int) -> pa.Table:
+    def _valid(self, data: pa.Table, now: int) -> Sifted:
         """Return rows in the view's types, available from a moment on, microseconds."""
         for place, name in enumerate(data.column_names):
             if name in self._types:
                 data = data.set_column(place, name, _parsed(data[name], self._types[name], name))
-        return checked_rows(self._view, data, pushed_at=now)
+        return sifted_rows(self._view, data, pushed_at=now)
 
     def _with_types(self, data: pa.Table) -> pa.Table:
         """Return rows whose columns of nothing but nulls have the declared types."""

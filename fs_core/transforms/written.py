@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import TransformCodeError, TransformError, ValidationError
-from fs_core.offline.validation import validate_rows
+from fs_core.offline.sifted import Sifted
+from fs_core.offline.validation import sift_rows, validate_rows
 from fs_core.transforms.evaluate import evaluate
 
 
@@ -26,6 +27,21 @@ def checked_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = N
         TransformCodeError: as `computed_columns` says.
     """
     return validate_rows(view, data, pushed_at=pushed_at, compute=partial(computed_columns, view))
+
+
+def sifted_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = None) -> Sifted:
+    """Return what `checked_rows` does, and apart those rows that the view wants in quarantine.
+
+    Args:
+        view: what the rows should be.
+        data: as `validate_rows` takes it.
+        pushed_at: the moment of a push, microseconds.
+
+    Raises:
+        SchemaError, ValidationError, DataError: as `sift_rows` and `computed_columns` say.
+        TransformCodeError: as `computed_columns` says.
+    """
+    return sift_rows(view, data, pushed_at=pushed_at, compute=partial(computed_columns, view))
 
 
 def computed_columns(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:

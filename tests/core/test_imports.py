@@ -84,7 +84,7 @@ def test_drivers_stay_in_their_rooms() -> None:
     assert {file.rpartition("/")[0] for file in core_files_that_import("redis")} == {"online/redis"}
     assert {file.rpartition("/")[0] for file in core_files_that_import("deltalake")} == {
         "offline/delta",
-        "monitoring/log",
+        "offline/days",
     }
     for package in ("obstore", "fsspec"):
         assert {file.rpartition("/")[0] for file in core_files_that_import(package)} == {"offline/objects"}

@@ -8,6 +8,7 @@ from typing import Any
 
 from fs_core.cli.output import Report
 from fs_core.definitions import Definition, FeatureView, Field, OnDemandView, Reference, Request
+from fs_core.definitions.view import ODD_ROWS
 from fs_core.errors import OnlineStoreError, UnknownReferenceError, did_you_mean
 from fs_core.materialization.watermark import reached
 from fs_core.offline.contract import EMPTY
@@ -87,6 +88,9 @@ def _lines(definition: Definition, versions: list[Registered], state: Mapping[st
         yield "event time", f"{definition.event_timestamp}"
         yield "available at", f"{definition.available_at or definition.event_timestamp}, lag {content['lag']}"
         yield "ttl", content["ttl"] or "none: rows never expire"
+        yield from (("check", check) for check in definition.checks)
+        if definition.on_violation == "quarantine":
+            yield "odd rows", ODD_ROWS["quarantine"]
         yield "source", _source(content["source"])
         for transform in definition.transforms:
             yield "as written", f"{', '.join(transform.features)} by {transform.name}: {transform.description}"

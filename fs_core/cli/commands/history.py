@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fs_core.cli.arguments import FILES, MomentArgument, table_of
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, readable
+from fs_core.offline.sifted import Written
 from fs_core.store import FeatureStore
 
 if TYPE_CHECKING:
     from fs_core.streams.ingest import Ingested
+
+_SHOWN = 5  # rows in quarantine of which the reason is shown
 
 
 @cli.command()
@@ -52,13 +55,19 @@ def backfill(
     """Run the sources of VIEWS and append what they yield to history; a view comes after those that it reads."""
     from fs_core.store.definitions.tables import in_order
 
-    written = {}
+    written = dict[str, Written]()
     for view in in_order(store, [store.view(name) for name in views]):
         rows = store.backfill(view, start=start, end=end, incremental=incremental, lookback=lookback)
         written[view.name] = rows
     if len(views) == 1:
-        return _wrote(sum(written.values()), views[0])
-    return Report([{"view": name, "rows": rows} for name, rows in written.items()])
+        return _wrote(next(iter(written.values())), views[0])
+    held = any(rows.quarantined.num_rows for rows in written.values())
+    return Report(
+        [
+            {"view": name, "rows": rows, **({"quarantined": rows.quarantined.num_rows} if held else {})}
+            for name, rows in written.items()
+        ]
+    )
 
 
 @cli.command("carry-over")
@@ -71,7 +80,7 @@ def carry_over(store: FeatureStore, view: str, from_: str) -> Report:
     \b
       fs carry-over spending:v2.0.0 --from spending:v1.0.0
     """  # noqa: D301
-    return _wrote(store.carry_over(view, from_=from_), view)
+    return _wrote(Written(store.carry_over(view, from_=from_)), view)
 
 
 @cli.command()
@@ -105,13 +114,19 @@ def ingest(
             tell(done)
 
         done = store.ingest(view, stream, batch=batch, until_idle=until_idle, watch=watch)
-    names = ("messages", "rows", "rejected", "repeated", "batches", "lag")
+    names = ("messages", "rows", "rejected", "quarantined", "repeated", "batches", "lag")
     counts = {name: getattr(done, name) for name in names}
     return Report(heading=str(done), data={"view": view, "stream": stream, **counts})
 
 
-def _wrote(rows: int, view: str) -> Report:
-    return Report(heading=f"{rows:,} rows into the history of {view}", data={"view": view, "rows": rows})
+def _wrote(rows: Written, view: str) -> Report:
+    data: dict[str, Any] = {"view": view, "rows": rows}
+    notes, held = [], rows.quarantined
+    if held.num_rows:
+        data["quarantined"] = held.to_pylist()
+        notes = [f"row {one['row']} is in quarantine: {one['reason']}" for one in held.slice(0, _SHOWN).to_pylist()]
+        notes.append(f"{held.num_rows:,} rows are in quarantine: fs quarantine list {view}")
+    return Report(heading=f"{rows:,} rows into the history of {view}", data=data, notes=notes)
 
 
 @cli.command()

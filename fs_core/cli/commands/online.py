@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +11,7 @@ import click
 
 from fs_core.cli.arguments import FeatureArgument, MomentArgument, table_of
 from fs_core.cli.group import cli, in_store
-from fs_core.cli.output import Report, readable, shown
+from fs_core.cli.output import Report, ask, readable, shown
 from fs_core.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def drop_online(store: FeatureStore, view: str, yes: bool) -> Report:
     """
     served = store.served_as(view)
     if served and not yes:
-        _ask(f"Drop the online rows of {view}? They are served as {' and '.join(served)}.", "dropped")
+        ask(f"Drop the online rows of {view}? They are served as {' and '.join(served)}.", "dropped")
     rows = store.drop_online(view)
     return Report(heading=f"{rows:,} online rows of {view} dropped", data={"view": view, "rows": rows})
 
@@ -169,7 +168,7 @@ def forget(
     """
     wanted = table_of(keys, store.registry.entity(entity).keys, "Forget whom?")
     if not yes:
-        _ask(f"Erase {wanted.num_rows:,} of entity {entity} for good: {_named(wanted)}?", "erased")
+        ask(f"Erase {wanted.num_rows:,} of entity {entity} for good: {_named(wanted)}?", "erased")
     erased = store.forget(entity, wanted, saved=saved)
     done = [dataclasses.asdict(view) for view in erased]
     sets = [{"training_set": s.name, "rows": s.rows, "deleted": s.deleted} for s in erased.training_sets]
@@ -182,8 +181,11 @@ def forget(
         for s in erased.training_sets
     ]
     notes += [f"{rows:,} rows erased from request log {log}" for log, rows in erased.logs.items()]
+    notes += [f"{rows:,} rows erased from the quarantine of {view}" for view, rows in erased.quarantined.items()]
     logs = [{"log": log, "rows": rows} for log, rows in erased.logs.items()]
-    return Report(done, heading="" if done else f"no view describes {entity}", data=[*done, *sets, *logs], notes=notes)
+    held = [{"quarantine": view, "rows": rows} for view, rows in erased.quarantined.items()]
+    data = [*done, *sets, *logs, *held]
+    return Report(done, heading="" if done else f"no view describes {entity}", data=data, notes=notes)
 
 
 def _named(wanted: pa.Table) -> str:
@@ -193,24 +195,3 @@ def _named(wanted: pa.Table) -> str:
     ]
     more = f"; and {wanted.num_rows - _NAMED:,} more" if wanted.num_rows > _NAMED else ""
     return f"{'; '.join(keys)}{more}"
-
-
-def _ask(question: str, done: str) -> None:
-    """Go on only if a person says so.
-
-    Args:
-        question: what is to be done.
-        done: the word for what nobody has done otherwise.
-
-    Raises:
-        click.Abort: the person doesn't.
-        click.UsageError: nobody is there to ask.
-    """
-    try:
-        agreed = click.confirm(question, err=True)
-    except click.Abort:
-        if sys.stdin.isatty():
-            raise
-        raise click.UsageError(f"Nothing was {done}: there is nobody to ask. Pass --yes to go on at once.") from None
-    if not agreed:
-        raise click.Abort

@@ -37,7 +37,7 @@ _ENTRIES: Mapping[str, Mapping[str, type]] = {
         "entities": list,
         **dict.fromkeys(VIEW_DEFAULTS, object),
         "fields": list,
-        **dict.fromkeys(WINDOWS, list),
+        **dict.fromkeys((*WINDOWS, "checks"), list),
         "transforms": list,
         "transformation_code": str,
         "source": str,
@@ -182,8 +182,7 @@ def _view(entry: Entry) -> Contents:
     }
     if "aggregations" in values:
         content["aggregations"] = [_aggregation(part) for part in parts_of(entry, "aggregations")]
-    if "event_id" in values:
-        content["event_id"] = values["event_id"]
+    content |= {name: values[name] for name in ("event_id", "checks") if name in values}
     served = {name: values.get(name, default) for name, default in SERVED.items()}
     rates = {f["name"]: f["max_null_rate"] for f in fields if "max_null_rate" in f}
     described = {f["name"]: f.get("description", "") for f in fields}

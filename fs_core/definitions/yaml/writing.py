@@ -43,7 +43,9 @@ KINDS = {
 """The entry that names a definition, by its kind."""
 
 SERVED: Mapping[str, Any] = {
-    f.name: f.default for f in fields(FeatureView) if f.name.startswith("online") or f.name == "schedule"
+    f.name: f.default
+    for f in fields(FeatureView)
+    if f.name in ("online", "online_history", "schedule", "on_violation")
 }
 """How a view is served and kept up, with the defaults; part of the documentation, since it changes no value."""
 
@@ -151,7 +153,7 @@ def _view(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -
         "entities": [{"name": e["name"], "keys": _keys(e["keys"])} for e in content["entities"]],
         **{name: values[name] for name, default in VIEW_DEFAULTS.items() if values[name] != default},
         "fields": [_field(f, docs["fields"][f["name"]], rates.get(f["name"])) for f in content["fields"]],
-        **{name: content[name] for name in WINDOWS if content.get(name)},
+        **{name: content[name] for name in (*WINDOWS, "checks") if content.get(name)},
         **({"transforms": [_transform(t, docs) for t in content["transforms"]]} if "transforms" in content else {}),
         **({"transformation_code": source["sql"]} if "sql" in source else {}),
         **({"source": source["source"]} if "source" in source else {}),

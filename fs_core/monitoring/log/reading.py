@@ -6,8 +6,9 @@ import pyarrow as pa
 
 from fs_core.errors import UnknownReferenceError, did_you_mean
 from fs_core.monitoring.log.outcomes import latest
-from fs_core.monitoring.log.rows import DAY, ORDER, REQUEST_ID, ROW, Descriptor, column
+from fs_core.monitoring.log.rows import ORDER, REQUEST_ID, ROW, Descriptor, column
 from fs_core.monitoring.log.tables import LogTables
+from fs_core.offline.days.table import DAY
 
 _NAMED = "__number"
 
@@ -21,7 +22,7 @@ def read_log(logs: LogTables, name: str, since: int | None) -> pa.Table:
         since: what was read from this moment on, microseconds; None for all.
     """
     require(logs, name)
-    parts = [_named(table.read(since), table.descriptor) for table in logs.tables(name) if table.descriptor]
+    parts = [_named(table.read_since(since), table.descriptor) for table in logs.tables(name) if table.descriptor]
     rows = pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({REQUEST_ID: [], ROW: []})
     outcomes = latest(logs.outcomes(name).read())
     numbered = rows.select([REQUEST_ID, ROW]).append_column(_NAMED, pa.array(range(rows.num_rows), pa.int64()))

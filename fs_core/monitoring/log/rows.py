@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.monitoring.log.sample import Served
+from fs_core.offline.days.table import DAY
 from fs_core.online.row.cells import one_array
 from fs_core.online.row.codec import DecodedRows
 from fs_core.online.row.columns import FeatureRows
@@ -30,7 +31,7 @@ from fs_core.values.dtypes import canonical, resolve
 from fs_core.values.times import MICROSECONDS, from_micros
 
 FORMAT = 1
-DAY, REQUEST_ID, ROW = "__day", "__request_id", "__row"
+REQUEST_ID, ROW = "__request_id", "__row"
 AT, READ_AT, MAX_AGE = "__at", "__read_at", "__max_age"
 _HEAD = {
     DAY: pa.string(),

@@ -65,10 +65,10 @@ def replay(
         try:
             query = _query(registry, offline, table.descriptor)
         except UnknownReferenceError as error:
-            _count_all(table.read(since, [REQUEST_ID, READ_AT]), Difference.CODE, str(error), findings)
+            _count_all(table.read_since(since, [REQUEST_ID, READ_AT]), Difference.CODE, str(error), findings)
             continue
-        for day in table.days(since):  # a log may be larger than memory
-            rows = table.read(since, day=day)
+        for day in table.days_since(since):  # a log may be larger than memory
+            rows = table.read_since(since, day=day)
             for start in range(0, rows.num_rows, _ROWS):
                 _Replayed(offline, query, rows.slice(start, _ROWS), overlap, findings).judge()
     return findings.report(name, time.perf_counter() - started)

@@ -107,6 +107,16 @@ class TableLocks:
             _release(file)
 
     @contextmanager
+    def taking(self) -> Iterator[None]:
+        """Be the only one who takes rows out of the table to put them somewhere else."""
+        file = self._open("taking")
+        try:
+            _locked(file, fcntl.LOCK_EX, None)
+            yield
+        finally:
+            _release(file)
+
+    @contextmanager
     def appending(self) -> Iterator[None]:
         """Be one of those who append: what is written meanwhile isn't taken for somebody's who died."""
         file = self._join()

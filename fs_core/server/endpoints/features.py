@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from fs_core.definitions import FeatureView
 from fs_core.definitions.references import from_plain
+from fs_core.offline.sifted import Written
 from fs_core.retrieval.selection import Features
 from fs_core.server.answer import arrow_response, as_rows, json_response, read_values, rows_of, wants_arrow
 from fs_core.server.body import check_names, columns_of, member, needed, typed
@@ -69,11 +70,12 @@ async def push(call: Call) -> Response:
     columns = columns_of(call.body, "rows", call.state.settings.max_rows)
     partial = member(call.body, "partial", bool, default=False)
     pushed = await pushed_rows(call, name, columns, partial=partial)
-    return json_response({"view": name, "rows": pushed})
+    held = {"quarantined": pushed.quarantined.to_pylist()} if pushed.quarantined.num_rows else {}
+    return json_response({"view": name, "rows": int(pushed), **held})
 
 
-async def pushed_rows(call: Call, name: str, columns: Mapping[str, list[Any]], *, partial: bool = False) -> int:
-    """Push rows that came as JSON; return how many.
+async def pushed_rows(call: Call, name: str, columns: Mapping[str, list[Any]], *, partial: bool = False) -> Written:
+    """Push rows that came as JSON; return how many, and which the view holds back.
 
     Args:
         call: the request.
@@ -82,15 +84,16 @@ async def pushed_rows(call: Call, name: str, columns: Mapping[str, list[Any]], *
         partial: whether features that are left out keep what the entity has.
     """
 
-    def write() -> int:
+    def write() -> Written:
         view = call.state.store.view(name)
         table = typed(columns, row_types(view), f"rows for view {view.name!r}")
         rows = call.state.store.push(view, table, partial=partial)
         call.state.metrics.pushed(view.name, rows)
         return rows
 
-    call.rows = await call.state.push(write)
-    return call.rows
+    pushed = await call.state.push(write)
+    call.rows = pushed
+    return pushed
 
 
 def row_types(view: FeatureView) -> dict[str, pa.DataType]:

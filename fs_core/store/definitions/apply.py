@@ -57,8 +57,8 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition] | Mo
         UnknownReferenceError: SQL reads a table that is no source, or a service names no feature.
         SourceError: SQL doesn't parse, reaches beyond its sources, or doesn't fit them, as far as they can be read;
             names the column or function, and what may have been meant.
-        DefinitionError: a `where` is no condition on one event; nobody knows the scheme of a stream's URL; or an
-            on-demand view can't be trusted to give the same in training and in serving: says what its code does, or
+        DefinitionError: a `where` or a check is no condition on one row; nobody knows the scheme of a stream's URL; or
+            an on-demand view can't be trusted to give the same in training and in serving: says what its code does, or
             what a trial found.
         TransformError: an on-demand view's function isn't here.
 
@@ -173,7 +173,8 @@ def _trace(store: Resources, definitions: Sequence[Definition], result: ApplyRes
 
 
 def _check_predicates(definitions: Sequence[Definition]) -> None:
-    filtering = [d for d in definitions if isinstance(d, FeatureView) and any(a.where for a in d.aggregations)]
+    views = [d for d in definitions if isinstance(d, FeatureView)]
+    filtering = [view for view in views if view.checks or any(a.where for a in view.aggregations)]
     if not filtering:
         return
     from fs_core.offline.predicates import check_predicates

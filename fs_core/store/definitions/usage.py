@@ -27,8 +27,9 @@ _MADE = ("training_set", "run", "model")
 
 
 def is_empty(store: Resources, view: FeatureView) -> bool:
-    """Return whether no row was ever written; a stream of which all was put aside leaves a state, but no row."""
-    return store.offline.snapshot(view) == EMPTY or store.offline.reserve(view, 0) == 0
+    """Return whether no row was ever written or held back; a stream that was put aside leaves a state, but no row."""
+    has_rows = store.offline.snapshot(view) != EMPTY and store.offline.reserve(view, 0) > 0
+    return not has_rows and store._quarantine(view).is_empty
 
 
 def users(store: Resources, kind: str, name: str, version: str) -> list[str]:
@@ -67,7 +68,8 @@ def uses(store: Resources, definition: Definition) -> Iterator[str]:
     else:
         if isinstance(definition, FeatureView) and not is_empty(store, definition):
             shared = any(_rows_of(other) == _rows_of(definition) for other in _others(store, definition))
-            yield from [] if shared else ["rows in its history"]
+            where = "its history" if store._quarantine(definition).is_empty else "quarantine"
+            yield from [] if shared else [f"rows in {where}"]
         if isinstance(definition, FeatureView | OnDemandView):
             found = store.lineage.downstream(_node(definition))
             yield from (*_computing(store, found, definition.name), *(f"service {name}" for name in found.services))

@@ -322,3 +322,31 @@ def test_every_command_can_be_called() -> None:
         import_module(f"fs_core.cli.commands.{file.stem}")
     declared = {(str(command.callback.__module__).rpartition(".")[2], name) for name, command in cli.commands.items()}
     assert declared == {(file, name) for file, names in FILES.items() for name in names.split()}
+
+
+def test_quarantine_is_listed_released_and_dropped(shop: Fs) -> None:
+    """A write names the rows that are held back; they are released or dropped by id, or all of them."""
+    text = Path("definitions.py").read_text()
+    Path("odd.py").write_text(
+        text.replace(
+            '"spending", entity=user,', '"odd", entity=user, on_violation="quarantine", checks=["amount < 2"],'
+        )
+    )
+    assert shop("apply", "odd.py").exit_code == 0
+    assert "check         amount < 2" in shop("show", "odd").output
+    written = shop("write", "odd", "rows.csv").output
+    assert "2 rows into the history of odd" in written
+    assert "row 1 is in quarantine: check 'amount < 2' is false" in written
+    (held,) = answer(shop("quarantine", "list", "odd", "--json"))
+    assert (held["amount"], held["reason"]) == (2.5, "check 'amount < 2' is false")
+    assert "1 of 1 rows" in shop("quarantine", "list", "odd").output
+    assert "still break" in refusal(shop("quarantine", "release", "odd", "--all"))
+    assert "Name rows by their ids" in refusal(shop("quarantine", "release", "odd"), 2)
+    assert "has no row 'x'" in refusal(shop("quarantine", "drop", "odd", "x", "--yes"))
+    assert "nobody to ask" in refusal(shop("quarantine", "drop", "odd", "--all"), 2)
+    assert answer(shop("quarantine", "release", "odd", held["id"], "--force", "--json"))["rows"] == 1
+    assert answer(shop("quarantine", "drop", "odd", "--all", "--yes", "--json"))["rows"] == 0
+    assert answer(shop("write", "odd", "rows.csv", "--json"))["quarantined"][0]["row"] == 1
+    forgotten = shop("forget", "user", "-e", "user_id=007", "--yes")
+    assert "1 rows erased from the quarantine of odd:v1.0.0" in forgotten.output
+    assert "list" in shop("quarantine", "--help").output

@@ -48,6 +48,8 @@ def drawn_views(draw: st.DrawFn) -> FeatureView:
         source=draw(origins),
         available_at=draw(st.sampled_from([None, "landed_at"])),
         online=draw(st.booleans()),
+        checks=draw(st.sampled_from([[], ["1 = 1"], "2 > 1"])),
+        on_violation=draw(st.sampled_from(["refuse", "quarantine"])),
         version=draw(st.sampled_from(["1.0.0", "0.12.3"])),
         **draw(documentation),
     )

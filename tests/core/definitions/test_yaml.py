@@ -77,6 +77,8 @@ def rich_views(draw: st.DrawFn) -> FeatureView:
         lag=lag,
         ttl=draw(st.none() | st.sampled_from([lag + timedelta(microseconds=1), lag + timedelta(days=30, hours=12)])),
         online=draw(st.booleans()),
+        checks=draw(st.lists(TEXT.filter(str.strip), max_size=2)),
+        on_violation=draw(st.sampled_from(["refuse", "quarantine"])),
         **docs,
     )
 

@@ -11,7 +11,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from fs_core import FeatureStore
+from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.server.answer import ARROW
 from fs_core.values.fingerprint import hash_table
 from tests.core.server.served import BIG, DTYPES, JSON, NAMES, NOW, Served, fill, served
@@ -210,3 +210,17 @@ def test_served_rows_are_logged_where_the_environment_says_so(tmp_path: Path) ->
         assert store.replay("served").counts["equal"] == 3
     assert set(logged["__request_id"].to_pylist()) == {body["request_id"]}
     assert logged["whole"].to_pylist() == [BIG, None, -(2**63)]
+
+
+def test_a_push_names_the_rows_in_quarantine(server: Served) -> None:
+    """Where they were among those pushed, why, and by which id they are released; other answers are as before."""
+    user = Entity("user", keys={"user_id": "int64"}, description="A user.")
+    fields = [Field("held_x", "int64", "X.", maximum=1)]
+    rows = {"user_id": [1, 2], "event_timestamp": [NOW.isoformat()] * 2, "held_x": [1, 2]}
+    with FeatureStore(server.directory) as store:
+        store.apply(FeatureView("held", user, fields, on_violation="quarantine", description="Held."))
+        answer = server.post("/v1/push/held", {"rows": rows}).json()
+        (held,) = answer.pop("quarantined")
+        assert answer == {"view": "held", "rows": 1}
+        assert (held["row"], held["reason"]) == (1, "column 'held_x' is above the maximum 1 (2)")
+        assert store.quarantined("held")["__id"].to_pylist() == [held["id"]]

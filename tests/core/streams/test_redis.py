@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import threading
@@ -132,6 +133,25 @@ def test_poison_is_put_aside_with_its_reason(opened: FeatureStore, client: redis
     assert "'yesterday'" in reasons[7]
     assert "one field" in reasons[8]
     assert client.xrange("payments", put_aside[0][b"id"], put_aside[0][b"id"])[0][1][b"m"] == b"no json"
+
+
+def test_rows_that_break_a_check_go_into_quarantine(
+    store: FeatureStore, client: redis.Redis, payments: StreamSource
+) -> None:
+    """Where the view has one; each is there once, the stream goes on, and what is no row is put aside as ever."""
+    view = dataclasses.replace(PAID, checks=["amount < 100"], on_violation="quarantine")
+    store.apply(view, payments)
+    send(client, payment(1), payment(2, amount=-1), payment(3, amount=100), b"{", payment(4))
+    done = store.ingest("paid", "payments", until_idle="50ms")
+    assert (done.rows, done.quarantined, done.rejected) == (2, 2, 1)
+    assert "2 in quarantine" in str(done)
+    assert store.quarantined("paid")["__pushed"].to_pylist() == [True, True]
+    send(client, payment(3, amount=100))
+    assert store.ingest("paid", "payments", until_idle="50ms").quarantined == 1
+    assert store.quarantined("paid").num_rows == 2
+    assert store.ingest("paid", "payments", until_idle="50ms").messages == 0
+    store.release("paid", force=True)
+    assert store.get_online_features("paid", {"user_id": [2, 3]}).to_dicts()[0]["amount"] == -1
 
 
 def test_a_message_that_lacks_a_field_is_put_aside(opened: FeatureStore, client: redis.Redis) -> None:

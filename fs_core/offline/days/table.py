@@ -1,0 +1,185 @@
+"""One such table: rows are added, read, and deleted for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from fs_core.errors import OfflineStoreError
+from fs_core.offline.delta.appending import attempts, reason_of
+from fs_core.offline.delta.layout import as_declared
+from fs_core.offline.delta.leftovers import data_files
+from fs_core.offline.delta.locks import TableLocks
+from fs_core.runtime.files import make_directory
+from fs_core.runtime.per_process import delta_library
+from fs_core.values.dtypes import storage_type
+
+DAY = "__day"
+"""The column by which rows lie in partitions: text, such as `2024-01-15`."""
+
+_PROPERTIES = {
+    # Least and greatest values are somebody's data, which the table's own log would keep after they are forgotten.
+    "delta.dataSkippingNumIndexedCols": "0",
+    "delta.checkpoint.writeStatsAsJson": "false",
+}
+_APPEND_SECONDS = 60.0  # how long appends that are under way are waited for, to forget somebody
+_BRIEFLY = 1.0  # how long, to delete old days
+
+
+def refuse_fork(what: str) -> None:
+    """Raise `OfflineStoreError` in a process that was forked from one that had used Delta tables.
+
+    Args:
+        what: what can't be done there.
+    """
+    if not delta_library.may_use():
+        raise OfflineStoreError(
+            f"this process can't {what}: it was forked from one that had used Delta tables, and their library doesn't "
+            "survive a fork. Start such processes with spawn or forkserver, or fork before history is used."
+        )
+
+
+class DayTable:
+    """One table.
+
+    Args:
+        what: how errors call it.
+        schema: its columns with their types, `DAY` among them.
+        directory: where it lies; made with the first row.
+
+    Attributes:
+        what: how errors call it.
+        schema: its columns with their types.
+        directory: where it lies.
+    """
+
+    def __init__(self, what: str, schema: Mapping[str, pa.DataType], directory: Path) -> None:
+        self.what, self.schema, self.directory = what, schema, directory
+
+    def append(self, rows: pa.Table) -> None:
+        """Add rows in one commit.
+
+        Raises:
+            OfflineStoreError: none is there.
+        """
+        refuse_fork(f"use the {self.what}")
+        stored = pa.table({name: rows[name].cast(storage_type(dtype)) for name, dtype in self.schema.items()})
+        with self._as_store_error("rows can't be written"):
+            make_directory(self.directory)
+            self._append(stored)
+
+    def _append(self, stored: pa.Table) -> None:
+        with TableLocks(self.directory).appending():
+            for attempt in attempts():
+                with attempt:
+                    write_deltalake(
+                        str(self.directory), stored, mode="append", partition_by=[DAY], configuration=_PROPERTIES
+                    )
+
+    def days(self, since: str = "") -> list[str]:
+        """Return the days that have rows, from one on."""
+        opened = self._opened()
+        found = {part[DAY] or "" for part in opened.partitions()} if opened is not None else set()
+        return sorted(day for day in found if day >= since)
+
+    def read(self, columns: Sequence[str] | None = None, *, since: str = "", day: str | None = None) -> pa.Table:
+        """Return rows in their declared types.
+
+        Args:
+            columns: those wanted; None for all.
+            since: only from this day on.
+            day: only this day's; None for all.
+        """
+        types = {name: dtype for name, dtype in self.schema.items() if columns is None or name in columns}
+        opened = self._opened()
+        if opened is None:
+            return pa.schema(list(types.items())).empty_table()
+        filters = [(DAY, ">=", since)] if since else []
+        filters += [] if day is None else [(DAY, "=", day)]
+        with self._as_store_error("it can't be read"):
+            found = opened.to_pyarrow_table(columns=list(types), filters=filters or None)
+        return as_declared(found, types)
+
+    def delete(self, rows: pa.Table) -> None:
+        """Delete rows for good, and every file that the newest state doesn't need: it may hold them, too.
+
+        Args:
+            rows: columns of strings and whole numbers; what is equal in all of them goes. It may have no row.
+
+        Raises:
+            OfflineStoreError: rows can't be deleted; or somebody appends for so long that it isn't known which files
+                are needed.
+        """
+        if not self.directory.is_dir():
+            return
+        same = " AND ".join(f"held.{name} = gone.{name}" for name in rows.column_names)
+        with self._as_store_error("rows can't be deleted"), TableLocks(self.directory).rewriting():
+            for attempt in attempts():
+                with attempt:
+                    opened = self._opened()
+                    if opened is not None and rows.num_rows:
+                        merging = opened.merge(rows, same, source_alias="gone", target_alias="held")
+                        merging.when_matched_delete().execute()
+            if not self._remove_leftovers(_APPEND_SECONDS):
+                raise OfflineStoreError(f"{self.what}: an append to {self.directory} doesn't end. Repeat it.")
+
+    def expire(self, before: str) -> None:
+        """Delete days before one, and files that the newest state doesn't need.
+
+        Raises:
+            OfflineStoreError: they can't be deleted.
+        """
+        if not self.directory.is_dir():
+            return
+        with self._as_store_error("old days can't be deleted"), TableLocks(self.directory).rewriting():
+            opened = self._opened()
+            if opened is not None and any((part[DAY] or "") < before for part in opened.partitions()):
+                opened.delete(f"{DAY} < '{before}'")
+            self._remove_leftovers(_BRIEFLY)
+
+    def _remove_leftovers(self, seconds: float) -> bool:
+        """Delete files of earlier states, and those that no state names: their writers lost a race, failed or died.
+
+        Only while rewriting. A file of an append that is under way is no leftover, so such appends are waited for.
+
+        Args:
+            seconds: how long at most.
+
+        Returns:
+            Whether all have ended; if not, nothing was deleted.
+        """
+        present = data_files(self.directory)
+        if not TableLocks(self.directory).outlast_appends(seconds):
+            return False
+        opened = self._opened()
+        needed = set() if opened is None else {uri.rpartition("/")[2] for uri in opened.file_uris()}
+        for file in map(Path, present):
+            if file.name not in needed:
+                file.unlink(missing_ok=True)
+        return True
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep others meanwhile from taking rows out who take turns, too."""
+        make_directory(self.directory)
+        with TableLocks(self.directory).taking():
+            yield
+
+    @contextmanager
+    def _as_store_error(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise OfflineStoreError(f"{self.what}: {what}: {reason_of(error)}") from error
+
+    def _opened(self) -> DeltaTable | None:
+        refuse_fork(f"use the {self.what}")
+        try:
+            return DeltaTable(str(self.directory))
+        except TableNotFoundError:
+            return None

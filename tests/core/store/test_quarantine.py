@@ -1,0 +1,310 @@
+"""Rows that break what a view declares: refused whole, or held back with the reason, released, dropped, forgotten."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
+from fs_core.errors import DataError, DefinitionError, OfflineStoreError, ValidationError
+from fs_core.offline.days.table import DayTable
+from fs_core.offline.validation import sift_rows
+
+ENTITY = Entity("e", keys={"k": "int64"}, description="An entity.")
+DAY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def view(version: str = "1.0.0", **options: Any) -> FeatureView:
+    """A view whose x is at most 10 and below y, rows that break it in quarantine."""
+    options = {"checks": ["x < y"], "on_violation": "quarantine"} | options
+    fields = options.pop("fields", [Field("x", "int64", "X.", maximum=10), Field("y", "float64", "Y.", nullable=False)])
+    return FeatureView("v", ENTITY, fields, version, description="V.", **options)
+
+
+def rows(x: list[Any], y: list[Any] | None = None, first: int = 0) -> dict[str, list[Any]]:
+    """Rows of entities 0, 1, ..., all of one day."""
+    return {
+        "k": list(range(first, first + len(x))),
+        "event_timestamp": [DAY] * len(x),
+        "x": x,
+        "y": [100.0] * len(x) if y is None else y,
+    }
+
+
+def test_odd_rows_are_held_and_the_others_are_written(store: FeatureStore) -> None:
+    """The number that is returned says how many rows were written, and which weren't, with ids and reasons."""
+    store.apply(view())
+    written = store.write("v", rows([1, 11, 5, None], [2.0, 100.0, 1.0, None]))
+    assert written == 1
+    assert written.quarantined["row"].to_pylist() == [1, 2, 3]
+    assert written.quarantined["reason"].to_pylist() == [
+        "column 'x' is above the maximum 10 (11)",
+        "check 'x < y' is false",
+        "column 'y' is null, and not nullable",
+    ]
+    held = store.quarantined("v")
+    assert held.column_names == [
+        "__id",
+        "__reason",
+        "__held_at",
+        "__pushed",
+        "k",
+        "__event_time",
+        "__available_at",
+        "x",
+        "y",
+    ]
+    assert set(held["__id"].to_pylist()) == set(written.quarantined["id"].to_pylist())
+    assert sorted(held["k"].to_pylist()) == [1, 2, 3]
+    assert store.history("v")["k"].to_pylist() == [0]
+    copied = pickle.loads(pickle.dumps(written))
+    assert (copied, copied.quarantined) == (1, written.quarantined)
+
+
+def test_what_is_not_of_the_declared_types_is_refused_whole(store: FeatureStore) -> None:
+    """A null key, another type and a missing column are no row that could be kept: nothing is written or held."""
+    store.apply(view())
+    for broken in (rows([1, 11]) | {"k": [1, None]}, rows([1, 11]) | {"x": ["a", "b"]}, {"k": [1]}):
+        with pytest.raises(DataError):
+            store.write("v", broken)
+    assert store.quarantined("v").num_rows == store.history("v").num_rows == 0
+
+
+def test_a_check_refuses_the_write_by_default(store: FeatureStore) -> None:
+    """Rows are named as they are for bounds; a null breaks no check, as in databases; what can't be evaluated does."""
+    store.apply(view(on_violation="refuse", checks=["cast(s AS int) > 0"], fields=[Field("s", "string", "S.")]))
+    data = {"k": [1, 2, 3, 4], "event_timestamp": [DAY] * 4, "s": ["1", None, "one", "-1"]}
+    with pytest.raises(ValidationError, match=r"check 'cast\(s AS int\) > 0' is false in row 2, 3. Nothing was"):
+        store.write("v", data)
+    assert store.write("v", {name: column[:2] for name, column in data.items()}) == 2
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        ("x <", "is no SQL expression"),
+        ("x + 1", "not true or false"),
+        ("z > 1", "can't be evaluated"),
+        ("x > (SELECT 1)", "looks beyond one row"),
+        ("random() > x", "isn't the same always"),
+        ("sum(x) > 1", "no function of single values"),
+    ],
+)
+def test_a_check_that_is_none_is_refused_at_apply(store: FeatureStore, check: str, message: str) -> None:
+    """It is parsed and bound to the view's columns; the error names view and check."""
+    with pytest.raises(DefinitionError, match=message) as caught:
+        store.apply(view(checks=[check]))
+    assert repr(check) in str(caught.value)
+    assert "'v'" in str(caught.value)
+
+
+VALUES = st.fixed_dictionaries(
+    {
+        "x": st.none() | st.integers(-3, 13),
+        "y": st.none() | st.sampled_from([-1.0, -0.0, 0.0, 5.0, 12.0, math.nan, math.inf]),
+    }
+)
+
+
+def breaks(row: dict[str, Any]) -> bool:
+    """Say it slowly. To SQL, NaN is greater than anything."""
+    x, y = row["x"], row["y"]
+    above = x is not None and x > 10
+    false = x is not None and y is not None and not (x < y or math.isnan(y))
+    return above or y is None or false
+
+
+@given(st.lists(VALUES, max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_each_row_is_either_good_or_held(found: list[dict[str, Any]]) -> None:
+    """None is lost or there twice, and those held are those that the rules, said slowly, break."""
+    data = pa.table(
+        rows([row["x"] for row in found], [row["y"] for row in found]),
+        pa.schema(
+            [("k", pa.int64()), ("event_timestamp", pa.timestamp("us", "UTC")), ("x", pa.int64()), ("y", pa.float64())]
+        ),
+    )
+    sifted = sift_rows(view(), data)
+    odd = [number for number, row in enumerate(found) if breaks(row)]
+    assert (list(sifted.positions), sifted.held["k"].to_pylist()) == (odd, odd)
+    assert sorted([*sifted.good["k"].to_pylist(), *odd]) == list(range(len(found)))
+    assert all(sifted.reasons)
+
+
+def test_a_push_says_which_rows_are_held_back(store: FeatureStore) -> None:
+    """The others are in history and served at once; what is released is known from then on, and served."""
+    store.apply(view())
+    pushed = store.push("v", rows([1, 11]))
+    assert (pushed, pushed.quarantined["row"].to_pylist()) == (1, [1])
+    before = datetime.now(UTC)
+    assert store.get_online_features("v", {"k": [0, 1]}).status["v"] == ["present", "missing"]
+    (held,) = store.quarantined("v")["__id"].to_pylist()
+    assert store.release("v", held, force=True) == 1
+    assert store.get_online_features("v", {"k": [0, 1]}).to_dicts()[1]["x"] == 11
+    released = store.history("v").to_pylist()[-1]
+    assert released["__available_at"] >= before
+    assert store.quarantined("v").num_rows == 0
+
+
+def test_what_was_written_keeps_its_availability(store: FeatureStore) -> None:
+    """As if it had been written at once: a historical load says when things were known."""
+    fields = [Field("x", "int64", "X.", maximum=10)]
+    store.apply(view(fields=fields, checks=[], available_at="known"))
+    known = DAY + timedelta(hours=3)
+    store.write("v", {"k": [1], "event_timestamp": [DAY], "known": [known], "x": [11]})
+    store.release("v", force=True)
+    assert store.history("v")["__available_at"].to_pylist() == [known]
+
+
+def test_a_corrected_version_takes_what_the_earlier_one_held(store: FeatureStore) -> None:
+    """Without force all rows must keep to what it declares; the error names ids and reasons, nothing is released."""
+    store.apply(view())
+    store.write("v", rows([11, 200]))
+    with pytest.raises(ValidationError, match=r"still break.*'x' is above the maximum 10 \(11\).*force=True"):
+        store.release("v")
+    store.apply(view("2.0.0", fields=[Field("x", "int64", "X.", maximum=20), Field("y", "float64", "Y.")]))
+    with pytest.raises(ValidationError, match=r"200"):
+        store.release("v", from_="v:v1.0.0")
+    small = store.quarantined("v:v1.0.0").filter(pa.compute.field("x") == 11)["__id"].to_pylist()
+    assert store.release("v", small, from_="v:v1.0.0") == 1
+    assert store.history("v")["x"].to_pylist() == [11]
+    assert store.quarantined("v:v1.0.0")["x"].to_pylist() == [200]
+    with pytest.raises(DataError, match="has no row 'nope'"):
+        store.release("v", "nope", from_="v:v1.0.0")
+    with pytest.raises(DataError, match="It is empty"):
+        store.release("v:v2.0.0", "nope")
+
+
+def test_a_row_is_held_once_however_often_it_is_written(store: FeatureStore) -> None:
+    """A repeated load adds nothing, nor does a push of what was written: a row is known by what it says."""
+    store.apply(view())
+    ids = {one for _ in range(2) for one in store.write("v", rows([11, 12])).quarantined["id"].to_pylist()}
+    assert len(ids) == store.quarantined("v").num_rows == 2
+    assert store.push("v", rows([11])).quarantined["id"][0].as_py() in ids
+
+
+def test_a_release_that_was_cut_off_is_finished_by_repeating_it(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that are in history, and in quarantine still, aren't written twice."""
+    store.apply(view())
+    store.write("v", rows([11, 12]))
+    with monkeypatch.context() as patched:
+        patched.setattr(DayTable, "delete", lambda *_: (_ for _ in ()).throw(OfflineStoreError("cut off")))
+        with pytest.raises(OfflineStoreError, match="cut off"):
+            store.release("v", force=True)
+    assert store.quarantined("v").num_rows == 2
+    store.release("v", force=True)
+    assert sorted(store.history("v")["x"].to_pylist()) == [11, 12]
+    assert store.quarantined("v").num_rows == 0
+
+
+def test_an_incremental_backfill_leaves_released_rows_alone(store: FeatureStore) -> None:
+    """The source still has what was released: history has it too, so it is neither written nor held again."""
+    from fs_core import SQL, Source
+
+    path = store.directory / "f.csv"  # type: ignore[operator]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("k,t,x,y\n1,2024-01-01,5,9\n2,2024-01-01,11,20\n3,2024-01-01,12,20\n")
+    source = Source("f", path=str(path), description="F.", owner="o")
+    store.apply(source, view(source=SQL("SELECT k, t AS event_timestamp, x, y FROM f")))
+    assert store.backfill("v", incremental=True).quarantined["row"].to_pylist() == [1, 2]
+    first = store.quarantined("v").filter(pa.compute.field("x") == 11)["__id"].to_pylist()
+    store.release("v", first, force=True)
+    again = store.backfill("v", incremental=True)
+    assert (again, again.quarantined["row"].to_pylist()) == (0, [2])
+    assert store.quarantined("v")["x"].to_pylist() == [12]
+
+
+def test_rows_of_a_stream_are_numbered_as_in_the_data(store: FeatureStore) -> None:
+    """A large write is checked part after part; positions count from the first row of all, and all parts are held."""
+    from fs_core.store import history
+
+    store.apply(view())
+    parts = [pa.table(rows([1, 11], first=first)) for first in (0, 2)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(history, "_PART_BYTES", 1)
+        written = store.write("v", pa.Table.to_reader(pa.concat_tables(parts), 2))
+    assert (written, written.quarantined["row"].to_pylist()) == (2, [1, 3])
+    assert store.quarantined("v").num_rows == 2
+
+
+def test_pushes_that_meet_are_told_apart(store: FeatureStore) -> None:
+    """Each caller learns of its own rows alone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    store.apply(view(online=False))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: store.push("v", rows([11, 1] if n % 2 else [1, 1], first=2 * n)), range(8)))
+    assert [int(one) for one in found] == [2, 1] * 4
+    assert [one.quarantined["row"].to_pylist() for one in found] == [[], [0]] * 4
+    assert store.quarantined("v").num_rows == 4
+    assert store.history("v").num_rows == 12
+
+
+def test_forget_reaches_quarantine(store: FeatureStore) -> None:
+    """Rows of the entity go from every version's quarantine, files included; the answer says how many."""
+    store.apply(view())
+    store.write("v", rows([11, 12]))
+    erased = store.forget("e", {"k": [1]})
+    assert erased.quarantined == {"v:v1.0.0": 1}
+    assert "quarantined={'v:v1.0.0': 1}" in repr(erased)
+    assert store.quarantined("v")["k"].to_pylist() == [0]
+    assert store.forget("e", {"k": [1]}).quarantined == {}
+
+
+def test_dropped_rows_are_gone(store: FeatureStore) -> None:
+    """Some, or all of them; an empty quarantine has nothing to drop."""
+    store.apply(view())
+    assert store.drop_quarantined("v") == store.release("v") == 0
+    ids = store.write("v", rows([11, 12, 13])).quarantined["id"].to_pylist()
+    assert store.drop_quarantined("v", ids[0]) == 1
+    assert store.drop_quarantined("v") == 2
+    assert store.quarantined("v").num_rows == store.history("v").num_rows == 0
+
+
+def test_a_version_with_rows_in_quarantine_is_in_use(store: FeatureStore) -> None:
+    """It is neither deleted nor replaced: somebody's rows would be left behind."""
+    store.apply(view())
+    store.write("v", rows([11]))
+    with pytest.raises(DefinitionError, match="or in quarantine"):
+        store.delete("v")
+    store.drop_quarantined("v")
+    store.delete("v")
+
+
+def test_checks_are_meaning_and_where_odd_rows_go_is_not(store: FeatureStore) -> None:
+    """A check is part of the digest, in any order; a view without one has the digest that it always had."""
+    assert view(checks=["x < y", "x > 0"]).digest == view(checks=["x > 0", "x < y", "x > 0"]).digest
+    assert view(checks=["x < y"]).digest != view(checks=[]).digest
+    assert view(on_violation="refuse").digest == view().digest
+    store.apply(view())
+    store.write("v", rows([1, 11]))
+    assert store.apply(view("1.0.1", on_violation="refuse")).changed
+    assert store.history("v").num_rows == store.quarantined("v").num_rows == 1
+    for odd in ([1], "  ", ["x", ""], None, ["\ud800 > x"]):
+        with pytest.raises(DefinitionError, match="check"):
+            view(checks=odd)
+    with pytest.raises(DefinitionError, match="'refuse' or 'quarantine'"):
+        view(on_violation="ignore")
+
+
+def test_events_and_views_without_entity_have_quarantines(store: FeatureStore) -> None:
+    """An event that breaks a check is in no window; a view with one row for all shows no key."""
+    fields = [Field("x", "int64", "X.")]
+    counted = [Aggregation("count", windows=[None])]
+    store.apply(view(fields=fields, checks=["x > 0"], aggregations=counted))
+    store.push("v", {"k": [1, 1], "event_timestamp": [DAY] * 2, "x": [0, 1]})
+    assert store.get_online_features("v", {"k": [1]}).to_dicts()[0]["count"] == 1
+    store.apply(FeatureView("w", None, fields, checks=["x > 0"], on_violation="quarantine", description="W."))
+    store.push("w", {"event_timestamp": [DAY], "x": [0]})
+    assert store.quarantined("w").column_names[4:] == ["__event_time", "__available_at", "x"]
+    assert store.release("w", force=True) == 1
+    assert store.history("w")["x"].to_pylist() == [0]
