@@ -78,17 +78,19 @@ class OnlineAnswer:
     def excerpt(self, rows: Sequence[int]) -> PackedRows:
         """Return some rows as they were found, expired ones too; of one that wasn't found it holds anything."""
         position, found = self.held.keys.position, self.held.rows.features
-        heads, codes = found.heads.tobytes(), bytes(len(self.rows)) if self.codes is None else self.codes.tobytes()
+        codes = bytes(len(rows)) if self.codes is None else self.codes.take(rows).tobytes()
         if position is None and len(rows) == len(found):
-            return PackedRows(heads, codes, found.variable)
-        indices = list(rows) if position is None else position[rows].tolist()
-        size = found.heads.dtype.itemsize
-        picked = [heads[index * size : (index + 1) * size] if index >= 0 else bytes(size) for index in indices]
+            return PackedRows(found.heads.tobytes(), codes, found.variable)
+        if not len(found):  # every key is null
+            nothing = {name: pa.nulls(len(rows), column.type) for name, column in found.variable.items()}
+            return PackedRows(bytes(found.heads.itemsize * len(rows)), codes, nothing)
+        indices = np.asarray(rows, np.int64) if position is None else position.take(rows)
         variable: Mapping[str, pa.Array] = {}
         if found.variable:
-            at = pa.array([index if index >= 0 else None for index in indices], pa.int64())
+            at = pa.array(indices, mask=indices < 0)
             variable = {name: column.take(at) for name, column in found.variable.items()}
-        return PackedRows(b"".join(picked), bytes([codes[row] for row in rows]), variable)
+        heads = found.heads.take(indices)  # of a null key, -1, the last row, which is anything
+        return PackedRows(heads.tobytes(), codes, variable)
 
     @property
     def status(self) -> list[str]:

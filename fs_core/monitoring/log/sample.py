@@ -150,5 +150,7 @@ def sampled_rows(limit: int, read: OnlineRead) -> Sequence[int]:
     sampled = [index for index, hashed in enumerate(map(crc32, asked.distinct)) if hashed < limit]
     if not sampled or asked.position is None:
         return sampled
-    rows: list[int] = np.flatnonzero(np.isin(asked.position, sampled)).tolist()
+    chosen = np.zeros(len(asked.distinct) + 1, bool)  # the last one is that of null keys, whose position is -1
+    chosen[sampled] = True
+    rows: list[int] = np.flatnonzero(chosen[asked.position]).tolist()
     return rows

@@ -77,8 +77,7 @@ class LogWriter:
             found: its answer.
         """
         try:
-            rows = sampled_rows(setting.limit, read)
-            if not rows:
+            if not (rows := sampled_rows(setting.limit, read)):
                 return None
             request_id = f"{setting.name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
             served = capture(setting, request_id, rows, read, found)

@@ -102,11 +102,22 @@ def unpack_keys(types: Mapping[str, pa.DataType], keys: Sequence[bytes]) -> tupl
         types: the key columns, in order.
         keys: what `pack_keys` made of them; or anything.
     """
+    if len(types) == 1 and (numbers := _sound_numbers(next(iter(types.values())), keys)) is not None:
+        return pa.table(dict.fromkeys(types, numbers)), np.ones(len(keys), bool)
     parts = [_split(key, list(types.values())) for key in keys]
     columns = {}
     for index, (name, dtype) in enumerate(types.items()):
         columns[name] = _column(dtype, [None if row is None else row[index] for row in parts])
     return pa.table(columns, schema=pa.schema(list(types.items()))), np.array([row is not None for row in parts], bool)
+
+
+def _sound_numbers(dtype: pa.DataType, keys: Sequence[bytes]) -> pa.Array | None:
+    """Return keys that are one whole number each, sooner than one by one; None where one isn't, or isn't sound."""
+    if not pa.types.is_integer(dtype) or any(len(key) > dtype.bit_width // 8 for key in keys):
+        return None
+    signed = pa.types.is_signed_integer(dtype)
+    numbers = pa.array([int.from_bytes(key, "big", signed=signed) for key in keys], dtype)
+    return numbers if pack_keys([numbers]) == list(keys) else None
 
 
 def _split(key: bytes, types: Sequence[pa.DataType]) -> list[bytes] | None:

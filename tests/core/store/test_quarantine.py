@@ -274,7 +274,7 @@ def test_a_version_with_rows_in_quarantine_is_in_use(store: FeatureStore) -> Non
     """It is neither deleted nor replaced: somebody's rows would be left behind."""
     store.apply(view())
     store.write("v", rows([11]))
-    with pytest.raises(DefinitionError, match="or in quarantine"):
+    with pytest.raises(DefinitionError, match="rows in quarantine"):
         store.delete("v")
     store.drop_quarantined("v")
     store.delete("v")
