@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from fs_core import FeatureStore
+from fs_sklearn.importance import feature_importance
 from fs_sklearn.split import PointInTimeSplit
 from fs_sklearn.transformer import FeatureStoreTransformer
 
@@ -13,4 +14,4 @@ SKOPS_TRUSTED_TYPES = [
 ]
 """What `skops.io.load(..., trusted=SKOPS_TRUSTED_TYPES)` needs for our step and folds, whatever their settings."""
 
-__all__ = ["SKOPS_TRUSTED_TYPES", "FeatureStoreTransformer", "PointInTimeSplit"]
+__all__ = ["SKOPS_TRUSTED_TYPES", "FeatureStoreTransformer", "PointInTimeSplit", "feature_importance"]

@@ -16,7 +16,7 @@ from fs_core.monitoring.drift.reference import samples_of
 from fs_core.monitoring.drift.windows import ROWS, Span, Windows, weekdays_before
 from fs_core.monitoring.monitor_contract import check_contract
 from fs_core.monitoring.monitor_page import MonitorReport
-from fs_core.monitoring.monitor_report import Finding, moments
+from fs_core.monitoring.monitor_report import Finding, moments, ranked
 from fs_core.values.times import from_micros
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def monitor(
     skew: Iterable[Finding],
     thresholds: Thresholds,
     backtest: bool,
+    importance: Mapping[str, float],
 ) -> MonitorReport:
     """Return what there is to act on in the window that ends at a moment; see `FeatureStore.monitor`.
 
@@ -60,14 +61,16 @@ def monitor(
         skew: what a replay found in it.
         thresholds: from when on a change matters.
         backtest: whether to look at all of history.
+        importance: how much a model heeds features; what it heeds most comes first.
     """
     reference = {} if training_set is None else samples_of(windows.view, training_set)
     first = at if windows.first is None else windows.first
     count = min(BACKTESTED, (at - first + 1) // window) if backtest else 0
+    limit = thresholds.false_discoveries
     spans = [(at - (number + 1) * window, at - number * window) for number in range(max(2, count))]
     looks = [_look(windows, span, reference, thresholds) for span in spans]
     judged = [
-        decide(now.measures, before.measures, thresholds.false_discoveries)
+        decide(now.measures, before.measures, _both(windows, now, before, reference, thresholds), limit)
         for now, before in zip(looks, [*looks[1:], _Look(spans[-1])], strict=True)
     ]
     span, now = spans[0], looks[0]
@@ -77,7 +80,7 @@ def monitor(
         window=moments(span),
         rows=len(windows.rows(span)),
         entities=windows.entities(span),
-        found=[*contract, *skew, *_alarms(judged[0], now.bins)],
+        found=ranked([*contract, *skew, *_alarms(judged[0], now.bins)], importance),
         measures=_measures(judged[0]),
         series=_series(looks),
         backtest=_fired(judged) if backtest else None,
@@ -88,9 +91,50 @@ def monitor(
 
 def _look(windows: Windows, span: Span, reference: Mapping[str, Sample], thresholds: Thresholds) -> _Look:
     look = _Look(span)
-    before = weekdays_before(span, WEEKS, span[1] if windows.first is None else windows.first)
-    current = windows.samples([span])
-    against = {TRAINING_SET: reference, WEEKDAYS: windows.samples(before) if before else {}}
+    before = _weekdays(windows, span)
+    _compare(look, windows, [span], before, reference, thresholds)
+    counts = [len(windows.rows(other)) for other in before]
+    volume = compare_volume(len(windows.rows(span)), windows.entities(span), counts, thresholds)
+    look.measures.update({(ROWS, WEEKDAYS, m.name): m for m in volume})
+    return look
+
+
+def _weekdays(windows: Windows, span: Span) -> list[Span]:
+    return weekdays_before(span, WEEKS, span[1] if windows.first is None else windows.first)
+
+
+def _both(
+    windows: Windows, now: _Look, before: _Look, reference: Mapping[str, Sample], thresholds: Thresholds
+) -> Mapping[Key, Measure]:
+    """Return what is measured in two windows together; an entity that is in both counts once, as everywhere."""
+    if not before.measures:
+        return {}
+    look, spans = _Look(now.span), [before.span, now.span]
+    weekdays = dict.fromkeys(other for span in spans for other in _weekdays(windows, span))
+    _compare(look, windows, spans, [span for span in weekdays if span not in spans], reference, thresholds)
+    return look.measures
+
+
+def _compare(
+    look: _Look,
+    windows: Windows,
+    spans: Sequence[Span],
+    weekdays: Sequence[Span],
+    reference: Mapping[str, Sample],
+    thresholds: Thresholds,
+) -> None:
+    """Add how windows lie beside a training set, and beside earlier ones, to what was seen.
+
+    Args:
+        look: gets it.
+        windows: the view's history.
+        spans: the windows.
+        weekdays: the earlier ones.
+        reference: the training set's features; empty without one.
+        thresholds: from when on a change matters.
+    """
+    current = windows.samples(spans)
+    against = {TRAINING_SET: reference, WEEKDAYS: windows.samples(weekdays) if weekdays else {}}
     for name, side in against.items():
         for feature in [feature for feature in current if feature in side]:
             found = compare(side[feature], current[feature], thresholds)
@@ -99,10 +143,6 @@ def _look(windows: Windows, span: Span, reference: Mapping[str, Sample], thresho
                 look.bins[feature, name] = found.bins
             if min(found.n, found.n_reference) < thresholds.entities:
                 look.too_few[f"{feature} against {name}"] = (found.n, found.n_reference)
-    counts = [len(windows.rows(other)) for other in before]
-    volume = compare_volume(len(windows.rows(span)), windows.entities(span), counts, thresholds)
-    look.measures.update({(ROWS, WEEKDAYS, m.name): m for m in volume})
-    return look
 
 
 def _alarms(judged: Mapping[Key, Judged], bins: Mapping[Subject, Bins]) -> list[Finding]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from fs_core.errors import DataError, did_you_mean
 from fs_core.monitoring.drift.bins import Bins
 from fs_core.values.times import from_micros
+
+if TYPE_CHECKING:
+    from fs_core.definitions import FeatureView
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Finding:
         p: how likely noise alone would do it, adjusted for the number of tests.
         n: entities in the window.
         n_reference: entities in what it is compared with.
+        importance: how much a model heeds the feature, where that is known.
     """
 
     question: str
@@ -42,11 +48,17 @@ class Finding:
     p: float | None = None
     n: int | None = None
     n_reference: int | None = None
+    importance: float | None = None
+
+    def __str__(self) -> str:
+        heeded = "" if self.importance is None else f" (importance {self.importance:.3g})"
+        return f"{self.question.upper()} {self.feature}{heeded}: {self.reason}"
 
 
+_QUESTIONS = ("contract", "skew", "drift")
 _NUMBERS = (
     *(("value", pa.float64()), ("before", pa.float64()), ("threshold", pa.float64()), ("p", pa.float64())),
-    *(("n", pa.int64()), ("n_reference", pa.int64())),
+    *(("n", pa.int64()), ("n_reference", pa.int64()), ("importance", pa.float64())),
 )
 _FINDINGS = pa.schema([*((name, pa.string()) for name in ("question", "feature", "measure", "against")), *_NUMBERS])
 _FINDINGS = _FINDINGS.append(pa.field("reason", pa.string()))
@@ -61,7 +73,7 @@ class Observed:
         window: from when to when, in UTC.
         rows: how many became available in it.
         entities: of how many entities.
-        found: what to act on, contract first, then the largest changes.
+        found: what to act on, contract first; of one question what a model heeds most, then the largest changes.
         measures: every distance that was taken, in this window and the one before, whether it alarms or not.
         series: each distance in each window that was looked at: two, or with a backtest all.
         backtest: of each distance: in how many windows of history it was judged, how often it was over its threshold,
@@ -101,7 +113,7 @@ class Observed:
         start, end = (f"{moment:%Y-%m-%d %H:%M}" for moment in self.window)
         window = f"{self.view}, {start} to {end} UTC, {self.rows:,} rows of {self.entities:,} entities"
         lines = [f"{window}: {self.verdict}"]
-        lines += [f"{finding.question.upper()} {finding.feature}: {finding.reason}" for finding in self.found]
+        lines += map(str, self.found)
         lines += [f"not judged: {reason}" for reason in self.not_judged]
         if self.backtest is not None:
             lines.append("in history, each threshold was passed, and would have alarmed:")
@@ -127,6 +139,40 @@ def _fired(row: Mapping[str, Any]) -> str:
     what = f"{row['feature']} {row['measure']} {row['threshold']:g} against {row['against']}"
     fired = f"{row['large']:,} and {row['alarms']:,} of {row['windows']:,} windows"
     return f"  {what}: {fired}; 95 % below {row['below_95']:.3g}"
+
+
+def ranked(found: Iterable[Finding], importance: Mapping[str, float]) -> list[Finding]:
+    """Return findings with what a model heeds most first, among those of one question; else in their order.
+
+    Args:
+        found: the findings.
+        importance: of features, by name.
+    """
+    known = [replace(finding, importance=importance.get(finding.feature)) for finding in found]
+    return sorted(known, key=lambda finding: (_QUESTIONS.index(finding.question), -(finding.importance or 0.0)))
+
+
+def importance_of(view: FeatureView, given: Mapping[str, float] | None) -> dict[str, float]:
+    """Return how much a model heeds a view's features.
+
+    Args:
+        view: whose.
+        given: by `feature`, `view.feature` or `view__feature`; other views' are left out.
+
+    Raises:
+        DataError: a weight is no number of 0 or more, or none is of the view.
+    """
+    found = {}
+    for name, weight in (given or {}).items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise DataError(f"importance of {name!r} is {weight!r}; pass a finite number of 0 or more.")
+        feature = name.removeprefix(f"{view.name}.").removeprefix(f"{view.name}__")
+        if feature in view.features:
+            found[feature] = float(weight)
+    if given and not found:
+        hint = did_you_mean(next(iter(given)), view.features)
+        raise DataError(f"importance names no feature of view {view.name!r}.{hint}")
+    return found
 
 
 def moments(span: tuple[int, int]) -> tuple[datetime, datetime]:

@@ -349,6 +349,7 @@ def monitor(
     log: str | None = None,
     thresholds: Mapping[str, float] | None = None,
     backtest: bool = False,
+    importance: Mapping[str, float] | None = None,
 ) -> MonitorReport:
     """Look at the rows that became available in a window: do they keep to the declaration, and did values drift?
 
@@ -368,14 +369,16 @@ def monitor(
         log: the name of a request log whose reads in the window are replayed, 1,000 differences of a kind at most.
         thresholds: some of `fs_core.monitoring.drift.compare.Thresholds` by name, such as `{"psi": 0.2}`.
         backtest: look at every window of history too (the latest 100), to say how often each threshold was passed.
+        importance: how much a model heeds each feature, such as `fs_sklearn.feature_importance(model)`: what it heeds
+            most comes first.
 
     Returns:
         A report: `clean`, `findings` as an Arrow table; `str()` for people, `to_html` and `to_png` for files.
 
     Raises:
         ConfigurationError: SciPy isn't installed, or `at` is in the future.
-        DataError: a threshold isn't one, the window is no time, or the reference is no training set or has no feature
-            of the view.
+        DataError: a threshold or an importance isn't one, the window is no time, or the reference is no training set
+            or has no feature of the view.
         UnknownReferenceError: there is no such view, saved training set or log.
     """
     try:
@@ -386,11 +389,13 @@ def monitor(
         raise ConfigurationError("monitoring needs SciPy: pip install 'fs-core[monitor]'.") from None
     from fs_core.monitoring.drift.compare import Thresholds
     from fs_core.monitoring.drift.windows import Windows
+    from fs_core.monitoring.monitor_report import importance_of
     from fs_core.monitoring.monitor_skew import skew_in
 
     if reference is not None and not isinstance(reference, str):
         require_training_set(reference, "reference")
     target, now = store.view(view), store._clock.now()
+    heeded = importance_of(target, importance)
     end, length = now if at is None else micros(at), duration_micros(parse_duration(window, "window"))
     if end > now:
         raise ConfigurationError(f"at={at} is in the future; a window ends now at the latest.")
@@ -409,4 +414,5 @@ def monitor(
         skew=skew,
         thresholds=Thresholds.of(thresholds),
         backtest=backtest,
+        importance=heeded,
     )

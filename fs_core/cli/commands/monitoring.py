@@ -24,6 +24,7 @@ _OUT = click.Path(dir_okay=False, path_type=Path)
 @click.option("--at", type=MomentArgument(), help="Where the window ends; by default now.")
 @click.option("--log", metavar="NAME", help="A request log whose reads in the window are replayed.")
 @click.option("--threshold", "thresholds", multiple=True, metavar="NAME=NUMBER", help="Such as psi=0.2.")
+@click.option("--importance", multiple=True, metavar="FEATURE=NUMBER", help="How much a model heeds it: most first.")
 @click.option("--backtest", is_flag=True, help="Say how often each threshold was passed in history.")
 @click.option("--html", type=_OUT, metavar="FILE", help="Write the report as a page, pictures included.")
 @click.option("--png", type=_OUT, metavar="FILE", help="Write the picture.")
@@ -36,6 +37,7 @@ def monitor(
     at: datetime | None,
     log: str | None,
     thresholds: Sequence[str],
+    importance: Sequence[str],
     backtest: bool,
     html: Path | None,
     png: Path | None,
@@ -50,7 +52,14 @@ def monitor(
       fs monitor spending --backtest --threshold psi=0.2
     """  # noqa: D301
     found = store.monitor(
-        view, reference, window=window, at=at, log=log, thresholds=_numbers(thresholds), backtest=backtest
+        view,
+        reference,
+        window=window,
+        at=at,
+        log=log,
+        thresholds=_numbers(thresholds, "--threshold", "psi=0.2"),
+        backtest=backtest,
+        importance=_numbers(importance, "--importance", "amount=0.3"),
     )
     if html is not None:
         found.to_html(html)
@@ -59,14 +68,12 @@ def monitor(
     return Report(text=str(found), data=found.to_dict(), code=0 if found.clean else 1)
 
 
-def _numbers(given: Sequence[str]) -> dict[str, float]:
+def _numbers(given: Sequence[str], option: str, example: str) -> dict[str, float]:
     pairs = [text.partition("=") for text in given]
     try:
         return {name.strip(): float(value) for name, _, value in pairs}
     except ValueError:
-        raise click.UsageError(
-            f"--threshold {given[-1]} is no threshold. Write NAME=NUMBER, such as psi=0.2."
-        ) from None
+        raise click.UsageError(f"{option} {' '.join(given)}: write NAME=NUMBER, such as {example}.") from None
 
 
 @cli.command()

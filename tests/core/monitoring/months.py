@@ -124,20 +124,35 @@ class Alarms:
         by_threshold: whether a threshold alone would alarm: a stability index of 0.1 or more in one window, against
             the training set.
         by_test: whether a test alone would: a probability below 0.05.
+        samples: of each feature, what the training set has and what the window has.
     """
 
     found: list[Key]
     by_threshold: bool
     by_test: bool
+    samples: dict[str, tuple[Sample, Sample]]
 
 
-def look(
+@dataclass(frozen=True)
+class Looks:
+    """What is measured in a window, in the one before, and in both together; and one feature's samples of the first.
+
+    Attributes:
+        measures: of each of the three.
+        samples: of each feature, what the training set has and what the window has.
+    """
+
+    measures: tuple[dict[Key, Measure], dict[Key, Measure], dict[Key, Measure]]
+    samples: dict[str, tuple[Sample, Sample]]
+
+
+def looks(
     world: World,
     kinds: Mapping[str, tuple[Shift, Shift]],
     trained: Mapping[str, Sample],
     lasting: Mapping[str, Floats],
-) -> dict[Key, Measure]:
-    """Return what is measured in one window.
+) -> Looks:
+    """Return what is measured in two windows.
 
     Args:
         world: where the rows come from.
@@ -145,13 +160,24 @@ def look(
         trained: the training set's samples.
         lasting: of each feature, what decides its entities' values; empty for chance.
     """
-    found: dict[Key, Measure] = {}
+    found = Looks(({}, {}, {}), {})
     for name, (was, now) in kinds.items():
-        current = world.sample(now, world.entities, lasting.get(name))
-        sides = {"training set": trained[name], "weekdays": world.sample(was, WEEKS * world.entities)}
-        for against, side in sides.items():
-            found |= {(name, against, m.name): m for m in compare(side, current, Thresholds()).measures}
+        current = [world.sample(now, world.entities, lasting.get(name)) for _ in range(2)]
+        before = [world.sample(was, WEEKS * world.entities) for _ in range(2)]
+        current.append(_joined(current, 0 if name in lasting else world.entities))
+        before.append(_joined(before, WEEKS * world.entities))
+        for measures, window, weekdays in zip(found.measures, current, before, strict=True):
+            for against, side in {"training set": trained[name], "weekdays": weekdays}.items():
+                measures.update({(name, against, m.name): m for m in compare(side, window, Thresholds()).measures})
+        found.samples[name] = trained[name], current[0]
     return found
+
+
+def _joined(samples: list[Sample], apart: int) -> Sample:
+    """Return two samples as one; the second's entities are others by so much."""
+    one, other = samples
+    values = pa.chunked_array([*one.values.chunks, *other.values.chunks])
+    return Sample(values, np.concatenate([one.entities, other.entities + apart]))
 
 
 def still(rng: Generator) -> dict[str, tuple[Shift, Shift]]:
@@ -179,13 +205,15 @@ def reports(
         kinds = still(rng) if shift is None else {"changed": (KINDS[BEFORE[shift]], SHIFTS[shift])}
         samples = {name: world.sample(was, trained) for name, (was, _) in kinds.items()}
         kept = {name: rng.standard_normal(entities) for name in kinds if lasting}
-        now, before = look(world, kinds, samples, kept), look(world, kinds, samples, kept)
+        seen = looks(world, kinds, samples, kept)
+        now, before, both = seen.measures
         if shift is not None:  # beside many that don't change
-            now, before = ({**_padding(measures), **measures} for measures in (now, before))
-        judged = decide(now, before, Thresholds().false_discoveries)
+            now, before, both = ({**_padding(measures), **measures} for measures in seen.measures)
+        judged = decide(now, before, both, Thresholds().false_discoveries)
         values = [m for (_, against, name), m in now.items() if against == "training set" and name == "psi"]
         found = [key for key, found in judged.items() if found.is_alarm]
-        yield Alarms(found, any(m.is_large for m in values), any(m.p < 0.05 for m in values))
+        by_threshold, by_test = any(m.is_large for m in values), any(m.p < 0.05 for m in values)
+        yield Alarms(found, by_threshold, by_test, seen.samples)
 
 
 def _padding(measures: Mapping[Key, Measure]) -> dict[Key, Measure]:

@@ -171,13 +171,40 @@ def test_an_alarm_takes_size_and_evidence_twice(
 ) -> None:
     """In this window and in the one before."""
     key = ("amount", "weekdays", "psi")
-    assert decide({key: measure(*now)}, {key: measure(*before)}, 0.01)[key].is_alarm == alarms
+    assert decide({key: measure(*now)}, {key: measure(*before)}, {}, 0.01)[key].is_alarm == alarms
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "both", "alarms"),
+    [
+        ((0.06, 1e-2), (0.16, 1e-2), (0.11, 1e-9), True),  # neither is evidence by itself
+        ((0.06, 1e-2), (0.12, 1e-2), (0.09, 1e-9), False),  # not large together
+        ((0.04, 1e-2), (0.3, 1e-9), (0.17, 1e-9), False),  # was there once
+        ((0.3, 0.1), (0.3, 1e-9), (0.3, 1e-9), False),  # chance makes it every tenth time
+        ((-0.2, 1e-4), (0.6, 1e-9), (0.2, 1e-9), False),  # to the other side
+        ((0.3, 1e-4), (0.3, 1e-4), (0.3, 0.02), False),  # too little evidence together
+    ],
+)
+def test_two_windows_are_evidence_together(
+    now: tuple[float, float], before: tuple[float, float], both: tuple[float, float], alarms: bool
+) -> None:
+    """Of a share that changed a little in each: together they have twice the entities; each still has to show it."""
+    key = ("amount", "weekdays", "null_rate")
+    found = [{key: measure(*one, name="null_rate")} for one in (now, before, both)]
+    assert decide(found[0], found[1], found[2], 0.01)[key].is_alarm == alarms
+
+
+def test_a_distance_is_large_in_each_window() -> None:
+    """Unlike a share's, its threshold isn't what chance hides."""
+    small, large = ({("amount", "weekdays", "psi"): measure(value, 1e-9)} for value in (0.06, 0.2))
+    assert decide(large, large, large, 0.01)["amount", "weekdays", "psi"].is_alarm
+    assert not decide(small, large, large, 0.01)["amount", "weekdays", "psi"].is_alarm
 
 
 def test_without_a_window_before_nothing_alarms() -> None:
     """However large the change is."""
     key = ("amount", "weekdays", "psi")
-    (found,) = decide({key: measure(9.0, 0.0)}, {}, 0.01).values()
+    (found,) = decide({key: measure(9.0, 0.0)}, {}, {}, 0.01).values()
     assert (found.is_alarm, found.before) == (False, None)
 
 
@@ -186,8 +213,8 @@ def test_the_more_features_the_more_evidence_it_takes() -> None:
     key = ("amount", "weekdays", "psi")
     one = {key: measure(0.3, 1e-3)}
     many = one | {(f"f{number}", "weekdays", "psi"): measure(0.0, 0.5) for number in range(999)}
-    assert decide(one, one, 0.01)[key].is_alarm
-    assert not decide(many, many, 0.01)[key].is_alarm
+    assert decide(one, one, one, 0.01)[key].is_alarm
+    assert not decide(many, many, many, 0.01)[key].is_alarm
 
 
 def test_volume_is_compared_by_entities() -> None:
@@ -212,7 +239,7 @@ def test_thresholds_are_checked() -> None:
 
 @pytest.mark.parametrize("lasting", [False, True])
 def test_months_without_change_are_quiet(lasting: bool) -> None:
-    """A few of the months of `tests.benchmarks.bench_monitor`, of small windows, where noise is largest."""
+    """A few of the months of `tests.benchmarks.monitoring.bench_monitor`, of small windows, where noise is largest."""
     assert [report.found for report in reports(np.random.default_rng(5), 2, 60, lasting=lasting)] == [[], []]
 
 

@@ -129,6 +129,30 @@ def test_a_change_is_found_when_it_has_lasted_for_two_windows(shop: Shop, what: 
     assert f"DRIFT {feature}: " in str(found)
 
 
+def test_what_a_model_heeds_most_comes_first(shop: Shop) -> None:
+    """Among changes, though another one is larger; the report says how much, and other views' features are left out."""
+    changes = {"items": lambda rows: [3] * len(rows), "amount": lambda rows: [2.5 * v for v in rows]}
+    for number in (DAYS, DAYS + 1):
+        shop.store.write("spent", day(number, shop.rng, **changes))
+
+    def order(importance: dict[str, Any]) -> list[tuple[str, float | None]]:
+        found = shop.store.monitor("spent", shop.training(), at=after(DAYS + 2), importance=importance)
+        rows = found.findings.to_pylist()
+        assert ("(importance" in str(found)) == any(row["importance"] is not None for row in rows)
+        return list(dict.fromkeys((row["feature"], row["importance"]) for row in rows))
+
+    assert order({}) == [("items", None), ("amount", None)]
+    assert order({"amount": 0.9, "items": 0.1, "elsewhere": 1}) == [("amount", 0.9), ("items", 0.1)]
+    assert order({"spent__amount": 2, "weather.degrees": 1}) == [("amount", 2.0), ("items", None)]
+    for odd, message in (
+        ({"amuont": 1}, "Did you mean 'amount'"),
+        ({"amount": -1}, "0 or more"),
+        ({"amount": "x"}, "x"),
+    ):
+        with pytest.raises(DataError, match=message):
+            order(odd)
+
+
 def test_no_rows_are_found_at_once(still: Shop) -> None:
     """There always were some, and every row is older than the ttl after nine days."""
     assert [row["measure"] for row in still.watch(DAYS + 1.5).findings.to_pylist()] == ["volume"]
