@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fs_mlflow.batch import score_batch
     from fs_mlflow.dataset import TrainingSetDataset, TrainingSetSource, from_training_set
     from fs_mlflow.log import log_model
+    from fs_mlflow.monitoring import log_report
     from fs_mlflow.naming import models_using
     from fs_mlflow.recording import refresh_lineage
     from fs_mlflow.signature import infer_signature
@@ -23,6 +24,7 @@ _ROOMS = {
     "from_training_set": "dataset",
     "infer_signature": "signature",
     "log_model": "log",
+    "log_report": "monitoring",
     "log_training_set": "training",
     "models_using": "naming",
     "refresh_lineage": "recording",
@@ -35,6 +37,7 @@ __all__ = [
     "from_training_set",
     "infer_signature",
     "log_model",
+    "log_report",
     "log_training_set",
     "models_using",
     "refresh_lineage",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fs_core.catalogue import paths
 from fs_core.definitions import Definition, Entity, FeatureView
@@ -56,6 +56,7 @@ class Contents:
         aliases: by kind, name and version.
         retired: kinds, names and versions.
         states: by view reference.
+        reports: by view reference, what monitoring last saw, in plain values.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Contents:
     aliases: Mapping[tuple[str, str, str], list[str]]
     retired: frozenset[tuple[str, str, str]]
     states: Mapping[str, State]
+    reports: Mapping[str, Mapping[str, Any]]
 
     def of(self, kind: str) -> list[Registered]:
         """Return what is registered of a kind."""
@@ -142,12 +144,14 @@ class Origin:
         lineage: what is made from what.
         offline: the history.
         online: the latest rows.
+        report: returns what monitoring last saw of a view, in plain values; None where nothing is known.
     """
 
     registry: Registry
     lineage: Lineage
     offline: OfflineStore
     online: OnlineStore
+    report: Callable[[FeatureView], Mapping[str, Any] | None] = lambda _: None
 
 
 def gather(origin: Origin, title: str, built_at: int) -> Contents:
@@ -177,6 +181,7 @@ def gather(origin: Origin, title: str, built_at: int) -> Contents:
         aliases,
         frozenset(origin.registry.retired()),
         dict(_states(origin, views)),
+        {view.ref: report for view in views if (report := origin.report(view)) is not None},
     )
 
 

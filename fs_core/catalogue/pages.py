@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fs_core.catalogue import paths
 from fs_core.catalogue.contents import Contents
+from fs_core.catalogue.distributions import last_report
 from fs_core.catalogue.html import Markup, code, e, facts, iso_moment, link, mark, moment, section, table
 from fs_core.catalogue.pictures import of_entity, of_service, of_source, of_view
 from fs_core.definitions import (
@@ -143,6 +144,7 @@ def _view(contents: Contents, view: Definition) -> str:
         section("Features", features)
         + section("Lineage", of_view(contents, view), notes)
         + section("Freshness", fresh)
+        + section("What monitoring last saw", last_report(contents.reports.get(view.ref)))
         + section("As-of rule", rule)
         + section("Source", _origin(contents, view))
         + "".join(

@@ -206,7 +206,8 @@ def _draw_series(axes: Any, report: Observed, subject: tuple[str, str]) -> None:
     axes.tick_params(axis="x", labelsize=7)
     for label in axes.get_xticklabels():
         label.set(rotation=20, ha="right", rotation_mode="anchor")  # it ends at its tick, within the picture
-    axes.legend(frameon=False, fontsize=8)
+    if axes.lines[1:]:  # beside the threshold's
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _percent() -> Callable[..., str]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from fs_core.definitions import FeatureService, FeatureView, OnDemandView
 from fs_core.errors import FeatureStoreError, TransformCodeError
+from fs_core.server.endpoints.gauges import Gauges
 from fs_core.server.settings import Settings
 from fs_core.server.telemetry import Metrics
 from fs_core.server.tokens import Tokens
@@ -30,11 +31,13 @@ class State:
         tokens: who may do what.
         store: what is served.
         metrics: what is counted.
+        gauges: how the store is.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.tokens = settings, Tokens.from_environment()
         self.store, self.metrics = FeatureStore(settings.directory), Metrics()
+        self.gauges = Gauges(self.store)
         # Each has its own threads, so that slow training sets keep nobody from pushing.
         self._pushes = ThreadPoolExecutor(32, "push")
         self._slow = ThreadPoolExecutor(2, "slow")

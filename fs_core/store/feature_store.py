@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fs_core import configuration
 from fs_core.store import history, ingestion, online, pushes, quarantine, training, upkeep
@@ -12,7 +12,10 @@ from fs_core.store.definitions import transforms, versions
 from fs_core.store.resources import Resources
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fs_core.catalogue import Built
+    from fs_core.definitions import FeatureView
 
 
 class FeatureStore(Resources):
@@ -81,6 +84,7 @@ class FeatureStore(Resources):
     get_online_features_async = online.get_online_features_async
     log_outcome = online.log_outcome
     flush_log = online.flush_log
+    log_counts = online.log_counts
     read_log = online.read_log
     replay = online.replay
 
@@ -133,12 +137,17 @@ class FeatureStore(Resources):
         Raises:
             ConfigurationError: the directory holds something else, or can't be written.
         """
+        from dataclasses import asdict
         from pathlib import Path
 
         from fs_core.catalogue import Origin, build
 
+        def report(view: FeatureView) -> Mapping[str, Any] | None:
+            kept = self._reports.of(view)
+            return None if kept is None else asdict(kept)
+
         name = title or self._configuration.directory.name or "feature store"
-        origin = Origin(self.registry, self.lineage, self.offline, self.online)
+        origin = Origin(self.registry, self.lineage, self.offline, self.online, report)
         return build(origin, Path(directory), title=name, built_at=self._clock.now())
 
 

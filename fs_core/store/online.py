@@ -187,6 +187,14 @@ def flush_log(store: Resources, *, within: timedelta | str = "60s") -> Flushed:
     return store._log.get().flush(duration_seconds(within, "within"))
 
 
+def log_counts(store: Resources) -> Flushed:
+    """Return how many rows this process has logged, dropped and yet to write; nothing is waited for."""
+    from fs_core.monitoring.log.writer import Flushed
+
+    writer = store._log.made()
+    return Flushed(0, 0, 0) if writer is None else writer.counts
+
+
 def read_log(store: Resources, name: str, *, since: Moment | timedelta | None = None) -> pa.Table:
     """Return a request log, a row for each logged row of a read.
 

@@ -26,6 +26,7 @@ from fs_core.values.times import Clock
 
 if TYPE_CHECKING:
     from fs_core.lineage import Lineage
+    from fs_core.monitoring.kept import KeptReports
     from fs_core.monitoring.log import LogSetting, LogWriter
     from fs_core.offline.contract import OfflineStore
     from fs_core.offline.quarantine import Quarantine
@@ -130,6 +131,13 @@ class Resources:
 
         given = self._configuration
         return open_online_store(given.online, project=self.registry.project, directory=given.directory)
+
+    @property
+    def _reports(self) -> KeptReports:
+        """The last reports of monitoring."""
+        from fs_core.monitoring.kept import KeptReports
+
+        return KeptReports(Path(self._configuration.directory) / "reports")
 
     def _quarantine(self, view: FeatureView) -> Quarantine:
         """Return where the rows are that a view holds back."""

@@ -274,6 +274,7 @@ def forget(
         raise
     finally:
         store._cache.take()
+        store._reports.forget(doomed)
     logged = _forget_logged(store, name, every)
     erased = Erasure(done, forget_saved(saved_sets(store), every, delete=saved == "delete"), logged)
     erased.quarantined.update({ref: rows for ref, rows in held.items() if rows})
@@ -358,7 +359,8 @@ def monitor(
     an alarm if its size matters, if it is more than noise among all that was looked at (each entity counts once), and
     if it was so in the window before too. A view with aggregations is compared by what its windows hold at the end,
     for entities with an event in it. Dates, times and lists are compared by their nulls alone. *Skew*, with `log`: what
-    was served otherwise than the rule says. Reads the view's whole history into memory.
+    was served otherwise than the rule says. Reads the view's whole history into memory. The last report of a view is
+    kept, for the server's metrics and the catalogue.
 
     Args:
         view: its reference.
@@ -389,6 +391,7 @@ def monitor(
         raise ConfigurationError("monitoring needs SciPy: pip install 'fs-core[monitor]'.") from None
     from fs_core.monitoring.drift.compare import Thresholds
     from fs_core.monitoring.drift.windows import Windows
+    from fs_core.monitoring.kept import KeptReport
     from fs_core.monitoring.monitor_report import importance_of
     from fs_core.monitoring.monitor_skew import skew_in
 
@@ -406,7 +409,7 @@ def monitor(
         replayed = replay(store, log, since=from_micros(end - length), evidence=_REPLAYED)
         skew = skew_in(replayed, target, (end - length, end))
     training_set = saved_sets(store).load(reference) if isinstance(reference, str) else reference
-    return room.monitor(
+    report = room.monitor(
         Windows(target, store.offline),
         training_set,
         window=length,
@@ -416,3 +419,5 @@ def monitor(
         backtest=backtest,
         importance=heeded,
     )
+    store._reports.keep(target, KeptReport.of(report, end - length, end))
+    return report

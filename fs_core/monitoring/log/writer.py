@@ -112,6 +112,12 @@ class LogWriter:
                 self._changed.notify_all()
         return True
 
+    @property
+    def counts(self) -> Flushed:
+        """What became of the rows by now."""
+        with self._changed:
+            return Flushed(self._written, self._dropped, self._rows)
+
     def flush(self, within: float) -> Flushed:
         """Wait until what was put by now is written or dropped, or for so many seconds; return the counts."""
         with self._changed:

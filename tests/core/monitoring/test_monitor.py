@@ -153,6 +153,49 @@ def test_what_a_model_heeds_most_comes_first(shop: Shop) -> None:
             order(odd)
 
 
+def test_the_last_report_is_in_metrics_and_catalogue(shop: Shop, tmp_path: Path) -> None:
+    """Distances, findings and pictures of each feature; an earlier window's report doesn't take its place."""
+    pytest.importorskip("prometheus_client")
+    from fs_core.server.endpoints.gauges import Gauges
+
+    changes = {"items": lambda rows: [3] * len(rows), "shop": lambda rows: ["<b>"] * len(rows)}
+    for number in (DAYS, DAYS + 1):
+        shop.store.write("spent", day(number, shop.rng, **changes))
+    assert "fs_monitor_distance{" not in Gauges(shop.store).text().decode()
+    found = shop.watch(DAYS + 2, reference=shop.training())
+    shop.watch(DAYS - 3)
+    text = Gauges(shop.store).text().decode()
+    psi = next(
+        row["value"] for row in found.measures.to_pylist() if (row["feature"], row["measure"]) == ("items", "psi")
+    )
+    assert f'fs_monitor_distance{{against="training set",feature="items",measure="psi",view="spent"}} {psi}' in text
+    assert 'fs_monitor_findings{feature="items",question="drift",view="spent"} 2.0' in text
+    assert 'fs_monitor_findings{feature="amount",question="drift",view="spent"} 0.0' in text
+    assert f'fs_monitor_report_timestamp_seconds{{view="spent"}} {after(DAYS + 2).timestamp():.9g}' in text
+    assert 'fs_rows_quarantined{view="spent"} 0.0' in text
+    assert 'fs_view_newest_event_timestamp_seconds{view="spent"}' in text
+    assert 'fs_log_rows{process="' in text
+    shop.store.build_docs(tmp_path / "site")
+    (page,) = (tmp_path / "site").rglob("spent*.html")
+    shown = page.read_text()
+    assert shown.count('<svg class="shares"') >= 4
+    assert "drift items" in shown
+    assert "<b>" not in shown
+    shop.store.forget("user", {"user": [1]})
+    assert "fs_monitor_distance{" not in Gauges(shop.store).text().decode()
+
+
+def test_a_damaged_report_is_none(shop: Shop) -> None:
+    """Metrics and catalogue go on without it, and the next report takes its place."""
+    shop.watch()
+    (file,) = (Path(shop.store.directory) / "reports").iterdir()
+    for content in ("", "[]", "{}", '{"format": 1}', file.read_text().replace('"format": 1', '"format": 2')):
+        file.write_text(content)
+        assert shop.store._reports.of(SPENT) is None
+    shop.watch()
+    assert shop.store._reports.of(SPENT) is not None
+
+
 def test_no_rows_are_found_at_once(still: Shop) -> None:
     """There always were some, and every row is older than the ttl after nine days."""
     assert [row["measure"] for row in still.watch(DAYS + 1.5).findings.to_pylist()] == ["volume"]

@@ -1,0 +1,108 @@
+"""What `/metrics` says of the store itself: how fresh views are, what was held back, and what monitoring last found."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import FeatureStoreError
+from fs_core.materialization.watermark import reached
+from fs_core.store import FeatureStore
+
+log = logging.getLogger("fs_core")
+
+_FRESH = 15.0  # seconds for which an answer stands: history is asked for it
+_MICROS = 1e6
+
+
+class Gauges:
+    """The gauges of one store. Thread-safe.
+
+    Args:
+        store: the store.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._made, self._text = -math.inf, b""
+
+    def text(self) -> bytes:
+        """Return them in Prometheus' text format, at most some seconds old."""
+        with self._lock:
+            if time.monotonic() - self._made > _FRESH:
+                registry = CollectorRegistry()
+                registry.register(self)  # it has what a collector must have
+                self._text, self._made = generate_latest(registry), time.monotonic()
+            return self._text
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Return nothing: what there is follows from the store."""
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield every gauge, for the current version of each view."""
+        made = _families()
+        try:
+            views = [r.definition for r in self._store.registry.listing("view") if r.current]
+        except FeatureStoreError as error:
+            log.debug("metrics of views aren't known: %s", error)
+            views = []
+        for view in views:
+            if isinstance(view, FeatureView):
+                self._add(view, made)
+        counts = self._store.log_counts()
+        for state in ("written", "dropped", "waiting"):
+            made["log"].add_metric([state, str(os.getpid())], getattr(counts, state))
+        yield from made.values()
+
+    def _add(self, view: FeatureView, made: dict[str, GaugeMetricFamily]) -> None:
+        store = self._store
+        try:
+            made["quarantined"].add_metric([view.name], store._quarantine(view).count())
+            newest = store.offline.newest_event(view)
+            if newest is not None:
+                made["newest"].add_metric([view.name], newest / _MICROS)
+            online = reached(store.online, view) if view.online else None
+            if online is not None:
+                made["online"].add_metric([view.name], online.until / _MICROS)
+        except FeatureStoreError as error:  # one that can't be asked is no reason to say nothing of the others
+            log.debug("metrics of view %s aren't known: %s", view.ref, error)
+        report = store._reports.of(view)
+        if report is None:
+            return
+        made["reported"].add_metric([view.name], report.end / _MICROS)
+        for one in report.distances:
+            labels = [view.name, one.feature, one.against, one.measure]
+            made["distance"].add_metric(labels, one.value)
+            made["threshold"].add_metric(labels, one.threshold)
+        found = Counter(report.findings)
+        for feature in dict.fromkeys([*(one.feature for one in report.distances), *(f for _, f in report.findings)]):
+            for question in ("contract", "skew", "drift"):
+                made["findings"].add_metric([view.name, feature, question], found[question, feature])
+
+
+def _families() -> dict[str, GaugeMetricFamily]:
+    compared = ("view", "feature", "against", "measure")
+    return {
+        name: GaugeMetricFamily(f"fs_{metric}", text, labels=labels)
+        for name, metric, text, labels in (
+            ("newest", "view_newest_event_timestamp_seconds", "The latest event time in history.", ("view",)),
+            ("online", "view_online_until_timestamp_seconds", "The moment the online rows stand at.", ("view",)),
+            ("quarantined", "rows_quarantined", "Rows in quarantine.", ("view",)),
+            ("reported", "monitor_report_timestamp_seconds", "Where the last report's window ends.", ("view",)),
+            ("distance", "monitor_distance", "Distances in the last report.", compared),
+            ("threshold", "monitor_threshold", "From where on a distance matters.", compared),
+            ("findings", "monitor_findings", "Findings in the last report.", ("view", "feature", "question")),
+            ("log", "log_rows", "Rows for request logs, by what became of them.", ("state", "process")),
+        )
+    }
