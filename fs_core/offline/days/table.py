@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from fs_core.offline.delta.appending import attempts, reason_of
 from fs_core.offline.delta.layout import as_declared
 from fs_core.offline.delta.leftovers import data_files
 from fs_core.offline.delta.locks import TableLocks
+from fs_core.offline.delta.rewriting import LOOK_EVERY, merge, worth_merging
 from fs_core.runtime.files import make_directory
 from fs_core.runtime.per_process import delta_library
 from fs_core.values.dtypes import storage_type
@@ -72,6 +73,7 @@ class DayTable:
         with self._as_store_error("rows can't be written"):
             make_directory(self.directory)
             self._append(stored)
+        self._merge_small_files()
 
     def _append(self, stored: pa.Table) -> None:
         with TableLocks(self.directory).appending():
@@ -80,6 +82,23 @@ class DayTable:
                     write_deltalake(
                         str(self.directory), stored, mode="append", partition_by=[DAY], configuration=_PROPERTIES
                     )
+
+    def _merge_small_files(self) -> None:
+        """Merge files that many small appends have left, as history does; where that fails, it is done another time."""
+        with suppress(DeltaError, OSError, pa.ArrowException):
+            opened = self._opened()
+            if (
+                opened is None
+                or (opened.version() + 1) % LOOK_EVERY
+                or worth_merging(opened.file_uris(), _day_of) is None
+            ):
+                return
+            with TableLocks(self.directory).rewriting_now() as alone:
+                table = self._opened()
+                files = [] if table is None else table.file_uris()
+                most = worth_merging(files, _day_of)
+                if alone and table is not None and most is not None:
+                    merge(table, files, most)
 
     def days(self, since: str = "") -> list[str]:
         """Return the days that have rows, from one on."""
@@ -183,3 +202,8 @@ class DayTable:
             return DeltaTable(str(self.directory))
         except TableNotFoundError:
             return None
+
+
+def _day_of(file: str) -> str:
+    """Return the partition in which a data file lies."""
+    return Path(file).parent.name

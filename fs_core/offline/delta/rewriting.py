@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -54,7 +54,8 @@ RETRIES = 1000
 _RANGES = 16  # of seqs in a condition: with more than 20 alternatives the library looks at no statistics
 _BATCH_ROWS = 100_000
 
-_LOOK_EVERY = 16  # states
+LOOK_EVERY = 16
+"""States, after which it is looked whether there are many small files."""
 _MANY = 64  # files of a tier that could be merged
 _TIERS = (1 << 20, 32 << 20)  # bytes
 
@@ -120,21 +121,26 @@ def merge_small_files(history: DeltaLog, locks: Locks, state: Snapshot) -> None:
         locks: its locks.
         state: the newest state.
     """
-    if (state + 1) % _LOOK_EVERY:
+    if (state + 1) % LOOK_EVERY:
         return
     with suppress(DeltaError, OSError, pa.ArrowException):  # files of somebody who is forgotten now, or a full disk
         files = history.files(state)
-        most = _worth_merging(files)
+        most = worth_merging(files)
         if most is not None:
             with locks.rewriting_now() as alone, history.opened() as table:
                 if alone:
                     merge(table, files, most)
 
 
-def _worth_merging(files: Sequence[str]) -> int | None:
-    """Return the tier, in bytes, of which there are many files that could be merged; None if there is none."""
+def worth_merging(files: Sequence[str], part_of: Callable[[str], str] = month_of) -> int | None:
+    """Return the tier, in bytes, of which there are many files that could be merged; None if there is none.
+
+    Args:
+        files: those of the newest state.
+        part_of: returns the partition in which a file lies.
+    """
     for most in _TIERS:
-        small = Counter(month_of(file) for file in files if facts(file).size < most)
+        small = Counter(part_of(file) for file in files if facts(file).size < most)
         if small.total() - len(small) >= _MANY:
             return most
     return None

@@ -1,0 +1,26 @@
+"""Tables by day, of request logs and quarantines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from fs_core.offline.days.table import DAY, DayTable
+from fs_core.offline.delta import rewriting
+
+
+def test_small_files_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small appends leave few files in the newest state, no row is lost or there twice, and each day has its own."""
+    monkeypatch.setattr(rewriting, "_MANY", 8)
+    table = DayTable("test", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "table")
+    for number in range(32):
+        table.append(pa.table({DAY: [f"2024-01-0{1 + number % 2}"], "x": [number]}))
+    assert sorted(table.read(["x"])["x"].to_pylist()) == list(range(32))
+    assert len(DeltaTable(str(table.directory)).file_uris()) <= 8
+    assert sorted(table.read(["x"], day="2024-01-01")["x"].to_pylist()) == list(range(0, 32, 2))
+    table.expire("2024-01-02")
+    assert len(list(table.directory.rglob("*.parquet"))) == len(DeltaTable(str(table.directory)).file_uris())
+    assert sorted(table.read(["x"])["x"].to_pylist()) == list(range(1, 32, 2))
