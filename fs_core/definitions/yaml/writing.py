@@ -43,9 +43,7 @@ KINDS = {
 """The entry that names a definition, by its kind."""
 
 SERVED: Mapping[str, Any] = {
-    f.name: f.default
-    for f in fields(FeatureView)
-    if f.name in ("online", "online_history", "schedule", "on_violation")
+    f.name: f.default for f in fields(FeatureView) if f.name in ("online", "online_history", "schedule", "on_violation")
 }
 """How a view is served and kept up, with the defaults; part of the documentation, since it changes no value."""
 
