@@ -88,12 +88,12 @@ class KeptReport:
 
     @classmethod
     def of(cls, report: Observed, start: int, end: int) -> KeptReport:
-        """Return what is to be kept of a report on a window.
+        """Return what is to be kept of a report.
 
         Args:
             report: the report.
-            start: from when on the window goes, microseconds.
-            end: until when it goes.
+            start: where its window begins, microseconds.
+            end: where it ends.
         """
         names = ("feature", "against", "measure", "value", "threshold", "alarm")
         distances = [Distance(**{name: row[name] for name in names}) for row in report.measures.to_pylist()]

@@ -87,11 +87,7 @@ class DayTable:
         """Merge files that many small appends have left, as history does; where that fails, it is done another time."""
         with suppress(DeltaError, OSError, pa.ArrowException):
             opened = self._opened()
-            if (
-                opened is None
-                or (opened.version() + 1) % LOOK_EVERY
-                or worth_merging(opened.file_uris(), _day_of) is None
-            ):
+            if opened is None or (opened.version() + 1) % LOOK_EVERY:
                 return
             with TableLocks(self.directory).rewriting_now() as alone:
                 table = self._opened()

@@ -13,7 +13,7 @@ from fs_core.offline.delta import rewriting
 
 
 def test_small_files_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many small appends leave few files in the newest state; no row is lost or doubled, and each day has its own."""
+    """Many small appends leave few files in the newest state, no row is lost or there twice, each day has its own."""
     monkeypatch.setattr(rewriting, "_MANY", 8)
     table = DayTable("test", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "table")
     for number in range(32):

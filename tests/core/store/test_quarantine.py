@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
+from fs_core.definitions import OnDemandView
 from fs_core.errors import DataError, DefinitionError, OfflineStoreError, ValidationError
 from fs_core.offline.days.table import DayTable
 from fs_core.offline.validation import sift_rows
@@ -308,3 +309,25 @@ def test_events_and_views_without_entity_have_quarantines(store: FeatureStore) -
     assert store.quarantined("w").column_names[4:] == ["__event_time", "__available_at", "x"]
     assert store.release("w", force=True) == 1
     assert store.history("w")["x"].to_pylist() == [0]
+
+
+DOUBLE = OnDemandView(
+    "double",
+    inputs=["v.x"],
+    fields=[Field("twice", "float64", "Twice.")],
+    expressions={"twice": "x * 2"},
+    description="Twice.",
+    when="write",
+)
+
+
+def test_what_is_computed_is_computed_at_the_release(store: FeatureStore) -> None:
+    """Rows held back have what they brought alone; a check reads that alone, too."""
+    store.apply(view(transforms=[DOUBLE], checks=["x > 0"], fields=[Field("x", "float64", "X.")]))
+    pushed = store.push("v", {"k": [1, 2], "event_timestamp": [DAY] * 2, "x": [4.0, 0.0]})
+    assert (pushed, pushed.quarantined["row"].to_pylist()) == (1, [1])
+    assert "twice" not in store.quarantined("v").column_names
+    store.release("v", force=True)
+    assert store.history("v")["twice"].to_pylist() == [8.0, 0.0]
+    with pytest.raises(DefinitionError, match="twice"):
+        store.apply(view("2.0.0", transforms=[DOUBLE], checks=["twice > 0"], fields=[Field("x", "float64", "X.")]))
