@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 
 from fs_core.definitions import FeatureView
 from fs_core.online.contract import timeline_name
+from fs_core.online.row.entries import has_head, whole
 from fs_core.windows.packed.codec import EventCodec
-from fs_core.windows.packed.entries import has_head, whole
 
 if TYPE_CHECKING:
     from fs_core.online.contract import OnlineStore

@@ -20,7 +20,8 @@ import pyarrow as pa
 
 from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.online.contract import AVAILABLE, PartialRead, timeline_name
-from fs_core.online.row.recent import Timelines, moment_word
+from fs_core.online.row.entries import moment_word, whole
+from fs_core.online.row.recent import Timelines
 from fs_core.retrieval.computed import computed
 from fs_core.retrieval.selection import Computation, SelectedFeature, ViewLookup
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, STATUS, at_moment
@@ -31,7 +32,6 @@ from fs_core.serving.plan import WHAT, ReadPlan, ViewPlan
 from fs_core.serving.vectors import FeatureVectors
 from fs_core.serving.windows import HeldWindows
 from fs_core.values.times import MICROSECONDS
-from fs_core.windows.packed.entries import whole
 
 if TYPE_CHECKING:
     from fs_core.definitions import FeatureView

@@ -1,34 +1,21 @@
 """An entity's timeline: its recent rows, kept beside the latest one, from which a moment in the past is answered.
 
-    entries, in any order: a packed row's length, 4 bytes, big-endian, and the row
-    or a floor: four bytes of ones, a checksum of 4 bytes as a row has, and a moment, 8 bytes, as `moment_word` has it
-
-That is the form of `fs_core.windows.packed`. A timeline is a set: rows may come twice, and of several floors the latest
-counts. For a moment at or after it the winner is the greatest, by order, of the rows available by then; for an earlier
-one only history can answer. A timeline without a floor tells nothing, and neither does one that lacks the latest row:
-that one came by a writer that kept none, and before it others may have. `fs_core.materialization.recent` writes them.
+It is rows and floors, as `fs_core.online.row.entries` has them. A timeline is a set: rows may come twice; of several
+floors the latest counts. For a moment at or after it the winner is the greatest, by order, of the rows available by
+then; for an earlier one only history can answer. A timeline without a floor tells nothing, and neither does one that
+lacks the latest row: that one came by a writer that kept none, and before it others may have.
+`fs_core.materialization.recent` writes them.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from fs_core.definitions import FeatureView
 from fs_core.online.contract import AVAILABLE, ORDER
 from fs_core.online.row.codec import RowCodec
+from fs_core.online.row.entries import FLOOR, SEAL, body_of, entries, entries_of, moment_word
 from fs_core.online.row.layout import layout_of
-
-_LENGTH = struct.Struct(">I")
-_SEAL = struct.Struct("<I")
-_FLOOR = b"\xff" * 4
-_FLOOR_BYTES = 16
-_SIGN = 1 << 63
-
-
-def moment_word(micros: int) -> bytes:
-    """Return a moment as rows carry it: eight bytes that compare as moments do."""
-    return max(0, micros + _SIGN).to_bytes(8, "big")
 
 
 class Timelines:
@@ -39,23 +26,18 @@ class Timelines:
 
     def floor(self, key: bytes, word: bytes) -> bytes:
         """Return the floor of an entity's timeline, given its moment as rows carry it."""
-        return _FLOOR + _SEAL.pack(self._layout.seal(key, word)) + word
+        return FLOOR + SEAL.pack(self._layout.seal(key, word)) + word
 
     def parsed(self, key: bytes, timeline: bytes | None) -> tuple[bytes | None, list[bytes]] | None:
         """Return the floor's moment, None where there is none, and the rows; None where the bytes make no sense."""
-        floors, rows, index, value = list[bytes](), list[bytes](), 0, timeline or b""
-        while index < len(value):
-            if value[index : index + len(_FLOOR)] == _FLOOR:
-                floors.append(value[index : index + _FLOOR_BYTES])
-                index += _FLOOR_BYTES
-                continue
-            length = int.from_bytes(value[index : index + _LENGTH.size], "big")
-            index += _LENGTH.size + length
-            rows.append(value[index - length : index])
-        sound = index == len(value) and all(len(row) >= ORDER.stop for row in rows)
-        if not sound or any(floor != self.floor(key, floor[8:]) for floor in floors):
+        found = entries_of(timeline or b"")
+        if found is None:
             return None
-        return max((floor[8:] for floor in floors), default=None), rows
+        rows, marks = found
+        floors = [body_of(mark) for mark in marks]
+        if marks != [self.floor(key, floor) for floor in floors] or any(len(row) < ORDER.stop for row in rows):
+            return None
+        return max(floors, default=None), rows
 
     def tells(self, key: bytes, timeline: bytes | None, latest: bytes | None) -> bool:
         """Return whether a timeline tells what was from its floor on.
@@ -139,11 +121,6 @@ class Timelines:
         base = max((row[ORDER] for row in rows if row[AVAILABLE] <= word), default=b"")
         kept = {row[ORDER]: row for row in rows if row[ORDER] >= base}
         return self.floor(key, max(floor, word)) + entries(kept[order] for order in sorted(kept))
-
-
-def entries(rows: Iterable[bytes]) -> bytes:
-    """Return packed rows as timelines have them."""
-    return b"".join(part for row in rows for part in (_LENGTH.pack(len(row)), row))
 
 
 def _lacks(rows: Sequence[bytes], latest: bytes | None) -> bool:

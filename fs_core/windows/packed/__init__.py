@@ -1,8 +1,6 @@
 """An entity's events as one value of an online store, to which a push appends and which a read folds.
 
-    entries, in any order: a packed row's length, 4 bytes, big-endian, and the row
-    or a floor: four bytes of ones, a checksum of 4 bytes as a row has, and a moment, 8 bytes, as `moment_word` has it
-    or a head: three bytes of ones and one less, a checksum, a length of 4 bytes, and what `head` draws
+It is rows, floors and heads, as `fs_core.online.row.entries` has them; what a head says is drawn in `head`.
 
 A row is packed as `fs_core.online.row.codec` packs the rows of any view: with its own checksum, which knows the view
 and the entity. Its columns are those that aggregates and the id need, and a flag for each `where`, so that conditions

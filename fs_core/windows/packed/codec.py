@@ -14,13 +14,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView, Field
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.codec import DecodedRows, RowCodec
-from fs_core.online.row.layout import checksums, layout_of
-from fs_core.online.row.recent import moment_word
-from fs_core.values.times import EARLIEST
-from fs_core.windows.answer import Answers, Asked, TooLargeError, answer
-from fs_core.windows.evaluate import all_needs_of, columns_of
-from fs_core.windows.events import Events
-from fs_core.windows.packed.entries import (
+from fs_core.online.row.entries import (
     FLOOR,
     FLOOR_BYTES,
     FLOOR_CELLS,
@@ -28,12 +22,17 @@ from fs_core.windows.packed.entries import (
     LENGTH,
     SEAL,
     SIGN,
-    Marks,
     body_of,
     entries_of,
     mark_at,
+    moment_word,
 )
-from fs_core.windows.packed.head import Head, heads_of, places_of, settled
+from fs_core.online.row.layout import checksums, layout_of
+from fs_core.values.times import EARLIEST
+from fs_core.windows.answer import Answers, Asked, TooLargeError, answer
+from fs_core.windows.evaluate import all_needs_of, columns_of
+from fs_core.windows.events import Events
+from fs_core.windows.packed.head import Head, Marks, heads_of, places_of, settled
 from fs_core.windows.plan import Feature, Lane, features_of
 from fs_core.windows.prepared import prepare
 from fs_core.windows.span import Span

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -117,6 +117,15 @@ class Head:
         taken = pa.array(np.flatnonzero(late))
         bits = np.unpackbits(np.frombuffer(self.ids, np.uint8))
         return not bits[_positions([column.take(taken) for column in ids], len(bits))].all(axis=1).any()
+
+
+@dataclass
+class Marks:
+    """The floor and the head of each value, as far as they were found, by its position; and which begin with a head."""
+
+    floors: dict[int, int] = field(default_factory=dict)
+    heads: dict[int, Head] = field(default_factory=dict)
+    first: set[int] = field(default_factory=set)
 
 
 def places_of(features: Sequence[Feature]) -> dict[tuple[Lane, Span], int]:

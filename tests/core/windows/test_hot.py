@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from fs_core import Aggregation, FeatureStore, FeatureView, Field
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineUnavailableError
 from fs_core.materialization import event_values, events
+from fs_core.online.row.entries import has_head
 from fs_core.values.times import from_micros, micros
 from fs_core.windows.packed import head
-from fs_core.windows.packed.entries import has_head
 from tests.core.materialization.retract.interleaving import Killed, Steps
 from tests.core.windows.test_online import key_of
 from tests.core.windows.test_parity import HandClock

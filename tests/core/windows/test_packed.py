@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fs_core import Aggregation, Entity, FeatureView, Field
 from fs_core.offline.predicates import passing
+from fs_core.online.row.entries import has_head, whole
 from fs_core.testing.events import EventScenario, event_scenarios, event_spines
 from fs_core.testing.histories import moments
 from fs_core.testing.oracle import bits
@@ -20,7 +21,6 @@ from fs_core.testing.window_oracle import TOO_LARGE, oracle_windows
 from fs_core.windows.answer import TooLargeError
 from fs_core.windows.packed import head
 from fs_core.windows.packed.codec import EventCodec
-from fs_core.windows.packed.entries import has_head, whole
 
 Values = dict[bytes, bytes]
 

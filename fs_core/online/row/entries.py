@@ -1,13 +1,19 @@
-"""Cutting values: their rows, and their marks, which are floors and heads."""
+"""Values to which writers add and which readers fold: entries one after the other, in any order.
+
+    a row: a packed row's length, 4 bytes, big-endian, and the row
+    or a floor: four bytes of ones, a checksum of 4 bytes as a row has, and a moment, 8 bytes, as `moment_word` has it
+    or a head: three bytes of ones and one less, a checksum, a length of 4 bytes, and what it says
+
+Floors and heads are *marks*. A view's recent rows are such values (`fs_core.online.row.recent`, which have no heads),
+and so are the events of its windows (`fs_core.windows.packed`).
+"""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 import numpy as np
-
-from fs_core.windows.packed.head import Head
 
 LENGTH = struct.Struct(">I")
 """Stands before a row, and within a head before what it says."""
@@ -25,13 +31,14 @@ SIGN = 1 << 63
 _HEAD_START = struct.Struct(">4sII")  # the mark, a checksum and a length
 
 
-@dataclass
-class Marks:
-    """The floor and the head of each value, as far as they were found, by its position; and which begin with a head."""
+def moment_word(micros: int) -> bytes:
+    """Return a moment as rows carry it: eight bytes that compare as moments do."""
+    return max(0, micros + SIGN).to_bytes(8, "big")
 
-    floors: dict[int, int] = field(default_factory=dict)
-    heads: dict[int, Head] = field(default_factory=dict)
-    first: set[int] = field(default_factory=set)
+
+def entries(rows: Iterable[bytes]) -> bytes:
+    """Return packed rows as entries."""
+    return b"".join(part for row in rows for part in (LENGTH.pack(len(row)), row))
 
 
 def has_head(value: bytes) -> bool:
@@ -47,7 +54,7 @@ def whole(value: bytes | None, deep: bytes | None) -> bytes | None:
     if found is None:
         return value
     floors = [mark for mark in found[1] if mark[:4] == FLOOR]
-    return b"".join([*floors, *(part for row in found[0] for part in (LENGTH.pack(len(row)), row)), deep or b""])
+    return b"".join([*floors, entries(found[0]), deep or b""])
 
 
 def entries_of(value: bytes) -> tuple[list[bytes], list[bytes]] | None:
