@@ -1,4 +1,7 @@
-"""When something is done again and again: at an interval, or as a cron text says. All in UTC."""
+"""When something is done again and again: at an interval, or as a cron text says. All in UTC.
+
+Units of intervals are those of every duration: `fs_core.values.times.parse_duration`.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,10 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 MOST_ENDS = 100
-"""How many ends of lives fall into the time for which a head answers, at most: each may need an event beside it."""
+"""How many ends of lives fall into the time for which a head answers, at most: each may need an event beside it.
+
+From how many events on an entity gets a head is `HOT` in `fs_core.materialization.event_values`.
+"""
 
 _SUMMED = ("count", "sum", "mean", "var", "std")
 _KINDS = ("count", "sums", "squares", "nan", "inf", "-inf")
