@@ -40,7 +40,7 @@ class Broker(Protocol):
         ...
 
     def put_aside(self) -> list[tuple[bytes, str]]:
-        """Return what `Consumer.reject` has put aside: bodies and reasons."""
+        """Return what `Consumer.reject` has rejected: bodies and reasons."""
         ...
 
 
