@@ -160,8 +160,10 @@ def importance_of(view: FeatureView, given: Mapping[str, float] | None) -> dict[
         given: by `feature`, `view.feature` or `view__feature`; other views' are left out.
 
     Raises:
-        DataError: a weight is no number of 0 or more, or none is of the view.
+        DataError: it is no mapping, a weight is no number of 0 or more, or none is of the view.
     """
+    if given is not None and not isinstance(given, Mapping):
+        raise DataError(f"importance is {given!r}; pass a mapping of features to numbers.")
     found = {}
     for name, weight in (given or {}).items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:

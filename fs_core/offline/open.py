@@ -28,7 +28,7 @@ def open_offline_store(
     Raises:
         ConfigurationError: nobody knows the scheme, or the directory can't be used.
     """
-    if url == "delta" or url.partition("://")[0] in SCHEMES:
+    if url == "delta" or url.partition("://")[0].lower() in SCHEMES:
         from fs_core.offline.delta.store import DeltaOfflineStore
         from fs_core.offline.search.index import IndexEngine
 

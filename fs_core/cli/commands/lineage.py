@@ -101,19 +101,20 @@ def refresh(store: FeatureStore) -> Report:
     "--format",
     "form",
     type=click.Choice(["json", "cypher", "graphml"]),
-    default="json",
-    show_default=True,
-    help="json: the manifest that 'import' reads; cypher: statements for graph databases; graphml: for other programs.",
+    help="json: the manifest that 'import' reads; cypher: statements for graph databases; graphml: for other programs. "
+    "By default what FILE ends in, else json.",
 )
 @in_store
-def export_graph(store: FeatureStore, file: Path | None, form: str) -> Report:
+def export_graph(store: FeatureStore, file: Path | None, form: str | None) -> Report:
     """Write the whole graph to FILE, or show it."""
     from fs_core.lineage.exports import EXPORTS
 
+    ending = "" if file is None else file.suffix.lower().removeprefix(".")
+    form = form or (ending if ending in EXPORTS else "json")
     document = store.lineage.manifest()
     text = EXPORTS[form](document)
     if file is None:
-        return Report(text=text, data=document)
+        return Report(text=text, data=document if form == "json" else {form: text})
     write_document(file, text + "\n")
     counts = {"nodes": len(document["nodes"]), "edges": len(document["edges"]), "file": str(file)}
     return Report(heading=f"{counts['nodes']:,} nodes and {counts['edges']:,} edges in {file}", data=counts)

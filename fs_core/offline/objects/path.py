@@ -230,6 +230,22 @@ def is_object(name: str) -> bool:
     return "://" in name
 
 
+def _check_endpoint() -> None:
+    """Refuse an endpoint of S3 for which the libraries would have no words."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
+        endpoint = os.environ.get(name)
+        if endpoint is None:
+            continue
+        if not endpoint.startswith(("http://", "https://")):
+            raise ConfigurationError(
+                f"{name} is {redact_url(endpoint)!r}, which is no URL such as http://localhost:9000."
+            )
+        if endpoint.startswith("http://") and os.environ.get("AWS_ALLOW_HTTP", "").lower() not in ("true", "1"):
+            raise ConfigurationError(
+                f"{name} is {redact_url(endpoint)!r}, which isn't encrypted. Set AWS_ALLOW_HTTP=true if that is meant."
+            )
+
+
 def bucket_of(url: str) -> ObjectPath:
     """Return where history lies that a setting names.
 
@@ -245,6 +261,7 @@ def bucket_of(url: str) -> ObjectPath:
             f"offline store {shown!r}: a URL of an object store holds no keys and no options. Set them in the "
             "environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, AZURE_STORAGE_ACCOUNT_KEY, ...)."
         )
+    _check_endpoint()
     if not bucket.partition("@")[0]:
         raise ConfigurationError(f"offline store {shown!r} names no bucket. Such a URL looks like {_EXAMPLES[scheme]}.")
     try:

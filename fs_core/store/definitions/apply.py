@@ -275,14 +275,14 @@ def _origins(registry: Registry, definition: FeatureView | Source) -> Iterator[D
     waiting: list[Definition] = [definition]
     while waiting:
         one = waiting.pop()
-        if one in seen or not isinstance(one, FeatureView | Source):
+        if one in seen or not isinstance(one, FeatureView | Source | StreamSource):
             continue
         seen.add(one)
         if one is not definition:
             yield one
         if isinstance(one, FeatureView):
             yield from (_registered_entity(registry, entity) for entity in one.entities)
-        waiting += _read(registry, one)
+        waiting += [] if isinstance(one, StreamSource) else _read(registry, one)
 
 
 def _read(registry: Registry, definition: FeatureView | Source) -> list[Definition]:

@@ -94,6 +94,9 @@ def test_manifests(fs: Fs, tmp_path: Path) -> None:
     """The graph is written to a file, and its models are read from it; what is no manifest is refused."""
     assert "nodes and" in output_of(fs("lineage", "export", "graph.json"))
     assert json.loads(Path("graph.json").read_text()) == json.loads(output_of(fs("lineage", "export")))
+    assert "nodes and" in output_of(fs("lineage", "export", "graph.cypher"))  # the ending says the format
+    assert Path("graph.cypher").read_text() == output_of(fs("lineage", "export", "--format", "cypher"))
+    assert answer(fs("lineage", "export", "--format", "cypher", "--json"))["cypher"] in Path("graph.cypher").read_text()
     assert output_of(fs("init", "other"))
     assert answer(fs("lineage", "import", "graph.json", "--store", "other", "--json")) == {"nodes": 2}
     Path("broken.json").write_text("{")
