@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
@@ -19,6 +21,8 @@ from fs_core.offline.delta.rewriting import LOOK_EVERY, merge, worth_merging
 from fs_core.runtime.files import make_directory
 from fs_core.runtime.per_process import delta_library
 from fs_core.values.dtypes import storage_type
+
+log = logging.getLogger("fs_core")
 
 DAY = "__day"
 """The column by which rows lie in partitions: text, such as `2024-01-15`."""
@@ -85,16 +89,22 @@ class DayTable:
 
     def _merge_small_files(self) -> None:
         """Merge files that many small appends have left, as history does; where that fails, it is done another time."""
-        with suppress(DeltaError, OSError, pa.ArrowException):
+        try:
             opened = self._opened()
             if opened is None or (opened.version() + 1) % LOOK_EVERY:
                 return
             with TableLocks(self.directory).rewriting_now() as alone:
                 table = self._opened()
-                files = [] if table is None else table.file_uris()
+                files = [] if table is None else self._files(table)
                 most = worth_merging(files, _day_of)
                 if alone and table is not None and most is not None:
                     merge(table, files, most)
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            log.warning("%s: small files in %s aren't merged: %s", self.what, self.directory, reason_of(error))
+
+    def _files(self, opened: DeltaTable) -> list[str]:
+        """Return a state's files; the library gives URLs, in which a space is %20."""
+        return [str(self.directory.joinpath(*Path(unquote(uri)).parts[-2:])) for uri in opened.file_uris()]
 
     def days(self, since: str = "") -> list[str]:
         """Return the days that have rows, from one on."""

@@ -13,9 +13,9 @@ from fs_core.offline.delta import rewriting
 
 
 def test_small_files_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many small appends leave few files in the newest state, no row is lost or there twice, each day has its own."""
+    """Many small appends leave few files in the newest state, no row is lost or there twice, each day has its own; be the path as it may."""
     monkeypatch.setattr(rewriting, "_MANY", 8)
-    table = DayTable("test", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "table")
+    table = DayTable("test", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "ü x" / "table")
     for number in range(32):
         table.append(pa.table({DAY: [f"2024-01-0{1 + number % 2}"], "x": [number]}))
     assert sorted(table.read(["x"])["x"].to_pylist()) == list(range(32))
@@ -24,3 +24,16 @@ def test_small_files_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     table.expire("2024-01-02")
     assert len(list(table.directory.rglob("*.parquet"))) == len(DeltaTable(str(table.directory)).file_uris())
     assert sorted(table.read(["x"])["x"].to_pylist()) == list(range(1, 32, 2))
+
+
+def test_a_merge_that_fails_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows are appended all the same, and the log says which table's small files stay, and why."""
+    monkeypatch.setattr(rewriting, "facts", lambda file: Path(f"{file}.gone").stat())
+    table = DayTable("log 'test'", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "table")
+    for number in range(16):
+        table.append(pa.table({DAY: ["2024-01-01"], "x": [number]}))
+    assert table.read(["x"]).num_rows == 16
+    assert "log 'test': small files" in caplog.text
+    assert ".gone" in caplog.text
