@@ -14,6 +14,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from fs_core.errors import OfflineStoreError
 from fs_core.offline.delta.appending import attempts, reason_of
+from fs_core.offline.delta.failures import refuse_unusable
 from fs_core.offline.delta.layout import as_declared
 from fs_core.offline.delta.leftovers import data_files
 from fs_core.offline.delta.locks import TableLocks
@@ -70,9 +71,11 @@ class DayTable:
         """Add rows in one commit.
 
         Raises:
+            ConfigurationError: Delta tables can't lie there.
             OfflineStoreError: none is there.
         """
         refuse_fork(f"use the {self.what}")
+        refuse_unusable(self.what, self.directory.absolute())
         stored = pa.table({name: rows[name].cast(storage_type(dtype)) for name, dtype in self.schema.items()})
         with self._as_store_error("rows can't be written"):
             make_directory(self.directory)
@@ -190,7 +193,12 @@ class DayTable:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Keep others meanwhile from taking rows out who take turns, too."""
+        """Keep others meanwhile from taking rows out who take turns, too.
+
+        Raises:
+            ConfigurationError: Delta tables can't lie there.
+        """
+        refuse_unusable(self.what, self.directory.absolute())
         make_directory(self.directory)
         with TableLocks(self.directory).taking():
             yield
@@ -204,6 +212,8 @@ class DayTable:
 
     def _opened(self) -> DeltaTable | None:
         refuse_fork(f"use the {self.what}")
+        if not self.directory.is_dir():
+            return None
         try:
             return DeltaTable(str(self.directory))
         except TableNotFoundError:

@@ -1,4 +1,4 @@
-"""What the libraries raise, as errors that name the view."""
+"""What the libraries raise or can't do, as errors that name whose table it is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,28 @@ import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import OfflineStoreError
+from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.delta.appending import reason_of
+from fs_core.offline.objects.path import Location
 from fs_core.runtime.per_process import delta_library
 
+_UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
 _DAMAGED_LOG = (json.JSONDecodeError, UnicodeDecodeError)
+
+
+def refuse_unusable(what: str, directory: Location) -> None:
+    """Raise `ConfigurationError` for a directory below which Delta tables don't work.
+
+    Args:
+        what: what was to lie there.
+        directory: an absolute path, or a URL.
+    """
+    unusable = "".join(sorted(_UNUSABLE & set(str(directory))))
+    if unusable:
+        raise ConfigurationError(
+            f"{what} can't lie under {str(directory)!r}: Delta tables don't work below a directory with {unusable!r} "
+            "in its name. Choose another directory."
+        )
 
 
 @contextmanager

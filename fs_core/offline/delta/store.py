@@ -18,11 +18,11 @@ import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import ConfigurationError, OfflineStoreError
+from fs_core.errors import OfflineStoreError
 from fs_core.offline.contract import EMPTY, Erased, Progress, Snapshot, Watermark, Winners
 from fs_core.offline.delta.appending import COMMIT_SECONDS, attempts
 from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
-from fs_core.offline.delta.failures import as_store_error
+from fs_core.offline.delta.failures import as_store_error, refuse_unusable
 from fs_core.offline.delta.layout import as_declared, by_recency
 from fs_core.offline.delta.leftovers import data_files, named_files, remove_leftovers
 from fs_core.offline.delta.log import LastWrite, last_write, open_table
@@ -44,7 +44,6 @@ T = TypeVar("T")
 log = logging.getLogger("fs_core")
 
 _APPEND_SECONDS = 60.0  # how long a forget waits for appends that are under way
-_UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
 
 
 class DeltaOfflineStore:
@@ -67,12 +66,7 @@ class DeltaOfflineStore:
         self._engine = engine or PlainEngine()
         self._tables: dict[str, ViewTable] = {}
         self._looked_at: set[str] = set()
-        unusable = "".join(sorted(_UNUSABLE & set(str(self._directory))))
-        if unusable:
-            raise ConfigurationError(
-                f"history can't lie under {str(self._directory)!r}: Delta tables don't work below a directory with "
-                f"{unusable!r} in its name. Choose another directory."
-            )
+        refuse_unusable("history", self._directory)
 
     def __repr__(self) -> str:
         return f"DeltaOfflineStore({str(self._directory)!r})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.definitions import OnDemandView
 from fs_core.errors import DataError, DefinitionError, OfflineStoreError, ValidationError
 from fs_core.offline.days.table import DayTable
+from fs_core.offline.quarantine import Quarantine
 from fs_core.offline.validation import sift_rows
 
 ENTITY = Entity("e", keys={"k": "int64"}, description="An entity.")
@@ -67,6 +69,17 @@ def test_odd_rows_are_held_and_the_others_are_written(store: FeatureStore) -> No
     assert store.history("v")["k"].to_pylist() == [0]
     copied = pickle.loads(pickle.dumps(written))
     assert (copied, copied.quarantined) == (1, written.quarantined)
+
+
+def test_a_quarantine_that_cannot_lie_there_refuses_its_rows(tmp_path: Path) -> None:
+    """With history in a bucket, the store's directory may be one that Delta tables can't use: nothing is written."""
+    odd = sift_rows(view(), pa.table(rows([11])))
+    with pytest.raises(
+        OfflineStoreError, match=r"view 'v' can't lie .* Choose another directory\. .* nothing was written"
+    ):
+        Quarantine(view(), tmp_path / "a[b]").hold(odd, 0, pushed=False)
+    assert Quarantine(view(), tmp_path / "a[b]").is_empty
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_not_of_the_declared_types_is_refused_whole(store: FeatureStore) -> None:
