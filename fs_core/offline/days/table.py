@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
@@ -16,14 +14,13 @@ from fs_core.errors import OfflineStoreError
 from fs_core.offline.delta.appending import attempts, reason_of
 from fs_core.offline.delta.failures import refuse_unusable
 from fs_core.offline.delta.layout import as_declared
-from fs_core.offline.delta.leftovers import data_files
+from fs_core.offline.delta.leftovers import APPEND_SECONDS, BRIEFLY, data_files
 from fs_core.offline.delta.locks import TableLocks
-from fs_core.offline.delta.rewriting import LOOK_EVERY, merge, worth_merging
+from fs_core.offline.delta.log import DeltaLog
+from fs_core.offline.delta.merging import merge_if_due
 from fs_core.runtime.files import make_directory
 from fs_core.runtime.per_process import delta_library
 from fs_core.values.dtypes import storage_type
-
-log = logging.getLogger("fs_core")
 
 DAY = "__day"
 """The column by which rows lie in partitions: text, such as `2024-01-15`."""
@@ -33,8 +30,6 @@ _PROPERTIES = {
     "delta.dataSkippingNumIndexedCols": "0",
     "delta.checkpoint.writeStatsAsJson": "false",
 }
-_APPEND_SECONDS = 60.0  # how long appends that are under way are waited for, to forget somebody
-_BRIEFLY = 1.0  # how long, to delete old days
 
 
 def refuse_fork(what: str) -> None:
@@ -80,7 +75,7 @@ class DayTable:
         with self._as_store_error("rows can't be written"):
             make_directory(self.directory)
             self._append(stored)
-        self._merge_small_files()
+        merge_if_due(self.what, DeltaLog(self.directory), TableLocks(self.directory))
 
     def _append(self, stored: pa.Table) -> None:
         with TableLocks(self.directory).appending():
@@ -89,25 +84,6 @@ class DayTable:
                     write_deltalake(
                         str(self.directory), stored, mode="append", partition_by=[DAY], configuration=_PROPERTIES
                     )
-
-    def _merge_small_files(self) -> None:
-        """Merge files that many small appends have left, as history does; where that fails, it is done another time."""
-        try:
-            opened = self._opened()
-            if opened is None or (opened.version() + 1) % LOOK_EVERY:
-                return
-            with TableLocks(self.directory).rewriting_now() as alone:
-                table = self._opened()
-                files = [] if table is None else self._files(table)
-                most = worth_merging(files, _day_of)
-                if alone and table is not None and most is not None:
-                    merge(table, files, most)
-        except (DeltaError, OSError, pa.ArrowException) as error:
-            log.warning("%s: small files in %s aren't merged: %s", self.what, self.directory, reason_of(error))
-
-    def _files(self, opened: DeltaTable) -> list[str]:
-        """Return a state's files; the library gives URLs, in which a space is %20."""
-        return [str(self.directory.joinpath(*Path(unquote(uri)).parts[-2:])) for uri in opened.file_uris()]
 
     def days(self, since: str = "") -> list[str]:
         """Return the days that have rows, from one on."""
@@ -153,7 +129,7 @@ class DayTable:
                     if opened is not None and rows.num_rows:
                         merging = opened.merge(rows, same, source_alias="gone", target_alias="held")
                         merging.when_matched_delete().execute()
-            if not self._remove_leftovers(_APPEND_SECONDS):
+            if not self._remove_leftovers(APPEND_SECONDS):
                 raise OfflineStoreError(f"{self.what}: an append to {self.directory} doesn't end. Repeat it.")
 
     def expire(self, before: str) -> None:
@@ -168,7 +144,7 @@ class DayTable:
             opened = self._opened()
             if opened is not None and any((part[DAY] or "") < before for part in opened.partitions()):
                 opened.delete(f"{DAY} < '{before}'")
-            self._remove_leftovers(_BRIEFLY)
+            self._remove_leftovers(BRIEFLY)
 
     def _remove_leftovers(self, seconds: float) -> bool:
         """Delete files of earlier states, and those that no state names: their writers lost a race, failed or died.
@@ -218,8 +194,3 @@ class DayTable:
             return DeltaTable(str(self.directory))
         except TableNotFoundError:
             return None
-
-
-def _day_of(file: str) -> str:
-    """Return the partition in which a data file lies."""
-    return Path(file).parent.name

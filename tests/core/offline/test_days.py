@@ -10,12 +10,12 @@ from deltalake import DeltaTable
 
 from fs_core.errors import ConfigurationError
 from fs_core.offline.days.table import DAY, DayTable
-from fs_core.offline.delta import rewriting
+from fs_core.offline.delta import merging
 
 
 def test_small_files_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small appends leave few files, each day its own; no row is lost or there twice. Any path will do."""
-    monkeypatch.setattr(rewriting, "_MANY", 8)
+    monkeypatch.setattr(merging, "_MANY", 8)
     table = DayTable("test", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "ü x" / "table")
     for number in range(32):
         table.append(pa.table({DAY: [f"2024-01-0{1 + number % 2}"], "x": [number]}))
@@ -31,12 +31,12 @@ def test_a_merge_that_fails_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Rows are appended all the same, and the log says which table's small files stay, and why."""
-    monkeypatch.setattr(rewriting, "facts", lambda file: Path(f"{file}.gone").stat())
+    monkeypatch.setattr(merging, "facts", lambda file: Path(f"{file}.gone").stat())
     table = DayTable("log 'test'", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "table")
     for number in range(16):
         table.append(pa.table({DAY: ["2024-01-01"], "x": [number]}))
     assert table.read(["x"]).num_rows == 16
-    assert "log 'test': small files" in caplog.text
+    assert "log 'test': its small files aren't merged" in caplog.text
     assert ".gone" in caplog.text
 
 
