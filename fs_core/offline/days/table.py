@@ -8,18 +8,17 @@ from pathlib import Path
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import TableNotFoundError
 
 from fs_core.errors import OfflineStoreError
-from fs_core.offline.delta.appending import attempts, reason_of
-from fs_core.offline.delta.failures import refuse_unusable
+from fs_core.offline.delta.appending import attempts
+from fs_core.offline.delta.failures import as_store_error, refuse_fork, refuse_unusable
 from fs_core.offline.delta.layout import as_declared
 from fs_core.offline.delta.leftovers import APPEND_SECONDS, BRIEFLY, data_files
 from fs_core.offline.delta.locks import TableLocks
 from fs_core.offline.delta.log import DeltaLog
 from fs_core.offline.delta.merging import merge_if_due
 from fs_core.runtime.files import make_directory
-from fs_core.runtime.per_process import delta_library
 from fs_core.values.dtypes import storage_type
 
 DAY = "__day"
@@ -30,19 +29,6 @@ _PROPERTIES = {
     "delta.dataSkippingNumIndexedCols": "0",
     "delta.checkpoint.writeStatsAsJson": "false",
 }
-
-
-def refuse_fork(what: str) -> None:
-    """Raise `OfflineStoreError` in a process that was forked from one that had used Delta tables.
-
-    Args:
-        what: what can't be done there.
-    """
-    if not delta_library.may_use():
-        raise OfflineStoreError(
-            f"this process can't {what}: it was forked from one that had used Delta tables, and their library doesn't "
-            "survive a fork. Start such processes with spawn or forkserver, or fork before history is used."
-        )
 
 
 class DayTable:
@@ -69,10 +55,10 @@ class DayTable:
             ConfigurationError: Delta tables can't lie there.
             OfflineStoreError: none is there.
         """
-        refuse_fork(f"use the {self.what}")
+        refuse_fork(self.what)
         refuse_unusable(self.what, self.directory.absolute())
         stored = pa.table({name: rows[name].cast(storage_type(dtype)) for name, dtype in self.schema.items()})
-        with self._as_store_error("rows can't be written"):
+        with as_store_error(self.what, "rows can't be written"):
             make_directory(self.directory)
             self._append(stored)
         merge_if_due(self.what, DeltaLog(self.directory), TableLocks(self.directory))
@@ -105,7 +91,7 @@ class DayTable:
             return pa.schema(list(types.items())).empty_table()
         filters = [(DAY, ">=", since)] if since else []
         filters += [] if day is None else [(DAY, "=", day)]
-        with self._as_store_error("it can't be read"):
+        with as_store_error(self.what, "it can't be read"):
             found = opened.to_pyarrow_table(columns=list(types), filters=filters or None)
         return as_declared(found, types)
 
@@ -122,7 +108,7 @@ class DayTable:
         if not self.directory.is_dir():
             return
         same = " AND ".join(f"held.{name} = gone.{name}" for name in rows.column_names)
-        with self._as_store_error("rows can't be deleted"), TableLocks(self.directory).rewriting():
+        with as_store_error(self.what, "rows can't be deleted"), TableLocks(self.directory).rewriting():
             for attempt in attempts():
                 with attempt:
                     opened = self._opened()
@@ -140,7 +126,7 @@ class DayTable:
         """
         if not self.directory.is_dir():
             return
-        with self._as_store_error("old days can't be deleted"), TableLocks(self.directory).rewriting():
+        with as_store_error(self.what, "old days can't be deleted"), TableLocks(self.directory).rewriting():
             opened = self._opened()
             if opened is not None and any((part[DAY] or "") < before for part in opened.partitions()):
                 opened.delete(f"{DAY} < '{before}'")
@@ -179,15 +165,8 @@ class DayTable:
         with TableLocks(self.directory).taking():
             yield
 
-    @contextmanager
-    def _as_store_error(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (DeltaError, OSError, pa.ArrowException) as error:
-            raise OfflineStoreError(f"{self.what}: {what}: {reason_of(error)}") from error
-
     def _opened(self) -> DeltaTable | None:
-        refuse_fork(f"use the {self.what}")
+        refuse_fork(self.what)
         if not self.directory.is_dir():
             return None
         try:
