@@ -97,16 +97,27 @@ def historical_features(offline: OfflineStore, spine: Any, query: Query) -> Trai
         snapshot = query.snapshots[lookup.view.name]
         warn_of_absence(offline, lookup.view, asked.append_column(STATUS, rows[STATUS]), snapshot)
         found[lookup] = rows
+    return made_of(query, _beside(table, _columns(query, found, table)), status)
+
+
+def made_of(query: Query, table: pa.Table, status: Mapping[str, pa.ChunkedArray] | None = None) -> TrainingSet:
+    """Return a training set of rows that were looked up.
+
+    Args:
+        query: what was asked.
+        table: the spine's columns, then the features.
+        status: of each row, by look-up, where it is known.
+    """
     selection = query.selection
     return TrainingSet(
-        _beside(table, _columns(query, found, table)),
+        table,
         list(selection.columns),
         list(selection.keys),
         query.timestamp,
         query.label,
         query.spec(),
         selection.definitions,
-        status,
+        status or {},
     )
 
 

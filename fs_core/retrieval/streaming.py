@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from fs_core.errors import DataError, FeatureStoreError
+from fs_core.errors import DataError
 from fs_core.retrieval.computed import feature_types
+from fs_core.retrieval.parts import Question
+from fs_core.retrieval.processes import answered, require_workers
 from fs_core.retrieval.query import Query, features_of, historical_features, joined
 from fs_core.values.interchange import to_reader, to_table
 
@@ -17,38 +20,44 @@ if TYPE_CHECKING:
     from fs_core.training_set import TrainingSet
 
 
-def stream(offline: OfflineStore, spine: Any, query: Query, batch_size: int) -> pa.RecordBatchReader:
-    """Return what `historical_features` would, batch by batch, in the memory of one batch.
+def stream(
+    offline: OfflineStore, spine: Any, query: Query, batch_size: int, workers: int | None = None
+) -> pa.RecordBatchReader:
+    """Return what `historical_features` would, batch by batch, in the memory of one batch, or of two for each worker.
 
     Args:
         offline: the history.
         spine: a `pyarrow.RecordBatchReader`, or anything that `fs_core.values.interchange.to_table` reads.
         query: what is asked; the states of history it names are read throughout.
         batch_size: rows of each batch but the last.
+        workers: how many processes answer; this one if None.
 
     Raises:
-        DataError: `batch_size` isn't 1 or more.
+        DataError: `batch_size` or `workers` isn't 1 or more.
+        ConfigurationError: this process may start no workers.
         SchemaError, NameClashError: as in `historical_features`, before the first batch if the columns show it.
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise DataError(f"batch_size={batch_size!r} is not a number of rows; pass 1 or more.")
+    require_workers(workers)
     reader = to_reader(spine, "the spine", batch_size=batch_size)
     schema = joined(offline, reader.schema.empty_table(), query).schema
-    return pa.RecordBatchReader.from_batches(schema, _batches(offline, reader, query, batch_size, schema))
+    question, tables = Question(offline, query), tables_of(reader, batch_size)
+    answers = _answered_here(question, tables) if workers is None else answered(question, tables, workers)
+    return pa.RecordBatchReader.from_batches(schema, _batches(answers, schema))
 
 
-def _batches(
-    offline: OfflineStore, reader: pa.RecordBatchReader, query: Query, batch_size: int, schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
+def _batches(answers: Generator[pa.Table, None, None], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    with closing(answers):
+        for found in answers:
+            yield from found.cast(schema).combine_chunks().to_batches()
+
+
+def _answered_here(question: Question, tables: Iterable[pa.Table]) -> Generator[pa.Table, None, None]:
     start = 0
-    for part in tables_of(reader, batch_size):
-        try:
-            rows = joined(offline, part, query).cast(schema)
-        except FeatureStoreError as error:
-            error.add_note(f"Rows are counted from row {start} of the spine.")
-            raise
-        yield from rows.combine_chunks().to_batches()
-        start += part.num_rows
+    for rows in tables:
+        yield question.answer(rows, start)
+        start += rows.num_rows
 
 
 def tables_of(reader: pa.RecordBatchReader, batch_size: int) -> Iterator[pa.Table]:

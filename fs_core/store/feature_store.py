@@ -71,6 +71,7 @@ class FeatureStore(Resources):
 
     get_historical_features = training.get_historical_features
     stream_historical_features = training.stream_historical_features
+    split = training.split
     as_of_reader = training.as_of_reader
     check_leakage = training.check_leakage
     recreate = training.recreate

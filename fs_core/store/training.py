@@ -19,6 +19,7 @@ from fs_core.values.times import EARLIEST, LATEST, duration_micros, parse_durati
 
 if TYPE_CHECKING:
     from fs_core.leakage import LeakageReport
+    from fs_core.retrieval.parts import SpineParts
     from fs_core.retrieval.query import Query
     from fs_core.retrieval.saved import SavedTrainingSet
     from fs_core.retrieval.saved.directory import SavedTrainingSets
@@ -70,6 +71,7 @@ def stream_historical_features(
     features: Features,
     *,
     batch_size: int = 65_536,
+    workers: int | None = None,
     timestamp: str = "event_timestamp",
     label: str | Sequence[str] | None = None,
     lag: timedelta | str | None = None,
@@ -82,20 +84,66 @@ def stream_historical_features(
             stream is.
         features: a service, a reference, or a list of references.
         batch_size: rows of each batch but the last.
+        workers: answer by so many processes of this machine, each with two batches in memory; by this one if None.
+            They start with the first batch, and end with the last, or when the stream is dropped.
         timestamp: the spine's time column; naive is UTC, finer than microseconds rounds down.
         label: the spine's label column, or a list of several.
         lag: look this long before each moment.
         full_names: name columns `view__feature`.
 
     Raises:
-        DataError: `batch_size` isn't 1 or more.
+        DataError: `batch_size` or `workers` isn't 1 or more.
+        ConfigurationError: this process may start no workers.
+        OfflineStoreError: history can't be read, or a worker was killed.
         UnknownReferenceError, SchemaError, NameClashError: as in `get_historical_features`; what only rows can
             show comes with their batch.
     """
     from fs_core.retrieval.streaming import stream
 
     query = _query(store, features, timestamp, label, lag, full_names)
-    return stream(store.offline, spine, query, batch_size)
+    return stream(store.offline, spine, query, batch_size, workers)
+
+
+def split(
+    store: Resources,
+    spine: Any,
+    features: Features,
+    *,
+    parts: int,
+    timestamp: str = "event_timestamp",
+    label: str | Sequence[str] | None = None,
+    lag: timedelta | str | None = None,
+    full_names: bool = False,
+) -> SpineParts:
+    """Return `get_historical_features` in parts, which other processes and machines answer, each alone.
+
+    `part.answer()` gives the rows of a part with their features, as a `pyarrow.Table`; `parts.joined(answers)` makes
+    the training set of them, with the same bits and fingerprint. A part may be pickled. It holds its rows of the
+    spine, and the versions of definitions and the states of history that are current now: all parts read these,
+    whatever is written meanwhile. Where it is answered, the history must be reachable: the store's directory, or its
+    bucket.
+
+    Args:
+        spine: key columns, a time, perhaps a label and anything else; rows and order are kept. Of a Parquet file whose
+            path is given each part reads its own rows, and nobody all of them.
+        features: a service, a reference, or a list of references.
+        parts: how many, 1 or more; with fewer rows, some are empty.
+        timestamp: the spine's time column; naive is UTC, finer than microseconds rounds down.
+        label: the spine's label column, or a list of several.
+        lag: look this long before each moment; the result can't be served online then.
+        full_names: name columns `view__feature`.
+
+    Raises:
+        DataError: `parts` isn't 1 or more.
+        SourceError: the Parquet file can't be read.
+        UnknownReferenceError, SchemaError, NameClashError: as in `get_historical_features`; what only rows can
+            show comes with their answer.
+    """
+    from fs_core.retrieval.parts import Question
+    from fs_core.retrieval.parts import split as in_parts
+
+    query = _query(store, features, timestamp, label, lag, full_names)
+    return in_parts(Question(store.offline, query), spine, parts, store)
 
 
 def as_of_reader(
