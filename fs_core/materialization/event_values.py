@@ -8,13 +8,17 @@ add to it, and reads fetch it alone as long as it answers. Who rewrites, a run o
     2  replaces the deep one by all events; begins again where another has replaced it
     3  replaces the value by a head and few events; begins again where another has replaced it
 
+Who has begun a deep value in 2, and finds in 3 that the value has changed, takes it back unless another has given the
+value a head: it may have been deleted since 1, and nothing that was deleted may come again.
+
 Whoever dies after 2 leaves a deep value that has some of the value's events as well, and a head that is as right as
-before: it doesn't depend on the deep value. Of two that rewrite at once, the second to come to 2 or to 3 has read what
-isn't there any more. An event that is pushed meanwhile lies behind the bytes that 3 replaces, and stays; one that a
-head stands for and that comes again, from a retry or from somebody who had it in hand, is older than the head, which
-then doesn't answer. For a reader the order of 1 is the same. Where a hot entity's deep value is lost, a moment for
-which the head doesn't answer has no floor: history must. An entity stays hot until its values are restored. To delete,
-the deep value goes first, so that who compares the values with history finds what is left.
+before: it doesn't depend on the deep value. If there is no value any more, verification finds the deep one alone. Of
+two that rewrite at once, the second to come to 2 or to 3 has read what isn't there any more. An event that is pushed
+meanwhile lies behind the bytes that 3 replaces, and stays; one that a head stands for and that comes again, from a
+retry or from somebody who had it in hand, is older than the head, which then doesn't answer. For a reader the order of
+1 is the same. Where a hot entity's deep value is lost, a moment for which the head doesn't answer has no floor: history
+must. An entity stays hot until its values are restored. To delete, the deep value goes first, so that who compares the
+values with history finds what is left.
 """
 
 from __future__ import annotations
@@ -116,7 +120,35 @@ def replace_values(
     lengths = _splice(deep_name(view), online, found.keys, found.deep, deeper)
     ready = {i: heads.get(i, value) for i, value in enumerate(values) if lengths.get(i, 0) >= 0}
     lengths |= _splice(view.storage_name, online, found.keys, found.values, ready)
-    return sorted(index for index, length in lengths.items() if length < 0)
+    changed = sorted(index for index, length in lengths.items() if length < 0)
+    _take_back(view, online, {found.keys[i]: deeper[i] for i in changed if i in deeper and not found.deep[i]})
+    return changed
+
+
+def _take_back(view: FeatureView, online: OnlineStore, written: Mapping[bytes, bytes]) -> None:
+    """Take out of deep values what was written to begin them, where there is no head that needs them.
+
+    Who forgets or drops an entity in between deletes what is there: what came afterwards would stay.
+
+    Args:
+        view: whose values.
+        online: the online store.
+        written: what was written, by key.
+    """
+    left = dict(written)
+    while left:
+        keys = list(left)
+        held = [deep or b"" for deep in read_values(deep_name(view), online, keys)]
+        values = read_values(view.storage_name, online, keys)  # afterwards: a head isn't there before its deep value
+        needless = {
+            index: held[index].replace(left[key], b"", 1)  # others may have begun it, too
+            for index, (key, value) in enumerate(zip(keys, values, strict=True))
+            if left[key] in held[index] and not has_head(value or b"")
+        }
+        lengths = _splice(deep_name(view), online, keys, held, needless)
+        left = {keys[index]: left[keys[index]] for index, length in lengths.items() if length < 0}
+    if written:
+        online.delete(view.storage_name, [])  # it is in no log of the store either
 
 
 def _splice(

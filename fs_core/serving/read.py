@@ -5,7 +5,7 @@ It does no input or output of its own, so that waiting and not waiting readers s
     read = OnlineRead(plan, entities, ...)
     read.take(rows)                 # the online store's answer to `read.wanted`, or ...
     read.fail(error)                # ... that there was none
-    read.deeper                     # what to ask it for then, if anything ...
+    read.deeper                     # what to ask it for then, as long as there is anything ...
     read.take_deeper(rows)          # ... and its answer to that, or `read.fail_deeper(error)`
     read.answer(offline)            # reads history where `read.needs_history`
 """
@@ -76,6 +76,7 @@ class OnlineRead:
         self.cache = cache
         self.absent: list[FeatureView] = []
         self._deep: dict[int, list[int]] = {}
+        self._deepened: set[tuple[int, int]] = set()
         self._cached = None
         if cache is not None:
             self._cached = cache.ask(self._requests(), budget.max_age, self._together())
@@ -133,13 +134,20 @@ class OnlineRead:
         self._look_deeper(self._looked_back(rows), unread)
 
     def _look_deeper(self, rows: Sequence[Sequence[bytes | None]], unread: Sequence[Flags | None]) -> None:
-        """Settle what was read, unless heads of windows don't answer: then their deep values are wanted, too."""
+        """Settle what was read, unless heads of windows don't answer: then their deep values are wanted, too.
+
+        These may tell of later moments only (see `_moment_of`), for which other heads don't answer any more. Each is
+        asked for once.
+        """
         parts = zip(self._online, rows, unread, strict=True)
         held = [self._held(view, values, missed) for view, values, missed in parts]
-        moment = self._moment_of(held)
+        self._moment = self._moment_of(held)
         windows = ((number, view) for number, view in enumerate(held) if isinstance(view, HeldWindows))
-        found = {number: view.events.unanswered(moment) for number, view in windows}
-        self._deep = {number: indices for number, indices in found.items() if indices}
+        silent = {(number, index) for number, view in windows for index in view.events.unanswered(self._moment)}
+        self._deep = {}
+        for number, index in sorted(silent - self._deepened):
+            self._deep.setdefault(number, []).append(index)
+        self._deepened |= silent
         self._rows, self._unread = rows, unread
         if not self._deep:
             self._settle(held)
@@ -163,13 +171,14 @@ class OnlineRead:
     def fail_deeper(self, error: OnlineUnavailableError) -> None:
         """Take it that the online store gave no answer to `deeper`; raise `error` unless that is allowed."""
         if self.budget.fallback == "offline":
+            self._deep = {}
             return
         if self.budget.on_deadline == "error":
             raise error
         self._add_deep(None)
 
     def _add_deep(self, rows: Sequence[Sequence[bytes | None]] | None) -> None:
-        """Settle what was read with the deep values; None where these couldn't be, and so neither their entities."""
+        """Look at what was read with the deep values; None where these couldn't be, and so neither their entities."""
         values, unread = [list(part) for part in self._rows], list(self._unread)
         for position, (number, indices) in enumerate(self._deep.items()):
             for place, index in enumerate(indices):
@@ -178,8 +187,7 @@ class OnlineRead:
                 missed = np.isin(np.arange(len(values[number])), indices)
                 known = unread[number]
                 unread[number] = missed if known is None else known | missed
-        parts = zip(self._online, values, unread, strict=True)
-        self._settle([self._held(view, part, missed) for view, part, missed in parts])
+        self._look_deeper(values, unread)
 
     @property
     def computes(self) -> bool:
@@ -258,7 +266,6 @@ class OnlineRead:
         return rows, unread
 
     def _settle(self, held: Sequence[Held | HeldWindows]) -> None:
-        self._moment = self._moment_of(held)
         for view in held:
             problem = view.problem(self._moment, None if self._at is None else self.now)
             if problem is None:
@@ -270,9 +277,14 @@ class OnlineRead:
         """Return the moment that is asked for.
 
         Now, or later if a row shows that later has come: another machine's clock may be ahead, and a row that is there
-        was available.
+        was available. What deep values hold was read after the others, and may be later than what these lack: then it
+        is as late as before, or as the first moment that they tell of.
         """
-        return max([self.now, *[view.latest for view in held]]) if self._at is None else self._at
+        if self._at is not None:
+            return self._at
+        if self._deepened:
+            return max([self._moment, *[view.floor for view in held if isinstance(view, HeldWindows)]])
+        return max([self.now, *[view.latest for view in held]])
 
     def _from_history(self, view: ViewPlan, offline: OfflineStore | None) -> TableAnswer:
         from fs_core.retrieval.query import found_rows

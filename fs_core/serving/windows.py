@@ -38,8 +38,12 @@ class HeldWindows:
     @property
     def latest(self) -> int:
         """The latest moment that a value speaks of, microseconds; `EARLIEST` where there is none."""
-        known = self.events.clocks[1].max(initial=EARLIEST)
-        return int(max(known, self.events.floors.max(initial=EARLIEST)))
+        return int(max(self.events.clocks[1].max(initial=EARLIEST), self.floor))
+
+    @property
+    def floor(self) -> int:
+        """The first moment that all values tell of, microseconds; `EARLIEST` where there is none."""
+        return int(self.events.floors.max(initial=EARLIEST))
 
     def problem(self, moment: int, now: int | None) -> OnlineStoreError | None:
         """Return why these events don't answer for `moment`, or None if they do. `now` is None if moment is now."""

@@ -80,7 +80,7 @@ def get_online_features(
     else:
         if read.absent:
             store._unfilled.look_after(online, read.absent)
-    if read.deeper:
+    while read.deeper:
         try:
             read.take_deeper(online.read(read.deeper, within=_left(within, begun)))
         except OnlineUnavailableError as error:
@@ -127,7 +127,7 @@ async def get_online_features_async(
     else:
         if read.absent:
             store._unfilled.look_after(online, read.absent)
-    if read.deeper:
+    while read.deeper:
         try:
             read.take_deeper(await fetch(read.deeper, _left(within, begun)))
         except OnlineUnavailableError as error:

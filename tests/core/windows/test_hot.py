@@ -181,6 +181,41 @@ def test_a_lost_deep_value_is_missed_where_it_is_needed(embedded: FeatureStore, 
     assert embedded.verify_online(paid).total == 0
 
 
+@pytest.mark.parametrize("later", [1, 5 * _MINUTE])
+def test_a_deep_value_that_is_later_than_the_others(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
+    """Where a deep value has what came later, or tells of later moments only, all windows are of the moment served."""
+    for name, value in {"HOT": 3, "_SHORTER": 0}.items():
+        monkeypatch.setattr(event_values, name, value)
+    monkeypatch.setattr(head, "MOST_ENDS", 3)
+    view = FeatureView("lately", user, FIELDS, aggregations=[Aggregation("count", windows=["1h"])], description="Few.")
+    with FeatureStore(tmp_path / "store", clock=clock) as store:
+        store.apply(view)
+        orders = [(1, -50), (2, -59)]  # the first user's leave the window later
+        rows = [bought(_START + (n + first) * _MINUTE, n) | {"user_id": u} for u, first in orders for n in range(20)]
+        store.write(view, rows)
+        store.materialize()
+        keys = [key_of(1), key_of(2)]
+        heads = event_values.codec_of(view).decode(keys, store.online.read([(view.storage_name, keys)])[0]).heads
+        clock.micros = heads[0].until
+        assert heads[0].answers(clock.micros)
+        assert not heads[1].answers(clock.micros)
+        read = store.online.read
+
+        def overtaken(requests: Sequence[tuple[str, Sequence[bytes]]], **more: Any) -> Any:
+            if requests[0][0] == event_values.deep_name(view) and clock.micros == heads[0].until:
+                clock.micros += later
+                store.push(view, [bought(clock.micros, 99) | {"user_id": 2}])
+            return read(requests, **more)
+
+        monkeypatch.setattr(store.online, "read", overtaken)
+        served = store.get_online_features(view, {"user_id": [1, 2]})
+        asked = [{"user_id": number, "event_timestamp": served.at} for number in (1, 2)]
+        said = store.get_historical_features(asked, view.name).table
+        assert served.table["count_1h"].to_pylist() == said["count_1h"].to_pylist()
+
+
 def test_a_deep_value_that_cannot_be_read(
     embedded: FeatureStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
