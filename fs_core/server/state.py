@@ -43,22 +43,21 @@ class State:
         self._slow = ThreadPoolExecutor(2, "slow")
 
     async def open(self) -> None:
-        """Load what the first request would wait for; a part that doesn't answer yet is no reason not to start.
-
-        Raises:
-            TransformCodeError: as `refuse_other_code` says.
-        """
+        """Load what the first request would wait for; a part that doesn't answer yet is no reason not to start."""
         try:
             await asyncio.to_thread(self._load)
-        except TransformCodeError:
-            raise
         except FeatureStoreError as error:
             log.warning("not ready yet: %s", error)
 
     def _load(self) -> None:
         import_module("fs_core.serving")
         import_module("fs_core.offline.open")
-        refuse_other_code(self.store, self.tokens)
+        try:
+            refuse_other_code(self.store, self.tokens)
+        except TransformCodeError as error:
+            # Refused is only as the server starts. A worker that takes another's place serves the rest, as that did:
+            # if it didn't start, all would end.
+            log.error("%s", error)  # noqa: TRY400  # it says all
         self.store.online.read([("ready", [b"?"])], within=1.0)
 
     async def push(self, what: Callable[[], T]) -> T:

@@ -155,7 +155,7 @@ class LeaseLocks:
                     log.warning("can't renew the lock on %s: %s", self._table, error)
                     continue
                 if renewed is None:
-                    log.error("lost the lock on %s: this process stood still for too long", self._table)
+                    self._say_lost()
                     held.clear()
                     return
                 held[0] = renewed
@@ -169,4 +169,14 @@ class LeaseLocks:
             thread.join()
             if held:
                 with suppress(OSError):  # somebody takes it over later
-                    self._lock.unlink()
+                    self._give_back(held[0])
+
+    def _give_back(self, version: Version) -> None:
+        """Delete the lock, unless somebody has taken it over."""
+        if self._lock.read_versioned()[1] == version:
+            self._lock.unlink()
+        else:
+            self._say_lost()
+
+    def _say_lost(self) -> None:
+        log.error("lost the lock on %s: this process stood still for too long", self._table)

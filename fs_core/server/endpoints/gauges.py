@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
@@ -9,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -21,11 +23,15 @@ from fs_core.store import FeatureStore
 log = logging.getLogger("fs_core")
 
 _FRESH = 15.0  # seconds for which an answer stands: history is asked for it
+_SOON = 2.0  # seconds that a scrape waits
+_WHOLE = 60.0  # seconds after which no further view is asked
 _MICROS = 1e6
 
 
 class Gauges:
     """The gauges of one store. Thread-safe.
+
+    They are found out in one thread of their own: a bucket may take minutes to fail, and holds up nothing else then.
 
     Args:
         store: the store.
@@ -35,15 +41,36 @@ class Gauges:
         self._store = store
         self._lock = threading.Lock()
         self._made, self._text = -math.inf, b""
+        self._asked: Future[bytes] | None = None
 
     def text(self) -> bytes:
-        """Return them in Prometheus' text format, at most some seconds old."""
+        """Return them in Prometheus' text format, at most some seconds old, however long that takes."""
+        return self._future().result()
+
+    async def text_soon(self) -> bytes:
+        """Return the same within two seconds; what was known last, if they aren't known by then."""
+        asked = self._future()
+        done, _ = await asyncio.wait([asyncio.wrap_future(asked)], timeout=_SOON)
+        return asked.result() if done else self._text
+
+    def _future(self) -> Future[bytes]:
+        """Return what is or will be the text; ask anew if it is old and nobody asks already."""
         with self._lock:
-            if time.monotonic() - self._made > _FRESH:
-                registry = CollectorRegistry()
-                registry.register(self)  # it has what a collector must have
-                self._text, self._made = generate_latest(registry), time.monotonic()
-            return self._text
+            if self._asked is None or (self._asked.done() and time.monotonic() - self._made > _FRESH):
+                self._asked = Future()
+                # No pool's: the process would wait for it at its end.
+                threading.Thread(target=self._find_out, args=[self._asked], name="fs-core-gauges", daemon=True).start()
+            return self._asked
+
+    def _find_out(self, asked: Future[bytes]) -> None:
+        registry = CollectorRegistry()
+        try:
+            registry.register(self)  # it has what a collector must have
+            self._text, self._made = generate_latest(registry), time.monotonic()
+        except BaseException as error:  # noqa: BLE001  # whoever scrapes is told
+            asked.set_exception(error)
+        else:
+            asked.set_result(self._text)
 
     def describe(self) -> list[GaugeMetricFamily]:
         """Return nothing: what there is follows from the store."""
@@ -57,9 +84,12 @@ class Gauges:
         except FeatureStoreError as error:
             log.debug("metrics of views aren't known: %s", error)
             views = []
-        for view in views:
-            if isinstance(view, FeatureView):
-                self._add(view, made)
+        until = time.monotonic() + _WHOLE
+        for view in (view for view in views if isinstance(view, FeatureView)):
+            if time.monotonic() > until:
+                log.warning("metrics of view %s and those after it aren't known: the others took too long", view.ref)
+                break
+            self._add(view, made)
         counts = self._store.log_counts()
         for state in ("written", "dropped", "waiting"):
             made["log"].add_metric([state, str(os.getpid())], getattr(counts, state))

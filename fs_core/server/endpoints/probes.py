@@ -42,8 +42,6 @@ async def ready(call: Call) -> Response:
 
 async def metrics(call: Call) -> Response:
     """Answer what was counted, and how the store is."""
-
-    def text() -> bytes:
-        return call.state.metrics.text() + call.state.gauges.text()
-
-    return Response(await asyncio.to_thread(text), headers={"content-type": CONTENT_TYPE_LATEST})
+    counted = await asyncio.to_thread(call.state.metrics.text)
+    text = counted + await call.state.gauges.text_soon()
+    return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})

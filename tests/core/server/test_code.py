@@ -58,13 +58,24 @@ def test_fs_serve_refuses_to_start(store: FeatureStore, tmp_path: Path, monkeypa
     assert "gap" not in done.output
 
 
-def test_a_worker_refuses_too(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that serves compares again: the registry may not have answered before."""
+def test_a_worker_serves_the_rest(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that serves compares again, and logs; that it doesn't start would end the others."""
     changed(monkeypatch, "tests.core.transforms.shop:gap")
-    state = State(Settings(str(store.directory)))
-    with pytest.raises(TransformCodeError, match=r"'gap:v1\.0\.0'"):
-        asyncio.run(state.open())
-    asyncio.run(state.close())
+
+    async def start_and_read() -> None:
+        state = State(Settings(str(store.directory)))
+        await state.open()
+        found = await state.store.get_online_features_async(["spending.mean"], {"user_id": [1]})
+        assert found.status == {"spending": ["missing"]}
+        with pytest.raises(TransformCodeError, match=r"'gap:v1\.0\.0'"):
+            await state.store.get_online_features_async(["gap.gap"], {"buyer_id": [1], "seller_id": [1]})
+        await state.close()
+
+    asyncio.run(start_and_read())
+    (said,) = [record for record in caplog.records if "'gap:v1.0.0'" in record.getMessage()]
+    assert said.levelname == "ERROR"
 
 
 def test_what_pushes_compute_counts_where_somebody_may_push(

@@ -297,6 +297,25 @@ def test_a_lock_that_was_lost_is_not_given_back(bucket: str, monkeypatch: pytest
     assert lock.read_bytes() == b"somebody else's"
 
 
+def test_a_lock_that_was_taken_over_unnoticed_is_not_given_back(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that stood still and goes on may end before it renews: the new holder keeps the lock."""
+    first, second, third = (lease.LeaseLocks(table_of(bucket)) for _ in range(3))
+    with first.rewriting():  # renews in 40 s
+        monkeypatch.setattr(lease, "LEASE", 0.3)
+        taking = second.rewriting()
+        taking.__enter__()
+        monkeypatch.undo()
+        caplog.clear()
+    assert "lost the lock" in caplog.text
+    with third.rewriting_now() as alone:
+        assert not alone
+    taking.__exit__(None, None, None)
+    with third.rewriting_now() as alone:
+        assert alone
+
+
 def test_numbers_are_handed_out_once(store: FeatureStore) -> None:
     """Threads that take seqs at once get different ones, all of them in a row."""
     view, found = store.view("facts"), list[int]()
