@@ -17,8 +17,9 @@ from fs_core.definitions import from_dict
 from fs_core.definitions.yaml.reading import read
 from fs_core.definitions.yaml.writing import write
 from fs_core.errors import DefinitionError, SourceError
+from fs_core.offline.duckdb import connect
 from fs_core.rule import EVENT_TIME
-from fs_core.sources.warehouse.read import Bounds, parts
+from fs_core.sources.warehouse.read import Bounds, parts, spool
 from tests.servers import DatabaseServer
 
 user = Entity("user", keys={"user_id": "int64"}, description="A user.")
@@ -171,6 +172,19 @@ def test_types_without_a_like_are_refused(postgres: DatabaseServer) -> None:
     kept = "SELECT 12::numeric(5, 0) AS n, '{\"a\": 1}'::jsonb AS j, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid AS u"
     (row,) = pa.concat_tables(parts(Source("s", url=url, query=kept))).to_pylist()
     assert row == {"n": Decimal(12), "j": '{"a": 1}', "u": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}
+
+
+def test_sql_keeps_every_digit_of_a_wide_decimal(mariadb: DatabaseServer, tmp_path: Path) -> None:
+    """What MySQL sums has 41 digits or more: SQL over it reads a decimal, not a float; too many digits are refused."""
+    url = mariadb.new_database().replace("+pymysql", "")
+    query = f"SELECT CAST('{WIDE}' AS decimal(50, 0)) AS n"
+    spool(Source("s", url=url, query=query), tmp_path / "s.parquet")
+    with connect() as connection:
+        rows = connection.sql(f"SELECT n::bigint FROM '{tmp_path / 's.parquet'}'").fetchall()
+    assert rows == [(WIDE,)]
+    wide = Source("s", url=url, query=query.replace("'9", f"'{'9' * 30}"))
+    with pytest.raises(SourceError, match=r"source 's': column 'n' is a decimal\(50, 0\) and holds .*CAST\(n AS"):
+        spool(wide, tmp_path / "s.parquet")
 
 
 def test_what_mysql_calls_boolean(mariadb: DatabaseServer) -> None:
