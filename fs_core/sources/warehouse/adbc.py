@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.errors import SourceError
+from fs_core.sources.warehouse.columns import check
 
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999, microseconds
 _NO_PRECISION = 0xFFFF
@@ -37,6 +38,7 @@ def running(url: str, query: str) -> Iterator[Iterator[pa.Table]]:
             cursor.execute("SET default_transaction_read_only = on")
         cursor.execute(query)
         read = cursor.fetch_record_batch()
+        check(read.schema)
         yield map(_plain, chain([read.schema.empty_table()], map(pa.table, read)))
 
 

@@ -8,6 +8,37 @@ from fs_core.errors import SourceError
 from fs_core.values.casting import REFUSALS
 
 _DIGITS = 38  # of the widest decimal that DuckDB has, and that a feature may be
+# Types that PostgreSQL's driver hands over as whole numbers: of cents, of 32 bits with a sign.
+_OTHER_NUMBERS = {"money": "numeric(20, 2)", "oid": "bigint", "regproc": "text"}
+
+
+def check(schema: pa.Schema) -> None:
+    """Refuse a query's columns, before any row is read, if one's type has no like here.
+
+    Args:
+        schema: as the driver has it, with its notes on the database's own types.
+
+    Raises:
+        SourceError: names the column, its type and a cast.
+    """
+    for field in schema:
+        if cast := _cast_needed(field):
+            raise SourceError(
+                f"column {field.name!r} is {_called(field)!r}, which would come as another value. Say in the query "
+                f"what it is, such as {cast} AS {field.name}, or leave it out."
+            )
+
+
+def _cast_needed(field: pa.Field) -> str | None:
+    named = _called(field)
+    cast = _OTHER_NUMBERS.get(named.removesuffix("[]"))
+    return None if cast is None else f"{field.name}::{cast}{'[]' if named.endswith('[]') else ''}"
+
+
+def _called(field: pa.Field) -> str:
+    """Return what PostgreSQL calls a column's type, or else Arrow."""
+    named = str((field.metadata or {}).get(b"POSTGRESQL:type", b"").decode())
+    return f"{named[1:]}[]" if named.startswith("_") else named or str(field.type)
 
 
 def narrowed(table: pa.Table) -> pa.Table:

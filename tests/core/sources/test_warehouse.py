@@ -174,6 +174,21 @@ def test_types_without_a_like_are_refused(postgres: DatabaseServer) -> None:
     assert row == {"n": Decimal(12), "j": '{"a": 1}', "u": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}
 
 
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("SELECT '1.20'::money AS m", r"column 'm' is 'money', .*m::numeric\(20, 2\) AS m"),
+        ("SELECT 4000000000::oid AS o", "column 'o' is 'oid', .*o::bigint AS o"),
+        ("SELECT ARRAY['1.20'::money] AS l", r"column 'l' is 'money\[\]', .*l::numeric\(20, 2\)\[\] AS l"),
+    ],
+)
+def test_postgres_types_that_come_as_other_values(postgres: DatabaseServer, query: str, message: str) -> None:
+    """What the driver would hand over as another value is refused, with the column, its type and the cast."""
+    url = postgres.new_database().replace("+psycopg", "")
+    with pytest.raises(SourceError, match=f"source 's': {message}"):
+        list(parts(Source("s", url=url, query=query)))
+
+
 def test_sql_keeps_every_digit_of_a_wide_decimal(mariadb: DatabaseServer, tmp_path: Path) -> None:
     """What MySQL sums has 41 digits or more: SQL over it reads a decimal, not a float; too many digits are refused."""
     url = mariadb.new_database().replace("+pymysql", "")
