@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.errors import SourceError
-from fs_core.sources.warehouse.columns import check
+from fs_core.sources.warehouse.columns import check, converted
 
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999, microseconds
 _NO_PRECISION = 0xFFFF
@@ -63,7 +63,8 @@ def _plain(table: pa.Table) -> pa.Table:
 def _column(field: pa.Field, values: pa.ChunkedArray) -> pa.ChunkedArray:
     if isinstance(field.type, pa.OpaqueType):
         stored = pa.chunked_array([chunk.storage for chunk in values.chunks], field.type.storage_type)
-        return stored.cast(_decimal(field))
+        dtype = _decimal(field)
+        return converted(field.name, dtype, lambda: stored.cast(dtype))
     if isinstance(field.type, pa.UuidType):
         texts = [None if each is None else str(uuid.UUID(bytes=each.bytes)) for each in values.to_pylist()]
         return pa.chunked_array([pa.array(texts, pa.string())])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import pyarrow as pa
 
 from fs_core.errors import SourceError
 from fs_core.values.casting import REFUSALS
 
+_Values = TypeVar("_Values", pa.Array, pa.ChunkedArray)
 _DIGITS = 38  # of the widest decimal that DuckDB has, and that a feature may be
 # Types that PostgreSQL's driver hands over as whole numbers: of cents, of 32 bits with a sign.
 _OTHER_NUMBERS = {"money": "numeric(20, 2)", "oid": "bigint", "regproc": "text"}
@@ -24,15 +28,43 @@ def check(schema: pa.Schema) -> None:
     for field in schema:
         if cast := _cast_needed(field):
             raise SourceError(
-                f"column {field.name!r} is {_called(field)!r}, which would come as another value. Say in the query "
+                f"column {field.name!r} is {_called(field)!r}, which can't come as it is. Say in the query "
                 f"what it is, such as {cast} AS {field.name}, or leave it out."
             )
 
 
 def _cast_needed(field: pa.Field) -> str | None:
-    named = _called(field)
-    cast = _OTHER_NUMBERS.get(named.removesuffix("[]"))
-    return None if cast is None else f"{field.name}::{cast}{'[]' if named.endswith('[]') else ''}"
+    called, inner = _called(field), field.type
+    if pa.types.is_list(inner):
+        inner = inner.value_type
+        if isinstance(inner, pa.BaseExtensionType) or pa.types.is_interval(inner):
+            return f"{field.name}::{'float8' if called == 'numeric[]' else 'text'}[]"
+    if pa.types.is_duration(inner):
+        return f"TIME_TO_SEC({field.name})"
+    if pa.types.is_interval(inner):
+        return f"EXTRACT(EPOCH FROM {field.name})::float8"
+    cast = _OTHER_NUMBERS.get(called.removesuffix("[]"))
+    return None if cast is None else f"{field.name}::{cast}{'[]' if called.endswith('[]') else ''}"
+
+
+def converted(name: str, dtype: pa.DataType, convert: Callable[[], _Values]) -> _Values:
+    """Return what `convert` makes of a column's values.
+
+    Args:
+        name: of the column.
+        dtype: that they become.
+        convert: makes Arrow's values.
+
+    Raises:
+        SourceError: a value is none of the type, such as `NaN` of a decimal; names the column.
+    """
+    try:
+        return convert()
+    except (*REFUSALS, ValueError, OverflowError) as error:
+        raise SourceError(
+            f"column {name!r} holds a value that is no {dtype}: {error}. Leave such rows out in the query, or cast "
+            "the column to another type there."
+        ) from None
 
 
 def _called(field: pa.Field) -> str:

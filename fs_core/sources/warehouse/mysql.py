@@ -14,6 +14,7 @@ from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.cursors import SSCursor
 
 from fs_core.errors import SourceError
+from fs_core.sources.warehouse.columns import check, converted
 
 _PART_ROWS = 50_000
 _BINARY = 63  # the number of the character set that is none
@@ -66,6 +67,7 @@ def _selected(name: str, kind: int) -> str:
 def _parts(cursor: SSCursor) -> Iterator[pa.Table]:
     # What the description leaves out: whether numbers have a sign, and texts letters.
     schema = pa.schema([(field.name, _type(field)) for field in cursor._result.fields])
+    check(schema)
     yield schema.empty_table()
     while rows := cursor.fetchmany(_PART_ROWS):
         columns = zip(*rows, strict=True)
@@ -81,7 +83,9 @@ def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
                 f"the query: CAST({field.name} AS SIGNED) AS {field.name}."
             )
         return pa.array([None if value is None else bool(value) for value in values], pa.bool_())
-    return pa.array(values, field.type)
+    if pa.types.is_temporal(field.type) and (odd := next((v for v in values if isinstance(v, str)), None)) is not None:
+        raise SourceError(f"column {field.name!r} holds {odd!r}, which is no date. Leave such rows out in the query.")
+    return converted(field.name, field.type, lambda: pa.array(values, field.type))
 
 
 def _type(field: Any) -> pa.DataType:

@@ -180,6 +180,10 @@ def test_types_without_a_like_are_refused(postgres: DatabaseServer) -> None:
         ("SELECT '1.20'::money AS m", r"column 'm' is 'money', .*m::numeric\(20, 2\) AS m"),
         ("SELECT 4000000000::oid AS o", "column 'o' is 'oid', .*o::bigint AS o"),
         ("SELECT ARRAY['1.20'::money] AS l", r"column 'l' is 'money\[\]', .*l::numeric\(20, 2\)\[\] AS l"),
+        ("SELECT '1 day'::interval AS i", r"column 'i' is 'interval', .*EXTRACT\(EPOCH FROM i\)::float8 AS i"),
+        ("SELECT ARRAY['1 day'::interval] AS i", r"column 'i' is 'interval\[\]', .*i::text\[\] AS i"),
+        ("SELECT ARRAY[1.5]::numeric(10, 2)[] AS n", r"column 'n' is 'numeric\[\]', .*n::float8\[\] AS n"),
+        ("SELECT 'NaN'::numeric(10, 2) AS n", r"column 'n' holds a value that is no decimal128\(10, 2\): .*nan"),
     ],
 )
 def test_postgres_types_that_come_as_other_values(postgres: DatabaseServer, query: str, message: str) -> None:
@@ -187,6 +191,23 @@ def test_postgres_types_that_come_as_other_values(postgres: DatabaseServer, quer
     url = postgres.new_database().replace("+psycopg", "")
     with pytest.raises(SourceError, match=f"source 's': {message}"):
         list(parts(Source("s", url=url, query=query)))
+
+
+def test_mysql_values_that_have_no_like(mariadb: DatabaseServer) -> None:
+    """A MySQL TIME, which SQL would read as a whole number, and a date of zeros are refused by the column's name."""
+    url = mariadb.new_database().replace("+pymysql", "")
+    name = url.rpartition("/")[2].partition("?")[0]
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = ''")
+        cursor.execute(f"CREATE TABLE {name}.t (d date, m datetime(6))")
+        cursor.execute(f"INSERT INTO {name}.t VALUES ('0000-00-00', '0000-00-00 00:00:00')")
+    for query, message in [
+        ("SELECT CAST('10:00:00' AS TIME) AS t", r"column 't' is 'duration\[us\]', .*TIME_TO_SEC\(t\) AS t"),
+        ("SELECT d FROM t", "column 'd' holds '0000-00-00', which is no date"),
+        ("SELECT m FROM t", "column 'm' holds '0000-00-00 00:00:00.000000', which is no date"),
+    ]:
+        with pytest.raises(SourceError, match=f"source 's': {message}"):
+            list(parts(Source("s", url=url, query=query)))
 
 
 def test_sql_keeps_every_digit_of_a_wide_decimal(mariadb: DatabaseServer, tmp_path: Path) -> None:
