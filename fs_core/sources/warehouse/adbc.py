@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from itertools import chain
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -48,6 +48,9 @@ def _connected(scheme: str, url: str) -> Any:
     if scheme == "bigquery":
         names = ("adbc.bigquery.sql.project_id", "adbc.bigquery.sql.dataset_id")
         parts = urlsplit(url)
+        if parts.query:
+            others = ", ".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+            raise SourceError(f"its URL has the options {others}. BigQuery's takes none: leave them out.")
         given = dict(zip(names, (parts.netloc, parts.path.strip("/")), strict=True))
         return import_module("adbc_driver_bigquery.dbapi").connect({n: v for n, v in given.items() if v})
     # Redshift speaks PostgreSQL's protocol.

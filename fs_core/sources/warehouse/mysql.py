@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
 import pymysql
@@ -16,6 +16,9 @@ from pymysql.cursors import SSCursor
 from fs_core.errors import SourceError
 from fs_core.sources.warehouse.columns import check, converted
 
+_TEXTS = ("ssl_ca", "ssl_cert", "ssl_key", "ssl_key_password")
+_SWITCHES = ("ssl_disabled", "ssl_verify_cert", "ssl_verify_identity")
+_ON_OR_OFF = {"1": True, "true": True, "0": False, "false": False}
 _PART_ROWS = 50_000
 _BINARY = 63  # the number of the character set that is none
 _WHOLE = {FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG, FIELD_TYPE.YEAR}
@@ -36,6 +39,9 @@ def running(url: str, query: str) -> Iterator[Iterator[pa.Table]]:
     Args:
         url: of the database; a password may come from `MYSQL_PWD` instead.
         query: one SELECT.
+
+    Raises:
+        SourceError: the URL has an option that isn't known, or a value of another type.
     """
     parts = urlsplit(url)
     with closing(
@@ -46,7 +52,7 @@ def running(url: str, query: str) -> Iterator[Iterator[pa.Table]]:
             password=unquote(parts.password or "") or os.environ.get("MYSQL_PWD", ""),
             database=unquote(parts.path.strip("/")) or None,
             init_command="SET time_zone = '+00:00'",
-            ssl_disabled="ssl_disabled=1" in parts.query,
+            **_options(parts.query),
         )
     ) as connection:
         with connection.cursor() as described:
@@ -56,6 +62,25 @@ def running(url: str, query: str) -> Iterator[Iterator[pa.Table]]:
         with connection.cursor(SSCursor) as cursor:
             cursor.execute(f"SELECT {names} FROM (\n{query}\n) AS fs_typed")
             yield _parts(cursor)
+
+
+def _options(query: str) -> dict[str, Any]:
+    """Return the driver's arguments for a URL's options. Who names an authority wants the server to be checked."""
+    options: dict[str, Any] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name in _TEXTS:
+            options[name] = text
+        elif name in _SWITCHES and text.lower() in _ON_OR_OFF:
+            options[name] = _ON_OR_OFF[text.lower()]
+        elif name in _SWITCHES:
+            raise SourceError(f"its URL's option {name} is neither true nor false.")
+        else:
+            raise SourceError(f"its URL has the option {name!r}. Known are {', '.join((*_TEXTS, *_SWITCHES))}.")
+    if "ssl_ca" in options:
+        return {"ssl_verify_cert": True, **options}
+    if options.get("ssl_verify_identity"):  # the driver would leave the name unchecked
+        raise SourceError("its URL's option ssl_verify_identity needs ssl_ca, the file of the authority's certificate.")
+    return options
 
 
 def _selected(name: str, kind: int) -> str:

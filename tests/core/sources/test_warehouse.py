@@ -279,6 +279,34 @@ def test_a_driver_that_is_missing(scheme: str, package: str) -> None:
         next(parts(Source("orders", url=f"{scheme}://h/d", query="SELECT 1")))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("ssl_veryfy_cert=true", r"its URL has the option 'ssl_veryfy_cert'\. Known are ssl_ca, "),
+        ("ssl_verify_cert=maybe", "option ssl_verify_cert is neither true nor false"),
+        ("ssl_verify_identity=true", "ssl_verify_identity needs ssl_ca"),
+        ("ssl_ca=/no/such.pem", "No such file"),
+    ],
+)
+def test_options_of_mysql_that_would_be_ignored(options: str, message: str) -> None:
+    """An option that isn't known is refused by name, and the known ones reach the driver."""
+    with pytest.raises(SourceError, match=f"source 'orders'.*{message}"):
+        next(parts(Source("orders", url=f"mysql://u@127.0.0.1:1/d?{options}", query="SELECT 1")))
+
+
+def test_options_of_bigquery_are_refused() -> None:
+    """BigQuery's URL takes no options, so one is refused by name."""
+    with pytest.raises(SourceError, match="source 'orders': its URL has the options location"):
+        next(parts(Source("orders", url="bigquery://h/d?location=EU", query="SELECT 1")))
+
+
+def test_a_server_that_should_be_checked(mariadb: DatabaseServer) -> None:
+    """Where a URL asks for a checked server, one without a certificate isn't talked to."""
+    url = mariadb.new_database().replace("+pymysql", "").partition("?")[0]
+    with pytest.raises(SourceError, match="SSL"):
+        next(parts(Source("orders", url=f"{url}?ssl_verify_cert=true", query="SELECT 1")))
+
+
 def test_a_server_that_is_down() -> None:
     """A database that doesn't answer is an error that names source and address."""
     for scheme in ("postgresql", "mysql"):
