@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from itertools import chain
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.errors import SourceError
+from fs_core.sources.warehouse.columns import check, converted
 
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999, microseconds
 _NO_PRECISION = 0xFFFF
@@ -37,6 +38,7 @@ def running(url: str, query: str) -> Iterator[Iterator[pa.Table]]:
             cursor.execute("SET default_transaction_read_only = on")
         cursor.execute(query)
         read = cursor.fetch_record_batch()
+        check(read.schema)
         yield map(_plain, chain([read.schema.empty_table()], map(pa.table, read)))
 
 
@@ -46,6 +48,9 @@ def _connected(scheme: str, url: str) -> Any:
     if scheme == "bigquery":
         names = ("adbc.bigquery.sql.project_id", "adbc.bigquery.sql.dataset_id")
         parts = urlsplit(url)
+        if parts.query:
+            others = ", ".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+            raise SourceError(f"its URL has the options {others}. BigQuery's takes none: leave them out.")
         given = dict(zip(names, (parts.netloc, parts.path.strip("/")), strict=True))
         return import_module("adbc_driver_bigquery.dbapi").connect({n: v for n, v in given.items() if v})
     # Redshift speaks PostgreSQL's protocol.
@@ -61,7 +66,8 @@ def _plain(table: pa.Table) -> pa.Table:
 def _column(field: pa.Field, values: pa.ChunkedArray) -> pa.ChunkedArray:
     if isinstance(field.type, pa.OpaqueType):
         stored = pa.chunked_array([chunk.storage for chunk in values.chunks], field.type.storage_type)
-        return stored.cast(_decimal(field))
+        dtype = _decimal(field)
+        return converted(field.name, dtype, lambda: stored.cast(dtype))
     if isinstance(field.type, pa.UuidType):
         texts = [None if each is None else str(uuid.UUID(bytes=each.bytes)) for each in values.to_pylist()]
         return pa.chunked_array([pa.array(texts, pa.string())])

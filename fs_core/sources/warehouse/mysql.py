@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
 import pymysql
@@ -14,7 +14,11 @@ from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.cursors import SSCursor
 
 from fs_core.errors import SourceError
+from fs_core.sources.warehouse.columns import check, converted
 
+_TEXTS = ("ssl_ca", "ssl_cert", "ssl_key", "ssl_key_password")
+_SWITCHES = ("ssl_disabled", "ssl_verify_cert", "ssl_verify_identity")
+_ON_OR_OFF = {"1": True, "true": True, "0": False, "false": False}
 _PART_ROWS = 50_000
 _BINARY = 63  # the number of the character set that is none
 _WHOLE = {FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG, FIELD_TYPE.YEAR}
@@ -35,6 +39,9 @@ def running(url: str, query: str) -> Iterator[Iterator[pa.Table]]:
     Args:
         url: of the database; a password may come from `MYSQL_PWD` instead.
         query: one SELECT.
+
+    Raises:
+        SourceError: the URL has an option that isn't known, or a value of another type.
     """
     parts = urlsplit(url)
     with closing(
@@ -45,7 +52,7 @@ def running(url: str, query: str) -> Iterator[Iterator[pa.Table]]:
             password=unquote(parts.password or "") or os.environ.get("MYSQL_PWD", ""),
             database=unquote(parts.path.strip("/")) or None,
             init_command="SET time_zone = '+00:00'",
-            ssl_disabled="ssl_disabled=1" in parts.query,
+            **_options(parts.query),
         )
     ) as connection:
         with connection.cursor() as described:
@@ -57,6 +64,25 @@ def running(url: str, query: str) -> Iterator[Iterator[pa.Table]]:
             yield _parts(cursor)
 
 
+def _options(query: str) -> dict[str, Any]:
+    """Return the driver's arguments for a URL's options. Who names an authority wants the server to be checked."""
+    options: dict[str, Any] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name in _TEXTS:
+            options[name] = text
+        elif name in _SWITCHES and text.lower() in _ON_OR_OFF:
+            options[name] = _ON_OR_OFF[text.lower()]
+        elif name in _SWITCHES:
+            raise SourceError(f"its URL's option {name} is neither true nor false.")
+        else:
+            raise SourceError(f"its URL has the option {name!r}. Known are {', '.join((*_TEXTS, *_SWITCHES))}.")
+    if "ssl_ca" in options:
+        return {"ssl_verify_cert": True, **options}
+    if options.get("ssl_verify_identity"):  # the driver would leave the name unchecked
+        raise SourceError("its URL's option ssl_verify_identity needs ssl_ca, the file of the authority's certificate.")
+    return options
+
+
 def _selected(name: str, kind: int) -> str:
     """Return a column for a select list. A float is sent with six digits, which aren't enough; a double with all."""
     quoted = "`" + name.replace("`", "``") + "`"
@@ -66,6 +92,7 @@ def _selected(name: str, kind: int) -> str:
 def _parts(cursor: SSCursor) -> Iterator[pa.Table]:
     # What the description leaves out: whether numbers have a sign, and texts letters.
     schema = pa.schema([(field.name, _type(field)) for field in cursor._result.fields])
+    check(schema)
     yield schema.empty_table()
     while rows := cursor.fetchmany(_PART_ROWS):
         columns = zip(*rows, strict=True)
@@ -81,7 +108,9 @@ def _column(field: pa.Field, values: Sequence[Any]) -> pa.Array:
                 f"the query: CAST({field.name} AS SIGNED) AS {field.name}."
             )
         return pa.array([None if value is None else bool(value) for value in values], pa.bool_())
-    return pa.array(values, field.type)
+    if pa.types.is_temporal(field.type) and (odd := next((v for v in values if isinstance(v, str)), None)) is not None:
+        raise SourceError(f"column {field.name!r} holds {odd!r}, which is no date. Leave such rows out in the query.")
+    return converted(field.name, field.type, lambda: pa.array(values, field.type))
 
 
 def _type(field: Any) -> pa.DataType:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from fs_core.definitions import Source
 from fs_core.definitions.source import VARIABLE, WAREHOUSES
 from fs_core.errors import FeatureStoreError, SourceError, redact_url
+from fs_core.sources.warehouse.columns import narrowed
 from fs_core.values.times import from_micros
 
 Running = Callable[[str, str], AbstractContextManager[Iterator[pa.Table]]]
@@ -83,14 +84,21 @@ def spool(source: Source, target: Path, *, rows: bool = True) -> None:
         rows: whether rows are wanted; False for the columns alone.
 
     Raises:
-        SourceError: as `parts`.
+        SourceError: as `parts`, or a decimal has more than 38 digits.
     """
-    found = parts(source, rows=rows)
+    found = (_for_duckdb(source, part) for part in parts(source, rows=rows))
     first = next(found)
     with pq.ParquetWriter(target, first.schema, compression="lz4") as writer:
         writer.write_table(first)
         for part in found:
             writer.write_table(part)
+
+
+def _for_duckdb(source: Source, part: pa.Table) -> pa.Table:
+    try:
+        return narrowed(part)
+    except SourceError as error:
+        raise SourceError(f"source {source.name!r}: {error}") from None
 
 
 def _where(bounds: Bounds, quotes: str) -> str:

@@ -17,8 +17,9 @@ from fs_core.definitions import from_dict
 from fs_core.definitions.yaml.reading import read
 from fs_core.definitions.yaml.writing import write
 from fs_core.errors import DefinitionError, SourceError
+from fs_core.offline.duckdb import connect
 from fs_core.rule import EVENT_TIME
-from fs_core.sources.warehouse.read import Bounds, parts
+from fs_core.sources.warehouse.read import Bounds, parts, spool
 from tests.servers import DatabaseServer
 
 user = Entity("user", keys={"user_id": "int64"}, description="A user.")
@@ -173,6 +174,55 @@ def test_types_without_a_like_are_refused(postgres: DatabaseServer) -> None:
     assert row == {"n": Decimal(12), "j": '{"a": 1}', "u": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}
 
 
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("SELECT '1.20'::money AS m", r"column 'm' is 'money', .*m::numeric\(20, 2\) AS m"),
+        ("SELECT 4000000000::oid AS o", "column 'o' is 'oid', .*o::bigint AS o"),
+        ("SELECT ARRAY['1.20'::money] AS l", r"column 'l' is 'money\[\]', .*l::numeric\(20, 2\)\[\] AS l"),
+        ("SELECT '1 day'::interval AS i", r"column 'i' is 'interval', .*EXTRACT\(EPOCH FROM i\)::float8 AS i"),
+        ("SELECT ARRAY['1 day'::interval] AS i", r"column 'i' is 'interval\[\]', .*i::text\[\] AS i"),
+        ("SELECT ARRAY[1.5]::numeric(10, 2)[] AS n", r"column 'n' is 'numeric\[\]', .*n::float8\[\] AS n"),
+        ("SELECT 'NaN'::numeric(10, 2) AS n", r"column 'n' holds a value that is no decimal128\(10, 2\): .*nan"),
+    ],
+)
+def test_postgres_types_that_come_as_other_values(postgres: DatabaseServer, query: str, message: str) -> None:
+    """What the driver would hand over as another value is refused, with the column, its type and the cast."""
+    url = postgres.new_database().replace("+psycopg", "")
+    with pytest.raises(SourceError, match=f"source 's': {message}"):
+        list(parts(Source("s", url=url, query=query)))
+
+
+def test_mysql_values_that_have_no_like(mariadb: DatabaseServer) -> None:
+    """A MySQL TIME, which SQL would read as a whole number, and a date of zeros are refused by the column's name."""
+    url = mariadb.new_database().replace("+pymysql", "")
+    name = url.rpartition("/")[2].partition("?")[0]
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = ''")
+        cursor.execute(f"CREATE TABLE {name}.t (d date, m datetime(6))")
+        cursor.execute(f"INSERT INTO {name}.t VALUES ('0000-00-00', '0000-00-00 00:00:00')")
+    for query, message in [
+        ("SELECT CAST('10:00:00' AS TIME) AS t", r"column 't' is 'duration\[us\]', .*TIME_TO_SEC\(t\) AS t"),
+        ("SELECT d FROM t", "column 'd' holds '0000-00-00', which is no date"),
+        ("SELECT m FROM t", "column 'm' holds '0000-00-00 00:00:00.000000', which is no date"),
+    ]:
+        with pytest.raises(SourceError, match=f"source 's': {message}"):
+            list(parts(Source("s", url=url, query=query)))
+
+
+def test_sql_keeps_every_digit_of_a_wide_decimal(mariadb: DatabaseServer, tmp_path: Path) -> None:
+    """What MySQL sums has 41 digits or more: SQL over it reads a decimal, not a float; too many digits are refused."""
+    url = mariadb.new_database().replace("+pymysql", "")
+    query = f"SELECT CAST('{WIDE}' AS decimal(50, 0)) AS n"
+    spool(Source("s", url=url, query=query), tmp_path / "s.parquet")
+    with connect() as connection:
+        rows = connection.sql(f"SELECT n::bigint FROM '{tmp_path / 's.parquet'}'").fetchall()
+    assert rows == [(WIDE,)]
+    wide = Source("s", url=url, query=query.replace("'9", f"'{'9' * 30}"))
+    with pytest.raises(SourceError, match=r"source 's': column 'n' is a decimal\(50, 0\) and holds .*CAST\(n AS"):
+        spool(wide, tmp_path / "s.parquet")
+
+
 def test_what_mysql_calls_boolean(mariadb: DatabaseServer) -> None:
     """TINYINT(1) is a boolean, and an error where it holds another number; unsigned numbers and times are exact."""
     url = mariadb.new_database().replace("+pymysql", "")
@@ -227,6 +277,34 @@ def test_a_driver_that_is_missing(scheme: str, package: str) -> None:
         SourceError, match=rf"source 'orders' needs a driver that isn't installed: .*pip install {package}"
     ):
         next(parts(Source("orders", url=f"{scheme}://h/d", query="SELECT 1")))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("ssl_veryfy_cert=true", r"its URL has the option 'ssl_veryfy_cert'\. Known are ssl_ca, "),
+        ("ssl_verify_cert=maybe", "option ssl_verify_cert is neither true nor false"),
+        ("ssl_verify_identity=true", "ssl_verify_identity needs ssl_ca"),
+        ("ssl_ca=/no/such.pem", "No such file"),
+    ],
+)
+def test_options_of_mysql_that_would_be_ignored(options: str, message: str) -> None:
+    """An option that isn't known is refused by name, and the known ones reach the driver."""
+    with pytest.raises(SourceError, match=f"source 'orders'.*{message}"):
+        next(parts(Source("orders", url=f"mysql://u@127.0.0.1:1/d?{options}", query="SELECT 1")))
+
+
+def test_options_of_bigquery_are_refused() -> None:
+    """BigQuery's URL takes no options, so one is refused by name."""
+    with pytest.raises(SourceError, match="source 'orders': its URL has the options location"):
+        next(parts(Source("orders", url="bigquery://h/d?location=EU", query="SELECT 1")))
+
+
+def test_a_server_that_should_be_checked(mariadb: DatabaseServer) -> None:
+    """Where a URL asks for a checked server, one without a certificate isn't talked to."""
+    url = mariadb.new_database().replace("+pymysql", "").partition("?")[0]
+    with pytest.raises(SourceError, match="SSL"):
+        next(parts(Source("orders", url=f"{url}?ssl_verify_cert=true", query="SELECT 1")))
 
 
 def test_a_server_that_is_down() -> None:

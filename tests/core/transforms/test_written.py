@@ -193,9 +193,9 @@ def test_a_row_it_fails_for_refuses_the_write(store: FeatureStore) -> None:
     from fs_core.store.pushes import _checked
 
     bad, good = (pa.table(rows(shop=["a"], net=[net])) for net in (13.25, 1.0))
-    taken, refusals = _checked(store.view("strict"), [bad, good], micros(NOW))
-    assert isinstance(refusals[0], ValidationError)
-    assert refusals[1] is None
+    taken, answers = _checked(store, store.view("strict"), [bad, good], micros(NOW))
+    assert isinstance(answers[0], ValidationError)
+    assert isinstance(answers[1], pa.Table)
     assert taken is not None
     assert taken["net"].to_pylist() == [1.0]
 
