@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import ValidationError
+from fs_core.errors import DefinitionError, ValidationError
 from fs_core.store import delivery, history
 from fs_core.store.resources import Resources
 
@@ -42,6 +42,7 @@ def release(
     ids: str | Sequence[str] | None = None,
     *,
     from_: str | FeatureView | None = None,
+    mapping: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> int:
     """Write rows that are in quarantine into history, all or none; return how many.
@@ -53,13 +54,15 @@ def release(
     Args:
         view: the version whose history takes them, such as `"v:v2.0.0"`, whose bounds and checks were corrected.
         ids: which, by `__id`; None for all.
-        from_: the version that refused them; None for the same.
+        from_: the version of the same view that refused them; None for the one that takes them.
+        mapping: fields that come from one of another name: new name to old. Others that `from_` lacks are null.
         force: although they break what the view declares.
 
     Raises:
         ValidationError: rows break what the view declares; nothing was released.
         DataError: there is no such row in quarantine.
-        DefinitionError, SchemaError: `from_` has other keys, or values that don't fit the fields.
+        DefinitionError, SchemaError: `from_` is of another view or has other keys, or values for which there is no
+            field, or that don't fit it.
         OfflineStoreError, RegistryError: as in `write`.
         OnlineStoreError: the rows are safe in history, but not online; `materialize` brings them.
     """
@@ -68,10 +71,17 @@ def release(
 
     target = store.view(view)
     source = target if from_ is None else store.view(from_)
+    if source.name != target.name:
+        raise DefinitionError(
+            f"from_: {source.ref!r} isn't a version of view {target.name!r}, which alone can take what is quarantined "
+            f"there. Release into a version of {source.name!r}."
+        )
+    renamed = dict(mapping or {})
     held_by = store._quarantine(source)
     with held_by.turn():
         held = held_by.read(_listed(ids))
-        columns = carried_columns(target, source, held, {})
+        columns = carried_columns(target, source, held, renamed)
+        _refuse_loss(target, source, held, renamed)
         if not force:
             _refuse_broken(target, columns, held)
         rows = computed_rows(target, columns, partial(computed_columns, target))
@@ -99,6 +109,19 @@ def _write(store: Resources, view: FeatureView, held_by: Quarantine, held: pa.Ta
     held_by.drop(held[ID].to_pylist())
     if has_pushed:
         delivery.deliver(store, view, written.filter(missing[PUSHED]), now, sent_by)
+
+
+def _refuse_loss(target: FeatureView, source: FeatureView, held: pa.Table, mapping: Mapping[str, str]) -> None:
+    """Refuse rows with a value that no field of the target takes: they leave quarantine, so it would be gone."""
+    taken = {mapping.get(name, name) for name in target.written}
+    lost = [name for name in source.written if name not in taken and held[name].null_count < held.num_rows]
+    if lost:
+        raise DefinitionError(
+            f"view {target.ref!r} has no field for {', '.join(map(repr, lost))} of rows that {source.ref!r} refused: "
+            "these values would be lost. Nothing was released. If a field has another name now, say so: "
+            f"store.release(..., mapping={{'new_name': {lost[0]!r}}}). Else write the rows yourself, as "
+            f"store.quarantined({source.ref!r}) shows them, and drop them there with store.drop_quarantined."
+        )
 
 
 def _refuse_broken(view: FeatureView, columns: Mapping[str, pa.ChunkedArray], held: pa.Table) -> None:

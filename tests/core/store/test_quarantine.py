@@ -198,6 +198,25 @@ def test_a_corrected_version_takes_what_the_earlier_one_held(store: FeatureStore
         store.release("v:v2.0.0", "nope")
 
 
+def test_a_release_loses_no_value(store: FeatureStore) -> None:
+    """Another view takes no rows, nor does a version without a field for a value, unless one is named; nulls may go."""
+    y = Field("y", "float64", "Y.")
+    store.apply(view(), view("2.0.0", fields=[Field("x_eur", "int64", "X."), y], checks=[]))
+    store.apply(FeatureView("w", ENTITY, [Field("x", "int64", "X."), y], description="W."))
+    store.write("v:v1.0.0", rows([11, None], [100.0, None]))
+    with pytest.raises(DefinitionError, match=r"'v:v1\.0\.0' isn't a version of view 'w'.*into a version of 'v'"):
+        store.release("w", from_="v:v1.0.0", force=True)
+    with pytest.raises(DefinitionError, match=r"'v:v2\.0\.0' has no field for 'x'.*mapping=\{'new_name': 'x'\}"):
+        store.release("v:v2.0.0", from_="v:v1.0.0", force=True)
+    held = store.quarantined("v:v1.0.0")
+    assert held.num_rows == 2
+    empty = held.filter(pa.compute.field("x").is_null())["__id"].to_pylist()
+    assert store.release("v:v2.0.0", empty, from_="v:v1.0.0") == 1
+    assert store.release("v:v2.0.0", from_="v:v1.0.0", mapping={"x_eur": "x"}) == 1
+    assert set(store.history("v:v2.0.0")["x_eur"].to_pylist()) == {None, 11}
+    assert store.quarantined("v:v1.0.0").num_rows == 0
+
+
 def test_a_row_is_held_once_however_often_it_is_written(store: FeatureStore) -> None:
     """A repeated load adds nothing, nor does a push of what was written: a row is known by what it says."""
     store.apply(view())
