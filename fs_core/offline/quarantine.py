@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import DataError, OfflineStoreError, did_you_mean
+from fs_core.errors import ConfigurationError, DataError, OfflineStoreError, did_you_mean
 from fs_core.offline.days.table import DAY, DayTable
 from fs_core.offline.sifted import HELD, NOTHING, Sifted
 from fs_core.offline.validation import given_schema
@@ -85,8 +85,10 @@ class Quarantine:
                 rows = rows.filter(pc.invert(pc.is_in(rows[ID], known.combine_chunks())))
             if rows.num_rows:
                 self._table.append(rows)
-        except OfflineStoreError as error:
-            raise OfflineStoreError(f"{error}. They belong into quarantine, so nothing was written.") from error
+        except (ConfigurationError, OfflineStoreError) as error:
+            raise OfflineStoreError(
+                f"{str(error).removesuffix('.')}. They belong into quarantine, so nothing was written."
+            ) from error
         log.warning(
             "%d rows of %s are in quarantine; store.quarantined(%r) has them.",
             len(ids),

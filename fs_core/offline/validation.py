@@ -311,7 +311,7 @@ def check_violations(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) 
 
         for check, rows in broken(view, columns).items():
             if pc.any(rows).as_py():
-                yield Violation(f"check {check!r} is false", rows)
+                yield Violation(f"check {check!r} is false or fails", rows)
 
 
 def field_violations(field: Field, column: pa.ChunkedArray) -> Iterable[Violation]:

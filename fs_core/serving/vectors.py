@@ -121,10 +121,6 @@ class FeatureVectors:
         struct = pa.Array.from_buffers(plan.struct, len(self), [None], children=columns)
         return pa.Table.from_batches([pa.RecordBatch.from_struct_array(struct)])
 
-    def to_columns(self) -> dict[str, pa.Array | pa.ChunkedArray]:
-        """Return what `to_arrow` does, column by column: name to Arrow array."""
-        return dict(zip(self._plan.whole.names, self._whole_columns(), strict=True))
-
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Return the features as a matrix, shape [rows, features]; see `fs_core.values.matrix.to_matrix`."""
         plan = self._plan
@@ -151,7 +147,7 @@ class FeatureVectors:
 
     @property
     def types(self) -> Mapping[str, pa.DataType]:
-        """The types of the columns of `to_columns` and `to_lists`, in order."""
+        """The types of the columns of `to_arrow` and `to_lists`, in order."""
         types: Mapping[str, pa.DataType] = self._plan.types
         return types
 

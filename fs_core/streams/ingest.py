@@ -74,6 +74,7 @@ class Target:
         positions: returns how far history has taken partitions.
         append: adds rows that are available now to history, with their progress; returns what brings them online. There
             may be none, where all messages were put aside.
+        hold: puts rows into the view's quarantine; returns which.
         catch_up: brings everything online that history has and may be missing there.
         now: returns the present moment, microseconds.
     """

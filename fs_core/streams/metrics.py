@@ -16,6 +16,7 @@ _COUNTED = {
     "messages": "Messages that came.",
     "rows": "Rows added to history.",
     "rejected": "Messages that became no row.",
+    "quarantined": "Rows that broke what the view declares, and are in its quarantine.",
     "repeated": "Rows that another consumer had brought first.",
     "batches": "Commits of history.",
 }

@@ -22,8 +22,8 @@ from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.monitoring.log.outcomes import SCHEMA, Outcome, outcome_table
 from fs_core.monitoring.log.rows import READ_AT, Descriptor, table_of
 from fs_core.monitoring.log.sample import Served
-from fs_core.offline.days.table import DayTable, refuse_fork
-from fs_core.offline.open import open_offline_store
+from fs_core.offline.days.table import DayTable
+from fs_core.offline.delta.failures import refuse_fork, refuse_unusable
 from fs_core.runtime.files import make_directory, make_file
 from fs_core.serving.plan import ReadPlan
 from fs_core.values.times import EARLIEST, from_micros
@@ -89,8 +89,8 @@ class LogTables:
     """
 
     def __init__(self, directory: Path, keep: int) -> None:
-        open_offline_store("delta", directory=directory)  # refuses what the Delta library can't use
-        refuse_fork("log")
+        refuse_unusable("request logs", directory.absolute())
+        refuse_fork("request logs")
         self._directory, self._keep = directory, keep
 
     def names(self) -> list[str]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import TableNotFoundError
 
 from fs_core.errors import OfflineStoreError
-from fs_core.offline.delta.appending import attempts, reason_of
+from fs_core.offline.delta.appending import attempts
+from fs_core.offline.delta.failures import as_store_error, refuse_fork, refuse_unusable
 from fs_core.offline.delta.layout import as_declared
-from fs_core.offline.delta.leftovers import data_files
+from fs_core.offline.delta.leftovers import APPEND_SECONDS, BRIEFLY, data_files
 from fs_core.offline.delta.locks import TableLocks
-from fs_core.offline.delta.rewriting import LOOK_EVERY, merge, worth_merging
+from fs_core.offline.delta.log import DeltaLog
+from fs_core.offline.delta.merging import merge_if_due
 from fs_core.runtime.files import make_directory
-from fs_core.runtime.per_process import delta_library
 from fs_core.values.dtypes import storage_type
 
 DAY = "__day"
@@ -28,21 +29,6 @@ _PROPERTIES = {
     "delta.dataSkippingNumIndexedCols": "0",
     "delta.checkpoint.writeStatsAsJson": "false",
 }
-_APPEND_SECONDS = 60.0  # how long appends that are under way are waited for, to forget somebody
-_BRIEFLY = 1.0  # how long, to delete old days
-
-
-def refuse_fork(what: str) -> None:
-    """Raise `OfflineStoreError` in a process that was forked from one that had used Delta tables.
-
-    Args:
-        what: what can't be done there.
-    """
-    if not delta_library.may_use():
-        raise OfflineStoreError(
-            f"this process can't {what}: it was forked from one that had used Delta tables, and their library doesn't "
-            "survive a fork. Start such processes with spawn or forkserver, or fork before history is used."
-        )
 
 
 class DayTable:
@@ -66,14 +52,16 @@ class DayTable:
         """Add rows in one commit.
 
         Raises:
+            ConfigurationError: Delta tables can't lie there.
             OfflineStoreError: none is there.
         """
-        refuse_fork(f"use the {self.what}")
+        refuse_fork(self.what)
+        refuse_unusable(self.what, self.directory.absolute())
         stored = pa.table({name: rows[name].cast(storage_type(dtype)) for name, dtype in self.schema.items()})
-        with self._as_store_error("rows can't be written"):
+        with as_store_error(self.what, "rows can't be written"):
             make_directory(self.directory)
             self._append(stored)
-        self._merge_small_files()
+        merge_if_due(self.what, DeltaLog(self.directory), TableLocks(self.directory))
 
     def _append(self, stored: pa.Table) -> None:
         with TableLocks(self.directory).appending():
@@ -82,19 +70,6 @@ class DayTable:
                     write_deltalake(
                         str(self.directory), stored, mode="append", partition_by=[DAY], configuration=_PROPERTIES
                     )
-
-    def _merge_small_files(self) -> None:
-        """Merge files that many small appends have left, as history does; where that fails, it is done another time."""
-        with suppress(DeltaError, OSError, pa.ArrowException):
-            opened = self._opened()
-            if opened is None or (opened.version() + 1) % LOOK_EVERY:
-                return
-            with TableLocks(self.directory).rewriting_now() as alone:
-                table = self._opened()
-                files = [] if table is None else table.file_uris()
-                most = worth_merging(files, _day_of)
-                if alone and table is not None and most is not None:
-                    merge(table, files, most)
 
     def days(self, since: str = "") -> list[str]:
         """Return the days that have rows, from one on."""
@@ -116,7 +91,7 @@ class DayTable:
             return pa.schema(list(types.items())).empty_table()
         filters = [(DAY, ">=", since)] if since else []
         filters += [] if day is None else [(DAY, "=", day)]
-        with self._as_store_error("it can't be read"):
+        with as_store_error(self.what, "it can't be read"):
             found = opened.to_pyarrow_table(columns=list(types), filters=filters or None)
         return as_declared(found, types)
 
@@ -133,14 +108,14 @@ class DayTable:
         if not self.directory.is_dir():
             return
         same = " AND ".join(f"held.{name} = gone.{name}" for name in rows.column_names)
-        with self._as_store_error("rows can't be deleted"), TableLocks(self.directory).rewriting():
+        with as_store_error(self.what, "rows can't be deleted"), TableLocks(self.directory).rewriting():
             for attempt in attempts():
                 with attempt:
                     opened = self._opened()
                     if opened is not None and rows.num_rows:
                         merging = opened.merge(rows, same, source_alias="gone", target_alias="held")
                         merging.when_matched_delete().execute()
-            if not self._remove_leftovers(_APPEND_SECONDS):
+            if not self._remove_leftovers(APPEND_SECONDS):
                 raise OfflineStoreError(f"{self.what}: an append to {self.directory} doesn't end. Repeat it.")
 
     def expire(self, before: str) -> None:
@@ -151,11 +126,11 @@ class DayTable:
         """
         if not self.directory.is_dir():
             return
-        with self._as_store_error("old days can't be deleted"), TableLocks(self.directory).rewriting():
+        with as_store_error(self.what, "old days can't be deleted"), TableLocks(self.directory).rewriting():
             opened = self._opened()
             if opened is not None and any((part[DAY] or "") < before for part in opened.partitions()):
                 opened.delete(f"{DAY} < '{before}'")
-            self._remove_leftovers(_BRIEFLY)
+            self._remove_leftovers(BRIEFLY)
 
     def _remove_leftovers(self, seconds: float) -> bool:
         """Delete files of earlier states, and those that no state names: their writers lost a race, failed or died.
@@ -180,26 +155,21 @@ class DayTable:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Keep others meanwhile from taking rows out who take turns, too."""
+        """Keep others meanwhile from taking rows out who take turns, too.
+
+        Raises:
+            ConfigurationError: Delta tables can't lie there.
+        """
+        refuse_unusable(self.what, self.directory.absolute())
         make_directory(self.directory)
         with TableLocks(self.directory).taking():
             yield
 
-    @contextmanager
-    def _as_store_error(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (DeltaError, OSError, pa.ArrowException) as error:
-            raise OfflineStoreError(f"{self.what}: {what}: {reason_of(error)}") from error
-
     def _opened(self) -> DeltaTable | None:
-        refuse_fork(f"use the {self.what}")
+        refuse_fork(self.what)
+        if not self.directory.is_dir():
+            return None
         try:
             return DeltaTable(str(self.directory))
         except TableNotFoundError:
             return None
-
-
-def _day_of(file: str) -> str:
-    """Return the partition in which a data file lies."""
-    return Path(file).parent.name

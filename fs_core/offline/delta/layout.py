@@ -91,5 +91,5 @@ def by_recency(files: Sequence[str]) -> list[list[str]]:
 
 
 def month_of(file: str) -> str:
-    """Return the month of a data file, as its directory is named."""
+    """Return the month of a data file, or the day in a table by day, as its directory is named."""
     return file.rsplit("/", 2)[-2].partition("=")[2]

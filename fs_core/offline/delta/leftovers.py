@@ -9,6 +9,12 @@ from fs_core.offline.delta.locks import Locks
 from fs_core.offline.delta.log import all_actions
 from fs_core.offline.objects.path import Location, located
 
+APPEND_SECONDS = 60.0
+"""How long a forget waits for appends that are under way."""
+
+BRIEFLY = 1.0
+"""Seconds for which somebody waits for appends under way, who has no need to."""
+
 log = logging.getLogger("fs_core")
 
 

@@ -195,7 +195,7 @@ class DeltaLog:
         table = open_table(self._directory, version)
         uris = table.file_uris()
         marker = f"/{self._directory.name}/"
-        found = sorted(f"{self._directory}/{unquote(uri.rpartition(marker)[2])}" for uri in uris)
+        found = sorted(f"{self._directory}/{unquote(uri).rpartition(marker)[2]}" for uri in uris)
         if isinstance(self._directory, ObjectPath):
             _note_sizes(self._directory, table)
         if key is not None:

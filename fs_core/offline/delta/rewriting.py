@@ -9,9 +9,7 @@ condition nor anything else that the log keeps for ever is somebody's data.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -30,11 +28,10 @@ from deltalake.exceptions import DeltaError
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Snapshot
 from fs_core.offline.delta.layout import MONTH, SAMPLE, as_declared, month_of, storage_schema, without_dictionary
-from fs_core.offline.delta.locks import Locks
-from fs_core.offline.delta.log import DeltaLog, open_table
+from fs_core.offline.delta.log import open_table
 from fs_core.offline.duckdb import literal, quoted, scan
 from fs_core.offline.objects.path import Location
-from fs_core.offline.objects.reading import facts, parquet_file
+from fs_core.offline.objects.reading import parquet_file
 from fs_core.rule import SEQ
 
 log = logging.getLogger("fs_core")
@@ -53,11 +50,6 @@ RETRIES = 1000
 
 _RANGES = 16  # of seqs in a condition: with more than 20 alternatives the library looks at no statistics
 _BATCH_ROWS = 100_000
-
-LOOK_EVERY = 16
-"""States, after which it is looked whether there are many small files."""
-_MANY = 64  # files of a tier that could be merged
-_TIERS = (1 << 20, 32 << 20)  # bytes
 
 Seqs = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -108,54 +100,6 @@ def replace_rows(
         writer_properties=how_written(some_rows(files)),
     )
     checkpoint(opened)
-
-
-def merge_small_files(history: DeltaLog, locks: Locks, state: Snapshot) -> None:
-    """Merge files that many small appends have left, now and then; where that fails, it is done another time.
-
-    Files grow by tiers, so that a row is written again once a tier, and so that files which the index covers by large
-    runs stay.
-
-    Args:
-        history: the table's log.
-        locks: its locks.
-        state: the newest state.
-    """
-    if (state + 1) % LOOK_EVERY:
-        return
-    with suppress(DeltaError, OSError, pa.ArrowException):  # files of somebody who is forgotten now, or a full disk
-        files = history.files(state)
-        most = worth_merging(files)
-        if most is not None:
-            with locks.rewriting_now() as alone, history.opened() as table:
-                if alone:
-                    merge(table, files, most)
-
-
-def worth_merging(files: Sequence[str], part_of: Callable[[str], str] = month_of) -> int | None:
-    """Return the tier, in bytes, of which there are many files that could be merged; None if there is none.
-
-    Args:
-        files: those of the newest state.
-        part_of: returns the partition in which a file lies.
-    """
-    for most in _TIERS:
-        small = Counter(part_of(file) for file in files if facts(file).size < most)
-        if small.total() - len(small) >= _MANY:
-            return most
-    return None
-
-
-def merge(table: DeltaTable, files: Sequence[str], most: int) -> None:
-    """Commit a state in which files are merged into ones of some bytes at most; larger ones stay.
-
-    Args:
-        table: at its newest state; nobody else rewrites it now.
-        files: those of the state.
-        most: how many bytes.
-    """
-    properties = how_written(some_rows(files))
-    table.optimize.compact(target_size=most, post_commithook_properties=HOOKS, writer_properties=properties)
 
 
 def how_written(sample: pa.Table) -> WriterProperties:

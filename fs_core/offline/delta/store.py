@@ -18,19 +18,20 @@ import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import ConfigurationError, OfflineStoreError
+from fs_core.errors import OfflineStoreError
 from fs_core.offline.contract import EMPTY, Erased, Progress, Snapshot, Watermark, Winners
 from fs_core.offline.delta.appending import COMMIT_SECONDS, attempts
 from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
-from fs_core.offline.delta.failures import as_store_error
+from fs_core.offline.delta.failures import as_store_error, refuse_unusable
 from fs_core.offline.delta.layout import as_declared, by_recency
-from fs_core.offline.delta.leftovers import data_files, named_files, remove_leftovers
+from fs_core.offline.delta.leftovers import APPEND_SECONDS, BRIEFLY, data_files, named_files, remove_leftovers
 from fs_core.offline.delta.log import LastWrite, last_write, open_table
+from fs_core.offline.delta.merging import merge
 from fs_core.offline.delta.queries.unwritten import unwritten
+from fs_core.offline.delta.queries.verify import Check, doubled_rows
 from fs_core.offline.delta.queries.winners import Candidates, choose, find_winners, rows_sql, stream_winners
-from fs_core.offline.delta.rewriting import FILE_BYTES, checkpoint, merge
-from fs_core.offline.delta.table import BRIEFLY, PartsError, ViewTable
-from fs_core.offline.delta.verify import Check, doubled_rows
+from fs_core.offline.delta.rewriting import FILE_BYTES, checkpoint
+from fs_core.offline.delta.table import PartsError, ViewTable
 from fs_core.offline.duckdb import connect, quoted
 from fs_core.offline.objects.path import Location, exist, located
 from fs_core.offline.report import FINDINGS, HistoryReport
@@ -42,9 +43,6 @@ from fs_core.values.times import MICROSECONDS
 T = TypeVar("T")
 
 log = logging.getLogger("fs_core")
-
-_APPEND_SECONDS = 60.0  # how long a forget waits for appends that are under way
-_UNUSABLE = set("[]^|%\\")  # the Delta library fails on these, or writes to another directory
 
 
 class DeltaOfflineStore:
@@ -67,12 +65,7 @@ class DeltaOfflineStore:
         self._engine = engine or PlainEngine()
         self._tables: dict[str, ViewTable] = {}
         self._looked_at: set[str] = set()
-        unusable = "".join(sorted(_UNUSABLE & set(str(self._directory))))
-        if unusable:
-            raise ConfigurationError(
-                f"history can't lie under {str(self._directory)!r}: Delta tables don't work below a directory with "
-                f"{unusable!r} in its name. Choose another directory."
-            )
+        refuse_unusable("history", self._directory)
 
     def __repr__(self) -> str:
         return f"DeltaOfflineStore({str(self._directory)!r})"
@@ -295,7 +288,7 @@ class DeltaOfflineStore:
         with self._rewriting(view, "can't erase from its history"), doomed(entities) as whom:
             rows = self._erase_from_newest(view, whom)
             present = data_files(table.path)
-            unfinished = remove_leftovers(table.path, table.locks, _APPEND_SECONDS)
+            unfinished = remove_leftovers(table.path, table.locks, APPEND_SECONDS)
             present -= unfinished
             whom.warn_of(unfinished)
             # The newest state is looked up last: what was being appended when the list was made is in it now.

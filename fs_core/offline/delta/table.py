@@ -20,17 +20,14 @@ from fs_core.offline.contract import Progress, Snapshot
 from fs_core.offline.delta.appending import Commit, append, reserve
 from fs_core.offline.delta.journal.journal import Journal
 from fs_core.offline.delta.layout import lay_out
-from fs_core.offline.delta.leftovers import remove_leftovers
+from fs_core.offline.delta.leftovers import BRIEFLY, remove_leftovers
 from fs_core.offline.delta.locks import locks_of
 from fs_core.offline.delta.log import DeltaLog
-from fs_core.offline.delta.rewriting import merge_small_files
+from fs_core.offline.delta.merging import merge_if_due
 from fs_core.offline.objects.lease import ABANDONED
 from fs_core.offline.objects.path import Location, ObjectPath
 
 log = logging.getLogger("fs_core")
-
-BRIEFLY = 1.0
-"""Seconds for which somebody waits for appends under way, who has no need to."""
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -66,7 +63,7 @@ class ViewTable:
         try:
             folded = self._journal.fold(self._append) if self._journal else None
             if folded is not None:
-                merge_small_files(self.log, self.locks, folded)
+                self._merge(folded)
         except OSError as error:
             if error.errno not in _READ_ONLY:
                 raise
@@ -82,8 +79,11 @@ class ViewTable:
             OvertakenError: the table isn't where the rows' messages begin; none of them is there.
         """
         state = self._append(rows, progress=progress)
-        merge_small_files(self.log, self.locks, state)
+        self._merge(state)
         return state
+
+    def _merge(self, state: Snapshot) -> None:
+        merge_if_due(f"the history of view {self.view.ref!r}", self.log, self.locks, state)
 
     def positions(self, partitions: Sequence[str]) -> dict[str, int | None]:
         """Return how far the newest state has taken some partitions of streams."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fs_core.definitions import StreamSource
@@ -9,7 +10,7 @@ from fs_core.definitions.stream import FRAMED
 from fs_core.errors import SourceError
 from fs_core.streams.formats.contract import Format
 from fs_core.streams.formats.json import JsonFormat
-from fs_core.streams.formats.typed import TypedFormat
+from fs_core.streams.formats.typed import Schema, TypedFormat
 
 
 def open_format(source: StreamSource, directory: Path) -> Format:
@@ -23,18 +24,27 @@ def open_format(source: StreamSource, directory: Path) -> Format:
         ConfigurationError: what reads such messages isn't installed.
         SourceError: there is no such file, or it is no such schema.
     """
-    if source.schema is None:
+    kind = source.format.removeprefix(FRAMED)
+    if kind == "json":
         return JsonFormat()
-    file, framed = _file(str(source.schema), directory), source.format.startswith(FRAMED)
-    if source.message is None:
-        from fs_core.streams.formats.avro import read_avro
-
-        schema = read_avro(file, framed=framed)
-    else:
-        from fs_core.streams.formats.protobuf import read_protobuf
-
-        schema = read_protobuf(file, source.message, framed=framed)
+    schema = _SCHEMAS[kind](source, _file(str(source.schema), directory), source.format != kind)
     return TypedFormat(schema, for_sql=source.sql is not None)
+
+
+def _avro(_: StreamSource, file: str, framed: bool) -> Schema:
+    from fs_core.streams.formats.avro import read_avro
+
+    return read_avro(file, framed=framed)
+
+
+def _protobuf(source: StreamSource, file: str, framed: bool) -> Schema:
+    from fs_core.streams.formats.protobuf import read_protobuf
+
+    return read_protobuf(file, str(source.message), framed=framed)
+
+
+_SCHEMAS: Mapping[str, Callable[[StreamSource, str, bool], Schema]] = {"avro": _avro, "protobuf": _protobuf}
+"""What reads a schema file, by the format's name without `FRAMED`."""
 
 
 def _file(path: str, directory: Path) -> str:

@@ -22,7 +22,7 @@ from fs_core.streams.metrics import served
 from tests.core.cli.conftest import Fs, answer, refusal
 from tests.servers import free_port, running_server
 
-MANY = Ingested(1500, 1200, 300, 0, 7, timedelta(seconds=2), 40)
+MANY = Ingested(messages=1500, rows=1200, rejected=300, quarantined=3, batches=7, delay=timedelta(seconds=2), lag=40)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_ingest_with_metrics(shop: Fs, key: str) -> None:
     running.join()
     assert 'fs_ingest_rejected_total{stream="spent",view="spending"} 1.0' in found
     assert 'fs_ingest_lag{stream="spent",view="spending"} 0.0' in found
-    counts = {"messages": 3, "rows": 2, "rejected": 1, "repeated": 0, "batches": 1, "lag": 0}
+    counts = {"messages": 3, "rows": 2, "rejected": 1, "quarantined": 0, "repeated": 0, "batches": 1, "lag": 0}
     assert results == [{"view": "spending", "stream": "spent", **counts}]
     assert page(port) == ""
 
@@ -73,6 +73,7 @@ def test_metrics_say_what_was_told_last() -> None:
         assert "fs_ingest_lag{" not in page(port)
         watch(MANY)
         assert 'fs_ingest_messages_total{stream="s",view="v"} 1500.0' in page(port)
+        assert 'fs_ingest_quarantined_total{stream="s",view="v"} 3.0' in page(port)
         assert 'fs_ingest_lag{stream="s",view="v"} 40.0' in page(port)
         with (
             pytest.raises(ConfigurationError, match=f"nobody can listen at 127.0.0.1:{port} for metrics"),
@@ -96,7 +97,10 @@ def test_how_it_goes_on_standard_error(capsys: pytest.CaptureFixture[str], monke
     with ingest_progress.shown() as show:
         show(MANY)
     line = capsys.readouterr().err
-    assert line.startswith("1,500 messages: 1,200 new rows, 300 rejected, 0 repeated; at most 0:00:02 late, 40 wait; ")
+    counts = (
+        "1,500 messages: 1,200 new rows, 300 rejected, 3 in quarantine, 0 repeated; at most 0:00:02 late, 40 wait; "
+    )
+    assert line.startswith(counts)
     assert line.endswith(" messages/s\n")
 
     class Terminal(io.StringIO):

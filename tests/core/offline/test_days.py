@@ -8,14 +8,15 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from fs_core.errors import ConfigurationError
 from fs_core.offline.days.table import DAY, DayTable
-from fs_core.offline.delta import rewriting
+from fs_core.offline.delta import merging
 
 
 def test_small_files_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many small appends leave few files in the newest state, no row is lost or there twice, each day has its own."""
-    monkeypatch.setattr(rewriting, "_MANY", 8)
-    table = DayTable("test", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "table")
+    """Many small appends leave few files, each day its own; no row is lost or there twice. Any path will do."""
+    monkeypatch.setattr(merging, "_MANY", 8)
+    table = DayTable("test", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "ü x" / "table")
     for number in range(32):
         table.append(pa.table({DAY: [f"2024-01-0{1 + number % 2}"], "x": [number]}))
     assert sorted(table.read(["x"])["x"].to_pylist()) == list(range(32))
@@ -24,3 +25,30 @@ def test_small_files_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     table.expire("2024-01-02")
     assert len(list(table.directory.rglob("*.parquet"))) == len(DeltaTable(str(table.directory)).file_uris())
     assert sorted(table.read(["x"])["x"].to_pylist()) == list(range(1, 32, 2))
+
+
+def test_a_merge_that_fails_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows are appended all the same, and the log says which table's small files stay, and why."""
+    monkeypatch.setattr(merging, "facts", lambda file: Path(f"{file}.gone").stat())
+    table = DayTable("log 'test'", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "table")
+    for number in range(16):
+        table.append(pa.table({DAY: ["2024-01-01"], "x": [number]}))
+    assert table.read(["x"]).num_rows == 16
+    assert "log 'test': its small files aren't merged" in caplog.text
+    assert ".gone" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a[b]", "100%25"])
+def test_a_directory_that_delta_cannot_use_is_refused(tmp_path: Path, name: str) -> None:
+    """Nothing is written there, and the error says what to do; a table that has no row is read as an empty one."""
+    table = DayTable("log 'test'", {DAY: pa.string(), "x": pa.int64()}, tmp_path / name)
+    with pytest.raises(ConfigurationError, match=r"log 'test' can't lie .* Choose another directory"):
+        table.append(pa.table({DAY: ["2024-01-01"], "x": [1]}))
+    with pytest.raises(ConfigurationError, match="Choose another directory"), table.turn():
+        pass
+    assert table.read().num_rows == 0
+    table.delete(pa.table({"x": [1]}))
+    table.expire("2024-01-01")
+    assert not list(tmp_path.iterdir())

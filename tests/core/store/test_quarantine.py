@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.definitions import OnDemandView
 from fs_core.errors import DataError, DefinitionError, OfflineStoreError, ValidationError
 from fs_core.offline.days.table import DayTable
+from fs_core.offline.quarantine import Quarantine
 from fs_core.offline.validation import sift_rows
 
 ENTITY = Entity("e", keys={"k": "int64"}, description="An entity.")
@@ -47,7 +49,7 @@ def test_odd_rows_are_held_and_the_others_are_written(store: FeatureStore) -> No
     assert written.quarantined["row"].to_pylist() == [1, 2, 3]
     assert written.quarantined["reason"].to_pylist() == [
         "column 'x' is above the maximum 10 (11)",
-        "check 'x < y' is false",
+        "check 'x < y' is false or fails",
         "column 'y' is null, and not nullable",
     ]
     held = store.quarantined("v")
@@ -69,6 +71,17 @@ def test_odd_rows_are_held_and_the_others_are_written(store: FeatureStore) -> No
     assert (copied, copied.quarantined) == (1, written.quarantined)
 
 
+def test_a_quarantine_that_cannot_lie_there_refuses_its_rows(tmp_path: Path) -> None:
+    """With history in a bucket, the store's directory may be one that Delta tables can't use: nothing is written."""
+    odd = sift_rows(view(), pa.table(rows([11])))
+    with pytest.raises(
+        OfflineStoreError, match=r"view 'v' can't lie .* Choose another directory\. .* nothing was written"
+    ):
+        Quarantine(view(), tmp_path / "a[b]").hold(odd, 0, pushed=False)
+    assert Quarantine(view(), tmp_path / "a[b]").is_empty
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_not_of_the_declared_types_is_refused_whole(store: FeatureStore) -> None:
     """A null key, another type and a missing column are no row that could be kept: nothing is written or held."""
     store.apply(view())
@@ -82,7 +95,9 @@ def test_a_check_refuses_the_write_by_default(store: FeatureStore) -> None:
     """Rows are named as they are for bounds; a null breaks no check, as in databases; what can't be evaluated does."""
     store.apply(view(on_violation="refuse", checks=["cast(s AS int) > 0"], fields=[Field("s", "string", "S.")]))
     data = {"k": [1, 2, 3, 4], "event_timestamp": [DAY] * 4, "s": ["1", None, "one", "-1"]}
-    with pytest.raises(ValidationError, match=r"check 'cast\(s AS int\) > 0' is false in row 2, 3. Nothing was"):
+    with pytest.raises(
+        ValidationError, match=r"check 'cast\(s AS int\) > 0' is false or fails in row 2, 3. Nothing was"
+    ):
         store.write("v", data)
     assert store.write("v", {name: column[:2] for name, column in data.items()}) == 2
 

@@ -1,1 +1,1 @@
-"""Questions to the files of a history in SQL: who wins, and what a source brings that history lacks."""
+"""Questions to the files of a history in SQL: who wins, what a source brings anew, and what is wrong."""

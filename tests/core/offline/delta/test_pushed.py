@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OfflineStoreError
-from fs_core.offline.delta import appending, log, rewriting
+from fs_core.offline.delta import appending, log, merging
 from fs_core.offline.delta.journal import journal, segment
 
 THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
@@ -298,7 +298,7 @@ def test_pushes_reach_the_table_in_time(
 
 def test_many_small_files_are_merged(opened: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often history is read between pushes, few files remain; every state still reads the same."""
-    monkeypatch.setattr(rewriting, "_MANY", 12)
+    monkeypatch.setattr(merging, "_MANY", 12)
     states = {}
     for k in range(60):
         push(opened, k)
