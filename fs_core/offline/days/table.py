@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from fs_core.errors import OfflineStoreError
 from fs_core.offline.delta.appending import attempts
 from fs_core.offline.delta.failures import as_store_error, refuse_fork, refuse_unusable
-from fs_core.offline.delta.layout import as_declared
+from fs_core.offline.delta.layout import as_declared, month_of
 from fs_core.offline.delta.leftovers import APPEND_SECONDS, BRIEFLY, data_files
 from fs_core.offline.delta.locks import TableLocks
-from fs_core.offline.delta.log import DeltaLog
+from fs_core.offline.delta.log import DeltaLog, files_of
 from fs_core.offline.delta.merging import merge_if_due
 from fs_core.runtime.files import make_directory
 from fs_core.values.dtypes import storage_type
@@ -89,11 +90,11 @@ class DayTable:
         opened = self._opened()
         if opened is None:
             return pa.schema(list(types.items())).empty_table()
-        filters = [(DAY, ">=", since)] if since else []
-        filters += [] if day is None else [(DAY, "=", day)]
         with as_store_error(self.what, "it can't be read"):
-            found = opened.to_pyarrow_table(columns=list(types), filters=filters or None)
-        return as_declared(found, types)
+            files = files_of(self.directory, opened)
+            wanted = [file for file in files if month_of(file) >= since and day in (None, month_of(file))]
+            parts = [_read(file, types) for file in wanted]
+        return pa.concat_tables([pa.schema(list(types.items())).empty_table(), *parts])
 
     def delete(self, rows: pa.Table) -> None:
         """Delete rows for good, and every file that the newest state doesn't need: it may hold them, too.
@@ -173,3 +174,17 @@ class DayTable:
             return DeltaTable(str(self.directory))
         except TableNotFoundError:
             return None
+
+
+def _read(file: str, types: dict[str, pa.DataType]) -> pa.Table:
+    """Return columns of one file in their declared types; its directory says the day.
+
+    In this thread alone: Delta's library would give Arrow's threads a file system in Python, and a process that ends
+    while they let go of it is aborted.
+    """
+    with pq.ParquetFile(file) as opened:
+        found = opened.read([name for name in types if name != DAY], use_threads=False)
+        rows = opened.metadata.num_rows
+    days = {DAY: pa.repeat(month_of(file), rows)} if DAY in types else {}
+    columns = {**days, **{name: found[name] for name in found.column_names}}
+    return as_declared(pa.table(columns), types).select(list(types))

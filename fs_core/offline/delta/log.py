@@ -88,6 +88,17 @@ def open_table(directory: Location, version: Snapshot | None = None) -> DeltaTab
     return table
 
 
+def files_of(directory: Location, table: DeltaTable) -> list[str]:
+    """Return the data files of an open table's state, sorted.
+
+    Args:
+        directory: where the table lies.
+        table: the table.
+    """
+    marker = f"/{directory.name}/"  # the library gives URLs, in which a space of the directory's name is %20
+    return sorted(f"{directory}/{unquote(uri).rpartition(marker)[2]}" for uri in table.file_uris())
+
+
 def log_was_changing(error: BaseException) -> bool:
     """Return whether the log changed while the library listed or read it.
 
@@ -191,11 +202,8 @@ class DeltaLog:
         known = None if key is None else self._files.get(key)
         if known is not None:
             return known
-        # The library gives URLs, in which a space of the directory's name is %20.
         table = open_table(self._directory, version)
-        uris = table.file_uris()
-        marker = f"/{self._directory.name}/"
-        found = sorted(f"{self._directory}/{unquote(uri).rpartition(marker)[2]}" for uri in uris)
+        found = files_of(self._directory, table)
         if isinstance(self._directory, ObjectPath):
             _note_sizes(self._directory, table)
         if key is not None:

@@ -27,6 +27,21 @@ def test_small_files_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sorted(table.read(["x"])["x"].to_pylist()) == list(range(1, 32, 2))
 
 
+def test_rows_are_read_without_files_opened_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow's threads would hold such files when the process ends, which aborts it; types and days are as declared."""
+    monkeypatch.setattr(DeltaTable, "to_pyarrow_dataset", lambda *_, **__: pytest.fail("files in Python"))
+    types = {DAY: pa.string(), "x": pa.uint16(), "v": pa.list_(pa.float32(), 2), "t": pa.timestamp("us", "UTC")}
+    table = DayTable("test", types, tmp_path / "ü x" / "table")
+    rows = pa.table(
+        {DAY: ["2024-01-01", "2024-01-02"], "x": [1, None], "v": [None, [1.0, 2.0]], "t": [0, 1]}, pa.schema(types)
+    )
+    table.append(rows)
+    assert table.read().equals(rows)
+    assert table.read([DAY]).equals(rows.select([DAY]))
+    assert table.read(["t", "x"], since="2024-01-02").equals(rows.slice(1).select(["x", "t"]))
+    assert table.read(day="2024-01-03").equals(rows.slice(0, 0))
+
+
 def test_a_merge_that_fails_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
