@@ -26,8 +26,9 @@ lint: .venv/.installed ## linter, formatter, types
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy
 
+# Tests wait for servers and disks a third of their time, so two cores take three at once.
 test: lint wheel ## lint, and every test on the built wheel
-	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 2
+	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 3
 
 # The wheel in an environment of its own, which finds what the wheel depends on where it is installed already,
 # and beside it what the tests read.
@@ -44,7 +45,7 @@ wheel: .venv/.installed
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
 
 search: .venv/.installed ## properties on random examples, other ones each time
-	HYPOTHESIS_PROFILE=search $(PY) -m pytest -n 2 $$(grep -rlE "@given|RuleBasedStateMachine" tests)
+	HYPOTHESIS_PROFILE=search $(PY) -m pytest -n 3 $$(grep -rlE "@given|RuleBasedStateMachine" tests)
 
 .venv-feast/.installed:
 	python3 -m venv .venv-feast
