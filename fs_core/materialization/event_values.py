@@ -115,7 +115,7 @@ def replace_values(
         values: all that is to be known of each entity; nothing for nothing.
         moment: the present one, microseconds; None where no value may get a head.
     """
-    heads = {} if moment is None else _heads(view, found, values, moment - GRACE_MICROS)
+    heads = {} if moment is None else _heads(view, found, values, moment)
     deeper = {i: values[i] if i in heads else b"" for i, deep in enumerate(found.deep) if deep or i in heads}
     lengths = _splice(deep_name(view), online, found.keys, found.deep, deeper)
     ready = {i: heads.get(i, value) for i, value in enumerate(values) if lengths.get(i, 0) >= 0}
@@ -161,13 +161,14 @@ def _splice(
     return dict(zip(values, online.splice(name, mine, old, list(values.values())), strict=True))
 
 
-def _heads(view: FeatureView, found: FoundValues, values: Sequence[bytes], since: int) -> dict[int, bytes]:
+def _heads(view: FeatureView, found: FoundValues, values: Sequence[bytes], moment: int) -> dict[int, bytes]:
     """Return what stands for those values that are hot, or become so, by position."""
     codec = codec_of(view)
     chosen = [
         i for i, (value, deep) in enumerate(zip(values, found.deep, strict=True)) if deep or codec.may_hold(value, HOT)
     ]
-    heads = codec.headed([found.keys[i] for i in chosen], [values[i] for i in chosen], since)
+    mine, since = [found.keys[i] for i in chosen], moment - GRACE_MICROS
+    heads = codec.headed(mine, [values[i] for i in chosen], since, moment)
     made = zip(chosen, heads, strict=True)
     return {i: head for i, head in made if head and (found.deep[i] or _SHORTER * len(head) < len(values[i]))}
 

@@ -255,20 +255,24 @@ class EventCodec:
             trimmed[code] = b"".join(parts.get(code, ()))
         return trimmed
 
-    def headed(self, keys: Sequence[bytes], values: Sequence[bytes], since: int) -> list[bytes]:
+    def headed(
+        self, keys: Sequence[bytes], values: Sequence[bytes], since: int, moment: int | None = None
+    ) -> list[bytes]:
         """Return what stands for values as `trimmed` makes them: a head, and few events; nothing for damaged ones.
 
         Args:
             keys: of the values.
             values: all that is known of each entity.
             since: from when on they are to answer, microseconds, unless a value has a later floor.
+            moment: the present one, from which on they are to answer for some time; by default the same.
         """
         held = self.decode(keys, values)
         sound = [None if index in held.corrupt else value for index, value in enumerate(values)]
         _, entries, _ = self._split(keys, sound, Marks())
         events = self._events(held)
         ids = [events.columns[name] for name in self._view.event_id]
-        heads, beside = heads_of(self.features, events, np.maximum(held.floors, since), ids)
+        least = np.maximum(held.floors, since)
+        heads, beside = heads_of(self.features, events, least, ids, since if moment is None else moment)
         parts = [[self._mark(key, HEAD, head.body)] for key, head in zip(keys, heads, strict=True)]
         for row, code in zip(events.rows[beside].tolist(), events.codes[beside].tolist(), strict=True):
             parts[code] += [LENGTH.pack(len(entries[row])), entries[row]]

@@ -40,7 +40,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 MOST_ENDS = 100
-"""How many ends of lives fall into the time for which a head answers, at most: each may need an event beside it.
+"""How many lives end while a head answers, from the present moment on, at most: each may need an event beside it.
 
 From how many events on an entity gets a head is `HOT` in `fs_core.materialization.event_values`.
 """
@@ -155,7 +155,7 @@ def settled(places: Mapping[tuple[Lane, Span], int], heads: Mapping[int, Head], 
 
 
 def heads_of(
-    features: Sequence[Feature], events: Events, since: Ints, ids: Sequence[pa.Array]
+    features: Sequence[Feature], events: Events, since: Ints, ids: Sequence[pa.Array], moment: int
 ) -> tuple[list[Head], Flags]:
     """Return a head for each entity, and which events must stand beside them.
 
@@ -164,11 +164,12 @@ def heads_of(
         events: of entities that all have some.
         since: from when on each entity's head is to answer, microseconds.
         ids: what identifies each event; empty where nothing does.
+        moment: the present one, microseconds: from then on few lives end while a head answers, however many do before.
     """
     begun, until, lives = since[events.codes], np.empty(len(since), np.int64), _lives(features, events)
     offsets = offsets_of(events.codes, len(since))
     for entity, (first, last) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
-        until[entity] = _until([end[first:last] for _, end in lives.values()], int(since[entity]))
+        until[entity] = _until([end[first:last] for _, end in lives.values()], max(moment, int(since[entity])))
     reached = until[events.codes]
     beside = _last(events.codes, events.available_at <= begun)
     for start, end in lives.values():
@@ -194,9 +195,9 @@ def _lives(features: Sequence[Feature], events: Events) -> dict[Span, tuple[Ints
     return {span: span.life(*clocks) for span in dict.fromkeys(feature.span for feature in features)}
 
 
-def _until(ends: Sequence[Ints], since: int) -> int:
+def _until(ends: Sequence[Ints], moment: int) -> int:
     """Return the latest moment by which few lives end after another."""
-    coming = np.concatenate([end[end > since] for end in ends])
+    coming = np.concatenate([end[end > moment] for end in ends])
     return int(np.partition(coming, MOST_ENDS)[MOST_ENDS]) - 1 if len(coming) > MOST_ENDS else NEVER
 
 
