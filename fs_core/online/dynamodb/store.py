@@ -40,8 +40,8 @@ class _Item(NamedTuple):
 
     @property
     def is_broken(self) -> bool:
-        """Whether parts are lacking that should be there."""
-        return self.lacking
+        """Whether parts are lacking that the table hasn't deleted by itself, in whatever order it likes."""
+        return self.lacking and (self.collect_at is None or self.collect_at >= time.time())
 
 
 Change = Callable[[Sequence[_Item]], Sequence[_Item]]

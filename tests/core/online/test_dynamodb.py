@@ -243,6 +243,22 @@ def test_a_value_too_large_for_one_change_is_refused(store: DynamoDBOnlineStore)
     assert store.read([(view, [b"e"])]) == [[b"x"]]
 
 
+def test_what_the_table_collects_breaks_no_read(store: DynamoDBOnlineStore) -> None:
+    """A row past its moment that has lost parts is absent, for itself alone, and can be written again and deleted."""
+    view, large = new_view(), packed((1, 1, 1), random.Random(7).randbytes(400_000))  # no secret
+    past = 1_700_000_000_000
+    store.write(view, [OnlineWrite(b"e", large, past), OnlineWrite(b"z", packed((1, 1, 1)))])
+    for again in (large, None):
+        parts = [item for item in items_of(store, view) if item["s"]["B"].startswith(b"p")]
+        store._table.delete([(parts[1]["p"]["B"], parts[1]["s"]["B"])])
+        seen = requests_of(store)
+        assert store.read([(view, [b"e", b"z"])]) == [[None, packed((1, 1, 1))]]
+        assert len(seen) == 2
+        assert store.write(view, [OnlineWrite(b"e", again, past)] if again else []) == (again is not None)
+    assert store.delete(view, [b"e"]) == 0
+    assert len(items_of(store, view)) == 1
+
+
 def test_timelines_grow_with_their_rows(store: DynamoDBOnlineStore) -> None:
     """What is added comes in the step that finds the row as it was named, or not at all; it goes with the row."""
     view, rows = new_view(), [packed((number, number, 0), bytes([number])) for number in (5, 3, 7)]
