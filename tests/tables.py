@@ -1,27 +1,18 @@
-"""Emulators of DynamoDB on free ports of 127.0.0.1, each with an empty table."""
+"""An emulator of DynamoDB, moto, on a free port of 127.0.0.1, with an empty table."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tests.servers import free_port
 
 TABLE = "features"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAOPENSESAME", "AWS_SECRET_ACCESS_KEY": "open sesame"}
-
-
-def dynalite() -> str | None:
-    """Return the second emulator, where npm has installed it."""
-    return shutil.which("dynalite", path=os.environ.get("FS_NODE_BIN", str(Path("node_modules/.bin").absolute())))
-
 
 # One request after the other: moto looks at a condition and puts the item without a lock.
 _MOTO = """
@@ -31,18 +22,15 @@ from werkzeug.serving import run_simple
 app = DomainDispatcherApplication(create_backend_app)
 run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=False, request_handler=MotoRequestHandler)
 """
-EMULATORS = {
-    "moto": lambda: [sys.executable, "-c", _MOTO],
-    "dynalite": lambda: [str(dynalite()), "--createTableMs", "0", "--deleteTableMs", "0", "--port"],
-}
 
 
 @contextmanager
-def running_table(name: str) -> Iterator[str]:
-    """Run an emulator for as long as the context lasts; yield the URL of its table."""
+def running_table() -> Iterator[str]:
+    """Run the emulator for as long as the context lasts; yield the URL of its table."""
     port = free_port()
-    command = [*EMULATORS[name](), str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _MOTO, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         client = connected(f"http://127.0.0.1:{port}")
         deadline = time.monotonic() + 60
@@ -51,8 +39,8 @@ def running_table(name: str) -> Iterator[str]:
                 client.list_tables()
                 break
             except Exception:  # noqa: BLE001 - it starts
-                assert process.poll() is None, f"{name} ended with {process.returncode}"
-                assert time.monotonic() < deadline, f"{name} doesn't answer"
+                assert process.poll() is None, f"moto ended with {process.returncode}"
+                assert time.monotonic() < deadline, "moto doesn't answer"
                 time.sleep(0.05)
         make_table(client)
         client.close()

@@ -1,8 +1,8 @@
-"""The whole suite of online stores on both emulators of DynamoDB: minutes, since each row is a request of its own.
+"""The whole suite of online stores on an emulator of DynamoDB: minutes, since each row is a request of its own.
 
     python -m tests.faults.dynamodb_suite
 
-`tests/core/online/test_dynamodb.py` is the short version. Dynalite comes from npm; without it moto alone is asked.
+`tests/core/online/test_dynamodb.py` is the short version.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ import pytest
 from fs_core.online.contract import OnlineStore
 from fs_core.online.dynamodb import DynamoDBOnlineStore
 from fs_core.testing import OnlineStoreSuite
-from tests.tables import CREDENTIALS, dynalite, running_table
+from tests.tables import CREDENTIALS, running_table
 
 
-@pytest.fixture(scope="session", params=["moto", "dynalite"])
-def table_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a table of each emulator in turn."""
-    if request.param == "dynalite" and dynalite() is None:
-        pytest.skip("dynalite is not on this machine: npm install dynalite, and FS_NODE_BIN=node_modules/.bin")
-    with running_table(request.param) as url:
+@pytest.fixture(scope="session")
+def table_url() -> Iterator[str]:
+    """The URL of a table of the emulator."""
+    with running_table() as url:
         yield url
 
 

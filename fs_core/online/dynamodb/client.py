@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -28,6 +28,15 @@ _BUSY = {
     "InternalServerError",
     "ServiceUnavailable",
     "LimitExceededException",
+    "ThrottlingError",
+    "ProvisionedThroughputExceeded",
+}
+_UNMET = {
+    "ConditionalCheckFailedException",
+    "ConditionalCheckFailed",
+    "TransactionConflictException",
+    "TransactionConflict",
+    "TransactionInProgressException",
 }
 
 
@@ -51,7 +60,7 @@ class Table:
             threads.shutdown(wait=False)
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any] | None:
-        """Return what an operation answers, None where its condition isn't met.
+        """Return what an operation answers, None where its condition isn't met, or another writer is at the item.
 
         Args:
             operation: a method of boto3's client.
@@ -63,14 +72,15 @@ class Table:
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
-        given = arguments if operation.startswith("batch") else {"TableName": self.address.table, **arguments}
+        several = operation.startswith(("batch", "transact"))
+        given = arguments if several else {"TableName": self.address.table, **arguments}
         try:
             answer: dict[str, Any] = getattr(self._client.get(), operation)(**given)
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code == "ConditionalCheckFailedException":
+            codes = _codes(error.response)
+            if codes and codes <= _UNMET:
                 return None
-            raise self._refused(code, error) from error
+            raise self._refused(codes, error) from error
         except BotoCoreError as error:
             raise self._unreached(error) from error
         return answer
@@ -138,26 +148,29 @@ class Table:
             requests = [{"DeleteRequest": {"Key": key_of(name)}} for name in names[start : start + _DELETES]]
             asked, ends = {self.address.table: requests}, time.monotonic() + _SECONDS
             for tried in range(1_000_000):
-                asked = (self.call("batch_write_item", RequestItems=asked) or {}).get("UnprocessedItems") or {}
+                answer = self.call("batch_write_item", RequestItems=asked)
+                asked = asked if answer is None else answer.get("UnprocessedItems") or {}
                 if not asked:
                     return
                 self._pause(tried, ends)
 
         self.each(some, range(0, len(names), _DELETES))
 
-    def query(self, partition: bytes, fields: str) -> Iterable[list[dict[str, Any]]]:
+    def query(self, partition: bytes, fields: str, *, begins: bytes = b"") -> Iterable[list[dict[str, Any]]]:
         """Yield the items of a partition, page after page.
 
         Args:
             partition: its key.
             fields: which attributes.
+            begins: with what their sort keys begin; nothing for all of them.
         """
         start: dict[str, Any] = {}
+        values = {":p": {"B": partition}, **({":s": {"B": begins}} if begins else {})}
         while True:
             answer = self.call(
                 "query",
-                KeyConditionExpression="p = :p",
-                ExpressionAttributeValues={":p": {"B": partition}},
+                KeyConditionExpression="p = :p" + (" AND begins_with(s, :s)" if begins else ""),
+                ExpressionAttributeValues=values,
                 ProjectionExpression=fields,
                 ConsistentRead=True,
                 **start,
@@ -178,11 +191,11 @@ class Table:
             )
         time.sleep(seconds)
 
-    def _refused(self, code: str, error: Exception) -> OnlineStoreError:
+    def _refused(self, codes: set[str], error: Exception) -> OnlineStoreError:
         what = f"the online store {self.address}"
-        if code in _BUSY:
+        if codes & _BUSY:
             return OnlineUnavailableError(f"{what} is too busy: {error}. Raise its capacity, or make it on demand.")
-        if code == "ResourceNotFoundException":
+        if "ResourceNotFoundException" in codes:
             return OnlineStoreError(f"{what}: there is no such table. Make it:\n{_MAKE.format(self.address)}")
         return OnlineStoreError(f"{what} refuses: {error}.")
 
@@ -205,6 +218,12 @@ _MAKE = (
 def key_of(name: Name) -> dict[str, Any]:
     """Return an item's key as the protocol has it."""
     return {"p": {"B": name[0]}, "s": {"B": name[1]}}
+
+
+def _codes(response: Mapping[str, Any]) -> set[str]:
+    """Return why a request was refused; for a transaction, why each of its items was."""
+    reasons = response.get("CancellationReasons") or [response.get("Error", {})]
+    return {code for reason in reasons if (code := reason.get("Code") or "None") != "None"}
 
 
 def _connected(address: Address) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,37 +10,51 @@ from typing import Any, NamedTuple
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.online.contract import ORDER, Additions, OnlineRows, OnlineWrite, timeline_name
 from fs_core.online.dynamodb.client import Table, key_of
-from fs_core.online.dynamodb.names import Name, Names, is_row
+from fs_core.online.dynamodb.names import ROW, TIMELINE, Name, Names, part_names
 from fs_core.online.dynamodb.url import parsed
 
 _RECENT = timeline_name("")
-_LARGEST = 350_000  # bytes of an item's row and timeline; DynamoDB takes 400 kB with all else
-_PARTS = struct.Struct(">16sIQ")  # an item's parts: their name, how many, and where the timeline begins
-_FIELDS = "p, s, k, r, t, c, n, e"
+_LARGEST = 350_000  # bytes of a value in one item; DynamoDB takes 400 kB with all else
+_LARGEST_CHANGE = 3_800_000  # bytes of the values that change in one step; DynamoDB takes 4 MB
+_FIELDS = "p, s, v, c, n, e"
 _SECONDS = 10.0  # how long writers of one item try to get past each other
-_GONE = 8  # how often an item is read again whose parts went while it was read
+_TRIES = 8  # how often an item is read again whose parts change while it is read
 
 
 class _Item(NamedTuple):
-    """What an item holds; `version` is other bytes after each change, None where there is no item."""
+    """What an item holds.
 
-    row: bytes = b""
-    timeline: bytes = b""
-    version: bytes | None = None
-    parts: bytes | None = None
+    Attributes:
+        value: a row or a timeline.
+        collect_at: from which second on the table may delete it.
+        version: other bytes after each change; None where there is no item.
+        parts: in how many other items the value lies.
+        lacking: whether some of those aren't there; then there is no value.
+    """
+
+    value: bytes = b""
     collect_at: int | None = None
+    version: bytes | None = None
+    parts: int = 0
+    lacking: bool = False
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether parts are lacking that the table hasn't deleted by itself, in whatever order it likes."""
+        return self.lacking and (self.collect_at is None or self.collect_at >= time.time())
 
 
-Change = Callable[[_Item], tuple[bytes, bytes, int | None] | None]
-"""Makes row, timeline and moment of collection (seconds) of what is there; None where nothing changes."""
+Change = Callable[[Sequence[_Item]], Sequence[_Item]]
+"""Makes of what items hold what they are to hold; one without a value goes."""
 
 
 class DynamoDBOnlineStore:
     """Latest rows in one table. See `OnlineStore` for what is promised.
 
-    An item has `k` (the key), `r` (the row), `o` (its order, where there is a row), `t` (the timeline), `e` (seconds,
-    for the table's TTL) and `n`, other bytes after each change. A row and timeline that are too large for an item lie
-    in several others, which `c` names.
+    A row is an item, a timeline another. An item has `k` (the key), `v` (the value), `o` (a row's order), `e` (seconds,
+    for the table's TTL) and `n`, other bytes after each change. A value that is too large for an item lies in several
+    others, `c` of them. What belongs together changes in one transaction: an item and its parts, which have the same
+    `n`, a row and its timeline.
 
     Args:
         url: `dynamodb://region/table?endpoint=...`.
@@ -70,115 +83,112 @@ class DynamoDBOnlineStore:
         mark = self._names.mark(view)
 
         def one(key: bytes) -> int:
-            return sum(self._write(self._names.row(mark, key), write, additions) for write in by_key[key])
+            return sum(self._write(view, mark, write, additions) for write in by_key[key])
 
         return sum(self._table.each(one, list(by_key)))
 
-    def _write(self, name: Name, write: OnlineWrite, additions: Additions | None) -> bool:
+    def _write(self, view: str, mark: bytes, write: OnlineWrite, additions: Additions | None) -> bool:
         expires = None if write.collect_at is None else -(-write.collect_at // 1000)
         order, piece = (None, b"") if additions is None else additions[write.key]
-        if order is None and len(write.row) <= _LARGEST:
-            return self._compare_and_set(name, write, expires)
+        if order is None and len(write.row) <= _LARGEST and self._compare_and_set(mark, write, expires):
+            return True
         done = False
 
-        def change(item: _Item) -> tuple[bytes, bytes, int | None] | None:
+        def change(items: Sequence[_Item]) -> Sequence[_Item]:
             nonlocal done
-            applied = item.row[ORDER] <= write.row[ORDER]
-            done = applied if order is None else item.row[ORDER] == order
-            if not done or not (applied or piece):
-                return None
-            row, moment = (write.row, expires) if applied else (item.row, item.collect_at)
-            return row, item.timeline + piece, moment
+            row, *timelines = items
+            applied = row.value[ORDER] <= write.row[ORDER]
+            done = applied if order is None else row.value[ORDER] == order
+            if not done:
+                return items
+            longer = [item._replace(value=item.value + piece) for item in timelines]
+            return [row._replace(value=write.row, collect_at=expires) if applied else row, *longer]
 
-        self._change(name, write.key, change)
+        self._change(view, write.key, (ROW, TIMELINE) if piece else (ROW,), change)
         return done
 
-    def _compare_and_set(self, name: Name, write: OnlineWrite, expires: int | None) -> bool:
-        """Put a row in place of an older one, in one step of the server's; a timeline beside it stays."""
+    def _compare_and_set(self, mark: bytes, write: OnlineWrite, expires: int | None) -> bool:
+        """Put a row in place of an older one, in one step of the server's, unless that one has parts."""
         values: dict[str, Any] = {
-            ":r": {"B": write.row},
+            ":v": {"B": write.row},
             ":o": {"B": write.row[ORDER]},
             ":k": {"B": write.key},
             ":n": {"B": _version()},
         }
-        collected = "" if expires is None else ", e = :e"
         values |= {} if expires is None else {":e": {"N": str(expires)}}
         answer = self._table.call(
             "update_item",
-            Key=key_of(name),
-            UpdateExpression=f"SET r = :r, o = :o, k = :k, n = :n{collected} REMOVE c{'' if collected else ', e'}",
-            ConditionExpression="attribute_not_exists(o) OR o <= :o",
+            Key=key_of(self._names.item(mark, write.key)),
+            UpdateExpression=f"SET v = :v, o = :o, k = :k, n = :n{' REMOVE e' if expires is None else ', e = :e'}",
+            ConditionExpression="attribute_not_exists(c) AND (attribute_not_exists(o) OR o <= :o)",
             ExpressionAttributeValues=values,
-            ReturnValues="UPDATED_OLD",
         )
-        if answer is None:
-            return False
-        self._delete_parts(name, _bytes(answer.get("Attributes", {}), "c") or None)
-        return True
+        return answer is not None
 
     def read(
         self, requests: Sequence[tuple[str, Sequence[bytes]]], *, within: float | None = None
     ) -> list[list[bytes | None]]:
         """See `OnlineStore.read`; a hundred rows come in one round trip, several hundreds at once."""
-        asked = [(*self._meant(view), keys) for view, keys in requests]
-        names = [[self._names.row(mark, key) for key in keys] for mark, _, keys in asked]
-        fields = "p, s, r, c, n" + (", t" if any(recent for _, recent, _ in asked) else "")
-        items = self._load([name for some in names for name in some], fields, within)
-        return [
-            [_part(items.get(name), recent) for name in some] for (_, recent, _), some in zip(asked, names, strict=True)
-        ]
+        names = [(view, key, self._named(view, key)) for view, keys in requests for key in keys]
+        items = self._load([name for _, _, name in names], within)
+        for view, key, name in names:
+            if items.get(name, _Item()).is_broken:
+                raise OnlineStoreError(
+                    f"the online store {self._table.address}: view {view!r}: what is kept for entity {key!r} lacks "
+                    f"parts, or changes faster than it can be read. If it stays so, materialize with rebuild=True."
+                )
+        found = iter([items.get(name, _Item()).value or None for _, _, name in names])
+        return [[next(found) for _ in keys] for _, keys in requests]
 
     def splice(self, view: str, keys: Sequence[bytes], held: Sequence[bytes], values: Sequence[bytes]) -> list[int]:
         """See `OnlineStore.splice`. A value is read and written anew, however little is added to it."""
-        mark, recent = self._meant(view)
+        rows_of, kind = _meant(view)
 
         def one(number: int) -> int:
             length = -1
 
-            def change(item: _Item) -> tuple[bytes, bytes, int | None] | None:
+            def change(items: Sequence[_Item]) -> Sequence[_Item]:
                 nonlocal length
-                before, begins, value = item.timeline if recent else item.row, held[number], values[number]
-                if not before.startswith(begins):
+                (item,), begins, value = items, held[number], values[number]
+                if not item.value.startswith(begins):
                     length = -1
-                    return None
-                after = value + before[len(begins) :] if begins else before + value
+                    return items
+                rest = item.value[len(begins) :]
+                after = value + rest if begins else rest + value
                 length = len(after)
-                if after == before:
-                    return None
-                return (item.row, after, item.collect_at) if recent else (after, item.timeline, item.collect_at)
+                return [item._replace(value=after)]
 
-            self._change(self._names.row(mark, keys[number]), keys[number], change)
+            self._change(rows_of, keys[number], (kind,), change)
             return length
 
         return self._table.each(one, range(len(keys)))
 
     def scan(self, view: str) -> Iterator[OnlineRows]:
         """See `OnlineStore.scan`."""
-        mark, recent = self._meant(view)
-        for partition in self._names.partitions(mark):
-            for page in self._table.query(partition, _FIELDS):
-                rows = {_name(item): item for item in page if is_row(_name(item)[1])}
-                items = self._joined(rows, None)
-                found = [(_bytes(rows[name], "k"), row) for name in rows if (row := _part(items.get(name), recent))]
+        rows_of, kind = _meant(view)
+        for partition in self._names.partitions(self._names.mark(rows_of)):
+            for page in self._table.query(partition, f"{_FIELDS}, k", begins=kind):
+                heads = {_name(head): head for head in page}
+                items = self._joined(heads, None)
+                found = [(_bytes(heads[name], "k"), item.value) for name, item in items.items() if item.value]
                 if found:
                     yield OnlineRows([key for key, _ in found], [row for _, row in found])
 
     def delete(self, view: str, keys: Sequence[bytes], rows: Sequence[bytes] | None = None) -> int:
         """See `OnlineStore.delete`."""
-        mark, recent = self._meant(view)
+        rows_of, kind = _meant(view)
 
         def one(number: int) -> bool:
             deleted = False
 
-            def change(item: _Item) -> tuple[bytes, bytes, int | None] | None:
+            def change(items: Sequence[_Item]) -> Sequence[_Item]:
                 nonlocal deleted
-                held = item.timeline if recent else item.row
-                deleted = bool(held) and (rows is None or held == rows[number])
-                row = b"" if deleted and not recent else item.row
-                timeline = item.timeline if recent and not deleted else b""
-                return None if (row, timeline) == (item.row, item.timeline) else (row, timeline, item.collect_at)
+                first, *timelines = items
+                deleted = bool(first.value) and (rows is None or first.value == rows[number])
+                goes = deleted or first.lacking
+                return [first._replace(value=b"") if goes else first, *(each._replace(value=b"") for each in timelines)]
 
-            self._change(self._names.row(mark, keys[number]), keys[number], change)
+            self._change(rows_of, keys[number], (ROW, TIMELINE) if kind == ROW else (TIMELINE,), change)
             return deleted
 
         return sum(self._table.each(one, range(len(keys))))
@@ -218,103 +228,130 @@ class DynamoDBOnlineStore:
 
     # --- items -----------------------------------------------------------------------------------
 
-    def _meant(self, view: str) -> tuple[bytes, bool]:
-        """Return the mark of a view, and whether its timelines are meant, which lie beside its rows."""
-        return self._names.mark(view.removesuffix(_RECENT)), view.endswith(_RECENT)
+    def _named(self, view: str, key: bytes) -> Name:
+        """Return the name of the item of a view's, or of its timelines', key."""
+        rows_of, kind = _meant(view)
+        return self._names.item(self._names.mark(rows_of), key, kind)
 
-    def _change(self, name: Name, key: bytes, change: Change) -> None:
-        """Change an item by what it holds, again where another writer came between."""
-        ends, mine = time.monotonic() + _SECONDS, None
+    def _change(self, view: str, key: bytes, kinds: Sequence[bytes], change: Change) -> None:
+        """Change items of an entity by what they hold, all or none; again where another writer came between.
+
+        Args:
+            view: whose rows.
+            key: of the entity.
+            kinds: of the items.
+            change: what becomes of what they hold. It may be asked several times.
+        """
+        names = [self._names.item(self._names.mark(view), key, kind) for kind in kinds]
+        ends, mine = time.monotonic() + _SECONDS, set[bytes | None]()
         while True:
-            item = self._load([name], _FIELDS, None).get(name, _Item())
-            if mine is not None and item.version == mine:
+            found = self._load(names, None)
+            before = [found.get(name, _Item()) for name in names]
+            if any(item.version in mine for item in before):
                 return  # the answer was lost, and the client sent it again
-            wanted = change(item)
-            if wanted is None:
+            after = change(before)
+            if not any(map(_differs, before, after)):
                 return
-            mine = _version()
-            if self._put(name, key, wanted, item, mine):
-                self._delete_parts(name, item.parts)
+            if (size := sum(map(len, (item.value for item in after)))) > _LARGEST_CHANGE:
+                raise OnlineStoreError(
+                    f"the online store {self._table.address}: view {view!r}: entity {key!r} has {size:,} bytes, and "
+                    f"DynamoDB changes {_LARGEST_CHANGE:,} at once. Keep less of it: shorter windows, a shorter "
+                    "online_history, smaller values; or another online store."
+                )
+            version = _version()
+            mine.add(version)
+            if self._put(key, list(zip(names, before, after, strict=True)), version):
                 return
             if time.monotonic() >= ends:
                 raise OnlineUnavailableError(
                     f"the online store {self._table.address}: others changed an item for {_SECONDS:g} s on end."
                 )
 
-    def _put(
-        self, name: Name, key: bytes, wanted: tuple[bytes, bytes, int | None], before: _Item, version: bytes
-    ) -> bool:
-        row, timeline, expires = wanted
-        same = "attribute_not_exists(n)" if before.version is None else "n = :n"
-        condition: dict[str, Any] = {"ConditionExpression": same}
-        if before.version is not None:
-            condition["ExpressionAttributeValues"] = {":n": {"B": before.version}}
-        if not row and not timeline:
-            return self._table.call("delete_item", Key=key_of(name), **condition) is not None
-        held = {"r": row, "t": timeline}
-        parts = None
-        if len(row) + len(timeline) > _LARGEST:
-            parts = self._put_parts(name, row, timeline, expires)
-            held = {"c": parts}
-        values = {"k": key, "n": version, "o": (row[ORDER] or b"\0") if row else b"", **held}
-        item = {**key_of(name), **{field: {"B": value} for field, value in values.items() if value or field == "k"}}
-        item |= {} if expires is None else {"e": {"N": str(expires)}}
-        if self._table.call("put_item", Item=item, **condition) is not None:
-            return True
-        self._delete_parts(name, parts)
-        return False
+    def _put(self, key: bytes, changes: Sequence[tuple[Name, _Item, _Item]], version: bytes) -> bool:
+        """Make items what they are to be, if all still are as they were; return whether that was done."""
+        steps = [step for change in changes for step in _steps(key, *change, version)]
+        if len(steps) == 1:
+            ((what, arguments),) = steps
+            return self._table.call({"Put": "put_item", "Delete": "delete_item"}[what], **arguments) is not None
+        table = {"TableName": self._table.address.table}
+        items = [{what: table | arguments} for what, arguments in steps]
+        return self._table.call("transact_write_items", TransactItems=items) is not None
 
-    # --- parts of large items --------------------------------------------------------------------
-
-    def _put_parts(self, name: Name, row: bytes, timeline: bytes, expires: int | None) -> bytes:
-        """Write what is too large for an item; return what names it."""
-        whole = row + timeline
-        parts = _PARTS.pack(os.urandom(16), -(-len(whole) // _LARGEST), len(row))
-        for number, part in enumerate(_part_names(name, parts)):
-            piece = whole[number * _LARGEST : (number + 1) * _LARGEST]
-            item = {**key_of(part), "r": {"B": piece}, **({} if expires is None else {"e": {"N": str(expires)}})}
-            self._table.call("put_item", Item=item)
-        return parts
-
-    def _delete_parts(self, name: Name, parts: bytes | None) -> None:
-        for part in () if parts is None else _part_names(name, parts):
-            self._table.call("delete_item", Key=key_of(part))
-
-    def _load(self, names: Sequence[Name], fields: str, within: float | None) -> dict[Name, _Item]:
-        """Return items whole; those that changed while their parts were read are read again."""
+    def _load(self, names: Sequence[Name], within: float | None) -> dict[Name, _Item]:
+        """Return items; those whose parts change while they are read are read again, some times."""
         ends = None if within is None else time.monotonic() + within
+        whole: dict[Name, _Item] = {}
         found: dict[Name, _Item] = {}
-        for _ in range(_GONE):
+        for _ in range(_TRIES):
             left = None if ends is None else max(ends - time.monotonic(), 0.0)
-            heads = self._table.get(names, fields, within=left)
-            found |= self._joined(heads, ends)
-            names = [name for name in heads if name not in found]
+            found = self._joined(self._table.get(names, _FIELDS, within=left), ends)
+            whole |= {name: item for name, item in found.items() if not item.is_broken}
+            names = [name for name, item in found.items() if item.is_broken]
             if not names:
-                return found
-        raise OnlineStoreError(
-            f"the online store {self._table.address}: {len(names)} items lack parts. Delete their rows, and "
-            "materialize again."
-        )
+                break
+        return whole | found
 
     def _joined(self, heads: Mapping[Name, Mapping[str, Any]], ends: float | None) -> dict[Name, _Item]:
-        """Return what items hold, but for those whose parts aren't there."""
-        wanted = {name: _part_names(name, parts) for name, head in heads.items() if (parts := _bytes(head, "c"))}
+        """Return what items hold, with what lies in their parts."""
+        wanted = {name: part_names(name, int(head["c"]["N"])) for name, head in heads.items() if "c" in head}
         pieces: dict[Name, dict[str, Any]] = {}
         if wanted:
             left = None if ends is None else max(ends - time.monotonic(), 0.0)
-            pieces = self._table.get([part for some in wanted.values() for part in some], "p, s, r", within=left)
-        found = {}
-        for name, head in heads.items():
-            parts = _bytes(head, "c")
-            row, timeline = _bytes(head, "r"), _bytes(head, "t")
-            if parts:
-                if not all(part in pieces for part in wanted[name]):
-                    continue
-                whole = b"".join(_bytes(pieces[part], "r") for part in wanted[name])
-                row, timeline = whole[: _PARTS.unpack(parts)[2]], whole[_PARTS.unpack(parts)[2] :]
-            expires = int(head["e"]["N"]) if "e" in head else None
-            found[name] = _Item(row, timeline, _bytes(head, "n"), parts or None, expires)
-        return found
+            pieces = self._table.get([part for some in wanted.values() for part in some], "p, s, v, n", within=left)
+        return {
+            name: _item(head, [pieces.get(part, {}) for part in wanted.get(name, ())]) for name, head in heads.items()
+        }
+
+
+def _item(head: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> _Item:
+    version = _bytes(head, "n")
+    lacking = any(_bytes(part, "n") != version for part in parts)
+    value = b"" if lacking else b"".join(_bytes(each, "v") for each in (head, *parts))
+    return _Item(value, int(head["e"]["N"]) if "e" in head else None, version, len(parts), lacking)
+
+
+def _differs(before: _Item, after: _Item) -> bool:
+    """Whether an item must be written: what lacks parts is written anew, or goes, with the next change."""
+    return before.lacking or before != after
+
+
+def _steps(key: bytes, name: Name, before: _Item, after: _Item, version: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """Return the steps that make an item and its parts what they are to be, if nobody has changed it.
+
+    Args:
+        key: of the entity.
+        name: of the item.
+        before: what it holds.
+        after: what it is to hold.
+        version: what tells this change from others.
+    """
+    held: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(n)"}
+    if before.version is not None:
+        held = {"ConditionExpression": "n = :n", "ExpressionAttributeValues": {":n": {"B": before.version}}}
+    if not _differs(before, after):
+        return [("ConditionCheck", {"Key": key_of(name), **held})]
+    value, pieces = after.value, list[bytes]()
+    if len(value) > _LARGEST:
+        value, pieces = b"", [value[start : start + _LARGEST] for start in range(0, len(value), _LARGEST)]
+    same: dict[str, Any] = {"n": {"B": version}}
+    same |= {} if after.collect_at is None else {"e": {"N": str(after.collect_at)}}
+    parts = part_names(name, max(len(pieces), before.parts))
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("Put", {"Item": {**key_of(part), **same, "v": {"B": piece}}})
+        for part, piece in zip(parts, pieces, strict=False)
+    ]
+    steps += [("Delete", {"Key": key_of(part)}) for part in parts[len(pieces) :]]
+    if not after.value:
+        return [*steps, ("Delete", {"Key": key_of(name), **held})]
+    item = {**key_of(name), **same, "k": {"B": key}}
+    item |= {"o": {"B": after.value[ORDER] or b"\0"}} if name[1].startswith(ROW) else {}
+    item |= {"c": {"N": str(len(pieces))}} if pieces else {"v": {"B": value}}
+    return [*steps, ("Put", {"Item": item, **held})]
+
+
+def _meant(view: str) -> tuple[str, bytes]:
+    """Return whose rows are meant, and whether they are, or their timelines, which lie beside them."""
+    return view.removesuffix(_RECENT), TIMELINE if view.endswith(_RECENT) else ROW
 
 
 def _reopen(url: str, project: str) -> DynamoDBOnlineStore:
@@ -329,15 +366,6 @@ def _name(item: Mapping[str, Any]) -> Name:
     return _bytes(item, "p"), _bytes(item, "s")
 
 
-def _part(item: _Item | None, recent: bool) -> bytes | None:
-    return None if item is None else (item.timeline if recent else item.row) or None
-
-
 def _bytes(item: Mapping[str, Any], field: str) -> bytes:
     """Return an attribute, nothing where there is none."""
     return bytes(item[field]["B"]) if field in item else b""
-
-
-def _part_names(name: Name, parts: bytes) -> list[Name]:
-    mark, count, _ = _PARTS.unpack(parts)
-    return [(name[0], b"p" + mark + number.to_bytes(4, "big")) for number in range(count)]
