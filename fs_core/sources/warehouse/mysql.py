@@ -61,7 +61,10 @@ def running(url: str, query: str) -> Iterator[Iterator[pa.Table]]:
             names = ", ".join(_selected(name, kind) for name, kind, *_ in described.description)
         with connection.cursor(SSCursor) as cursor:
             cursor.execute(f"SELECT {names} FROM (\n{query}\n) AS fs_typed")
-            yield _parts(cursor)
+            try:
+                yield _parts(cursor)
+            finally:  # or the cursor would read all that is left; the connection ends, and its socket with it
+                cursor._result.unbuffered_active = False
 
 
 def _options(query: str) -> dict[str, Any]:

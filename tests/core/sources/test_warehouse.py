@@ -210,6 +210,22 @@ def test_mysql_values_that_have_no_like(mariadb: DatabaseServer) -> None:
             list(parts(Source("s", url=url, query=query)))
 
 
+def test_mysql_sends_no_more_than_is_read(mariadb: DatabaseServer) -> None:
+    """Who stops early, for an error or by choice, doesn't wait until MySQL has sent all the rest."""
+    url = mariadb.new_database().replace("+pymysql", "")
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+
+        def sent() -> int:
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'Bytes_sent'")
+            return int(cursor.fetchone()[1])
+
+        before = sent()
+        some = parts(Source("s", url=url, query="SELECT REPEAT('x', 1000) AS x FROM seq_1_to_50000"))
+        next(some)
+        some.close()
+        assert sent() - before < 40_000_000  # of 50 million, after what sockets hold
+
+
 def test_sql_keeps_every_digit_of_a_wide_decimal(mariadb: DatabaseServer, tmp_path: Path) -> None:
     """What MySQL sums has 41 digits or more: SQL over it reads a decimal, not a float; too many digits are refused."""
     url = mariadb.new_database().replace("+pymysql", "")
