@@ -47,7 +47,7 @@ class _Line:
         self._before = moment, done.messages
 
 
-def told(address: str | None, view: str, stream: str) -> AbstractContextManager[Watch]:
+def exported(address: str | None, view: str, stream: str) -> AbstractContextManager[Watch]:
     """Return a context that yields what gives counters to Prometheus at an address, or does nothing without one.
 
     Args:

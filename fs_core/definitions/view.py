@@ -73,7 +73,7 @@ class FeatureView(Definition):
         checks: SQL over the columns that a row brings, such as `["paid <= total"]`. As in a database, a row breaks a
             check where it is false, not where it is null; or where it can't be evaluated.
         on_violation: what happens to rows that break a check or what a field declares: `"refuse"` the whole write, or
-            `"quarantine"`: they are kept apart with the reason, and the others are written.
+            `"quarantine"`: they are quarantined with the reason, and the others are written.
 
     Raises:
         DefinitionError: names clash, an entity or field is missing, a duration doesn't parse.

@@ -1,8 +1,8 @@
-"""Rows that were held back since they break what their view declares: kept with the reason, released, or dropped.
+"""Quarantined rows, which break what their view declares: kept with the reason, released, or dropped.
 
 quarantine/spending-3f2a9c1b22d04e55/        a Delta table for each meaning of a view, in partitions by day
 
-A row is known by an id, a hash of what it says: what is written again, as by a backfill that is repeated, is held once.
+A row is known by an id, a hash of what it says: what is written again, as by a backfill that is repeated, is kept once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, DataError, OfflineStoreError, did_you_mean
 from fs_core.offline.days.table import DAY, DayTable
-from fs_core.offline.sifted import HELD, NOTHING, Sifted
+from fs_core.offline.sifted import NOTHING, QUARANTINED, Sifted
 from fs_core.offline.validation import given_schema
 from fs_core.rule import AVAILABLE_AT
 from fs_core.values.times import MICROSECONDS, from_micros
@@ -33,7 +33,7 @@ _HEAD = {DAY: pa.string(), ID: pa.string(), REASON: pa.string(), HELD_AT: MICROS
 
 
 class Quarantine:
-    """The rows of one view that are held back.
+    """The quarantined rows of one view.
 
     Args:
         view: whose.
@@ -49,18 +49,18 @@ class Quarantine:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no row is held."""
+        """Whether no row is quarantined."""
         return self.count() == 0
 
     def count(self) -> int:
-        """Return how many rows are held."""
+        """Return how many rows are quarantined."""
         return len(set(self._table.read([ID])[ID].to_pylist())) if self._table.directory.is_dir() else 0
 
-    def hold(self, sifted: Sifted, now: int, *, pushed: bool) -> pa.Table:
-        """Keep rows; return what is to be told of them, in `HELD`.
+    def add(self, sifted: Sifted, now: int, *, pushed: bool) -> pa.Table:
+        """Keep rows; return what a writer is answered of them, in `QUARANTINED`.
 
         Args:
-            sifted: whose `held` rows.
+            sifted: whose `quarantined` rows.
             now: the present moment, microseconds.
             pushed: whether they were, so that they are known from their release on.
 
@@ -69,16 +69,16 @@ class Quarantine:
         """
         if not sifted.positions:
             return NOTHING
-        ids = self._ids(sifted.held, pushed=pushed)
-        told = pa.table([pa.array(sifted.positions, pa.int64()), ids, list(sifted.reasons)], schema=HELD)
+        ids = self._ids(sifted.quarantined, pushed=pushed)
+        answer = pa.table([pa.array(sifted.positions, pa.int64()), ids, list(sifted.reasons)], schema=QUARANTINED)
         head = {
             DAY: pa.repeat(from_micros(now).date().isoformat(), len(ids)),
             ID: ids,
-            REASON: told["reason"],
+            REASON: answer["reason"],
             HELD_AT: pa.repeat(pa.scalar(now, MICROSECONDS), len(ids)),
             PUSHED: pa.repeat(pushed, len(ids)),
         }
-        rows = _once(pa.table({**head, **{name: sifted.held[name] for name in self._columns}}))
+        rows = _once(pa.table({**head, **{name: sifted.quarantined[name] for name in self._columns}}))
         try:
             if self._table.directory.is_dir():
                 known = self._table.read([ID])[ID]
@@ -95,7 +95,7 @@ class Quarantine:
             self._view.ref,
             self._view.name,
         )
-        return told
+        return answer
 
     def _ids(self, rows: pa.Table, *, pushed: bool) -> list[str]:
         """Return a hash of each row: of its keys, event time and values, and its availability if that was given."""
@@ -104,7 +104,7 @@ class Quarantine:
         return [blake2b(repr(row).encode(), digest_size=8).hexdigest() for row in zip(*columns, strict=True)]
 
     def read(self, ids: Sequence[str] | None = None) -> pa.Table:
-        """Return rows that are held, the earliest first, with `ID`, `REASON`, `HELD_AT` and `PUSHED` before the rest.
+        """Return quarantined rows, the earliest first, with `ID`, `REASON`, `HELD_AT` and `PUSHED` before the rest.
 
         Args:
             ids: which; None for all.

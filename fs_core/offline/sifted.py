@@ -1,4 +1,4 @@
-"""Rows that keep to what a view declares, those that don't apart, and what a writer is told of them."""
+"""Rows that keep to what a view declares, those to be quarantined, and what a writer is answered of them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-_PLACE = "__place"
+_POSITION = "__position"
 
 
 class Sifted(NamedTuple):
-    """Rows, those that break a rule apart.
+    """Good rows, and those to be quarantined: they break a rule.
 
     Attributes:
-        good: those that don't, in `history_schema(view)` without its sequence.
-        held: those that do, in the columns that rows bring, and both clocks.
-        positions: where these were in the data, from 0.
+        good: the good ones, in `history_schema(view)` without its sequence.
+        quarantined: the others, in the columns that rows bring, and both clocks.
+        positions: where the others were in the data, from 0.
         reasons: what each of them breaks.
     """
 
     good: pa.Table
-    held: pa.Table
+    quarantined: pa.Table
     positions: Sequence[int]
     reasons: Sequence[str]
 
@@ -30,23 +30,23 @@ class Sifted(NamedTuple):
         return self._replace(positions=[first + position for position in self.positions])
 
     def without_known(self, unwritten: Callable[[pa.Table], pa.Table]) -> Sifted:
-        """Return what is left without those held back that history has already, as after a release.
+        """Return what is left without those to be quarantined that history has already, as after a release.
 
         Args:
             unwritten: returns those of some rows that history doesn't have.
         """
         if not self.positions:
             return self
-        kept = unwritten(self.held.append_column(_PLACE, pa.array(range(len(self.positions)))))
-        places = kept[_PLACE].to_pylist()
-        reasons, positions = ([column[place] for place in places] for column in (self.reasons, self.positions))
-        return Sifted(self.good, kept.drop_columns([_PLACE]), positions, reasons)
+        kept = unwritten(self.quarantined.append_column(_POSITION, pa.array(range(len(self.positions)))))
+        taken = kept[_POSITION].to_pylist()
+        reasons, positions = ([column[index] for index in taken] for column in (self.reasons, self.positions))
+        return Sifted(self.good, kept.drop_columns([_POSITION]), positions, reasons)
 
 
-HELD = pa.schema([("row", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
-"""What a writer is told of rows that were put into quarantine: where they were in the data, from 0, and why."""
+QUARANTINED = pa.schema([("row", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
+"""What a writer is answered of quarantined rows: where they were in the data, from 0, and why."""
 
-NOTHING = HELD.empty_table()
+NOTHING = QUARANTINED.empty_table()
 
 
 class Written(int):
@@ -54,7 +54,7 @@ class Written(int):
 
     Args:
         rows: how many.
-        quarantined: which of the data's rows were put into quarantine.
+        quarantined: which of the data's rows were quarantined.
 
     Attributes:
         quarantined: the same; columns `row` (where it was in the data, from 0), `id` and `reason`. `release` takes ids.

@@ -74,13 +74,13 @@ def validate_rows(
 def sift_rows(
     view: FeatureView, data: pa.Table, *, pushed_at: int | None = None, compute: Compute = lambda _: {}
 ) -> Sifted:
-    """Return what `validate_rows` does, but for rows that the view wants in quarantine: they are returned apart.
+    """Return what `validate_rows` does, but for rows that are to be quarantined: they are returned beside the others.
 
     Args:
         view: what the rows should be.
         data: as `validate_rows` takes it.
         pushed_at: the moment of a push, microseconds.
-        compute: gives the columns of the view's transforms, if it has any; not of rows held back.
+        compute: gives the columns of the view's transforms, if it has any; not of rows to be quarantined.
 
     Raises:
         SchemaError, ValidationError, DataError: as `validate_rows`; where the view has a quarantine, fields that don't

@@ -181,8 +181,8 @@ class OnlineRead:
         """Look at what was read with the deep values; None where these couldn't be, and so neither their entities."""
         values, unread = [list(part) for part in self._rows], list(self._unread)
         for position, (number, indices) in enumerate(self._deep.items()):
-            for place, index in enumerate(indices):
-                values[number][index] = None if rows is None else whole(values[number][index], rows[position][place])
+            for found, index in enumerate(indices):
+                values[number][index] = None if rows is None else whole(values[number][index], rows[position][found])
             if rows is None:
                 missed = np.isin(np.arange(len(values[number])), indices)
                 known = unread[number]

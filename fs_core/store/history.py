@@ -168,8 +168,8 @@ def carry_over(
     return len(into_history(store, target, rows))
 
 
-def hold(store: Resources, view: FeatureView, sifted: Sifted, *, pushed: bool = False) -> pa.Table:
-    """Put the odd ones of rows into quarantine, before the others are in history; return which these are.
+def into_quarantine(store: Resources, view: FeatureView, sifted: Sifted, *, pushed: bool = False) -> pa.Table:
+    """Quarantine the rows that break a rule, before the others are in history; return which these are.
 
     Args:
         store: where.
@@ -182,7 +182,7 @@ def hold(store: Resources, view: FeatureView, sifted: Sifted, *, pushed: bool = 
     """
     from fs_core.offline.sifted import NOTHING
 
-    return store._quarantine(view).hold(sifted, store._clock.now(), pushed=pushed) if sifted.positions else NOTHING
+    return store._quarantine(view).add(sifted, store._clock.now(), pushed=pushed) if sifted.positions else NOTHING
 
 
 def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: bool | None = None) -> Written:
@@ -204,7 +204,7 @@ def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental:
         known = checked.num_rows - missing.num_rows
         if incremental:
             checked = missing
-            if not view.transforms:  # of rows held back nothing is computed, which history would have to have
+            if not view.transforms:  # of rows to be quarantined nothing is computed, which history would have to have
                 sifted = sifted.without_known(partial(store.offline.unwritten, view))
         elif known:
             log.warning(
@@ -214,10 +214,10 @@ def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental:
                 known,
                 checked.num_rows,
             )
-    held = hold(store, view, sifted)
+    quarantined = into_quarantine(store, view, sifted)
     if checked.num_rows > FEW_ROWS:
-        return Written(len(into_history(store, view, checked)), held)
-    return Written(store._grouped(_write, view)(checked), held)
+        return Written(len(into_history(store, view, checked)), quarantined)
+    return Written(store._grouped(_write, view)(checked), quarantined)
 
 
 def _stream(store: Resources, view: FeatureView, parts: Iterable[pa.Table]) -> Written:
@@ -227,29 +227,29 @@ def _stream(store: Resources, view: FeatureView, parts: Iterable[pa.Table]) -> W
 
     if not isinstance(store.offline, StreamedHistory):
         return _append(store, view, pa.concat_tables(parts))
-    counts, held = list[int](), [NOTHING]
-    ready = _numbered(store, view, parts, counts, held)
+    counts, quarantined = list[int](), [NOTHING]
+    ready = _numbered(store, view, parts, counts, quarantined)
     for first in ready:
         store.offline.append_parts(view, chain([first], ready))
     log.info("wrote %d rows to %s", sum(counts), view.ref)
-    return Written(sum(counts), pa.concat_tables(held))
+    return Written(sum(counts), pa.concat_tables(quarantined))
 
 
 def _numbered(
-    store: Resources, view: FeatureView, parts: Iterable[pa.Table], counts: list[int], held: list[pa.Table]
+    store: Resources, view: FeatureView, parts: Iterable[pa.Table], counts: list[int], quarantined: list[pa.Table]
 ) -> Iterator[pa.Table]:
-    """Yield rows checked and numbered; in the end put the odd ones into quarantine.
+    """Yield rows checked and numbered; in the end quarantine those that break a rule.
 
     Args:
         store: where.
         view: whose rows.
         parts: the rows.
         counts: gets how many are good, each time.
-        held: gets what is to be told of the odd ones.
+        quarantined: gets what a writer is answered of those.
     """
     from fs_core.transforms.written import sifted_rows
 
-    odd: list[Sifted] = []
+    broken: list[Sifted] = []
     first = 0
     for part in _large(parts):
         try:
@@ -259,13 +259,13 @@ def _numbered(
                 raise
             raise type(error)(f"{error} Rows are counted from row {first:,} of the data on.") from error
         if sifted.positions:
-            odd.append(sifted.moved(first))
+            broken.append(sifted.moved(first))
         first += part.num_rows
         if sifted.good.num_rows:
             counts.append(sifted.good.num_rows)
             yield numbered(store, view, sifted.good)
-    if odd:  # in another thread: Delta's library runs this one, and can't be called from it
-        held += in_thread(lambda: [hold(store, view, one) for one in odd]).result()
+    if broken:  # in another thread: Delta's library runs this one, and can't be called from it
+        quarantined += in_thread(lambda: [into_quarantine(store, view, one) for one in broken]).result()
 
 
 def _large(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:

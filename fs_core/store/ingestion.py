@@ -99,5 +99,5 @@ def _target(store: Resources, view: FeatureView) -> Target:
         offline.append_from(view, numbered, progress)
         return partial(delivery.deliver, store, view, numbered, now, sent_by)
 
-    hold = partial(history.hold, store, view, pushed=True)
-    return Target(positions, append, hold, catch_up, store._clock.now)
+    quarantine = partial(history.into_quarantine, store, view, pushed=True)
+    return Target(positions, append, quarantine, catch_up, store._clock.now)

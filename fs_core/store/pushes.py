@@ -97,32 +97,32 @@ def _push_together(store: Resources, view: FeatureView, together: Sequence[Rows]
     from fs_core.offline.sifted import Written
 
     now = store._clock.now()
-    good, told = _checked(store, view, together, now)
+    good, answers = _checked(store, view, together, now)
     if good is not None:
         sent_by = delivery(store, view) if view.online else None  # before the rows are in history
         written = history.into_history(store, view, good, pushed=True)
         deliver(store, view, written, now, sent_by)
         if view.online:
-            both = zip(together, told, strict=True)
-            taken = [data.num_rows - len(held) for data, held in both if isinstance(held, pa.Table)]
+            both = zip(together, answers, strict=True)
+            taken = [data.num_rows - len(one) for data, one in both if isinstance(one, pa.Table)]
             _tell_of_later(store, view, good[EVENT_TIME], taken, now)
     return [
         Written(data.num_rows - len(one), one) if isinstance(one, pa.Table) else one
-        for data, one in zip(together, told, strict=True)
+        for data, one in zip(together, answers, strict=True)
     ]
 
 
-Told: TypeAlias = pa.Table | FeatureStoreError
-"""What is told of a push: which of its rows are in quarantine, or why all are refused."""
+PushAnswer: TypeAlias = pa.Table | FeatureStoreError
+"""What a push is answered: which of its rows are in quarantine, or why all are refused."""
 
 
 def _checked(
     store: Resources, view: FeatureView, together: Sequence[Rows], now: int
-) -> tuple[pa.Table | None, list[Told]]:
+) -> tuple[pa.Table | None, list[PushAnswer]]:
     """Check the rows of pushes at once; where that fails, those of each alone, to learn whose are wrong.
 
     Returns:
-        The good rows in their order, None where there is no good push; and what each push is told.
+        The good rows in their order, None where there is no good push; and what each push is answered.
     """
     from fs_core.offline.sifted import NOTHING
     from fs_core.transforms.written import checked_rows
@@ -134,16 +134,16 @@ def _checked(
     except DataError as error:
         if len(together) == 1 and view.on_violation == "refuse":
             return None, [error]
-    good, told = list[pa.Table](), list[Told]()
+    good, answers = list[pa.Table](), list[PushAnswer]()
     for data in together:
         try:
-            rows, held = _sifted(store, view, data, now)
+            rows, quarantined = _sifted(store, view, data, now)
         except (DataError, OfflineStoreError) as error:
-            told.append(error)
+            answers.append(error)
         else:
             good.append(rows)
-            told.append(held)
-    return _concatenated(good) if good else None, told
+            answers.append(quarantined)
+    return _concatenated(good) if good else None, answers
 
 
 def _sifted(store: Resources, view: FeatureView, data: Rows, now: int) -> tuple[pa.Table, pa.Table]:
@@ -151,7 +151,7 @@ def _sifted(store: Resources, view: FeatureView, data: Rows, now: int) -> tuple[
     from fs_core.transforms.written import sifted_rows
 
     sifted = sifted_rows(view, _read(view, data), pushed_at=now)
-    return sifted.good, history.hold(store, view, sifted, pushed=True)
+    return sifted.good, history.into_quarantine(store, view, sifted, pushed=True)
 
 
 def _joined(view: FeatureView, together: Sequence[Rows]) -> Rows | None:
@@ -188,11 +188,11 @@ def _with_times(view: FeatureView, data: pa.Table, what: str) -> pa.Table:
     from fs_core.values.casting import parse_text
 
     for name, dtype in _time_columns(view):
-        place = data.schema.get_field_index(name)
-        if place >= 0:
-            column = data.column(place)
+        index = data.schema.get_field_index(name)
+        if index >= 0:
+            column = data.column(index)
             parsed = parse_text(column, dtype, f"{what}: column {name!r}", rounding="up")
-            data = data if parsed is column else data.set_column(place, name, parsed)
+            data = data if parsed is column else data.set_column(index, name, parsed)
     return data
 
 

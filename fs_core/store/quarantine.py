@@ -1,4 +1,4 @@
-"""Rows that a view holds back: looked at, released, dropped."""
+"""Quarantined rows: looked at, released, dropped."""
 
 from __future__ import annotations
 
@@ -98,10 +98,10 @@ def _write(store: Resources, view: FeatureView, held_by: Quarantine, held: pa.Ta
     from fs_core.rule import AVAILABLE_AT
     from fs_core.values.times import MICROSECONDS
 
-    now, place = store._clock.now(), rows.schema.get_field_index(AVAILABLE_AT)
+    now, index = store._clock.now(), rows.schema.get_field_index(AVAILABLE_AT)
     known = rows[AVAILABLE_AT].cast(pa.int64())
     released = pc.if_else(held[PUSHED], pc.max_element_wise(known, pa.scalar(now, pa.int64())), known)
-    rows = rows.set_column(place, rows.schema.field(AVAILABLE_AT), released.cast(MICROSECONDS))
+    rows = rows.set_column(index, rows.schema.field(AVAILABLE_AT), released.cast(MICROSECONDS))
     missing = store.offline.unwritten(view, rows.append_column(PUSHED, held[PUSHED]))
     has_pushed = view.online and bool(pc.any(missing[PUSHED]).as_py())
     sent_by = delivery.delivery(store, view) if has_pushed else None  # before the rows are in history

@@ -140,7 +140,7 @@ class Resources:
         return KeptReports(Path(self._configuration.directory) / "reports")
 
     def _quarantine(self, view: FeatureView) -> Quarantine:
-        """Return where the rows are that a view holds back."""
+        """Return where the quarantined rows of a view are."""
         from fs_core.offline.quarantine import Quarantine
 
         return Quarantine(view, Path(self._configuration.directory) / "quarantine")

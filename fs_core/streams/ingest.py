@@ -1,4 +1,4 @@
-"""From a stream into history and online, until told otherwise."""
+"""From a stream into history and online, until somebody stops it."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Ingested:
 
     def __str__(self) -> str:
         waiting = "" if self.lag is None else f", {self.lag:,} wait"
-        held = f"{self.quarantined:,} in quarantine, " if self.quarantined else ""
+        aside = f"{self.quarantined:,} in quarantine, " if self.quarantined else ""
         return (
-            f"{self.messages:,} messages: {self.rows:,} new rows, {self.rejected:,} rejected, {held}{self.repeated:,} "
+            f"{self.messages:,} messages: {self.rows:,} new rows, {self.rejected:,} rejected, {aside}{self.repeated:,} "
             f"repeated; at most {self.delay} late{waiting}"
         )
 
@@ -74,14 +74,14 @@ class Target:
         positions: returns how far history has taken partitions.
         append: adds rows that are available now to history, with their progress; returns what brings them online. There
             may be none, where all messages were put aside.
-        hold: puts rows into the view's quarantine; returns which.
+        quarantine: puts rows into the view's quarantine; returns which.
         catch_up: brings everything online that history has and may be missing there.
         now: returns the present moment, microseconds.
     """
 
     positions: Callable[[Sequence[str]], Mapping[str, int | None]]
     append: Callable[[pa.Table, Progress, int], Callable[[], None]]
-    hold: Callable[[Sifted], pa.Table]
+    quarantine: Callable[[Sifted], pa.Table]
     catch_up: Callable[[], None]
     now: Callable[[], int]
 
@@ -137,9 +137,9 @@ class Ingestion:
         self.done.messages += sum(len(messages.bodies) for messages in found)
         if rejected:
             self._reject(rejected)
-        held = [odd for part in taken for odd in part.held]
-        self.done.quarantined += sum(self._target.hold(odd).num_rows for odd in held)
-        if rows.num_rows or rejected or held:
+        broken = [one for part in taken for one in part.quarantined]
+        self.done.quarantined += sum(self._target.quarantine(one).num_rows for one in broken)
+        if rows.num_rows or rejected or broken:
             self._append(found, rows, now)
 
     def _append(self, found: Sequence[Messages], rows: pa.Table, now: int) -> None:

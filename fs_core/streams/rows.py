@@ -1,4 +1,4 @@
-"""Messages as rows of a view: decoded, matched by name or by SQL, and checked; what becomes no row is told apart."""
+"""Messages as rows of a view: decoded, matched by name or by SQL, and checked; what becomes no row is rejected."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Taken(NamedTuple):
     Attributes:
         rows: checked rows, in the order of the messages.
         rejected: the messages that became none.
-        held: those whose rows the view wants in quarantine.
+        quarantined: those whose rows are to be quarantined.
     """
 
     rows: pa.Table
     rejected: list[Rejected]
-    held: list[Sifted]
+    quarantined: list[Sifted]
 
 
 def check_messages(source: StreamSource, directory: Path) -> None:
@@ -120,9 +120,9 @@ class Reader:
             try:
                 return [self._checked([messages.bodies[n] for n in chosen], [messages.times[n] for n in chosen], now)]
             except MessagesError as error:
-                for place, reason in error.reasons.items():
-                    reject(chosen[place], reason)
-                return rows([number for place, number in enumerate(chosen) if place not in error.reasons])
+                for position, reason in error.reasons.items():
+                    reject(chosen[position], reason)
+                return rows([number for position, number in enumerate(chosen) if position not in error.reasons])
             except _ODD as error:
                 if len(chosen) > 1:
                     middle = len(chosen) // 2
@@ -146,8 +146,8 @@ class Reader:
         if self._sql is None:
             data = self._format.by_name(texts, self._types, self._view.event_timestamp)
             if self._view.event_timestamp in _absent(data):
-                place = data.schema.get_field_index(self._view.event_timestamp)
-                data = data.set_column(place, self._view.event_timestamp, _clock(times))
+                index = data.schema.get_field_index(self._view.event_timestamp)
+                data = data.set_column(index, self._view.event_timestamp, _clock(times))
         else:
             data = self._with_types(self._queried(self._format.for_sql(texts, self._members), times))
         return self._valid(data, now)
@@ -162,16 +162,16 @@ class Reader:
 
     def _valid(self, data: pa.Table, now: int) -> Sifted:
         """Return rows in the view's types, available from a moment on, microseconds."""
-        for place, name in enumerate(data.column_names):
+        for index, name in enumerate(data.column_names):
             if name in self._types:
-                data = data.set_column(place, name, _parsed(data[name], self._types[name], name))
+                data = data.set_column(index, name, _parsed(data[name], self._types[name], name))
         return sifted_rows(self._view, data, pushed_at=now)
 
     def _with_types(self, data: pa.Table) -> pa.Table:
         """Return rows whose columns of nothing but nulls have the declared types."""
         for name in _absent(data) & set(self._types):
-            place = data.schema.get_field_index(name)
-            data = data.set_column(place, name, pa.nulls(data.num_rows, self._types[name]))
+            index = data.schema.get_field_index(name)
+            data = data.set_column(index, name, pa.nulls(data.num_rows, self._types[name]))
         return data
 
 

@@ -30,7 +30,7 @@ def checked_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = N
 
 
 def sifted_rows(view: FeatureView, data: pa.Table, *, pushed_at: int | None = None) -> Sifted:
-    """Return what `checked_rows` does, and apart those rows that the view wants in quarantine.
+    """Return what `checked_rows` does, with those rows beside them that are to be quarantined.
 
     Args:
         view: what the rows should be.
@@ -63,7 +63,7 @@ def computed_columns(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) 
         except TransformCodeError as error:
             raise TransformCodeError(f"view {view.ref!r}: {error}\nNothing was written.") from error
         except TransformError as error:  # it is the rows that it can't be computed for
-            said = str(error).removesuffix(".")
-            raise ValidationError(f"view {view.name!r}: {said}. Nothing was written.") from error
+            reason = str(error).removesuffix(".")
+            raise ValidationError(f"view {view.name!r}: {reason}. Nothing was written.") from error
         found |= {name: made[name] for name in transform.features}
     return found

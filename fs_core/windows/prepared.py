@@ -106,12 +106,12 @@ class Settled:
     """What windows hold of events that aren't at hand, the same at every moment that is asked for.
 
     Attributes:
-        places: the place of each lane and window that is counted or summed.
-        numbers: int64 [entities, places] for each kind and number: how many values there are, are NaN, infinity or
+        positions: the position of each lane and window that is counted or summed.
+        numbers: int64 [entities, positions] for each kind and number: how many values there are, are NaN, infinity or
             minus infinity, each with 0, and what limbs of sums and of squares come to, each with the limb's number.
     """
 
-    places: Mapping[tuple[Lane, Span], int]
+    positions: Mapping[tuple[Lane, Span], int]
     numbers: Mapping[tuple[str, int], Ints]
 
     def of(self, kind: str, lane: Lane, span: Span | Spans, codes: Ints) -> Iterator[tuple[int, Ints]]:
@@ -124,7 +124,7 @@ class Settled:
             codes: each question's entity.
         """
         for (mine, number), values in self.numbers.items():
-            places = span.places(lane, self.places) if mine == kind else None
+            places = span.places(lane, self.positions) if mine == kind else None
             if places is not None:
                 yield number, values[codes, places]
 

@@ -103,15 +103,15 @@ def ingest(
 
     How it goes is shown on standard error: in place on a terminal, else a line every ten seconds.
     """  # noqa: D301
-    from fs_core.cli.ingest_progress import shown, told
+    from fs_core.cli.ingest_progress import exported, shown
 
     source = stream or str(getattr(store.view(view).source, "name", ""))
 
-    with shown() as show, told(metrics, view, source) as tell:
+    with shown() as show, exported(metrics, view, source) as export:
 
         def watch(done: Ingested) -> None:
             show(done)
-            tell(done)
+            export(done)
 
         done = store.ingest(view, stream, batch=batch, until_idle=until_idle, watch=watch)
     names = ("messages", "rows", "rejected", "quarantined", "repeated", "batches", "lag")

@@ -1,4 +1,4 @@
-"""Commands about rows that a view holds back: `quarantine list`, `release`, `drop`."""
+"""Commands about quarantined rows: `quarantine list`, `release`, `drop`."""
 
 from __future__ import annotations
 

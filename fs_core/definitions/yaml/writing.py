@@ -126,8 +126,8 @@ def _moment(micros: int | None) -> str:
 
 def _source(content: Mapping[str, Any], docs: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
     if "stream" in content:
-        told = {"transformation_code" if name == "sql" else name: text for name, text in content["stream"].items()}
-        return {"url": docs["url"], **{name: text for name, text in told.items() if text is not None}}
+        named = {"transformation_code" if name == "sql" else name: text for name, text in content["stream"].items()}
+        return {"url": docs["url"], **{name: text for name, text in named.items() if text is not None}}
     if "query" in content:
         return {"url": docs["url"], "query": content["query"]}
     if "sql" in content:

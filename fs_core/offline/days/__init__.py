@@ -1,1 +1,1 @@
-"""Delta tables beside history, in partitions by day: of request logs, and of rows that are held back."""
+"""Delta tables beside history, in partitions by day: of request logs, and of quarantined rows."""

@@ -75,7 +75,7 @@ async def push(call: Call) -> Response:
 
 
 async def pushed_rows(call: Call, name: str, columns: Mapping[str, list[Any]], *, partial: bool = False) -> Written:
-    """Push rows that came as JSON; return how many, and which the view holds back.
+    """Push rows that came as JSON; return how many, and which are quarantined.
 
     Args:
         call: the request.

@@ -1,4 +1,4 @@
-"""What `/metrics` says of the store itself: how fresh views are, what was held back, and what monitoring last found."""
+"""What `/metrics` says of the store itself: how fresh views are, what is quarantined, what monitoring found."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _MADE = ("training_set", "run", "model")
 
 
 def is_empty(store: Resources, view: FeatureView) -> bool:
-    """Return whether no row was ever written or held back; a stream that was put aside leaves a state, but no row."""
+    """Return whether no row was ever written or quarantined; a stream that was put aside leaves a state, but no row."""
     has_rows = store.offline.snapshot(view) != EMPTY and store.offline.reserve(view, 0) > 0
     return not has_rows and store._quarantine(view).is_empty
 

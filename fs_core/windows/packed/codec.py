@@ -32,7 +32,7 @@ from fs_core.values.times import EARLIEST
 from fs_core.windows.answer import Answers, Asked, TooLargeError, answer
 from fs_core.windows.evaluate import all_needs_of, columns_of
 from fs_core.windows.events import Events
-from fs_core.windows.packed.head import Head, Marks, heads_of, places_of, settled
+from fs_core.windows.packed.head import Head, Marks, heads_of, positions_of, settled
 from fs_core.windows.plan import Feature, Lane, features_of
 from fs_core.windows.prepared import prepare
 from fs_core.windows.span import Span
@@ -90,8 +90,8 @@ class EventCodec:
         return features_of(self._view)
 
     @cached_property
-    def _places(self) -> dict[tuple[Lane, Span], int]:
-        return places_of(self.features)
+    def _positions(self) -> dict[tuple[Lane, Span], int]:
+        return positions_of(self.features)
 
     def _asked(self, names: tuple[str, ...]) -> tuple[list[Feature], dict[Lane, frozenset[str]]]:
         """Return features by name, and what must be prepared to answer them."""
@@ -160,7 +160,7 @@ class EventCodec:
         if entry[:4] == FLOOR:
             marks.floors[index] = max(marks.floors.get(index, EARLIEST), int.from_bytes(body, "big") - SIGN)
         else:
-            head = Head.of(body, len(self._places))
+            head = Head.of(body, len(self._positions))
             marks.heads[index] = replace(head, until=head.since - 1) if index in marks.heads else head
         return True
 
@@ -220,7 +220,7 @@ class EventCodec:
         features, needs = self._asked(tuple(names))
         prepared = prepare(self._events(held), len(moments), needs)
         if held.heads:
-            prepared = replace(prepared, settled=settled(self._places, held.heads, len(moments)))
+            prepared = replace(prepared, settled=settled(self._positions, held.heads, len(moments)))
         everybody = np.arange(len(moments))
         return answer(features, [Asked(prepared, everybody, everybody)], moments)
 

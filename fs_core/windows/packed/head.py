@@ -84,17 +84,17 @@ class Head:
         return np.concatenate(words, dtype=_WORD).tobytes() + self.ids
 
     @classmethod
-    def of(cls, body: bytes, places: int) -> Head:
+    def of(cls, body: bytes, positions: int) -> Head:
         """Read a head.
 
         Args:
             body: the bytes.
-            places: how many windows are counted or summed.
+            positions: how many windows are counted or summed.
         """
         since, until, beside, early, count = np.frombuffer(body, _WORD, 5).tolist()
         kinds = np.frombuffer(body, _WORD, count, 5 * _WORD.itemsize).tolist()
         end = (5 + count) * _WORD.itemsize
-        columns = np.frombuffer(body, _WORD, count * places, end).reshape(count, places)
+        columns = np.frombuffer(body, _WORD, count * positions, end).reshape(count, positions)
         named = [(_KINDS[kind // _KIND], kind % _KIND) for kind in kinds]
         return cls(since, until, beside, early, dict(zip(named, columns, strict=True)), body[end + columns.nbytes :])
 
@@ -131,17 +131,17 @@ class Marks:
     first: set[int] = field(default_factory=set)
 
 
-def places_of(features: Sequence[Feature]) -> dict[tuple[Lane, Span], int]:
-    """Return the place of each lane and window that is counted or summed."""
+def positions_of(features: Sequence[Feature]) -> dict[tuple[Lane, Span], int]:
+    """Return the position of each lane and window that is counted or summed."""
     slots = dict.fromkeys((f.lane, f.span) for f in features if f.function in _SUMMED)
-    return {slot: place for place, slot in enumerate(slots)}
+    return {slot: position for position, slot in enumerate(slots)}
 
 
-def settled(places: Mapping[tuple[Lane, Span], int], heads: Mapping[int, Head], entities: int) -> Settled:
+def settled(positions: Mapping[tuple[Lane, Span], int], heads: Mapping[int, Head], entities: int) -> Settled:
     """Return what heads say, ready for the kernel.
 
     Args:
-        places: what `places_of` returns for the view's features, all of them.
+        positions: what `positions_of` returns for the view's features, all of them.
         heads: by entity.
         entities: how many there are.
     """
@@ -149,9 +149,9 @@ def settled(places: Mapping[tuple[Lane, Span], int], heads: Mapping[int, Head], 
     for entity, head in heads.items():
         for kind, values in head.numbers.items():
             if kind not in numbers:
-                numbers[kind] = np.zeros((entities, len(places)), np.int64)
+                numbers[kind] = np.zeros((entities, len(positions)), np.int64)
             numbers[kind][entity] = values
-    return Settled(places, numbers)
+    return Settled(positions, numbers)
 
 
 def heads_of(
@@ -203,15 +203,15 @@ def _until(ends: Sequence[Ints], moment: int) -> int:
 
 def _last(codes: Ints, chosen: Flags) -> Flags:
     """Tell which is the last of the chosen events of each entity."""
-    found, places = np.zeros(len(codes), bool), np.flatnonzero(chosen)
-    found[places[_ranks(codes[places])[1] == 1]] = True
+    found, positions = np.zeros(len(codes), bool), np.flatnonzero(chosen)
+    found[positions[_ranks(codes[positions])[1] == 1]] = True
     return found
 
 
 def _ranks(codes: Ints) -> tuple[Ints, Ints]:
     """Return which of its entity's rows each is, from 0 on, and from the end, from 1 on."""
-    places = np.arange(len(codes))
-    return places - np.searchsorted(codes, codes), np.searchsorted(codes, codes, side="right") - places
+    positions = np.arange(len(codes))
+    return positions - np.searchsorted(codes, codes), np.searchsorted(codes, codes, side="right") - positions
 
 
 def _keep_outermost(
@@ -224,21 +224,21 @@ def _keep_outermost(
             continue
         mask, column = having(events, feature.lane), str(feature.lane.column)
         seen = throughout[feature.span]
-        places = np.flatnonzero(seen if mask is None else seen & mask)
-        codes = events.codes[places]
+        positions = np.flatnonzero(seen if mask is None else seen & mask)
+        codes = events.codes[positions]
         if feature.function in ("first", "last"):
             ranks = _ranks(codes)
             chosen = ranks[0] < (feature.n or 1) if feature.function == "first" else ranks[1] <= (feature.n or 1)
         elif feature.function == "count_distinct":
-            values = codes_of_values(events.columns[column].take(pa.array(places)))
-            chosen = np.zeros(len(places), bool)
+            values = codes_of_values(events.columns[column].take(pa.array(positions)))
+            chosen = np.zeros(len(positions), bool)
             chosen[np.unique(codes * (values.max(initial=0) + 1) + values, return_index=True)[1]] = True
         else:
             if column not in columns:
                 columns[column] = Ordinals.of(events.columns[column])
             fold = np.minimum if feature.function == "min" else np.maximum
-            chosen = _extreme(codes, columns[column].numbers[places], fold)
-        beside[places[chosen]] = True
+            chosen = _extreme(codes, columns[column].numbers[positions], fold)
+        beside[positions[chosen]] = True
 
 
 def _extreme(codes: Ints, numbers: np.ndarray[Any, Any], fold: np.ufunc) -> Flags:
@@ -254,23 +254,23 @@ def _extreme(codes: Ints, numbers: np.ndarray[Any, Any], fold: np.ufunc) -> Flag
 def _numbers(features: Sequence[Feature], events: Events, since: Ints) -> dict[tuple[str, int], Ints]:
     """Return what events come to in each window at a moment, as `Settled` has it."""
     summed = [feature for feature in features if feature.function in _SUMMED]
-    places = places_of(features)
+    positions = positions_of(features)
     block = Block(prepared_for(summed, events, len(since)), np.arange(len(since)), since)
     found: dict[tuple[str, int], Ints] = {}
 
-    def put(place: int, kind: str, number: int, values: Ints) -> None:
-        found.setdefault((kind, number), np.zeros((len(since), len(places)), np.int64))[:, place] = values
+    def put(position: int, kind: str, number: int, values: Ints) -> None:
+        found.setdefault((kind, number), np.zeros((len(since), len(positions)), np.int64))[:, position] = values
 
     for feature in summed:
         slot = feature.lane, feature.span
-        put(places[slot], "count", 0, block.count(*slot))
+        put(positions[slot], "count", 0, block.count(*slot))
         if feature.function == "count":
             continue
         for kind, values in block.special_counts(*slot).items():
-            put(places[slot], kind, 0, values)
+            put(positions[slot], kind, 0, values)
         for kind in ("sums", "squares") if feature.function in ("var", "std") else ("sums",):
             for number, values in block.limbs(*slot, squares=kind == "squares").items():
-                put(places[slot], kind, number, values)
+                put(positions[slot], kind, number, values)
     return found
 
 

@@ -77,7 +77,7 @@ def test_a_quarantine_that_cannot_lie_there_refuses_its_rows(tmp_path: Path) -> 
     with pytest.raises(
         OfflineStoreError, match=r"view 'v' can't lie .* Choose another directory\. .* nothing was written"
     ):
-        Quarantine(view(), tmp_path / "a[b]").hold(odd, 0, pushed=False)
+        Quarantine(view(), tmp_path / "a[b]").add(odd, 0, pushed=False)
     assert Quarantine(view(), tmp_path / "a[b]").is_empty
     assert not list(tmp_path.iterdir())
 
@@ -149,7 +149,7 @@ def test_each_row_is_either_good_or_held(found: list[dict[str, Any]]) -> None:
     )
     sifted = sift_rows(view(), data)
     odd = [number for number, row in enumerate(found) if breaks(row)]
-    assert (list(sifted.positions), sifted.held["k"].to_pylist()) == (odd, odd)
+    assert (list(sifted.positions), sifted.quarantined["k"].to_pylist()) == (odd, odd)
     assert sorted([*sifted.good["k"].to_pylist(), *odd]) == list(range(len(found)))
     assert all(sifted.reasons)
 
