@@ -3,16 +3,15 @@
 It does no input or output of its own, so that waiting and not waiting readers share every step:
 
     read = OnlineRead(plan, entities, ...)
-    read.take(rows)                 # the online store's answer to `read.wanted`, or ...
-    read.fail(error)                # ... that there was none
-    read.deeper                     # what to ask it for then, as long as there is anything ...
-    read.take_deeper(rows)          # ... and its answer to that, or `read.fail_deeper(error)`
-    read.answer(offline)            # reads history where `read.needs_history`
+    for requests, seconds in read.steps():      # what to ask the online store for, and how long to wait
+        read.take(rows)                         # its answer, or `read.fail(error)`: that there was none
+    read.answer(offline)                        # reads history where `read.needs_history`
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from fs_core.retrieval.computed import computed
 from fs_core.retrieval.selection import Computation, SelectedFeature, ViewLookup
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, STATUS, at_moment
 from fs_core.serving.answers import Answer, AskedKeys, ComputedAnswer, Held, TableAnswer
-from fs_core.serving.budget import Budget
+from fs_core.serving.budget import Budget, Requests
 from fs_core.serving.cache import RowCache
 from fs_core.serving.plan import WHAT, ReadPlan, ViewPlan
 from fs_core.serving.vectors import FeatureVectors
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from fs_core.definitions import FeatureView
     from fs_core.offline.contract import OfflineStore
     from fs_core.online.row.cells import Flags
+
+_LAST_CHANCE = 0.001  # seconds: what isn't quicker would be late anyway
 
 
 class OnlineRead:
@@ -81,10 +82,17 @@ class OnlineRead:
         if cache is not None:
             self._cached = cache.ask(self._requests(), budget.max_age, self._together())
 
-    @property
-    def wanted(self) -> list[tuple[str, Sequence[bytes]]]:
-        """What to ask the online store for, each entity once."""
-        return self._requests() if self._cached is None else self._cached.rest
+    def steps(self) -> Iterator[tuple[Requests, float]]:
+        """Yield what to ask the online store for, each entity once, and for how many seconds to wait.
+
+        Whoever asks calls `take` or `fail` before the next step. Mostly there is one; more where heads of windows don't
+        answer.
+        """
+        wanted, begun = self._requests() if self._cached is None else self._cached.rest, time.monotonic()
+        within = self.budget.within(wanted)
+        yield wanted, within
+        while self._deep:
+            yield self._deep_requests(), max(within - (time.monotonic() - begun), _LAST_CHANCE)
 
     def _requests(self) -> list[tuple[str, Sequence[bytes]]]:
         named = [(view.view.storage_name, view.group) for view in self._online]
@@ -107,11 +115,14 @@ class OnlineRead:
         return [view for view in self._online if view.view.online_history is not None and view.events is None]
 
     def take(self, rows: Sequence[Sequence[bytes | None]]) -> None:
-        """Take the online store's answer to `wanted`.
+        """Take the online store's answer to a step.
 
         Raises:
             MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
         """
+        if self._deep:
+            self._add_deep(rows)
+            return
         if self._cached is not None:
             rows = self._cached.whole(rows)
         self.absent = [view.view for view, values in zip(self._online, rows, strict=False) if _are_absent(values)]
@@ -121,9 +132,13 @@ class OnlineRead:
     def fail(self, error: OnlineUnavailableError) -> None:
         """Take it that the online store gave no answer, or only a part of it; raise `error` unless that is allowed."""
         if self.budget.fallback == "offline":
+            self._deep = {}
             return
         if self.budget.on_deadline == "error":
             raise error
+        if self._deep:
+            self._add_deep(None)
+            return
         part: PartialRead | None = error.partial if self._cached is None else self._cached.partial(error.partial)
         if part is None:
             for view in self._online:
@@ -152,30 +167,11 @@ class OnlineRead:
         if not self._deep:
             self._settle(held)
 
-    @property
-    def deeper(self) -> list[tuple[str, Sequence[bytes]]]:
-        """What to ask the online store for once `wanted` was taken; mostly nothing."""
+    def _deep_requests(self) -> list[tuple[str, Sequence[bytes]]]:
         return [
             (timeline_name(view.view.storage_name), [self.keys[view.group].distinct[index] for index in indices])
             for view, indices in ((self._online[number], indices) for number, indices in self._deep.items())
         ]
-
-    def take_deeper(self, rows: Sequence[Sequence[bytes | None]]) -> None:
-        """Take the online store's answer to `deeper`.
-
-        Raises:
-            MomentNotOnlineError, CorruptRowError: it doesn't answer the request and no fallback is allowed.
-        """
-        self._add_deep(rows)
-
-    def fail_deeper(self, error: OnlineUnavailableError) -> None:
-        """Take it that the online store gave no answer to `deeper`; raise `error` unless that is allowed."""
-        if self.budget.fallback == "offline":
-            self._deep = {}
-            return
-        if self.budget.on_deadline == "error":
-            raise error
-        self._add_deep(None)
 
     def _add_deep(self, rows: Sequence[Sequence[bytes | None]] | None) -> None:
         """Look at what was read with the deep values; None where these couldn't be, and so neither their entities."""

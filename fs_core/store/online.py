@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,11 +12,7 @@ from fs_core.retrieval.selection import Features
 from fs_core.store.resources import Resources
 from fs_core.values.times import Moment, micros, moment_or_ago
 
-_LAST_CHANCE = 0.001  # seconds: what isn't quicker would be late anyway
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pyarrow as pa
 
     from fs_core.monitoring.log import Flushed, LogSetting
@@ -71,20 +66,13 @@ def get_online_features(
     """
     budget, setting = _budget(store, deadline, on_deadline, fallback, max_age), _log_setting(store, log, log_rate)
     read, online = _read(store, features, full_names, entities, at, budget), store.online
-    wanted = read.wanted
-    within, begun = budget.within(wanted), time.monotonic()
-    try:
-        read.take(online.read(wanted, within=within))
-    except OnlineUnavailableError as error:
-        read.fail(error)
-    else:
-        if read.absent:
-            store._unfilled.look_after(online, read.absent)
-    while read.deeper:
+    for requests, seconds in read.steps():
         try:
-            read.take_deeper(online.read(read.deeper, within=_left(within, begun)))
+            read.take(online.read(requests, within=seconds))
         except OnlineUnavailableError as error:
-            read.fail_deeper(error)
+            read.fail(error)
+    if read.absent:
+        store._unfilled.look_after(online, read.absent)
     return _logged(store, setting, read, read.answer(store.offline if read.needs_history else None))
 
 
@@ -112,26 +100,17 @@ async def get_online_features_async(
     budget, setting = _budget(store, deadline, on_deadline, fallback, max_age), _log_setting(store, log, log_rate)
     await store.select_async(features, full_names=full_names)
     read, online = _read(store, features, full_names, entities, at, budget), store.online
-    wanted = read.wanted
-    within, begun, reader = budget.within(wanted), time.monotonic(), awaitable(online)
-
-    async def fetch(requests: Sequence[tuple[str, Sequence[bytes]]], seconds: float) -> list[list[bytes | None]]:
-        if reader is not None:
-            return await reader.read_async(requests, within=seconds)
-        return await asyncio.to_thread(online.read, requests, within=seconds)
-
-    try:
-        read.take(await fetch(wanted, within))
-    except OnlineUnavailableError as error:
-        read.fail(error)
-    else:
-        if read.absent:
-            store._unfilled.look_after(online, read.absent)
-    while read.deeper:
+    reader = awaitable(online)
+    for requests, seconds in read.steps():
         try:
-            read.take_deeper(await fetch(read.deeper, _left(within, begun)))
+            if reader is None:
+                read.take(await asyncio.to_thread(online.read, requests, within=seconds))
+            else:
+                read.take(await reader.read_async(requests, within=seconds))
         except OnlineUnavailableError as error:
-            read.fail_deeper(error)
+            read.fail(error)
+    if read.absent:
+        store._unfilled.look_after(online, read.absent)
     if read.needs_history or read.computes:  # a function may take its time
         found = await asyncio.to_thread(lambda: read.answer(store.offline if read.needs_history else None))
         return _logged(store, setting, read, found)
@@ -262,11 +241,6 @@ def _logs(store: Resources) -> LogTables:
     from fs_core.monitoring.log.tables import LogTables
 
     return LogTables(store._log_directory, store._log_keep)
-
-
-def _left(within: float, begun: float) -> float:
-    """Return how many seconds a read may still take."""
-    return max(within - (time.monotonic() - begun), _LAST_CHANCE)
 
 
 def _log_setting(store: Resources, log: str | Literal[False] | None, rate: float | None) -> LogSetting | None:
