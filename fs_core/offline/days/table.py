@@ -74,8 +74,9 @@ class DayTable:
 
     def days(self, since: str = "") -> list[str]:
         """Return the days that have rows, from one on."""
-        opened = self._opened()
-        found = {part[DAY] or "" for part in opened.partitions()} if opened is not None else set()
+        with as_store_error(self.what, "it can't be read"):
+            opened = self._opened()
+            found = {part[DAY] or "" for part in opened.partitions()} if opened is not None else set()
         return sorted(day for day in found if day >= since)
 
     def read(self, columns: Sequence[str] | None = None, *, since: str = "", day: str | None = None) -> pa.Table:
@@ -87,7 +88,8 @@ class DayTable:
             day: only this day's; None for all.
         """
         types = {name: dtype for name, dtype in self.schema.items() if columns is None or name in columns}
-        opened = self._opened()
+        with as_store_error(self.what, "it can't be read"):
+            opened = self._opened()
         if opened is None:
             return pa.schema(list(types.items())).empty_table()
         with as_store_error(self.what, "it can't be read"):

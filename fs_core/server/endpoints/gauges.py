@@ -97,16 +97,24 @@ class Gauges:
 
     def _add(self, view: FeatureView, made: dict[str, GaugeMetricFamily]) -> None:
         store = self._store
-        try:
-            made["quarantined"].add_metric([view.name], store._quarantine(view).count())
-            newest = store.offline.newest_event(view)
-            if newest is not None:
-                made["newest"].add_metric([view.name], newest / _MICROS)
-            online = reached(store.online, view) if view.online else None
-            if online is not None:
-                made["online"].add_metric([view.name], online.until / _MICROS)
-        except FeatureStoreError as error:  # one that can't be asked is no reason to say nothing of the others
-            log.debug("metrics of view %s aren't known: %s", view.ref, error)
+
+        def newest() -> float | None:
+            found = store.offline.newest_event(view)
+            return None if found is None else found / _MICROS
+
+        def online() -> float | None:
+            found = reached(store.online, view) if view.online else None
+            return None if found is None else found.until / _MICROS
+
+        asked = {"quarantined": store._quarantine(view).count, "newest": newest, "online": online}
+        for name, ask in asked.items():
+            try:
+                value = ask()
+            except FeatureStoreError as error:  # one that can't be asked is no reason to say nothing of the others
+                log.debug("%s of view %s isn't known: %s", made[name].name, view.ref, error)
+                continue
+            if value is not None:
+                made[name].add_metric([view.name], value)
         report = store._reports.of(view)
         if report is None:
             return

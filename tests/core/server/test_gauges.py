@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -60,3 +61,22 @@ def test_the_last_views_wait_for_another_scrape(
         monkeypatch.setattr(gauges, "_WHOLE", -1.0)
         assert 'view="spending"' not in gauges.Gauges(store).text().decode()
     assert "metrics of view spending:v1.0.0 and those after it aren't known" in caplog.text
+
+
+def test_what_is_damaged_hides_nothing_else(tmp_path: Path) -> None:
+    """Of a view whose quarantine and history can't be read, the online rows' moment is still said."""
+    with FeatureStore(tmp_path / "store") as store:
+        store.apply(shop.USER, shop.SPENDING)
+        store.write("spending", shop.ROWS | {"event_timestamp": [datetime(2024, 1, 1, tzinfo=UTC)] * 4})
+        store.materialize()
+    (history,) = (tmp_path / "store").rglob("spending-*/_delta_log")
+    name = history.parent.name
+    broken = tmp_path / "store" / "quarantine" / name / "_delta_log" / f"{0:020}.json"
+    broken.parent.mkdir(parents=True)
+    for log in (broken, *history.glob("*.json")):
+        log.write_text("{")
+    with FeatureStore(tmp_path / "store") as store:
+        text = gauges.Gauges(store).text().decode()
+    assert 'fs_view_online_until_timestamp_seconds{view="spending"}' in text
+    assert "fs_rows_quarantined{" not in text
+    assert NEWEST not in text
