@@ -7,15 +7,17 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from fs_core.online.contract import OnlineStore
+from fs_core.online.contract import OnlineStore, OnlineWrite
 from fs_core.online.dynamodb import DynamoDBOnlineStore
 from fs_core.testing import OnlineStoreSuite
+from fs_core.testing.online_suite import new_view, packed
 from tests.tables import CREDENTIALS, running_table
 
 
@@ -39,6 +41,14 @@ class TestDynamoDB(OnlineStoreSuite):
         made = DynamoDBOnlineStore(table_url, project="p")
         yield made
         made.close()
+
+    def test_rows_of_more_than_one_answer_come_in_their_order(self, store: OnlineStore) -> None:
+        """Of more than 16 MB the server answers a part; the rest follows, and all rows come in their order."""
+        view, row = new_view(), packed((1, 1, 1), random.Random(7).randbytes(340_000))  # no secret
+        keys = [bytes([number]) for number in range(52)]
+        store.write(view, [OnlineWrite(key, row + key) for key in keys])
+        assert store.read([(view, keys)]) == [[row + key for key in keys]]
+        store.drop(view)
 
 
 if __name__ == "__main__":
