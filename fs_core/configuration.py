@@ -8,6 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 from fs_core.errors import ConfigurationError, DefinitionError, redact_url
 from fs_core.runtime.files import make_directory, may_write
@@ -18,8 +19,11 @@ REGISTRY = "registry.db"
 _SCHEME = re.compile(r"[^:/?#@]*://")
 _EMPTY_PASSWORD = re.compile(r"^([^:/?#@]*://[^:/?#@]*):@")
 _SECRET = re.compile(
-    r"(^|&)[^=&]*(pass|pwd|secret|token|api_?key|\.pem|jaas|oauthbearer\.config)[^=&]*=", re.IGNORECASE
+    r"(^|&)(sig|[^=&]*(pass|pwd|secret|token|(api|private)_?key|credential|signature|\.pem|jaas|oauthbearer\.config)"
+    r"[^=&]*)=",
+    re.IGNORECASE,
 )
+_CREDENTIALS = re.compile(r"//[^/?#@&]*:[^/?#@&]*@")
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>[KMGT]?B)", re.IGNORECASE)
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _DEFAULTS = {"online": "sqlite", "offline": "delta", "registry": "sqlite"}
@@ -177,7 +181,8 @@ def is_store(directory: Path) -> bool:
 def has_password(url: str) -> bool:
     """Return whether a URL carries a password, in its credentials or its query; rather too often than too rarely."""
     without_empty = _EMPTY_PASSWORD.sub(r"\1@", url) if url.count("@") == 1 else url
-    return ":***" in redact_url(without_empty) or bool(_SECRET.search(url.partition("?")[2]))
+    query = unquote(url.partition("?")[2])
+    return ":***" in redact_url(without_empty) or bool(_SECRET.search(query) or _CREDENTIALS.search(query))
 
 
 def without_password(url: str) -> str:

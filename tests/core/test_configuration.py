@@ -81,6 +81,8 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     [
         *("redis://:hunter2@host:1/0", "redis://user:hun/ter2@host/0", "redis://u:hunter2[w@h", "u:hunter2@h"),
         *("mysql+pymysql://h/db?passwd=hunter2", "redis://h/0?db=1&PASSWORD=hunter2", "redis://u:a://hunter2@b@h/0"),
+        *("dynamodb://eu/t?endpoint=http://u:hunter2@h:1", "dynamodb://eu/t?endpoint=http%3A%2F%2Fu:hunter2@h"),
+        "snowflake://u@a/d?authenticator=SNOWFLAKE_JWT&privateKey=hunter2",
     ],
 )
 def test_no_password_hides_in_an_odd_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:

@@ -261,6 +261,8 @@ def bucket_of(url: str) -> ObjectPath:
             f"offline store {shown!r}: a URL of an object store holds no keys and no options. Set them in the "
             "environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, AZURE_STORAGE_ACCOUNT_KEY, ...)."
         )
+    if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
+        raise ConfigurationError(f"offline store {shown!r}: a part of its path is empty, '.' or '..'. Leave it out.")
     _check_endpoint()
     if not bucket.partition("@")[0]:
         raise ConfigurationError(f"offline store {shown!r} names no bucket. Such a URL looks like {_EXAMPLES[scheme]}.")
