@@ -17,6 +17,7 @@ from fs_core.definitions.source import SQL, Source
 from fs_core.definitions.stream import StreamSource
 from fs_core.definitions.view import FeatureView
 from fs_core.errors import DefinitionError
+from fs_core.values.schedule import Schedule
 
 SourceLookup = Callable[[str], Source | StreamSource]
 EntityLookup = Callable[[Entity], Entity]
@@ -109,7 +110,7 @@ def _view(data: Mapping[str, Any], source: SourceLookup, entity: EntityLookup) -
         ttl=content["ttl"],
         online=docs["online"],
         online_history=docs.get("online_history"),
-        schedule=docs.get("schedule"),
+        schedule=Schedule.read(docs.get("schedule")),
         event_id=content.get("event_id", ()),
         aggregations=[Aggregation(**aggregation) for aggregation in content.get("aggregations", ())],
         transforms=[_transform(part, data) for part in content.get("transforms", ())],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
-from fs_core.errors import ConfigurationError, DefinitionError, did_you_mean
+from fs_core.errors import MISSHAPEN, ConfigurationError, DefinitionError, did_you_mean
 from fs_core.values.times import duration_micros, format_duration, from_micros, micros, parse_duration
 
 _CRON = re.compile(r"[0-9A-Za-z*/,#-]+( [0-9A-Za-z*/,#-]+){4}")
@@ -70,6 +70,21 @@ class Schedule:
         except DefinitionError as error:
             raise DefinitionError(f"{what}: {error}") from None
 
+    @classmethod
+    def read(cls, plain: Any) -> Self | None:
+        """Return what `plain` gave of a schedule, None for None.
+
+        No cron text is judged: one that means nothing, registered where nobody could tell, makes no other definition
+        unreadable. `next_after` refuses it.
+        """
+        parts = plain if isinstance(plain, Mapping) else {"every": plain}
+        text = parts.get("every")
+        if not isinstance(text, str) or " " not in text:
+            return cls.of(plain, "schedule")
+        schedule = cls.of({**parts, "every": _LEAST}, "schedule")
+        object.__setattr__(schedule, "every", text)
+        return schedule
+
     def plain(self) -> str | dict[str, str]:
         """Return what `of` reads back, in the types of JSON."""
         every = format_duration(self.every) if isinstance(self.every, timedelta) else self.every
@@ -87,18 +102,12 @@ class Schedule:
 
         Raises:
             ConfigurationError: it is a cron text, and what reads those isn't installed.
+            DefinitionError: it is a cron text that means no moment.
         """
         if isinstance(self.every, timedelta):
             step = duration_micros(self.every)
             return (moment // step + 1) * step
-        try:
-            from cronsim import CronSim
-        except ImportError as error:
-            raise ConfigurationError(
-                f"the schedule {self.every!r} is a cron text, and what reads it isn't there: pip install "
-                "'fs-core[jobs]'. Or declare an interval, such as '1d'."
-            ) from error
-        return micros(next(CronSim(self.every, from_micros(moment))))
+        return _next_of(self.every, moment)
 
 
 def _every(given: Any) -> timedelta | str:
@@ -109,21 +118,32 @@ def _every(given: Any) -> timedelta | str:
         if interval < _LEAST:
             raise DefinitionError(f"schedule: every {given!r} is more often than once a second. Declare a longer one.")
         return interval
-    if not _CRON.fullmatch(text) or not _is_cron(text):
-        raise DefinitionError(
-            f"schedule: {given!r} is no cron text. Write five fields (minute, hour, day of month, month, day of week), "
-            "such as '30 3 * * *', or an interval such as '1h'."
-        )
+    if not _CRON.fullmatch(text):
+        raise _no_cron(given)
+    try:
+        _next_of(text, 0)
+    except ConfigurationError:  # it isn't installed, as on a server; `apply` asks for it
+        pass
     return text
 
 
-def _is_cron(text: str) -> bool:
-    """Return whether a cron text means any moment; True where what reads it isn't installed, as on a server."""
+def _next_of(text: str, moment: int) -> int:
+    """Return the first moment of a cron text after one, microseconds; errors are those of `Schedule.next_after`."""
     try:
         from cronsim import CronSim, CronSimError
-    except ImportError:
-        return True
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the schedule {text!r} is a cron text, and what reads it isn't there: pip install 'fs-core[jobs]'. "
+            "Or declare an interval, such as '1d'."
+        ) from error
     try:
-        return next(CronSim(text, from_micros(0)), None) is not None
-    except CronSimError:
-        return False
+        return micros(next(CronSim(text, from_micros(moment))))
+    except (CronSimError, *MISSHAPEN) as error:
+        raise _no_cron(text) from error
+
+
+def _no_cron(given: str) -> DefinitionError:
+    return DefinitionError(
+        f"schedule: {given!r} is no cron text. Write five fields (minute, hour, day of month, month, day of week), "
+        "such as '30 3 * * *', or an interval such as '1h'."
+    )

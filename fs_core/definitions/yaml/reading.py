@@ -11,6 +11,7 @@ from fs_core.definitions.stored import SourceLookup
 from fs_core.definitions.yaml.entries import Entry, check, entries_of, entry_of, parts_of
 from fs_core.definitions.yaml.writing import KINDS, SERVED, VIEW_DEFAULTS, WINDOWS, Tables, is_request
 from fs_core.errors import DefinitionError, FeatureStoreError
+from fs_core.values.schedule import Schedule
 
 _COMMON = {"version": str, "description": str, "created_at": object, "author": str, "tags": dict}
 _CODE = {
@@ -122,6 +123,8 @@ def _definition(entry: Entry, tables: Tables, lookups: tuple[Any, Any]) -> Defin
         "documentation": {**head, "tags": values.get("tags", {}), **docs},
     }
     try:
+        if "schedule" in docs:  # `from_dict` wouldn't judge it: it reads what is registered
+            data["documentation"]["schedule"] = Schedule.of(docs["schedule"], f"{kind} {values[named]!r}")
         return from_dict(data, *lookups)
     except FeatureStoreError as error:
         raise type(error)(f"{entry.file}:{entry.line}: {error}") from error

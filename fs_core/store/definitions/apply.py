@@ -61,6 +61,7 @@ def apply(store: Resources, *definitions: Definition | Sequence[Definition] | Mo
             an on-demand view can't be trusted to give the same in training and in serving: says what its code does, or
             what a trial found.
         TransformError: an on-demand view's function isn't here.
+        ConfigurationError: a new schedule is a cron text, and the extra `jobs` isn't installed, so nobody can judge it.
 
     Returns:
         A `Change` for each definition; `.reports` has what on-demand views were tried on, by reference.
@@ -96,6 +97,7 @@ def _checked(store: Resources, given: Sequence[Any]) -> tuple[list[Definition], 
         check_queries(store, known)
     _check_predicates(known)
     _check_streams(known, store.directory)
+    _check_schedules(store, known)
     return tried(store, known)
 
 
@@ -191,6 +193,24 @@ def _check_streams(definitions: Sequence[Definition], directory: os.PathLike[str
             from fs_core.streams.open import check_stream
 
             check_stream(stream, view, Path(directory))
+
+
+def _check_schedules(store: Resources, definitions: Sequence[Definition]) -> None:
+    """Refuse schedules that are never due, but for those registered already: a server may apply these anew."""
+    for view in definitions:
+        if not isinstance(view, FeatureView) or view.scheduled is None or _is_registered(store, view):
+            continue
+        try:
+            view.scheduled.next_after(0)
+        except FeatureStoreError as error:
+            raise type(error)(f"view {view.ref!r}: {error}") from error
+
+
+def _is_registered(store: Resources, view: FeatureView) -> bool:
+    try:
+        return store.registry.view(view.name, VersionSelector(version=view.version)) == view
+    except FeatureStoreError:  # it isn't there, or what is can't be read: registering tells
+        return False
 
 
 def to_yaml(store: Resources, *refs: str, every_version: bool = False) -> str:

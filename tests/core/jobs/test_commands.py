@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from fs_core import FeatureStore, FeatureView, Field, Schedule
 from fs_core.cli.group import cli
-from fs_core.errors import DefinitionError, VersionConflictError
+from fs_core.errors import ConfigurationError, DefinitionError, VersionConflictError
 from fs_core.jobs import Runner
 from fs_core.registry.jobs import JobStorage
 from fs_core.values.times import from_micros
@@ -94,6 +95,37 @@ def test_a_schedule_in_yaml_is_refused_by_its_line(shop: Shop) -> None:
     text = store.to_yaml("visits").replace("schedule: 1h", "schedule: hourly *")
     with pytest.raises(DefinitionError, match=r"^v.yaml:\d+: view 'visits': schedule: 'hourly \*' is no cron text"):
         store.read_yaml(text, "v.yaml")
+
+
+def test_a_cron_text_is_applied_where_it_can_be_judged(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra a new one is refused, one that is registered isn't; with it, what means nothing is refused."""
+    store = shop(visits(schedule="0 3 * * *"))
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "cronsim", None)
+        typo = visits("typo", schedule="61 3 * * *")
+        with pytest.raises(ConfigurationError, match=r"^view 'typo:v1\.0\.0': .*pip install 'fs-core\[jobs\]'"):
+            store.apply(typo)
+        assert not store.apply(visits(schedule="0 3 * * *")).changed
+    for act in (store.plan, store.apply):
+        with pytest.raises(DefinitionError, match=r"^view 'typo:v1\.0\.0': schedule: '61 3 \* \* \*' is no cron text"):
+            act(typo)
+
+
+def test_a_bad_cron_text_in_the_registry_stops_nothing_else(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was registered where nobody could judge it is shown and exported, and may be replaced or deleted."""
+    store = shop(visits(online=False))
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "cronsim", None)
+        bad = visits("bad", schedule=Schedule("61 3 * * mo", reference="march"), online=False)
+        store.registry.apply([bad, replace(bad, name="worse")])
+    shown = fs(store, "show", "bad")
+    assert (shown.exit_code, "61 3 * * mo, reference march" in shown.stdout) == (0, True)
+    for words in ("export", "list --jobs", "compact visits", "delete worse:v1.0.0"):
+        assert fs(store, *words.split()).exit_code == 0, words
+    with pytest.raises(DefinitionError, match=r"'61 3 \* \* mo' is no cron text"):
+        store.view("bad").scheduled.next_after(0)  # type: ignore[union-attr]
+    store.apply(replace(bad, schedule=Schedule("1 3 * * mon")))
+    assert str(store.view("bad").schedule) == "1 3 * * mon"
 
 
 def test_a_schedule_with_nothing_to_do_is_refused() -> None:
