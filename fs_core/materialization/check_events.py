@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from fs_core.materialization import event_values, events
 from fs_core.materialization.check import SUSPECTS, Check, RowProblem
-from fs_core.materialization.retract import Delivery
+from fs_core.materialization.retract import Delivery, knows
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.codec import RowCodec
+from fs_core.online.row.keys import unpack_keys
 from fs_core.runtime.progress_bar import progress
 
 
@@ -41,10 +43,19 @@ class EventCheck(Check):
         return entities
 
     def online_against_history(self) -> int:
-        """See `Check.online_against_history`; deep values without another belong to nobody, and are mended."""
+        """See `Check.online_against_history`; deep values without another belong to nobody, and are mended.
+
+        Where history knows the entity, it was looked for before.
+        """
+        until = self._now()
         for part in self._online.scan(event_values.deep_name(self._view)):
             values = self._online.read([(self._view.storage_name, part.keys)])[0]
-            self._look_again([key for key, value in zip(part.keys, values, strict=True) if value is None])
+            alone = [key for key, value in zip(part.keys, values, strict=True) if value is None]
+            if not alone:
+                continue
+            entities, sound = unpack_keys(self._view.keys, alone)
+            known = sound & knows(self._view, self._offline, entities, until)
+            self._look_again([alone[index] for index in np.flatnonzero(~known).tolist()])
         return super().online_against_history()
 
     def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -79,6 +90,8 @@ class EventCheck(Check):
         if held is None:
             return None if expected is None else RowProblem.MISSING
         found = codec.decode([key], [held])
+        if held == event_values.HEADLESS:
+            return RowProblem.UNKNOWN if expected is None else RowProblem.MISSING
         if found.corrupt:
             return RowProblem.CORRUPT
         if expected is None:

@@ -46,6 +46,8 @@ _SHORTER = 2
 
 _PATIENCE = 30.0  # seconds that they may take to come
 _UNREADABLE = b"\0"
+HEADLESS = b"\1"
+"""What `compared` has in place of a deep value without another: a value that nobody can read."""
 
 
 @lru_cache(maxsize=1024)
@@ -176,7 +178,8 @@ def _heads(view: FeatureView, found: FoundValues, values: Sequence[bytes], momen
 def compared(view: FeatureView, online: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:
     """Return all that a store holds of entities, to be compared with history; None for nothing.
 
-    Where a head doesn't say what the events say, or there is a deep value alone, it is a value that nobody can read.
+    Where a head doesn't say what the events say, or there is a deep value alone (`HEADLESS`), it is a value that nobody
+    can read.
 
     Args:
         view: whose values.
@@ -185,8 +188,9 @@ def compared(view: FeatureView, online: OnlineStore, keys: Sequence[bytes]) -> l
     """
     found, codec = FoundValues.of(view, online, keys, every=True), codec_of(view)
     wrong = set(codec.misleading(keys, found.values, found.known))
-    wrong |= {i for i, deep in enumerate(found.deep) if deep and not found.values[i]}
-    return [_UNREADABLE if i in wrong else value or None for i, value in enumerate(found.known)]
+    values = [_UNREADABLE if i in wrong else value or None for i, value in enumerate(found.known)]
+    alone = (bool(deep and not value) for value, deep in zip(found.values, found.deep, strict=True))
+    return [HEADLESS if is_alone else value for is_alone, value in zip(alone, values, strict=True)]
 
 
 def read_values(name: str, online: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:

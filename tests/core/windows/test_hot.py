@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fs_core import Aggregation, FeatureStore, FeatureView, Field
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineUnavailableError
 from fs_core.materialization import event_values, events
-from fs_core.online.row.entries import has_head
+from fs_core.online.row.entries import entries, entries_of, has_head
 from fs_core.values.times import from_micros, micros
 from fs_core.windows.packed import head
 from tests.core.materialization.retract.interleaving import Killed, Steps
@@ -259,16 +259,19 @@ def test_a_head_that_misleads_is_found_and_mended(embedded: FeatureStore) -> Non
     """A damaged head is an error to readers; verification finds it, a wrong one, and a deep value that nobody has."""
     key, name = key_of(1), paid.storage_name
     good, deep = value_of(embedded, paid), value_of(embedded, paid, deep=True)
-    lying = events.codec_of(paid).headed([key], [deep[: len(deep) // 2]], _START - _MINUTE)
+    rows, floors = entries_of(deep) or ([], [])
+    lying = events.codec_of(paid).headed([key], [floors[0] + entries(rows[: len(rows) // 2])], _START - _MINUTE)
+    assert has_head(lying[0])
     flipped = bytearray(good)
     flipped[40] ^= 1
-    for wrong in (bytes(flipped), lying[0], b""):
+    for wrong, problem in ((bytes(flipped), "corrupt"), (lying[0], "corrupt"), (b"", "missing")):
         held = value_of(embedded, paid)
         embedded.online.splice(name, [key], [held], [wrong])
         if wrong == flipped:
             with pytest.raises(CorruptRowError):
                 embedded.get_online_features(paid, {"user_id": [1]})
-        assert embedded.verify_online(paid, repair=True).differences == {"corrupt": 1}
+        assert embedded.verify_online(paid).differences == {problem: 1}
+        assert embedded.verify_online(paid, repair=True).differences == {problem: 1}
         assert embedded.verify_online(paid).total == 0
         check(embedded, paid)
 
