@@ -136,6 +136,7 @@ class Runner:
 
     def _steps(self, view: FeatureView, schedule: Schedule) -> JobState | None:
         """Do what a job does; return what came of it, None where it was told to stop before the last step."""
+        schedule.next_after(self._now())  # raises where it means no moment, before anything is done
         state = JobState()
         if view.is_backfilled:
             state = replace(state, rows=self._store.backfill(view, incremental=True, lookback=schedule.lookback))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from fs_core.definitions import FeatureView
+from fs_core.errors import FeatureStoreError
 from fs_core.registry.jobs import JobStorage
 from fs_core.store import FeatureStore
 from fs_core.values.schedule import Schedule
@@ -92,8 +93,11 @@ class Job:
 
     @property
     def due(self) -> int:
-        """From when on it is to run again, microseconds; 0 if it never ran."""
-        return self.state.due(self.schedule)
+        """From when on it is to run again, microseconds; 0 if it never ran, or where its schedule means no moment."""
+        try:
+            return self.state.due(self.schedule)
+        except FeatureStoreError:
+            return 0  # it runs, and fails for that reason alone: the others go on
 
 
 def jobs_of(store: FeatureStore, names: Sequence[str] = ()) -> list[Job]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,20 @@ def test_a_failing_job_stops_no_other_and_backs_off(
     mended = states(store)["a_broken"]
     assert (mended.failures, mended.error, mended.rows) == (0, None, 2)
     assert mended.due(Schedule("1h")) % HOUR == 0
+
+
+def test_a_schedule_that_cant_be_read_here_stops_no_other(
+    shop: Shop, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing reads cron texts, a job with one fails and says so; the others run on."""
+    store = shop(visits(), visits("nightly", schedule="0 3 * * *"))
+    runner = Runner(store, now=clock.now)
+    assert [job.state.status for job in runner.run_once() or ()] == ["done", "done"]
+    monkeypatch.setitem(sys.modules, "cronsim", None)
+    clock.moment += HOUR
+    ended = {job.view.name: job.state for job in runner.run_once() or ()}
+    assert ended["visits"].status == "done"
+    assert "pip install" in str(ended["nightly"].error)
 
 
 def test_pauses_end_at_an_hour() -> None:
