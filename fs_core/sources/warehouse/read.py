@@ -18,7 +18,7 @@ from fs_core.definitions import Source
 from fs_core.definitions.source import VARIABLE, WAREHOUSES
 from fs_core.errors import FeatureStoreError, SourceError, redact_url
 from fs_core.sources.warehouse.columns import narrowed
-from fs_core.values.times import from_micros
+from fs_core.values.times import EARLIEST, from_micros
 
 Running = Callable[[str, str], AbstractContextManager[Iterator[pa.Table]]]
 """Runs a query at a URL; its parts, at least one, have one schema."""
@@ -112,7 +112,7 @@ def _where(bounds: Bounds, quotes: str) -> str:
 
 def _moment(micros: int) -> str:
     """Return a literal that databases compare with dates and times, of a session in UTC."""
-    return f"TIMESTAMP '{from_micros(micros).replace(tzinfo=None).isoformat(' ', 'microseconds')}'"
+    return f"TIMESTAMP '{from_micros(max(micros, EARLIEST)).replace(tzinfo=None).isoformat(' ', 'microseconds')}'"
 
 
 def _expanded(source: Source) -> tuple[str, list[str]]:

@@ -20,6 +20,7 @@ from fs_core.errors import DefinitionError, SourceError
 from fs_core.offline.duckdb import connect
 from fs_core.rule import EVENT_TIME
 from fs_core.sources.warehouse.read import Bounds, parts, spool
+from fs_core.values.times import EARLIEST
 from tests.servers import DatabaseServer
 
 user = Entity("user", keys={"user_id": "int64"}, description="A user.")
@@ -99,6 +100,13 @@ def test_the_database_leaves_out_what_is_not_asked_for(at: Callable[[str], Sourc
     assert found["user_id"].to_pylist() == [2]
     assert pa.concat_tables(parts(source, Bounds("event_timestamp", end, None)))["user_id"].to_pylist() == [3]
     assert pa.concat_tables(parts(source, rows=False)).num_rows == 0
+
+
+def test_a_bound_before_the_first_year(at: Callable[[str], Source]) -> None:
+    """A start at the first moment that a time can have, or a lookback beyond it, leaves nothing out."""
+    source = at("SELECT user_id, event_timestamp FROM orders")
+    for start in (EARLIEST, EARLIEST - 10**6):
+        assert pa.concat_tables(parts(source, Bounds("event_timestamp", start, None))).num_rows == 3
 
 
 def test_backfill_goes_on_where_it_stopped(at: Callable[[str], Source], tmp_path: Path) -> None:
