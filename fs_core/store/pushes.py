@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import DataError, DefinitionError, FeatureStoreError, OfflineStoreError
+from fs_core.errors import DataError, DefinitionError, FeatureStoreError, OfflineStoreError, OnlineStoreError
 from fs_core.retrieval.selection import ViewLookup, key_table
 from fs_core.rule import EVENT_TIME, at_moment
 from fs_core.store import history
@@ -31,6 +31,9 @@ log = logging.getLogger("fs_core")
 
 Rows: TypeAlias = pa.Table | PlainRows
 """What one push brings."""
+
+PushAnswer: TypeAlias = pa.Table | FeatureStoreError
+"""What a push is answered: which of its rows are in quarantine, or why all are refused."""
 
 
 def push(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool = False) -> Written:
@@ -94,26 +97,29 @@ def _push(store: Resources, view: FeatureView, data: Rows) -> Written:
 
 def _push_together(store: Resources, view: FeatureView, together: Sequence[Rows]) -> list[Written | FeatureStoreError]:
     """Take the rows of pushes that met, in one step each into history and online; return what each is answered."""
-    from fs_core.offline.sifted import Written
-
     now = store._clock.now()
     good, answers = _checked(store, view, together, now)
     if good is not None:
         sent_by = delivery(store, view) if view.online else None  # before the rows are in history
         written = history.into_history(store, view, good, pushed=True)
-        deliver(store, view, written, now, sent_by)
+        try:
+            deliver(store, view, written, now, sent_by)
+        except OnlineStoreError as error:  # it says that rows are in history: only to those whose rows are
+            return [error if isinstance(one, int) and one else one for one in _answered(together, answers)]
         if view.online:
-            both = zip(together, answers, strict=True)
-            taken = [data.num_rows - len(one) for data, one in both if isinstance(one, pa.Table)]
+            taken = [one for one in _answered(together, answers) if isinstance(one, int)]
             _tell_of_later(store, view, good[EVENT_TIME], taken, now)
+    return _answered(together, answers)
+
+
+def _answered(together: Sequence[Rows], answers: Sequence[PushAnswer]) -> list[Written | FeatureStoreError]:
+    """Return how many rows of each push were taken, or why none was."""
+    from fs_core.offline.sifted import Written
+
     return [
         Written(data.num_rows - len(one), one) if isinstance(one, pa.Table) else one
         for data, one in zip(together, answers, strict=True)
     ]
-
-
-PushAnswer: TypeAlias = pa.Table | FeatureStoreError
-"""What a push is answered: which of its rows are in quarantine, or why all are refused."""
 
 
 def _checked(

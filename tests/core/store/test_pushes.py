@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
-from fs_core.errors import DefinitionError, SchemaError, ValidationError
+from fs_core.errors import DefinitionError, OnlineUnavailableError, SchemaError, ValidationError
 from fs_core.store import pushes
 from fs_core.values.plain import PlainRows
 
@@ -231,3 +232,26 @@ def test_pushes_that_meet(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) 
     assert sum(sent) == 180
     assert len(sent) < 60
     assert served(store, 1, 1001) == [(1, DAY.date())] * 2
+
+
+def test_a_refused_push_is_not_told_that_its_rows_are_safe(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the online store fails, those whose rows are in history hear it; others that met them hear their own."""
+    store.apply(view(fields=[Field("x", "int64", "X.", maximum=10)], on_violation="quarantine"))
+
+    def fails(*_: Any, **__: Any) -> int:
+        raise OnlineUnavailableError("away")
+
+    monkeypatch.setattr(store.online, "write", fails)
+    columns = ({"k": [1], "x": [1]}, {"k": [2], "x": ["text"]}, {"k": [3], "x": [11]}, {"k": [4, 5], "x": [11, 1]})
+    together = [pa.table({**one, "event_timestamp": [DAY] * len(one["k"])}) for one in columns]
+    first, second, third, fourth = pushes._push_together(store, store.view("v"), together)
+    assert isinstance(first, OnlineUnavailableError)
+    assert "safe in history" in first.__notes__[0]
+    assert isinstance(second, SchemaError)
+    assert not hasattr(second, "__notes__")
+    assert isinstance(third, int)
+    assert (third, third.quarantined["row"].to_pylist()) == (0, [0])
+    assert isinstance(fourth, OnlineUnavailableError)
+    assert store.history("v")["k"].to_pylist() == [1, 5]
