@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError, did_you_mean
-from fs_core.offline.validation import Compute, computed, refuse_violations
+from fs_core.offline.validation import Compute, computed, refuse_unreadable, refuse_violations
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.values.casting import cast_lossless
 from fs_core.values.times import LATEST
@@ -30,7 +30,8 @@ def carried(
     Raises:
         DefinitionError: the keys differ, or `mapping` names no field.
         SchemaError: a value doesn't fit its new type.
-        ValidationError: a value is null or out of range where the new field doesn't allow it, or a check is false.
+        ValidationError: a value is null or out of range where the new field doesn't allow it, or a check is false;
+            an event has no id, or a `where` fails for it.
     """
     columns = carried_columns(target, source, history, mapping)
     refuse_violations(target, columns)
@@ -75,10 +76,15 @@ def computed_rows(target: FeatureView, columns: Mapping[str, pa.ChunkedArray], c
         target: the view.
         columns: as `carried_columns` returns them.
         compute: gives the columns of the view's transforms.
+
+    Raises:
+        ValidationError: an event has no id, or one that isn't whole, or a `where` fails for it.
     """
     every = {**columns, **computed(target, columns, compute)}
     schema = pa.schema([field for field in history_schema(target) if field.name != SEQ])
-    return pa.table({name: every[name] for name in schema.names}, schema=schema)
+    rows = pa.table({name: every[name] for name in schema.names}, schema=schema)
+    refuse_unreadable(target, rows)
+    return rows
 
 
 def _available(target: FeatureView, history: pa.Table) -> pa.ChunkedArray:

@@ -178,7 +178,8 @@ class OfflineStore(Protocol):
 
         Args:
             view: whose history.
-            rows: in `history_schema(view)` without the sequence, none of them null in keys or clocks.
+            rows: in `history_schema(view)` without the sequence, none of them null in keys or clocks; what transforms
+                compute isn't compared, and may lack.
         """
         ...
 

@@ -26,10 +26,18 @@ from fs_core.values.times import MICROSECONDS, from_micros
 
 log = logging.getLogger("fs_core")
 
+_POSITION = "__position"
 ID, REASON, HELD_AT, PUSHED = "__id", "__reason", "__held_at", "__pushed"
 """What is kept of a row beside what history would have: its id, why, since when, and whether it was pushed."""
 
-_HEAD = {DAY: pa.string(), ID: pa.string(), REASON: pa.string(), HELD_AT: MICROSECONDS, PUSHED: pa.bool_()}
+_HEAD = {
+    DAY: pa.string(),
+    ID: pa.string(),
+    REASON: pa.string(),
+    HELD_AT: MICROSECONDS,
+    PUSHED: pa.bool_(),
+    _POSITION: pa.int64(),  # in the data, for the order in which they are released
+}
 
 
 class Quarantine:
@@ -77,6 +85,7 @@ class Quarantine:
             REASON: answer["reason"],
             HELD_AT: pa.repeat(pa.scalar(now, MICROSECONDS), len(ids)),
             PUSHED: pa.repeat(pushed, len(ids)),
+            _POSITION: answer["row"],
         }
         rows = _once(pa.table({**head, **{name: sifted.quarantined[name] for name in self._columns}}))
         try:
@@ -104,7 +113,7 @@ class Quarantine:
         return [blake2b(repr(row).encode(), digest_size=8).hexdigest() for row in zip(*columns, strict=True)]
 
     def read(self, ids: Sequence[str] | None = None) -> pa.Table:
-        """Return quarantined rows, the earliest first, with `ID`, `REASON`, `HELD_AT` and `PUSHED` before the rest.
+        """Return quarantined rows in the order in which they came: `ID`, `REASON`, `HELD_AT`, `PUSHED`, and the rest.
 
         Args:
             ids: which; None for all.
@@ -112,7 +121,8 @@ class Quarantine:
         Raises:
             DataError: one isn't there.
         """
-        found = _once(self._table.read().sort_by([(HELD_AT, "ascending"), (ID, "ascending")])).drop_columns([DAY])
+        order = [(name, "ascending") for name in (HELD_AT, _POSITION, ID)]
+        found = _once(self._table.read().sort_by(order)).drop_columns([DAY, _POSITION])
         if ids is None:
             return found
         known = set(found[ID].to_pylist())

@@ -91,7 +91,10 @@ def sift_rows(
         return Sifted(_completed(view, given, compute), given.slice(0, 0), (), ())
     bad = np.logical_or.reduce([violation.rows.to_numpy() for violation in found])
     positions = np.flatnonzero(bad).tolist()
-    good = _completed(view, given.filter(~bad), compute)
+    try:
+        good = _completed(view, given.filter(~bad), compute)
+    except ValidationError as error:
+        raise ValidationError(f"{error} Rows are counted without those that would be quarantined.") from error
     return Sifted(good, given.filter(bad), positions, reasons_of(found, positions))
 
 
@@ -171,6 +174,22 @@ def _try_predicates(view: FeatureView, rows: pa.Table) -> None:
             passing(view, rows)
         except ValidationError as error:
             raise ValidationError(f"{error} Nothing was written.") from error
+
+
+def refuse_unreadable(view: FeatureView, rows: pa.Table) -> None:
+    """Refuse events that no reader of a view gets past, whatever else is allowed.
+
+    Args:
+        view: whose history would have them.
+        rows: the rows, as history has them.
+
+    Raises:
+        ValidationError: a part of an event's id is null, or a `where` fails for a value; nothing was written.
+    """
+    problems = list(_nulls({name: rows[name] for name in view.event_id}))
+    if problems:
+        raise ValidationError(f"view {view.name!r}: " + "; ".join(problems) + ". Nothing was written.")
+    _try_predicates(view, rows)
 
 
 def refuse_violations(view: FeatureView, columns: Mapping[str, pa.ChunkedArray]) -> None:

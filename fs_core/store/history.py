@@ -204,8 +204,7 @@ def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental:
         known = checked.num_rows - missing.num_rows
         if incremental:
             checked = missing
-            if not view.transforms:  # of rows to be quarantined nothing is computed, which history would have to have
-                sifted = sifted.without_known(partial(store.offline.unwritten, view))
+            sifted = sifted.without_known(partial(store.offline.unwritten, view))
         elif known:
             log.warning(
                 "backfill of %s: history had %d of these %d rows already, and has them twice now. "

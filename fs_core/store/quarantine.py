@@ -48,8 +48,10 @@ def release(
     """Write rows that are in quarantine into history, all or none; return how many.
 
     What was written keeps its availability. What was pushed or ingested is available from now on, as nobody could use
-    it before, and goes online; with one event time, it wins over what came meanwhile. A row that history has by now,
-    as after a release that was interrupted, isn't written twice.
+    it before, and goes online; with one event time, it wins over what came meanwhile, also what was pushed in part,
+    with the values that the other fields had then. Rows go in the order in which they came. A row that history has by
+    now, as after a release that was interrupted, isn't written twice, unless it was pushed to a view with
+    `available_at`; `materialize` then brings it online.
 
     Args:
         view: the version whose history takes them, such as `"v:v2.0.0"`, whose bounds and checks were corrected.
@@ -59,7 +61,8 @@ def release(
         force: although they break what the view declares.
 
     Raises:
-        ValidationError: rows break what the view declares; nothing was released.
+        ValidationError: rows break what the view declares, or, with `force` too, are events without an id or for which
+            a `where` fails; nothing was released.
         DataError: there is no such row in quarantine.
         DefinitionError, SchemaError: `from_` is of another view or has other keys, or values for which there is no
             field, or that don't fit it.

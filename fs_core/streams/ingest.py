@@ -138,11 +138,12 @@ class Ingestion:
         if rejected:
             self._reject(rejected)
         broken = [one for part in taken for one in part.quarantined]
-        self.done.quarantined += sum(self._target.quarantine(one).num_rows for one in broken)
-        if rows.num_rows or rejected or broken:
-            self._append(found, rows, now)
+        quarantined = sum(self._target.quarantine(one).num_rows for one in broken)
+        if (rows.num_rows or rejected or broken) and self._append(found, rows, now):
+            self.done.quarantined += quarantined
 
-    def _append(self, found: Sequence[Messages], rows: pa.Table, now: int) -> None:
+    def _append(self, found: Sequence[Messages], rows: pa.Table, now: int) -> bool:
+        """Bring rows into history and online; tell whether no other consumer had taken these messages."""
         after = {messages.partition: messages.after for messages in found}
         try:
             before = {name: self._history[name] for name in after}
@@ -155,7 +156,7 @@ class Ingestion:
                 ", ".join(after),
             )
             self._generation = None  # and so read on from where history is
-            return
+            return False
         self._history.update(after)
         self.done.rows += rows.num_rows
         self.done.batches += 1
@@ -163,6 +164,7 @@ class Ingestion:
             self.done.delay = max(self.done.delay, _delay(rows))
             self._deliver(deliver)
         self._consumer.taken(after)
+        return True
 
     def _deliver(self, deliver: Callable[[], None]) -> None:
         try:

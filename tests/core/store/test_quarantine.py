@@ -198,6 +198,61 @@ def test_a_corrected_version_takes_what_the_earlier_one_held(store: FeatureStore
         store.release("v:v2.0.0", "nope")
 
 
+def test_no_release_makes_history_unreadable(store: FeatureStore) -> None:
+    """An event without an id, or for which a `where` fails, stays where it is, even by force; nor is it carried over."""
+    fields = [Field("id", "string", "I."), Field("t", "string", "T."), Field("x", "int64", "X.", maximum=10)]
+    count = Aggregation("count", windows=[None])
+    strict = Aggregation("count", windows=[None], where="cast(t AS int) > 0")
+    store.apply(
+        view(fields=fields, checks=[], aggregations=[count]),
+        view("2.0.0", fields=fields, checks=[], aggregations=[strict]),
+        view("3.0.0", fields=fields, checks=[], aggregations=[count], event_id=["id"]),
+    )
+    odd = {"k": [1], "event_timestamp": [DAY], "id": [None], "t": ["one"]}
+    store.write("v:v1.0.0", odd | {"x": [11]})
+    store.write("v:v1.0.0", odd | {"x": [1]})
+    for version, message in (("v:v2.0.0", "where"), ("v:v3.0.0", r"column 'id' is null in row 0")):
+        with pytest.raises(ValidationError, match=message):
+            store.release(version, from_="v:v1.0.0", force=True)
+        with pytest.raises(ValidationError, match=message):
+            store.carry_over(version, from_="v:v1.0.0")
+        assert store.history(version).num_rows == 0
+    assert store.quarantined("v:v1.0.0").num_rows == 1
+
+
+def test_rows_are_released_in_the_order_in_which_they_came(store: FeatureStore) -> None:
+    """Of two facts of one entity and moment the later one in the data wins, as without a quarantine."""
+    store.apply(view(checks=[]))
+    count = 20
+    store.write(
+        "v",
+        {
+            name: [*one, *two]
+            for (name, one), (_, two) in zip(rows([11] * count).items(), rows([12] * count).items(), strict=True)
+        },
+    )
+    store.release("v", force=True)
+    spine = {"k": list(range(count)), "event_timestamp": [DAY] * count}
+    assert store.get_historical_features(spine, "v.x").table["x"].to_pylist() == [12] * count
+
+
+def test_the_row_that_cant_be_computed_is_counted_openly(store: FeatureStore) -> None:
+    """Beside rows that go into quarantine, the error says that these aren't counted."""
+    broken = OnDemandView(
+        "f",
+        ["v.t"],
+        [Field("g", "int64", "G.")],
+        expressions={"g": "cast(t AS bigint)"},
+        when="write",
+        description="G.",
+    )
+    fields = [Field("t", "string", "T."), Field("x", "int64", "X.", maximum=10)]
+    store.apply(view(fields=fields, checks=[], transforms=[broken]))
+    data = {"k": [1, 2], "event_timestamp": [DAY] * 2, "t": ["1", "one"], "x": [11, 1]}
+    with pytest.raises(ValidationError, match=r"row 0.*counted without those that would be quarantined"):
+        store.write("v", data)
+
+
 def test_a_release_loses_no_value(store: FeatureStore) -> None:
     """Another view takes no rows, nor does a version without a field for a value, unless one is named; nulls may go."""
     y = Field("y", "float64", "Y.")
@@ -256,6 +311,23 @@ def test_an_incremental_backfill_leaves_released_rows_alone(store: FeatureStore)
     again = store.backfill("v", incremental=True)
     assert (again, again.quarantined["row"].to_pylist()) == (0, [2])
     assert store.quarantined("v")["x"].to_pylist() == [12]
+
+
+def test_an_incremental_backfill_leaves_computed_rows_alone(store: FeatureStore) -> None:
+    """So it is where a view computes columns, which quarantined rows don't have."""
+    from fs_core import SQL, Source
+
+    path = store.directory / "f.csv"  # type: ignore[operator]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("k,t,x\n1,2024-01-01,1\n2,2024-01-01,-1\n")
+    source = Source("f", path=str(path), description="F.", owner="o")
+    sql = SQL("SELECT k, t AS event_timestamp, x::double AS x FROM f")
+    fields = [Field("x", "float64", "X.", minimum=0)]
+    store.apply(source, view(fields=fields, checks=[], transforms=[DOUBLE], source=sql))
+    assert store.backfill("v", incremental=True).quarantined.num_rows == 1
+    store.release("v", force=True)
+    again = store.backfill("v", incremental=True)
+    assert (again, again.quarantined.num_rows, store.quarantined("v").num_rows) == (0, 0, 0)
 
 
 def test_rows_of_a_stream_are_numbered_as_in_the_data(store: FeatureStore) -> None:
