@@ -144,11 +144,15 @@ def _table(project: str, table: Source | FeatureView, directory: Path) -> Datase
 
 
 def _file(source: Source, directory: Path) -> Dataset:
-    """Return a source under the name that OpenLineage's convention gives to files: without credentials."""
+    """Return a source under the name that OpenLineage's convention gives to files, without credentials.
+
+    A query of a database is none of its tables: it is called by the database and the source's name.
+    """
     address = str(source.path if source.url is None else source.url)
     parts = urlsplit(address)
     if parts.scheme and parts.netloc:
-        return Dataset(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", parts.path.lstrip("/"))
+        name = parts.path.lstrip("/") if source.url is None else f"{parts.path.strip('/')}/{source.name}".lstrip("/")
+        return Dataset(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", name)
     path = Path(address)
     return Dataset("file", str(path.absolute() if path.exists() else directory / path))
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from fs_core.errors import SourceError
 from fs_core.sources.warehouse.columns import check, converted
 
+_DAY = 86_400_000_000  # microseconds
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999, microseconds
 _NO_PRECISION = 0xFFFF
 
@@ -73,7 +74,7 @@ def _column(field: pa.Field, values: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array(texts, pa.string())])
     if isinstance(field.type, pa.BaseExtensionType):  # JSON
         return pa.chunked_array([chunk.storage for chunk in values.chunks], field.type.storage_type)
-    if pa.types.is_timestamp(field.type) and field.type.unit == "us" and len(values):
+    if pa.types.is_date32(field.type) or (pa.types.is_timestamp(field.type) and field.type.unit == "us"):
         _refuse_infinity(field.name, values)
     return values
 
@@ -93,7 +94,9 @@ def _decimal(field: pa.Field) -> pa.DataType:
 
 
 def _refuse_infinity(name: str, values: pa.ChunkedArray) -> None:
-    """Refuse moments that no calendar has: the driver makes the past of PostgreSQL's `infinity`."""
-    ends = pc.min_max(values.cast(pa.int64())).as_py()
-    if ends["min"] is not None and (ends["min"] < _FIRST or ends["max"] > _LAST):
+    """Refuse moments and days that no calendar has: the driver makes the past of PostgreSQL's `infinity`."""
+    is_day = pa.types.is_date32(values.type)
+    step = _DAY if is_day else 1
+    ends = pc.min_max(values.cast(pa.int32() if is_day else pa.int64())).as_py()
+    if ends["min"] is not None and (ends["min"] * step < _FIRST or ends["max"] * step > _LAST):
         raise SourceError(f"column {name!r} holds 'infinity', or a year beyond 9999. Leave such rows out in the query.")

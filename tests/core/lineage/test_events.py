@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from fs_core import FeatureStore
+from fs_core import FeatureStore, Source
 from fs_core.errors import SchemaError, SourceError
-from fs_core.lineage import events
+from fs_core.lineage import activities, events
 from fs_core.training_set import TrainingSet
 from tests.core.lineage.conftest import VALUE
 from tests.servers import free_port
@@ -210,3 +210,13 @@ def test_it_is_off_unless_configured(shop: FeatureStore, monkeypatch: pytest.Mon
     program += "assert not [m for m in sys.modules if m.startswith('openlineage')]"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENLINEAGE")}
     subprocess.run([sys.executable, "-c", program], check=True, env=clean, cwd=tmp_path)
+
+
+def test_queries_of_one_database_are_told_apart(tmp_path: Path) -> None:
+    """Each query is a dataset of its own, named by its source; no credentials are in the name."""
+    url = "postgresql://reader@db.example:5432/shop"
+    named = [activities._file(Source(name, url=url, query="SELECT 1 AS x"), tmp_path) for name in ("orders", "users")]
+    assert [(one.namespace, one.name) for one in named] == [
+        ("postgresql://db.example:5432", "shop/orders"),
+        ("postgresql://db.example:5432", "shop/users"),
+    ]

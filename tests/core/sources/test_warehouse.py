@@ -173,6 +173,7 @@ def test_types_without_a_like_are_refused(postgres: DatabaseServer) -> None:
         ("SELECT 1.5::numeric AS n", r"column 'n' is 'numeric' without a size.*n::numeric\(20, 4\)"),
         ("SELECT 'infinity'::timestamptz AS t", "column 't' holds 'infinity'"),
         ("SELECT '-infinity'::timestamp AS t", "column 't' holds 'infinity'"),
+        ("SELECT 'infinity'::date AS d", "column 'd' holds 'infinity'"),
         ("SELECT '1.2.3.4'::inet AS i", r"column 'i' is 'inet' without.*i::text"),
     ]:
         with pytest.raises(SourceError, match=message):
