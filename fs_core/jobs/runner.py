@@ -48,7 +48,7 @@ class Runner:
         now: Callable[[], int] | None = None,
         stop: Stop | None = None,
     ) -> None:
-        self._store, self._names = store, [store.view(name).name for name in names]
+        self._store, self._names = store, [_current(store, name) for name in names]
         self._now = now or Clock().now
         self._stop: Stop = stop or threading.Event()
         self._storage = JobStorage(store.registry.database)
@@ -114,10 +114,16 @@ class Runner:
         view, before = job.view, job.state
         begun = JobState(started=self._now(), failures=before.failures + 1, error="it began, and didn't end")
         self._storage.keep(view.name, begun.plain())
+        reached, is_done = JobState(), False
         try:
-            done = self._steps(view, job.schedule)
+            for step in self._steps(view, job.schedule):
+                reached, is_done = step
+                if self._stop.is_set():
+                    break
         except Exception as error:  # a job that fails stops no other
-            ended = replace(begun, ended=self._now(), error=_words(error))
+            ended = replace(
+                reached, started=begun.started, failures=begun.failures, ended=self._now(), error=_words(error)
+            )
             again = from_micros(ended.due(job.schedule)).isoformat(timespec="seconds")
             log.error("the job of %s failed, the next try is at %s: %s", view.ref, again, ended.error)  # noqa: TRY400
             log.debug("the job of %s failed here", view.ref, exc_info=True)
@@ -125,34 +131,43 @@ class Runner:
             self._storage.keep(view.name, before.plain())
             raise
         else:
-            if done is None:
+            if not is_done:
                 self._storage.keep(view.name, before.plain())
                 log.info("the job of %s was stopped; it is due again", view.ref)
                 return None
-            ended = replace(done, started=begun.started, ended=self._now())
+            ended = replace(reached, started=begun.started, ended=self._now())
             log.info("the job of %s: %d rows, %d applied online", view.ref, ended.rows, ended.applied)
         self._storage.keep(view.name, ended.plain())
         return Job(view, ended)
 
-    def _steps(self, view: FeatureView, schedule: Schedule) -> JobState | None:
-        """Do what a job does; return what came of it, None where it was told to stop before the last step."""
+    def _steps(self, view: FeatureView, schedule: Schedule) -> Iterator[tuple[JobState, bool]]:
+        """Do what a job does, step by step; yield what has come of it, and whether that was the last step."""
         schedule.next_after(self._now())  # raises where it means no moment, before anything is done
         state = JobState()
         if view.is_backfilled:
-            state = replace(state, rows=self._store.backfill(view, incremental=True, lookback=schedule.lookback))
+            written = self._store.backfill(view, incremental=True, lookback=schedule.lookback)
+            state = replace(state, rows=int(written), quarantined=len(written.quarantined))
+            yield state, not view.online and schedule.reference is None
         if view.online:
-            if self._stop.is_set():
-                return None
             (done,) = self._store.materialize(view)
             state = replace(state, applied=done.applied)
+            yield state, schedule.reference is None
         if schedule.reference is not None:
-            if self._stop.is_set():
-                return None
             found = self._store.monitor(view, schedule.reference)
             if not found.clean:
                 log.warning("%s: monitoring found something to act on; see fs monitor %s", view.ref, view.name)
                 state = replace(state, alarm=_short(str(found)))
-        return state
+            yield state, True
+
+
+def _current(store: FeatureStore, name: str) -> str:
+    """Return the name of a view that is meant in its current version, which alone has a job."""
+    view = store.view(name)
+    if name not in (view.name, view.ref) or view != store.view(view.name):
+        raise DefinitionError(
+            f"{name!r} can't be run: a job is of a whole view, in its current version. Write {view.name!r}."
+        )
+    return view.name
 
 
 def _words(error: Exception) -> str:

@@ -24,6 +24,7 @@ class JobState:
         started: when, microseconds since 1970-01-01 UTC; None if it never ran.
         ended: when it did or failed; None while it runs, and where its process died.
         rows: how many rows the view's source brought that history hadn't.
+        quarantined: how many rows the source brought that break what the view declares.
         applied: how many online values were newer than those before.
         alarm: what monitoring found, if it found something to act on.
         error: why it failed, if it did.
@@ -33,6 +34,7 @@ class JobState:
     started: int | None = None
     ended: int | None = None
     rows: int = 0
+    quarantined: int = 0
     applied: int = 0
     alarm: str | None = None
     error: str | None = None

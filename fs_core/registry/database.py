@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path, PurePath
@@ -151,6 +151,20 @@ class Database:
         finally:
             connection.invalidate()  # so that the server ends what belongs to it
             connection.close()
+
+    def ask(self, connection: sa.Connection, query: str, given: Mapping[str, Any]) -> Any:
+        """Return the one value that a query has.
+
+        Args:
+            connection: to this registry.
+            query: SQL.
+            given: its parameters.
+
+        Raises:
+            RegistryError: it failed.
+        """
+        with self._said_as_ours("failed"):
+            return connection.execute(sa.text(query), given).scalar()
 
     def close(self) -> None:
         """Release connections; the next call opens new ones."""

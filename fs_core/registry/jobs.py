@@ -102,7 +102,7 @@ class JobStorage:
                 )
             number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
             given = {"number": number} if ":number" in query else {"name": name[:64]}
-            yield (lambda: _answers(connection)) if connection.execute(sa.text(query), given).scalar() else None
+            yield (lambda: _answers(connection)) if self._database.ask(connection, query, given) else None
 
 
 def _answers(connection: sa.Connection) -> bool:

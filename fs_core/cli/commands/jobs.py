@@ -33,11 +33,13 @@ def run(store: FeatureStore, views: Sequence[str], once: bool) -> Report:
       fs run                     for ever, such as under systemd
       fs run --once spending     from cron or Airflow
     """  # noqa: D301
-    from fs_core.jobs import Runner
+    from fs_core.jobs import Runner, jobs_of
     from fs_core.jobs.stop import SignalStop
 
     stop = SignalStop()
     runner = Runner(store, views, stop=stop)
+    if not jobs_of(store):
+        logging.getLogger("fs_core").warning("no view has a schedule yet; declare one: FeatureView(..., schedule='1h')")
     with stop.at_signals():
         if not once:
             logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
@@ -77,6 +79,7 @@ def _row(job: Job) -> dict[str, Any]:
         "started": None if state.started is None else from_micros(state.started).replace(microsecond=0),
         "seconds": took,
         "rows": state.rows,
+        "quarantined": state.quarantined,
         "applied": state.applied,
         "due": from_micros(job.due).replace(microsecond=0) if job.due else "now",
     }

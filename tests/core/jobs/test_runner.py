@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,30 @@ def test_a_schedule_that_cant_be_read_here_stops_no_other(
     ended = {job.view.name: job.state for job in runner.run_once() or ()}
     assert ended["visits"].status == "done"
     assert "pip install" in str(ended["nightly"].error)
+
+
+def test_a_job_that_fails_late_tells_what_it_did(shop: Shop, clock: HandClock) -> None:
+    """What was written and served before a step failed is kept of the job beside the error."""
+    store = shop(visits(schedule=Schedule("1h", reference="nosuch")))
+    (job,) = Runner(store, now=clock.now).run_once() or ()
+    assert (job.state.status, job.state.rows, job.state.applied) == ("failed", 3, 3)
+    assert "nosuch" in str(job.state.error)
+
+
+def test_rows_in_quarantine_are_counted(shop: Shop, clock: HandClock) -> None:
+    """A job says how many rows its source brought that break what the view declares."""
+    store = shop(visits(checks=["n <> 1"], on_violation="quarantine"))
+    (job,) = Runner(store, now=clock.now).run_once() or ()
+    assert (job.state.rows, job.state.quarantined) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["visits:v1.0.0", "visits.n"])
+def test_a_job_is_of_a_whole_current_view(shop: Shop, name: str) -> None:
+    """Another version than the current one, or a feature, has no job; the error says what to write."""
+    store = shop(visits())
+    store.apply(replace(visits(), version="1.0.1", description="Visits, again."))
+    with pytest.raises(DefinitionError, match=rf"'{name}' can't be run.*Write 'visits'"):
+        Runner(store, [name])
 
 
 def test_pauses_end_at_an_hour() -> None:

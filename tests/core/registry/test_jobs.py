@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from fs_core.errors import RegistryError
-from fs_core.registry import Registry
+from fs_core.registry import Registry, jobs
 from fs_core.registry.jobs import JobStorage
 from fs_core.testing.processes import FRESH
 from tests.core.registry.conftest import emptied
@@ -114,5 +114,14 @@ def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
         pytest.raises(RegistryError, match=r"registry\.db: who runs jobs can't lock"),
         JobStorage(registry.database).alone(),
     ):
+        pass
+    registry.close()
+
+
+def test_a_lock_that_cant_be_asked_for_is_our_error(server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So `run` tries again, as it does where the registry can't be reached."""
+    registry = Registry(server.new_database())
+    monkeypatch.setattr(jobs, "_LOCKS", dict.fromkeys(jobs._LOCKS, "SELECT nothing_of_the_kind()"))
+    with pytest.raises(RegistryError, match="failed"), JobStorage(registry.database).alone():
         pass
     registry.close()

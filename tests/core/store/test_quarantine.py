@@ -199,7 +199,7 @@ def test_a_corrected_version_takes_what_the_earlier_one_held(store: FeatureStore
 
 
 def test_no_release_makes_history_unreadable(store: FeatureStore) -> None:
-    """An event without an id, or for which a `where` fails, stays where it is, even by force; nor is it carried over."""
+    """An event without an id, or for which a `where` fails, isn't released, even by force, nor carried over."""
     fields = [Field("id", "string", "I."), Field("t", "string", "T."), Field("x", "int64", "X.", maximum=10)]
     count = Aggregation("count", windows=[None])
     strict = Aggregation("count", windows=[None], where="cast(t AS int) > 0")
