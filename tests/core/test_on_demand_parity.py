@@ -86,18 +86,23 @@ def write(store: FeatureStore, view: Any, rows: dict[str, Any], *, pushed: bool)
     store.push(view, table) if pushed else store.write(view, table)
 
 
-@settings(max_examples=12)
-@given(story=stories())
-def test_training_values_are_the_served_values(side: tuple[FeatureStore, Served], story: Any) -> None:
-    """Every mode and kind, with nulls, NaN, infinities, -0.0: as of a moment, now, async, HTTP in JSON and Arrow."""
-    store, server = side
+def request_of(story: Any, store: FeatureStore) -> pa.Table:
+    """Bring a story's rows into a store, as it says; return what is asked then."""
     spending, everything, entities, pushed = story
     write(store, shop.SPENDING, spending, pushed=pushed)
     write(store, parity.ALL, everything, pushed=pushed)
     if not pushed:
         store.materialize()
     types = {"user_id": pa.int64(), **{name: dtypes.resolve(dtype) for name, dtype in REQUEST.items()}}
-    asked = pa.table({name: pa.array(column, types[name]) for name, column in entities.items()})
+    return pa.table({name: pa.array(column, types[name]) for name, column in entities.items()})
+
+
+@settings(max_examples=12)
+@given(story=stories())
+def test_training_values_are_the_served_values(side: tuple[FeatureStore, Served], story: Any) -> None:
+    """Every mode and kind, with nulls, NaN, infinities, -0.0: as of a moment, now, async, HTTP in JSON and Arrow."""
+    store, server = side
+    asked = request_of(story, store)
     for features in (RATIOS, SAME):
         found = store.get_online_features(features, asked, full_names=True)
         wanted = hash_table(found.table)

@@ -17,9 +17,8 @@ from hypothesis import given, settings
 
 import fs_mlflow
 from fs_core import FeatureStore
-from fs_core.values.dtypes import resolve
 from fs_core.values.interchange import to_pandas
-from tests.core.test_on_demand_parity import REQUEST, stories, write
+from tests.core.test_on_demand_parity import request_of, stories
 from tests.core.transforms import modes, parity, shop
 from tests.mlflow_adapter import answering
 from tests.mlflow_adapter.test_elsewhere import environment
@@ -70,13 +69,7 @@ def shopping(tracking: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_a_model_elsewhere_is_given_what_it_was_trained_on(shopping: tuple[FeatureStore, Ask], story: Any) -> None:
     """Functions and SQL, every kind of feature, nulls, NaN and request columns: dtypes and bits are the same."""
     store, ask = shopping
-    spending, everything, entities, pushed = story
-    write(store, shop.SPENDING, spending, pushed=pushed)
-    write(store, parity.ALL, everything, pushed=pushed)
-    if not pushed:
-        store.materialize()
-    types = {"user_id": pa.int64(), **{name: resolve(dtype) for name, dtype in REQUEST.items()}}
-    request = pa.table({name: pa.array(column, types[name]) for name, column in entities.items()})
+    request = request_of(story, store)
     later = pa.array([datetime.now(UTC) + timedelta(seconds=1)] * len(request), pa.timestamp("us", "UTC"))
     spine = request.append_column("event_timestamp", later)
     # A model is asked with a frame, in which a NaN of a NumPy column is a null: so training is given one, too.
