@@ -21,6 +21,7 @@ from mlflow.types import Schema
 from fs_core import FeatureStore, TrainingSet
 from fs_core.errors import DataError, SourceError
 from fs_core.store import open_store
+from fs_core.values.dtypes import as_type
 from fs_mlflow.columns import stored_spec
 from fs_mlflow.naming import TRAINING_SET, dataset_digest
 
@@ -233,7 +234,7 @@ def read_spine(file: Path) -> pa.Table:
     """Return the spine that `write` wrote, in its own types."""
     table = pq.read_table(file)
     exact = pa.ipc.read_schema(pa.py_buffer(table.schema.metadata[_SCHEMA_KEY]))
-    return table.replace_schema_metadata(None).cast(exact)
+    return pa.table([as_type(table[field.name], field.type) for field in exact], schema=exact)
 
 
 def _summary(column: pa.ChunkedArray) -> dict[str, Any]:

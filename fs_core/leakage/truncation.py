@@ -21,7 +21,7 @@ from fs_core.leakage.subject import Rows, Subject
 from fs_core.offline.search.engine import Micros, apply_rule, numbers
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, STATUS, TIME
-from fs_core.values.dtypes import storage_type
+from fs_core.values.dtypes import as_type, storage_type
 from fs_core.values.times import MICROSECONDS
 
 _ROWS_A_MOMENT = 256  # the last ones up to the moment: what an answer sees ahead is mostly near
@@ -116,4 +116,4 @@ def _without_the_future(subject: Subject, view: FeatureView, history: pa.Table, 
         asked = subject.keys(view).append_column(TIME, subject.times).take(pa.array(rows))
         found = apply_rule(PlainEngine(), view, [file] if len(known) else [], asked, names)
     types = {**{name: view.features[name] for name in names}, EVENT_TIME: MICROSECONDS, STATUS: pa.string()}
-    return found.select(list(types)).cast(pa.schema(list(types.items())))
+    return pa.table({name: as_type(found[name], dtype) for name, dtype in types.items()})

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.values.dtypes import plain_type
+from fs_core.values.dtypes import as_type, plain_type
 from fs_core.values.interchange import to_pandas
 
 Nulls = Callable[[], "np.ndarray[Any, np.dtype[np.bool_]]"]
@@ -154,7 +154,7 @@ def _declared(array: pa.Array, dtype: pa.DataType) -> pa.Array:
     if plain != dtype and not _is_second(plain, dtype):
         raise UndeclaredError(f"it returns {plain}, declared as {dtype}. Convert it, or declare what it returns.")
     try:
-        return array.cast(dtype)
+        return as_type(array, dtype)
     except pa.ArrowInvalid as error:
         raise UndeclaredError(f"it returns {plain}, declared as {dtype}: {error}.") from error
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.errors import SchemaError
-from fs_core.values.dtypes import plain_type
+from fs_core.values.dtypes import as_type, plain_type
 from fs_core.values.times import Rounding, from_iso
 
 REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError)
@@ -116,7 +116,8 @@ def _exact_lists(lists: pa.Array, dtype: pa.DataType) -> pa.Array:
     inside = _exact(pa.chunked_array([pc.list_flatten(lists)]), dtype.value_type).combine_chunks()
     lengths = pc.fill_null(pc.list_value_length(lists), 0)
     ends = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
-    return pa.ListArray.from_arrays(ends, inside, mask=pc.is_null(lists)).cast(dtype)
+    found = pa.ListArray.from_arrays(ends, inside, mask=pc.is_null(lists))
+    return as_type(found, dtype)
 
 
 def _exact_decimals(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:

@@ -9,10 +9,13 @@ one text that definitions are stored and compared by.
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 import pyarrow as pa
 
 from fs_core.errors import DefinitionError
+
+Column = TypeVar("Column", pa.Array, pa.ChunkedArray)
 
 _ALIASES: dict[str, pa.DataType] = {
     "bool": pa.bool_(),
@@ -138,6 +141,28 @@ def plain_type(dtype: pa.DataType) -> pa.DataType:
     if pa.types.is_list(dtype) or pa.types.is_large_list(dtype):
         return pa.list_(plain_type(dtype.value_type))
     return dtype
+
+
+def as_type(column: Column, dtype: pa.DataType) -> Column:
+    """Return a column cast to a type, by Arrow's own cast but for lists that are all null.
+
+    To fill the room of null lists in a column of lists of one length, that cast takes the first value that any list
+    holds, without looking whether there is one (`CastVarToFixedList` in Arrow 25): it showed other memory, or crashed.
+
+    Args:
+        column: an array, or a chunked one.
+        dtype: its type from now on.
+
+    Raises:
+        pa.ArrowInvalid, pa.ArrowTypeError: as Arrow's cast.
+    """
+    if column.type == dtype:
+        return column
+    if not pa.types.is_fixed_size_list(dtype) or pa.types.is_fixed_size_list(column.type):
+        return column.cast(dtype)
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([as_type(chunk, dtype) for chunk in column.chunks], dtype)
+    return pa.nulls(len(column), dtype) if column.null_count == len(column) else column.cast(dtype)
 
 
 def _parse(text: str) -> pa.DataType | None:

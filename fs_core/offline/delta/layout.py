@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from fs_core.definitions import FeatureView
 from fs_core.offline.sorting import Numbers, micros_of, search_order, taken
 from fs_core.rule import EVENT_TIME, history_schema
-from fs_core.values.dtypes import storage_type
+from fs_core.values.dtypes import as_type, storage_type
 from fs_core.values.times import EARLIEST, LATEST, from_micros
 
 MONTH = "__event_month"
@@ -62,10 +62,8 @@ def without_dictionary(table: pa.Table) -> list[str]:
 
 def as_declared(table: pa.Table, types: dict[str, pa.DataType]) -> pa.Table:
     """Return a table with `types` cast back from how they are stored, other columns as they are."""
-    columns = {
-        name: table[name].cast(types[name]) if name in types else table[name] for name in [*types, *table.column_names]
-    }
-    return pa.table(columns)
+    cast = {name: as_type(table[name], dtype) for name, dtype in types.items()}
+    return pa.table({**cast, **{name: table[name] for name in table.column_names if name not in types}})
 
 
 def prune(files: Sequence[str], times: pa.ChunkedArray) -> list[str]:

@@ -31,6 +31,7 @@ from fs_core.offline.search.entity_codes import KeyColumn, KeyDictionary
 from fs_core.offline.search.timeline import NOWHERE, Micros, Positions, Timeline, order_rows
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.runtime.threads import workers
+from fs_core.values.dtypes import as_type
 
 FORMAT = 2
 META = "run.json"
@@ -204,7 +205,7 @@ def read_columns(files: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.T
     names = list(types)
     parts = each_at_once(lambda file: parquet_file(file).read(columns=names), files)
     columns = {
-        name: pa.chunked_array([chunk for part in parts for chunk in part[name].cast(dtype).chunks], dtype)
+        name: pa.chunked_array([chunk for part in parts for chunk in as_type(part[name], dtype).chunks], dtype)
         for name, dtype in types.items()
     }
     return pa.table(columns)
@@ -339,7 +340,7 @@ def _taken(run: Run, name: str, positions: Positions, dtype: pa.DataType) -> pa.
     column = run.column(name)
     wanted = pa.array(positions, mask=absent) if absent.any() else pa.array(positions)
     found = pc.take(column, wanted)
-    return found if found.type == dtype else found.cast(dtype)
+    return as_type(found, dtype)
 
 
 MARK = "durable"

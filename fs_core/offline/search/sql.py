@@ -18,6 +18,7 @@ from fs_core.offline.duckdb import connect, quoted, scan
 from fs_core.offline.search.engine import Found, alive, column_types, numbers
 from fs_core.offline.search.events import search_events
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME
+from fs_core.values.dtypes import as_type
 
 
 class PlainEngine:
@@ -37,7 +38,7 @@ class PlainEngine:
         present = alive(view, wins, event_time, numbers(spine[TIME]))
         kept = rows.select(list(columns)).take(pa.array(np.arange(len(wins)), mask=~present))
         types = column_types(view)
-        features = {name: kept[name].cast(types[name]) for name in columns}
+        features = {name: as_type(kept[name], types[name]) for name in columns}
         return Found(pa.table(features), event_time, wins, present)
 
     def prepare(self, view: FeatureView, files: Sequence[str]) -> None:

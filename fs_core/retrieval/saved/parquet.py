@@ -14,6 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fs_core.values.dtypes import as_type
+
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a table and bring it to disk.
@@ -79,4 +81,4 @@ def _stored(dtype: pa.DataType) -> pa.DataType:
 def _cast(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_null(dtype):
         return pa.chunked_array([pa.nulls(len(column))])
-    return column if column.type == dtype else column.cast(dtype)
+    return as_type(column, dtype)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fs_core.errors import DefinitionError
 from fs_core.testing.histories import SCALARS, feature_types, nullable
+from fs_core.testing.oracle import bits
 from fs_core.values import dtypes
 
 refused = [
@@ -211,3 +212,35 @@ def test_keys_are_scalars_of_exact_equality(name: str) -> None:
     assert dtypes.is_key_type(dtypes.resolve(name)) == (not name.startswith(("float", "decimal")))
     assert not dtypes.is_key_type(dtypes.resolve(f"list<{name}>"))
     assert not dtypes.is_key_type(dtypes.resolve(f"list<{name}>[2]"))
+
+
+@given(data=st.data(), name=feature_types())
+def test_casts_from_storage_and_back(data: st.DataObject, name: str) -> None:
+    """Each value comes back from how it is stored, whole or in slices, with nothing of other memory in its place."""
+    dtype = dtypes.resolve(name)
+    values = data.draw(st.lists(nullable(dtype), max_size=6))
+    start = data.draw(st.integers(0, len(values)))
+    column = pa.chunked_array([pa.array(values, dtype), pa.array(values, dtype).slice(start), pa.nulls(2, dtype)])
+    stored = pa.chunked_array([chunk.cast(dtypes.storage_type(dtype)) for chunk in column.chunks])
+    back = dtypes.as_type(stored, dtype)
+    back.validate(full=True)
+    assert back.type == dtype
+    assert [bits({name: value}) for value in back.to_pylist()] == [bits({name: value}) for value in column.to_pylist()]
+
+
+@pytest.mark.parametrize("name", ["string", "binary", "float32", "bool", "decimal(10, 2)"])
+def test_lists_that_are_all_null(name: str) -> None:
+    """Null lists hold nothing: their room in lists of one length isn't filled from whatever lies in memory."""
+    dtype = dtypes.resolve(f"list<{name}>[3]")
+    none = pa.Array.from_buffers(
+        pa.list_(dtype.value_type),
+        2,
+        [pa.py_buffer(b"\x00"), pa.py_buffer(bytes(12))],
+        children=[pa.array([], dtype.value_type)],
+    )
+    for column in (none, pa.chunked_array([none, none])):
+        cast = dtypes.as_type(column, dtype)
+        cast.validate(full=True)
+        assert cast.to_pylist() == [None] * len(column)
+        flat = pa.concat_arrays(cast.chunks) if isinstance(cast, pa.ChunkedArray) else cast
+        assert flat.values.null_count == len(flat.values)
