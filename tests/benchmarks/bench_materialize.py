@@ -90,7 +90,7 @@ def raw(directory: Path) -> Run:
         parts = [RowCodec(VIEW).encode(pa.Table.from_batches([batch])) for batch in batches]
         name = VIEW.storage_name
         written = [[("project", name, k, r[ORDER], r) for k, r in zip(p.keys, p.rows, strict=True)] for p in parts]
-        SQLiteOnlineStore(Path(folder, "online.db"), project="project").read([(name, [b""])])  # makes the table
+        SQLiteOnlineStore(Path(folder, "online.db"), project="project").drop(name)  # makes the table
         with closing(sqlite3.connect(Path(folder, "online.db"), isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous=NORMAL")
             start = time.perf_counter()
