@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
 from fs_core.definitions.references import Asked
+from fs_core.errors import DefinitionError
 from fs_core.retrieval.resolution import select
 from fs_core.retrieval.selection import Features, Selection, as_list, reference_of
 from fs_core.runtime.grouped import Grouped
@@ -150,9 +151,12 @@ class Resources:
 
         Raises:
             UnknownReferenceError: there is no such view or version.
-            DefinitionError: it is no reference.
+            DefinitionError: it is no reference, or one to a feature.
         """
         reference = Reference.parse(ref.ref if isinstance(ref, FeatureView) else ref)
+        if reference.feature is not None:
+            whole = reference.text.replace(f".{reference.feature}", "", 1)
+            raise DefinitionError(f"{reference.text!r} names a feature, and here a view is meant. Write {whole!r}.")
         generation = self.registry.generation()
         if self._views[0] != generation:
             self._views = generation, {}

@@ -327,12 +327,12 @@ def profile(
             f"a profile is of a view or of a training set, not of {type(what).__name__}. Pass a view's name, or what "
             "get_historical_features returns."
         )
-    view = store.view(what)
-    if isinstance(what, str) and (feature := Reference.parse(what).feature) is not None:
+    if isinstance(what, str) and (reference := Reference.parse(what)).feature is not None:
         raise DefinitionError(
-            f"{what!r} names a feature, and a profile is of a whole view. Pass {view.name!r}: the profile's table has "
-            f"rows for the column {feature!r}."
+            f"{what!r} names a feature, and a profile is of a whole view. Pass {reference.name!r}: the profile's table "
+            f"has rows for the column {reference.feature!r}."
         )
+    view = store.view(what)
     rows = store.offline.read(view)
     if since is not None:
         first = pa.scalar(moment_or_ago(since, store._clock.now()), pa.int64())

@@ -321,6 +321,11 @@ MISTAKES: dict[str, tuple[type[FeatureStoreError], str, Callable[[FeatureStore],
     "spine": (SchemaError, "sequence", lambda s: s.get_historical_features({**rows(0), "user_id": 5}, "counter")),
     "forgotten": (SchemaError, "sequence", lambda s: s.forget("user", {"user_id": 1})),
     "views": (DefinitionError, r"\['counter'\] is no reference", lambda s: s.materialize(["counter"])),  # type: ignore[arg-type]
+    "a feature": (
+        DefinitionError,
+        r"'counter.n@production' names a feature, and here a view is meant. Write 'counter@production'",
+        lambda s: s.push("counter.n@production", {}),
+    ),
     "no view": (DefinitionError, "None is no reference", lambda s: s.verify_online(None)),  # type: ignore[arg-type]
     "version": (DefinitionError, "5 is no reference", lambda s: s.retire(5)),  # type: ignore[arg-type]
     "feature": (DefinitionError, "is no reference", lambda s: s.select([["counter"]])),  # type: ignore[list-item]
