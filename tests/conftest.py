@@ -11,12 +11,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fs_core import FeatureStore
+from fs_core.online.redis import RedisOnlineStore
 from tests.buckets import running_s3
 from tests.servers import DATABASES, SERVERS, DatabaseServer, running_database, running_server
 
 # Machines are noisy: how long one example, or one read on the same machine as its server, takes says nothing
 # about the code. Tests of the deadline itself say their own.
 os.environ.setdefault("FS_DEADLINE", "20s")
+RedisOnlineStore.__init__.__kwdefaults__["timeout"] = 20.0
 # Tests run side by side already: a model that is fitted by as many threads as there are cores waits for all others'.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What a property is tried on must not depend on luck, or a change is blamed for what it didn't touch. `make search`

@@ -73,8 +73,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_up(process: subprocess.Popen[bytes], port: int, seconds: float = 20.0) -> None:
-    """Return once the server answers on its port, even if only to ask for a password."""
+def wait_until_up(process: subprocess.Popen[bytes], port: int, seconds: float = 60.0) -> None:
+    """Return once the server answers on its port, even if only to ask for a password.
+
+    On a busy machine it may have to wait for the disk after it has taken a connection.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, f"the server on port {port} ended with {process.returncode}"
@@ -83,7 +86,7 @@ def wait_until_up(process: subprocess.Popen[bytes], port: int, seconds: float = 
                 client.ping()
         except redis.AuthenticationError:
             return
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.TimeoutError):
             time.sleep(0.02)
         else:
             return

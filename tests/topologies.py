@@ -136,7 +136,7 @@ def _all_well(node: Node) -> bool:
 
 
 def _until(true: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.05)
