@@ -140,6 +140,8 @@ def _nobodys(feature: Feature) -> pa.Array:
 
 def _in_order(codes: Ints, moments: Ints) -> Ints:
     """Return the questions by entity and moment."""
+    if (codes[1:] > codes[:-1]).all():
+        return np.arange(len(codes))
     packing = Packing.of(moments)
     if len(codes) and int(codes.max()) >> packing.group_bits:
         return np.lexsort((moments, codes))
@@ -174,7 +176,7 @@ def _together(features: Sequence[Feature], asked: Asked, moments: Ints) -> dict[
 
     For few questions that takes a fraction of the calls, which cost more than what they compute.
     """
-    alike: dict[tuple[object, ...], list[int]] = {}
+    size, alike = len(moments), dict[tuple[object, ...], list[int]]()
     for number, feature in enumerate(features):
         alike.setdefault((feature.function, feature.lane, feature.n), []).append(number)
     blocks: dict[tuple[Span, ...], tuple[Block, Spans]] = {}
@@ -190,20 +192,16 @@ def _together(features: Sequence[Feature], asked: Asked, moments: Ints) -> dict[
         try:
             found = _FUNCTIONS[feature.function](block, feature)
         except _OverflowError as error:
-            row, window = divmod(error.args[0], len(spans))
+            window, row = divmod(error.args[0], size)
             raise TooLargeError(features[numbers[window]], int(asked.rows[row])) from None
-        size = len(moments)
-        by_window = found
-        if size > 1:
-            by_window = found.take(pa.array(np.arange(size * len(spans)).reshape(size, len(spans)).T.ravel()))
-        columns |= {number: by_window.slice(window * size, size) for window, number in enumerate(numbers)}
+        columns |= {number: found.slice(window * size, size) for window, number in enumerate(numbers)}
     return columns
 
 
 def _one_for_each(spans: Sequence[Span], asked: Asked, moments: Ints) -> tuple[Block, Spans]:
-    """Return a block that asks each question once for each window, and these windows."""
-    codes, times = (np.repeat(values, len(spans)) for values in (asked.codes, moments))
-    return Block(asked.prepared, codes, times, apart=True), Spans(spans, np.tile(np.arange(len(spans)), len(moments)))
+    """Return a block that asks every question of each window, one window after the other, and these windows."""
+    codes, times = (np.tile(values, len(spans)) for values in (asked.codes, moments))
+    return Block(asked.prepared, codes, times, apart=True), Spans(spans, np.repeat(np.arange(len(spans)), len(moments)))
 
 
 class _OverflowError(Exception):
