@@ -252,15 +252,22 @@ class Block:
             span: the window.
             last: whether the last is wanted.
         """
+        ranges, lives = list(self.ranges(lane, span)), self.loose_lives(lane, span)
+        if len(ranges) == 1 and not len(lives.places):  # mostly
+            chain, mine, start, end = ranges[0]
+            filled = end > start
+            places = np.where(filled, end - 1 if last else start, 0)
+            return (
+                np.where(filled, rows_of(chain, mine, places), NO_ROW) if filled.any() else np.full(self.size, NO_ROW)
+            )
         fold = np.maximum if last else np.minimum
         nothing = np.int64(least_possible(np.zeros(0, np.int64), fold))
         found = np.full(self.size, nothing, np.int64)
-        for chain, mine, start, end in self.ranges(lane, span):
+        for chain, mine, start, end in ranges:
             filled = end > start
             places = np.where(filled, end - 1 if last else start, 0)
             rows = rows_of(chain, mine, places) if filled.any() else places
             found = fold(found, np.where(filled, rows, nothing))
-        lives = self.loose_lives(lane, span)
         if len(lives.places):
             rows = self.prepared.loose.rows[lives.places]
             found = fold(found, painted(lives.first, lives.last, rows, self.size, fold))

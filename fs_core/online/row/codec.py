@@ -84,7 +84,9 @@ class DecodedRows:
     @cached_property
     def clocks(self) -> Micros:
         """When each row happened and from when it is available, microseconds, int64 [n, 2], 0 where not found."""
-        clocks = (self.features.heads["__clocks"].astype(np.uint64) ^ SIGN).view(np.int64)
+        words = self.features.heads["__clocks"].T.astype(np.uint64, order="C")  # each clock in one piece
+        words ^= SIGN
+        clocks = words.view(np.int64).T
         if self.sound is not None:
             clocks[~self.sound] = 0
         return clocks

@@ -163,7 +163,10 @@ def _sums(heads: Cells) -> _Seals:
     size = heads.dtype.itemsize
     first, last, others = _numbers(size)
     cells = flat(heads)
-    found: _Seals = cells[:, _START : _START + 4 * len(others)].view(_WORD).astype(np.uint64) @ others
+    # Word by word, as NumPy takes twice as long for a product of whole numbers.
+    words = cells[:, _START : _START + 4 * len(others)].view(_WORD).T.astype(np.uint64, order="C")
+    words *= others[:, None]
+    found: _Seals = words.sum(axis=0)
     found += first
     if last:
         found += cells[:, size - 4 :].view(_WORD)[:, 0] * last

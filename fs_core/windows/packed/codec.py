@@ -34,7 +34,7 @@ from fs_core.windows.evaluate import all_needs_of
 from fs_core.windows.events import Events
 from fs_core.windows.packed.head import Head, Marks, heads_of, positions_of, settled
 from fs_core.windows.packed.rows import EventRows
-from fs_core.windows.plan import Feature, Lane, features_of
+from fs_core.windows.plan import Features, Lane, features_of
 from fs_core.windows.prepared import prepare
 from fs_core.windows.span import Span
 
@@ -83,13 +83,13 @@ class EventCodec:
         self._rows = EventRows.of(view)
         self._codec = RowCodec(self._rows.plain)
         self._layout = layout_of(self._rows.plain)
-        self._plans: dict[tuple[str, ...], tuple[list[Feature], dict[Lane, frozenset[str]]]] = {}
+        self._plans: dict[tuple[str, ...], tuple[Features, dict[Lane, frozenset[str]]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EventCodec, (self._view,)
 
     @cached_property
-    def features(self) -> list[Feature]:
+    def features(self) -> Features:
         """The view's aggregates."""
         return features_of(self._view)
 
@@ -97,7 +97,7 @@ class EventCodec:
     def _positions(self) -> dict[tuple[Lane, Span], int]:
         return positions_of(self.features)
 
-    def _asked(self, names: tuple[str, ...]) -> tuple[list[Feature], dict[Lane, frozenset[str]]]:
+    def _asked(self, names: tuple[str, ...]) -> tuple[Features, dict[Lane, frozenset[str]]]:
         """Return features by name, and what must be prepared to answer them."""
         if names not in self._plans:
             features = features_of(self._view, names)
