@@ -17,8 +17,9 @@ two that rewrite at once, the second to come to 2 or to 3 has read what isn't th
 meanwhile lies behind the bytes that 3 replaces, and stays; one that a head stands for and that comes again, from a
 retry or from somebody who had it in hand, is older than the head, which then doesn't answer. For a reader the order of
 1 is the same. Where a hot entity's deep value is lost, a moment for which the head doesn't answer has no floor: history
-must. An entity stays hot until its values are restored. To delete, the deep value goes first, so that who compares the
-values with history finds what is left.
+must. An entity that has few events left is cold again: 3 makes its value all of them, without a head. So is the deep
+value, for those who have read a head before; it is left alone until the entity is hot once more, and more is added to
+it. To delete, the deep value goes first, so that who compares the values with history finds what is left.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ GRACE_MICROS = 60_000_000
 """How long past the end of its life an event is kept at least: clocks of machines differ, and reads take time."""
 
 HOT = 200
-"""From how many events on an entity becomes hot, if what stands for them is `_SHORTER` times shorter."""
+"""From how many events on an entity becomes hot, if what stands for them is `_SHORTER` times shorter.
+
+It stays hot until there are less than half as many.
+"""
 
 _SHORTER = 2
 
@@ -118,7 +122,7 @@ def replace_values(
         moment: the present one, microseconds; None where no value may get a head.
     """
     heads = {} if moment is None else _heads(view, found, values, moment)
-    deeper = {i: values[i] if i in heads else b"" for i, deep in enumerate(found.deep) if deep or i in heads}
+    deeper = {i: b"" if moment is None else values[i] for i, deep in enumerate(found.deep) if deep or i in heads}
     lengths = _splice(deep_name(view), online, found.keys, found.deep, deeper)
     ready = {i: heads.get(i, value) for i, value in enumerate(values) if lengths.get(i, 0) >= 0}
     lengths |= _splice(view.storage_name, online, found.keys, found.values, ready)
@@ -166,9 +170,8 @@ def _splice(
 def _heads(view: FeatureView, found: FoundValues, values: Sequence[bytes], moment: int) -> dict[int, bytes]:
     """Return what stands for those values that are hot, or become so, by position."""
     codec = codec_of(view)
-    chosen = [
-        i for i, (value, deep) in enumerate(zip(values, found.deep, strict=True)) if deep or codec.may_hold(value, HOT)
-    ]
+    least = [HOT // 2 if deep else HOT for deep in found.deep]
+    chosen = [i for i, value in enumerate(values) if codec.may_hold(value, least[i])]
     mine, since = [found.keys[i] for i in chosen], moment - GRACE_MICROS
     heads = codec.headed(mine, [values[i] for i in chosen], since, moment)
     made = zip(chosen, heads, strict=True)

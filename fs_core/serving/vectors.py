@@ -71,6 +71,9 @@ class FeatureVectors:
     @cached_property
     def table(self) -> pa.Table:
         """The feature columns in their declared types, null unless present."""
+        only = self._answers[0] if len(self._answers) == 1 and self._plan.in_order else None
+        if isinstance(only, TableAnswer) and only.table.schema.equals(self._plan.schema, check_metadata=True):
+            return only.table
         return pa.Table.from_arrays(self._columns(), schema=self._plan.schema)
 
     @cached_property

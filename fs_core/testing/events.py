@@ -55,7 +55,8 @@ def event_views(draw: st.DrawFn, tick: timedelta) -> FeatureView:
     # Half of the time floats and decimals: they have the most to go wrong.
     dtype = draw(st.sampled_from([*SCALARS, "list<int64>"]) | st.sampled_from(["float64", "float32", "decimal(38, 2)"]))
     names = draw(st.sampled_from([["k"], ["k", "key"]]))
-    fields = [Field("x", dtype, "Drawn."), Field("flag", "int8", "Drawn."), Field("id", "int16", "Drawn.")]
+    event_id = draw(st.sampled_from(["int16", "string"]))
+    fields = [Field("x", dtype, "Drawn."), Field("flag", "int8", "Drawn."), Field("id", event_id, "Drawn.")]
     stored = {f.name: f.type for f in fields}
     count = draw(st.integers(1, 5))
     return FeatureView(
@@ -67,6 +68,17 @@ def event_views(draw: st.DrawFn, tick: timedelta) -> FeatureView:
         event_id=draw(st.sampled_from([(), ("id",)])),
         aggregations=[draw(aggregations(tick, stored, f"f{number}")) for number in range(count)],
     )
+
+
+def event_ids(dtype: pa.DataType, most: int) -> st.SearchStrategy[Any]:
+    """Return a strategy for the ids of some events.
+
+    Args:
+        dtype: of the column: a whole number, or a text.
+        most: how many ids there are at most, less one.
+    """
+    numbers = st.integers(0, most)
+    return numbers.map(lambda n: f"{n:0{n % 3 * 20}}") if pa.types.is_string(dtype) else numbers
 
 
 @st.composite
@@ -138,7 +150,7 @@ def event_scenarios(draw: st.DrawFn, max_rows: int = 24, starts: Sequence[dateti
             "delay": st.sampled_from(delays),
             "x": st.sampled_from(pool),
             "flag": st.sampled_from([None, 0, 1, 2, 3]),
-            "id": st.integers(0, draw(st.sampled_from([2, 30]))),
+            "id": event_ids(view.stored["id"], draw(st.sampled_from([2, 30]))),
         }
     )
     size = draw(st.sampled_from([1, 0, 5, max_rows // 2, max_rows // 2, max_rows, max_rows]))

@@ -18,7 +18,7 @@ from fs_core.windows.lists import lists_of
 from fs_core.windows.numbers.exact import ORIGIN, WIDTH
 from fs_core.windows.numbers.ordinals import decimals
 from fs_core.windows.numbers.spread import spread
-from fs_core.windows.plan import Feature, Lane
+from fs_core.windows.plan import Feature, Features, Lane
 from fs_core.windows.prepared import Prepared
 from fs_core.windows.span import Span, Spans
 from fs_core.windows.times import Packing
@@ -92,7 +92,7 @@ class Answers:
     known: Flags
 
 
-def answer(features: Sequence[Feature], asked: Sequence[Asked], moments: Ints, each: Any = map) -> Answers:
+def answer(features: Features, asked: Sequence[Asked], moments: Ints, each: Any = map) -> Answers:
     """Return what each feature is for each question.
 
     Args:
@@ -107,8 +107,8 @@ def answer(features: Sequence[Feature], asked: Sequence[Asked], moments: Ints, e
     blocks = [block for part in asked for block in _blocks(part, moments)]
     parts = list(each(lambda block: _answer_block(features, block, moments[block.rows]), blocks))
     if len(blocks) == 1 and np.array_equal(blocks[0].rows, np.arange(len(moments))):
-        names = [feature.name for feature in features]
-        return Answers(pa.Table.from_arrays(parts[0].columns, names), parts[0].event_time, parts[0].known)
+        table = pa.Table.from_arrays(parts[0].columns, schema=features.schema)
+        return Answers(table, parts[0].event_time, parts[0].known)
     order = np.concatenate([*(block.rows for block in blocks), np.zeros(0, np.int64)])
     back = np.full(len(moments), len(order), np.int64)  # behind the last stands what nobody says
     back[order] = np.arange(len(order))
@@ -140,6 +140,8 @@ def _nobodys(feature: Feature) -> pa.Array:
 
 def _in_order(codes: Ints, moments: Ints) -> Ints:
     """Return the questions by entity and moment."""
+    if (codes[1:] > codes[:-1]).all():
+        return np.arange(len(codes))
     packing = Packing.of(moments)
     if len(codes) and int(codes.max()) >> packing.group_bits:
         return np.lexsort((moments, codes))
@@ -153,7 +155,7 @@ class _Part(NamedTuple):
     known: Flags
 
 
-def _answer_block(features: Sequence[Feature], asked: Asked, moments: Ints) -> _Part:
+def _answer_block(features: Features, asked: Asked, moments: Ints) -> _Part:
     block = Block(asked.prepared, asked.codes, moments)
     columns = _together(features, asked, moments) if block.size <= _FEW else {}
     for number, feature in enumerate(features):
@@ -169,20 +171,15 @@ def _answer_block(features: Sequence[Feature], asked: Asked, moments: Ints) -> _
     return _Part([columns[number] for number in range(len(features))], times, known)
 
 
-def _together(features: Sequence[Feature], asked: Asked, moments: Ints) -> dict[int, pa.Array]:
+def _together(features: Features, asked: Asked, moments: Ints) -> dict[int, pa.Array]:
     """Answer features that differ in their windows alone as if each window were a question of its own.
 
     For few questions that takes a fraction of the calls, which cost more than what they compute.
     """
-    alike: dict[tuple[object, ...], list[int]] = {}
-    for number, feature in enumerate(features):
-        alike.setdefault((feature.function, feature.lane, feature.n), []).append(number)
+    size = len(moments)
     blocks: dict[tuple[Span, ...], tuple[Block, Spans]] = {}
     columns: dict[int, pa.Array] = {}
-    for numbers in alike.values():
-        spans = tuple(features[number].span for number in numbers)
-        if len(spans) == 1:
-            continue
+    for numbers, spans in features.alike:
         if spans not in blocks:
             blocks[spans] = _one_for_each(spans, asked, moments)
         block, mine = blocks[spans]
@@ -190,20 +187,16 @@ def _together(features: Sequence[Feature], asked: Asked, moments: Ints) -> dict[
         try:
             found = _FUNCTIONS[feature.function](block, feature)
         except _OverflowError as error:
-            row, window = divmod(error.args[0], len(spans))
+            window, row = divmod(error.args[0], size)
             raise TooLargeError(features[numbers[window]], int(asked.rows[row])) from None
-        size = len(moments)
-        by_window = found
-        if size > 1:
-            by_window = found.take(pa.array(np.arange(size * len(spans)).reshape(size, len(spans)).T.ravel()))
-        columns |= {number: by_window.slice(window * size, size) for window, number in enumerate(numbers)}
+        columns |= {number: found.slice(window * size, size) for window, number in enumerate(numbers)}
     return columns
 
 
 def _one_for_each(spans: Sequence[Span], asked: Asked, moments: Ints) -> tuple[Block, Spans]:
-    """Return a block that asks each question once for each window, and these windows."""
-    codes, times = (np.repeat(values, len(spans)) for values in (asked.codes, moments))
-    return Block(asked.prepared, codes, times, apart=True), Spans(spans, np.tile(np.arange(len(spans)), len(moments)))
+    """Return a block that asks every question of each window, one window after the other, and these windows."""
+    codes, times = (np.tile(values, len(spans)) for values in (asked.codes, moments))
+    return Block(asked.prepared, codes, times, apart=True), Spans(spans, np.repeat(np.arange(len(spans)), len(moments)))
 
 
 class _OverflowError(Exception):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from fs_core.windows.numbers.exact import Digits, added, addends_of
+from fs_core.windows.numbers.exact import Digits, added, addends_of, nearest
 from fs_core.windows.numbers.ranges import covering, folded, least_possible, painted
 from fs_core.windows.numbers.spread import decimals_as_floats
 from fs_core.windows.plan import Lane
@@ -47,7 +47,8 @@ class Block:
         prepared: the events.
         codes: entities, ascending.
         moments: microseconds, ascending for each entity.
-        apart: whether each question is looked at on its own, so that each may have a window of its own (`Spans`).
+        apart: whether each question is looked at on its own, so that each may have a window of its own (`Spans`), and
+            they may come in any order.
     """
 
     def __init__(self, prepared: Prepared, codes: Ints, moments: Ints, *, apart: bool = False) -> None:
@@ -159,8 +160,12 @@ class Block:
             span: the window.
             squares: whether the squares are added up.
         """
-        make = partial(self.limbs, lane, span, squares=squares)
-        return self._once(("sums", lane, span, squares), lambda: Digits.of(make(), self.size))
+        return self._once(
+            ("sums", lane, span, squares), lambda: Digits.of(self._limbs(lane, span, squares=squares), self.size)
+        )
+
+    def _limbs(self, lane: Lane, span: AnySpan, *, squares: bool = False) -> dict[int, Ints]:
+        return self._once(("limbs", lane, span, squares), lambda: self.limbs(lane, span, squares=squares))
 
     def limbs(self, lane: Lane, span: AnySpan, *, squares: bool) -> dict[int, Ints]:
         """Return the limbs of what `sums` returns, not yet carried.
@@ -191,6 +196,8 @@ class Block:
             span: of which window.
             scale: how many decimal places the digits of the sums have.
         """
+        if not scale:
+            return self._once(("total", lane, span), lambda: nearest(self._limbs(lane, span), self.size))
         return self._once(("total", lane, span), lambda: decimals_as_floats(self.sums(lane, span), scale))
 
     def special(self, lane: Lane, span: AnySpan) -> dict[str, Flags]:
@@ -245,15 +252,22 @@ class Block:
             span: the window.
             last: whether the last is wanted.
         """
+        ranges, lives = list(self.ranges(lane, span)), self.loose_lives(lane, span)
+        if len(ranges) == 1 and not len(lives.places):  # mostly
+            chain, mine, start, end = ranges[0]
+            filled = end > start
+            places = np.where(filled, end - 1 if last else start, 0)
+            return (
+                np.where(filled, rows_of(chain, mine, places), NO_ROW) if filled.any() else np.full(self.size, NO_ROW)
+            )
         fold = np.maximum if last else np.minimum
         nothing = np.int64(least_possible(np.zeros(0, np.int64), fold))
         found = np.full(self.size, nothing, np.int64)
-        for chain, mine, start, end in self.ranges(lane, span):
+        for chain, mine, start, end in ranges:
             filled = end > start
             places = np.where(filled, end - 1 if last else start, 0)
             rows = rows_of(chain, mine, places) if filled.any() else places
             found = fold(found, np.where(filled, rows, nothing))
-        lives = self.loose_lives(lane, span)
         if len(lives.places):
             rows = self.prepared.loose.rows[lives.places]
             found = fold(found, painted(lives.first, lives.last, rows, self.size, fold))

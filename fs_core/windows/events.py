@@ -55,10 +55,14 @@ class Events:
             passing: for each `where`, which events it is true for.
             event_id: which columns tell an event from others of its entity; without nulls.
         """
-        order = ordered(codes, *clocks)
-        order = order[_once(codes, clocks, order)]
-        event_time, available_at = clocks[0][order], clocks[1][order]
-        made = cls(order, codes[order], event_time, available_at, None, columns, passing)
+        if _ascend(codes, clocks[0]):  # as in values that were rewritten: then no row is there twice
+            order, (event_time, available_at) = np.arange(len(codes)), clocks[:2]
+            made = cls(order, codes, event_time, available_at, None, columns, passing)
+        else:
+            order = ordered(codes, *clocks)
+            order = order[_once(codes, clocks, order)]
+            event_time, available_at = clocks[0][order], clocks[1][order]
+            made = cls(order, codes[order], event_time, available_at, None, columns, passing)
         if event_id:
             superseded = _superseded(
                 made.codes, available_at, [columns[name].take(pa.array(order)) for name in event_id]
@@ -93,6 +97,12 @@ class Events:
     def superseded(self) -> Flags | None:
         """Tell which events are superseded some time; None if there are no ids."""
         return None if self.superseded_at is None else self.superseded_at < NEVER
+
+
+def _ascend(codes: Ints, event_time: Ints) -> bool:
+    """Return whether rows are in order of entity and event time, and no two are alike in both."""
+    later = (codes[1:] == codes[:-1]) & (event_time[1:] > event_time[:-1])
+    return bool((later | (codes[1:] > codes[:-1])).all())
 
 
 def ordered(codes: Ints, event_time: Ints, available_at: Ints, seq: Ints) -> Ints:

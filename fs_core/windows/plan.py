@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -41,10 +41,27 @@ class Feature:
     dtype: pa.DataType
 
 
-def features_of(view: FeatureView, names: Sequence[str] | None = None) -> list[Feature]:
+class Features(list[Feature]):
+    """Aggregates that are asked for together."""
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Their names and types."""
+        return pa.schema([(feature.name, feature.dtype) for feature in self])
+
+    @cached_property
+    def alike(self) -> list[tuple[list[int], tuple[Span, ...]]]:
+        """The positions of those that differ in their windows alone, two or more, with these windows."""
+        found: dict[tuple[object, ...], list[int]] = {}
+        for number, feature in enumerate(self):
+            found.setdefault((feature.function, feature.lane, feature.n), []).append(number)
+        return [(numbers, tuple(self[n].span for n in numbers)) for numbers in found.values() if len(numbers) > 1]
+
+
+def features_of(view: FeatureView, names: Sequence[str] | None = None) -> Features:
     """Return a view's aggregates, all or those named, in the order named."""
     known = _features_of(view)
-    return [known[name] for name in (known if names is None else names)]
+    return Features([known[name] for name in (known if names is None else names)])
 
 
 @lru_cache(maxsize=1024)

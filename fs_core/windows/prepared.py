@@ -228,11 +228,13 @@ def _chains(events: Events) -> tuple[list[Ints | None], Ints]:
     loose = [] if superseded is None else [np.flatnonzero(superseded)]
     chains: list[Ints | None] = []
     while len(left) and len(chains) < _CHAINS and (not chains or len(left) > _FEW * len(events.codes)):
-        in_order = _in_order(events.codes[left], events.available_at[left])
+        every = len(left) == len(events.codes)
+        clocks = events.codes, events.available_at
+        in_order = _in_order(*(clocks if every else (values[left] for values in clocks)))
         chain = left if in_order is None else left[in_order]
         chains.append(None if len(chain) == len(events.codes) else chain)
         left = left[:0] if in_order is None else left[~in_order]
-    return chains, np.sort(np.concatenate([left, *loose]))
+    return chains, np.sort(np.concatenate([left, *loose])) if loose else left
 
 
 def _in_order(codes: Ints, known: Ints) -> Flags | None:
@@ -319,7 +321,10 @@ def running_sums(parts: Iterator[Addends], length: int) -> dict[int, Prefix]:
     for number, part in enumerate(parts):
         start = number * _AT_A_TIME
         for limb, values in part.limbs():
-            found.setdefault(limb, np.zeros(length, np.int64))[start : start + len(values)] = values
+            if len(values) == length:  # that is all of them
+                found[limb] = values
+            else:
+                found.setdefault(limb, np.zeros(length, np.int64))[start : start + len(values)] = values
     return {limb: Prefix.of(found.pop(limb)) for limb in list(found)}
 
 
@@ -333,7 +338,9 @@ def _loose_lane(
     events: Events, lane: Lane, having: Flags | None, rows: Ints, ordinals: Mapping[str, Ordinals]
 ) -> LooseLane:
     has = np.ones(len(rows), bool) if having is None else having[rows]
-    column = None if lane.column is None else events.columns[lane.column].take(pa.array(rows))
+    column = None if lane.column is None else events.columns[lane.column]
+    if column is not None:
+        column = column.take(pa.array(rows)) if len(rows) else column.slice(0, 0)  # mostly; that is quicker
     known = ordinals.get(str(lane.column))
     numbers = None if known is None else known.numbers[rows]
     return LooseLane(has, column, numbers)

@@ -88,6 +88,7 @@ class Spans:
     def __init__(self, spans: Sequence[Span], which: Ints) -> None:
         self._spans = spans
         self._which = which
+        self._plain = all(span.hop is None for span in spans)
         self._places: dict[Hashable, Ints | None] = {}
         self.shift = np.array([span.shift for span in spans], np.int64)[which]
         self.length = np.array([_ALL_TIME if s.length is None else s.length for s in spans], np.int64)[which]
@@ -111,8 +112,8 @@ class Spans:
 
     def edge(self, moments: Ints) -> Ints:
         """See `Span.edge`."""
-        edges: Ints = (moments - (self.shift + self.length)) // self.hop * self.hop
-        return edges
+        edges: Ints = moments - (self.shift + self.length)
+        return edges if self._plain else edges // self.hop * self.hop
 
     def life(self, event_time: Ints, available_at: Ints, superseded_at: Ints | None) -> tuple[Ints, Ints]:
         """Return when each event begins and ceases to be seen, each through a window of its own; see `Span.life`.
@@ -122,7 +123,8 @@ class Spans:
             available_at: microseconds.
             superseded_at: microseconds; None where events have no id.
         """
-        end = -(-event_time // self.hop) * self.hop + self.length
+        edge = event_time if self._plain else -(-event_time // self.hop) * self.hop
+        end = edge + self.length
         if superseded_at is not None:
             end = np.minimum(end, superseded_at)
         return available_at + self.shift, end + self.shift

@@ -63,9 +63,10 @@ class Packing:
         if not len(codes):
             return
         first, last = int(codes[0]) >> self.group_bits, int(codes[-1]) >> self.group_bits
-        edges = (
-            np.searchsorted(codes, np.arange(first, last + 2) << self.group_bits) if last > first else [0, len(codes)]
-        )
+        if first == last:
+            yield first, slice(None)
+            return
+        edges = np.searchsorted(codes, np.arange(first, last + 2) << self.group_bits)
         for number in range(last - first + 1):
             if edges[number] < edges[number + 1]:
                 yield first + number, slice(int(edges[number]), int(edges[number + 1]))
@@ -101,16 +102,18 @@ class Times:
         """Return the place behind each entity's last moment that isn't later than the one asked for.
 
         Args:
-            codes: known entities, ascending.
-            moments: one for each; found fastest if they ascend too.
+            codes: known entities; found fastest if they ascend.
+            moments: one for each; the same.
         """
-        asked = self.packing.pack(codes, moments)
-        found = np.empty(len(asked), np.int64)
-        for number, part in self.packing.groups(codes):
-            first, last = number << self.packing.group_bits, (number + 1) << self.packing.group_bits
-            start = int(self.offsets[first])
-            end = int(self.offsets[min(last, len(self.offsets) - 1)])
-            found[part] = np.searchsorted(self.packed[start:end], asked[part], side="right") + start
+        asked, bits = self.packing.pack(codes, moments), self.packing.group_bits
+        if len(self.offsets) - 1 <= 1 << bits:  # there is one group
+            return np.searchsorted(self.packed, asked, side="right")
+        found, order = np.empty(len(asked), np.int64), np.argsort(codes, kind="stable")
+        for number, part in self.packing.groups(codes[order]):
+            start = int(self.offsets[number << bits])
+            end = int(self.offsets[min((number + 1) << bits, len(self.offsets) - 1)])
+            mine = order[part]
+            found[mine] = np.searchsorted(self.packed[start:end], asked[mine], side="right") + start
         return found
 
     def at(self, places: Ints) -> Ints:

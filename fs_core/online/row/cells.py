@@ -64,8 +64,12 @@ def window(rows: Cells, offset: int, kind: np.dtype[Any], count: int) -> Cells:
         kind: the cells' dtype.
         count: how many cells.
     """
-    flat = rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
-    return flat[:, offset : offset + count * kind.itemsize].view(kind)
+    return flat(rows)[:, offset : offset + count * kind.itemsize].view(kind)
+
+
+def flat(rows: Cells) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return the bytes of structured rows [n], which may lie apart, as a view [n, bytes of a row]."""
+    return rows[:, None].view(np.uint8)
 
 
 def validity(array: pa.Array) -> Flags:

@@ -28,7 +28,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.errors import OnlineStoreError
 from fs_core.online.contract import LAST_SEQ, OnlineRows
-from fs_core.online.row.cells import Cells, Flags, Sizes, is_fixed, one_array, to_cells
+from fs_core.online.row.cells import Cells, Flags, Sizes, is_fixed, one_array, to_cells, window
 from fs_core.online.row.columns import SIGN, FeatureRows
 from fs_core.online.row.keys import pack_keys
 from fs_core.online.row.layout import Layout, layout_of
@@ -41,6 +41,7 @@ ONLINE_GRACE_MICROS = 86_400_000_000
 
 _FEW = 16  # moments of which Python finds the latest sooner than NumPy
 _SEAL = struct.Struct("<I")
+_WORD = np.dtype(">u8")
 Micros = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -83,7 +84,9 @@ class DecodedRows:
     @cached_property
     def clocks(self) -> Micros:
         """When each row happened and from when it is available, microseconds, int64 [n, 2], 0 where not found."""
-        clocks = (self.features.heads["__clocks"].astype(np.uint64) ^ SIGN).view(np.int64)
+        words = self.features.heads["__clocks"].T.astype(np.uint64, order="C")  # each clock in one piece
+        words ^= SIGN
+        clocks = words.view(np.int64).T
         if self.sound is not None:
             clocks[~self.sound] = 0
         return clocks
@@ -101,9 +104,9 @@ class DecodedRows:
     @property
     def seq(self) -> Sizes:
         """Int64 [n], 0 where not found."""
-        words = np.zeros((len(self.features), 4), ">u2")
-        words[:, 1:] = self.features.heads["__seq"]
-        return words.view(">u8")[:, 0].astype(np.int64)
+        heads = self.features.heads
+        words = window(heads, heads.dtype.fields["__seq"][1] - 2, _WORD, 1)[:, 0]
+        return (words.astype(np.uint64) & np.uint64(LAST_SEQ)).view(np.int64)
 
     @property
     def found(self) -> Flags:

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.online.row.cells import Cells, Flags, cell_type, is_fixed
+from fs_core.online.row.cells import Cells, Flags, cell_type, flat, is_fixed
 from fs_core.online.row.variable import stream_count
 
 FORMAT = 3
@@ -162,11 +162,14 @@ def _sums(heads: Cells) -> _Seals:
     """Return the sum whose upper half is the checksum, for each row."""
     size = heads.dtype.itemsize
     first, last, others = _numbers(size)
-    flat = heads.view(np.uint8).reshape(len(heads), size)
-    found: _Seals = flat[:, _START : _START + 4 * len(others)].view(_WORD).astype(np.uint64) @ others
+    cells = flat(heads)
+    # Word by word, as NumPy takes twice as long for a product of whole numbers.
+    words = cells[:, _START : _START + 4 * len(others)].view(_WORD).T.astype(np.uint64, order="C")
+    words *= others[:, None]
+    found: _Seals = words.sum(axis=0)
     found += first
     if last:
-        found += flat[:, size - 4 :].view(_WORD)[:, 0] * last
+        found += cells[:, size - 4 :].view(_WORD)[:, 0] * last
     return found
 
 

@@ -94,12 +94,11 @@ class FloatAddends:
         number = (math.frexp(largest)[1] + self.origin) // WIDTH
         while any(values.any() for values in rest):
             place = number * WIDTH - self.origin
-            found = np.zeros(len(rest[0]), np.int64)
-            for values in rest:
-                whole = np.trunc(_moved(values, -place))
-                found += whole.astype(np.int64)
-                values -= _moved(whole, place)
+            wholes = [np.trunc(_moved(values, -place)) for values in rest]
+            found = reduce(np.add, [whole.astype(np.int64) for whole in wholes])
             if found.any():
+                for values, whole in zip(rest, wholes, strict=True):
+                    values -= _moved(whole, place)
                 yield number, found
             number -= 1
 
@@ -208,10 +207,10 @@ class Prefix:
     @classmethod
     def of(cls, values: Ints) -> Prefix:
         """Return the running sums of values; zeros are left out if they are three of four."""
+        if 4 * np.count_nonzero(values) >= len(values):
+            return cls(_running(values))
         filled = np.flatnonzero(values)
-        if 4 * len(filled) < len(values):
-            return cls(_running(values[filled]), filled)
-        return cls(_running(values))
+        return cls(_running(values[filled]), filled)
 
     def between(self, start: Ints, end: Ints) -> Ints:
         """Return the sum of the values from each start to before each end."""
@@ -281,7 +280,7 @@ class Digits:
     def to_float(self, origin: int = ORIGIN) -> Floats:
         """Return the nearest floats, of two equally near the even one; beyond the largest, infinity."""
         found = rounded(self.digits, WIDTH, self.lowest * WIDTH - origin, None)
-        return np.where(self.negative, -found, found)
+        return np.negative(found, out=found, where=self.negative)
 
 
 _NONE = np.zeros(1, np.int64)
@@ -297,6 +296,29 @@ def _carried(limbs: Iterable[Ints], length: int) -> tuple[list[Words], Ints]:
     return digits, carry
 
 
+def nearest(limbs: Limbs, length: int) -> Floats:
+    """Return sums as the nearest floats, of two equally near the even one: what `Digits.to_float` says, in fewer steps.
+
+    Args:
+        limbs: of the sums, of any sign.
+        length: how many there are.
+    """
+    if not limbs:
+        return np.zeros(length)
+    lowest, highest = min(limbs), max(limbs)
+    last, middle, top = (limbs.get(number, _NONE) for number in range(lowest, lowest + 3))
+    if highest - lowest > 2 or np.abs(top).max() >> 30 or np.abs(middle).max() >> 61:
+        return Digits.of(limbs, length).to_float()
+    whole, last = (top << WIDTH) + middle + (last >> WIDTH), last & int(MASK)
+    size = np.frexp(whole.astype(np.float64))[1].astype(np.int64)
+    left = np.minimum(np.maximum(size - 62 + WIDTH, 0), WIDTH)  # bits for which a word has no room
+    leading = (whole << (WIDTH - left)) + (last >> left)
+    leading |= (last & ((1 << left) - 1)) != 0  # far below what a float holds: it tells what lies above a tie
+    with np.errstate(over="ignore"):
+        found: Floats = np.ldexp(leading.astype(np.float64), (left + (lowest * WIDTH - ORIGIN)).astype(np.int32))
+    return found
+
+
 def rounded(digits: Sequence[Words], width: int, exponent: int, more: Flags | None) -> Floats:
     """Return the floats nearest to numbers of many digits, of two equally near the even one.
 
@@ -309,15 +331,10 @@ def rounded(digits: Sequence[Words], width: int, exponent: int, more: Flags | No
         more: which numbers are greater than their digits say, by less than one of the lowest.
     """
     leading, place, rest = leading_bits(digits, width, exponent, more)
-    kept, left = leading >> _CUT, leading & (_TIE * np.uint64(2) - np.uint64(1))
-    up = (left > _TIE) | ((left == _TIE) & (rest | ((kept & np.uint64(1)) == 1)))
+    leading |= rest  # far below what a float holds: it only tells what lies above a tie
     with np.errstate(over="ignore"):
-        found: Floats = np.ldexp((kept + up).astype(np.float64), (place + int(_CUT)).astype(np.int32))
+        found: Floats = np.ldexp(leading.astype(np.float64), place.astype(np.int32))
     return found
-
-
-_CUT = np.uint64(64 - _MANTISSA)
-_TIE = np.uint64(1) << (_CUT - np.uint64(1))
 
 
 def leading_bits(digits: Sequence[Words], width: int, exponent: int, more: Flags | None) -> tuple[Words, Ints, Flags]:

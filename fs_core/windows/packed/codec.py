@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.definitions import FeatureView, Field
+from fs_core.definitions import FeatureView
 from fs_core.online.contract import OnlineRows
 from fs_core.online.row.codec import DecodedRows, RowCodec
 from fs_core.online.row.entries import (
@@ -30,15 +30,20 @@ from fs_core.online.row.entries import (
 from fs_core.online.row.layout import checksums, layout_of
 from fs_core.values.times import EARLIEST
 from fs_core.windows.answer import Answers, Asked, TooLargeError, answer
-from fs_core.windows.evaluate import all_needs_of, columns_of
+from fs_core.windows.evaluate import all_needs_of
 from fs_core.windows.events import Events
 from fs_core.windows.packed.head import Head, Marks, heads_of, positions_of, settled
-from fs_core.windows.plan import Feature, Lane, features_of
+from fs_core.windows.packed.rows import EventRows
+from fs_core.windows.plan import Features, Lane, features_of
 from fs_core.windows.prepared import prepare
 from fs_core.windows.span import Span
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+_NO_MARK = bytes(FLOOR_BYTES)  # a row of no length, which nobody writes
+_FLOOR_WORD, _HEAD_WORD = (np.uint32(int.from_bytes(mark, "big")) for mark in (FLOOR, HEAD))
 
 
 @dataclass(frozen=True)
@@ -75,17 +80,16 @@ class EventCodec:
 
     def __init__(self, view: FeatureView) -> None:
         self._view = view
-        self._wheres = list(dict.fromkeys(a.where for a in view.aggregations if a.where is not None))
-        self._rows = _as_rows(view, len(self._wheres))
-        self._codec = RowCodec(self._rows)
-        self._layout = layout_of(self._rows)
-        self._plans: dict[tuple[str, ...], tuple[list[Feature], dict[Lane, frozenset[str]]]] = {}
+        self._rows = EventRows.of(view)
+        self._codec = RowCodec(self._rows.plain)
+        self._layout = layout_of(self._rows.plain)
+        self._plans: dict[tuple[str, ...], tuple[Features, dict[Lane, frozenset[str]]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EventCodec, (self._view,)
 
     @cached_property
-    def features(self) -> list[Feature]:
+    def features(self) -> Features:
         """The view's aggregates."""
         return features_of(self._view)
 
@@ -93,7 +97,7 @@ class EventCodec:
     def _positions(self) -> dict[tuple[Lane, Span], int]:
         return positions_of(self.features)
 
-    def _asked(self, names: tuple[str, ...]) -> tuple[list[Feature], dict[Lane, frozenset[str]]]:
+    def _asked(self, names: tuple[str, ...]) -> tuple[Features, dict[Lane, frozenset[str]]]:
         """Return features by name, and what must be prepared to answer them."""
         if names not in self._plans:
             features = features_of(self._view, names)
@@ -110,11 +114,7 @@ class EventCodec:
         Raises:
             OnlineStoreError: a seq is beyond `LAST_SEQ`.
         """
-        everything = pa.chunked_array([pa.repeat(True, len(rows))])
-        flags = [everything, *(passing[where] for where in self._wheres)]
-        for name, flag in zip(self._flags, flags, strict=True):
-            rows = rows.append_column(name, flag)
-        packed = self._codec.encode(rows)
+        packed = self._codec.encode(self._rows.made(rows, passing))
         return OnlineRows(packed.keys, [LENGTH.pack(len(row)) + row for row in packed.rows])
 
     def decode(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> HeldEvents:
@@ -134,22 +134,22 @@ class EventCodec:
 
     def _without_marks(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Marks, list[bytes | None]]:
         """Return the floors and heads that values begin with, if they are sound, and what follows these."""
-        marks, bare = Marks(), list(values)
-        starts = [b"" if value is None else value[:FLOOR_BYTES] for value in values]
-        plain = [index for index, start in enumerate(starts) if start[:4] == FLOOR and len(start) == FLOOR_BYTES]
-        floors = np.frombuffer(b"".join([starts[index] for index in plain]), FLOOR_CELLS)
-        seals = np.array([zlib.crc32(starts[i][8:]) ^ zlib.crc32(keys[i]) for i in plain], np.uint32)
-        sound = (seals ^ np.uint32(self._layout.tag)) == floors["seal"]
-        moments = (floors["moment"].astype(np.uint64) ^ np.uint64(SIGN)).view(np.int64)
-        for index, fits, moment in zip(plain, sound.tolist(), moments.tolist(), strict=True):
-            if fits:
-                marks.floors[index], bare[index] = moment, values[index][FLOOR_BYTES:]  # type: ignore[index]  # it has
-        for index, start in enumerate(starts):
-            if start[:4] == HEAD:
-                entry = mark_at(values[index] or b"", 0)
-                if self._takes(marks, index, keys[index], entry):
-                    marks.first.add(index)
-                    bare[index] = (values[index] or b"")[len(entry) :]
+        starts = [value[:FLOOR_BYTES] if value and len(value) >= FLOOR_BYTES else _NO_MARK for value in values]
+        cells = np.frombuffer(b"".join(starts), FLOOR_CELLS)
+        floored = cells["mark"] == _FLOOR_WORD
+        if floored.any():
+            seals = np.fromiter(map(zlib.crc32, [start[8:] for start in starts]), np.uint32, len(starts))
+            seals ^= np.fromiter(map(zlib.crc32, keys), np.uint32, len(keys))
+            floored &= (seals ^ np.uint32(self._layout.tag)) == cells["seal"]
+        moments = (cells["moment"][floored].astype(np.uint64) ^ np.uint64(SIGN)).view(np.int64)
+        marks = Marks(dict(zip(np.flatnonzero(floored).tolist(), moments.tolist(), strict=True)))
+        parts = zip(values, floored.tolist(), strict=True)
+        bare = [value[FLOOR_BYTES:] if marked and value else value for value, marked in parts]
+        for index in np.flatnonzero(cells["mark"] == _HEAD_WORD).tolist():
+            entry = mark_at(values[index] or b"", 0)
+            if self._takes(marks, index, keys[index], entry):
+                marks.first.add(index)
+                bare[index] = (values[index] or b"")[len(entry) :]
         return marks, bare
 
     def _takes(self, marks: Marks, index: int, key: bytes, entry: bytes) -> bool:
@@ -172,13 +172,12 @@ class EventCodec:
         """Read values of rows that are all equally long as one array; None where one isn't sound."""
         layout = self._layout
         size = LENGTH.size + layout.size
-        sizes = np.array([0 if value is None else len(value) for value in values], np.int64)
-        counts = sizes // size
-        if (counts * size != sizes).any():
+        parts = [value or b"" for value in values]
+        counts, over = np.divmod(np.fromiter(map(len, parts), np.int64, len(parts)), size)
+        if over.any():
             return None
-        entries = np.frombuffer(b"".join([value for value in values if value]), np.uint8).reshape(-1, size)
-        lengths = np.ascontiguousarray(entries[:, : LENGTH.size]).view(">u4")[:, 0]
-        heads = np.ascontiguousarray(entries[:, LENGTH.size :]).view(layout.head)[:, 0]
+        entries = np.frombuffer(b"".join(parts), np.dtype([("length", ">u4"), ("row", layout.head)]))
+        lengths, heads = entries["length"], entries["row"]
         belong = np.repeat(np.fromiter(map(zlib.crc32, keys), np.uint32, len(keys)), counts)
         sound = (checksums(heads) ^ belong ^ np.uint32(layout.tag)) == heads["__seal"]
         if not (sound & (lengths == layout.size)).all():
@@ -186,22 +185,19 @@ class EventCodec:
         return np.repeat(np.arange(len(values)), counts), DecodedRows.of(layout, heads, {}, None, [])
 
     def _held(self, codes: Ints, found: DecodedRows, corrupt: list[int], marks: Marks, count: int) -> HeldEvents:
-        names = tuple(self._rows.features)
-        columns = dict(zip(names, found.features.arrays(names), strict=True))
-        _, *flags = [columns.pop(name) for name in self._flags]
-        passing = {
-            w: np.asarray(flag.to_numpy(zero_copy_only=False)) for w, flag in zip(self._wheres, flags, strict=True)
-        }
+        columns = dict(zip(self._rows.columns, found.features.arrays(self._rows.columns), strict=True))
+        heads = found.features.heads
+        passing = {where: heads[name].astype(bool) for where, name in self._rows.flags.items()}
         floors, unknown = np.full(count, EARLIEST, np.int64), np.ones(count, bool)
         ends = np.searchsorted(codes, np.arange(count), side="right").tolist() if marks.heads else []
         for index, head in marks.heads.items():
             floors[index], unknown[index] = head.since, False
             first, last = ends[index - 1] if index else 0, ends[index]
-            ids = [columns[name].slice(first, last - first) for name in self._view.event_id]
+            ids = [columns[name].slice(first, last - first) for name in self._rows.ids]
             if not head.knows(found.available_at[first:last], ids, first=index in marks.first):
                 marks.heads[index] = replace(head, until=head.since - 1)
-        for index, floor in marks.floors.items():
-            floors[index], unknown[index] = floor, False
+        floored = list(marks.floors)
+        floors[floored], unknown[floored] = list(marks.floors.values()), False
         unknown &= np.bincount(codes, minlength=count) > 0
         clocks = found.event_time, found.available_at, found.seq
         return HeldEvents(codes, clocks, columns, passing, corrupt, floors, unknown, marks.heads)
@@ -270,9 +266,10 @@ class EventCodec:
         sound = [None if index in held.corrupt else value for index, value in enumerate(values)]
         _, entries, _ = self._split(keys, sound, Marks())
         events = self._events(held)
-        ids = [events.columns[name] for name in self._view.event_id]
+        ids = [events.columns[name] for name in self._rows.ids]
         least = np.maximum(held.floors, since)
-        heads, beside = heads_of(self.features, events, least, ids, since if moment is None else moment)
+        sizes = np.fromiter(map(len, entries), np.int64, len(entries))[events.rows] + LENGTH.size
+        heads, beside = heads_of(self.features, events, sizes, least, ids, since if moment is None else moment)
         parts = [[self._mark(key, HEAD, head.body)] for key, head in zip(keys, heads, strict=True)]
         for row, code in zip(events.rows[beside].tolist(), events.codes[beside].tolist(), strict=True):
             parts[code] += [LENGTH.pack(len(entries[row])), entries[row]]
@@ -346,12 +343,7 @@ class EventCodec:
         return seen
 
     def _events(self, held: HeldEvents) -> Events:
-        return Events.of(held.codes, held.clocks, held.columns, held.passing, self._view.event_id)
-
-    @property
-    def _flags(self) -> list[str]:
-        """The columns of flags: one that is always set, since a row has a column, and one for each condition."""
-        return list(self._rows.features)[len(self._rows.features) - len(self._wheres) - 1 :]
+        return Events.of(held.codes, held.clocks, held.columns, held.passing, self._rows.ids)
 
     def _split(
         self, keys: Sequence[bytes], values: Sequence[bytes | None], marks: Marks
@@ -368,23 +360,3 @@ class EventCodec:
             counts[index] = len(found[0])
             rows += found[0]
         return counts, rows, corrupt
-
-
-def _as_rows(view: FeatureView, conditions: int) -> FeatureView:
-    """Return a plain view whose rows are events: what aggregates need of each, and a flag for each condition."""
-    read = set(columns_of(view))
-    fields = [field for field in view.kept if field.name in read]
-    taken = {*view.keys, *view.stored, view.event_timestamp, view.available_at}
-    names = (name for name in (f"passes_{number}" for number in range(10**6)) if name not in taken)
-    flags = [Field(next(names), "bool") for _ in range(conditions + 1)]
-    return replace(
-        view,
-        entity=view.entities or None,
-        fields=fields + flags,
-        aggregations=(),
-        event_id=(),
-        transforms=(),
-        source=None,
-        online_history=None,
-        schedule=None,
-    )

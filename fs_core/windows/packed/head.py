@@ -45,6 +45,9 @@ MOST_ENDS = 100
 From how many events on an entity gets a head is `HOT` in `fs_core.materialization.event_values`.
 """
 
+TAIL_BYTES = 4_000
+"""How many bytes these events take, at most."""
+
 _SUMMED = ("count", "sum", "mean", "var", "std")
 _KINDS = ("count", "sums", "squares", "nan", "inf", "-inf")
 _KIND = 1_000  # more than any limb's number
@@ -155,13 +158,14 @@ def settled(positions: Mapping[tuple[Lane, Span], int], heads: Mapping[int, Head
 
 
 def heads_of(
-    features: Sequence[Feature], events: Events, since: Ints, ids: Sequence[pa.Array], moment: int
+    features: Sequence[Feature], events: Events, sizes: Ints, since: Ints, ids: Sequence[pa.Array], moment: int
 ) -> tuple[list[Head], Flags]:
     """Return a head for each entity, and which events must stand beside them.
 
     Args:
         features: the view's, all of them.
         events: of entities that all have some.
+        sizes: how many bytes each takes.
         since: from when on each entity's head is to answer, microseconds.
         ids: what identifies each event; empty where nothing does.
         moment: the present one, microseconds: from then on few lives end while a head answers, however many do before.
@@ -169,7 +173,8 @@ def heads_of(
     begun, until, lives = since[events.codes], np.empty(len(since), np.int64), _lives(features, events)
     offsets = offsets_of(events.codes, len(since))
     for entity, (first, last) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
-        until[entity] = _until([end[first:last] for _, end in lives.values()], max(moment, int(since[entity])))
+        ends = [end[first:last] for _, end in lives.values()]
+        until[entity] = _until(ends, sizes[first:last], max(moment, int(since[entity])))
     reached = until[events.codes]
     beside = _last(events.codes, events.available_at <= begun)
     for start, end in lives.values():
@@ -195,10 +200,23 @@ def _lives(features: Sequence[Feature], events: Events) -> dict[Span, tuple[Ints
     return {span: span.life(*clocks) for span in dict.fromkeys(feature.span for feature in features)}
 
 
-def _until(ends: Sequence[Ints], moment: int) -> int:
-    """Return the latest moment by which few lives end after another."""
-    coming = np.concatenate([end[end > moment] for end in ends])
-    return int(np.partition(coming, MOST_ENDS)[MOST_ENDS]) - 1 if len(coming) > MOST_ENDS else NEVER
+def _until(ends: Sequence[Ints], sizes: Ints, moment: int) -> int:
+    """Return the latest moment by which few lives end after another, of events of few bytes.
+
+    Args:
+        ends: of the lives, for each window.
+        sizes: how many bytes each event takes.
+        moment: microseconds.
+    """
+    later = [end > moment for end in ends]
+    coming = np.concatenate([end[chosen] for end, chosen in zip(ends, later, strict=True)])
+    taken = np.concatenate([sizes[chosen] for chosen in later])
+    if len(coming) > MOST_ENDS + 1:
+        first = np.argpartition(coming, MOST_ENDS)[: MOST_ENDS + 1]
+        coming, taken = coming[first], taken[first]
+    order = np.argsort(coming)
+    few = min(int(np.searchsorted(np.cumsum(taken[order]), TAIL_BYTES, side="right")), MOST_ENDS)
+    return int(coming[order[few]]) - 1 if few < len(order) else NEVER
 
 
 def _last(codes: Ints, chosen: Flags) -> Flags:

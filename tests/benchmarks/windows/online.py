@@ -1,12 +1,17 @@
 """Windows served: reads beside one raw MGET of the same bytes, a hot entity, pushes to it, and what entities take.
 
-`python -m tests.benchmarks.windows.online`. Ratios are of medians of one run; look at these on a busy machine.
+`python -m tests.benchmarks.windows.online`. Ratios are of medians of one run, and for pushes medians of the ratios of
+pairs; look at these on a busy machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,33 +25,48 @@ from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.materialization.event_values import deep_name
 from fs_core.online.row.codec import RowCodec
 from tests.benchmarks.asof.bars import Measure, show_measures
-from tests.benchmarks.timing import Timing, race, show
+from tests.benchmarks.timing import race, show
 from tests.servers import available_servers, running_server
 
 HOURS = (1, 3, 6, 12, 24, 48, 96, 168, 336, 720)
-HOT, COLD = 1_000_000, 1_000_001
-_SIZES = {50: range(100), 500: range(100, 110), 5_000: range(110, 112), 10_000: (HOT,)}
+HOT, COLD = 1_000_000, range(100)
+_SIZES = {50: COLD, 500: range(100, 110), 5_000: range(110, 112), 10_000: (HOT,)}
+IDENTIFIED = "paid_once"
 _DAYS = 29
 _MILLI = 1e3
 
 
-def declare() -> FeatureView:
-    """Return ten windows of three functions."""
+def declare(name: str = "paid", event_id: Sequence[str] = ()) -> FeatureView:
+    """Return a view of ten windows of three functions.
+
+    Args:
+        name: of the view.
+        event_id: `order_id`, or nothing.
+    """
     user = Entity("user", keys={"user_id": "int64"}, description="A customer.")
     windows = [f"{hours}h" for hours in HOURS]
     wanted = [("count", None), ("sum", "amount"), ("max", "amount")]
     aggregations = [Aggregation(function, column, windows=windows) for function, column in wanted]
-    fields = [Field("amount", "float64", "Paid, EUR.")]
-    return FeatureView("paid", user, fields, aggregations=aggregations, description="What was paid.")
+    fields = [Field("amount", "float64", "Paid, EUR."), Field("order_id", "string", "The order.")]
+    return FeatureView(
+        name, user, fields, aggregations=aggregations, event_id=event_id, description="What was paid."
+    )  # fmt: skip
 
 
-def events(now: datetime) -> pa.Table:
-    """Return events of the last weeks: of each user as many as `_SIZES` says."""
+def events(now: datetime, sizes: Mapping[int, Sequence[int]]) -> pa.Table:
+    """Return events of the last weeks.
+
+    Args:
+        now: the present moment.
+        sizes: users, by how many events each has.
+    """
     rng = np.random.default_rng(7)
-    users = np.concatenate([np.repeat(list(ids), count) for count, ids in _SIZES.items()])
+    users = np.concatenate([np.repeat(list(ids), count) for count, ids in sizes.items()])
     ago = rng.integers(60, _DAYS * 86_400, len(users))
     times = pa.array([now - timedelta(seconds=int(seconds)) for seconds in ago], pa.timestamp("us", "UTC"))
-    return pa.table({"user_id": users, "event_timestamp": times, "amount": rng.uniform(0, 100, len(users)).round(2)})
+    orders = [str(uuid.UUID(bytes=rng.bytes(16))) for _ in users]
+    amounts = rng.uniform(0, 100, len(users)).round(2)
+    return pa.table({"user_id": users, "event_timestamp": times, "amount": amounts, "order_id": orders})
 
 
 def keys_of(users: Any) -> list[bytes]:
@@ -59,25 +79,54 @@ def filled(view: FeatureView, directory: str, online: str) -> FeatureStore:
     """Return a store with the events, materialized."""
     store = FeatureStore(directory, online=online)
     store.apply(view)
-    store.write(view, events(datetime.now(UTC)))
+    store.write(view, events(datetime.now(UTC), _SIZES))
+    identified = declare(IDENTIFIED, ["order_id"])
+    store.apply(identified)
+    store.write(identified, events(datetime.now(UTC), {10_000: [HOT]}))
     store.materialize()
     return store
 
 
-def pushes(store: FeatureStore, view: FeatureView, runs: int) -> list[Timing]:
-    """Time pushes of one event to a hot user and to a cold one."""
+@dataclass(frozen=True)
+class PushRatios:
+    """What a push of one event to a hot user takes, as a multiple of what one to a cold user takes.
 
-    def push(user_id: int) -> int:
-        row = {"user_id": [user_id], "event_timestamp": [datetime.now(UTC)], "amount": [1.0]}
-        return store.push(view, row)
+    Attributes:
+        wall: by the clock, median of pairs.
+        cpu: by this process's CPU, median of pairs.
+        mean: by this process's CPU, all pushes together, and so the few that rewrite a value.
+    """
 
-    return race({"hot": lambda: push(HOT), "cold": lambda: push(COLD)}, runs=runs)
+    wall: float
+    cpu: float
+    mean: float
+
+
+def pushes(store: FeatureStore, view: FeatureView, pairs: int) -> PushRatios:
+    """Push one event to the hot user and one to a cold one, in turns first, so that a busy machine slows both alike."""
+
+    def push(user_id: int) -> tuple[float, float]:
+        row = {"user_id": [user_id], "event_timestamp": [datetime.now(UTC)], "amount": [1.0], "order_id": ["one"]}
+        start = time.perf_counter(), time.process_time()
+        store.push(view, row)
+        return time.perf_counter() - start[0], time.process_time() - start[1]
+
+    hot, cold = np.zeros((pairs, 2)), np.zeros((pairs, 2))
+    push(HOT), push(COLD[0])
+    for pair in range(pairs):
+        # Another cold user each time: one to whom all pushes go becomes hot.
+        turn = [(hot, HOT), (cold, COLD[pair % len(COLD)])]
+        for found, user in turn if pair % 2 else reversed(turn):
+            found[pair] = push(user)
+    wall, cpu = np.median(hot / cold, axis=0).tolist()
+    return PushRatios(wall, cpu, float(hot[:, 1].sum() / cold[:, 1].sum()))
 
 
 def main() -> None:
     """Fill a server, race, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=101)
+    parser.add_argument("--pairs", type=int, default=60, help="pushes to a hot and to a cold user")
     parser.add_argument("--server", default=available_servers()[0], choices=available_servers())
     args = parser.parse_args()
     view = declare()
@@ -92,20 +141,22 @@ def main() -> None:
         names = {count: stored._names.rows(keys_of(ids), view.storage_name) for count, ids in _SIZES.items()}
         deep = {count: stored._names.rows(keys_of(ids), deep_name(view)) for count, ids in _SIZES.items()}
 
-        def read(*users: int) -> pa.Table:
-            return store.get_online_features("paid", {"user_id": list(users)}).table
+        def read(*users: int, of: str = "paid") -> pa.Table:
+            return store.get_online_features(of, {"user_id": list(users)}).table
 
         ways = {
             "100 users": lambda: read(*_SIZES[50]),
             "100 users, raw MGET": lambda: client.mget(names[50]),
             "hot user": lambda: read(HOT),
             "hot user, raw GET": lambda: client.get(names[10_000][0]),
+            "hot user, ids of 36 letters": lambda: read(HOT, of=IDENTIFIED),
         }
         timings = race(ways, runs=args.runs)
         show(f"Windows online, {args.server}: 10 windows of 3 functions", timings, rows=1, ours="100 users")
         sizes = {count: (_mean(client, names[count]), _mean(client, deep[count])) for count in _SIZES}
-        few = max(5, args.runs // 4)
-        pushed = {"SQLite": pushes(embedded, view, few), args.server: pushes(store, view, few)}
+        (identified,) = stored._names.rows(keys_of([HOT]), declare(IDENTIFIED, ["order_id"]).storage_name)
+        most = client.strlen(identified)
+        pushed = {"SQLite": pushes(embedded, view, args.pairs), args.server: pushes(store, view, args.pairs)}
     seconds = {timing.name: timing.median for timing in timings}
     measures = [
         Measure(
@@ -113,11 +164,14 @@ def main() -> None:
         ),
         Measure("a user of 10,000 events", seconds["hot user"] * _MILLI, 2, 1, unit="ms"),
         Measure("what that reads", sizes[10_000][0] / _MILLI, 16, 6, unit="kB"),
+        Measure("the same with ids of 36 letters", seconds["hot user, ids of 36 letters"] * _MILLI, 2, 1, unit="ms"),
+        Measure("what that reads", most / _MILLI, 16, 6, unit="kB"),
     ]
-    measures += [
-        Measure(f"a push to it, against one to a cold user, {where}", hot.median / cold.median, 1.3, 1.1)
-        for where, (hot, cold) in pushed.items()
-    ]
+    for where, ratios in pushed.items():
+        what = f"a push to a hot user, against one to a cold one, {where}"
+        measures.append(Measure(what, ratios.wall, 1.3, 1.1))
+        measures.append(Measure(f"{what}, CPU", ratios.cpu, 1.3, 1.1))
+        measures.append(Measure(f"{what}, CPU, mean", ratios.mean, 1.3, 1.1))
     show_measures("Windows online", measures)
     table = Table("events of 29 days", "read, bytes", "in all, bytes", "in all, an event", title="An entity's bytes")
     for count, (near, all_else) in sizes.items():

@@ -299,6 +299,27 @@ def test_a_hot_entity_is_forgotten_whole(hot: FeatureStore) -> None:
     assert hot.verify_online(paid).total == 0
 
 
+@pytest.mark.parametrize("view", [paid, corrected])
+def test_a_hot_entity_becomes_cold_and_hot_again(embedded: FeatureStore, clock: HandClock, view: FeatureView) -> None:
+    """Once few events are left its value has no head; what is left of the deep one doesn't count, nor hinder."""
+    clock.micros += 23 * 60 * _MINUTE
+    embedded.push(view, [bought(clock.micros, 9_000)])
+    check(embedded, view)
+    assert not has_head(value_of(embedded, view))
+    embedded.push(view, [bought(clock.micros - 22 * 60 * _MINUTE, 9_000) | {"amount": 7e3}])
+    for hours in (0, 12):
+        clock.micros += hours * 60 * _MINUTE
+        embedded.write(view, [bought(clock.micros - n * _MINUTE, 10_000 + n % 400) for n in range(1 + 40 * hours)])
+        embedded.materialize(view)
+        check(embedded, view)
+        assert has_head(value_of(embedded, view)) == (hours > 0)
+        assert embedded.verify_online(view).total == 0
+    clock.micros += 300 * _MINUTE
+    check(embedded, view)
+    embedded.forget("user", {"user_id": [1]})
+    assert value_of(embedded, view) == value_of(embedded, view, deep=True) == b""
+
+
 DEEDS = ["push", "late", "materialize", "repair", "collect"]
 
 

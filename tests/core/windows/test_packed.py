@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -169,3 +170,37 @@ def test_nothing_held(count: int) -> None:
     found = codec.fold(codec.decode([b"k"] * count, [None] * count), ["x_sum_10us"], np.zeros(count, np.int64))
     assert found.features["x_sum_10us"].to_pylist() == [None] * count
     assert not found.known.any()
+
+
+def test_ids_of_any_length_take_as_much() -> None:
+    """A text that only tells events apart is kept as a digest; one that an aggregate reads is kept as it is, too."""
+    identified = replace(VIEW, event_id=["shop", "order"], fields=[*VIEW.fields, Field("order", "string", "Which.")])
+    codec, columns = EventCodec(identified), ["o", "o" * 1_000, "o", "ö", "o"]
+    rows = events([1, 2, 3, 4, 5]).set_column(5, "shop", pa.array(["a", "a", "a", "a", "b"]))
+    writes = codec.encode(rows.append_column("order", pa.array(columns)), {})
+    assert len({len(write.row) for write in writes}) == 1
+    held = codec.decode([writes[0].key], [b"".join(write.row for write in writes)])
+    found = codec.fold(held, ["x_sum_10us", "shop_last_1ms"], np.array([5]))
+    assert found.features.to_pylist() == [{"x_sum_10us": 1.0 + 2.0 + 3.0 + 4.0, "shop_last_1ms": "b"}]
+
+
+def test_what_a_read_of_a_hot_entity_fetches() -> None:
+    """Of 10,000 events in thirty days with ids of 36 letters a read fetches less than 16 kB, of plain ones 6 kB."""
+    fields = [Field("x", "float64", "A value."), Field("order", "string", "The order.")]
+    windows = ["1h", "6h", "1d", "7d", "30d"]
+    aggregations = [Aggregation(function, "x", windows=windows) for function in ("sum", "max")]
+    day = 86_400_000_000
+    times = (np.arange(10_000) * (30 * day // 10_000)).tolist()
+    rows = events(times).drop_columns("shop").append_column("order", pa.array([f"{n:036}" for n in range(10_000)]))
+    for event_id, most in ((["order"], 16_000), ([], 6_000)):
+        view = replace(VIEW, fields=fields, aggregations=aggregations, event_id=event_id)
+        codec = EventCodec(view)
+        writes = codec.encode(rows, {})
+        (value,) = codec.trimmed([writes[0].key], [b"".join(write.row for write in writes)], 29 * day)
+        assert value is not None
+        (headed,) = codec.headed([writes[0].key], [value], 30 * day - 60_000_000, 30 * day)
+        assert len(headed) < most
+        held, moments = codec.decode([writes[0].key], [headed]), np.array([30 * day])
+        whole = codec.decode([writes[0].key], [value])
+        names = list(view.features)
+        assert codec.fold(held, names, moments).features.equals(codec.fold(whole, names, moments).features)

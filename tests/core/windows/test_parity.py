@@ -17,7 +17,7 @@ from fs_core.errors import DataError, MomentNotOnlineError
 from fs_core.materialization import event_values as stored
 from fs_core.materialization import events
 from fs_core.online.row.codec import RowCodec
-from fs_core.testing.events import EventScenario, event_scenarios, event_values
+from fs_core.testing.events import EventScenario, event_ids, event_scenarios, event_values
 from fs_core.testing.histories import TICKS, moments
 from fs_core.testing.oracle import bits
 from fs_core.testing.window_oracle import TOO_LARGE, oracle_windows
@@ -79,7 +79,7 @@ class World:
         }
         columns[view.event_timestamp] = moments([self.clock.micros + offset for _, offset in drawn])
         x = st.none() | event_values(view.stored["x"])
-        for name, values in (("x", x), ("flag", st.integers(0, 3)), ("id", st.integers(0, 2))):
+        for name, values in (("x", x), ("flag", st.integers(0, 3)), ("id", event_ids(view.stored["id"], 2))):
             columns[name] = pa.array([data.draw(values) for _ in drawn], view.stored[name])
         late = self.clock.micros, self.scenario.view.lag_micros
         self.owed += [at for at in (self.clock.micros + o + late[1] for _, o in drawn) if at > self.clock.micros]

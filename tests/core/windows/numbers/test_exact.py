@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from fs_core.testing.events import HARD_FLOATS
 from fs_core.testing.window_oracle import nearest, nearest_root
 from fs_core.windows.numbers.exact import ORIGIN, WIDTH, Digits, Limbs, Prefix, addends_of, bit_length
+from fs_core.windows.numbers.exact import nearest as nearest_floats
 from fs_core.windows.numbers.spread import decimals_as_floats, spread
 from fs_core.windows.prepared import running_sums
 
@@ -43,6 +44,21 @@ def test_a_sum_of_floats_is_rounded_once(values: list[float]) -> None:
     exact = nearest(sum(map(Fraction, values), Fraction()))
     assert (found, math.copysign(1, found)) == (exact, math.copysign(1, exact))
     assert whole(summed(pa.array(values), squares=True), 2 * ORIGIN) == sum(Fraction(x) ** 2 for x in values)
+
+
+@given(st.lists(LISTS, min_size=1, max_size=5), st.integers(0, 20), st.data())
+def test_sums_of_few_limbs_are_rounded_as_others(rows: list[list[float]], bits: int, data: st.DataObject) -> None:
+    """Sums whose limbs fit two words, and all others, are what their digits say: near ties, too, and of any sign."""
+    numbers = {k for values in rows for k in summed(pa.array(values))}
+    sums = [summed(pa.array(values)) for values in rows]
+    limbs = {k: np.concatenate([each.get(k, np.zeros(1, np.int64)) for each in sums]) for k in numbers}
+    ties = data.draw(st.lists(st.integers(-2, 2), min_size=len(rows), max_size=len(rows)))
+    lowest = data.draw(st.integers(1, 60))
+    near = {lowest: np.array(ties), lowest + 1: (np.array(ties) * 3 + 1) << bits, lowest + 2: np.array(ties) << bits}
+    for mine in (limbs, near, {lowest: near[lowest]}, {lowest: near[lowest], lowest + 2: near[lowest + 2]}, {}):
+        found, exact = nearest_floats(mine, len(rows)), Digits.of(mine, len(rows)).to_float()
+        assert found.tolist() == exact.tolist()
+        assert not np.signbit(found[found == 0]).any()
 
 
 @given(LISTS, st.data())
