@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from fs_core.offline.contract import EMPTY, Snapshot
 from fs_core.offline.delta.locks import Locks
-from fs_core.offline.delta.log import all_actions, entry_of, entry_runs, has_statistics, log_actions
+from fs_core.offline.delta.log import all_actions, entry_of, entry_runs, has_statistics, last_writing, log_actions
 from fs_core.offline.objects.path import Location, located
 from fs_core.offline.objects.reading import parquet_file
 from fs_core.runtime.files import bring_to_disk
@@ -74,7 +74,8 @@ def remove_leftovers(table: Location, locks: Locks, seconds: float) -> set[str]:
 def let_go(table: Location, before: int, pinned: Collection[Snapshot]) -> Snapshot:
     """Delete what the log says of old states alone: they can't be read then. Only while `locks.rewriting`.
 
-    What is kept begins with a checkpoint: the last one made before a moment, and the last one before each pinned state.
+    What is kept begins with a checkpoint: the last one made before a moment, or before rows last came, where that was
+    earlier, and the last one before each pinned state.
     Later entries go first. So whoever dies anywhere leaves an old state readable as it was, or not at all. Data files
     that only such states need are leftovers then.
 
@@ -87,10 +88,12 @@ def let_go(table: Location, before: int, pinned: Collection[Snapshot]) -> Snapsh
         The oldest state that is kept beside the pinned ones.
     """
     runs, checkpoints = entry_runs(table), _checkpoints(table)
+    if not runs:
+        return EMPTY
     old = checkpoints[: bisect_right(checkpoints, before, key=partial(_moment, table))]
-    first = _base(table, old)
+    first = _base(table, old[: bisect_right(old, last_writing(table, runs[-1].stop - 1))])
     if first is None:
-        return runs[0].start if runs else EMPTY
+        return runs[0].start
     kept = [range(first, runs[-1].stop)]
     kept += [
         range(_base(table, checkpoints[: bisect_right(checkpoints, state)]) or 0, state + 1)

@@ -320,17 +320,36 @@ class LastWrite:
 
 def last_write(table: Location, state: int) -> LastWrite | None:
     """Return what was last written to a Delta table up to a state; None if nothing, or if its log doesn't say."""
+    found = _writing(table, state)
+    if found is None:
+        return None
+    moments = [action["commitInfo"]["timestamp"] for action in found[1] if "commitInfo" in action]
+    return _summary(_added(found[1]), int(moments[0]) * 1000) if moments else None
+
+
+def last_writing(table: Location, state: int) -> int:
+    """Return the last state up to one that brought rows; that one itself, where it isn't known."""
+    found = _writing(table, state)
+    return state if found is None else found[0]
+
+
+def _writing(table: Location, state: int) -> tuple[int, list[dict[str, Any]]] | None:
+    """Return the last state up to one that brought rows, and its log entry; None if it isn't known."""
     for version in range(state, max(-1, state - _LOOK_BACK), -1):
         try:
             actions = log_actions(entry_of(table, version))
         except (OSError, ValueError):
             return None
-        removed = any("remove" in action for action in actions)  # then what was added are the rows that stayed
-        added = [a["add"] for a in actions if a.get("add", {}).get("dataChange") and not removed]
-        moments = [action["commitInfo"]["timestamp"] for action in actions if "commitInfo" in action]
-        if added and moments:
-            return _summary(added, int(moments[0]) * 1000)
+        if _added(actions):
+            return version, actions
     return None
+
+
+def _added(actions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the files with new rows that an entry adds."""
+    if any("remove" in action for action in actions):  # then what was added are the rows that stayed
+        return []
+    return [action["add"] for action in actions if action.get("add", {}).get("dataChange")]
 
 
 def _summary(added: list[dict[str, Any]], at: int) -> LastWrite | None:
