@@ -377,7 +377,7 @@ def _pruned(store: Resources, keep: timedelta | str) -> Callable[[FeatureView], 
     before = store._clock.now() - kept
     specs = [part.spec for saved in saved_sets(store).listing() for part in saved.parts]
     specs += [record.body for record in store.lineage.everything()[1] if record.kind == "training_set"]
-    states = [part["snapshots"] for spec in specs for part in (spec, *spec.get("parts", ()))]
+    states = [part.get("snapshots", {}) for spec in specs for part in (spec, *spec.get("parts", ()))]
 
     def prune(view: FeatureView) -> None:
         offline.let_go(view, before, {found[view.name] for found in states if view.name in found})

@@ -90,12 +90,12 @@ def test_a_table_has_few_files(tmp_path: Path) -> None:
     """However many commits there were: the log goes back to the last checkpoint, and the data to its state."""
     store = DeltaOfflineStore(tmp_path)
     for day in range(3):
-        for number in range(30):
-            store.append(counter, counted([day * 30 + number]))
+        for number in range(15):
+            store.append(counter, counted([day * 15 + number]))
         store.compact(counter)
         store.let_go(counter, time.time_ns() // 1000, ())
         assert sum(path.is_file() for path in table_of(store).rglob("*")) < 45
-    assert store.read(counter)["value"].to_pylist() == list(range(90))
+    assert store.read(counter)["value"].to_pylist() == list(range(45))
 
 
 @pytest.mark.parametrize("deeds", [0, 9])
