@@ -10,8 +10,8 @@ from dataclasses import replace
 from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError, FeatureStoreError
 from fs_core.jobs.state import Job, JobState, jobs_of
-from fs_core.jobs.stop import Stop
 from fs_core.registry.jobs import Holds, JobStorage
+from fs_core.runtime.stop import Stop
 from fs_core.store import FeatureStore
 from fs_core.values.schedule import Schedule
 from fs_core.values.times import Clock, from_micros

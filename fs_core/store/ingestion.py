@@ -18,6 +18,7 @@ from fs_core.store.resources import Resources
 from fs_core.values.times import duration_micros, parse_duration
 
 if TYPE_CHECKING:
+    from fs_core.runtime.stop import Stop
     from fs_core.streams.ingest import Ingested, Target, Watch
 
 
@@ -29,6 +30,7 @@ def ingest(
     batch: timedelta | str = "200ms",
     until_idle: timedelta | str | None = None,
     watch: Watch | None = None,
+    stop: Stop | None = None,
 ) -> Ingested:
     """Bring the messages of a stream into a view's history and online, each once in effect; return what was done.
 
@@ -44,6 +46,7 @@ def ingest(
         batch: how long messages are gathered for one commit: most of the time from an event to its online value.
         until_idle: end when no message has come for so long; None to go on until interrupted.
         watch: called about once a second, and at the end, with what was done so far and how many messages wait.
+        stop: such as a `threading.Event`, which another thread sets for this to end after the batch in hand.
 
     Raises:
         UnknownReferenceError: there is no such view or stream.
@@ -69,7 +72,9 @@ def ingest(
         reader = Reader(target, source, Path(store.directory))
         consumer = open_consumer(source, group=f"fs_core.{store.registry.project}.{target.storage_name}")
         try:
-            return Ingestion(consumer, reader, _target(store, target), watch).run(batch=seconds, until_idle=idle)
+            return Ingestion(consumer, reader, _target(store, target), watch).run(
+                batch=seconds, until_idle=idle, stop=stop
+            )
         finally:
             consumer.close()
 

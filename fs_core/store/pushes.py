@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
@@ -76,8 +76,10 @@ def push(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool 
     lacking = [name for name in target.written if name not in data.column_names]
     if not lacking:
         return _push(store, target, data)
-    with _turn(store, target):
-        return _push(store, target, _completed(store, target, data, lacking, what))
+    if target.aggregations:
+        raise DefinitionError(f"view {target.ref!r} has events, and an event is whole. Push it with every field.")
+    keys = key_table(data, ViewLookup(target, tuple(target.request_keys)), what)
+    return _grouped(store, target, _push_parts, _Part(data, keys, lacking), data.num_rows)
 
 
 async def push_async(store: Resources, view: str | FeatureView, rows: Any, *, partial: bool = False) -> Written:
@@ -87,8 +89,27 @@ async def push_async(store: Resources, view: str | FeatureView, rows: Any, *, pa
 
 def _push(store: Resources, view: FeatureView, data: Rows) -> Written:
     """Take whole rows; return how many."""
-    few = data.num_rows <= history.FEW_ROWS
-    answer: Any = store._grouped(_push_together, view)(data) if few else _push_together(store, view, [data])[0]
+    return _grouped(store, view, _push_together, data, data.num_rows)
+
+
+def _grouped(
+    store: Resources,
+    view: FeatureView,
+    work: Callable[[Resources, FeatureView, Sequence[Any]], Sequence[Written | FeatureStoreError]],
+    rows: Any,
+    count: int,
+) -> Written:
+    """Take few rows with those of other threads, many alone; return how many.
+
+    Args:
+        store: where.
+        view: whose rows.
+        work: takes the rows of several pushes.
+        rows: what this push brings, as `work` takes it.
+        count: how many rows that are.
+    """
+    few = count <= history.FEW_ROWS
+    answer: Any = store._grouped(work, view)(rows) if few else work(store, view, [rows])[0]
     if isinstance(answer, FeatureStoreError):
         raise answer
     assert isinstance(answer, int)
@@ -98,8 +119,9 @@ def _push(store: Resources, view: FeatureView, data: Rows) -> Written:
 def _push_together(store: Resources, view: FeatureView, together: Sequence[Rows]) -> list[Written | FeatureStoreError]:
     """Take the rows of pushes that met, in one step each into history and online; return what each is answered."""
     now = store._clock.now()
-    good, answers = _checked(store, view, together, now)
-    if good is not None:
+    found, answers = _checked(store, view, together, now)
+    if found:
+        good = _concatenated(found)
         sent_by = delivery(store, view) if view.online else None  # before the rows are in history
         written = history.into_history(store, view, good, pushed=True)
         try:
@@ -124,11 +146,11 @@ def _answered(together: Sequence[Rows], answers: Sequence[PushAnswer]) -> list[W
 
 def _checked(
     store: Resources, view: FeatureView, together: Sequence[Rows], now: int
-) -> tuple[pa.Table | None, list[PushAnswer]]:
-    """Check the rows of pushes at once; where that fails, those of each alone, to learn whose are wrong.
+) -> tuple[list[pa.Table], list[PushAnswer]]:
+    """Check the rows of pushes at once; where that fails, those of each half, to learn whose are wrong.
 
     Returns:
-        The good rows in their order, None where there is no good push; and what each push is answered.
+        The good rows in their order, none where there is no good push; and what each push is answered.
     """
     from fs_core.offline.sifted import NOTHING
     from fs_core.transforms.written import checked_rows
@@ -136,20 +158,19 @@ def _checked(
     try:
         whole = _joined(view, together)
         if whole is not None:
-            return checked_rows(view, _read(view, whole), pushed_at=now), [NOTHING] * len(together)
+            return [checked_rows(view, _read(view, whole), pushed_at=now)], [NOTHING] * len(together)
     except DataError as error:
         if len(together) == 1 and view.on_violation == "refuse":
-            return None, [error]
-    good, answers = list[pa.Table](), list[PushAnswer]()
-    for data in together:
-        try:
-            rows, quarantined = _sifted(store, view, data, now)
-        except (DataError, OfflineStoreError) as error:
-            answers.append(error)
-        else:
-            good.append(rows)
-            answers.append(quarantined)
-    return _concatenated(good) if good else None, answers
+            return [], [error]
+    if len(together) > 1:
+        halves = together[: len(together) // 2], together[len(together) // 2 :]
+        (first, mine), (second, theirs) = (_checked(store, view, half, now) for half in halves)
+        return first + second, mine + theirs
+    try:
+        rows, quarantined = _sifted(store, view, together[0], now)
+    except (DataError, OfflineStoreError) as error:
+        return [], [error]
+    return [rows], [quarantined]
 
 
 def _sifted(store: Resources, view: FeatureView, data: Rows, now: int) -> tuple[pa.Table, pa.Table]:
@@ -209,18 +230,63 @@ def _time_columns(view: FeatureView) -> tuple[tuple[str, pa.DataType], ...]:
     return tuple((name, dtype) for name, dtype in types.items() if pa.types.is_temporal(dtype))
 
 
-def _completed(store: Resources, view: FeatureView, data: pa.Table, lacking: list[str], what: str) -> pa.Table:
-    """Return rows with the features that they lack as the rule has them now.
+class _Part(NamedTuple):
+    """Rows in part.
+
+    Attributes:
+        data: they.
+        keys: their key columns, as the view has them.
+        lacking: the features that they lack.
+    """
+
+    data: pa.Table
+    keys: pa.Table
+    lacking: Sequence[str]
+
+
+def _push_parts(store: Resources, view: FeatureView, together: Sequence[_Part]) -> list[Written | FeatureStoreError]:
+    """Take pushes in part that met, in their order; those of different entities in one step each."""
+    answers: list[Written | FeatureStoreError] = []
+    with _turn(store, view):
+        for parts in _of_different_entities(together):
+            try:
+                answers += _push_together(store, view, _completed(store, view, parts))
+            except FeatureStoreError as error:
+                answers += [error] * len(parts)
+    return answers
+
+
+def _of_different_entities(together: Sequence[_Part]) -> list[list[_Part]]:
+    """Return pushes in groups, in their order: of one group none needs to know what another one leaves."""
+    if len(together) == 1:
+        return [list(together)]
+    groups, seen = [list[_Part]()], set[Any]()
+    for part in together:
+        entities = set(zip(*(column.to_pylist() for column in part.keys.columns), strict=True))
+        if not entities.isdisjoint(seen):
+            groups.append([])
+            seen = set()
+        groups[-1].append(part)
+        seen |= entities
+    return groups
+
+
+def _completed(store: Resources, view: FeatureView, parts: Sequence[_Part]) -> list[pa.Table]:
+    """Return the rows of pushes with the features that they lack as the rule has them now.
 
     Rows of one push lack the same features, so of several of one entity each keeps what the first keeps.
     """
-    if view.aggregations:
-        raise DefinitionError(f"view {view.ref!r} has events, and an event is whole. Push it with every field.")
-    keys = key_table(data, ViewLookup(view, tuple(view.request_keys)), what)
+    lacking = [name for name in view.written if any(name in part.lacking for part in parts)]
+    keys = pa.concat_tables([part.keys for part in parts])
     found = store.offline.as_of(view, at_moment(keys, store._clock.now()), lacking)
-    for name in lacking:
-        data = data.append_column(name, found[name])
-    return data
+    whole, first = list[pa.Table](), 0
+    for data, _, mine in parts:
+        kept = found.slice(first, data.num_rows)
+        first += data.num_rows
+        for name in mine:
+            data = data.append_column(name, kept[name])
+        whole.append(data.select([*(n for n in data.column_names if n not in view.written), *view.written]))
+    return whole
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from fs_core.errors import OnlineStoreError, StreamError
 from fs_core.offline.contract import OvertakenError, Progress
 from fs_core.offline.sifted import Sifted
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME
+from fs_core.runtime.stop import Stop
 from fs_core.streams.contract import Consumer, Messages, Rejected
 from fs_core.streams.rows import Reader
 
@@ -105,15 +106,16 @@ class Ingestion:
         self._reported = time.monotonic(), 0
         self._watched = -_WATCH_SECONDS
 
-    def run(self, *, batch: float, until_idle: float | None) -> Ingested:
+    def run(self, *, batch: float, until_idle: float | None, stop: Stop | None = None) -> Ingested:
         """Take batches until nothing has come for some time, or for ever.
 
         Args:
             batch: seconds for which messages are gathered.
             until_idle: seconds without a message after which it ends; None for never.
+            stop: is set when it should end, after the batch in hand.
         """
         idle_since = time.monotonic()
-        while until_idle is None or time.monotonic() - idle_since < until_idle:
+        while not (stop and stop.is_set()) and (until_idle is None or time.monotonic() - idle_since < until_idle):
             self._follow()
             if self._is_behind:
                 self._catch_up(1)

@@ -25,6 +25,8 @@ log = logging.getLogger("fs_core")
 
 _ANSWER_SECONDS = 10.0  # of a broker
 _JOIN_SECONDS = 30.0  # of a group, until it has given this consumer its partitions, which may be none
+_PART = 1_000  # messages that are taken from the client at a time
+_BYTES = 64 << 20  # of a batch, about
 _IN_FLIGHT = 1_000  # rejected messages that the client holds: its queue has an end
 _CUT = 500  # bytes of a rejected message that is too large for its topic
 _REASON = 1_000  # characters, as a header counts for the size of a message
@@ -119,7 +121,7 @@ class KafkaConsumer:
         """See `Consumer.poll`."""
         found: dict[int, list[Message]] = {}
         gone: list[int] = []
-        for message in self._consumer.consume(most, seconds):
+        for message in self._gathered(seconds, most):
             error = message.error()
             if error is not None and error.code() == self._kafka.KafkaError._AUTO_OFFSET_RESET:
                 gone.append(message.partition())
@@ -132,6 +134,17 @@ class KafkaConsumer:
         if gone:
             self._pass_over(gone)
         return messages
+
+    def _gathered(self, seconds: float, most: int) -> list[Any]:
+        ends, found, size = time.monotonic() + seconds, list[Any](), 0
+        while len(found) < most and size < _BYTES:
+            left = ends - time.monotonic()
+            part = self._consumer.consume(min(_PART, most - len(found)), max(0.0, left))
+            found += part
+            size += sum(map(len, part))
+            if left <= 0 or not part:
+                break
+        return found
 
     def shown(self, position: int) -> str:
         """See `Consumer.shown`: an offset."""

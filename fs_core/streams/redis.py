@@ -7,6 +7,7 @@ server is kept at the same id, so that its tools (`XINFO GROUPS`) show how far t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,8 +18,12 @@ from fs_core.online.redis.errors import driver
 from fs_core.online.redis.url import parse
 from fs_core.streams.contract import Messages, Rejected
 
+log = logging.getLogger("fs_core")
+
 _SEQ_BITS = 22  # of a position, which is an id as one number: milliseconds, then a count
 _KEPT = 100_000  # rejected messages
+_PART = 1_000  # entries that are read at a time, until there are
+_BYTES = 64 << 20  # of a batch, about
 _PAUSE = 0.002
 _WAIT = 1.0  # seconds for which an empty stream is waited for at a time
 _TIMEOUT = 10.0
@@ -41,7 +46,7 @@ class RedisConsumer:
         where, _, query = url.partition("?")
         server = where.rpartition("/")[0] + (f"?{query}" if query else "")
         self._client: Any = open_client(parse(server, connections=4, timeout=_TIMEOUT))
-        self._key, self._group = topic, group
+        self._key, self._group, self._stream = topic, group, stream
         self._partition = f"redis:{stream}:{topic}"
         self._last: int | None = None
         self.generation = 0
@@ -53,14 +58,42 @@ class RedisConsumer:
     def seek(self, positions: Mapping[str, int | None]) -> None:
         """See `Consumer.seek`."""
         self._last = positions[self._partition]
+        if self._last is not None:
+            self._compare(self._last)
+
+    def _compare(self, position: int) -> None:
+        """Look whether the stream is the one that was read before, and whether its server may have lost some of it.
+
+        Raises:
+            StreamError: its ids end before the last one that was taken, so none of those that come would be read.
+        """
+        try:
+            known = self._ask("XINFO STREAM", self._key)
+        except StreamError:  # there is none, or this user may not ask
+            return
+        taken, last = _identifier(position), _position(known["last-generated-id"])
+        if last < position:
+            raise StreamError(
+                f"the key {self._key!r} ends at the id {_identifier(last)}, and history has taken {taken}: it was made "
+                "anew by a clock that is behind, or its server lost entries. A stream of another name begins at the "
+                "first entry."
+            )
+        deleted = _position(known.get("max-deleted-entry-id", b"0-0"))  # one by one; at the position: once it was taken
+        if last > position and deleted != position and not self._ask("XRANGE", self._key, taken, taken):
+            log.warning(
+                "stream %r: the entry %s, which was taken last, is gone from the key %r. So later ones, which weren't "
+                "taken, may be gone, too. Have the server keep more (MAXLEN).",
+                *(self._stream, taken, self._key),
+            )
 
     def poll(self, seconds: float, most: int) -> list[Messages]:
         """See `Consumer.poll`."""
-        ends, found = time.monotonic() + seconds, list[tuple[bytes, Any]]()
-        while len(found) < most:
-            block = None if found else max(1, int(min(seconds, _WAIT) * 1000))
-            read = self._ask("XREAD", *_block(block), "COUNT", most - len(found), "STREAMS", self._key, self._id())
-            found += _entries(read)
+        ends, found, size = time.monotonic() + seconds, list[tuple[bytes, Any]](), 0
+        while len(found) < most and size < _BYTES:
+            block, count = None if found else max(1, int(min(seconds, _WAIT) * 1000)), min(_PART, most - len(found))
+            read = _entries(self._ask("XREAD", *_block(block), "COUNT", count, "STREAMS", self._key, self._id()))
+            found += read
+            size += sum(len(value) for _, entry in read for value in entry.values())
             if found:
                 self._last = _position(found[-1][0])
             if time.monotonic() >= ends:

@@ -101,19 +101,23 @@ def ingest(
       fs ingest purchases clicks --until-idle 2s
       fs ingest purchases clicks --metrics 9100     lag, rows and more at http://127.0.0.1:9100/metrics
 
-    How it goes is shown on standard error: in place on a terminal, else a line every ten seconds.
+    How it goes is shown on standard error: in place on a terminal, else a line every ten seconds. SIGTERM and Ctrl-C
+    end it after the batch in hand, a second one at once.
     """  # noqa: D301
     from fs_core.cli.ingest_progress import exported, shown
+    from fs_core.runtime.stop import SignalStop
 
     source = stream or str(getattr(store.view(view).source, "name", ""))
 
-    with shown() as show, exported(metrics, view, source) as export:
+    stop = SignalStop()
+
+    with shown() as show, exported(metrics, view, source) as export, stop.at_signals():
 
         def watch(done: Ingested) -> None:
             show(done)
             export(done)
 
-        done = store.ingest(view, stream, batch=batch, until_idle=until_idle, watch=watch)
+        done = store.ingest(view, stream, batch=batch, until_idle=until_idle, watch=watch, stop=stop)
     names = ("messages", "rows", "rejected", "quarantined", "repeated", "batches", "lag")
     counts = {name: getattr(done, name) for name in names}
     return Report(heading=str(done), data={"view": view, "stream": stream, **counts})
@@ -131,10 +135,15 @@ def _wrote(rows: Written, view: str) -> Report:
 
 @cli.command()
 @click.argument("views", nargs=-1)
+@click.option("--keep", metavar="DURATION", help="States older than this, such as 30d, can't be read any more.")
 @in_store
-def compact(store: FeatureStore, views: Sequence[str]) -> Report:
-    """Lay the history of VIEWS (default: every view) out afresh for fast search; nothing is lost."""
-    store.compact(*views)
+def compact(store: FeatureStore, views: Sequence[str], keep: str | None) -> Report:
+    """Lay the history of VIEWS (default: every view) out afresh for fast search; no row is lost.
+
+    Without --keep every earlier state stays as well. With it, so do those from which training sets were made that are
+    saved or logged; fs recreate refuses others.
+    """
+    store.compact(*views, keep=keep)
     return Report(heading=f"compacted {', '.join(views) or 'every view'}", data={"views": list(views)})
 
 

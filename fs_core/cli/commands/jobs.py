@@ -34,7 +34,7 @@ def run(store: FeatureStore, views: Sequence[str], once: bool) -> Report:
       fs run --once spending     from cron or Airflow
     """  # noqa: D301
     from fs_core.jobs import Runner, jobs_of
-    from fs_core.jobs.stop import SignalStop
+    from fs_core.runtime.stop import SignalStop
 
     stop = SignalStop()
     runner = Runner(store, views, stop=stop)

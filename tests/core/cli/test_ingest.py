@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -17,7 +18,8 @@ import redis
 from fs_core import FeatureStore, StreamSource
 from fs_core.cli import ingest_progress
 from fs_core.errors import ConfigurationError
-from fs_core.streams.ingest import Ingested
+from fs_core.streams.contract import Messages
+from fs_core.streams.ingest import Ingested, Ingestion
 from fs_core.streams.metrics import served
 from tests.core.cli.conftest import Fs, answer, refusal
 from tests.servers import free_port, running_server
@@ -43,6 +45,28 @@ def page(port: int) -> str:
             return str(answered.read().decode())
     except urllib.error.URLError:
         return ""
+
+
+def test_a_signal_ends_it_after_the_batch_in_hand(shop: Fs, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM in mid-batch ends it with 0, once that batch is in history and online; later ones act as before."""
+    with FeatureStore(".") as store:
+        store.apply(StreamSource("spent", url=key, description="Spending."))
+    take = Ingestion.take
+
+    def interrupted(run: Ingestion, found: Sequence[Messages]) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        take(run, found)
+
+    monkeypatch.setattr(Ingestion, "take", interrupted)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        done = answer(shop("ingest", "spending", "spent", "--json"))
+    finally:
+        assert signal.signal(signal.SIGTERM, before) is signal.default_int_handler
+    assert (done["rows"], done["rejected"]) == (2, 1)
+    with FeatureStore(".") as store:
+        assert store.history("spending").num_rows == 2
+        assert store.verify_online("spending").total == 0
 
 
 def test_ingest_with_metrics(shop: Fs, key: str) -> None:

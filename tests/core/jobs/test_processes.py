@@ -15,7 +15,7 @@ import pytest
 from fs_core import FeatureStore
 from fs_core.cli.group import cli
 from fs_core.jobs import Runner, jobs_of
-from fs_core.jobs.stop import SignalStop
+from fs_core.runtime.stop import SignalStop
 from fs_core.testing.processes import FRESH
 from tests.core.jobs.conftest import HandClock, Steps, visits, write_rows
 

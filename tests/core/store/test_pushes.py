@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import DefinitionError, OnlineUnavailableError, SchemaError, ValidationError
 from fs_core.store import pushes
+from fs_core.transforms import written
 from fs_core.values.plain import PlainRows
+from fs_core.values.times import MICROSECONDS
 
 ENTITY = Entity("e", keys={"k": "int64"}, description="An entity.")
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -94,23 +96,32 @@ PARTS = st.lists(
 
 
 @settings(max_examples=12, deadline=None)
-@given(parts=PARTS)
+@given(parts=PARTS, meet=st.booleans())
 def test_any_pushes_in_part_are_as_one_dict_would_have_them(
-    tmp_path_factory: pytest.TempPathFactory, parts: list[tuple[int, int, int | None, int | None]]
+    tmp_path_factory: pytest.TempPathFactory, parts: list[tuple[int, int, int | None, int | None]], meet: bool
 ) -> None:
-    """Each push is the winner's values with some replaced; it counts if its event time isn't the smaller one."""
+    """Each push is the winner's values with some replaced; it counts if its event time isn't the smaller one.
+
+    So it is one after the other, and where several meet.
+    """
     fields = [Field("x", "int64", "X."), Field("y", "int64", "Y.")]
     winners: dict[int, tuple[int, dict[str, Any]]] = {}
     with FeatureStore(tmp_path_factory.mktemp("any")) as store:
         store.apply(view(fields=fields))
+        met = list[pushes._Part]()
         for key, hour, x, y in parts:
             given_ = {name: value for name, value in (("x", x), ("y", y)) if value is not None}
             time = DAY + timedelta(hours=hour)
             columns = {name: [value] for name, value in given_.items()}
-            store.push("v", {"k": [key], "event_timestamp": [time.isoformat()], **columns}, partial=True)
+            if meet:
+                data = pa.table({"k": [key], "event_timestamp": pa.array([time], MICROSECONDS), **columns})
+                met.append(pushes._Part(data, data.select(["k"]), [name for name in "xy" if name not in columns]))
+            else:
+                store.push("v", {"k": [key], "event_timestamp": [time.isoformat()], **columns}, partial=True)
             before = winners.get(key, (-1, {"x": None, "y": None}))
             if hour >= before[0]:
                 winners[key] = hour, before[1] | given_
+        assert not met or pushes._push_parts(store, store.view("v"), met) == [1] * len(met)
         expected = [tuple(winners.get(key, (0, {"x": None, "y": None}))[1].values()) for key in (1, 2)]
         assert served(store, 1, 2) == expected
 
@@ -131,6 +142,42 @@ def test_pushes_in_part_at_once_lose_nothing(store: FeatureStore) -> None:
     for thread in threads:
         thread.join()
     assert served(store, 1) == [(3, 3)]
+
+
+def test_pushes_in_part_that_meet(store: FeatureStore) -> None:
+    """Those of different entities are one look into history, and one commit; a bad one fails its own push alone."""
+    store.apply(view(fields=[Field("x", "int64", "X."), Field("y", "int64", "Y.", maximum=8)]))
+    store.write("v", {"k": list(range(8)), "event_timestamp": [DAY] * 8, "x": list(range(8)), "y": [0] * 8})
+    store.materialize("v")
+    keys = pa.table({"k": list(range(8))})
+    before, together = store.offline.snapshot(store.view("v")), list[pushes._Part]()
+    for k in range(8):
+        given_ = {"x": [10 + k]} if k % 2 else {"y": [9 if k == 4 else k]}
+        data = pa.table({"k": [k], "event_timestamp": pa.array([DAY], MICROSECONDS), **given_})
+        together.append(pushes._Part(data, keys.slice(k, 1), ["y"] if k % 2 else ["x"]))
+    answers = pushes._push_parts(store, store.view("v"), together)
+    assert [answer for answer in answers if isinstance(answer, int)] == [1] * 7
+    assert "column 'y' is above the maximum 8 in row 0 (9)" in str(answers[4])
+    assert served(store, *range(8)) == [(10 + k, 0) if k % 2 else (k, 0 if k == 4 else k) for k in range(8)]
+    assert store.offline.snapshot(store.view("v")) == before + 1
+
+
+def test_a_bad_push_among_many_is_found_in_few_steps(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of others are checked by halves, not each push alone."""
+    store.apply(view(fields=[Field("x", "int64", "X.")]))
+    checked, check = list[int](), written.checked_rows
+
+    def counting(of: FeatureView, data: pa.Table, **more: Any) -> pa.Table:
+        checked.append(data.num_rows)
+        return check(of, data, **more)
+
+    monkeypatch.setattr(written, "checked_rows", counting)
+    together = [pa.table({"k": [None if k == 40 else k], "event_timestamp": [DAY], "x": [k]}) for k in range(64)]
+    together = [table.cast(together[0].schema) for table in together]
+    answers = pushes._push_together(store, store.view("v"), together)
+    assert [k for k in range(64) if answers[k] != 1] == [40]
+    assert len(checked) == 13
+    assert store.history("v")["k"].to_pylist() == [k for k in range(64) if k != 40]
 
 
 def test_times_may_be_text(store: FeatureStore) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from fs_core import Entity, FeatureStore, FeatureView, Field, StreamSource
 from fs_core.errors import ConfigurationError, DefinitionError, StreamError
+from fs_core.streams import kafka
 from fs_core.streams.contract import Rejected
 from fs_core.streams.kafka import KafkaConsumer
 
@@ -74,12 +75,15 @@ def numbers(store: FeatureStore) -> list[int]:
     return found
 
 
-def test_events_of_all_partitions(opened: FeatureStore, topic: Topic) -> None:
-    """Every partition is read once, poison is put aside, and a second run goes on behind the first."""
+def test_events_of_all_partitions(opened: FeatureStore, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every partition is read once, in batches of so many bytes, poison is put aside, and a second run goes on."""
+    monkeypatch.setattr(kafka, "_BYTES", 1_000)
+    monkeypatch.setattr(kafka, "_PART", 5)
     topic.send(*range(100))
     topic.send(0, body=b"poison")
     done = opened.ingest("paid", topic.name, batch="200ms", until_idle="1s")
     assert (done.rows, done.rejected, done.lag) == (100, 1, 0)
+    assert done.batches >= 5
     assert sorted(numbers(opened)) == list(range(100))
     assert opened.verify_online("paid").total == 0
     (rejected,) = topic.read(f"{topic.name}.rejected")

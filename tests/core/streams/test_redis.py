@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+import fs_core.streams.redis
 from fs_core import Aggregation, FeatureStore, FeatureView, Field, StreamSource
 from fs_core.errors import ConfigurationError, DefinitionError, SourceError, StreamError, VersionConflictError
 from fs_core.streams.ingest import Ingested
@@ -195,6 +196,42 @@ def test_a_lag_that_cannot_be_asked_for() -> None:
     consumer.seek(dict.fromkeys(consumer.partitions()))
     assert consumer.lag() is None
     consumer.close()
+
+
+def test_entries_that_the_server_deleted(
+    opened: FeatureStore, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says where entries may be lost, not where those are gone that were taken; ids that end too early fail."""
+
+    def taken(**how: str) -> int:
+        caplog.clear()
+        return opened.ingest("paid", "payments", batch="20ms", until_idle="60ms", **how).rows
+
+    send(client, *map(payment, range(4)))
+    assert taken() == 4
+    client.xdel("payments", *(identifier for identifier, _ in client.xrange("payments")))
+    send(client, payment(4))
+    assert taken() == 1
+    assert "is gone" not in caplog.text
+    send(client, payment(5), payment(6), payment(7))
+    client.xtrim("payments", maxlen=2, approximate=False)
+    assert taken() == 2
+    assert "is gone from the key 'payments'" in caplog.text
+    client.delete("payments")
+    client.xadd("payments", {"m": b"x"}, id="5-1")
+    with pytest.raises(StreamError, match="ends at the id 5-1"):
+        taken()
+
+
+def test_a_batch_of_large_messages_is_bounded(
+    opened: FeatureStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many messages wait, a batch has not many more bytes than fit into memory."""
+    monkeypatch.setattr(fs_core.streams.redis, "_BYTES", 10_000)
+    monkeypatch.setattr(fs_core.streams.redis, "_PART", 5)
+    send(client, *(payment(number, shop="s" * 1_000) for number in range(40)))
+    done = opened.ingest("paid", "payments", batch="20ms", until_idle="60ms")
+    assert (done.rows, done.batches) == (40, 4)
 
 
 def test_whoever_watches_is_told(opened: FeatureStore, client: redis.Redis) -> None:

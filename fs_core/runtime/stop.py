@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,13 @@ class SignalStop:
 
     @contextmanager
     def at_signals(self) -> Iterator[None]:
-        """Be set by SIGTERM and SIGINT meanwhile; a second one acts as it would have without this."""
+        """Be set by SIGTERM and SIGINT meanwhile; a second one acts as it would have without this.
+
+        In another thread than the main one, which gets no signals, nothing changes.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def handle(number: int, _frame: object) -> None:
