@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from hypothesis import strategies as st
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import DataError, NameClashError, SchemaError, UnknownReferenceError
 from fs_core.retrieval.spark import provenance
+from tests.benchmarks.bench_spark import fill as fill_benchmark
+from tests.benchmarks.bench_spark import seconds
 from tests.core.retrieval.spark.answering import (
     PYSPARK_WARNINGS,
     answered,
@@ -23,6 +27,7 @@ from tests.core.retrieval.spark.answering import (
     in_spark,
     same_bits,
 )
+from tests.core.retrieval.spark.sessions import sail_session
 from tests.core.retrieval.test_parts import FEATURES, asked, fill
 
 pytestmark = pytest.mark.filterwarnings(PYSPARK_WARNINGS)
@@ -95,9 +100,6 @@ def test_nothing_is_computed_or_shuffled_until_somebody_wants_rows(sail: Any, tm
 
 def plan_of(frame: Any) -> str:
     """Return the physical plan of a frame."""
-    from contextlib import redirect_stdout
-    from io import StringIO
-
     with redirect_stdout(StringIO()) as shown:
         frame.explain()
     return shown.getvalue()
@@ -199,15 +201,17 @@ def test_a_value_that_does_not_fit_is_named_by_spark(sail: Any, filled: FeatureS
         made.toArrow()
 
 
-def test_the_plan_holds_no_credentials(sail: Any, filled: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is sent to the cluster is definitions and where history lies, not the environment."""
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2secret")
-    frame, _ = in_spark(sail, spine_of(3), partitions=1)
-    made = filled.get_historical_features(frame, FEATURES)
-    sent = made._plan.to_proto(sail.client).SerializeToString()
-    assert b"spending" in sent
-    assert b"hunter2secret" not in sent
-    assert "hunter2secret" not in repr(provenance(made))
+def test_history_in_a_bucket(bucket: str, s3_server: dict[str, str], tmp_path: Path) -> None:
+    """Who computes reads the bucket with the credentials of its own environment; the plan holds none."""
+    store = fill(FeatureStore(tmp_path / "store", offline=bucket))
+    with sail_session() as session:
+        found, said, whole = answered(session, store, spine_of(20), FEATURES, partitions=2)
+        sent = said.frame._plan.to_proto(session.client).SerializeToString()
+    assert same_bits(found, whole.table)
+    assert said.spec == whole.spec
+    assert bucket.encode() in sent
+    assert s3_server["AWS_SECRET_ACCESS_KEY"].encode() not in sent
+    assert s3_server["AWS_SECRET_ACCESS_KEY"] not in repr(said)
 
 
 def test_a_frame_elsewhere_is_refused_with_the_way_out(sail: Any, filled: FeatureStore) -> None:
@@ -219,3 +223,9 @@ def test_a_frame_elsewhere_is_refused_with_the_way_out(sail: Any, filled: Featur
     ):
         with pytest.raises(SchemaError, match=r"pass frame.toArrow\(\)"):
             refused()
+
+
+def test_parquet_in_parquet_out(sail: Any, tmp_path: Path) -> None:
+    """What the benchmark times, from Parquet into Parquet, gives the embedded engine's rows; it refuses others."""
+    fill_benchmark(tmp_path, history=2_000, spine=160)
+    assert set(seconds(tmp_path, {"Sail": nullcontext(sail)}, runs=1)) == {"embedded", "Sail"}
