@@ -65,6 +65,7 @@ bench: .venv/.installed ## import, as-of and online reads beside peers; Feast wh
 	$(PY) -m tests.benchmarks.bench_online_write
 	$(PY) -m tests.benchmarks.bench_materialize
 	$(PY) -m tests.benchmarks.bench_registry
+	$(PY) -m tests.benchmarks.bench_spark
 	$(PY) -m tests.benchmarks.bench_torch
 	$(PY) -m tests.benchmarks.bench_tf
 	$(PY) -m tests.benchmarks.bench_mlflow

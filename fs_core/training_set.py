@@ -61,6 +61,13 @@ def require_training_set(given: object, what: str) -> None:
         )
 
 
+def fingerprint_of(spec: Mapping[str, Any], content: str) -> str:
+    """Return the SHA-256 (64 hex digits) of a spec, where rows lay left out, and of a content's hash."""
+    said = {name: part for name, part in spec.items() if name not in ("snapshots", "parts")}
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{text}\n{content}".encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """Point-in-time rows and what they were made from.
@@ -101,9 +108,18 @@ class TrainingSet:
         """
         from fs_core.values.fingerprint import hash_table
 
-        spec = {name: part for name, part in self.spec.items() if name not in ("snapshots", "parts")}
-        text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(f"{text}\n{hash_table(self.table)}".encode()).hexdigest()
+        return fingerprint_of(self.spec, hash_table(self.table))
+
+    @cached_property
+    def unordered_fingerprint(self) -> str:
+        """SHA-256 (64 hex digits) of spec and content, in whatever order the rows are.
+
+        It compares this set with one made by an engine whose rows have no order: see `fs_core.retrieval.spark`.
+        """
+        from fs_core.values.row_sums import alike, hash_sum, sum_of_rows
+
+        table = alike(self.table)
+        return fingerprint_of(self.spec, hash_sum(table.schema, table.num_rows, sum_of_rows(table)))
 
     @cached_property
     def coverage(self) -> dict[str, dict[str, int]]:

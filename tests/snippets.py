@@ -23,7 +23,13 @@ from typing import Any
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "fs_core" / "README.md").exists())
 FRONT = ROOT / "README.md"
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in (FRONT, *sorted(ROOT.glob("fs_*/**/*.md")))}
-NEEDED = {"fs_mlflow": "mlflow", "fs_sklearn": "sklearn", "fs_tf": "tensorflow", "fs_torch": "torch"}
+NEEDED = {
+    "fs_core/retrieval/spark": "pysail",
+    "fs_mlflow": "mlflow",
+    "fs_sklearn": "sklearn",
+    "fs_tf": "tensorflow",
+    "fs_torch": "torch",
+}
 """What must be installed for the snippets below a folder."""
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

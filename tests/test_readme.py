@@ -30,7 +30,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     done: dict[str, Ran] = {}
 
     def once(name: str) -> Ran:
-        needed = NEEDED.get(name.partition("/")[0])
+        needed = NEEDED.get(name.rpartition("/")[0])
         if needed is not None and importlib.util.find_spec(needed) is None:
             pytest.skip(f"{needed} is not installed")
         if name not in done:
@@ -46,6 +46,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     return once
 
 
+@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
 @pytest.mark.parametrize("name", sorted(set(PAGES) - ELSEWHERE))
 def test_every_page_runs_as_written(name: str, ran: Runner) -> None:
     """Each snippet runs in order in an empty directory, and prints what the page says."""

@@ -16,7 +16,7 @@ from fs_core.errors import ConfigurationError, DataError, DefinitionError, Sourc
 from fs_core.offline.contract import EMPTY
 from fs_core.runtime.threads import in_thread
 from fs_core.store.resources import Resources
-from fs_core.values.interchange import to_reader, to_table
+from fs_core.values.interchange import is_spark_frame, to_reader, to_table
 from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def write(store: Resources, view: str | FeatureView, data: Any) -> Written:
     Args:
         view: its reference.
         data: key columns, the event time, the availability if the view names its column, and the
-            features; anything `fs_core.values.interchange.to_table` reads. Of a `pyarrow.RecordBatchReader`, part after
-            part is read, so that it may be larger than memory.
+            features; anything `fs_core.values.interchange.to_table` reads. Of a `pyarrow.RecordBatchReader`, and of a
+            data frame of Spark or Spark Connect, part after part is read, so that it may be larger than memory.
 
     Raises:
         SchemaError: a column is missing, unexpected or of the wrong type.
@@ -52,9 +52,14 @@ def write(store: Resources, view: str | FeatureView, data: Any) -> Written:
         RegistryError: the registry, which numbers the rows, can't be written, as on a full disk; nothing was
             written.
         OfflineStoreError: history can't be written.
+        SourceError: Spark can't compute the frame.
     """
     target = store.view(view)
     what = f"data for view {target.name!r}"
+    if is_spark_frame(data):
+        from fs_core.retrieval.spark.frames import reader_of
+
+        data = reader_of(data, what)
     if isinstance(data, pa.RecordBatchReader):
         read = to_reader(data, what, batch_size=FEW_ROWS)
         return _stream(store, target, chain([read.schema.empty_table()], map(pa.table, read)))

@@ -15,6 +15,7 @@ from fs_core.errors import DefinitionError, RegistryError
 from fs_core.retrieval.selection import Features
 from fs_core.store.resources import Resources
 from fs_core.training_set import TrainingSet, checked_label
+from fs_core.values.interchange import is_spark_frame
 from fs_core.values.times import EARLIEST, LATEST, duration_micros, parse_duration
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ def get_historical_features(
 ) -> TrainingSet:
     """Return the spine with each row's features as the as-of rule gives them at the row's moment.
 
+    A spine that is a data frame of Spark or Spark Connect gives such a frame back, not a training set: its rows are
+    computed on the cluster, when somebody wants them. `fs_core.retrieval.spark` says more.
+
     Args:
         spine: key columns, a time, perhaps a label and anything else; rows and order are kept.
         features: a service, a reference, or a list of references.
@@ -58,6 +62,12 @@ def get_historical_features(
     from fs_core.retrieval.query import historical_features
 
     query = _query(store, features, timestamp, label, lag, full_names)
+    if is_spark_frame(spine):
+        from fs_core.retrieval.parts import Question
+        from fs_core.retrieval.spark.answers import answered_frame
+
+        made: TrainingSet = answered_frame(Question(store.offline, query), spine)
+        return made  # a frame: types can't say so, where Spark isn't installed
     with reported(lambda: activities.training_set(store.registry.project, query.selection.views)) as activity:
         made = replace(historical_features(store.offline, spine, query), store=store)
         if activity:
@@ -241,7 +251,8 @@ def _query(
 def recreate(store: Resources, spec: Mapping[str, Any], spine: Any) -> TrainingSet:
     """Return the training set that `spec` describes, from the states of history it was made from.
 
-    With the spine it was made from, the result has the same fingerprint, whatever was written since.
+    With the spine it was made from, the result has the same fingerprint, whatever was written since. A spine that is
+    a Spark frame gives such a frame.
 
     Raises:
         DataError: the spec is none, or incomplete; a saved set's spec says which rows read which states, and
@@ -251,6 +262,11 @@ def recreate(store: Resources, spec: Mapping[str, Any], spine: Any) -> TrainingS
     """
     from fs_core.retrieval import query
 
+    if is_spark_frame(spine):
+        from fs_core.retrieval.spark.answers import recreated_frame
+
+        made: TrainingSet = recreated_frame(store.offline, store.registry, spec, spine)
+        return made
     return replace(query.recreate(store.offline, store.registry, spec, spine), store=store)
 
 

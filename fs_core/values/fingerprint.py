@@ -25,11 +25,12 @@ def hash_table(table: pa.Table) -> str:
         digest.update(f"\0{len(name)}:{name}\0{plain}\0".encode())
         if column.type != plain:
             column = column.cast(plain)
-        _update(digest, _one_array(column))
+        _update(digest, one_array(column))
     return digest.hexdigest()
 
 
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column's values in one array."""
     combined = column.combine_chunks()
     if isinstance(combined, pa.ChunkedArray):  # what older versions return
         return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
@@ -47,27 +48,29 @@ def _update(digest: Any, array: pa.Array) -> None:
         for index in range(kind.num_fields):
             _update(digest, pc.struct_field(array, index))
     elif pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
-        digest.update(_lengths(array, valid))
+        digest.update(lengths(array, valid))
         _update(digest, array.flatten())
     elif pa.types.is_string(kind) or pa.types.is_binary(kind):
-        digest.update(_lengths(array, valid))
-        digest.update(_joined_bytes(array))
+        digest.update(lengths(array, valid))
+        digest.update(joined_bytes(array))
     elif pa.types.is_boolean(kind):
         digest.update(np.packbits(pc.fill_null(array, False).to_numpy(zero_copy_only=False)).tobytes())
     elif pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind):
-        digest.update(_fixed_bytes(array, valid))
+        digest.update(fixed_bytes(array, valid))
     else:
         digest.update(repr(array.to_pylist()).encode())
 
 
-def _lengths(array: pa.Array, valid: np.ndarray[Any, Any]) -> bytes:
+def lengths(array: pa.Array, valid: np.ndarray[Any, Any]) -> bytes:
+    """Return the lengths of texts, bytes or lists, `<i8` each; those of nulls are 0."""
     is_text = pa.types.is_string(array.type) or pa.types.is_binary(array.type)
     measured = pc.binary_length(array) if is_text else pc.list_value_length(array)
-    lengths = pc.fill_null(measured, 0).to_numpy(zero_copy_only=False).astype("<i8")
-    return np.where(valid, lengths, 0).astype("<i8").tobytes()
+    counts = pc.fill_null(measured, 0).to_numpy(zero_copy_only=False).astype("<i8")
+    return np.where(valid, counts, 0).astype("<i8").tobytes()
 
 
-def _joined_bytes(array: pa.Array) -> bytes:
+def joined_bytes(array: pa.Array) -> bytes:
+    """Return the bytes of texts or bytes, one after the other; nulls have none."""
     blank = pc.fill_null(array.cast(pa.large_binary()), b"")
     # Re-take to drop offsets: what is left is exactly the bytes of the valid slots.
     offsets = np.frombuffer(blank.buffers()[1], dtype=np.int64)[blank.offset : blank.offset + len(blank) + 1]
@@ -75,7 +78,8 @@ def _joined_bytes(array: pa.Array) -> bytes:
     return b"" if data is None or len(blank) == 0 else bytes(memoryview(data)[offsets[0] : offsets[-1]])
 
 
-def _fixed_bytes(array: pa.Array, valid: np.ndarray[Any, Any]) -> bytes:
+def fixed_bytes(array: pa.Array, valid: np.ndarray[Any, Any]) -> bytes:
+    """Return the bytes of values that have one width, one after the other; those of nulls are 0."""
     width = array.type.byte_width if hasattr(array.type, "byte_width") else array.type.bit_width // 8
     data = array.buffers()[-1]
     if data is None or len(array) == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -61,7 +62,18 @@ def to_reader(data: Any, what: str, *, batch_size: int) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(schema, batches)
 
 
+def is_spark_frame(data: Any) -> bool:
+    """Return whether something is a data frame of Spark or Spark Connect; loads neither."""
+    sql = sys.modules.get("pyspark.sql")
+    return sql is not None and isinstance(data, sql.DataFrame)
+
+
 def _read(data: Any, what: str) -> pa.Table:
+    if is_spark_frame(data):
+        raise SchemaError(
+            f"{what} is a Spark data frame, whose rows lie elsewhere; get_historical_features, recreate and write take "
+            "one. If it fits in memory, pass frame.toArrow()."
+        )
     if isinstance(data, pa.Table):
         return data
     if isinstance(data, pa.RecordBatch):

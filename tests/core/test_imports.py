@@ -46,6 +46,7 @@ HEAVY = {
     "botocore",
     "pymysql",
     "adbc_driver_postgresql",
+    "pyspark",
 }
 ADAPTERS = {"fs_torch", "fs_tf", "fs_sklearn", "fs_mlflow"}
 
@@ -95,6 +96,7 @@ def test_drivers_stay_in_their_rooms() -> None:
     assert core_files_that_import("pymysql") == {"sources/warehouse/mysql.py"}
     for package in ("obstore", "fsspec"):
         assert {file.rpartition("/")[0] for file in core_files_that_import(package)} == {"offline/objects"}
+    assert {file.rpartition("/")[0] for file in core_files_that_import("pyspark")} == {"retrieval/spark"}
     locking = {"offline/search/runs.py", "retrieval/saved/directory.py", "store/pushes.py", "registry/jobs.py"}
     assert core_files_that_import("filelock") == locking
     assert {file.partition("/")[0] for file in core_files_that_import("click")} == {"cli"}

@@ -1,0 +1,47 @@
+"""A Spark frame's rows as a stream of Arrow batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from fs_core.errors import SourceError
+from fs_core.retrieval.spark.types import arrow_schema
+
+
+def reader_of(frame: Any, what: str) -> pa.RecordBatchReader:
+    """Return a frame's rows as a stream of Arrow batches; memory holds a partition's batches at most.
+
+    Args:
+        frame: the data frame.
+        what: how errors call it.
+
+    Raises:
+        SchemaError: a column is of a type that we don't know; two share a name.
+        SourceError: Spark can't compute it; raised as the stream is read.
+    """
+    schema = arrow_schema(frame.schema, what)
+    return pa.RecordBatchReader.from_batches(schema, _batches(frame, schema, what))
+
+
+def _batches(frame: Any, schema: pa.Schema, what: str) -> Iterator[pa.RecordBatch]:
+    from pyspark.errors import PySparkException
+
+    # Spark hands out rows of Python one by one, or the whole frame: so a batch of rows travels as one row of bytes.
+    try:
+        for row in frame.mapInArrow(packed_batches, "batch binary").toLocalIterator():
+            for batch in pa.ipc.open_stream(row["batch"]):
+                yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
+    except PySparkException as error:
+        raise SourceError(f"{what}: Spark can't compute the frame: {error}") from error
+
+
+def packed_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield each batch as one row of one column, `batch`: an Arrow stream."""
+    for batch in batches:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as stream:
+            stream.write_batch(batch)
+        yield pa.RecordBatch.from_pydict({"batch": pa.array([sink.getvalue().to_pybytes()], pa.binary())})

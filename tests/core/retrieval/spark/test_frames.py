@@ -1,0 +1,92 @@
+"""Rows of a Spark frame into history. Sail is the server."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core.errors import SchemaError, SourceError, ValidationError
+from fs_core.testing.oracle import bits
+from tests.core.retrieval.spark.answering import PYSPARK_WARNINGS
+
+pytestmark = pytest.mark.filterwarnings(PYSPARK_WARNINGS)
+
+T0 = datetime(2024, 1, 1, tzinfo=UTC)
+VALUES = {
+    "bool": [True, None],
+    "int8": [-128, None],
+    "int16": [2**15 - 1, None],
+    "int32": [-(2**31), None],
+    "int64": [2**53 + 1, None],
+    "float32": [float("nan"), None],
+    "float64": [-0.0, None],
+    "string": ["é", None],
+    "binary": [b"\0", None],
+    "date": [date(1969, 12, 31), None],
+    "timestamp": [T0 - timedelta(days=40_000, microseconds=1), None],
+    "timestamp[us]": [datetime(2024, 1, 1, 0, 0, 0, 1), None],
+    "decimal(38, 2)": [Decimal("123456789012345678901234567890123456.78"), None],
+    "list<float32>[2]": [[1.5, None], None],
+    "list<string>": [["a", None, ""], None],
+}
+
+
+def everything() -> FeatureView:
+    """A view with a feature of every type that Spark has."""
+    fields = [Field(f"x{n}", dtype, "A value.") for n, dtype in enumerate(VALUES)]
+    return FeatureView("v", entity=Entity("e", keys={"k": "int64"}, description="e"), fields=fields, description="d")
+
+
+def test_a_frame_is_written_as_its_table_is(sail: Any, store: FeatureStore) -> None:
+    """Every type that Spark has, nulls among the values: history holds the same bits, in the order of the rows."""
+    view = everything()
+    store.apply(view)
+    columns = {f.name: pa.array(cells, f.type) for f, cells in zip(view.fields, VALUES.values(), strict=True)}
+    table = pa.table({"k": [1, 2], "event_timestamp": pa.array([T0, T0], pa.timestamp("us", "UTC")), **columns})
+    plain = table.set_column(table.column_names.index("x13"), "x13", table["x13"].cast(pa.list_(pa.float32())))
+    assert store.write(view, sail.createDataFrame(plain)) == 2
+    assert store.write(view, table) == 2
+    rows = store.history(view).sort_by("__seq").select(list(columns)).to_pylist()
+    assert [bits(row) for row in rows[:2]] == [bits(row) for row in rows[2:]]
+
+
+def numbers(store: FeatureStore) -> FeatureView:
+    """Register a view of one number."""
+    view = FeatureView(
+        "n",
+        entity=Entity("k", keys={"k": "int64"}, description="k"),
+        fields=[Field("x", "int64", "A number.", minimum=0)],
+        description="d",
+    )
+    store.apply(view)
+    return view
+
+
+def test_partitions_come_one_after_the_other(sail: Any, store: FeatureStore) -> None:
+    """Many partitions, some of them empty, are one write; no row is lost or doubled."""
+    view = numbers(store)
+    frame = sail.range(25_000).selectExpr("id AS k", "timestamp('2024-01-01 00:00:00Z') AS event_timestamp", "id AS x")
+    assert store.write(view, frame.where("id % 7 <> 3 OR id < 100").repartition(5)) > 20_000
+    found = store.history(view)["k"].to_pylist()
+    assert sorted(found) == [n for n in range(25_000) if n % 7 != 3 or n < 100]
+    assert store.write(view, frame.limit(0)) == 0
+
+
+def test_a_frame_that_is_refused_or_fails_writes_nothing(sail: Any, store: FeatureStore) -> None:
+    """Wrong columns, values and types, and a frame that Spark can't compute: a clear error, and no row in history."""
+    view = numbers(store)
+    good = sail.range(3).selectExpr("id AS k", "timestamp('2024-01-01 00:00:00Z') AS event_timestamp", "id AS x")
+    with pytest.raises(SchemaError, match="'x'"):
+        store.write(view, good.drop("x"))
+    with pytest.raises(ValidationError, match="'x'"):
+        store.write(view, good.selectExpr("k", "event_timestamp", "x - 2 AS x"))
+    with pytest.raises(SchemaError, match="column 'x' is of Spark's type map<string,int>"):
+        store.write(view, good.selectExpr("k", "event_timestamp", "map('a', 1) AS x"))
+    with pytest.raises(SourceError, match=r"(?s)data for view 'n': Spark can't compute the frame: .*no luck"):
+        store.write(view, good.selectExpr("k", "event_timestamp", "if(x > 1, raise_error('no luck'), x) AS x"))
+    assert store.history(view).num_rows == 0

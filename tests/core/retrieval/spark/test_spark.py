@@ -1,0 +1,92 @@
+"""Spark itself, where it is: `SPARK_HOME` names it, and Java runs it. The laws are those that Sail keeps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fs_core import FeatureStore
+from tests.core.retrieval.spark.answering import PYSPARK_WARNINGS, answered, check_any_history, same_bits
+from tests.core.retrieval.spark.sessions import spark_home, spark_session
+from tests.core.retrieval.spark.test_answers import spine_of
+from tests.core.retrieval.test_parts import FEATURES, fill
+
+pytestmark = [
+    pytest.mark.filterwarnings(PYSPARK_WARNINGS),
+    pytest.mark.spark,
+    pytest.mark.skipif(spark_home() is None, reason="no Java, or SPARK_HOME names no Spark with Spark Connect"),
+]
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    """A session of Spark Connect on Spark."""
+    home = spark_home()
+    assert home is not None
+    with spark_session(home) as session:
+        yield session
+
+
+@settings(max_examples=3)
+@given(data=st.data(), windows=st.booleans())
+def test_any_history_is_answered_as_by_the_oracle(
+    spark: Any, fresh_directory: Callable[[], Path], data: st.DataObject, windows: bool
+) -> None:
+    """Two clocks, ties, expiry, nulls, every type, rows and windows: bits, spec and fingerprint are the same."""
+    check_any_history(spark, fresh_directory(), data, windows)
+
+
+def test_views_of_different_entities_and_on_demand_views(spark: Any, tmp_path: Path) -> None:
+    """What is computed from what was looked up, look-ups by other columns, in three partitions."""
+    with FeatureStore(tmp_path / "store") as store:
+        found, said, whole = answered(spark, fill(store), spine_of(40), FEATURES, partitions=3, label="late")
+    assert same_bits(found, whole.table)
+    assert (said.spec, said.unordered_fingerprint) == (whole.spec, whole.unordered_fingerprint)
+
+
+CLASSIC = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from pathlib import Path
+from pyspark.sql import SparkSession
+from fs_core import FeatureStore
+from tests.core.retrieval.spark.answering import answered, same_bits
+from tests.core.retrieval.spark.test_answers import spine_of
+from tests.core.retrieval.test_parts import FEATURES, fill
+
+settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.sql.timestampType": "TIMESTAMP_NTZ"}
+session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+store = fill(FeatureStore(sys.argv[1]))
+found, said, whole = answered(session, store, spine_of(40), FEATURES, partitions=2)
+assert "classic" in type(said.frame).__module__
+assert same_bits(found, whole.table)
+assert (said.spec, said.unordered_fingerprint) == (whole.spec, whole.unordered_fingerprint)
+said.frame.explain()
+rows = "SELECT 77L AS user_id, TIMESTAMP_LTZ '2024-01-01 00:00:00Z' AS event_timestamp, 1L AS orders, 2.5D AS mean"
+print("written", store.write("spending", session.sql(rows)))
+"""
+
+
+def test_without_spark_connect(tmp_path: Path) -> None:
+    """A session in the process that asks gives the same bits, by one `mapInArrow` and no shuffle but the spine's."""
+    home = spark_home()
+    assert home is not None
+    path = os.pathsep.join([str(home.parent), str(Path.cwd()), *sys.path])  # a Spark that pip installed
+    if not (home / "__init__.py").exists():
+        pytest.skip("SPARK_HOME is no package of Python")
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", CLASSIC, str(tmp_path / "store")], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    first, _, _ = done.stdout.partition("Initial Plan")
+    assert (first.count("MapInArrow"), first.count("Exchange ")) == (1, 1)
+    assert "written 1" in done.stdout
