@@ -16,6 +16,8 @@ from fs_core.values.times import EARLIEST, from_micros
 from fs_core.windows.answer import TooLargeError, too_large
 from fs_core.windows.packed.codec import EventCodec, HeldEvents
 
+_STATUSES = np.array([Status.MISSING.value, Status.PRESENT.value], dtype=object)
+
 
 @dataclass(eq=False, slots=True)
 class HeldWindows:
@@ -78,7 +80,7 @@ class HeldWindows:
             found = self.codec.fold(self.events, self.plan.names, np.full(count, moment, np.int64))
         except TooLargeError as error:
             raise too_large(self.plan.view, error, self.keys.entity(self.plan, error.row), moment) from error
-        status = np.where(found.known, Status.PRESENT.value, Status.MISSING.value).astype(object)
+        status = _STATUSES[found.known.astype(np.intp)]
         table, position = found.features, self.keys.position
         if position is None and self.unread is None:
             return TableAnswer(table, status.tolist(), found.event_time)

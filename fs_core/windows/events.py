@@ -144,6 +144,8 @@ def _superseded(codes: Ints, available_at: Ints, ids: Sequence[pa.Array]) -> Int
     events = codes
     for column in ids:
         encoded = column.dictionary_encode()
+        if len(encoded.dictionary) == len(column):  # as mostly: no two have one id
+            return np.full(len(codes), NEVER, np.int64)
         mine = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         events = np.unique(events * len(encoded.dictionary) + mine, return_inverse=True)[1].astype(np.int64)
     order = np.argsort(events, kind="stable")

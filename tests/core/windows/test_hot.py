@@ -329,6 +329,7 @@ DEEDS = ["push", "late", "materialize", "repair", "collect"]
     plan=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(DEEDS)), max_size=4),
     dies=st.none() | st.integers(0, 12),
     view=st.sampled_from([paid, corrected]),
+    cools=st.booleans(),
 )
 def test_any_deeds_between_any_steps_of_a_rewrite(
     fresh_directory: Callable[[], Path],
@@ -336,8 +337,12 @@ def test_any_deeds_between_any_steps_of_a_rewrite(
     plan: list[tuple[int, str]],
     dies: int | None,
     view: FeatureView,
+    cools: bool,
 ) -> None:
-    """Whoever pushes, rewrites or dies in between, no event is lost or counted twice, before and after heads end."""
+    """Whoever pushes, rewrites or dies in between, no event is lost or counted twice, before and after heads end.
+
+    Also where whoever rewrites finds that the entity has few events, and makes it cold.
+    """
     clock = HandClock(_START)
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -354,6 +359,8 @@ def test_any_deeds_between_any_steps_of_a_rewrite(
         one.write(view, [bought(_START - n * _MINUTE, n) for n in (1, 2, 7, 9, 11, 50, 59)])
         one.materialize()
         assert has_head(value_of(one, view))
+        if cools:
+            patch.setattr(event_values, "HOT", 40)
         clock.micros += 10 if work != "read" else 50 * _MINUTE  # by then no head answers
         read = list[tuple[int, list[dict[str, Any]]]]()
 
