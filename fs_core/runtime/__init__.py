@@ -1,1 +1,1 @@
-"""What code needs of the machine: files, threads, processes that fork, plugins, a progress bar."""
+"""What code needs of the machine: files, threads, processes that fork, calls that meet, plugins, a progress bar."""

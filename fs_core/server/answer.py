@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import isfinite
 from typing import Any
 
 import orjson
 import pyarrow as pa
-from starlette.requests import Request
 from starlette.responses import Response
 
 from fs_core.online.row.cells import python_values
@@ -20,6 +19,10 @@ from fs_core.serving import FeatureVectors
 
 ARROW = "application/vnd.apache.arrow.stream"
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
+_FLOATS = {dtype.id for dtype in (pa.float16(), pa.float32(), pa.float64())}
+_WHOLE = [getattr(pa, f"{kind}{bits}")() for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
+_PLAIN = {dtype.id for dtype in (*_WHOLE, pa.bool_(), pa.string())}
+"""The types of JSON's own values, by Arrow's numbers of them."""
 _TEXTS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -28,9 +31,9 @@ def json_response(content: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(content, option=_OPTIONS), status, media_type="application/json")
 
 
-def wants_arrow(request: Request) -> bool:
-    """Tell whether a client asks for an Arrow stream."""
-    return ARROW in request.headers.get("accept", "")
+def wants_arrow(accept: str) -> bool:
+    """Tell whether a client asks for an Arrow stream, by its `Accept` header."""
+    return ARROW in accept
 
 
 def arrow_response(table: pa.Table, about: Mapping[str, Any]) -> Response:
@@ -53,7 +56,7 @@ def rows_of(table: pa.Table) -> list[dict[str, Any]]:
     return as_rows({name: json_values(python_values(column), column.type) for name, column in columns})
 
 
-def as_rows(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+def as_rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Return columns as rows."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -65,18 +68,19 @@ def json_values(values: list[Any], dtype: pa.DataType) -> list[Any]:
         values: as Arrow gives them, null as None.
         dtype: their type.
     """
-    if pa.types.is_floating(dtype):
+    if dtype.id in _FLOATS:
         if None not in values and isfinite(sum(values)):  # so is each of them
             return values
         return [value if value is None or isfinite(value) else _TEXTS[str(value)] for value in values]
-    if pa.types.is_integer(dtype) or pa.types.is_boolean(dtype) or pa.types.is_string(dtype):
+    if dtype.id in _PLAIN:
         return values
     return [_plain(value) for value in values]
 
 
 def read_values(found: FeatureVectors) -> dict[str, list[Any]]:
     """Return what a read found, column by column, as JSON has it."""
-    return {name: json_values(values, found.types[name]) for name, values in found.to_lists().items()}
+    types = found.types
+    return {name: json_values(values, types[name]) for name, values in found.to_lists().items()}
 
 
 def _plain(value: Any) -> Any:

@@ -34,11 +34,11 @@ def endpoints(state: State) -> list[Endpoint]:
     """Return what answers each path."""
     catalogue = pages.Catalogue()
     return [
-        Endpoint(state, "/v1/features", {"POST": features.features}),
+        Endpoint(state, "/v1/features", {"POST": features.features}, is_timed=True),
         Endpoint(state, "/v1/push/{view}", {"POST": features.push}, "write"),
         Endpoint(state, "/v1/historical", {"POST": features.historical}),
         Endpoint(state, "/v1/definitions", {"GET": features.definitions}),
-        Endpoint(state, "/get-online-features", {"POST": feast.online_features}),
+        Endpoint(state, "/get-online-features", {"POST": feast.online_features}, is_timed=True),
         Endpoint(state, "/push", {"POST": feast.push}, "write"),
         Endpoint(state, "/health", {"GET": probes.health}, None),
         Endpoint(state, "/ready", {"GET": probes.ready}, None),

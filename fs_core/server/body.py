@@ -191,8 +191,20 @@ def needed(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType], w
     return typed(read, types, what)
 
 
+def are_plain(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType]) -> bool:
+    """Return whether columns are those needed, with values that Arrow takes as they are, each whatever the others are.
+
+    Args:
+        columns: lists by name.
+        types: the declared types of what is needed, by name.
+    """
+    return columns.keys() == types.keys() and all(
+        {*map(type, columns[name])} <= _KINDS.get(dtype, _NO_KINDS) for name, dtype in types.items()
+    )
+
+
 def _column(values: list[Any], dtype: pa.DataType | None, name: str, what: str) -> pa.Array | pa.ChunkedArray:
-    if {*map(type, values)} <= _KINDS.get(dtype, frozenset()):
+    if {*map(type, values)} <= _KINDS.get(dtype, _NO_KINDS):
         with suppress(pa.ArrowException, ValueError, OverflowError):  # said better below
             return pa.array(values, dtype)
     role = f"{what}: column {name!r}"
@@ -203,6 +215,7 @@ def _column(values: list[Any], dtype: pa.DataType | None, name: str, what: str) 
 
 
 _NONE = type(None)
+_NO_KINDS: frozenset[type] = frozenset()
 _KINDS: Mapping[pa.DataType, frozenset[type]] = {
     pa.int64(): frozenset((int, _NONE)),
     pa.float64(): frozenset((float, _Long, _NONE)),

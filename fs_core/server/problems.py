@@ -52,6 +52,7 @@ _TITLES = {
     415: "Not that type of content",
     421: "Not this host",
     422: "The request doesn't fit what is registered",
+    431: "The head of the request is too large",
     500: "The server failed",
     503: "A part of the store doesn't answer",
     504: "The answer took too long",

@@ -1,4 +1,4 @@
-"""uvicorn's protocol, with a limit for how long a client may take to send the head of a request."""
+"""uvicorn's protocol, with limits for what clients send beside bodies, and for how long they keep a connection."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from fs_core.server.problems import RefusedError, problem_of
 from fs_core.server.settings import Settings
+
+_BESIDE = 64 * 1024  # bytes of a request that may come beside its body, and 8 more for each of the body's
+_AROUND = 8
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Closes a connection whose next request doesn't begin in time: uvicorn itself would keep it for ever."""
+    """Closes connections that uvicorn itself would keep for ever.
+
+    They are those whose next request doesn't begin in time, whose heads or trailers don't end, and those on which
+    nobody takes the answers.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._seconds = Settings.handed_down().timeout
         self._head: asyncio.TimerHandle | None = None
+        self._untaken: asyncio.TimerHandle | None = None
+        self._room = _BESIDE
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -25,7 +35,11 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Wait for the head's end, once it has begun."""
+        self._room -= len(data)
         super().data_received(data)
+        if self._room < 0 and not self.transport.is_closing():
+            self._refuse()
+            return
         is_whole = self.cycle is not None and not self.cycle.response_complete
         if is_whole and self._head is not None:
             self._head.cancel()
@@ -33,8 +47,52 @@ class LimitedProtocol(HttpToolsProtocol):
         elif not is_whole and self._head is None:
             self._head = self.loop.call_later(self._seconds, self.transport.close)
 
+    def on_message_begin(self) -> None:
+        """Count anew."""
+        self._room = _BESIDE
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        """Count what may have come around it."""
+        self._room = min(self._room + _AROUND * len(body), _BESIDE)
+        super().on_body(body)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that doesn't take its answer."""
+        super().pause_writing()
+        self._wait_until_taken()
+
+    def resume_writing(self) -> None:
+        """Wait no longer: it takes it."""
+        super().resume_writing()
+        self._stop_waiting()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection, also where the last answer isn't taken."""
+        super().timeout_keep_alive_handler()
+        if self.transport.get_write_buffer_size():
+            self._wait_until_taken()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         super().connection_lost(exc)
+        self._stop_waiting()
         if self._head is not None:
             self._head.cancel()
+
+    def _wait_until_taken(self) -> None:
+        if self._untaken is None:
+            self._untaken = self.loop.call_later(self._seconds, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
+
+    def _refuse(self) -> None:
+        """Say that too much came beside bodies, if no answer is on its way, and close the connection."""
+        if self.cycle is None or self.cycle.response_complete:
+            body = bytes(problem_of(RefusedError(431, f"A head has {_BESIDE:,} bytes at most. Send less.")).body)
+            head = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/problem+json\r\n"
+            self.transport.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        self.transport.close()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TypeVar
 
+from fs_core import configuration
 from fs_core.definitions import FeatureService, FeatureView, OnDemandView
 from fs_core.errors import FeatureStoreError, TransformCodeError
 from fs_core.server.endpoints.gauges import Gauges
+from fs_core.server.endpoints.reads import Reads
 from fs_core.server.settings import Settings
 from fs_core.server.telemetry import Metrics
 from fs_core.server.tokens import Tokens
@@ -21,6 +24,8 @@ from fs_core.transforms.bind import bound
 log = logging.getLogger("fs_core")
 
 T = TypeVar("T")
+
+_ALLOCATED = 10_000  # objects more than were freed, after which the collector looks for circles
 
 
 class State:
@@ -32,12 +37,14 @@ class State:
         store: what is served.
         metrics: what is counted.
         gauges: how the store is.
+        reads: what reads it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.tokens = settings, Tokens.from_environment()
         self.store, self.metrics = FeatureStore(settings.directory), Metrics()
         self.gauges = Gauges(self.store)
+        self.reads = Reads(self.store, is_logged=bool(configuration.load(settings.directory).log))
         # Each has its own threads, so that slow training sets keep nobody from pushing.
         self._pushes = ThreadPoolExecutor(32, "push")
         self._slow = ThreadPoolExecutor(2, "slow")
@@ -48,6 +55,9 @@ class State:
             await asyncio.to_thread(self._load)
         except FeatureStoreError as error:
             log.warning("not ready yet: %s", error)
+        # What is loaded stays, so the collector needn't look through it; and requests leave few circles.
+        gc.freeze()
+        gc.set_threshold(_ALLOCATED)
 
     def _load(self) -> None:
         import_module("fs_core.serving")

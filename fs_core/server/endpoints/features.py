@@ -13,15 +13,17 @@ from fs_core.definitions import FeatureView
 from fs_core.definitions.references import from_plain
 from fs_core.offline.sifted import Written
 from fs_core.retrieval.selection import Features
-from fs_core.server.answer import arrow_response, as_rows, json_response, read_values, rows_of, wants_arrow
-from fs_core.server.body import check_names, columns_of, member, needed, typed
+from fs_core.server.answer import arrow_response, as_rows, json_response, rows_of, wants_arrow
+from fs_core.server.body import check_names, columns_of, member, typed
+from fs_core.server.endpoints.reads import Found
 from fs_core.server.problems import RefusedError
 from fs_core.server.request import Call
+from fs_core.serving import FeatureVectors
 from fs_core.values.times import MICROSECONDS, from_micros
 
 _READ = ("features", "service", "entities", "at", "deadline", "on_deadline", "fallback", "full_names")
 _HISTORICAL = ("features", "service", "spine", "timestamp", "label", "lag", "full_names")
-_ENTITIES, _SPINE = "the entities", "the spine"
+_SPINE = "the spine"
 
 
 def asked_for(body: Mapping[str, Any]) -> Features:
@@ -47,20 +49,22 @@ async def features(call: Call) -> Response:
     check_names(body, _READ)
     wanted, full_names = asked_for(body), member(body, "full_names", bool, default=False)
     columns = columns_of(body, "entities", call.state.settings.max_rows)
-    options = {name: member(body, name, str) for name in ("at", "deadline", "fallback")}
-    options["on_deadline"] = member(body, "on_deadline", str, "error")
-    selection = await call.state.store.select_async(wanted, full_names=full_names)
-    entities = needed(columns, selection.needed, _ENTITIES)
-    async with asyncio.timeout(call.state.settings.timeout):
-        found = await call.state.store.get_online_features_async(wanted, entities, full_names=full_names, **options)
+    given = {name: member(body, name, str) for name in ("at", "deadline", "on_deadline", "fallback")}
+    options, reads = {name: value for name, value in given.items() if value is not None}, call.state.reads
+    asked = await reads.resolve(wanted, columns, full_names=full_names)
+    if wants_arrow(call.header(b"accept")):
+        vectors = await reads.vectors(asked, **options)
+        return arrow_response(vectors.to_arrow(), {**_about(call, vectors), "at": vectors.at.isoformat()})
+    found = await reads.read(asked, **options)
+    return json_response({**_about(call, found), "rows": as_rows(found.columns)})
+
+
+def _about(call: Call, found: Found | FeatureVectors) -> dict[str, Any]:
+    """Count what was found, and return what an answer says beside it."""
     call.rows = len(found)
     call.state.metrics.served(found.status)
     about = {"at": found.at, "features": found.features, "status": found.status}
-    if found.request_id is not None:
-        about["request_id"] = found.request_id
-    if wants_arrow(call.request):
-        return arrow_response(found.to_arrow(), {**about, "at": found.at.isoformat()})
-    return json_response({**about, "rows": as_rows(read_values(found))})
+    return about if found.request_id is None else {**about, "request_id": found.request_id}
 
 
 async def push(call: Call) -> Response:
@@ -118,7 +122,7 @@ async def historical(call: Call) -> Response:
 
     made = await call.state.slowly(retrieve)
     about = {"features": made.features, "fingerprint": made.fingerprint, "spec": made.spec}
-    if wants_arrow(call.request):
+    if wants_arrow(call.header(b"accept")):
         return arrow_response(made.table, about)
     return json_response({**about, "rows": rows_of(made.table)})
 

@@ -42,6 +42,12 @@ def bearer(token: str) -> dict[str, dict[str, str]]:
     return {"headers": {"authorization": f"Bearer {token}"}}
 
 
+def connected(server: Served) -> socket.socket:
+    """Return a connection to a server, whose client isn't patient for ever."""
+    url = httpx.URL(server.url)
+    return socket.create_connection((url.host, url.port or 0), timeout=20)
+
+
 def test_a_large_body_is_refused(server: Served) -> None:
     """Ten megabytes where one is allowed: the sender is told, and the server goes on."""
     large, headers = b"{" + b" " * 10_000_000, {"content-type": "application/json"}
@@ -73,24 +79,58 @@ def test_objects_that_share_no_names_are_refused(server: Served) -> None:
 
 def test_a_slow_body_is_given_up(server: Served) -> None:
     """A client that stops in the middle of its body is told so; others are served meanwhile."""
-    with socket.create_connection((httpx.URL(server.url).host, httpx.URL(server.url).port or 0)) as slow:
+    with connected(server) as slow:
         slow.sendall(
             b"POST /v1/features HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 100\r\n\r\n{"
         )
         assert server.post("/v1/features", READ).status_code == 200
-        slow.settimeout(20)
         assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_slow_head_is_given_up(server: Served) -> None:
     """A client that says nothing, or never ends its head, loses its connection."""
-    address = (httpx.URL(server.url).host, httpx.URL(server.url).port or 0)
-    with socket.create_connection(address) as silent, socket.create_connection(address) as slow:
+    with connected(server) as silent, connected(server) as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: ")
         for one in (silent, slow):
-            one.settimeout(20)
             assert one.recv(1000) == b""
+
+
+def test_an_endless_head_is_refused(server: Served) -> None:
+    """A client whose headers, or trailers behind a body, don't end is cut off long before it fills the memory."""
+    post = b"POST /v1/features HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    for begun in (post, post + b"X: ", post + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"):
+        with connected(server) as endless:
+            endless.sendall(begun)
+            with pytest.raises(ConnectionError):  # it hangs up
+                endless.sendall(b"x: y\r\n" * 10_000_000)
+    with connected(server) as large:
+        large.sendall(post + b"X: " + b"x" * 400_000)
+        assert large.recv(1000).startswith(b"HTTP/1.1 431 ")
+    small = b"".join(b"1\r\n%c\r\n" % byte for byte in json.dumps({**READ, "at": None}).encode() + b" " * 30_000)
+    with connected(server) as chunked:  # ten times as much around the body as in it, which is fine
+        chunked.sendall(post + b"Transfer-Encoding: chunked\r\n\r\n" + small + b"0\r\n\r\n")
+        assert chunked.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_answers_that_nobody_takes_are_dropped(server: Served) -> None:
+    """A client that asks for more and more, and reads nothing, loses its connection."""
+    body = json.dumps({"features": ["things"], "entities": {"name": ["edge"] * 2000}}).encode()
+    head = b"POST /v1/features HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    deadline = time.monotonic() + 20
+    with connected(server) as deaf:
+        deaf.sendall((head + b"Content-Length: %d\r\n\r\n" % len(body) + body) * 20)
+        here, there = (f":{name[1]:04X}" for name in (deaf.getsockname(), deaf.getpeername()))
+
+        def is_open() -> bool:  # of the server's end, by the kernel's table of connections
+            ends = [line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()]
+            return any(a.endswith(there) and b.endswith(here) and state == "01" for a, b, state in ends)
+
+        assert is_open()
+        while is_open():
+            assert time.monotonic() < deadline, "the connection is still open"
+            time.sleep(0.05)
+    assert server.post("/v1/features", READ).status_code == 200
 
 
 def test_other_content_is_refused(server: Served) -> None:
