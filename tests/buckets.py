@@ -175,10 +175,13 @@ def _wait_until_written(process: subprocess.Popen[bytes], address: str, seconds:
     raise TimeoutError(f"nothing can be written to {address}")
 
 
+SLOW_DOWN = b"HTTP/1.1 503 SlowDown\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
 class Fault(Enum):
     """What a relay does to a request."""
 
-    REFUSE = "answer 503 SlowDown in the server's place"
+    REFUSE = "answer that it is too busy in the server's place"
     LOSE = "drop the connection when the server has answered"
 
 
@@ -188,6 +191,7 @@ class Relay:
     Args:
         url: the server's.
         fault: draws what goes wrong with some bytes that pass, None for nothing.
+        refusal: what is answered in the server's place.
 
     Attributes:
         url: where it listens.
@@ -195,9 +199,9 @@ class Relay:
         requests: how many requests it was sent, about.
     """
 
-    def __init__(self, url: str, fault: Callable[[], Fault | None] = lambda: None) -> None:
+    def __init__(self, url: str, fault: Callable[[], Fault | None] = lambda: None, refusal: bytes = SLOW_DOWN) -> None:
         host, port = url.rpartition("/")[2].split(":")
-        self._target, self._fault = (host, int(port)), fault
+        self._target, self._fault, self._refusal = (host, int(port)), fault, refusal
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.received = self.requests = 0
@@ -242,7 +246,7 @@ class Relay:
             while data := client.recv(1 << 16):
                 self.requests += 1
                 if self._fault() is Fault.REFUSE:
-                    client.sendall(b"HTTP/1.1 503 SlowDown\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    client.sendall(self._refusal)
                     break
                 server.sendall(data)
         _end(client)

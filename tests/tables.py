@@ -1,13 +1,17 @@
-"""An emulator of DynamoDB, moto, on a free port of 127.0.0.1, with an empty table."""
+"""Emulators of DynamoDB, moto and dynalite, on a free port of 127.0.0.1, with an empty table."""
 
 from __future__ import annotations
 
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
+
+import pytest
 
 from tests.servers import free_port
 
@@ -24,30 +28,87 @@ run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=False, request_handler=M
 """
 
 
+EMULATORS = ["moto", "dynalite"]
+
+
+class TableServer:
+    """An emulator with an empty table.
+
+    Args:
+        name: which emulator; `dynalite` comes from npm, and is looked for on the path.
+
+    Attributes:
+        name: which emulator.
+        endpoint: where it listens, the same after a restart.
+        url: of its table, as a store takes it.
+    """
+
+    def __init__(self, name: str) -> None:
+        port, binary = free_port(), shutil.which(name)
+        if name == "dynalite" and binary is None:
+            pytest.skip("no dynalite is on the path: npm install dynalite")
+        at_once = [part for what in ("create", "delete", "update") for part in (f"--{what}TableMs", "0")]
+        self.name = name
+        self._command = {
+            "moto": [sys.executable, "-c", _MOTO, str(port)],
+            "dynalite": [str(binary), "--host", "127.0.0.1", "--port", str(port), *at_once],
+        }[name]
+        self.endpoint = f"http://127.0.0.1:{port}"
+        self.url = f"dynamodb://eu-central-1/{TABLE}?endpoint={self.endpoint}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it with an empty table; it remembers nothing."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            self._wait_until_up()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_up(self) -> None:
+        with closing(connected(self.endpoint)) as client:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    client.list_tables()
+                    break
+                except Exception:  # noqa: BLE001 - it starts
+                    assert self._process.poll() is None, f"{self._command[0]} ended with {self._process.returncode}"
+                    assert time.monotonic() < deadline, f"{self._command[0]} doesn't answer"
+                    time.sleep(0.05)
+            make_table(client)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        self._process.kill()
+        self._process.wait()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Have it stand still for as long as the context lasts: it takes connections and doesn't answer."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def running_table_server(name: str) -> Iterator[TableServer]:
+    """Run an emulator for as long as the context lasts."""
+    server = TableServer(name)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
 @contextmanager
 def running_table() -> Iterator[str]:
-    """Run the emulator for as long as the context lasts; yield the URL of its table."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _MOTO, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        client = connected(f"http://127.0.0.1:{port}")
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                client.list_tables()
-                break
-            except Exception:  # noqa: BLE001 - it starts
-                assert process.poll() is None, f"moto ended with {process.returncode}"
-                assert time.monotonic() < deadline, "moto doesn't answer"
-                time.sleep(0.05)
-        make_table(client)
-        client.close()
-        yield f"dynamodb://eu-central-1/{TABLE}?endpoint=http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    """Run moto for as long as the context lasts; yield the URL of its table."""
+    with running_table_server("moto") as server:
+        yield server.url
 
 
 def connected(endpoint: str) -> Any:

@@ -6,12 +6,18 @@ import hashlib
 from pathlib import Path
 
 from fs_core.offline.contract import OfflineStore
-from fs_core.offline.objects.path import SCHEMES, bucket_of
+from fs_core.offline.objects.path import SCHEMES, bucket_named, bucket_of
 from fs_core.runtime.plugins import load_backend
 
 GROUP = "fs_core.offline"
 """Entry points of this group add back-ends: the name is the URL's scheme, the value is called with
 `(url, directory=...)` and returns an `OfflineStore`."""
+
+
+def refuse_url(url: str) -> None:
+    """Raise `ConfigurationError` for a URL of an object store that can't be opened anywhere; nothing is opened."""
+    if url.partition("://")[0].lower() in SCHEMES:
+        bucket_named(url)
 
 
 def open_offline_store(

@@ -17,6 +17,14 @@ GROUP = "fs_core.online"
 _REDIS = ("redis", "rediss", "unix", "valkey", "valkeys")
 
 
+def refuse_url(url: str) -> None:
+    """Raise `ConfigurationError` for a URL of DynamoDB that can't be opened anywhere; nothing is opened."""
+    if url.partition(":")[0].lower() == "dynamodb":
+        from fs_core.online.dynamodb.url import parsed
+
+        parsed(url)
+
+
 def open_online_store(url: str, *, project: str, directory: Path) -> OnlineStore:
     """Return the store that a URL names.
 

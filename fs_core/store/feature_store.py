@@ -118,10 +118,16 @@ class FeatureStore(Resources):
             deadline: as for `FeatureStore`.
 
         Raises:
-            ConfigurationError: a URL carries a password, or the directory can't be written.
+            ConfigurationError: a URL carries a password, or names no table or bucket; or the directory can't be
+                written.
         """
         from pathlib import Path
 
+        from fs_core.offline import open as offline_stores
+        from fs_core.online import open as online_stores
+
+        online_stores.refuse_url(online or "")  # these say where keys belong, which isn't in an environment's URL
+        offline_stores.refuse_url(offline or "")
         settings = {"online": online, "offline": offline, "registry": registry, "deadline": deadline}
         configuration.save(Path(directory).expanduser(), **settings)
         store = cls(directory)

@@ -6,6 +6,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,7 +19,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from fs_core.offline.contract import OvertakenError, Progress, Snapshot
 from fs_core.offline.delta.layout import MONTH
 from fs_core.offline.delta.locks import Locks
-from fs_core.offline.delta.log import DeltaLog, log_was_changing
+from fs_core.offline.delta.log import DeltaLog, log_was_changing, open_table
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint, how_written
 from fs_core.offline.objects.path import Location, brief, broke_off
 from fs_core.offline.search.run import boot
@@ -45,6 +46,7 @@ Rows: TypeAlias = pa.Table | pa.RecordBatchReader
 
 _STREAM_BYTES = 32 << 20  # of a file of a stream, as the library holds one for each month in memory
 _NAME = "fs_core.append"  # in a commit's information
+_FENCE = "fs_core.fence"  # a property of a table; a change of it is one of its metadata
 _BYTES = 96  # always the same, so that no rest of an earlier number stays
 _START = boot() or uuid.uuid4().hex
 """Identifies this start of the machine, or this process where the system doesn't say."""
@@ -207,6 +209,17 @@ def _commit(table: DeltaTable | str, rows: Rows, commit: Commit) -> None:
         writer_properties=how_written(commit.sample),
         target_file_size=None if isinstance(rows, pa.Table) else _STREAM_BYTES,
     )
+
+
+def fence(table: Location) -> None:
+    """Commit a state that changes no row, and makes the library refuse every commit that began before it.
+
+    Appends begin again then, except those of a stream, which can be read once.
+    """
+    for attempt in attempts():
+        with attempt, suppress(TableNotFoundError):
+            opened = open_table(table)
+            opened.alter.set_table_properties({_FENCE: uuid.uuid4().hex}, raise_if_not_exists=False)
 
 
 def attempts(seconds: float | None = None) -> Retrying:

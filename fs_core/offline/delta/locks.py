@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from fs_core.offline.objects.lease import LeaseLocks
+from fs_core.offline.objects.lease import Confirm, LeaseLocks
 from fs_core.offline.objects.path import Location, ObjectPath
 from fs_core.runtime.files import make_directory
 
@@ -37,12 +37,12 @@ class Locks(Protocol):
 
     forgetful: bool
 
-    def rewriting(self) -> AbstractContextManager[None]:
-        """Be the only one who rewrites or deletes files of the table."""
+    def rewriting(self) -> AbstractContextManager[Confirm]:
+        """Be the only one who rewrites or deletes files of the table; yield what confirms it."""
         ...
 
-    def rewriting_now(self) -> AbstractContextManager[bool]:
-        """Be the only one who rewrites, if nobody else does; yield whether that is so."""
+    def rewriting_now(self) -> AbstractContextManager[Confirm | None]:
+        """Be the only one who rewrites, if nobody else does; yield what confirms it, None if it isn't so."""
         ...
 
     def appending(self) -> AbstractContextManager[None]:
@@ -67,9 +67,14 @@ class Locks(Protocol):
         ...
 
 
-def locks_of(table: Location) -> Locks:
-    """Return the locks of a table."""
-    return LeaseLocks(table) if isinstance(table, ObjectPath) else TableLocks(table)
+def locks_of(table: Location, fence: Callable[[], None]) -> Locks:
+    """Return the locks of a table.
+
+    Args:
+        table: where it lies.
+        fence: refuses the table's commits that have begun, where a holder can lose a lock.
+    """
+    return LeaseLocks(table, fence) if isinstance(table, ObjectPath) else TableLocks(table)
 
 
 class TableLocks:
@@ -86,23 +91,23 @@ class TableLocks:
         self._directory = table / DIRECTORY
 
     @contextmanager
-    def rewriting(self) -> Iterator[None]:
-        """Be the only one who rewrites or deletes files of the table."""
+    def rewriting(self) -> Iterator[Confirm]:
+        """Be the only one who rewrites or deletes files of the table; nobody else can take the lock meanwhile."""
         file = self._open("rewriting")
         try:
             if not _locked(file, fcntl.LOCK_EX, _WORTH_SAYING):
                 log.info("waiting until nobody else rewrites %s", self._table)
                 _locked(file, fcntl.LOCK_EX, None)
-            yield
+            yield _held
         finally:
             _release(file)
 
     @contextmanager
-    def rewriting_now(self) -> Iterator[bool]:
-        """Be the only one who rewrites, if nobody else does; yield whether that is so."""
+    def rewriting_now(self) -> Iterator[Confirm | None]:
+        """Be the only one who rewrites, if nobody else does; yield None if it isn't so."""
         file = self._open("rewriting")
         try:
-            yield _locked(file, fcntl.LOCK_EX, 0.0)
+            yield _held if _locked(file, fcntl.LOCK_EX, 0.0) else None
         finally:
             _release(file)
 
@@ -194,6 +199,10 @@ class TableLocks:
         except FileNotFoundError:
             make_directory(self._directory)
             return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+def _held() -> None:
+    """Confirm a lock that the system keeps for as long as its holder lives."""
 
 
 def _outlast(path: Path, ends: float) -> bool:

@@ -20,6 +20,7 @@ from fs_core.offline.delta.layout import month_of
 from fs_core.offline.delta.locks import Locks
 from fs_core.offline.delta.log import DeltaLog
 from fs_core.offline.delta.rewriting import HOOKS, how_written, some_rows
+from fs_core.offline.objects.lease import Confirm
 from fs_core.offline.objects.reading import facts
 
 log = logging.getLogger("fs_core")
@@ -45,9 +46,9 @@ def merge_if_due(what: str, table: DeltaLog, locks: Locks, state: Snapshot | Non
         files = table.files(state)
         most = _worth_merging(files)
         if most is not None:
-            with locks.rewriting_now() as alone, table.opened() as opened:
-                if alone:
-                    merge(opened, files, most)
+            with locks.rewriting_now() as confirm, table.opened() as opened:
+                if confirm:
+                    merge(opened, files, most, confirm)
     except (DeltaError, OSError, pa.ArrowException) as error:  # files of somebody who is forgotten now, or a full disk
         log.warning("%s: its small files aren't merged now: %s", what, reason_of(error))
 
@@ -61,13 +62,17 @@ def _worth_merging(files: Sequence[str]) -> int | None:
     return None
 
 
-def merge(table: DeltaTable, files: Sequence[str], most: int) -> None:
+def merge(table: DeltaTable, files: Sequence[str], most: int, confirm: Confirm) -> None:
     """Commit a state in which files are merged into ones of some bytes at most; larger ones stay.
+
+    The library would let two of these at once double rows. It refuses one that began before a fence.
 
     Args:
         table: at its newest state; nobody else rewrites it now.
         files: those of the state.
         most: how many bytes.
+        confirm: raises where the lock on the table is lost.
     """
+    confirm()
     properties = how_written(some_rows(files))
     table.optimize.compact(target_size=most, post_commithook_properties=HOOKS, writer_properties=properties)

@@ -40,6 +40,7 @@ from fs_core.offline.delta.queries.winners import Candidates, choose, find_winne
 from fs_core.offline.delta.rewriting import FILE_BYTES, checkpoint
 from fs_core.offline.delta.table import PartsError, ViewTable
 from fs_core.offline.duckdb import connect, quoted
+from fs_core.offline.objects.lease import Confirm
 from fs_core.offline.objects.path import Location, exist, located
 from fs_core.offline.report import FINDINGS, HistoryReport
 from fs_core.offline.search.engine import AsOfEngine, apply_rule, column_types
@@ -252,13 +253,13 @@ class DeltaOfflineStore:
         table = self._table(view)
         if self.snapshot(view) == EMPTY:
             return EMPTY
-        with self._rewriting(view, "can't compact its history"):
+        with self._rewriting(view, "can't compact its history") as confirm:
             remove_leftovers(table.path, table.locks, BRIEFLY)
             self._notice_doubled(view)
             for attempt in attempts():
                 with attempt:
                     opened = open_table(table.path)
-                    merge(opened, table.log.files(int(opened.version())), FILE_BYTES)
+                    merge(opened, table.log.files(int(opened.version())), FILE_BYTES, confirm)
             checkpoint(opened)
             state = self.snapshot(view)
             self._engine.prepare(view, self._files(view, state))
@@ -368,12 +369,12 @@ class DeltaOfflineStore:
         return self._tables.get(name) or self._tables.setdefault(name, ViewTable(view, self._directory / name))
 
     @contextmanager
-    def _rewriting(self, view: FeatureView, what: str) -> Iterator[None]:
+    def _rewriting(self, view: FeatureView, what: str) -> Iterator[Confirm]:
         """Be the only one who rewrites or deletes files of a view; remove those that were written for nothing."""
         table = self._table(view)
-        with as_store_error(view, f"{what} at {table.path}"), table.locks.rewriting():
+        with as_store_error(view, f"{what} at {table.path}"), table.locks.rewriting() as confirm:
             try:
-                yield
+                yield confirm
             except (DeltaError, duckdb.Error, OSError, pa.ArrowException):
                 with suppress(OSError, ValueError):
                     remove_leftovers(table.path, table.locks, BRIEFLY)  # on a full disk, others need the room

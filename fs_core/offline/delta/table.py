@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError
 from fs_core.offline.contract import Progress, Snapshot
-from fs_core.offline.delta.appending import Commit, append, reserve
+from fs_core.offline.delta.appending import Commit, append, fence, reserve
 from fs_core.offline.delta.journal.journal import Journal
 from fs_core.offline.delta.layout import lay_out
 from fs_core.offline.delta.leftovers import BRIEFLY, remove_leftovers
@@ -54,7 +54,7 @@ class ViewTable:
 
     def __init__(self, view: FeatureView, path: Location) -> None:
         self.view, self.path = view, path
-        self.locks = locks_of(path)
+        self.locks = locks_of(path, lambda: fence(path))
         self.log = DeltaLog(path)
         self._journal = Journal(path, self.log) if isinstance(path, Path) else None
 

@@ -1,9 +1,11 @@
 """Who may rewrite a table in a bucket, and its next number: objects that are written only if they are as somebody saw.
 
-A lock is an object. Who holds it writes it anew now and then; who wants it and sees that nobody did for four minutes,
-by its own clock, takes it over. That is longer than the libraries try a request (three minutes), so who can't reach the
-bucket has failed by then. One thing is left: a holder that stands still for so long, as a suspended machine does, and
-then goes on.
+A lock is an object. Who holds it writes it anew now and then, and says in it at last that it is free; it is never
+deleted, since a bucket deletes whatever is there. Who wants it and sees that nobody wrote it for four minutes, by its
+own clock, takes it over. That is longer than the libraries try a request (three minutes), so who can't reach the bucket
+has failed by then. A holder may also stand still for so long, as a suspended machine does, and then go on. So who takes
+a lock over puts up a fence first: what refuses commits that began before it. And who holds a lock confirms that between
+beginning a commit and making it: either the fence comes after the beginning, or the holder sees that the lock is gone.
 
 Nothing shows in a bucket that an append is under way. So a file that no state names counts as left behind once it is a
 day old, and an append that takes longer than half a day is refused.
@@ -32,8 +34,11 @@ ABANDONED = 86_400.0
 _RENEWALS = 6  # in the time of a lease
 _WORTH_SAYING = 5.0  # seconds of waiting, after which the log says so
 _PAUSE = 0.1
+_FREE = b"free"
 
 Version: TypeAlias = dict[str, Any]
+Confirm: TypeAlias = Callable[[], None]
+"""Raises `OSError` where a lock is no longer held."""
 
 
 class LeaseLocks:
@@ -41,37 +46,38 @@ class LeaseLocks:
 
     Args:
         table: where the table lies.
+        fence: refuses the table's commits that have begun; called by who takes a lock over.
     """
 
     forgetful = False
 
-    def __init__(self, table: ObjectPath) -> None:
-        self._table = table
+    def __init__(self, table: ObjectPath, fence: Callable[[], None] = lambda: None) -> None:
+        self._table, self._fence = table, fence
         self._lock = table / ".fs_core" / "rewriting"
         self._number = table / ".fs_core" / "next-seq"
         self._seen: tuple[Version, float] = {}, 0.0
 
     @contextmanager
-    def rewriting(self) -> Iterator[None]:
-        """Be the only one who rewrites or deletes files of the table."""
+    def rewriting(self) -> Iterator[Confirm]:
+        """Be the only one who rewrites or deletes files of the table; yield what confirms it."""
         started, said = time.monotonic(), False
         while (held := self._taken()) is None:
             if not said and time.monotonic() - started > _WORTH_SAYING:
                 log.info("waiting until nobody else rewrites %s", self._table)
                 said = True
             time.sleep(_PAUSE)
-        with self._renewed(held):
-            yield
+        with self._renewed(held) as confirm:
+            yield confirm
 
     @contextmanager
-    def rewriting_now(self) -> Iterator[bool]:
-        """Be the only one who rewrites, if nobody else does; yield whether that is so."""
+    def rewriting_now(self) -> Iterator[Confirm | None]:
+        """Be the only one who rewrites, if nobody else does; yield what confirms it, None if it isn't so."""
         held = self._taken()
         if held is None:
-            yield False
+            yield None
             return
-        with self._renewed(held):
-            yield True
+        with self._renewed(held) as confirm:
+            yield confirm
 
     @contextmanager
     def appending(self) -> Iterator[None]:
@@ -109,14 +115,16 @@ class LeaseLocks:
                 return
 
     def _taken(self) -> Version | None:
-        """Return the version of the lock, if it is ours now; None if somebody else has it."""
-        held = self._written(None)
-        if held is not None:
-            return held
+        """Return the version of the lock, if it is ours now; None if somebody else has it.
+
+        Where the fence fails, the lock stays as it is: the next one who takes it over puts up another.
+        """
         try:
-            _, seen = self._lock.read_versioned()
+            said, seen = self._lock.read_versioned()
         except FileNotFoundError:
             return self._written(None)
+        if said == _FREE:
+            return self._written(seen)
         if seen != self._seen[0]:
             self._seen = seen, time.monotonic()
             return None
@@ -125,6 +133,7 @@ class LeaseLocks:
         held = self._written(seen)
         if held is not None:
             log.warning("took over the lock on %s, which nobody has renewed for %d seconds", self._table, LEASE)
+            self._fence()
         return held
 
     def _written(self, seen: Version | None) -> Version | None:
@@ -143,27 +152,30 @@ class LeaseLocks:
         return version if found == mine else None
 
     @contextmanager
-    def _renewed(self, version: Version) -> Iterator[None]:
-        """Renew a lock in a thread of its own until the context ends, then give it back."""
-        ended, held = threading.Event(), [version]
+    def _renewed(self, version: Version) -> Iterator[Confirm]:
+        """Renew a lock in a thread of its own until the context ends, then give it back; yield what confirms it."""
+        ended, held, alone = threading.Event(), [version], threading.Lock()
+
+        def confirm() -> None:
+            with alone:
+                renewed = self._written(held[0]) if held else None
+                held[:] = [] if renewed is None else [renewed]
+            if renewed is None:
+                raise _LostError(f"lost the lock on {self._table}: this process stood still for too long. Try it again")
 
         def renew() -> None:
-            while not ended.wait(LEASE / _RENEWALS):
+            while held and not ended.wait(LEASE / _RENEWALS):
                 try:
-                    renewed = self._written(held[0])
+                    confirm()
+                except _LostError as error:
+                    log.error("%s", error)  # noqa: TRY400 - a stack says nothing here
                 except OSError as error:  # the next time may be in time
                     log.warning("can't renew the lock on %s: %s", self._table, error)
-                    continue
-                if renewed is None:
-                    self._say_lost()
-                    held.clear()
-                    return
-                held[0] = renewed
 
         thread = threading.Thread(target=renew, name="fs-core-lease", daemon=True)
         thread.start()
         try:
-            yield
+            yield confirm
         finally:
             ended.set()
             thread.join()
@@ -172,11 +184,10 @@ class LeaseLocks:
                     self._give_back(held[0])
 
     def _give_back(self, version: Version) -> None:
-        """Delete the lock, unless somebody has taken it over."""
-        if self._lock.read_versioned()[1] == version:
-            self._lock.unlink()
-        else:
-            self._say_lost()
+        """Say that the lock is free, unless somebody has taken it over."""
+        if self._lock.put_if(_FREE, version) is None and self._lock.read_bytes() != _FREE:
+            log.error("lost the lock on %s: this process stood still for too long", self._table)
 
-    def _say_lost(self) -> None:
-        log.error("lost the lock on %s: this process stood still for too long", self._table)
+
+class _LostError(OSError):
+    """Somebody else has taken a lock over."""

@@ -253,8 +253,26 @@ def bucket_of(url: str) -> ObjectPath:
         ConfigurationError: the URL names no bucket, or carries what belongs in the environment; or a
             library is missing.
     """
+    found = bucket_named(url)
+    _check_endpoint()
+    try:
+        for library in ("obstore", "fsspec"):
+            import_module(library)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"offline store {redact_url(url)!r} needs the library {error.name}. Install it: pip install 'fs-core[s3]'."
+        ) from None
+    return found
+
+
+def bucket_named(url: str) -> ObjectPath:
+    """Return where history lies that a setting names, by the URL alone.
+
+    Raises:
+        ConfigurationError: the URL names no bucket, or carries what belongs in the environment.
+    """
     scheme, _, rest = url.partition("://")
-    shown = redact_url(url)
+    scheme, shown = scheme.lower(), redact_url(url)
     bucket, _, prefix = rest.rstrip("/").partition("/")
     if "?" in url or "#" in url or ":" in bucket or "@" in (prefix if scheme == "abfss" else rest):
         raise ConfigurationError(
@@ -263,16 +281,8 @@ def bucket_of(url: str) -> ObjectPath:
         )
     if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
         raise ConfigurationError(f"offline store {shown!r}: a part of its path is empty, '.' or '..'. Leave it out.")
-    _check_endpoint()
     if not bucket.partition("@")[0]:
         raise ConfigurationError(f"offline store {shown!r} names no bucket. Such a URL looks like {_EXAMPLES[scheme]}.")
-    try:
-        for library in ("obstore", "fsspec"):
-            import_module(library)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"offline store {shown!r} needs the library {error.name}. Install it: pip install 'fs-core[s3]'."
-        ) from None
     return ObjectPath(f"{scheme}://{bucket}/{prefix}".rstrip("/"))
 
 

@@ -31,6 +31,16 @@ _BUSY = {
     "ThrottlingError",
     "ProvisionedThroughputExceeded",
 }
+_OURS = {"p": "B", "s": "B"}
+_DENIED = {
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "UnrecognizedClientException",
+}
 _UNMET = {
     "ConditionalCheckFailedException",
     "ConditionalCheckFailed",
@@ -105,6 +115,8 @@ class Table:
             return [future.result() for future in futures]
         for future in futures:
             future.cancel()
+        if within is None:
+            wait(futures)  # nothing is written any more by who has raised
         if failed is not None:
             failed.result()
         raise DeadlineExceededError(f"the online store {self.address} didn't answer within {within:.3g} s.")
@@ -195,13 +207,31 @@ class Table:
         what = f"the online store {self.address}"
         if codes & _BUSY:
             return OnlineUnavailableError(f"{what} is too busy: {error}. Raise its capacity, or make it on demand.")
+        make = _MAKE.format(self.address)
         if "ResourceNotFoundException" in codes:
-            return OnlineStoreError(f"{what}: there is no such table. Make it:\n{_MAKE.format(self.address)}")
+            return OnlineStoreError(f"{what}: there is no such table. Make it:\n{make}")
+        if "ValidationException" in codes and (keys := self._keys()) not in ({}, _OURS):
+            found = ", ".join(f"{name} ({kind})" for name, kind in keys.items())
+            return OnlineStoreError(f"{what}: its keys are {found}, and not p (B) and s (B). Make another:\n{make}")
+        if codes & _DENIED:
+            return OnlineStoreError(
+                f"{what} refuses the environment's credentials: {error}. Look at AWS_ACCESS_KEY_ID, AWS_PROFILE or the "
+                "machine's role, and at what they may do with this table."
+            )
         return OnlineStoreError(f"{what} refuses: {error}.")
+
+    def _keys(self) -> dict[str, str]:
+        """Return the names and types of the table's keys; nothing where that can't be asked."""
+        try:
+            table = self._client.get().describe_table(TableName=self.address.table)["Table"]
+        except Exception:  # noqa: BLE001 - what can't be asked here has failed for another reason before
+            return {}
+        types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+        return {each["AttributeName"]: types[each["AttributeName"]] for each in table["KeySchema"]}
 
     def _unreached(self, error: Exception) -> OnlineStoreError:
         what = f"the online store {self.address}"
-        if "redentials" in type(error).__name__:
+        if "redentials" in type(error).__name__ or "Profile" in type(error).__name__:
             return OnlineStoreError(
                 f"{what}: {error}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from fs_core.errors import OnlineStoreError, OnlineUnavailableError
@@ -85,7 +86,8 @@ class DynamoDBOnlineStore:
         def one(key: bytes) -> int:
             return sum(self._write(view, mark, write, additions) for write in by_key[key])
 
-        return sum(self._table.each(one, list(by_key)))
+        with _perhaps_in_part():
+            return sum(self._table.each(one, list(by_key)))
 
     def _write(self, view: str, mark: bytes, write: OnlineWrite, additions: Additions | None) -> bool:
         expires = None if write.collect_at is None else -(-write.collect_at // 1000)
@@ -161,7 +163,8 @@ class DynamoDBOnlineStore:
             self._change(rows_of, keys[number], (kind,), change)
             return length
 
-        return self._table.each(one, range(len(keys)))
+        with _perhaps_in_part():
+            return self._table.each(one, range(len(keys)))
 
     def scan(self, view: str) -> Iterator[OnlineRows]:
         """See `OnlineStore.scan`."""
@@ -191,7 +194,8 @@ class DynamoDBOnlineStore:
             self._change(rows_of, keys[number], (ROW, TIMELINE) if kind == ROW else (TIMELINE,), change)
             return deleted
 
-        return sum(self._table.each(one, range(len(keys))))
+        with _perhaps_in_part():
+            return sum(self._table.each(one, range(len(keys))))
 
     def watermark(self, view: str) -> str | None:
         """See `OnlineStore.watermark`."""
@@ -258,14 +262,14 @@ class DynamoDBOnlineStore:
                     f"DynamoDB changes {_LARGEST_CHANGE:,} at once. Keep less of it: shorter windows, a shorter "
                     "online_history, smaller values; or another online store."
                 )
+            if mine and time.monotonic() >= ends:  # after a look whether the last try was done
+                raise OnlineUnavailableError(
+                    f"the online store {self._table.address}: others changed an item for {_SECONDS:g} s on end."
+                )
             version = _version()
             mine.add(version)
             if self._put(key, list(zip(names, before, after, strict=True)), version):
                 return
-            if time.monotonic() >= ends:
-                raise OnlineUnavailableError(
-                    f"the online store {self._table.address}: others changed an item for {_SECONDS:g} s on end."
-                )
 
     def _put(self, key: bytes, changes: Sequence[tuple[Name, _Item, _Item]], version: bytes) -> bool:
         """Make items what they are to be, if all still are as they were; return whether that was done."""
@@ -301,6 +305,15 @@ class DynamoDBOnlineStore:
         return {
             name: _item(head, [pieces.get(part, {}) for part in wanted.get(name, ())]) for name, head in heads.items()
         }
+
+
+@contextmanager
+def _perhaps_in_part() -> Iterator[None]:
+    """Have an error say that some of a change may be there: an answer may be lost, and each entity is one request."""
+    try:
+        yield
+    except OnlineUnavailableError as error:
+        raise OnlineUnavailableError(f"{error} Some of it may be done; repeat it, which does no harm.") from error
 
 
 def _item(head: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> _Item:

@@ -9,10 +9,11 @@ import logging
 import pickle
 import random
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from fs_core.online.dynamodb import DynamoDBOnlineStore
 from fs_core.online.dynamodb.client import key_of
 from fs_core.testing.online_suite import new_view, packed, shuffled, version_of, versioned
 from fs_core.testing.online_suite.watermarks import Watermarks
-from tests.tables import CREDENTIALS, TABLE, running_table
+from tests.tables import CREDENTIALS, TABLE, connected, running_table
 
 SECRET = CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
 
@@ -193,6 +194,17 @@ def test_a_lost_answer_changes_nothing(store: DynamoDBOnlineStore, size: int) ->
     assert items_of(store, view) == []
 
 
+def test_a_change_is_looked_up_before_it_is_given_up(
+    store: DynamoDBOnlineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that was done, and whose answer was lost for longer than writers try, is no error."""
+    monkeypatch.setattr("fs_core.online.dynamodb.store._SECONDS", 0.0)
+    view, lost = new_view(), lose_an_answer(store)
+    assert store.splice(view, [b"e"], [b""], [b"x"]) == [1]
+    assert lost
+    assert store.read([(view, [b"e"])]) == [[b"x"]]
+
+
 def test_a_small_row_whose_answer_is_lost_leaves_no_parts(store: DynamoDBOnlineStore) -> None:
     """A large row goes with its parts when a small one takes its place, however often that is sent."""
     view, large = new_view(), packed((1, 1, 1), random.Random(7).randbytes(400_000))  # no secret
@@ -351,6 +363,11 @@ def test_a_feature_store(table_url: str, tmp_path: Path) -> None:
             store.push("counts", {"user_id": [1], "event_timestamp": [now], "amount": [4.0]})
             asked = ["last_seen.page", "counts.amount_sum_1d"]
             served.append(store.get_online_features(asked, {"user_id": [1, 2, 3]}).to_dicts())
+            if isinstance(store.online, DynamoDBOnlineStore):
+                for ref in asked:
+                    seen = requests_of(store.online)
+                    store.get_online_features([ref], {"user_id": list(range(100))})
+                    assert 1 <= len(seen) <= 2  # round trips for a hundred entities, of rows or of windows
     assert served[0] == served[1]
     assert served[0][0] == {"user_id": 1, "page": "b", "amount_sum_1d": 7.0}
 
@@ -386,6 +403,45 @@ def test_a_table_that_is_missing(table_url: str) -> None:
     store.close()
 
 
+def test_a_table_with_other_keys(table_url: str) -> None:
+    """A table that is somebody else's is named with its keys, and with those that a table must have."""
+    keys = [{"AttributeName": "id", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}]
+    kinds = [{"AttributeName": "id", "AttributeType": "S"}, {"AttributeName": "at", "AttributeType": "N"}]
+    with closing(connected(table_url.partition("endpoint=")[2])) as client:
+        client.create_table(
+            TableName="users", BillingMode="PAY_PER_REQUEST", AttributeDefinitions=kinds, KeySchema=keys
+        )
+    store = DynamoDBOnlineStore(table_url.replace("/features", "/users"), project="p")
+    asked: list[Callable[[], Any]] = [
+        lambda: store.read([("v", [b"e"])]),
+        lambda: store.write("v", [OnlineWrite(b"e", packed((1, 1, 1)))]),
+        lambda: store.splice("v", [b"e"], [b""], [b"x"]),
+    ]
+    named = r"dynamodb://eu-central-1/users: its keys are id \(S\), at \(N\), and not p .*\n.*AttributeName=p"
+    for ask in asked:
+        with pytest.raises(OnlineStoreError, match=named):
+            ask()
+    store.close()
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who hasn't installed it is told what to install."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    store = DynamoDBOnlineStore("dynamodb://eu-central-1/t", project="p")
+    with pytest.raises(OnlineStoreError, match=r"pip install 'fs-core\[dynamodb\]'"):
+        store.read([("v", [b"e"])])
+
+
+def test_a_profile_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names it and says what to set."""
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    store = DynamoDBOnlineStore("dynamodb://eu-central-1/t", project="p")
+    with pytest.raises(
+        OnlineStoreError, match=r"nobody.*Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    ):
+        store.read([("v", [b"e"])])
+
+
 def test_credentials_are_shown_nowhere(
     store: DynamoDBOnlineStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +464,14 @@ def test_credentials_are_shown_nowhere(
     [
         ("dynamodb://eu-central-1", "names no table. Write dynamodb://eu-central-1/my_table"),
         ("dynamodb:///t", "names no table"),
+        ("dynamodb://eu central/t", "names no table"),
+        ("dynamodb://[::1/t", "names no table"),
+        ("dynamodb://eu-central-1/t#x", "names no table"),
+        ("dynamodb://r/t?endpoint=localhost:8000", "its endpoint is 'localhost:8000'. Write the URL of one server"),
+        ("dynamodb://r/t?endpoint=", "its endpoint is ''.*leave it out for AWS"),
+        ("dynamodb://r/t?endpoint=http://h:99999", "its endpoint is 'http://h:99999'"),
+        ("dynamodb://r/t?endpoint=http://[::1", "its endpoint is"),
+        ("dynamodb://r/t?endpoint=http://a&endpoint=http://b", "its endpoint is 'http://a, http://b'"),
         ("dynamodb://eu-central-1/t?endpiont=x", "unknown option 'endpiont'. Known: endpoint"),
         ("dynamodb://key:sesame@eu-central-1/t", "credentials don't belong in the URL.*AWS_ACCESS_KEY_ID"),
         ("dynamodb://r/t?endpoint=http://key:sesame@host", "credentials don't belong in the URL"),

@@ -8,9 +8,10 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,8 @@ from deltalake import DeltaTable
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.cli.group import cli
 from fs_core.errors import ConfigurationError, FeatureStoreError, OfflineStoreError
+from fs_core.offline.delta import appending, merging
+from fs_core.offline.delta import store as delta_store
 from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.offline.objects import lease, memory, path
 from fs_core.offline.objects.path import ObjectPath
@@ -272,7 +275,7 @@ def test_rewriters_exclude_each_other(bucket: str) -> None:
                     assert not alone
         with second.rewriting_now() as alone:
             assert alone
-    assert not lock.exists()
+    assert lock.read_bytes() == b"free"
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +287,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(bucket: str, monkeypatch: py
     began = time.monotonic()
     with locks.rewriting():
         assert time.monotonic() - began > 0.5
-    assert not lock.exists()
+    assert lock.read_bytes() == b"free"
 
 
 def test_a_lock_that_was_lost_is_not_given_back(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,6 +321,56 @@ def test_a_lock_that_was_taken_over_unnoticed_is_not_given_back(
         assert alone
 
 
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_compaction_that_stood_still_doubles_no_rows(
+    store: FeatureStore, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, confirmed: bool
+) -> None:
+    """Who loses the lock, before or after it was confirmed, commits nothing that somebody else has replaced."""
+    for x in range(3):
+        store.write("facts", rows("ann", "bob", x=x))
+    merge = merging.merge
+
+    def others_compact() -> None:
+        monkeypatch.setattr(delta_store, "merge", merge)
+        monkeypatch.setattr(lease, "LEASE", 0.3)
+        with FeatureStore(tmp_path / "store", offline=bucket) as other:
+            other.compact()
+        monkeypatch.setattr(lease, "LEASE", 240.0)
+
+    def stalled(table: DeltaTable, files: Sequence[str], most: int, confirm: lease.Confirm) -> None:
+        def stalling() -> None:
+            confirm()
+            others_compact()
+
+        if not confirmed:
+            others_compact()
+        merge(table, files, most, stalling if confirmed else confirm)
+
+    monkeypatch.setattr(delta_store, "merge", stalled)
+    with pytest.raises(OfflineStoreError, match=r"view 'facts:v1\.0\.0': can't compact .* lost the lock on s3://"):
+        store.compact()
+    assert sorted(store.history("facts")["x"].to_pylist()) == [0, 0, 1, 1, 2, 2]
+    assert store.verify_history("facts").clean
+    store.compact()
+
+
+def test_an_append_that_meets_a_fence_is_there_once(
+    store: FeatureStore, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose append began before somebody took the lock over appends again, and knows of no error."""
+    store.write("facts", rows("ann"))
+    commit = appending._commit
+
+    def late(*given: Any) -> None:
+        monkeypatch.setattr(appending, "_commit", commit)
+        appending.fence(table_of(bucket))
+        commit(*given)
+
+    monkeypatch.setattr(appending, "_commit", late)
+    store.write("facts", rows("bob"))
+    assert store.history("facts")["name"].to_pylist() == ["ann", "bob"]
+
+
 def test_numbers_are_handed_out_once(store: FeatureStore) -> None:
     """Threads that take seqs at once get different ones, all of them in a row."""
     view, found = store.view("facts"), list[int]()
@@ -340,6 +393,26 @@ def test_a_shell_makes_a_store_with_history_in_a_bucket(bucket: str, tmp_path: P
         store.apply(VIEW)
         store.write("facts", rows("ann"))
     assert any(table_of(bucket).rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("option", "url"),
+    [
+        ("--offline", "s3://KEYID:hidden@bucket/prefix"),
+        ("--offline", "S3://hidden@bucket/prefix"),
+        ("--offline", "s3://bucket/prefix?aws_secret_access_key=hidden"),
+        ("--online", "dynamodb://KEYID:hidden@eu-central-1/table"),
+        ("--online", "dynamodb://eu-central-1/table?aws_secret_access_key=hidden"),
+    ],
+)
+def test_a_shell_is_told_where_keys_belong(option: str, url: str, tmp_path: Path) -> None:
+    """`fs init` with a key in a URL makes nothing, and says what will work: the variables of the cloud's own tools."""
+    done = CliRunner().invoke(cli, ["init", str(tmp_path / "store"), option, url])
+    assert done.exit_code == 1
+    assert "AWS_ACCESS_KEY_ID" in done.output
+    assert "hidden" not in done.output
+    assert "FS_O" not in done.output
+    assert not (tmp_path / "store").exists()
 
 
 def test_an_append_that_takes_too_long_is_refused(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
