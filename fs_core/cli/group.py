@@ -26,8 +26,8 @@ Command = Callable[..., "Report"]
 
 FILES = {
     "definitions": "alias apply delete diff docs export init list plan retire rollback show",
-    "history": "backfill carry-over compact history ingest write",
-    "training": "check-leakage training-sets",
+    "history": "backfill carry-over compact export-rows history ingest write",
+    "training": "check-leakage sql training-sets",
     "online": "drop-online forget get materialize replay verify",
     "lineage": "lineage",
     "monitoring": "monitor profile",

@@ -66,12 +66,14 @@ class FeatureStore(Resources):
     quarantined = quarantine.quarantined
     release = quarantine.release
     drop_quarantined = quarantine.drop_quarantined
+    export = history.export
     compact = history.compact
     history = history.history
 
     get_historical_features = training.get_historical_features
     stream_historical_features = training.stream_historical_features
     split = training.split
+    sql = training.sql
     as_of_reader = training.as_of_reader
     check_leakage = training.check_leakage
     recreate = training.recreate

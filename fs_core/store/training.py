@@ -248,6 +248,50 @@ def _query(
     return Query(selection, timestamp, checked_label(label), shift, snapshots)
 
 
+def sql(
+    store: Resources,
+    features: Features,
+    *,
+    dialect: str,
+    spine: str,
+    tables: Mapping[str, str] | None = None,
+    timestamp: str = "event_timestamp",
+    lag: timedelta | str | None = None,
+    full_names: bool = False,
+    status: bool = False,
+) -> str:
+    """Return the query that gives a table's rows, each with its features as of its moment, in a warehouse.
+
+    Its answer is that of `get_historical_features`, bit for bit, over history that `export` has put into tables. Rows
+    come in any order. It runs in a session whose time zone is UTC.
+
+    Args:
+        features: a service, a reference, or a list of references.
+        dialect: `bigquery`, `clickhouse`, `databricks`, `duckdb`, `postgres`, `redshift` or `snowflake`.
+        spine: the table there that has the keys and times, as a query names it.
+        tables: by a view's name, the table that has its history; by default it has the view's name.
+        timestamp: the spine's time column, with a time zone; naive where it is UTC.
+        lag: look this long before each moment.
+        full_names: name columns `view__feature`.
+        status: add a column `view__status` for each look-up: `present`, `missing` or `expired`.
+
+    Raises:
+        DataError: there is no such dialect, or a table's name is none.
+        DefinitionError: SQL would give other bits: the feature is of a window, computed at request time, or a list
+            where the database has no such lists.
+        UnknownReferenceError, NameClashError: as in `get_historical_features`.
+    """
+    from fs_core.warehouse.dialects import dialect_of
+    from fs_core.warehouse.query import Spine, as_of_query
+
+    target = dialect_of(dialect)
+    selection = store.select(features, full_names=full_names)
+    asked = Spine(spine, timestamp, parse_duration(lag if lag is not None else "0s", "lag"), status)
+    text = as_of_query(selection, asked, tables or {}, target)
+    versions = ", ".join(f"{view.name}:v{view.version}" for view in selection.views)
+    return f"-- {versions} by the as-of rule; for a session whose time zone is UTC\n{text}"
+
+
 def recreate(store: Resources, spec: Mapping[str, Any], spine: Any) -> TrainingSet:
     """Return the training set that `spec` describes, from the states of history it was made from.
 

@@ -1,4 +1,4 @@
-"""Commands that write and look after history: `write`, `backfill`, `ingest`, `compact`, `history`."""
+"""Commands that write and look after history: `write`, `backfill`, `ingest`, `compact`, `history`, `export-rows`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from fs_core.cli.arguments import FILES, MomentArgument, table_of
 from fs_core.cli.group import cli, in_store
 from fs_core.cli.output import Report, readable
+from fs_core.errors import redact_url
 from fs_core.offline.sifted import Written
 from fs_core.store import FeatureStore
 
@@ -162,3 +163,25 @@ def history(store: FeatureStore, view: str, entities: Sequence[str], last: int) 
     kept = rows.slice(max(0, rows.num_rows - last))
     shown = readable(kept)
     return Report(shown, notes=[f"{kept.num_rows:,} of {rows.num_rows:,} rows"], data=shown)
+
+
+@cli.command("export-rows")
+@click.argument("view")
+@click.argument("target", metavar="FILE|URL")
+@click.option("--table", metavar="NAME", help="In a database: which table; by default one of the view's name.")
+@click.option("--latest", is_flag=True, help="Only each entity's winner by the rule, now.")
+@click.option("--overwrite", is_flag=True, help="Replace what has that name.")
+@in_store
+def export_rows(
+    store: FeatureStore, view: str, target: str, table: str | None, latest: bool, overwrite: bool
+) -> Report:
+    """Write the history of a VIEW to a Parquet file, or to a table of PostgreSQL, whole or not at all.
+
+    \b
+      fs export-rows spending spending.parquet
+      fs export-rows spending 'postgresql://me:${PASSWORD}@host/shop' --table features.spending --overwrite
+    """  # noqa: D301
+    rows = store.export(view, target, table=table, latest=latest, overwrite=overwrite)
+    shown = redact_url(target)
+    heading = f"{rows:,} rows of {view} into {shown}{'' if table is None else f', table {table}'}"
+    return Report(heading=heading, data={"view": view, "target": shown, "table": table, "rows": rows})

@@ -1,4 +1,4 @@
-"""Commands about training rows: `check-leakage`, `training-sets`."""
+"""Commands about training rows: `check-leakage`, `sql`, `training-sets`."""
 
 from __future__ import annotations
 
@@ -139,3 +139,34 @@ def _line(finding: Finding) -> dict[str, str]:
         "reason": finding.reason,
         "for example": ", ".join(f"{name} {shown(value)}" for row in first for name, value in row.items()),
     }
+
+
+@cli.command()
+@click.argument("features", nargs=-1, required=True, type=FeatureArgument())
+@click.option("--dialect", required=True, help="Whose SQL: duckdb, postgres, snowflake, bigquery, clickhouse, ...")
+@click.option("--spine", metavar="TABLE", required=True, help="The table there with keys and times.")
+@click.option("--table", "tables", multiple=True, metavar="VIEW=TABLE", help="Where a view's history is, if elsewhere.")
+@click.option("--timestamp", metavar="COLUMN", default="event_timestamp", show_default=True, help="The spine's times.")
+@click.option("--lag", metavar="DURATION", help="Look this long before each time, such as 1d.")
+@click.option("--full-names", is_flag=True, help="Name columns view__feature.")
+@click.option("--status", is_flag=True, help="Say of each row if it is present, missing or expired.")
+@in_store
+def sql(store: FeatureStore, features: Sequence[Any], tables: Sequence[str], **options: Any) -> Report:
+    """Print the query that gives a warehouse table's rows with FEATURES as of each row's time.
+
+    \b
+      fs sql spending --dialect snowflake --spine my.spine > as_of.sql
+      fs sql delay_model --dialect bigquery --spine ml.flights --table weather=ml.weather_history
+
+    History must be in tables there; a view's has the view's name by default.
+    """  # noqa: D301
+    named = dict(_named(text) for text in tables)
+    text = store.sql(list(features), tables=named, **options)
+    return Report(text=text, data={"sql": text})
+
+
+def _named(text: str) -> tuple[str, str]:
+    view, sign, table = text.partition("=")
+    if not (view and sign and table):
+        raise click.UsageError(f"--table {text} names no table of a view. Write --table view=table.")
+    return view, table

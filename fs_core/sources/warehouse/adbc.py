@@ -43,6 +43,23 @@ def running(url: str, query: str) -> Iterator[Iterator[pa.Table]]:
         yield map(_plain, chain([read.schema.empty_table()], map(pa.table, read)))
 
 
+def ingest(url: str, table: str, rows: pa.Table, *, replace: bool) -> None:
+    """Make a table of PostgreSQL with these rows, whole or not at all.
+
+    Args:
+        url: of the database.
+        table: its name, perhaps behind a schema's and a dot, as it is, without quotes.
+        rows: in types that PostgreSQL has.
+        replace: whether a table of that name goes.
+    """
+    schema, _, name = table.rpartition(".")
+    driver = import_module("adbc_driver_postgresql.dbapi")
+    with driver.connect(url, autocommit=False) as connection, connection.cursor() as cursor:
+        mode = "replace" if replace else "create"
+        cursor.adbc_ingest(name, rows, mode=mode, db_schema_name=schema or None)
+        connection.commit()
+
+
 def _connected(scheme: str, url: str) -> Any:
     if scheme == "snowflake":
         return import_module("adbc_driver_snowflake.dbapi").connect(url.removeprefix("snowflake://"), autocommit=True)

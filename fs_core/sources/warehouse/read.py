@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -53,7 +53,7 @@ def parts(source: Source, bounds: Bounds = EVERYTHING, *, rows: bool = True) -> 
         SourceError: the driver isn't installed, a variable isn't set, the database doesn't answer or refuses the query,
             or a column has a type that would lose digits.
     """
-    url, secrets = _expanded(source)
+    url, secrets = expanded(str(source.url), f"source {source.name!r}")
     scheme = source.url.partition(":")[0] if source.url else ""
     quotes = "`" if scheme in ("mysql", "mariadb", "bigquery") else '"'
     query = f"SELECT * FROM (\n{source.query}\n) AS fs_source{_where(bounds, quotes)}{'' if rows else ' LIMIT 0'}"
@@ -69,10 +69,9 @@ def parts(source: Source, bounds: Bounds = EVERYTHING, *, rows: bool = True) -> 
             f"source {source.name!r} needs a driver that isn't installed: {error}. pip install {extra}"
         ) from None
     except Exception as error:  # noqa: BLE001 - each driver has errors of its own; their cause may show the URL whole
-        reason = str(error)
-        for secret in secrets:
-            reason = reason.replace(secret, "***")
-        raise SourceError(f"source {source.name!r} at {redact_url(str(source.url))}: {reason}") from None
+        raise SourceError(
+            f"source {source.name!r} at {redact_url(str(source.url))}: {without(str(error), secrets)}"
+        ) from None
 
 
 def spool(source: Source, target: Path, *, rows: bool = True) -> None:
@@ -115,15 +114,30 @@ def _moment(micros: int) -> str:
     return f"TIMESTAMP '{from_micros(max(micros, EARLIEST)).replace(tzinfo=None).isoformat(' ', 'microseconds')}'"
 
 
-def _expanded(source: Source) -> tuple[str, list[str]]:
-    """Return a source's URL with what its variables hold, and that."""
+def expanded(url: str, what: str) -> tuple[str, list[str]]:
+    """Return a URL with what its variables hold, and that, which no message may show.
+
+    Args:
+        url: with variables as `${NAME}`.
+        what: whose it is; how errors call it.
+
+    Raises:
+        SourceError: a variable isn't set.
+    """
     values: list[str] = []
 
     def value(found: re.Match[str]) -> str:
         held = os.environ.get(found[1])
         if held is None:
-            raise SourceError(f"source {source.name!r}: its URL names ${{{found[1]}}}, which isn't set here.")
+            raise SourceError(f"{what}: its URL names ${{{found[1]}}}, which isn't set here.")
         values.extend(text for text in (held, quote(held, safe="")) if text)
         return quote(held, safe="")
 
-    return VARIABLE.sub(value, str(source.url)), values
+    return VARIABLE.sub(value, url), values
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """Return a text in which secrets are `***`."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
