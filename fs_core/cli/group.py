@@ -28,7 +28,7 @@ FILES = {
     "definitions": "alias apply delete diff docs export init list plan retire rollback show",
     "history": "backfill carry-over compact export-rows history ingest write",
     "training": "check-leakage sql training-sets",
-    "online": "drop-online forget get materialize replay verify",
+    "online": "drop-online estimate forget get materialize replay verify",
     "lineage": "lineage",
     "monitoring": "monitor profile",
     "quarantine": "quarantine",

@@ -85,6 +85,7 @@ class FeatureStore(Resources):
 
     get_online_features = online.get_online_features
     get_online_features_async = online.get_online_features_async
+    estimate = online.estimate
     log_outcome = online.log_outcome
     flush_log = online.flush_log
     log_counts = online.log_counts

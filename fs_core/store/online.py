@@ -15,6 +15,8 @@ from fs_core.values.times import Moment, micros, moment_or_ago
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fs_core.capacity.estimate import Estimate
+    from fs_core.definitions import FeatureView
     from fs_core.monitoring.log import Flushed, LogSetting
     from fs_core.monitoring.log.tables import LogTables
     from fs_core.monitoring.replay import ReplayReport
@@ -115,6 +117,26 @@ async def get_online_features_async(
         found = await asyncio.to_thread(lambda: read.answer(store.offline if read.needs_history else None))
         return _logged(store, setting, read, found)
     return _logged(store, setting, read, read.answer(None))
+
+
+def estimate(store: Resources, view: str | FeatureView, *, entities: int | None = None) -> Estimate:
+    """Return how much room a view needs online in each kind of store, and for its search index.
+
+    What 10,000 entities have now is measured as it would be stored; of a view without rows, the schema says the least.
+    Reads the keys and clocks of the view's history.
+
+    Args:
+        view: its reference.
+        entities: how many there will be; by default as many as history has.
+
+    Raises:
+        DataError: `entities` isn't 1 or more.
+        DefinitionError: the view keeps events or several rows of an entity online, which depends on how many come.
+        OfflineStoreError: history can't be read.
+    """
+    from fs_core.capacity.estimate import estimate as estimated
+
+    return estimated(store.offline, store.registry.project, store.view(view), store._clock.now(), entities)
 
 
 def log_outcome(

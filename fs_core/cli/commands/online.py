@@ -1,4 +1,4 @@
-"""Commands about the online store: `materialize`, `get`, `verify`, `replay`, `drop-online`, `forget`."""
+"""Commands about the online store: `materialize`, `get`, `verify`, `replay`, `drop-online`, `forget`, `estimate`."""
 
 from __future__ import annotations
 
@@ -195,3 +195,19 @@ def _named(wanted: pa.Table) -> str:
     ]
     more = f"; and {wanted.num_rows - _NAMED:,} more" if wanted.num_rows > _NAMED else ""
     return f"{'; '.join(keys)}{more}"
+
+
+@cli.command()
+@click.argument("views", nargs=-1, required=True)
+@click.option("--entities", type=click.IntRange(min=1), help="For so many; by default for those that history has.")
+@in_store
+def estimate(store: FeatureStore, views: Sequence[str], entities: int | None) -> Report:
+    """Say how many bytes VIEWS need online, by store, and for their search indexes.
+
+    \b
+      fs estimate spending --entities 10000000
+
+    The rows of 10,000 entities are measured; of a view without rows the schema says the least.
+    """  # noqa: D301
+    found = [store.estimate(view, entities=entities) for view in views]
+    return Report(heading="\n".join(map(str, found)), data=[dataclasses.asdict(one) for one in found])

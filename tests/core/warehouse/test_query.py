@@ -52,7 +52,7 @@ def asked_of(scenario: Scenario, spine: pa.Table, dialect: str) -> tuple[pa.Tabl
 
 
 @given(data=st.data())
-@settings(max_examples=15)
+@settings(max_examples=12)
 def test_duckdb_answers_as_the_oracle(data: st.DataObject) -> None:
     """Two clocks, ties, lateness, lag, ttl, null keys and times, every dtype: each row of the spine, the same bits."""
     scenario = data.draw(scenarios())
@@ -72,7 +72,7 @@ def url(postgres: DatabaseServer) -> str:
 
 
 @given(data=st.data())
-@settings(max_examples=15)
+@settings(max_examples=12)
 def test_postgres_answers_as_the_oracle(data: st.DataObject, url: str) -> None:
     """History and spine are exported to a real PostgreSQL, which gives each row's features with the same bits."""
     scenario = data.draw(scenarios().filter(lambda one: not _has_no_like(one)))
