@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from fs_core.definitions import Source
 from fs_core.errors import DefinitionError, RegistryError
 from fs_core.retrieval.selection import Features
 from fs_core.store.resources import Resources
@@ -45,7 +46,8 @@ def get_historical_features(
     computed on the cluster, when somebody wants them. `fs_core.retrieval.spark` says more.
 
     Args:
-        spine: key columns, a time, perhaps a label and anything else; rows and order are kept.
+        spine: key columns, a time, perhaps a label and anything else; rows and order are kept. A `Source` with `url`
+            and `query` is read from its database.
         features: a service, a reference, or a list of references.
         timestamp: the spine's time column; naive is UTC, finer than microseconds rounds down.
         label: the spine's label column, or a list of several.
@@ -54,6 +56,7 @@ def get_historical_features(
 
     Raises:
         UnknownReferenceError: no such view, service, version or feature.
+        SourceError: the spine's database doesn't answer, or refuses the query.
         SchemaError: the spine lacks a column or one has the wrong type.
         NameClashError: two columns of the result would share a name.
     """
@@ -69,7 +72,7 @@ def get_historical_features(
         made: TrainingSet = answered_frame(Question(store.offline, query), spine)
         return made  # a frame: types can't say so, where Spark isn't installed
     with reported(lambda: activities.training_set(store.registry.project, query.selection.views)) as activity:
-        made = replace(historical_features(store.offline, spine, query), store=store)
+        made = replace(historical_features(store.offline, _read(spine), query), store=store)
         if activity:
             activities.add_training_set(activity, store.registry.project, made)
     return made
@@ -91,7 +94,7 @@ def stream_historical_features(
 
     Args:
         spine: key columns, a time, perhaps a label and anything else. A `pyarrow.RecordBatchReader` is read as the
-            stream is.
+            stream is, and so are the rows of a `Source` with `url` and `query`.
         features: a service, a reference, or a list of references.
         batch_size: rows of each batch but the last.
         workers: answer by so many processes of this machine, each with two batches in memory; by this one if None.
@@ -111,7 +114,7 @@ def stream_historical_features(
     from fs_core.retrieval.streaming import stream
 
     query = _query(store, features, timestamp, label, lag, full_names)
-    return stream(store.offline, spine, query, batch_size, workers)
+    return stream(store.offline, _read(spine), query, batch_size, workers)
 
 
 def split(
@@ -153,7 +156,7 @@ def split(
     from fs_core.retrieval.parts import split as in_parts
 
     query = _query(store, features, timestamp, label, lag, full_names)
-    return in_parts(Question(store.offline, query), spine, parts, store)
+    return in_parts(Question(store.offline, query), _read(spine), parts, store)
 
 
 def as_of_reader(
@@ -226,7 +229,16 @@ def check_leakage(
     from fs_core.leakage import check
 
     query = _query(store, features, timestamp, label, lag, full_names)
-    return check.check_leakage(store.offline, spine, query, samples=samples, rows=rows, seed=seed)
+    return check.check_leakage(store.offline, _read(spine), query, samples=samples, rows=rows, seed=seed)
+
+
+def _read(spine: Any) -> Any:
+    """Return a spine's rows, as a stream where it is a query of a database."""
+    if not isinstance(spine, Source):
+        return spine
+    from fs_core.sources.warehouse.read import reader
+
+    return reader(spine)
 
 
 def _query(
@@ -311,7 +323,7 @@ def recreate(store: Resources, spec: Mapping[str, Any], spine: Any) -> TrainingS
 
         made: TrainingSet = recreated_frame(store.offline, store.registry, spec, spine)
         return made
-    return replace(query.recreate(store.offline, store.registry, spec, spine), store=store)
+    return replace(query.recreate(store.offline, store.registry, spec, _read(spine)), store=store)
 
 
 def save_training_set(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -72,6 +73,23 @@ def parts(source: Source, bounds: Bounds = EVERYTHING, *, rows: bool = True) -> 
         raise SourceError(
             f"source {source.name!r} at {redact_url(str(source.url))}: {without(str(error), secrets)}"
         ) from None
+
+
+def reader(source: Source) -> pa.RecordBatchReader:
+    """Return the rows of a source's query as a stream; what goes wrong on the way is raised by who reads it.
+
+    Raises:
+        SourceError: the source isn't a query of a database, or as `parts`.
+    """
+    if source.url is None:
+        raise SourceError(
+            f"source {source.name!r} has no url and query. Rows can be those of a query in a database; of files, read "
+            "them yourself: pyarrow.parquet.read_table(path)."
+        )
+    found = parts(source)
+    first = next(found)
+    batches = (batch for table in chain([first], found) for batch in table.to_batches())
+    return pa.RecordBatchReader.from_batches(first.schema, batches)
 
 
 def spool(source: Source, target: Path, *, rows: bool = True) -> None:

@@ -337,3 +337,28 @@ def test_a_server_that_is_down() -> None:
     for scheme in ("postgresql", "mysql"):
         with pytest.raises(SourceError, match=r"source 'orders' at .*127\.0\.0\.1:1/d: "):
             next(parts(Source("orders", url=f"{scheme}://u@127.0.0.1:1/d", query="SELECT 1")))
+
+
+def test_a_query_is_a_spine(at: Callable[[str], Source], tmp_path: Path) -> None:
+    """Its rows, as the database orders them, get their features, also as a stream; files and faults are refused."""
+    view = FeatureView("seen", user, [Field("total", "float64", "A number.")], description="Seen.")
+    spine = at("SELECT user_id, event_timestamp, amount FROM orders")
+    with FeatureStore(tmp_path) as store:
+        store.apply(view)
+        store.write(
+            "seen", {"user_id": [1, 3], "event_timestamp": [FIRST.replace(tzinfo=UTC)] * 2, "total": [1.5, 2.5]}
+        )
+        table = store.get_historical_features(spine, "seen", label="amount").table.sort_by("user_id")
+        assert table["total"].to_pylist() == [1.5, None, 2.5]
+        assert table["amount"].to_pylist() == [EXACT, -EXACT, None]
+        stream = store.stream_historical_features(spine, "seen", batch_size=2)
+        assert stream.read_all().sort_by("user_id").equals(table)
+        parts_of_it = store.split(spine, "seen", parts=2)
+        assert parts_of_it.joined([part.answer() for part in parts_of_it]).table.sort_by("user_id").equals(table)
+        again = store.recreate(store.get_historical_features(spine, "seen").spec, spine)
+        assert again.table.sort_by("user_id").equals(table)
+        for read in (store.get_historical_features, store.stream_historical_features):
+            with pytest.raises(SourceError, match=r"source 'files' has no url and query"):
+                read(Source("files", path="x.parquet"), "seen")
+            with pytest.raises(SourceError, match=r"source 'orders' at .*nowhere"):
+                read(at("SELECT * FROM nowhere"), "seen")
