@@ -47,6 +47,9 @@ wheel: .venv/.installed
 search: .venv/.installed ## properties on random examples, other ones each time
 	HYPOTHESIS_PROFILE=search $(PY) -m pytest -n 3 $$(grep -rlE "@given|RuleBasedStateMachine" tests)
 
+extras: .venv/.installed ## each extra alone in an environment of its own; long, gigabytes
+	$(PY) -m tests.extras
+
 .venv-feast/.installed:
 	python3 -m venv .venv-feast
 	.venv-feast/bin/python -m pip install -q --disable-pip-version-check 'feast[duckdb,redis]==0.67.0'
@@ -75,4 +78,4 @@ loadtest: .venv/.installed ## serve a million entities under load, and over HTTP
 	$(PY) -m tests.benchmarks.loadtest
 	$(PY) -m tests.benchmarks.http_load
 
-.PHONY: help demo lint test search wheel bench loadtest
+.PHONY: help demo lint test search extras wheel bench loadtest
