@@ -32,6 +32,7 @@ ROOMS = {
     "monitor": "fs_core.monitoring.drift.distances, fs_core.monitoring.monitor_page",
     "s3": "fs_core.offline.objects.reading, obstore, fsspec",
     "jobs": "fs_core.jobs.runner, cronsim",
+    "spark": "fs_core.retrieval.spark.answers, pyspark.sql.connect",
 }
 """What must import where an extra is installed alone: its room, or the driver that the room imports late."""
 
