@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
-from fs_core.online.row.cells import Flags, Sizes, one_array, python_values
+from fs_core.online.row.cells import Cells, Flags, Sizes, one_array, python_values
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
+from fs_core.online.row.layout import Hashes, hashes_of
 from fs_core.rule import Status, is_expired
 from fs_core.serving.plan import ViewPlan
 from fs_core.values.times import from_micros
@@ -24,6 +25,7 @@ STATUSES = (Status.PRESENT.value, Status.MISSING.value, Status.EXPIRED.value, UN
 FOUND = (STATUSES.index(Status.PRESENT), STATUSES.index(Status.EXPIRED))
 """The positions of the statuses of rows that were found."""
 _NAMES = np.array(STATUSES, dtype=object)
+_FEW = 32
 
 
 class Answer(Protocol):
@@ -84,13 +86,13 @@ class OnlineAnswer:
         if not len(found):  # every key is null
             nothing = {name: pa.nulls(len(rows), column.type) for name, column in found.variable.items()}
             return PackedRows(bytes(found.heads.itemsize * len(rows)), codes, nothing)
-        indices = np.asarray(rows, np.int64) if position is None else position.take(rows)
+        indices = rows if position is None else position.take(rows).tolist()  # of a null key, -1, the last row
         variable: Mapping[str, pa.Array] = {}
         if found.variable:
-            at = pa.array(indices, mask=indices < 0)
+            known = np.asarray(indices, np.int64)
+            at = pa.array(known, mask=known < 0)
             variable = {name: column.take(at) for name, column in found.variable.items()}
-        heads = found.heads.take(indices)  # of a null key, -1, the last row, which is anything
-        return PackedRows(heads.tobytes(), codes, variable)
+        return PackedRows(_heads_of(found.heads, indices), codes, variable)
 
     @property
     def status(self) -> list[str]:
@@ -111,6 +113,16 @@ class OnlineAnswer:
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
         """See `Answer.matrix`."""
         return self.rows.matrix(names)
+
+
+def _heads_of(heads: Cells, indices: Sequence[int]) -> bytes:
+    """Return some heads as bytes. Of few of those that came as bytes, slices are quicker than what NumPy does."""
+    size, data = heads.itemsize, heads.base
+    if len(indices) <= _FEW and type(data) is bytes and len(data) == size * len(heads):
+        starts = [size * (index % len(heads)) for index in indices]
+        return b"".join([data[start : start + size] for start in starts])
+    whole = heads.view(np.uint8).reshape(len(heads), size)  # as bytes, since fields would be taken one by one
+    return whole.take(indices, axis=0).tobytes()
 
 
 @dataclass(frozen=True)
@@ -196,6 +208,7 @@ class AskedKeys:
     columns: Sequence[pa.Array]
     distinct: list[bytes]
     position: np.ndarray[Any, np.dtype[np.int64]] | None
+    _hashes: Hashes | None = None
 
     @classmethod
     def of(cls, view: ViewPlan, columns: Sequence[pa.Array]) -> AskedKeys:
@@ -209,6 +222,12 @@ class AskedKeys:
 
     def __len__(self) -> int:
         return len(self.columns[0])
+
+    def hashes(self) -> Hashes:
+        """Return the CRC-32 of each distinct key, uint64 [distinct]."""
+        if self._hashes is None:
+            self._hashes = hashes_of(self.distinct)
+        return self._hashes
 
     def packed(self, rows: Sequence[int]) -> list[bytes | None]:
         """Return the key bytes of some rows, None where one is null."""

@@ -24,9 +24,9 @@ ENTITIES = 20_000
 BATCH = 10_000
 
 
-def filled(directory: Path) -> FeatureStore:
+def filled(directory: Path, online: str | None = None) -> FeatureStore:
     """Return a store with one view of ten features, online."""
-    store = FeatureStore(directory)
+    store = FeatureStore(directory, online=online)
     fields = [Field(f"x{n}", "float64", "X.") for n in range(10)]
     store.apply(FeatureView("v", entity=Entity("e", keys={"k": "int64"}), fields=fields, description="V.", online=True))
     moment = datetime.now(UTC) - timedelta(days=1)

@@ -1,6 +1,6 @@
 """How often monitoring cries wolf, and how often it misses: simulated months of 50 features.
 
-    python -m tests.benchmarks.monitoring.bench_monitor [--months 1000] [--changes 500] [--processes 2] [--kept FILE]
+    python -m tests.benchmarks.monitoring.bench_monitor [--months 1000] [--changes 400] [--processes 2] [--kept FILE]
 
 The months without change are parted among small and large windows, and among those of new entities in every window
 and those in which the same entities keep their values, so that chance lasts as long as a change would. Beside it, on
@@ -32,8 +32,9 @@ from scipy import stats
 from tests.benchmarks.monitoring.peers import evidently, hopsworks
 from tests.core.monitoring.months import SHIFTS, Alarms, reports
 
-SIZES = (60, 200, 1000, 5000)
-SHIFTED = (60, 100, 150, 200, 250, 300, 1000)
+SIZES = {60: 6, 200: 6, 1000: 3, 5000: 1}
+"""Entities in a window of months without change, and how many of 16 such months have so many: large ones take long."""
+SHIFTED = (100, 150, 200, 250, 1000)
 WAYS = ("alarm", "psi 0.1", "p 0.05", "evidently", "its set", "hopsworks")
 OTHERS = 10  # sets of features that don't change, beside which one that does is seen
 PART = 25  # reports that are simulated at once
@@ -68,13 +69,13 @@ class Part:
 
 
 def parts(months: int, changes: int) -> Iterator[Part]:
-    """Yield what is to be simulated."""
+    """Yield what is to be simulated, of each cell some first."""
     still = list(product(("new entities", "the same entities and values"), SIZES))
-    cells = [(row, size, -(-months // len(still))) for row, size in still]
+    cells = [(row, size, -(-months * SIZES[size] // (2 * sum(SIZES.values())))) for row, size in still]
     cells += [(row, size, changes) for row, size in product(SHIFTS, SHIFTED)]
-    for row, size, count in cells:
-        for number, start in enumerate(range(0, count, PART)):
-            yield Part(row, size, number, min(PART, count - start))
+    starts = sorted((start, *cell) for cell in cells for start in range(0, cell[2], PART))
+    for start, row, size, count in starts:
+        yield Part(row, size, start // PART, min(PART, count - start))
 
 
 def _judged(found: Iterable[Alarms], feature: str | None) -> Iterator[tuple[bool, ...]]:
@@ -118,7 +119,7 @@ def show(console: Console, found: dict[Part, Found]) -> None:
         cells[part.row, part.size] += each
     every = [one for (row, _), each in cells.items() if row not in SHIFTS for one in each]
     _line(console, "without change", "entities", "reports", *WAYS)
-    for (row, size), each in cells.items():
+    for (row, size), each in sorted(cells.items()):
         if row not in SHIFTS:
             _line(console, row, f"{size:,}", f"{len(each):,}", *_shares(each))
     if every:
@@ -127,7 +128,7 @@ def show(console: Console, found: dict[Part, Found]) -> None:
         low, high = stats.binomtest(alarms, len(every)).proportion_ci()
         console.print(f"{alarms} of {len(every):,} reports alarm: with 95 % confidence {low:.2%} to {high:.2%}\n")
     _line(console, "changed in both windows", "entities", "reports", "found", *WAYS[1:])
-    for (row, size), each in cells.items():
+    for (row, size), each in sorted(cells.items()):
         if row in SHIFTS:
             _line(console, row, f"{size:,}", f"{len(each):,}", *_shares(each, but="its set"))
 
@@ -145,7 +146,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Simulate what isn't known, and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--months", type=int, default=1000)
-    parser.add_argument("--changes", type=int, default=500)
+    parser.add_argument("--changes", type=int, default=400)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--kept", type=Path, metavar="FILE")
     asked = parser.parse_args(words)
