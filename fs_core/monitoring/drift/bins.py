@@ -7,6 +7,7 @@ own. Text, bytes and booleans have a bin for each of the most frequent values, a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -102,7 +103,7 @@ class Bins:
         current: the same of the window.
         positions: of numbers, where in each bin the middle of the reference lies.
         spread: of numbers, the standard deviation of a normal distribution whose tenths are as far apart; 0 if they
-            are one, or infinite.
+            are one, or farther apart than a float can say.
         unseen: of categories, how many entities have values that the reference never held.
         expected_unseen: how many of the reference's would, had their values not been seen: those whose values nobody
             else has (Good 1953).
@@ -157,7 +158,8 @@ def _numbers(reference: Sample, current: Sample) -> Bins:
         _weighed(np.searchsorted(edges, side.floats), side.weights, len(edges) + 1) for side in (reference, current)
     )
     middles = _middles(values, mass, before, edges)
-    spread = (float(tenths[-1]) - float(tenths[0])) / _NORMAL if np.isfinite(middles).all() else 0.0
+    is_near = math.isfinite(float(middles.max()) - float(middles.min()))
+    spread = (float(tenths[-1]) - float(tenths[0])) / _NORMAL if is_near else 0.0
     filled = before + now > 0
     return Bins(_picked(_ranges(edges), filled), before[filled], now[filled], middles[filled], spread)
 

@@ -138,7 +138,8 @@ def replayed(console: Console, rows: int) -> None:
         report = store.replay("replayed")
         seconds = time.perf_counter() - start
         found = {kind: count for kind, count in report.counts.items() if count or kind == "unexplained"}
-        console.print(f"{report.rows:,} rows replayed in {seconds:.1f} s, {report.rows / seconds:,.0f} rows/s: {found}")
+        rate = report.rows / seconds
+        console.print(f"{report.rows:,} rows replayed in {seconds:.1f} s, {rate:,.0f} rows/s: {found}", soft_wrap=True)
 
 
 def main(words: Sequence[str] | None = None) -> None:
