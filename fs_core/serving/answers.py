@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -117,8 +117,8 @@ class OnlineAnswer:
 
 def _heads_of(heads: Cells, indices: Sequence[int]) -> bytes:
     """Return some heads as bytes. Of few of those that came as bytes, slices are quicker than what NumPy does."""
-    size, data = heads.itemsize, heads.base
-    if len(indices) <= _FEW and type(data) is bytes and len(data) == size * len(heads):
+    size, data = heads.itemsize, cast(object, heads.base)
+    if len(indices) <= _FEW and isinstance(data, bytes) and len(data) == size * len(heads):
         starts = [size * (index % len(heads)) for index in indices]
         return b"".join([data[start : start + size] for start in starts])
     whole = heads.view(np.uint8).reshape(len(heads), size)  # as bytes, since fields would be taken one by one
