@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
-from fs_core.online.row.cells import Cells, Flags, Sizes, one_array, python_values
+from fs_core.online.row.cells import Flags, Sizes, one_array, python_values
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.online.row.layout import Hashes, hashes_of
@@ -25,7 +25,6 @@ STATUSES = (Status.PRESENT.value, Status.MISSING.value, Status.EXPIRED.value, UN
 FOUND = (STATUSES.index(Status.PRESENT), STATUSES.index(Status.EXPIRED))
 """The positions of the statuses of rows that were found."""
 _NAMES = np.array(STATUSES, dtype=object)
-_FEW = 32
 
 
 class Answer(Protocol):
@@ -77,7 +76,7 @@ class OnlineAnswer:
     held: Held
     codes: np.ndarray[Any, np.dtype[np.uint8]] | None = None
 
-    def excerpt(self, rows: Sequence[int]) -> PackedRows:
+    def excerpt(self, rows: Sequence[int] | Sizes) -> PackedRows:
         """Return some rows as they were found, expired ones too; of one that wasn't found it holds anything."""
         position, found = self.held.keys.position, self.held.rows.features
         codes = bytes(len(rows)) if self.codes is None else self.codes.take(rows).tobytes()
@@ -86,13 +85,13 @@ class OnlineAnswer:
         if not len(found):  # every key is null
             nothing = {name: pa.nulls(len(rows), column.type) for name, column in found.variable.items()}
             return PackedRows(bytes(found.heads.itemsize * len(rows)), codes, nothing)
-        indices = rows if position is None else position.take(rows).tolist()  # of a null key, -1, the last row
+        indices = np.asarray(rows, np.int64) if position is None else position.take(rows)
         variable: Mapping[str, pa.Array] = {}
         if found.variable:
-            known = np.asarray(indices, np.int64)
-            at = pa.array(known, mask=known < 0)
+            at = pa.array(indices, mask=indices < 0)
             variable = {name: column.take(at) for name, column in found.variable.items()}
-        return PackedRows(_heads_of(found.heads, indices), codes, variable)
+        heads = found.heads.view(np.uint8).reshape(len(found), -1)  # as bytes: fields would be taken one by one
+        return PackedRows(heads.take(indices, axis=0).tobytes(), codes, variable)  # of a null key, -1, the last row
 
     @property
     def status(self) -> list[str]:
@@ -113,16 +112,6 @@ class OnlineAnswer:
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
         """See `Answer.matrix`."""
         return self.rows.matrix(names)
-
-
-def _heads_of(heads: Cells, indices: Sequence[int]) -> bytes:
-    """Return some heads as bytes. Of few of those that came as bytes, slices are quicker than what NumPy does."""
-    size, data = heads.itemsize, cast(object, heads.base)
-    if len(indices) <= _FEW and isinstance(data, bytes) and len(data) == size * len(heads):
-        starts = [size * (index % len(heads)) for index in indices]
-        return b"".join([data[start : start + size] for start in starts])
-    whole = heads.view(np.uint8).reshape(len(heads), size)  # as bytes, since fields would be taken one by one
-    return whole.take(indices, axis=0).tobytes()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from fs_core.definitions.base import check_name
 from fs_core.errors import ConfigurationError, DefinitionError
+from fs_core.online.row.cells import Sizes
 from fs_core.serving.answers import ComputedAnswer, OnlineAnswer, PackedRows, TableAnswer
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class LogSetting(NamedTuple):
     name: str
     limit: int
 
-    def sampled(self, read: OnlineRead) -> Sequence[int]:
+    def sampled(self, read: OnlineRead) -> Sequence[int] | Sizes:
         """Return the rows whose entity is in the sample: the same entities at every read and in every log.
 
         The entity is that of the first view that has one. A row with a null key belongs to no entity: it is in the
@@ -54,8 +55,7 @@ class LogSetting(NamedTuple):
         chosen = asked.hashes() < limit
         if position is not None:
             chosen = np.append(chosen, False)[position]  # the last one is that of null keys, whose position is -1
-        rows: list[int] = chosen.nonzero()[0].tolist()
-        return rows
+        return chosen.nonzero()[0]
 
 
 def log_setting(name: str, rate: float | str) -> LogSetting:
@@ -118,7 +118,7 @@ class Served:
 
 
 def capture(
-    setting: LogSetting, request_id: str, rows: Sequence[int], read: OnlineRead, found: FeatureVectors
+    setting: LogSetting, request_id: str, rows: Sequence[int] | Sizes, read: OnlineRead, found: FeatureVectors
 ) -> Served:
     """Return what of a read is to be logged.
 
@@ -133,23 +133,24 @@ def capture(
         found: its answer.
     """
     answers = [_excerpt(answer, rows) for answer in found.answers]
+    listed = rows.tolist() if isinstance(rows, np.ndarray) else rows
     packed = all([type(answer) is PackedRows for answer in answers])  # noqa: C419  # a generator takes twice as long
     return Served(
         setting.name,
         request_id,
         read.plan,
-        rows,
+        listed,
         found.moment,
         read.now,
         int(read.budget.max_age * 1e6),
-        [asked.packed(rows) for asked in read.keys],
-        found.copied_request(rows) if read.computes else (),
+        [asked.packed(listed) for asked in read.keys],
+        found.copied_request(listed) if read.computes else (),
         answers,
-        len(rows) if packed else len(found),
+        len(listed) if packed else len(found),
     )
 
 
-def _excerpt(answer: Answer, rows: Sequence[int]) -> PackedRows | TableAnswer | pa.Table:
+def _excerpt(answer: Answer, rows: Sequence[int] | Sizes) -> PackedRows | TableAnswer | pa.Table:
     if isinstance(answer, OnlineAnswer):
         return answer.excerpt(rows)
     if isinstance(answer, ComputedAnswer):

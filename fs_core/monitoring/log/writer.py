@@ -21,6 +21,7 @@ from fs_core.monitoring.log.sample import ROWS_MARK, LogSetting, Served, capture
 
 if TYPE_CHECKING:
     from fs_core.monitoring.log.outcomes import Outcome
+    from fs_core.online.row.cells import Sizes
     from fs_core.serving.read import OnlineRead
     from fs_core.serving.vectors import FeatureVectors
 
@@ -69,7 +70,9 @@ class LogWriter:
         self._thread: threading.Thread | None = None
         _writers.add(self)
 
-    def record(self, setting: LogSetting, rows: Sequence[int], read: OnlineRead, found: FeatureVectors) -> str | None:
+    def record(
+        self, setting: LogSetting, rows: Sequence[int] | Sizes, read: OnlineRead, found: FeatureVectors
+    ) -> str | None:
         """Have rows of a read written; return its request id, None where they are dropped.
 
         Args:
