@@ -10,10 +10,12 @@ from functools import lru_cache
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError, ValidationError
 from fs_core.offline.expressions import check_syntax, names_in, query_of, reason_of, run, type_of, visible
+from fs_core.values.samples import samples
 
 _FEW_ROWS = 32
 
@@ -27,7 +29,8 @@ def check_predicates(view: FeatureView) -> None:
     """Refuse what is no condition on one row, the same whenever and wherever it is evaluated.
 
     Raises:
-        DefinitionError: it doesn't parse, reads what isn't the row's, isn't boolean, or may change its mind.
+        DefinitionError: it doesn't parse, reads what isn't the row's, isn't boolean, fails whatever the row holds, or
+            may change its mind.
     """
     always = [*view.request_keys, view.event_timestamp]
     for where in predicates(view):
@@ -44,6 +47,20 @@ def _check(view: FeatureView, condition: str, what: str, columns: Sequence[str],
         raise DefinitionError(f"{what} can't be evaluated: {reason_of(error)}") from error
     if kind != "BOOLEAN":
         raise DefinitionError(f"{what} gives {kind}, not true or false. Compare it with something.")
+    _try(condition, visible(view, None).select(columns).schema, what, one)
+
+
+def _try(condition: str, schema: pa.Schema, what: str, one: str) -> None:
+    """Refuse what fails for every value, as `amount > 'abc'` does: DuckDB binds it, and no row would ever pass."""
+    try:
+        run(query_of([f"(\n{condition}\n)"]), pa.table([pa.nulls(1, dtype) for dtype in schema.types], schema=schema))
+    except duckdb.Error as error:
+        rows = samples(dict(zip(schema.names, schema.types, strict=True))).rows
+        found = run(query_of([f"try((\n{condition}\n) IS NULL) IS NOT NULL"]), rows)
+        if not pc.any(found.column(0)).as_py():
+            raise DefinitionError(
+                f"{what} fails whatever the {one} holds: {reason_of(error)}. Compare values of one type."
+            ) from error
 
 
 def columns_read(view: FeatureView) -> list[str]:

@@ -13,6 +13,7 @@ from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreErr
 from fs_core.online.row.cells import Flags, Sizes, one_array, python_values
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
+from fs_core.online.row.layout import Hashes, hashes_of
 from fs_core.rule import Status, is_expired
 from fs_core.serving.plan import ViewPlan
 from fs_core.values.times import from_micros
@@ -75,7 +76,7 @@ class OnlineAnswer:
     held: Held
     codes: np.ndarray[Any, np.dtype[np.uint8]] | None = None
 
-    def excerpt(self, rows: Sequence[int]) -> PackedRows:
+    def excerpt(self, rows: Sequence[int] | Sizes) -> PackedRows:
         """Return some rows as they were found, expired ones too; of one that wasn't found it holds anything."""
         position, found = self.held.keys.position, self.held.rows.features
         codes = bytes(len(rows)) if self.codes is None else self.codes.take(rows).tobytes()
@@ -89,8 +90,8 @@ class OnlineAnswer:
         if found.variable:
             at = pa.array(indices, mask=indices < 0)
             variable = {name: column.take(at) for name, column in found.variable.items()}
-        heads = found.heads.take(indices)  # of a null key, -1, the last row, which is anything
-        return PackedRows(heads.tobytes(), codes, variable)
+        heads = found.heads.view(np.uint8).reshape(len(found), -1)  # as bytes: fields would be taken one by one
+        return PackedRows(heads.take(indices, axis=0).tobytes(), codes, variable)  # of a null key, -1, the last row
 
     @property
     def status(self) -> list[str]:
@@ -196,6 +197,7 @@ class AskedKeys:
     columns: Sequence[pa.Array]
     distinct: list[bytes]
     position: np.ndarray[Any, np.dtype[np.int64]] | None
+    _hashes: Hashes | None = None
 
     @classmethod
     def of(cls, view: ViewPlan, columns: Sequence[pa.Array]) -> AskedKeys:
@@ -209,6 +211,12 @@ class AskedKeys:
 
     def __len__(self) -> int:
         return len(self.columns[0])
+
+    def hashes(self) -> Hashes:
+        """Return the CRC-32 of each distinct key, uint64 [distinct]."""
+        if self._hashes is None:
+            self._hashes = hashes_of(self.distinct)
+        return self._hashes
 
     def packed(self, rows: Sequence[int]) -> list[bytes | None]:
         """Return the key bytes of some rows, None where one is null."""

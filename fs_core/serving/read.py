@@ -236,7 +236,7 @@ class OnlineRead:
         keys = self.keys[view.group]
         if view.events is not None:
             return HeldWindows(view, view.events, keys, view.events.decode(keys.distinct, values), unread)
-        return Held(view, keys, view.codec.decode(keys.distinct, values), unread)
+        return Held(view, keys, view.codec.decode(keys.distinct, values, keys.hashes), unread)
 
     def _looked_back(self, rows: Sequence[Sequence[bytes | None]]) -> list[Sequence[bytes | None]]:
         """Return each online view's rows at the moment asked for, as far as recent rows go."""

@@ -277,8 +277,8 @@ def _log_setting(store: Resources, log: str | Literal[False] | None, rate: float
 
 def _logged(store: Resources, setting: LogSetting | None, read: OnlineRead, found: FeatureVectors) -> FeatureVectors:
     """Return what was found; what of it is to be logged is in the queue by then. Nothing here fails a read."""
-    if setting is not None:
-        found.request_id = store._log.get().record(setting, read, found)
+    if setting is not None and len(rows := setting.sampled(read)):
+        found.request_id = store._log.get().record(setting, rows, read, found)
     return found
 
 

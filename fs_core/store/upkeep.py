@@ -22,7 +22,7 @@ from fs_core.store.resources import Resources
 from fs_core.store.training import saved_sets
 from fs_core.training_set import TrainingSet, require_training_set
 from fs_core.values.interchange import to_table
-from fs_core.values.times import Moment, duration_micros, from_micros, micros, moment_or_ago, parse_duration
+from fs_core.values.times import EARLIEST, Moment, duration_micros, from_micros, micros, moment_or_ago, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -379,8 +379,8 @@ def monitor(
 
     Raises:
         ConfigurationError: SciPy isn't installed, or `at` is in the future.
-        DataError: a threshold or an importance isn't one, the window is no time, or the reference is no training set
-            or has no feature of the view.
+        DataError: a threshold or an importance isn't one, the window is no time or begins before the year 1, or the
+            reference is no training set or has no feature of the view.
         UnknownReferenceError: there is no such view, saved training set or log.
     """
     try:
@@ -404,6 +404,8 @@ def monitor(
         raise ConfigurationError(f"at={at} is in the future; a window ends now at the latest.")
     if not length:
         raise DataError(f"window={window!r} is no time; pass a duration such as '1d'.")
+    if end - 2 * length < EARLIEST:
+        raise DataError(f"window={window!r}, or the one before, begins before the year 1. Pass a shorter one.")
     skew: Iterable[Finding] = ()
     if log is not None:
         replayed = replay(store, log, since=from_micros(end - length), evidence=_REPLAYED)

@@ -17,8 +17,8 @@ import pyarrow as pa
 from fs_core.definitions import OnDemandView
 from fs_core.transforms.columns import UndeclaredError, seen
 from fs_core.transforms.evaluate import Run, runner
-from fs_core.transforms.samples import samples
 from fs_core.values.fingerprint import hash_table
+from fs_core.values.samples import samples
 
 _SCHEMA = pa.schema([("check", pa.string()), ("row", pa.int64()), ("field", pa.string()), ("reason", pa.string())])
 _PARTS = (2, 7, 8, 31, 64)

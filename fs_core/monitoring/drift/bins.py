@@ -7,7 +7,9 @@ own. Text, bytes and booleans have a bin for each of the most frequent values, a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -30,7 +32,7 @@ _NORMAL = 2.5631031310892007
 
 @dataclass(frozen=True)
 class Sample:
-    """Values of one feature.
+    """Values of one feature. What follows from them is computed once: a reference is held beside many windows.
 
     Attributes:
         values: of each row.
@@ -41,6 +43,54 @@ class Sample:
     values: pa.ChunkedArray
     entities: Ints
     has_nulls: bool = True
+
+    @cached_property
+    def is_missing(self) -> Flags:
+        """Which values are null or NaN."""
+        return np.asarray(pc.is_null(self.values, nan_is_null=True).to_numpy(), np.bool_)
+
+    @cached_property
+    def known(self) -> Sample:
+        """The rows that have a value."""
+        kept = ~self.is_missing
+        return Sample(self.values.filter(pa.array(kept)), self.entities[kept])
+
+    @cached_property
+    def count(self) -> int:
+        """How many entities there are among the rows."""
+        return count_of(self.entities)
+
+    @cached_property
+    def weights(self) -> Floats:
+        """Each row's weight: 1 for each entity, shared among its rows."""
+        return np.asarray(1.0 / np.bincount(self.entities)[self.entities], np.float64)
+
+    @cached_property
+    def floats(self) -> Floats:
+        """The values of numbers, none of them missing."""
+        return np.asarray(pc.cast(self.values, pa.float64(), safe=False).to_numpy(), np.float64)
+
+    @cached_property
+    def ordered(self) -> tuple[Floats, Floats]:
+        """The values of numbers in order, and the weight of all up to each."""
+        order = np.argsort(self.floats, kind="stable")
+        return self.floats[order], np.cumsum(self.weights[order])
+
+    @cached_property
+    def categories(self) -> tuple[pa.Array, Ints]:
+        """The different values of categories as text or bytes, in the order in which they come; and each row's."""
+        text = self.values.cast(pa.binary() if pa.types.is_binary(plain_type(self.values.type)) else pa.string())
+        encoded = text.combine_chunks().dictionary_encode()
+        return encoded.dictionary, np.asarray(encoded.indices, np.int64)
+
+    @cached_property
+    def alone(self) -> float:
+        """How many entities have a category that nobody else has."""
+        dictionary, codes = self.categories
+        entities = int(self.entities.max()) + 1
+        holders = np.unique(codes * entities + self.entities) // entities
+        is_alone = np.bincount(holders, minlength=len(dictionary)) == 1
+        return float(_weighed(codes, self.weights, len(dictionary))[is_alone].sum())
 
 
 @dataclass(frozen=True)
@@ -53,7 +103,7 @@ class Bins:
         current: the same of the window.
         positions: of numbers, where in each bin the middle of the reference lies.
         spread: of numbers, the standard deviation of a normal distribution whose tenths are as far apart; 0 if they
-            are one, or infinite.
+            are one, or farther apart than a float can say.
         unseen: of categories, how many entities have values that the reference never held.
         expected_unseen: how many of the reference's would, had their values not been seen: those whose values nobody
             else has (Good 1953).
@@ -81,16 +131,6 @@ def is_category(dtype: pa.DataType) -> bool:
     return any(kind(plain_type(dtype)) for kind in kinds)
 
 
-def missing(column: pa.ChunkedArray) -> Flags:
-    """Return which values are null or NaN."""
-    return np.asarray(pc.is_null(column, nan_is_null=True).to_numpy(), np.bool_)
-
-
-def weights(entities: Ints) -> Floats:
-    """Return each row's weight: 1 for each entity, shared among its rows."""
-    return np.asarray(1.0 / np.bincount(entities)[entities], np.float64)
-
-
 def count_of(entities: Ints) -> int:
     """Return how many entities there are among rows."""
     return int(np.count_nonzero(np.bincount(entities)))
@@ -98,34 +138,28 @@ def count_of(entities: Ints) -> int:
 
 def cut(reference: Sample, current: Sample) -> Bins | None:
     """Return two samples in the same bins; None where a side has no value, or their types can't be compared."""
-    sides = [
-        (side.values.filter(pa.array(kept)), side.entities[kept])
-        for side in (reference, current)
-        for kept in [~missing(side.values)]
-    ]
-    if any(not len(values) for values, _ in sides):
+    before, now = reference.known, current.known
+    if not (len(before.values) and len(now.values)):
         return None
-    if is_number(reference.values.type) and is_number(current.values.type):
-        return _numbers(*((_floats(values), weights(entities)) for values, entities in sides))
-    types = [side.values.type for side in (reference, current)]
+    types = [side.values.type for side in (before, now)]
+    if all(map(is_number, types)):
+        return _numbers(before, now)
     if all(map(is_category, types)) and len({pa.types.is_binary(plain_type(t)) for t in types}) == 1:
-        return _categories(sides[0], sides[1])
+        return _categories(before, now)
     return None
 
 
-def _floats(values: pa.ChunkedArray) -> Floats:
-    return np.asarray(pc.cast(values, pa.float64(), safe=False).to_numpy(), np.float64)
-
-
-def _numbers(reference: tuple[Floats, Floats], current: tuple[Floats, Floats]) -> Bins:
-    order = np.argsort(reference[0], kind="stable")
-    values, mass = reference[0][order], np.cumsum(reference[1][order])
+def _numbers(reference: Sample, current: Sample) -> Bins:
+    values, mass = reference.ordered
     tenths = _at(values, mass, np.arange(1, TENTHS) / TENTHS)
     alone = tenths[1:][tenths[1:] == tenths[:-1]]
     edges = np.unique(np.concatenate([tenths, np.nextafter(alone, -np.inf)]))
-    before, now = (_weighed(np.searchsorted(edges, v), w, len(edges) + 1) for v, w in (reference, current))
+    before, now = (
+        _weighed(np.searchsorted(edges, side.floats), side.weights, len(edges) + 1) for side in (reference, current)
+    )
     middles = _middles(values, mass, before, edges)
-    spread = (float(tenths[-1]) - float(tenths[0])) / _NORMAL if np.isfinite(middles).all() else 0.0
+    is_near = math.isfinite(float(middles.max()) - float(middles.min()))
+    spread = (float(tenths[-1]) - float(tenths[0])) / _NORMAL if is_near else 0.0
     filled = before + now > 0
     return Bins(_picked(_ranges(edges), filled), before[filled], now[filled], middles[filled], spread)
 
@@ -155,32 +189,30 @@ def _ranges(edges: Floats) -> list[str]:
     return [f"up to {ends[0]}", *between, f"above {ends[-1]}"]
 
 
-def _categories(reference: tuple[pa.ChunkedArray, Ints], current: tuple[pa.ChunkedArray, Ints]) -> Bins:
-    plain = [_text(values) for values, _ in (reference, current)]
-    encoded = pa.chunked_array([chunk for side in plain for chunk in side.chunks], plain[0].type).combine_chunks()
-    dictionary = encoded.dictionary_encode()
-    codes = np.asarray(dictionary.indices, np.int64)
-    found = len(dictionary.dictionary)
-    parts = [codes[: len(reference[0])], codes[len(reference[0]) :]]
-    counts = [_weighed(c, weights(e), found) for c, (_, e) in zip(parts, (reference, current), strict=True)]
-    most = np.argsort(-counts[0], kind="stable")[:CATEGORIES]
-    most = most[counts[0][most] > 0]
-    rest = np.setdiff1d(np.arange(found), most)
-    before, now = (np.append(side[most], side[rest].sum()) for side in counts)
-    fresh = np.argsort(np.where(counts[0] > 0, 0.0, -counts[1]), kind="stable")[:_SHOWN]
-    fresh = fresh[(counts[0][fresh] == 0) & (counts[1][fresh] > 0)]
-    labels, new = ([str(v) for v in dictionary.dictionary.take(pa.array(c)).to_pylist()] for c in (most, fresh))
-    entities = int(reference[1].max()) + 1
-    holders = np.unique(parts[0] * entities + reference[1]) // entities
-    alone = np.bincount(holders, minlength=found) == 1
-    unseen, expected = float(counts[1][counts[0] == 0].sum()), float(counts[0][alone].sum())
-    filled = before + now > 0
-    labels = _picked([*labels, "other"], filled)
-    return Bins(labels, before[filled], now[filled], unseen=unseen, expected_unseen=expected, new=tuple(new))
-
-
-def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return values.cast(pa.binary() if pa.types.is_binary(plain_type(values.type)) else pa.string())
+def _categories(reference: Sample, current: Sample) -> Bins:
+    (labels, codes), (others, other_codes) = reference.categories, current.categories
+    counts = _weighed(codes, reference.weights, len(labels))
+    found = _weighed(other_codes, current.weights, len(others))
+    place = np.asarray(pc.fill_null(pc.index_in(others, labels), -1), np.int64)
+    is_new = place < 0
+    now = _weighed(place[~is_new], found[~is_new], len(labels))
+    most = np.argsort(-counts, kind="stable")[:CATEGORIES]
+    rest, unseen = np.setdiff1d(np.arange(len(labels)), most), float(found[is_new].sum())
+    bins = [np.append(side[most], side[rest].sum() + more) for side, more in ((counts, 0.0), (now, unseen))]
+    fresh = np.argsort(np.where(is_new, -found, 0.0), kind="stable")[: min(_SHOWN, np.count_nonzero(is_new))]
+    shown, new = (
+        [str(v) for v in side.take(pa.array(at)).to_pylist()] for side, at in ((labels, most), (others, fresh))
+    )
+    filled = bins[0] + bins[1] > 0
+    names = _picked([*shown, "other"], filled)
+    return Bins(
+        names,
+        bins[0][filled],
+        bins[1][filled],
+        unseen=unseen,
+        expected_unseen=reference.alone,
+        new=tuple(new),
+    )
 
 
 def _weighed(positions: Ints, weight: Floats, length: int) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fs_core.errors import DataError, did_you_mean
 from fs_core.monitoring.drift import distances
-from fs_core.monitoring.drift.bins import Bins, Sample, count_of, cut, missing, weights
+from fs_core.monitoring.drift.bins import Bins, Sample, cut
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def compare(reference: Sample, current: Sample, thresholds: Thresholds) -> Compa
         current: what they are like in the window.
         thresholds: from when on a change matters, and how many entities it takes to judge.
     """
-    n_reference, n = (count_of(side.entities[~missing(side.values)]) for side in (reference, current))
+    n_reference, n = reference.known.count, current.known.count
     measures = [*_nulls(reference, current, thresholds)]
     bins = None
     if min(n, n_reference) >= thresholds.entities:
@@ -144,10 +144,10 @@ def _values(bins: Bins, n: int, n_reference: int, limits: Thresholds) -> Iterato
 def _nulls(reference: Sample, current: Sample, limits: Thresholds) -> Iterator[Measure]:
     if not (reference.has_nulls and current.has_nulls):
         return
-    counts = [count_of(side.entities) for side in (current, reference)]
+    counts = [current.count, reference.count]
     if min(counts) < limits.entities:
         return
-    hits = [float(weights(side.entities)[missing(side.values)].sum()) for side in (current, reference)]
+    hits = [float(side.weights[side.is_missing].sum()) for side in (current, reference)]
     if not any(hits):
         return
     change = hits[0] / counts[0] - hits[1] / counts[1]

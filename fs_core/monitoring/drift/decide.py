@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -16,9 +17,13 @@ Subject = tuple[str, str]
 Key = tuple[str, str, str]
 """A feature, against what, and the measure."""
 
+Test = tuple[str, str, str]
+"""A feature, against what, and what the probability is of."""
+
 _SHARES = ("null_rate", "unseen")
 _PART = 0.5  # of the threshold that a change of a share must have in each of two windows: there, chance hides many
-_ODD = 0.05  # how likely noise may at most do so in each of them, by itself
+_ODD, _ODD_SHARE = 0.05, 0.1  # how likely noise must be less than to do so in each of them, by itself
+_KINDS = ("nulls", "unseen")  # tests that few features have; all others are one kind
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,7 @@ def decide(
         false_discoveries: the share of false alarms among alarms, at most.
     """
     together = {key: both.get(key) or _weaker(m, before[key]) for key, m in now.items() if key in before}
-    tests = {(feature, against, m.test): m.p for (feature, against, _), m in together.items()}
-    adjusted = dict(zip(tests, discoveries(np.array(list(tests.values()))).tolist(), strict=True))
+    adjusted = _adjusted({(feature, against, m.test): m.p for (feature, against, _), m in together.items()})
     judged = {}
     for key, measure in now.items():
         whole = together.get(key)
@@ -71,10 +75,28 @@ def decide(
     return judged
 
 
+def _adjusted(tests: Mapping[Test, float]) -> dict[Test, float]:
+    """Return probabilities adjusted for how many tests of their kind there are, and for how many kinds.
+
+    Few features have nulls or categories, and theirs needn't stand out among the values of all. As each kind has its
+    part of the false discoveries, all kinds together have no more than before.
+    """
+    kinds = defaultdict[str, dict[Test, float]](dict)
+    for test, p in tests.items():
+        kinds[test[2] if test[2] in _KINDS else ""][test] = p
+    adjusted: dict[Test, float] = {}
+    for found in kinds.values():
+        within = np.minimum(1.0, len(kinds) * discoveries(np.array(list(found.values()))))
+        adjusted |= dict(zip(found, within.tolist(), strict=True))
+    return adjusted
+
+
 def _shows(one: Measure, whole: Measure) -> bool:
     """Return whether a window by itself shows the change that both together have."""
-    same_side = one.name not in _SHARES or math.copysign(1, one.value) == math.copysign(1, whole.value)
-    return same_side and one.size >= (_PART if one.name in _SHARES else 1) and one.p <= _ODD
+    if one.name in _SHARES:
+        same_side = math.copysign(1, one.value) == math.copysign(1, whole.value)
+        return same_side and one.size >= _PART and one.p < _ODD_SHARE
+    return one.size >= 1 and one.p <= _ODD
 
 
 def _weaker(now: Measure, before: Measure) -> Measure:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from fs_core.definitions.base import check_name
 from fs_core.errors import ConfigurationError, DefinitionError
+from fs_core.online.row.cells import Sizes
 from fs_core.serving.answers import ComputedAnswer, OnlineAnswer, PackedRows, TableAnswer
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 ROWS_MARK = "x"
 """In a request id, before the number of the request's rows; what is before it is hexadecimal."""
 _ALL = 1 << 32
+_FIRST = (0,)
 
 
 class LogSetting(NamedTuple):
@@ -36,6 +38,24 @@ class LogSetting(NamedTuple):
 
     name: str
     limit: int
+
+    def sampled(self, read: OnlineRead) -> Sequence[int] | Sizes:
+        """Return the rows whose entity is in the sample: the same entities at every read and in every log.
+
+        The entity is that of the first view that has one. A row with a null key belongs to no entity: it is in the
+        sample only where everything is.
+        """
+        limit, first = self.limit, read.plan.first_entity
+        if limit == _ALL or first is None:
+            return range(len(read.keys[0]) if limit else 0)
+        asked = read.keys[first]
+        keys, position = asked.distinct, asked.position
+        if position is None and len(keys) == 1:  # most reads are of one entity, and most of them aren't logged
+            return _FIRST if crc32(keys[0]) < limit else ()
+        chosen = asked.hashes() < limit
+        if position is not None:
+            chosen = np.append(chosen, False)[position]  # the last one is that of null keys, whose position is -1
+        return chosen.nonzero()[0]
 
 
 def log_setting(name: str, rate: float | str) -> LogSetting:
@@ -98,7 +118,7 @@ class Served:
 
 
 def capture(
-    setting: LogSetting, request_id: str, rows: Sequence[int], read: OnlineRead, found: FeatureVectors
+    setting: LogSetting, request_id: str, rows: Sequence[int] | Sizes, read: OnlineRead, found: FeatureVectors
 ) -> Served:
     """Return what of a read is to be logged.
 
@@ -113,44 +133,27 @@ def capture(
         found: its answer.
     """
     answers = [_excerpt(answer, rows) for answer in found.answers]
+    listed = rows.tolist() if isinstance(rows, np.ndarray) else rows
+    packed = all([type(answer) is PackedRows for answer in answers])  # noqa: C419  # a generator takes twice as long
     return Served(
         setting.name,
         request_id,
         read.plan,
-        rows,
+        listed,
         found.moment,
         read.now,
         int(read.budget.max_age * 1e6),
-        [asked.packed(rows) for asked in read.keys],
-        found.copied_request(rows) if read.plan.request_schema else (),
+        [asked.packed(listed) for asked in read.keys],
+        found.copied_request(listed) if read.computes else (),
         answers,
-        len(rows) if all(isinstance(answer, PackedRows) for answer in answers) else len(found),
+        len(listed) if packed else len(found),
     )
 
 
-def _excerpt(answer: Answer, rows: Sequence[int]) -> PackedRows | TableAnswer | pa.Table:
+def _excerpt(answer: Answer, rows: Sequence[int] | Sizes) -> PackedRows | TableAnswer | pa.Table:
     if isinstance(answer, OnlineAnswer):
         return answer.excerpt(rows)
     if isinstance(answer, ComputedAnswer):
         return answer.table
     assert isinstance(answer, TableAnswer)
     return answer
-
-
-def sampled_rows(limit: int, read: OnlineRead) -> Sequence[int]:
-    """Return the rows whose entity is in the sample: the same entities at every read and in every log.
-
-    The entity is that of the first view that has one. A row with a null key belongs to no entity: it is in the sample
-    only where everything is.
-    """
-    first = read.plan.first_entity
-    if limit == _ALL or first is None:
-        return range(len(read.keys[0]) if limit else 0)
-    asked = read.keys[first]
-    sampled = [index for index, hashed in enumerate(map(crc32, asked.distinct)) if hashed < limit]
-    if not sampled or asked.position is None:
-        return sampled
-    chosen = np.zeros(len(asked.distinct) + 1, bool)  # the last one is that of null keys, whose position is -1
-    chosen[sampled] = True
-    rows: list[int] = np.flatnonzero(chosen[asked.position]).tolist()
-    return rows

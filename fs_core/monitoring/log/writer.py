@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from fs_core.monitoring.log.sample import ROWS_MARK, LogSetting, Served, capture, sampled_rows
+from fs_core.monitoring.log.sample import ROWS_MARK, LogSetting, Served, capture
 
 if TYPE_CHECKING:
     from fs_core.monitoring.log.outcomes import Outcome
+    from fs_core.online.row.cells import Sizes
     from fs_core.serving.read import OnlineRead
     from fs_core.serving.vectors import FeatureVectors
 
@@ -60,7 +61,8 @@ class LogWriter:
         self._directory, self._keep = directory, keep
         self._prefix, self._numbers = uuid.uuid4().hex, itertools.count()
         self._items: deque[tuple[Served | Outcome, int]] = deque()
-        self._changed = threading.Condition(threading.Lock())  # nobody who holds it does input or output
+        self._lock = threading.Lock()  # nobody who holds it does input or output
+        self._changed = threading.Condition(self._lock)
         self._rows = self._put = self._done = self._written = self._dropped = 0
         self._names = set[str]()  # of logs that reads were put into
         self._since = 0.0  # when the first of those that wait came
@@ -68,17 +70,18 @@ class LogWriter:
         self._thread: threading.Thread | None = None
         _writers.add(self)
 
-    def record(self, setting: LogSetting, read: OnlineRead, found: FeatureVectors) -> str | None:
-        """Have what is sampled of a read written; return its request id, None where nothing of it is.
+    def record(
+        self, setting: LogSetting, rows: Sequence[int] | Sizes, read: OnlineRead, found: FeatureVectors
+    ) -> str | None:
+        """Have rows of a read written; return its request id, None where they are dropped.
 
         Args:
             setting: how reads are logged.
+            rows: which rows, one at least.
             read: the read.
             found: its answer.
         """
         try:
-            if not (rows := sampled_rows(setting.limit, read)):
-                return None
             request_id = f"{setting.name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
             served = capture(setting, request_id, rows, read, found)
             self._names.add(setting.name)
@@ -99,8 +102,8 @@ class LogWriter:
             item: what to write.
             rows: how many rows it keeps in memory.
         """
-        with self._changed:
-            if self._rows + rows > MOST_ROWS or self._is_closed or not self._is_running():
+        with self._lock:
+            if self._rows + rows > MOST_ROWS or self._is_closed or (self._thread is None and not self._start()):
                 self._drop(item.count, "the queue is full: the disk doesn't keep up")
                 return False
             if not self._items:
@@ -139,12 +142,12 @@ class LogWriter:
         elif self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_LAST_SECONDS)  # one that is in a library when the interpreter ends would abort it
 
-    def _is_running(self) -> bool:
-        if self._thread is None:
-            thread = threading.Thread(target=self._run, name="fs-core-log", daemon=True)
-            with suppress(RuntimeError):  # the process ends, and starts none
-                thread.start()
-                self._thread = thread
+    def _start(self) -> bool:
+        """Start the thread; return whether there is one."""
+        thread = threading.Thread(target=self._run, name="fs-core-log", daemon=True)
+        with suppress(RuntimeError):  # the process ends, and starts none
+            thread.start()
+            self._thread = thread
         return self._thread is not None
 
     def _drop(self, rows: int, reason: str) -> None:

@@ -17,7 +17,7 @@ seal or the length, and is reported, never read.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,7 +31,7 @@ from fs_core.online.contract import LAST_SEQ, OnlineRows
 from fs_core.online.row.cells import Cells, Flags, Sizes, is_fixed, one_array, to_cells, window
 from fs_core.online.row.columns import SIGN, FeatureRows
 from fs_core.online.row.keys import pack_keys
-from fs_core.online.row.layout import Layout, layout_of
+from fs_core.online.row.layout import Hashes, Layout, layout_of
 from fs_core.online.row.variable import Pieces, are_sound, from_streams, stream_count, to_streams
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.values.times import EARLIEST, LATEST
@@ -172,12 +172,20 @@ class RowCodec:
         sealed = _sealed(layout, keys, heads, [stream.pieces() for stream in streams])
         return OnlineRows(keys, sealed, self._collect_at(event_time))
 
-    def decode(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> DecodedRows:
-        """Read the packed rows that a store holds under these keys; None stands for no row."""
-        rows, heads, found = self._layout.read(keys, values)
+    def decode(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], hashes: Callable[[], Hashes] | None = None
+    ) -> DecodedRows:
+        """Read the packed rows that a store holds under these keys.
+
+        Args:
+            keys: whose rows they are.
+            values: what is stored under each; None stands for no row.
+            hashes: gives the keys' hashes, for who needs them, too.
+        """
+        rows, heads, found = self._layout.read(keys, values, hashes)
         variable, sound = self._variable(rows, heads) if self._layout.has_streams else ({}, None)
         if sound is not None and not sound.all():  # a right checksum on wrong lengths: nothing we wrote
-            return self.decode(keys, [value if ok else b"" for value, ok in zip(values, sound, strict=True)])
+            return self.decode(keys, [value if ok else b"" for value, ok in zip(values, sound, strict=True)], hashes)
         corrupt: list[int] = []
         if found is not None:
             corrupt = [i for i in np.flatnonzero(~found).tolist() if values[i] is not None]

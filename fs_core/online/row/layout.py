@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -34,6 +34,8 @@ _START = 4  # where the bytes begin that the seal covers
 _WORD = np.dtype("<u4")
 _HALF = np.uint64(32)
 _Seals = np.ndarray[Any, np.dtype[np.uint64]]
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+"""The CRC-32 of keys."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +65,22 @@ class Layout:
         return bytes(self.size)
 
     def read(
-        self, keys: Sequence[bytes], values: Sequence[bytes | None]
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], hashes: Callable[[], Hashes] | None = None
     ) -> tuple[Sequence[bytes], Cells, Flags | None]:
-        """Return the rows, their heads and which are sound, None where all are; what isn't there or sound is zeros."""
+        """Return the rows, their heads and which are sound, None where all are; what isn't there or sound is zeros.
+
+        Args:
+            keys: whose rows they are.
+            values: what is stored under each, None for nothing.
+            hashes: gives `hashes_of(keys)`, for who needs them, too.
+        """
         rows, heads = self._heads(values)
         if len(rows) <= _FEW and not self.has_streams:
             if all(map(self._is_sound, keys, rows)):
                 return rows, heads, None
             sound = np.fromiter(map(self._is_sound, keys, rows), bool, len(rows))
         else:
-            sound = self._seals(keys, rows, heads) == heads["__seal"]
+            sound = self._seals(keys, rows, heads, hashes) == heads["__seal"]
             if rows is not values:  # blanks may stand among them
                 sound &= np.fromiter((row is not self.blank for row in rows), bool, len(rows))
         if self.has_streams:
@@ -81,7 +89,7 @@ class Layout:
         if sound.all():
             return rows, heads, None
         if rows is values and not self.has_streams and set(map(len, values)) != {self.size}:  # type: ignore[arg-type]
-            return self.read(keys, [row if len(row) == self.size else b"" for row in rows])
+            return self.read(keys, [row if len(row) == self.size else b"" for row in rows], hashes)
         heads = heads.copy()
         heads[~sound] = np.zeros((), self.head)
         return rows, heads, sound
@@ -117,11 +125,17 @@ class Layout:
     def _numbers(self) -> list[int]:
         return list(map(int, _multipliers((self.size - _START) // 4)))
 
-    def seals(self, keys: Sequence[bytes], heads: Cells) -> _Seals:
-        """Return the seal of each row without streams, uint64 [n]."""
+    def seals(self, keys: Sequence[bytes], heads: Cells, hashes: Callable[[], Hashes] | None = None) -> _Seals:
+        """Return the seal of each row without streams, uint64 [n].
+
+        Args:
+            keys: whose rows they are.
+            heads: the rows.
+            hashes: gives `hashes_of(keys)`, for who needs them, too.
+        """
         found = _sums(heads)
         found >>= _HALF
-        found ^= np.fromiter(map(zlib.crc32, keys), np.uint64, len(keys))
+        found ^= hashes_of(keys) if hashes is None else hashes()
         found ^= np.uint64(self.tag)
         return found
 
@@ -129,11 +143,18 @@ class Layout:
         """Return the seal of a row with streams, given all that follows it."""
         return zlib.crc32(body) ^ zlib.crc32(key) ^ self.tag
 
-    def _seals(self, keys: Sequence[bytes], rows: Sequence[bytes], heads: Cells) -> _Seals:
+    def _seals(
+        self, keys: Sequence[bytes], rows: Sequence[bytes], heads: Cells, hashes: Callable[[], Hashes] | None
+    ) -> _Seals:
         if self.has_streams:  # their lengths differ, and they are cut one by one in any case
             pairs = zip(keys, rows, strict=True)
             return np.fromiter((self.seal(key, row[_START:]) for key, row in pairs), np.uint64, len(rows))
-        return self.seals(keys, heads)
+        return self.seals(keys, heads, hashes)
+
+
+def hashes_of(keys: Sequence[bytes]) -> Hashes:
+    """Return the CRC-32 of each key, uint64 [n]."""
+    return np.fromiter(map(zlib.crc32, keys), np.uint64, len(keys))
 
 
 @lru_cache(maxsize=1024)

@@ -188,7 +188,14 @@ def still(rng: Generator) -> dict[str, tuple[Shift, Shift]]:
 
 
 def reports(
-    rng: Generator, count: int, entities: int, shift: str | None = None, *, lasting: bool = False, trained: int = 3000
+    rng: Generator,
+    count: int,
+    entities: int,
+    shift: str | None = None,
+    *,
+    lasting: bool = False,
+    trained: int = 3000,
+    others: int = 1,
 ) -> Iterator[Alarms]:
     """Yield what alarms in each of so many reports, of which each has a training set and two windows of its own.
 
@@ -199,27 +206,38 @@ def reports(
         shift: what happens to the feature `changed`, in both windows; None for nothing.
         lasting: whether the same entities have the same values in both windows, so that noise lasts as a change would.
         trained: entities in the training set.
+        others: beside how many different sets of 49 features that don't change the changed one is seen.
     """
     world = World(rng, entities, trained)
-    for _ in range(count):
+    for number in range(count):
         kinds = still(rng) if shift is None else {"changed": (KINDS[BEFORE[shift]], SHIFTS[shift])}
         samples = {name: world.sample(was, trained) for name, (was, _) in kinds.items()}
         kept = {name: rng.standard_normal(entities) for name in kinds if lasting}
         seen = looks(world, kinds, samples, kept)
         now, before, both = seen.measures
-        if shift is not None:  # beside many that don't change
-            now, before, both = ({**_padding(measures), **measures} for measures in seen.measures)
+        if shift is not None:
+            beside = _others(BEFORE[shift], entities, trained, number % others)
+            now, before, both = ({**more, **one} for more, one in zip(beside, seen.measures, strict=True))
         judged = decide(now, before, both, Thresholds().false_discoveries)
-        values = [m for (_, against, name), m in now.items() if against == "training set" and name == "psi"]
+        values = [m for (_, against, name), m in seen.measures[0].items() if (against, name) == ("training set", "psi")]
         found = [key for key, found in judged.items() if found.is_alarm]
         by_threshold, by_test = any(m.is_large for m in values), any(m.p < 0.05 for m in values)
         yield Alarms(found, by_threshold, by_test, seen.samples)
 
 
-def _padding(measures: Mapping[Key, Measure]) -> dict[Key, Measure]:
-    """Return measures of 49 more features, which show nothing, so that what changed is one of 50."""
-    return {
-        (f"still {number}", against, name): Measure(name, m.test, 0.0, m.threshold, 1.0, m.n, m.n_reference)
-        for (_, against, name), m in measures.items()
-        for number in range(FEATURES - 1)
-    }
+def _others(kind: str, entities: int, trained: int, number: int) -> list[dict[Key, Measure]]:
+    """Return what is measured of 49 features that don't change: all of `still` but for the first of a kind."""
+    left_out = f"{kind} {list(KINDS).index(kind)}"
+    return [
+        {key: measure for key, measure in measures.items() if key[0] != left_out}
+        for measures in _quiet(entities, trained, number)
+    ]
+
+
+@cache
+def _quiet(entities: int, trained: int, number: int) -> tuple[dict[Key, Measure], ...]:
+    """Return what is measured of 50 features that don't change, in the three looks of one report."""
+    rng = np.random.default_rng([entities, trained, number])
+    kinds, world = still(rng), World(rng, entities, trained)
+    samples = {name: world.sample(was, trained) for name, (was, _) in kinds.items()}
+    return looks(world, kinds, samples, {}).measures

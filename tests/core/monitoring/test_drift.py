@@ -32,6 +32,14 @@ def sample(values: Any, entities: Any = None) -> Sample:
     return Sample(pa.chunked_array([column]), codes)
 
 
+@pytest.mark.parametrize("far", [1e308, math.inf])
+def test_numbers_farther_apart_than_floats_can_say_have_no_wasserstein_distance(far: float) -> None:
+    """And no measure of them is NaN."""
+    found = compare(sample([-far, far] * 60), sample([0.0, far] * 60), Thresholds())
+    assert [measure.name for measure in found.measures] == ["psi", "jensen_shannon"]
+    assert all(math.isfinite(measure.value) for measure in found.measures)
+
+
 @given(counts, counts)
 def test_distances_are_scipys_on_the_same_bins(one: Any, other: Any) -> None:
     """To 1e-12: Jensen-Shannon, Wasserstein; the stability index is the sum of both relative entropies."""
@@ -215,6 +223,18 @@ def test_the_more_features_the_more_evidence_it_takes() -> None:
     many = one | {(f"f{number}", "weekdays", "psi"): measure(0.0, 0.5) for number in range(999)}
     assert decide(one, one, one, 0.01)[key].is_alarm
     assert not decide(many, many, many, 0.01)[key].is_alarm
+
+
+def test_nulls_are_judged_among_nulls() -> None:
+    """A thousand features without nulls don't hide those of one; each kind of test has its part of false alarms."""
+    key = ("amount", "weekdays", "null_rate")
+    one = {key: Measure("null_rate", "nulls", 0.3, 0.1, 1e-3, 1000, 1000)}
+    many = one | {(f"f{number}", "weekdays", "psi"): measure(0.0, 0.5) for number in range(999)}
+    found = decide(many, many, many, 0.01)[key]
+    assert found.is_alarm
+    assert found.p == pytest.approx(2e-3)
+    weak = many | {key: Measure("null_rate", "nulls", 0.3, 0.1, 0.009, 1000, 1000)}
+    assert not decide(weak, weak, weak, 0.01)[key].is_alarm
 
 
 def test_volume_is_compared_by_entities() -> None:

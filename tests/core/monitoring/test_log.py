@@ -103,6 +103,18 @@ def test_all_moments_of_an_entity_are_logged_or_none(served: FeatureStore) -> No
         served.read_log("none")
 
 
+def test_entities_asked_for_twice_are_logged_twice_and_null_keys_are_in_no_sample(served: FeatureStore) -> None:
+    """Rows of one read, some of one entity, and one of nobody."""
+    users = [*range(60), None, *range(60)]
+    served.get_online_features("spending", {"user_id": users}, log="twice", log_rate=0.3)
+    found = served.read_log("twice")
+    logged = found["user_id"].to_pylist()
+    assert 5 < len(logged) // 2 < 30
+    assert logged[: len(logged) // 2] == logged[len(logged) // 2 :]
+    assert [users[row] for row in found["__row"].to_pylist()] == logged
+    assert None not in logged
+
+
 def test_what_is_not_in_the_sample_has_no_request_id(served: FeatureStore) -> None:
     """So that an outcome of it can be passed on without asking: nothing happens."""
     found = served.get_online_features("spending", {"user_id": [1]}, log="model", log_rate=0.0)

@@ -356,6 +356,10 @@ def test_mistakes_are_named(still: Shop) -> None:
     """A time to come, no time, no such threshold, and a training set of something else."""
     with pytest.raises(ConfigurationError, match="future"):
         still.store.monitor("spent", at=datetime(2999, 1, 1, tzinfo=UTC))
+    with pytest.raises(DataError, match="before the year 1"):
+        still.store.monitor("spent", at=datetime(1, 1, 2, tzinfo=UTC))
+    with pytest.raises(DataError, match="before the year 1"):
+        still.store.monitor("spent", window="999999d")
     with pytest.raises(DataError, match="no time"):
         still.watch(window="0s")
     with pytest.raises(DataError, match="no threshold 'ps'"):

@@ -111,6 +111,8 @@ def test_a_check_refuses_the_write_by_default(store: FeatureStore) -> None:
         ("x > (SELECT 1)", "looks beyond one row"),
         ("random() > x", "isn't the same always"),
         ("sum(x) > 1", "no function of single values"),
+        ("x > 'abc'", "fails whatever the row holds: .*'abc' to INT64"),
+        ("x IN ('1', 'b')", "fails whatever the row holds"),
     ],
 )
 def test_a_check_that_is_none_is_refused_at_apply(store: FeatureStore, check: str, message: str) -> None:
@@ -119,6 +121,21 @@ def test_a_check_that_is_none_is_refused_at_apply(store: FeatureStore, check: st
         store.apply(view(checks=[check]))
     assert repr(check) in str(caught.value)
     assert "'v'" in str(caught.value)
+
+
+@pytest.mark.parametrize("check", ["x > '5'", "cast(s AS int) > 0", "cast(coalesce(s, 'none') AS int) > 0"])
+def test_a_check_that_some_rows_pass_is_taken(store: FeatureStore, check: str) -> None:
+    """Although it fails for others: for text that is no number, or for nulls."""
+    store.apply(view(fields=[Field("x", "int64", "X."), Field("s", "string", "S.")], checks=[check]))
+    data = {"k": [1, 2], "event_timestamp": [DAY] * 2, "x": [10, 10], "s": ["1", "2"]}
+    assert store.write("v", data) == 2
+
+
+def test_a_where_that_no_event_passes_is_refused_at_apply(store: FeatureStore) -> None:
+    """Whoever wrote an event would fail for ever; the error names view and condition."""
+    count = Aggregation("count", windows=["1h"], where="x > 'abc'")
+    with pytest.raises(DefinitionError, match="'v': where \"x > 'abc'\" fails whatever the event holds"):
+        store.apply(view(checks=[], aggregations=[count]))
 
 
 VALUES = st.fixed_dictionaries(

@@ -12,9 +12,9 @@ from fs_core import Field, OnDemandView, Request
 from fs_core.errors import TransformError
 from fs_core.testing.histories import SCALARS
 from fs_core.transforms.evaluate import evaluate
-from fs_core.transforms.samples import samples
 from fs_core.values import dtypes
 from fs_core.values.fingerprint import hash_table
+from fs_core.values.samples import samples
 from tests.core.transforms import modes
 
 TYPES = (*SCALARS, "list<float32>[3]", "list<int64>", "list<string>", "list<float64>")

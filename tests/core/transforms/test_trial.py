@@ -10,9 +10,9 @@ import pytest
 
 from fs_core import Field, OnDemandView, Request
 from fs_core.testing.histories import SCALARS
-from fs_core.transforms.samples import samples
 from fs_core.transforms.trial import TransformReport, try_on_rows, try_on_samples
 from fs_core.values import dtypes
+from fs_core.values.samples import samples
 from tests.core.transforms import modes
 
 TYPES = {"mean": pa.float64(), "amount": pa.float64(), "count": pa.int64()}

@@ -1,4 +1,4 @@
-"""Rows to try a view on: for each type the values at which code goes wrong, with nulls among them."""
+"""Rows to try code on: for each type the values at which it goes wrong, with nulls among them."""
 
 from __future__ import annotations
 
