@@ -35,7 +35,7 @@ def spark() -> Iterator[Any]:
         yield session
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(data=st.data(), windows=st.booleans())
 def test_any_history_is_answered_as_by_the_oracle(
     spark: Any, fresh_directory: Callable[[], Path], data: st.DataObject, windows: bool
@@ -82,7 +82,9 @@ def test_without_spark_connect(tmp_path: Path) -> None:
     path = os.pathsep.join([str(home.parent), str(Path.cwd()), *sys.path])  # a Spark that pip installed
     if not (home / "__init__.py").exists():
         pytest.skip("SPARK_HOME is no package of Python")
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": path}
+    # A session of Spark Connect, as of other tests, says in the environment that no other kind is wanted.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
+    environment = {**kept, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": path, "SPARK_HOME": str(home)}
     done = subprocess.run(
         [sys.executable, "-c", CLASSIC, str(tmp_path / "store")], env=environment, capture_output=True, text=True
     )
