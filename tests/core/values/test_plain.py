@@ -29,7 +29,7 @@ def outcome(together: Sequence[PlainRows]) -> tuple[list[str], list[str]]:
     """Return the rows that are good, and what each push is refused for."""
     good, answers = pushes._checked(cast(FeatureStore, None), VIEW, together, NOW)  # which is for quarantines alone
     words = [str(answer) if isinstance(answer, Exception) else "taken" for answer in answers]
-    return [] if good is None else list(map(repr, good.to_pylist())), words
+    return [repr(row) for rows in good for row in rows.to_pylist()], words
 
 
 @pytest.mark.parametrize("column", GOOD)
