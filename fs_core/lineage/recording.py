@@ -33,7 +33,6 @@ def training_set_record(
     spec = training_set.spec
     node = nodes.training_set(training_set.fingerprint)
     body = {name: spec[name] for name in ("features", "keys", "timestamp", "label", "lag", "snapshots")}
-    body |= {name: spec[name] for name in ("parts",) if name in spec}
     body = {"fingerprint": training_set.fingerprint, "rows": len(training_set), **body}
     features = [feature_node(part) for part in spec["features"]]
     made = [Edge(node, feature, "uses") for feature in features] + clock_edges(features)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -245,24 +245,6 @@ class PushedHistory(Protocol):
 
     def settle(self) -> None:
         """Bring what this process has pushed to where other programs see it, too; it never fails."""
-        ...
-
-
-@runtime_checkable
-class PrunedHistory(Protocol):
-    """What a history offers beside `OfflineStore` if it can let go of old states, so that it doesn't grow for ever."""
-
-    def let_go(self, view: FeatureView, before: int, pinned: Collection[Snapshot]) -> None:
-        """Delete what nothing but old states needs; no row of the newest state goes.
-
-        Asking for a state that is gone is an `OfflineStoreError` that says so. Others may append and read meanwhile.
-
-        Args:
-            view: whose history.
-            before: a moment, microseconds since 1970-01-01 UTC, at least an hour ago: states that were the newest then
-                or later stay.
-            pinned: other states that stay; some may not be there.
-        """
         ...
 
 

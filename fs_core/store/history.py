@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import chain
@@ -32,7 +32,6 @@ FEW_ROWS = 10_000
 
 _FEW_BYTES = 8 << 20  # up to which pushes go by the journal
 _PART_BYTES = 64 << 20  # of a stream's rows that are checked and sorted together
-_LEAST_KEPT = 3_600_000_000  # microseconds
 _SEQS = 1_000  # of pushes, after which the registry is told
 
 
@@ -345,51 +344,18 @@ def _least_seq(store: Resources, view: FeatureView, count: int, *, pushed: bool)
     return first
 
 
-def compact(store: Resources, *views: str | FeatureView, keep: timedelta | str | None = None) -> None:
+def compact(store: Resources, *views: str | FeatureView) -> None:
     """Lay the history of views out afresh for fast search, by default of every current view.
 
     Many small writes leave many small files. Nothing is lost: rows, states and fingerprints stay.
 
-    Args:
-        views: references.
-        keep: for how long each state of history can still be read, such as `"30d"`; None for ever. What older states
-            alone need is deleted, but for those from which training sets were made that are saved or logged: `recreate`
-            refuses other ones then. No row of history goes. Longer than any write, read or training takes; an hour at
-            least.
-
     Raises:
-        ConfigurationError: `keep` is less than an hour, or the history's back-end can't let go of states.
         OfflineStoreError: history can't be written.
-        SavedTrainingSetError: a saved training set is damaged, so that it isn't known which states it needs.
     """
-    pruned = None if keep is None else _pruned(store, keep)
     listed = [r.definition for r in store.registry.listing("view") if r.current]
     for target in [store.view(view) for view in views] or [v for v in listed if isinstance(v, FeatureView)]:
         store.offline.compact(target)
-        if pruned is not None:
-            pruned(target)
         log.info("compacted %s", target.ref)
-
-
-def _pruned(store: Resources, keep: timedelta | str) -> Callable[[FeatureView], None]:
-    """Return what lets go of states of a view's history that are older than a duration and not in use."""
-    from fs_core.offline.contract import PrunedHistory
-    from fs_core.store.training import saved_sets
-
-    offline, kept = store.offline, duration_micros(parse_duration(keep, "keep"))
-    if kept < _LEAST_KEPT:
-        raise ConfigurationError(f"keep={keep!r} is less than an hour: who reads or writes now may need older states.")
-    if not isinstance(offline, PrunedHistory):
-        raise ConfigurationError(f"{offline!r} can't let go of states. Leave keep out.")
-    before = store._clock.now() - kept
-    specs = [part.spec for saved in saved_sets(store).listing() for part in saved.parts]
-    specs += [record.body for record in store.lineage.everything()[1] if record.kind == "training_set"]
-    states = [part.get("snapshots", {}) for spec in specs for part in (spec, *spec.get("parts", ()))]
-
-    def prune(view: FeatureView) -> None:
-        offline.let_go(view, before, {found[view.name] for found in states if view.name in found})
-
-    return prune
 
 
 def history(store: Resources, view: str | FeatureView) -> pa.Table:

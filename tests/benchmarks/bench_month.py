@@ -1,9 +1,9 @@
 """A month in little: pushes and events of a stream, few at a time; what they leave, and how reads of history fare.
 
 Half of the events are pushed, one row each, by several threads; half come from a Redis Stream, a few a commit. Each
-day somebody reads history, and materializes; with `--nightly` old states go, as by `compact(keep="1d")`.
+day somebody reads history, and materializes.
 
-python -m tests.benchmarks.bench_month [--events 1000000] [--days 30] [--nightly]
+python -m tests.benchmarks.bench_month [--events 1000000] [--days 30]
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from rich.console import Console
 from rich.table import Table
 
 from fs_core import Entity, FeatureStore, FeatureView, Field, StreamSource
-from fs_core.offline.contract import PrunedHistory
 from tests.servers import running_server
 
 VIEW = FeatureView(
@@ -99,15 +98,6 @@ def files(store: FeatureStore) -> tuple[int, int]:
     return len(DeltaTable(str(history / VIEW.storage_name)).file_uris()), sum(len(f) for _, _, f in os.walk(history))
 
 
-def let_go(store: FeatureStore, before: int) -> int:
-    """Compact, and let go of states that were replaced before a moment, microseconds; return the moment now."""
-    assert isinstance(store.offline, PrunedHistory)
-    now = time.time_ns() // 1000
-    store.compact(VIEW)
-    store.offline.let_go(VIEW, before, ())
-    return now
-
-
 def seconds(act: Callable[[], object], times: int = 5) -> float:
     """Return how long something takes, the median of some times."""
     took = []
@@ -141,7 +131,6 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=30)
-    parser.add_argument("--nightly", action="store_true")
     asked = parser.parse_args(words)
     table = Table("after day", "events", "commits of the stream", "files", "on disk", "MB of memory")
     with (
@@ -152,7 +141,7 @@ def main(words: Sequence[str] | None = None) -> None:
         with FeatureStore(Path(directory, "store")) as store:
             store.apply(VIEW, StreamSource("stream", url=f"{url}/numbers", description="Numbers."))
             bounds = np.linspace(0, asked.events, 2 * asked.days + 1).astype(int).tolist()
-            commits, midnight = 0, 0
+            commits = 0
             for day in range(asked.days):
                 begin, middle, end = bounds[2 * day : 2 * day + 3]
                 push(store, range(begin, middle))
@@ -161,8 +150,6 @@ def main(words: Sequence[str] | None = None) -> None:
                 if rows != end:
                     raise SystemExit(f"{rows} rows of {end} events: nothing is shown.")
                 store.materialize(VIEW.name)
-                if asked.nightly:
-                    midnight = let_go(store, midnight)
                 if day in (0, asked.days // 2, asked.days - 1):
                     table.add_row(str(day + 1), f"{rows:,}", f"{commits:,}", *map(str, files(store)), f"{memory():.0f}")
             if store.verify_online(VIEW.name).total:

@@ -136,15 +136,10 @@ def _wrote(rows: Written, view: str) -> Report:
 
 @cli.command()
 @click.argument("views", nargs=-1)
-@click.option("--keep", metavar="DURATION", help="States older than this, such as 30d, can't be read any more.")
 @in_store
-def compact(store: FeatureStore, views: Sequence[str], keep: str | None) -> Report:
-    """Lay the history of VIEWS (default: every view) out afresh for fast search; no row is lost.
-
-    Without --keep every earlier state stays as well. With it, so do those from which training sets were made that are
-    saved or logged; fs recreate refuses others.
-    """
-    store.compact(*views, keep=keep)
+def compact(store: FeatureStore, views: Sequence[str]) -> Report:
+    """Lay the history of VIEWS (default: every view) out afresh for fast search; nothing is lost."""
+    store.compact(*views)
     return Report(heading=f"compacted {', '.join(views) or 'every view'}", data={"views": list(views)})
 
 

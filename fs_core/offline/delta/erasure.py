@@ -19,10 +19,11 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Snapshot
 from fs_core.offline.delta.layout import month_of
-from fs_core.offline.delta.log import has_statistics, log_lines, open_table
+from fs_core.offline.delta.log import log_lines, open_table
 from fs_core.offline.delta.rewriting import Seqs, replace_rows
 from fs_core.offline.duckdb import connect, quoted, scan
 from fs_core.offline.objects.path import Location, ObjectPath, is_object
+from fs_core.offline.objects.reading import parquet_file
 from fs_core.rule import SEQ
 from fs_core.values.dtypes import storage_type
 
@@ -113,8 +114,7 @@ def scrub_log(table: Location, files: Collection[str]) -> None:
     """Take the statistics of files that are to be erased out of the log: least and greatest values are values, too.
 
     The states stay as they are: statistics are optional in the protocol, and nothing here searches old states by
-    them. Checkpoints of older tables repeat what entries say. They are made anew, since every entry is kept, or all
-    behind a checkpoint that repeats nothing.
+    them. Checkpoints of older tables repeat what entries say; since every entry is kept, they are made anew.
     """
     entries, paths = table / "_delta_log", {file.removeprefix(f"{table}/") for file in files}
     if not paths:
@@ -124,7 +124,7 @@ def scrub_log(table: Location, files: Collection[str]) -> None:
         scrubbed = [_without_statistics(line, paths) for line in lines]
         if scrubbed != lines:
             _replace(entry, ("\n".join(scrubbed) + "\n").encode())
-    checkpoints = [path for path in entries.glob("*.checkpoint*.parquet") if has_statistics(path)]
+    checkpoints = [path for path in entries.glob("*.checkpoint*.parquet") if _has_statistics(path)]
     if checkpoints:
         # What leads to a checkpoint goes before it does; who has followed it already looks again (`open_table`).
         for path in (entries / "_last_checkpoint", *checkpoints):
@@ -140,6 +140,11 @@ def _replace(entry: Location, data: bytes) -> None:
     unfinished = entry.with_suffix(f".{uuid.uuid4().hex}.scrubbed")
     unfinished.write_bytes(data)
     unfinished.replace(entry)
+
+
+def _has_statistics(checkpoint: Location) -> bool:
+    added = parquet_file(str(checkpoint)).schema_arrow.field("add").type
+    return any(added.field(number).name.startswith("stats") for number in range(added.num_fields))
 
 
 def _without_statistics(line: str, paths: Collection[str]) -> str:

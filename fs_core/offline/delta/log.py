@@ -21,7 +21,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from fs_core.offline.contract import EMPTY, Snapshot
 from fs_core.offline.objects.path import Location, ObjectPath
-from fs_core.offline.objects.reading import each_at_once, note, parquet_file
+from fs_core.offline.objects.reading import each_at_once, note
 from fs_core.rule import EVENT_TIME
 from fs_core.runtime.files import bring_to_disk
 
@@ -48,33 +48,20 @@ def log_actions(entry: Location) -> list[dict[str, Any]]:
 
 
 def all_actions(table: Location) -> Iterable[list[dict[str, Any]]]:
-    """Return the actions of every entry of a table's log that is kept, in order."""
-    numbers = [number for run in entry_runs(table) for number in run]
+    """Return the actions of every entry of a table's log, in order."""
     if isinstance(table, ObjectPath):
-        return each_at_once(log_actions, [table / "_delta_log" / f"{number:020}.json" for number in numbers])
-    return (log_actions(entry_of(table, number)) for number in numbers)
+        return each_at_once(log_actions, sorted((table / "_delta_log").glob("*.json")))
+    return map(log_actions, _entries(table))
 
 
-def entry_of(table: Location, version: Snapshot) -> Location:
-    """Return the entry of a table's log that makes a state."""
-    return table / "_delta_log" / f"{version:020}.json"
-
-
-def entry_runs(table: Location) -> list[range]:
-    """Return the numbers of a log's entries as ranges without a gap: one, as long as no state was let go.
-
-    A listing may leave out what is written meanwhile, so it is looked what follows each range.
-    """
-    listed = {int(path.stem) for path in (table / "_delta_log").glob("*.json") if path.stem.isdigit()}
-    runs: list[range] = []
-    for start in sorted(listed):
-        if runs and start < runs[-1].stop:
-            continue
-        stop = start + 1
-        while stop in listed or entry_of(table, stop).exists():
-            stop += 1
-        runs.append(range(start, stop))
-    return runs
+def _entries(table: Path) -> Iterator[Path]:
+    """Yield the entries of a log in order, by number: a listing of files may leave out what is written meanwhile."""
+    entries = table / "_delta_log"
+    listed = (int(entry.stem) for entry in entries.glob("*.json"))
+    number = 0 if (entries / f"{0:020}.json").exists() else min(listed, default=0)
+    while (entry := entries / f"{number:020}.json").exists():
+        yield entry
+        number += 1
 
 
 def open_table(directory: Location, version: Snapshot | None = None) -> DeltaTable:
@@ -87,7 +74,7 @@ def open_table(directory: Location, version: Snapshot | None = None) -> DeltaTab
         raise TableNotFoundError(f"no Delta table in {directory}")
 
     def is_passing(error: BaseException) -> bool:
-        asked = version is None or entry_of(directory, version).exists()
+        asked = version is None or (directory / "_delta_log" / f"{version:020}.json").exists()
         return asked and log_was_changing(error)
 
     for attempt in Retrying(
@@ -110,12 +97,6 @@ def files_of(directory: Location, table: DeltaTable) -> list[str]:
     """
     marker = f"/{directory.name}/"  # the library gives URLs, in which a space of the directory's name is %20
     return sorted(f"{directory}/{unquote(uri).rpartition(marker)[2]}" for uri in table.file_uris())
-
-
-def has_statistics(checkpoint: Location) -> bool:
-    """Return whether a checkpoint repeats the least and greatest values of files, as those of earlier releases do."""
-    added = parquet_file(str(checkpoint)).schema_arrow.field("add").type
-    return any(added.field(number).name.startswith("stats") for number in range(added.num_fields))
 
 
 def log_was_changing(error: BaseException) -> bool:
@@ -206,9 +187,7 @@ class DeltaLog:
             try:
                 entry = self._entry(after).read_bytes()
             except FileNotFoundError:
-                if after > self.newest():
-                    return None
-                continue  # let go of, as older states are
+                return None
             if text.encode() in entry:
                 return after
 
@@ -272,7 +251,7 @@ class DeltaLog:
         return found.st_ino, found.st_mtime_ns
 
     def _entry(self, version: Snapshot) -> Location:
-        return entry_of(self._directory, version)
+        return self._directory / "_delta_log" / f"{version:020}.json"
 
 
 def _note_sizes(directory: ObjectPath, table: DeltaTable) -> None:
@@ -337,7 +316,7 @@ def _writing(table: Location, state: int) -> tuple[int, list[dict[str, Any]]] | 
     """Return the last state up to one that brought rows, and its log entry; None if it isn't known."""
     for version in range(state, max(-1, state - _LOOK_BACK), -1):
         try:
-            actions = log_actions(entry_of(table, version))
+            actions = log_actions(table / "_delta_log" / f"{version:020}.json")
         except (OSError, ValueError):
             return None
         if _added(actions):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,15 +24,8 @@ from fs_core.offline.delta.appending import COMMIT_SECONDS, attempts
 from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
 from fs_core.offline.delta.failures import as_store_error, refuse_unusable
 from fs_core.offline.delta.layout import as_declared, by_recency
-from fs_core.offline.delta.leftovers import (
-    APPEND_SECONDS,
-    BRIEFLY,
-    data_files,
-    let_go,
-    named_files,
-    remove_leftovers,
-)
-from fs_core.offline.delta.log import LastWrite, entry_of, last_write, open_table
+from fs_core.offline.delta.leftovers import APPEND_SECONDS, BRIEFLY, data_files, named_files, remove_leftovers
+from fs_core.offline.delta.log import LastWrite, last_write, open_table
 from fs_core.offline.delta.merging import merge
 from fs_core.offline.delta.queries.unwritten import unwritten
 from fs_core.offline.delta.queries.verify import Check, doubled_rows
@@ -265,16 +258,6 @@ class DeltaOfflineStore:
             self._engine.prepare(view, self._files(view, state))
         return state
 
-    def let_go(self, view: FeatureView, before: int, pinned: Collection[Snapshot]) -> None:
-        """See `PrunedHistory.let_go`."""
-        table = self._table(view)
-        if self.snapshot(view) == EMPTY:
-            return
-        with self._rewriting(view, "can't let go of old states of its history"):
-            oldest = let_go(table.path, before // 1000, pinned)
-            remove_leftovers(table.path, table.locks, BRIEFLY)
-        log.info("%s: states before %d can't be read any more, but for those in use", view.ref, oldest)
-
     def _notice_doubled(self, view: FeatureView) -> None:
         """Look once whether an earlier release has doubled rows."""
         if view.storage_name in self._looked_at:
@@ -386,7 +369,7 @@ class DeltaOfflineStore:
         with as_store_error(view, f"can't open its history at {table.path}{at}"):
             newest = table.newest() if snapshot is None else table.log.newest()
             state = newest if snapshot is None else snapshot
-            files = [] if state == EMPTY else self._files_of(view, table, state, newest)
+            files = [] if state == EMPTY else table.log.files(state)
         if state != newest and not exist(files):
             raise OfflineStoreError(
                 f"view {view.ref!r}: state {state} of its history can't be read any more: files that it needs are "
@@ -394,18 +377,6 @@ class DeltaOfflineStore:
                 "can't be made again; make it anew from the state of today."
             )
         return files
-
-    def _files_of(self, view: FeatureView, table: ViewTable, state: Snapshot, newest: Snapshot) -> list[str]:
-        try:
-            return table.log.files(state)
-        except DeltaError:
-            if state > newest or entry_of(table.path, state).exists():
-                raise
-            raise OfflineStoreError(
-                f"view {view.ref!r}: state {state} of its history can't be read any more: it is older than compact was "
-                "told to keep, and no training set that is saved or logged was made from it. What was made from it "
-                "can't be made again; make it anew from the state of today."
-            ) from None
 
     def _files_if_kept(self, view: FeatureView, snapshot: Snapshot) -> list[str]:
         """Return a state's files, none if it is no longer kept: then everything counts as new, which is safe."""

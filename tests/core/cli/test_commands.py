@@ -110,8 +110,6 @@ class TestTheTour:
             shop("write", "spending", "rows.csv")
         assert shop("compact", "spending").stdout == "compacted spending\n"
         assert answer(shop("compact", "--json")) == {"views": []}
-        assert shop("compact", "--keep", "30d").stdout == "compacted every view\n"
-        assert "keep='59m' is less than an hour" in refusal(shop("compact", "--keep", "59m"))
         assert len(answer(shop("history", "spending", "--json"))) == 9
 
     def test_list_shows_what_is_registered(self, shop: Fs) -> None:
