@@ -95,7 +95,7 @@ def _push(store: Resources, view: FeatureView, data: Rows) -> Written:
 def _grouped(
     store: Resources,
     view: FeatureView,
-    work: Callable[[Resources, FeatureView, Sequence[Any]], Sequence[Written | FeatureStoreError]],
+    work: Callable[[Resources, FeatureView, Sequence[Any]], Sequence[Written | Exception]],
     rows: Any,
     count: int,
 ) -> Written:
@@ -110,7 +110,7 @@ def _grouped(
     """
     few = count <= history.FEW_ROWS
     answer: Any = store._grouped(work, view)(rows) if few else work(store, view, [rows])[0]
-    if isinstance(answer, FeatureStoreError):
+    if isinstance(answer, Exception):
         raise answer
     assert isinstance(answer, int)
     return cast("Written", answer)
@@ -244,14 +244,17 @@ class _Part(NamedTuple):
     lacking: Sequence[str]
 
 
-def _push_parts(store: Resources, view: FeatureView, together: Sequence[_Part]) -> list[Written | FeatureStoreError]:
-    """Take pushes in part that met, in their order; those of different entities in one step each."""
-    answers: list[Written | FeatureStoreError] = []
+def _push_parts(store: Resources, view: FeatureView, together: Sequence[_Part]) -> list[Written | Exception]:
+    """Take pushes in part that met, in their order; those of different entities in one step each.
+
+    Whatever fails one step, the pushes of steps before it were taken, and are told so.
+    """
+    answers: list[Written | Exception] = []
     with _turn(store, view):
         for parts in _of_different_entities(together):
             try:
                 answers += _push_together(store, view, _completed(store, view, parts))
-            except FeatureStoreError as error:
+            except Exception as error:  # noqa: BLE001  # each is an answer
                 answers += [error] * len(parts)
     return answers
 

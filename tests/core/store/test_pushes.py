@@ -162,6 +162,27 @@ def test_pushes_in_part_that_meet(store: FeatureStore) -> None:
     assert store.offline.snapshot(store.view("v")) == before + 1
 
 
+def test_what_fails_later_pushes_in_part(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails the second push in part of an entity, the first, which met it, is told that it was taken."""
+    store.apply(view(fields=[Field("x", "int64", "X."), Field("y", "int64", "Y.")]))
+    complete, done = pushes._completed, list[int]()
+
+    def failing(*given_: Any) -> list[pa.Table]:
+        done.append(1)
+        if len(done) == 2:
+            raise MemoryError
+        return complete(*given_)
+
+    monkeypatch.setattr(pushes, "_completed", failing)
+    data = pa.table({"k": [1], "event_timestamp": pa.array([DAY], MICROSECONDS), "x": [5]})
+    parts = [pushes._Part(data, pa.table({"k": [1]}), ["y"])] * 2
+    first, second = pushes._push_parts(store, store.view("v"), parts)
+    assert (first, type(second)) == (1, MemoryError)
+    monkeypatch.setattr(pushes, "_completed", lambda *_: [][0])
+    with pytest.raises(IndexError):
+        store.push("v", {"k": [1], "event_timestamp": [DAY], "y": [5]}, partial=True)
+
+
 def test_a_bad_push_among_many_is_found_in_few_steps(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of others are checked by halves, not each push alone."""
     store.apply(view(fields=[Field("x", "int64", "X.")]))
