@@ -114,7 +114,8 @@ class TrainingSet:
     def unordered_fingerprint(self) -> str:
         """SHA-256 (64 hex digits) of spec and content, in whatever order the rows are.
 
-        It compares this set with one made by an engine whose rows have no order: see `fs_core.retrieval.spark`.
+        It compares this set with one made by an engine whose rows have no order: see `fs_core.retrieval.spark`. Times
+        of nanoseconds count as others than those of microseconds: Spark has none.
         """
         from fs_core.values.row_sums import alike, hash_sum, sum_of_rows
 

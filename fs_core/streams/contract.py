@@ -6,6 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+BATCH_BYTES = 64 << 20
+"""Of the messages that are handed on together, about."""
+
+_PART = 1_000  # messages that are asked for at a time
+_FIRST = 100  # before it is known how large they are
+
+
+def next_part(taken: int, size: int, most: int) -> int:
+    """Return how many messages to ask for next: as many as fit into a batch if they are as large as those before.
+
+    It is 0 where a batch is full.
+
+    Args:
+        taken: how many were taken.
+        size: their bytes.
+        most: how many a batch may have.
+    """
+    if size >= BATCH_BYTES:
+        return 0
+    fitting = (BATCH_BYTES - size) * taken // max(size, 1) if taken else _FIRST
+    return min(_PART, most - taken, max(fitting, 1))
+
 
 @dataclass(frozen=True)
 class Messages:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from fs_core.errors import ConfigurationError, StreamError
-from fs_core.streams.contract import Messages, Rejected
+from fs_core.streams.contract import Messages, Rejected, next_part
 
 if TYPE_CHECKING:
     from confluent_kafka import Message, TopicPartition
@@ -25,8 +25,6 @@ log = logging.getLogger("fs_core")
 
 _ANSWER_SECONDS = 10.0  # of a broker
 _JOIN_SECONDS = 30.0  # of a group, until it has given this consumer its partitions, which may be none
-_PART = 1_000  # messages that are taken from the client at a time
-_BYTES = 64 << 20  # of a batch, about
 _IN_FLIGHT = 1_000  # rejected messages that the client holds: its queue has an end
 _CUT = 500  # bytes of a rejected message that is too large for its topic
 _REASON = 1_000  # characters, as a header counts for the size of a message
@@ -137,9 +135,9 @@ class KafkaConsumer:
 
     def _gathered(self, seconds: float, most: int) -> list[Any]:
         ends, found, size = time.monotonic() + seconds, list[Any](), 0
-        while len(found) < most and size < _BYTES:
+        while count := next_part(len(found), size, most):
             left = ends - time.monotonic()
-            part = self._consumer.consume(min(_PART, most - len(found)), max(0.0, left))
+            part = self._consumer.consume(count, max(0.0, left))
             found += part
             size += sum(map(len, part))
             if left <= 0 or not part:

@@ -16,14 +16,12 @@ from fs_core.errors import StreamError
 from fs_core.online.redis.client import open_client
 from fs_core.online.redis.errors import driver
 from fs_core.online.redis.url import parse
-from fs_core.streams.contract import Messages, Rejected
+from fs_core.streams.contract import Messages, Rejected, next_part
 
 log = logging.getLogger("fs_core")
 
 _SEQ_BITS = 22  # of a position, which is an id as one number: milliseconds, then a count
 _KEPT = 100_000  # rejected messages
-_PART = 1_000  # entries that are read at a time, until there are
-_BYTES = 64 << 20  # of a batch, about
 _PAUSE = 0.002
 _WAIT = 1.0  # seconds for which an empty stream is waited for at a time
 _TIMEOUT = 10.0
@@ -89,8 +87,8 @@ class RedisConsumer:
     def poll(self, seconds: float, most: int) -> list[Messages]:
         """See `Consumer.poll`."""
         ends, found, size = time.monotonic() + seconds, list[tuple[bytes, Any]](), 0
-        while len(found) < most and size < _BYTES:
-            block, count = None if found else max(1, int(min(seconds, _WAIT) * 1000)), min(_PART, most - len(found))
+        while count := next_part(len(found), size, most):
+            block = None if found else max(1, int(min(seconds, _WAIT) * 1000))
             read = _entries(self._ask("XREAD", *_block(block), "COUNT", count, "STREAMS", self._key, self._id()))
             found += read
             size += sum(len(value) for _, entry in read for value in entry.values())

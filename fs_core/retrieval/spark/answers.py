@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from fs_core.errors import DataError, FeatureStoreError
+from fs_core.errors import DataError, FeatureStoreError, NameClashError
 from fs_core.offline.contract import EMPTY
 from fs_core.retrieval.parts import Question
 from fs_core.retrieval.query import joined, query_from_spec
@@ -103,6 +103,7 @@ def answered_frame(question: Question, spine: DataFrame) -> DataFrame:
     found = joined(question.offline, known.empty_table(), unread).schema
     names = {feature.column: f"feature '{feature.view.name}.{feature.name}'" for feature in query.selection.features}
     made = [StructField(name, spark_type(found.field(name).type, what)) for name, what in names.items()]
+    _refuse_alike([*spine.columns, *names])
     frame = spine.mapInArrow(_answering(question), StructType([*spine.schema.fields, *made]))
     selection = query.selection
     told = FrameProvenance(
@@ -110,6 +111,17 @@ def answered_frame(question: Question, spine: DataFrame) -> DataFrame:
     )
     setattr(frame, _ATTRIBUTE, told)
     return frame
+
+
+def _refuse_alike(names: Sequence[str]) -> None:
+    """Refuse columns whose names differ by the case of letters alone: Spark takes either for the other."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise NameClashError(
+                f"the columns {other!r} and {name!r} are one name to Spark. Rename the spine's or pass full_names=True."
+            )
 
 
 def recreated_frame(offline: OfflineStore, registry: Registry, spec: Mapping[str, Any], spine: DataFrame) -> DataFrame:

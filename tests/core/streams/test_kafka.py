@@ -13,7 +13,7 @@ import pytest
 
 from fs_core import Entity, FeatureStore, FeatureView, Field, StreamSource
 from fs_core.errors import ConfigurationError, DefinitionError, StreamError
-from fs_core.streams import kafka
+from fs_core.streams import contract
 from fs_core.streams.contract import Rejected
 from fs_core.streams.kafka import KafkaConsumer
 
@@ -77,8 +77,8 @@ def numbers(store: FeatureStore) -> list[int]:
 
 def test_events_of_all_partitions(opened: FeatureStore, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every partition is read once, in batches of so many bytes, poison is put aside, and a second run goes on."""
-    monkeypatch.setattr(kafka, "_BYTES", 1_000)
-    monkeypatch.setattr(kafka, "_PART", 5)
+    monkeypatch.setattr(contract, "BATCH_BYTES", 1_000)
+    monkeypatch.setattr(contract, "_FIRST", 5)
     topic.send(*range(100))
     topic.send(0, body=b"poison")
     done = opened.ingest("paid", topic.name, batch="200ms", until_idle="1s")

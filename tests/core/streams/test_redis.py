@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import redis
 
-import fs_core.streams.redis
 from fs_core import Aggregation, FeatureStore, FeatureView, Field, StreamSource
 from fs_core.errors import ConfigurationError, DefinitionError, SourceError, StreamError, VersionConflictError
+from fs_core.streams import contract
 from fs_core.streams.ingest import Ingested
 from fs_core.streams.redis import RedisConsumer
 from tests.core.streams.payments import PAID, USER, payment, send, shops
@@ -227,8 +227,8 @@ def test_a_batch_of_large_messages_is_bounded(
     opened: FeatureStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many messages wait, a batch has not many more bytes than fit into memory."""
-    monkeypatch.setattr(fs_core.streams.redis, "_BYTES", 10_000)
-    monkeypatch.setattr(fs_core.streams.redis, "_PART", 5)
+    monkeypatch.setattr(contract, "BATCH_BYTES", 10_000)
+    monkeypatch.setattr(contract, "_FIRST", 5)
     send(client, *(payment(number, shop="s" * 1_000) for number in range(40)))
     done = opened.ingest("paid", "payments", batch="20ms", until_idle="60ms")
     assert (done.rows, done.batches) == (40, 4)

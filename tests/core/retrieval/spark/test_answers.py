@@ -150,6 +150,8 @@ def test_what_the_columns_show_is_refused_at_once(sail: Any, filled: FeatureStor
         filled.get_historical_features(frame, "spending", label="latest")
     with pytest.raises(NameClashError, match="'mean'"):
         filled.get_historical_features(frame.withColumnRenamed("late", "mean"), "spending")
+    with pytest.raises(NameClashError, match="'Mean' and 'mean' are one name to Spark"):
+        filled.get_historical_features(frame.withColumnRenamed("late", "Mean"), "spending")
     with pytest.raises(SchemaError, match="two columns named 'late'"):
         filled.get_historical_features(frame.select("*", "late"), "spending")
     with pytest.raises(UnknownReferenceError):
