@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fs_core.online.contract import OnlineStore
+from tests.core.retrieval.spark.sessions import import_connect
 from tests.servers import free_port, running_server
 from tests.snippets import FRONT, NEEDED, PAGES, ROOT, Ran, blocks, run
 
@@ -33,6 +34,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Runner:
         needed = NEEDED.get(name.rpartition("/")[0])
         if needed is not None and importlib.util.find_spec(needed) is None:
             pytest.skip(f"{needed} is not installed")
+        if needed == "pysail":
+            import_connect()
         if name not in done:
             directory = tmp_path_factory.mktemp("newcomer")
             ports = {"8765": str(free_port())}

@@ -41,6 +41,7 @@ from fs_core.runtime.forks import outside_forks
 from fs_core.runtime.per_process import PerProcess
 
 _BUSY_SECONDS = 30
+_UPGRADE_SECONDS = 300  # that a process waits at most for another to upgrade the registry
 _MEMORY = ":memory:"
 _DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 """Which driver a URL means that names none, if it is installed: the one of our extra."""
@@ -377,12 +378,33 @@ def _upgrade(engine: sa.Engine) -> None:
     # MySQL ends a turn with each table that is made, so another process may be at it too.
     for attempt in _attempts(IntegrityError, OperationalError):
         with attempt:
-            with engine.connect() as connection:
-                older = migrations.is_older(migrations.schema_of(connection)) or migrations.is_narrow(connection)
-            if older:
-                with _writing(engine).begin() as connection:
-                    _take_turns(connection)
-                    migrations.upgrade(connection)
+            if not _is_older(engine):
+                return
+            with _upgrading_alone(engine):
+                if _is_older(engine):
+                    with _writing(engine).begin() as connection:
+                        _take_turns(connection)
+                        migrations.upgrade(connection)
+
+
+def _is_older(engine: sa.Engine) -> bool:
+    with engine.connect() as connection:
+        return migrations.is_older(migrations.schema_of(connection)) or migrations.is_narrow(connection)
+
+
+@contextmanager
+def _upgrading_alone(engine: sa.Engine) -> Iterator[None]:
+    """Have other processes wait that want to upgrade, too: on MySQL their changes would fail who writes afterwards."""
+    if engine.dialect.name not in ("mysql", "mariadb"):
+        yield
+        return
+    name = sa.func.concat("fs_upgrade ", sa.func.md5(sa.func.database()))  # locks are of the whole server
+    with engine.connect() as connection:
+        connection.execute(sa.select(sa.func.get_lock(name, _UPGRADE_SECONDS)))
+        try:
+            yield
+        finally:
+            connection.execute(sa.select(sa.func.release_lock(name)))
 
 
 def _create(engine: sa.Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import socket
@@ -64,6 +65,7 @@ def _session(command: list[str], port: int, folder: str | None = None) -> Iterat
     )
     try:
         _wait_until_up(process, port)
+        import_connect()
         from pyspark.sql import SparkSession
 
         session = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").create()
@@ -79,6 +81,22 @@ def _session(command: list[str], port: int, folder: str | None = None) -> Iterat
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def import_connect() -> None:
+    """Import Spark Connect's client.
+
+    It takes a process whose main module has no file, as tests' workers are, for its own doctests, and ends it; unless
+    somebody sits in front of it.
+    """
+    pretended = not hasattr(sys, "ps1")
+    if pretended:
+        sys.ps1 = ">>> "
+    try:
+        importlib.import_module("pyspark.sql.connect.session")
+    finally:
+        if pretended:
+            del sys.ps1
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], port: int, seconds: float = 180.0) -> None:
