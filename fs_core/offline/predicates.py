@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError, ValidationError
 from fs_core.offline.expressions import check_syntax, names_in, query_of, reason_of, run, type_of, visible
-from fs_core.values.samples import samples
+from fs_core.values.samples import is_of_any_form, samples
 
 _FEW_ROWS = 32
 
@@ -51,7 +51,13 @@ def _check(view: FeatureView, condition: str, what: str, columns: Sequence[str],
 
 
 def _try(condition: str, schema: pa.Schema, what: str, one: str) -> None:
-    """Refuse what fails for every value, as `amount > 'abc'` does: DuckDB binds it, and no row would ever pass."""
+    """Refuse what fails for every value, as `amount > 'abc'` does: DuckDB binds it, and no row would ever pass.
+
+    What reads text, bytes or a list isn't tried: only the user knows the form of these.
+    """
+    read = {name.lower() for name in names_in(condition, what)}
+    if any(is_of_any_form(field.type) for field in schema if field.name.lower() in read):
+        return
     try:
         run(query_of([f"(\n{condition}\n)"]), pa.table([pa.nulls(1, dtype) for dtype in schema.types], schema=schema))
     except duckdb.Error as error:

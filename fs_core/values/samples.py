@@ -41,7 +41,7 @@ def samples(types: Mapping[str, pa.DataType]) -> Samples:
     draw = random.Random(0)  # noqa: S311  # nothing is kept secret by it
     special = {name: _special(dtype) for name, dtype in types.items()}
     ordinary = {name: values[0] for name, values in special.items()}
-    known = {name: None if _is_of_any_form(dtype) else ordinary[name] for name, dtype in types.items()}
+    known = {name: None if is_of_any_form(dtype) else ordinary[name] for name, dtype in types.items()}
     usual: list[dict[str, Any]] = [known, dict.fromkeys(types)]
     usual += [{**known, name: value} for name, dtype in types.items() for value in (None, *_of_usual(dtype))]
     rows = [*usual, *({**ordinary, name: value} for name in types for value in special[name])]
@@ -50,7 +50,7 @@ def samples(types: Mapping[str, pa.DataType]) -> Samples:
     return Samples(pa.table(columns, schema=pa.schema(list(types.items()))), len(usual))
 
 
-def _is_of_any_form(dtype: pa.DataType) -> bool:
+def is_of_any_form(dtype: pa.DataType) -> bool:
     """Return whether only the user knows what values of a type look like."""
     return bool(pa.types.is_string(dtype) or pa.types.is_binary(dtype) or pa.types.is_list(dtype))
 

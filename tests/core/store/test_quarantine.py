@@ -123,11 +123,19 @@ def test_a_check_that_is_none_is_refused_at_apply(store: FeatureStore, check: st
     assert "'v'" in str(caught.value)
 
 
-@pytest.mark.parametrize("check", ["x > '5'", "cast(s AS int) > 0", "cast(coalesce(s, 'none') AS int) > 0"])
+@pytest.mark.parametrize(
+    "check",
+    [
+        "x > '5'",
+        "cast(s AS int) > 0",
+        "cast(coalesce(s, 'none') AS int) > 0",
+        "strptime(concat('3', s, '.12.2023'), '%d.%m.%Y') > TIMESTAMP '2020-01-01'",
+    ],
+)
 def test_a_check_that_some_rows_pass_is_taken(store: FeatureStore, check: str) -> None:
-    """Although it fails for others: for text that is no number, or for nulls."""
+    """Although it fails for others: for text of another form, or for nulls."""
     store.apply(view(fields=[Field("x", "int64", "X."), Field("s", "string", "S.")], checks=[check]))
-    data = {"k": [1, 2], "event_timestamp": [DAY] * 2, "x": [10, 10], "s": ["1", "2"]}
+    data = {"k": [1, 2], "event_timestamp": [DAY] * 2, "x": [10, 10], "s": ["1", "1"]}
     assert store.write("v", data) == 2
 
 
