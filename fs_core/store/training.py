@@ -114,7 +114,7 @@ def stream_historical_features(
     from fs_core.retrieval.streaming import stream
 
     query = _query(store, features, timestamp, label, lag, full_names)
-    return stream(store.offline, _read(spine), query, batch_size, workers)
+    return stream(store.offline, _read(spine, whole=False), query, batch_size, workers)
 
 
 def split(
@@ -232,13 +232,16 @@ def check_leakage(
     return check.check_leakage(store.offline, _read(spine), query, samples=samples, rows=rows, seed=seed)
 
 
-def _read(spine: Any) -> Any:
-    """Return a spine's rows, as a stream where it is a query of a database."""
+def _read(spine: Any, *, whole: bool = True) -> Any:
+    """Return a spine's rows; where it is a query of a database, all of them or a stream.
+
+    Arrow, which reads streams, would wrap what goes wrong on the way in an error of its own.
+    """
     if not isinstance(spine, Source):
         return spine
-    from fs_core.sources.warehouse.read import reader
+    from fs_core.sources.warehouse.read import reader, table
 
-    return reader(spine)
+    return table(spine) if whole else reader(spine)
 
 
 def _query(
@@ -380,7 +383,7 @@ def refresh_training_set(store: Resources, name: str, spine: Any) -> int:
     """
     from fs_core.retrieval.saved.refresh import refresh
 
-    return refresh(saved_sets(store), store.registry, store.offline, name, spine)
+    return refresh(saved_sets(store), store.registry, store.offline, name, _read(spine))
 
 
 def list_training_sets(store: Resources) -> list[SavedTrainingSet]:

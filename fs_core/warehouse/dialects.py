@@ -19,15 +19,26 @@ class Dialect(NamedTuple):
         lists: whether a column can hold lists, null lists and nulls in lists, and gives them back as they were.
         upper: whether a table that was made without quotes has names in capitals.
         ending: what must stand behind the query.
+        longest: how many bytes of a name count: longer ones would be cut without a word.
     """
 
     name: str
     lists: bool = True
     upper: bool = False
     ending: str = ""
+    longest: int = 300  # BigQuery's; others take as many, or refuse them
 
     def name_of(self, name: str) -> str:
-        """Return a column's name as SQL, always quoted, as the database has it."""
+        """Return a column's name as SQL, always quoted, as the database has it.
+
+        Raises:
+            DataError: it is too long.
+        """
+        if len(name.encode()) > self.longest:
+            raise DataError(
+                f"{name!r} has {len(name.encode())} bytes, and {self.name} cuts names behind {self.longest}. Give the "
+                "column a shorter one: leave full_names out, or ask by FeatureLookup(..., rename=)."
+            )
         held = name.upper() if self.upper and _PLAIN.fullmatch(name) else name
         return str(exp.to_identifier(held, quoted=True).sql(dialect=self.name))
 
@@ -53,7 +64,10 @@ class Dialect(NamedTuple):
             found = maybe_parse(text, into=exp.Table, dialect=self.name)
         except SqlglotError:
             found = None
-        if not isinstance(found, exp.Table) or any(found.args.get(part) for part in _MORE_THAN_A_TABLE):
+        named = (
+            isinstance(found, exp.Table) and isinstance(found.this, exp.Identifier | exp.Literal) and "\0" not in text
+        )
+        if not named or any(found.args.get(part) for part in _MORE_THAN_A_TABLE):
             raise DataError(
                 f"{text!r} is no table's name in {self.name}. Write it as in a query there, such as "
                 "my_schema.my_table; for the rows of a query, make a view of it there."
@@ -80,8 +94,8 @@ DIALECTS = {
         Dialect("clickhouse", lists=False, ending="\nSETTINGS join_use_nulls = 1"),
         Dialect("databricks"),
         Dialect("duckdb"),
-        Dialect("postgres"),
-        Dialect("redshift", lists=False),
+        Dialect("postgres", longest=63),
+        Dialect("redshift", lists=False, longest=127),
         Dialect("snowflake", lists=False, upper=True),
     )
 }

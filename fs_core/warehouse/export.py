@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fs_core.errors import ConfigurationError, DataError, FeatureStoreError, OfflineStoreError, redact_url
+from fs_core.runtime.files import bring_to_disk
 from fs_core.sources.warehouse.read import expanded, without
 from fs_core.values.dtypes import as_type, storage_type
 
 _TABLE = re.compile(r"(?:[^.\"\x00]+\.)?[^.\"\x00]+")
+_LONGEST = 63  # bytes of a name in PostgreSQL
 _PASSWORD = re.compile("://[^/]*?:(.*)@")
 
 
@@ -35,16 +37,30 @@ def write_parquet(rows: pa.Table, path: Path, *, overwrite: bool) -> None:
     Raises:
         ConfigurationError: there is one, or it can't be written.
     """
-    if path.exists() and not overwrite:
-        raise ConfigurationError(f"{str(path)!r} is there already. Pass overwrite=True, or name another file.")
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    target = path.resolve()  # a link stays one
+    unfinished = target.with_name(f".{uuid.uuid4().hex}")
+    if target.exists() and not overwrite:
+        raise _is_there(path)
     try:
         pq.write_table(stored(rows), unfinished, compression="zstd")
-        unfinished.replace(path)
+        bring_to_disk(unfinished)
+        if overwrite:
+            unfinished.replace(target)
+        else:
+            os.link(unfinished, target)  # unlike a rename it fails where another process was quicker
+        bring_to_disk(target.parent)
+    except FileExistsError:
+        raise _is_there(path) from None
     except OSError as error:
         raise ConfigurationError(f"can't write {str(path)!r}: {error.strerror or error}. Name another file.") from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _is_there(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{str(path)!r} is there already. Pass overwrite=True (--overwrite), or name another file."
+    )
 
 
 def write_table(rows: pa.Table, url: str, table: str, *, overwrite: bool) -> None:
@@ -69,6 +85,9 @@ def write_table(rows: pa.Table, url: str, table: str, *, overwrite: bool) -> Non
         )
     if not _TABLE.fullmatch(table):
         raise DataError(f"{table!r} is no table's name. Write table or schema.table, without quotes.")
+    for part in table.split("."):
+        if len(part.encode()) > _LONGEST:  # it would be cut, and may then be another table's
+            raise DataError(f"{part!r} has {len(part.encode())} bytes, and a name there has {_LONGEST} at most.")
     address, secrets = expanded(url, "export")
     if password := _PASSWORD.search(url):
         secrets += [password[1], unquote(password[1])]
@@ -82,9 +101,9 @@ def write_table(rows: pa.Table, url: str, table: str, *, overwrite: bool) -> Non
         raise ConfigurationError(f"a driver isn't installed: {error}. pip install 'fs-core[warehouse]'") from None
     except Exception as error:  # noqa: BLE001 - the driver has errors of its own, which may show the URL whole
         reason = without(str(error), secrets)
+        way_out = "" if overwrite or "exists" not in reason else " Pass overwrite=True (--overwrite) to replace it."
         raise OfflineStoreError(
-            f"can't make table {table!r} at {redact_url(url)}: {reason}. If it is there already, overwrite=True "
-            "replaces it. Nothing was changed."
+            f"can't make table {table!r} at {redact_url(url)}: {reason}. Nothing was changed.{way_out}"
         ) from None
 
 

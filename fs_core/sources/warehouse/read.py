@@ -81,15 +81,24 @@ def reader(source: Source) -> pa.RecordBatchReader:
     Raises:
         SourceError: the source isn't a query of a database, or as `parts`.
     """
+    found = _parts(source)
+    first = next(found)
+    batches = (batch for table in chain([first], found) for batch in table.to_batches())
+    return pa.RecordBatchReader.from_batches(first.schema, batches)
+
+
+def table(source: Source) -> pa.Table:
+    """Return the rows of a source's query; raises as `reader`."""
+    return pa.concat_tables(_parts(source))
+
+
+def _parts(source: Source) -> Iterator[pa.Table]:
     if source.url is None:
         raise SourceError(
             f"source {source.name!r} has no url and query. Rows can be those of a query in a database; of files, read "
             "them yourself: pyarrow.parquet.read_table(path)."
         )
-    found = parts(source)
-    first = next(found)
-    batches = (batch for table in chain([first], found) for batch in table.to_batches())
-    return pa.RecordBatchReader.from_batches(first.schema, batches)
+    return parts(source)
 
 
 def spool(source: Source, target: Path, *, rows: bool = True) -> None:

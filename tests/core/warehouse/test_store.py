@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +23,7 @@ from fs_core.errors import ConfigurationError, DataError, DefinitionError, Featu
 from fs_core.offline.duckdb import connect
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ
 from fs_core.warehouse.dialects import DIALECTS
+from fs_core.warehouse.export import write_parquet
 from tests.servers import DatabaseServer
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -155,6 +158,9 @@ def test_what_sql_would_compute_otherwise_is_refused(filled: FeatureStore) -> No
         ({"spine": "(SELECT 1)"}, "is no table's name"),
         ({"spine": "a JOIN b"}, "is no table's name"),
         ({"spine": "a AS b"}, "is no table's name"),
+        ({"spine": "labels(a)"}, "is no table's name"),
+        ({"spine": "unnest([1])", "dialect": "snowflake"}, "is no table's name"),
+        ({"spine": "a\0b"}, "is no table's name"),
         ({"tables": {"spendings": "x"}}, "a table is named for view 'spendings'"),
         ({"tables": {"spending": "x y"}}, "is no table's name"),
     ],
@@ -163,6 +169,15 @@ def test_a_mistake_is_named(filled: FeatureStore, options: dict[str, Any], messa
     """An unknown dialect, a table that is none, a table for a view that isn't asked for."""
     with pytest.raises(DataError, match=message.replace(".", r"\.")):
         filled.sql("spending", **{"dialect": "duckdb", "spine": "spine", **options})
+
+
+def test_a_name_that_would_be_cut_is_refused(filled: FeatureStore) -> None:
+    """Two features whose names begin alike would be one column."""
+    view = replace(spending, name="v" * 60)
+    filled.apply(view)
+    with pytest.raises(DataError, match="has 68 bytes, and postgres cuts names behind 63"):
+        filled.sql(f"{view.name}.amount", dialect="postgres", spine="spine", full_names=True)
+    assert "__amount" in filled.sql(f"{view.name}.amount", dialect="duckdb", spine="spine", full_names=True)
 
 
 def test_a_file_is_replaced_when_asked(filled: FeatureStore, tmp_path: Path) -> None:
@@ -177,7 +192,28 @@ def test_a_file_is_replaced_when_asked(filled: FeatureStore, tmp_path: Path) -> 
         filled.export("spending", tmp_path / "nowhere" / "rows.parquet")
     with pytest.raises(ConfigurationError, match="a file, which has no table"):
         filled.export("spending", file, table="x", overwrite=True)
-    assert [entry.name for entry in tmp_path.iterdir() if "rows" in entry.name] == ["rows.parquet"]
+    assert [entry.name for entry in tmp_path.iterdir() if entry.is_file()] == ["rows.parquet"]
+    long = tmp_path / ("x" * 255)
+    assert filled.export("spending", long) == 5
+    link = tmp_path / "link.parquet"
+    link.symlink_to(long)
+    assert filled.export("spending", link, latest=True, overwrite=True) == 2
+    assert (link.is_symlink(), pq.read_table(long).num_rows) == (True, 2)
+
+
+def test_of_several_who_make_one_file_one_does(filled: FeatureStore, tmp_path: Path) -> None:
+    """The others are told that it is there."""
+    rows, file = filled.history("spending"), tmp_path / "rows.parquet"
+
+    def make(_: int) -> bool:
+        try:
+            write_parquet(rows, file, overwrite=False)
+        except ConfigurationError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(make, range(4))).count(True) == 1
 
 
 def test_a_view_without_rows_is_exported(filled: FeatureStore, tmp_path: Path) -> None:
@@ -211,6 +247,7 @@ def test_a_table_is_made_whole_or_not_at_all(
         ("postgresql://u:se/cret@localhost:1/db", None, r"can't make table 'spending' at postgresql://u:\*\*\*@"),
         ("postgresql://u:${NOWHERE}@localhost:1/db", None, r"names \$\{NOWHERE\}, which isn't set"),
         ("postgresql://localhost:1/db", 'a"b', "is no table's name"),
+        ("postgresql://localhost:1/db", "t" * 64, "has 64 bytes, and a name there has 63 at most"),
     ],
 )
 def test_an_export_that_fails_says_why(filled: FeatureStore, url: str, table: str | None, message: str) -> None:
