@@ -28,16 +28,19 @@ class Turns(Generic[T, R]):
     Args:
         work: does it for several items of a kind; returns what each comes to, in their order.
         most: the size of items from which on no more join.
+        common: the errors of `work` that aren't one item's, so that none is tried again by itself.
     """
 
-    def __init__(self, work: Callable[[Sequence[T]], Coroutine[Any, Any, Sequence[R]]], most: int) -> None:
-        self._work, self._most = work, most
+    def __init__(
+        self, work: Callable[[Sequence[T]], Coroutine[Any, Any, Sequence[R]]], most: int, common: type[Exception]
+    ) -> None:
+        self._work, self._most, self._common = work, most, common
         self._turns: dict[Hashable, _Turn[T, R]] = {}
         self._running: set[asyncio.Task[Sequence[R]]] = set()
 
     def join(self, kind: Hashable, item: T, size: int) -> asyncio.Future[R | None]:
         """Return what an item comes to, or None: its caller is to do the work by itself, for nobody else came, or
-        because it failed, which may be for another's item.
+        because it failed, which may be for another's item. An error that is common is raised to each.
 
         Args:
             kind: of the item; only those of one kind go together.
@@ -66,11 +69,20 @@ class Turns(Generic[T, R]):
 
     def _done(self, turn: _Turn[T, R], task: asyncio.Task[Sequence[R]]) -> None:
         self._running.discard(task)
-        is_bad = task.cancelled() or task.exception() is not None  # which each finds out by itself
-        _settle(turn, [None] * len(turn.items) if is_bad else task.result())
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, self._common):
+            _settle(turn, [error] * len(turn.items))
+        elif error is not None or task.cancelled():  # which each finds out by itself
+            _settle(turn, [None] * len(turn.items))
+        else:
+            _settle(turn, task.result())
 
 
-def _settle(turn: _Turn[T, R], found: Sequence[R | None]) -> None:
+def _settle(turn: _Turn[T, R], found: Sequence[R | Exception | None]) -> None:
     for waiting, one in zip(turn.waiting, found, strict=True):
-        if not waiting.done():  # nor cancelled
+        if waiting.done():  # or cancelled
+            continue
+        if isinstance(one, Exception):
+            waiting.set_exception(one)
+        else:
             waiting.set_result(one)

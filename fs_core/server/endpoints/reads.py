@@ -10,16 +10,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from fs_core.errors import OnlineUnavailableError
 from fs_core.retrieval.selection import Features, Selection
 from fs_core.runtime.turns import Turns
 from fs_core.server.answer import read_values
 from fs_core.server.body import are_plain, needed
 from fs_core.serving import FeatureVectors
 from fs_core.store import FeatureStore
+from fs_core.values.times import from_micros
 
 _SMALL = 128  # rows of a request at most, to be read with others'
 _TOGETHER = 1024  # rows from which on no more requests join
 _ENTITIES = "the entities"
+
+
+class _AheadError(Exception):
+    """A row of somebody's is ahead of the clock, and moves the moment of a read: of that request alone."""
 
 
 @dataclass(eq=False, slots=True)  # each request makes one: a frozen one takes twice as long
@@ -89,7 +95,7 @@ class Reads:
 
     def __init__(self, store: FeatureStore, *, is_logged: bool) -> None:
         self._store, self._is_logged = store, is_logged
-        self._turns: Turns[Asked, Found] = Turns(self._together, _TOGETHER)
+        self._turns: Turns[Asked, Found] = Turns(self._together, _TOGETHER, OnlineUnavailableError)
 
     async def resolve(self, features: Features, columns: Mapping[str, list[Any]], *, full_names: bool) -> Asked:
         """Return a request with what it asks for.
@@ -137,6 +143,8 @@ class Reads:
     async def _together(self, asked: Sequence[Asked]) -> list[Found]:
         columns = {name: [value for one in asked for value in one.columns[name]] for name in asked[0].columns}
         found, start, parts = await self._apart(replace(asked[0], columns=columns)), 0, []
+        if found.at > from_micros(self._store._clock.now()):
+            raise _AheadError
         for one in asked:
             parts.append(found.part(start, one.rows))
             start += one.rows

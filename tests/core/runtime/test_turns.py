@@ -15,11 +15,13 @@ class Doubling:
 
     def __init__(self, most: int = 100) -> None:
         self.seen: list[list[int]] = []
-        self.turns: Turns[int, int] = Turns(self._double, most)
+        self.turns: Turns[int, int] = Turns(self._double, most, ConnectionError)
 
     async def _double(self, numbers: Sequence[int]) -> list[int]:
         self.seen.append(list(numbers))
         await asyncio.sleep(0)
+        if 1_000 in numbers:
+            raise ConnectionError
         if min(numbers) < 0:
             raise ValueError(numbers)
         return [2 * number for number in numbers]
@@ -49,6 +51,19 @@ def test_who_is_alone_and_who_fails_goes_on_by_itself() -> None:
         assert await doubling.ask(2, 3) == [None, None]
         assert doubling.seen == []
         assert await doubling.ask(2, -2, 3, 5) == [None, None, 6, 10]
+
+    asyncio.run(run())
+
+
+def test_an_error_that_is_common_is_told_to_each() -> None:
+    """Nobody tries again by itself what failed for all."""
+
+    async def run() -> None:
+        doubling = Doubling()
+        first, second = doubling.turns.join(0, 2, 1), doubling.turns.join(0, 1_000, 1)
+        found = await asyncio.gather(first, second, return_exceptions=True)
+        assert [type(one) for one in found] == [ConnectionError] * 2
+        assert doubling.seen == [[2, 1_000]]
 
     asyncio.run(run())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -111,6 +112,24 @@ def test_an_endless_head_is_refused(server: Served) -> None:
     with connected(server) as chunked:  # ten times as much around the body as in it, which is fine
         chunked.sendall(post + b"Transfer-Encoding: chunked\r\n\r\n" + small + b"0\r\n\r\n")
         assert chunked.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_what_comes_with_too_long_a_head_is_not_done(server: Served) -> None:
+    """However its packets fall: the sender is told, and nothing was pushed."""
+    rows = {"user_id": [77], "event_timestamp": [NOW.isoformat()], "mean": [1.5], "orders": [1]}
+    body = json.dumps({"rows": rows}).encode()
+    head = b"POST /v1/push/spending HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += b"Content-Length: %d\r\nX: %b\r\n\r\n" % (len(body), b"x" * 71_000)
+    for parts in (1, 16):
+        with connected(server) as long:
+            long.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for part in range(parts):
+                long.sendall(head[part * len(head) // parts : (part + 1) * len(head) // parts])
+            with contextlib.suppress(ConnectionError):
+                long.sendall(body)
+            assert long.recv(1000).startswith(b"HTTP/1.1 431 ")
+    answer = server.post("/v1/features", {"features": ["spending"], "entities": {"user_id": [77]}}).json()
+    assert answer["status"] == {"spending": ["missing"]}
 
 
 def test_answers_that_nobody_takes_are_dropped(server: Served) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fs_core import FeatureStore
+from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import SchemaError
 from fs_core.server.endpoints.reads import Found, Reads
+from fs_core.values.times import Clock
 from tests.core.server.served import NAMES, fill
 
 WANTED = ("things", "thing_model", ["things.vector", "things.price"])
@@ -112,3 +114,30 @@ def test_nobody_fails_for_what_another_sends(store: FeatureStore, sizes: list[in
     assert "user_id" in str(long)
     assert "row 0" in str(text)
     assert "Did you mean 'user'" in str(other)
+
+
+def test_a_row_ahead_of_the_clock_is_ahead_for_its_reader_alone(tmp_path: Path) -> None:
+    """What a machine whose clock is ahead pushed moves the moment of who asks for it, and nobody else's."""
+    view = FeatureView(
+        "seen",
+        Entity("user", keys={"user": "int64"}, description="U."),
+        [Field("n", "int64", "N.")],
+        ttl="5m",
+        description="Seen.",
+    )
+    now = datetime.now(UTC)
+    with FeatureStore(tmp_path / "store") as store, FeatureStore(tmp_path / "store", clock=Ahead()) as ahead:
+        store.apply(view)
+        store.push("seen", {"user": [1], "event_timestamp": [now], "n": [1]})
+        ahead.push("seen", {"user": [2], "event_timestamp": [now + timedelta(minutes=9)], "n": [2]})
+        first, second = at_once(store, [("seen", {"user": [1]}), ("seen", {"user": [2]})])
+        assert (first.status["seen"], second.status["seen"]) == (["present"], ["present"])
+        assert first.at < second.at
+
+
+class Ahead(Clock):
+    """A clock that is ten minutes ahead."""
+
+    def now(self) -> int:
+        """Return the moment it shows."""
+        return super().now() + 600_000_000
