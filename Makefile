@@ -44,6 +44,18 @@ wheel: .venv/.installed
 	$(PY) -m pip --python $(WHEEL)/.venv install -q --disable-pip-version-check --no-deps --ignore-installed uvicorn
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
 
+# Apart from the others: MLflow imports whatever pyspark there is, whose client ends tests' workers, see
+# `tests.core.retrieval.spark.sessions`.
+.venv-spark/.installed: pyproject.toml tests/requirements.txt
+	python3 -m venv .venv-spark
+	.venv-spark/bin/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS),spark]' pysail \
+		-r tests/requirements.txt -c tests/constraints.txt
+	touch $@
+
+spark: .venv-spark/.installed ## Spark's tests, on Sail, and on the Spark that SPARK_HOME names if there is one
+	.venv-spark/bin/python -m pytest tests/core/retrieval/spark
+	.venv-spark/bin/python -m pytest tests/test_readme.py -k retrieval/spark
+
 search: .venv/.installed ## properties on random examples, other ones each time
 	HYPOTHESIS_PROFILE=search $(PY) -m pytest -n 3 $$(grep -rlE "@given|RuleBasedStateMachine" tests)
 
@@ -78,4 +90,4 @@ loadtest: .venv/.installed ## serve a million entities under load, and over HTTP
 	$(PY) -m tests.benchmarks.loadtest
 	$(PY) -m tests.benchmarks.http_load
 
-.PHONY: help demo lint test search extras wheel bench loadtest
+.PHONY: help demo lint test spark search extras wheel bench loadtest

@@ -66,7 +66,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Begin with the request, unless its head was too long: then nothing is done of what it asks."""
         if self._head_bytes > _BESIDE:
             self._refuse()
-        else:
+        elif not self.transport.is_closing():  # else it stood behind one that was refused
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -24,8 +24,11 @@ _TOGETHER = 1024  # rows from which on no more requests join
 _ENTITIES = "the entities"
 
 
-class _AheadError(Exception):
-    """A row of somebody's is ahead of the clock, and moves the moment of a read: of that request alone."""
+class _ApartError(Exception):
+    """Read together, somebody would be answered by what is another's alone.
+
+    A row that is ahead of the clock moves the moment of a read; a lost node of a cluster has some entities alone.
+    """
 
 
 @dataclass(eq=False, slots=True)  # each request makes one: a frozen one takes twice as long
@@ -142,9 +145,14 @@ class Reads:
 
     async def _together(self, asked: Sequence[Asked]) -> list[Found]:
         columns = {name: [value for one in asked for value in one.columns[name]] for name in asked[0].columns}
-        found, start, parts = await self._apart(replace(asked[0], columns=columns)), 0, []
+        try:
+            found, start, parts = await self._apart(replace(asked[0], columns=columns)), 0, []
+        except OnlineUnavailableError as error:
+            if error.partial is None:
+                raise
+            raise _ApartError from error
         if found.at > from_micros(self._store._clock.now()):
-            raise _AheadError
+            raise _ApartError
         for one in asked:
             parts.append(found.part(start, one.rows))
             start += one.rows

@@ -246,7 +246,7 @@ _CLOSED = {"": ("06",), "CLOSE_WAIT": ()}
 
 def wait_for(port: int, state: str) -> None:
     """Wait until the system has a connection from a local port in a state, none where it is closed for both ends."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while state_of(port) not in (state, *_CLOSED[state]):
         assert time.monotonic() < deadline, state_of(port)
         time.sleep(0.001)

@@ -24,10 +24,8 @@ from fs_core.cli.group import cli
 from fs_core.errors import ConfigurationError, FeatureStoreError, OfflineStoreError
 from fs_core.offline.delta import appending, merging
 from fs_core.offline.delta import store as delta_store
-from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.offline.objects import lease, memory, path
 from fs_core.offline.objects.path import ObjectPath
-from fs_core.testing.offline_suite import counted, counter
 from tests.buckets import KEY, SECRET, Relay
 
 PERSON = Entity("person", keys={"name": "string"}, description="A person.")
@@ -450,16 +448,3 @@ def test_files_that_are_gone_are_an_error_that_names_the_view(store: FeatureStor
         file.unlink()
     with pytest.raises(OfflineStoreError, match=r"facts:v1\.0\.0.*can't read its history"):
         store.history("facts")
-
-
-def test_old_states_are_let_go(bucket: str) -> None:
-    """What is kept reads as before, and what isn't is refused: a log in a bucket begins with a checkpoint, too."""
-    history = DeltaOfflineStore(bucket)
-    for number in range(11):
-        history.append(counter, counted([number]))
-    history.let_go(counter, time.time_ns() // 1000, {2})
-    assert history.read(counter)["value"].to_pylist() == list(range(11))
-    assert history.read(counter, snapshot=2)["value"].to_pylist() == [0, 1, 2]
-    with pytest.raises(OfflineStoreError, match="can't be read any more"):
-        history.read(counter, snapshot=5)
-    assert history.verify(counter).clean

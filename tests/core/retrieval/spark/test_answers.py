@@ -30,6 +30,8 @@ from tests.core.retrieval.spark.answering import (
 from tests.core.retrieval.spark.sessions import sail_session
 from tests.core.retrieval.test_parts import FEATURES, asked, fill
 
+pytest.importorskip("pysail")
+
 pytestmark = pytest.mark.filterwarnings(PYSPARK_WARNINGS)
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)

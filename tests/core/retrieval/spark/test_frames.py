@@ -14,6 +14,8 @@ from fs_core.errors import SchemaError, SourceError, ValidationError
 from fs_core.testing.oracle import bits
 from tests.core.retrieval.spark.answering import PYSPARK_WARNINGS
 
+pytest.importorskip("pysail")
+
 pytestmark = pytest.mark.filterwarnings(PYSPARK_WARNINGS)
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)

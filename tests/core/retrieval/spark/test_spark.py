@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("pysail")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
