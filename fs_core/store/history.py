@@ -396,6 +396,7 @@ def export(
         DataError: the table's name is none.
         DefinitionError: `latest` of a view with aggregations, whose rows are events.
         OfflineStoreError: history can't be read, or the database refuses.
+        SourceError: the URL names a variable that isn't set.
     """
     from fs_core.warehouse.export import is_url, write_parquet, write_table
 
