@@ -197,8 +197,12 @@ class Lineage:
             tracking_uri: where that tracker is; what may be secret in it is left out.
 
         Raises:
+            DataError: it is none, such as a frame of Spark, whose rows have no order and so no fingerprint.
             RegistryError: the registry can't be written.
         """
+        from fs_core.training_set import require_training_set
+
+        require_training_set(training_set, "training_set")
         with self._open() as search:
             services = search.service_edges
         given, made = training_set_record(training_set, services, run_id, tracking_uri)

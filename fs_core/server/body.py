@@ -199,8 +199,14 @@ def are_plain(columns: Mapping[str, list[Any]], types: Mapping[str, pa.DataType]
         types: the declared types of what is needed, by name.
     """
     return columns.keys() == types.keys() and all(
-        {*map(type, columns[name])} <= _KINDS.get(dtype, _NO_KINDS) for name, dtype in types.items()
+        {*map(type, columns[name])} <= _KINDS.get(dtype, _NO_KINDS) and _fit(columns[name], dtype)
+        for name, dtype in types.items()
     )
+
+
+def _fit(values: list[Any], dtype: pa.DataType) -> bool:
+    """Return whether numbers of Python have their place in a type."""
+    return dtype != pa.int64() or all(value is None or -_INT64 <= value < _INT64 for value in values)
 
 
 def _column(values: list[Any], dtype: pa.DataType | None, name: str, what: str) -> pa.Array | pa.ChunkedArray:
@@ -214,6 +220,7 @@ def _column(values: list[Any], dtype: pa.DataType | None, name: str, what: str) 
     return cast_lossless(parse_text(column, dtype, role), dtype, role)
 
 
+_INT64 = 1 << 63
 _NONE = type(None)
 _NO_KINDS: frozenset[type] = frozenset()
 _KINDS: Mapping[pa.DataType, frozenset[type]] = {

@@ -15,7 +15,7 @@ from fs_core.definitions import Source
 from fs_core.errors import DefinitionError, RegistryError
 from fs_core.retrieval.selection import Features
 from fs_core.store.resources import Resources
-from fs_core.training_set import TrainingSet, checked_label
+from fs_core.training_set import TrainingSet, checked_label, require_training_set
 from fs_core.values.interchange import is_spark_frame
 from fs_core.values.times import EARLIEST, LATEST, duration_micros, parse_duration
 
@@ -291,7 +291,7 @@ def sql(
         status: add a column `view__status` for each look-up: `present`, `missing` or `expired`.
 
     Raises:
-        DataError: there is no such dialect, or a table's name is none.
+        DataError: there is no such dialect, or a table's or the time column's name is none.
         DefinitionError: SQL would give other bits: the feature is of a window, computed at request time, or a list
             where the database has no such lists.
         UnknownReferenceError, NameClashError: as in `get_historical_features`.
@@ -342,10 +342,12 @@ def save_training_set(
         overwrite: replace one of that name.
 
     Raises:
+        DataError: it is no training set, such as a frame of Spark.
         DefinitionError: the name can't be used.
         SavedTrainingSetError: there is one of that name, a column's type can't be kept, or the directory
             can't be written.
     """
+    require_training_set(training_set, "training_set")
     saved = saved_sets(store).save(training_set, name, overwrite=overwrite)
     try:
         store.lineage.record_training_set(training_set)

@@ -32,8 +32,10 @@ class Dialect(NamedTuple):
         """Return a column's name as SQL, always quoted, as the database has it.
 
         Raises:
-            DataError: it is too long.
+            DataError: it is empty, or too long.
         """
+        if not name or "\0" in name:
+            raise DataError(f"{name!r} is no column's name. Name the spine's time column, as it is called there.")
         if len(name.encode()) > self.longest:
             raise DataError(
                 f"{name!r} has {len(name.encode())} bytes, and {self.name} cuts names behind {self.longest}. Give the "

@@ -95,7 +95,7 @@ def _checked(store: Resources, given: Sequence[Any]) -> tuple[list[Definition], 
         from fs_core.store.definitions.tables import check_queries
 
         check_queries(store, known)
-    _check_predicates(known)
+    _check_predicates(store, known)
     _check_streams(known, store.directory)
     _check_schedules(store, known)
     return tried(store, known)
@@ -174,9 +174,11 @@ def _trace(store: Resources, definitions: Sequence[Definition], result: ApplyRes
         log.warning("lineage is not kept yet: %s", error)
 
 
-def _check_predicates(definitions: Sequence[Definition]) -> None:
+def _check_predicates(store: Resources, definitions: Sequence[Definition]) -> None:
+    """Refuse conditions that are none, but for those registered already, which a newer DuckDB may judge otherwise."""
     views = [d for d in definitions if isinstance(d, FeatureView)]
     filtering = [view for view in views if view.checks or any(a.where for a in view.aggregations)]
+    filtering = [view for view in filtering if not _is_registered(store, view)]
     if not filtering:
         return
     from fs_core.offline.predicates import check_predicates

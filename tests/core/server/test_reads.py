@@ -116,6 +116,14 @@ def test_nobody_fails_for_what_another_sends(store: FeatureStore, sizes: list[in
     assert "Did you mean 'user'" in str(other)
 
 
+def test_a_number_that_no_key_can_be_goes_alone(store: FeatureStore, sizes: list[int]) -> None:
+    """So it costs none of those that came with it a read of its own."""
+    requests = [("spending.mean", {"user_id": [key]}) for key in (1, 2**63 - 1, -(2**63), 2**63, -(2**63) - 1)]
+    found = at_once(store, requests)
+    assert [isinstance(one, SchemaError) for one in found] == [False] * 3 + [True] * 2
+    assert sizes == [3]
+
+
 def test_a_row_ahead_of_the_clock_is_ahead_for_its_reader_alone(tmp_path: Path) -> None:
     """What a machine whose clock is ahead pushed moves the moment of who asks for it, and nobody else's."""
     view = FeatureView(

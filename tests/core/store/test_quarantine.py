@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.definitions import OnDemandView
 from fs_core.errors import DataError, DefinitionError, OfflineStoreError, ValidationError
+from fs_core.offline import predicates
 from fs_core.offline.days.table import DayTable
 from fs_core.offline.quarantine import Quarantine
 from fs_core.offline.validation import sift_rows
@@ -137,6 +138,20 @@ def test_a_check_that_some_rows_pass_is_taken(store: FeatureStore, check: str) -
     store.apply(view(fields=[Field("x", "int64", "X."), Field("s", "string", "S.")], checks=[check]))
     data = {"k": [1, 2], "event_timestamp": [DAY] * 2, "x": [10, 10], "s": ["1", "1"]}
     assert store.write("v", data) == 2
+
+
+def test_a_check_that_was_taken_once_is_taken_again(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that applies its definitions anew starts also where a newer DuckDB judges a check otherwise."""
+    store.apply(view(checks=["x < 10"]))
+    monkeypatch.setattr(predicates, "check_predicates", refuse)
+    store.apply(view(checks=["x < 10"]))
+    with pytest.raises(DefinitionError, match="judged otherwise"):
+        store.apply(view("2.0.0", checks=["x < 11"]))
+
+
+def refuse(view: FeatureView) -> None:
+    """Stand for what another DuckDB says."""
+    raise DefinitionError(f"{view.ref} is judged otherwise")
 
 
 def test_a_where_that_no_event_passes_is_refused_at_apply(store: FeatureStore) -> None:

@@ -155,6 +155,7 @@ def test_what_sql_would_compute_otherwise_is_refused(filled: FeatureStore) -> No
         ({"dialect": "oracle"}, "no SQL for 'oracle'. Known: bigquery"),
         ({"spine": "a; DROP TABLE b"}, "is no table's name"),
         ({"spine": ""}, "is no table's name"),
+        ({"timestamp": ""}, "'' is no column's name. Name the spine's time column"),
         ({"spine": "(SELECT 1)"}, "is no table's name"),
         ({"spine": "a JOIN b"}, "is no table's name"),
         ({"spine": "a AS b"}, "is no table's name"),

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import FeatureStore
-from fs_core.errors import DefinitionError, SavedTrainingSetError, UnknownReferenceError
+from fs_core.errors import DataError, DefinitionError, SavedTrainingSetError, UnknownReferenceError
 from fs_core.retrieval.saved import directory
 from fs_core.testing.histories import scenarios, spines
 from fs_core.testing.processes import FRESH
@@ -131,6 +131,14 @@ class TestNames:
             with pytest.raises(DefinitionError, match="training set name"):
                 call()
         assert files(filled) == []
+
+    def test_what_is_none(self, filled: FeatureStore) -> None:
+        """A table alone doesn't say what it was made from: neither kept nor traced, and the way out is told."""
+        rows: Any = pa.table({"a": [1]})
+        for act in (lambda: filled.save_training_set(rows, "rows"), lambda: filled.lineage.record_training_set(rows)):
+            with pytest.raises(DataError, match="training_set is of type Table, not a TrainingSet"):
+                act()
+        assert filled.list_training_sets() == []
 
     def test_what_is_not_there(self, filled: FeatureStore) -> None:
         """The nearest name is offered; an empty store lists nothing."""
