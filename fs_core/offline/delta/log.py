@@ -299,29 +299,21 @@ class LastWrite:
 
 def last_write(table: Location, state: int) -> LastWrite | None:
     """Return what was last written to a Delta table up to a state; None if nothing, or if its log doesn't say."""
-    found = _writing(table, state)
-    if found is None:
-        return None
-    moments = [action["commitInfo"]["timestamp"] for action in found[1] if "commitInfo" in action]
-    return _summary(_added(found[1]), int(moments[0]) * 1000) if moments else None
+    actions = _writing(table, state)
+    moments = [action["commitInfo"]["timestamp"] for action in actions if "commitInfo" in action]
+    return _summary(_added(actions), int(moments[0]) * 1000) if moments else None
 
 
-def last_writing(table: Location, state: int) -> int:
-    """Return the last state up to one that brought rows; that one itself, where it isn't known."""
-    found = _writing(table, state)
-    return state if found is None else found[0]
-
-
-def _writing(table: Location, state: int) -> tuple[int, list[dict[str, Any]]] | None:
-    """Return the last state up to one that brought rows, and its log entry; None if it isn't known."""
+def _writing(table: Location, state: int) -> list[dict[str, Any]]:
+    """Return the log entry of the last state up to one that brought rows; empty if it isn't known."""
     for version in range(state, max(-1, state - _LOOK_BACK), -1):
         try:
             actions = log_actions(table / "_delta_log" / f"{version:020}.json")
         except (OSError, ValueError):
-            return None
+            break
         if _added(actions):
-            return version, actions
-    return None
+            return actions
+    return []
 
 
 def _added(actions: list[dict[str, Any]]) -> list[dict[str, Any]]:
