@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,33 +14,19 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import (
-    ArgumentError,
-    IntegrityError,
-    OperationalError,
-    ProgrammingError,
-    SQLAlchemyError,
-    StatementError,
-)
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    retry_if_exception_message,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_random,
-)
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from fs_core.configuration import for_pickle, from_pickle
 from fs_core.errors import MISSHAPEN, FeatureStoreError, RegistryError, redact_url
 from fs_core.registry import migrations
-from fs_core.registry.tables import MYSQL, SCHEMA_VERSION, aliases, definitions, metadata, settings
+from fs_core.registry.creation import create, take_turns, upgrade, writing
+from fs_core.registry.tables import MYSQL, SCHEMA_VERSION, aliases, settings
 from fs_core.runtime.files import about_slashes, make_directory, make_file, may_write
 from fs_core.runtime.forks import outside_forks
 from fs_core.runtime.per_process import PerProcess
 
 _BUSY_SECONDS = 30
-_UPGRADE_SECONDS = 300  # that a process waits at most for another to upgrade the registry
 _MEMORY = ":memory:"
 _DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 """Which driver a URL means that names none, if it is installed: the one of our extra."""
@@ -55,14 +40,6 @@ _ONE_STATE: dict[str, dict[str, Any]] = {
     "sqlite": {},
     "oracle": {"isolation_level": "SERIALIZABLE"},
     "": {"isolation_level": "REPEATABLE READ"},
-}
-
-
-# What writers need beside their turn: to see what those before them wrote.
-_IN_TURN: dict[str, dict[str, Any]] = {
-    "sqlite": {},
-    **{family: {"isolation_level": "REPEATABLE READ"} for family in MYSQL},  # the turn is taken before anything is read
-    "": {"isolation_level": "READ COMMITTED"},
 }
 
 
@@ -138,8 +115,8 @@ class Database:
             engine = self._engine.get()
             if self._is_read_only():
                 raise RegistryError(f"the registry {self} is read-only here; nothing was written.")
-            with _writing(engine).begin() as connection:
-                _take_turns(connection)
+            with writing(engine).begin() as connection:
+                take_turns(connection)
                 yield connection
 
     @contextmanager
@@ -225,8 +202,8 @@ class Database:
                         _make_directory(Path(self._location).parent)
                     if file is not None and file != Path(_MEMORY):
                         make_file(file)
-                    _create(engine)
-                    _upgrade(engine)
+                    create(engine)
+                    upgrade(engine)
                 self._refuse_other_schema(engine)
             except BaseException:
                 engine.dispose()
@@ -298,7 +275,7 @@ def _with_driver(url: sa.URL) -> sa.URL:
 def _nothing_registered() -> sa.Engine:
     """Return a registry in memory, for whoever reads one that isn't there."""
     engine = sa.create_engine("sqlite://")
-    _create(engine)
+    create(engine)
     return engine
 
 
@@ -362,88 +339,3 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("fs_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _take_turns(connection: sa.Connection) -> None:
-    """Wait until no other transaction writes. SQLite's `BEGIN IMMEDIATE` has done so already."""
-    lock = sa.select(settings.c.value).where(settings.c.name == "generation").with_for_update()
-    connection.execute(lock)
-
-
-def _writing(engine: sa.Engine) -> sa.Engine:
-    return engine.execution_options(fs_writes=True, **_IN_TURN.get(engine.dialect.name, _IN_TURN[""]))
-
-
-def _upgrade(engine: sa.Engine) -> None:
-    # MySQL ends a turn with each table that is made, so another process may be at it too.
-    for attempt in _attempts(IntegrityError, OperationalError):
-        with attempt:
-            if not _is_older(engine):
-                return
-            with _upgrading_alone(engine):
-                if _is_older(engine):
-                    with _writing(engine).begin() as connection:
-                        _take_turns(connection)
-                        migrations.upgrade(connection)
-
-
-def _is_older(engine: sa.Engine) -> bool:
-    with engine.connect() as connection:
-        return migrations.is_older(migrations.schema_of(connection)) or migrations.is_narrow(connection)
-
-
-@contextmanager
-def _upgrading_alone(engine: sa.Engine) -> Iterator[None]:
-    """Have other processes wait that want to upgrade, too: on MySQL their changes would fail who writes afterwards."""
-    if engine.dialect.name not in ("mysql", "mariadb"):
-        yield
-        return
-    name = sa.func.concat("fs_upgrade ", sa.func.md5(sa.func.database()))  # locks are of the whole server
-    with engine.connect() as connection:
-        connection.execute(sa.select(sa.func.get_lock(name, _UPGRADE_SECONDS)))
-        try:
-            yield
-        finally:
-            connection.execute(sa.select(sa.func.release_lock(name)))
-
-
-def _create(engine: sa.Engine) -> None:
-    """Make the tables once, however many processes try at the same moment."""
-    for attempt in _attempts(IntegrityError, OperationalError, ProgrammingError):
-        with attempt:
-            if not _is_made(engine):
-                _make(engine)
-
-
-def _make(engine: sa.Engine) -> None:
-    with _writing(engine).begin() as connection:
-        metadata.create_all(connection)
-        if connection.execute(sa.select(settings.c.name)).first() is None:
-            # Short, since it is a part of every key of an online store: two of a thousand projects meet by chance
-            # once in five hundred million.
-            project = secrets.token_urlsafe(6)
-            first = {"schema": str(SCHEMA_VERSION), "project": project, "generation": "0"}
-            connection.execute(settings.insert(), [{"name": n, "value": v} for n, v in first.items()])
-
-
-def _is_made(engine: sa.Engine) -> bool:
-    """Whether there is a registry, whole or damaged; MySQL shows its tables before what is first written in them."""
-    look = sa.inspect(engine)
-    if not look.has_table(settings.name):
-        return False
-    with engine.connect() as connection:
-        if migrations.schema_of(connection) is not None:
-            return True
-        return (
-            look.has_table(definitions.name) and connection.execute(sa.select(definitions.c.kind)).first() is not None
-        )
-
-
-def _attempts(*raced: type[StatementError]) -> Retrying:
-    """Return attempts at statements that another process may be at, too; not at connecting."""
-    return Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, raced) and error.statement is not None),
-        stop=stop_after_attempt(8),
-        wait=wait_random(0.01, 0.2),
-        reraise=True,
-    )
