@@ -73,6 +73,8 @@ class Reference:
         if match is None:
             feast = re.fullmatch(r"(\w+):(\w+)", text) if isinstance(text, str) else None
             hint = f" Did you mean '{feast[1]}.{feast[2]}'?" if feast else ""
+            if isinstance(text, str) and re.fullmatch(r"\w+=.*", text):
+                hint = f" Is it an entity's key? To fs get: -e {text}"
             shown = repr(text)
             if not isinstance(text, str) and (len(shown) > _LONG or "\n" in shown):
                 shown = f"a {type(text).__name__}"  # a table, say

@@ -63,7 +63,7 @@ def request_column(request: pa.Table, computation: Computation, name: str, colum
     view = computation.view
     role = f"column {column!r}, {'a' if column == name else f'for the {name!r}'} request column of {view.name!r}"
     if column not in request.column_names:
-        raise SchemaError(f"{what} has no {role}.{did_you_mean(column, request.column_names)}")
+        raise SchemaError(f"{what}: there is no {role}.{did_you_mean(column, request.column_names)}")
     return cast_lossless(request[column], view.requests[name].type, f"{what}: {role},")
 
 

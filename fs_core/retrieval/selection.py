@@ -359,6 +359,6 @@ def key_table(table: pa.Table, lookup: ViewLookup, what: str) -> pa.Table:
     for column, (name, dtype) in zip(lookup.columns, view.keys.items(), strict=True):
         role = f"column {column!r}, {'a' if column == name else f'for the {name!r}'} key of view {view.name!r}"
         if column not in table.column_names:
-            raise SchemaError(f"{what} has no {role}.{did_you_mean(column, table.column_names)}")
+            raise SchemaError(f"{what}: there is no {role}.{did_you_mean(column, table.column_names)}")
         columns[name] = cast_lossless(table[column], dtype, f"{what}: {role},")
     return pa.table(columns, schema=pa.schema(list(view.keys.items())))

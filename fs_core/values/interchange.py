@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -97,6 +98,7 @@ def _read(data: Any, what: str) -> pa.Table:
         return pa.table({str(name): _column([row.get(name) for row in data], str(name), what) for name in names})
     raise SchemaError(
         f"{what} is a {type(data).__name__}. Pass an Arrow table, a data frame, a mapping or a list of dicts."
+        f"{' Read a file first, or use fs write.' if isinstance(data, str | PurePath) else ''}"
     )
 
 
@@ -255,4 +257,4 @@ def require_columns(names: Iterable[str], present: Sequence[str], what: str) -> 
     """
     for name in names:
         if name not in present:
-            raise SchemaError(f"{what} has no column {name!r}.{did_you_mean(name, present)}")
+            raise SchemaError(f"{what}: there is no column {name!r}.{did_you_mean(name, present)}")

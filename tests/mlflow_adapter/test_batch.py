@@ -133,5 +133,5 @@ def test_a_spine_without_times_is_named_where_it_brings_every_feature(
     )
     spine = pa.table(market.spine()).append_column("orders", pa.array([3] * 80, pa.int32()))
     assert fs_mlflow.score_batch(info.model_uri, spine, store=store).num_rows == 80
-    with pytest.raises(SchemaError, match="the spine has no column 'event_timestamp'"):
+    with pytest.raises(SchemaError, match="the spine: there is no column 'event_timestamp'"):
         fs_mlflow.score_batch(info.model_uri, spine.drop_columns(["event_timestamp"]), store=store)

@@ -139,7 +139,7 @@ class TestOutput:
             found = step.transform(X[["user_id", "price"]])
             np.testing.assert_array_equal(np.asarray(found, dtype=float), [[30.5, 2, 1, 5], [20.25, 7, 1, 6]])
             assert list(step.get_feature_names_out()) == ["amount", "orders", "subscribed", "price"]
-            with pytest.raises(SchemaError, match="X has no column 'price'"):
+            with pytest.raises(SchemaError, match="X: there is no column 'price'"):
                 step.transform(X[["user_id"]])
 
     def test_a_column_transformer_comes_after_it(self, shop: FeatureStore) -> None:
@@ -229,8 +229,8 @@ class TestRefusals:
             ([[1], [2]], "X is a list. Pass an Arrow table, a data frame, a mapping or a list of dicts"),
             (pl.Series([1, 2]), "X is a series without a name"),
             (None, "X is a NoneType"),
-            ({"user": [1, 2]}, "X has no column 'user_id'. Did you mean 'user'"),
-            ({"event_timestamp": ago(1)}, "X has no column 'user_id'"),
+            ({"user": [1, 2]}, "X: there is no column 'user_id'. Did you mean 'user'"),
+            ({"event_timestamp": ago(1)}, "X: there is no column 'user_id'"),
         ],
     )
     def test_x_without_the_keys_is_refused(self, shop: FeatureStore, X: Any, message: str) -> None:

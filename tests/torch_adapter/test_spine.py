@@ -138,9 +138,9 @@ def test_what_cant_be_looked_up_is_named(store: FeatureStore, spine: pa.Table, e
         FeatureDataset.from_spine(store, spine, "visits.x")
     with pytest.raises(SchemaError, match="no column 'z'"):
         FeatureDataset.from_spine(store, spine, "visits.x", label="z")
-    with pytest.raises(SchemaError, match="the spine has no column 'user'"):
+    with pytest.raises(SchemaError, match="the spine: there is no column 'user'"):
         FeatureDataset.from_spine(store, spine.drop_columns("user"), "visits.x", label="y")
-    with pytest.raises(SchemaError, match="the spine has no column 'extra'"):
+    with pytest.raises(SchemaError, match="the spine: there is no column 'extra'"):
         FeatureDataset.from_spine(store, spine.drop_columns("extra"), "visits", label="y", encoding=encoding)
 
 

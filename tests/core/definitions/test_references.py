@@ -83,6 +83,12 @@ def test_feasts_form_gets_a_hint() -> None:
         Reference.parse("user_stats:clicks")
 
 
+def test_a_key_where_features_are_meant_gets_a_hint() -> None:
+    """As who types `fs get view user_id=1` has left out the option."""
+    with pytest.raises(DefinitionError, match=r"'user_id=1' is no reference.*To fs get: -e user_id=1"):
+        Reference.parse("user_id=1")
+
+
 @pytest.mark.parametrize(
     "moment", ["2024-13-01", "2024-01-32", "0000-01-01", "2024-01-15T25:00:00", "2024-01-15 at noon", "2024-01-15T"]
 )

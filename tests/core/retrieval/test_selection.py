@@ -156,5 +156,5 @@ def test_a_column_that_is_there_already(registry: Registry) -> None:
 def test_a_column_that_is_missing() -> None:
     """The first missing column is named, with the one that was meant."""
     require_columns(["a", "b"], ["b", "a", "c"], "the spine")
-    with pytest.raises(SchemaError, match=r"the spine has no column 'user_id'\. Did you mean 'userid'\?"):
+    with pytest.raises(SchemaError, match=r"the spine: there is no column 'user_id'\. Did you mean 'userid'\?"):
         require_columns(["a", "user_id", "zzz"], ["a", "userid"], "the spine")

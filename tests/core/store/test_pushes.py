@@ -54,7 +54,7 @@ def test_what_is_left_out_is_kept(store: FeatureStore) -> None:
     assert served(store, 1) == [(1, day)]
     with pytest.raises(SchemaError, match="missing column 'x'"):
         store.push("v", {"k": [1], "event_timestamp": [DAY], "day": [day]})
-    with pytest.raises(SchemaError, match="rows for view 'v' has no column 'k'"):
+    with pytest.raises(SchemaError, match="rows for view 'v': there is no column 'k'"):
         store.push("v", {"event_timestamp": [DAY], "x": [1]}, partial=True)
 
 

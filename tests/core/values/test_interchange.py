@@ -1,6 +1,7 @@
 """Taking data in."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,13 @@ def test_every_accepted_form_gives_the_same_table(data: object) -> None:
 def test_a_column_that_only_later_rows_have_is_kept() -> None:
     """A list of dicts yields the union of its rows' names, not the first row's."""
     assert to_table([{"a": 1}, {"b": 2}], "rows").to_pydict() == {"a": [1, None], "b": [None, 2]}
+
+
+def test_a_files_name_is_no_rows() -> None:
+    """The error says what to do with a file, as text or as a path."""
+    for data in ("rows.csv", Path("rows.csv")):
+        with pytest.raises(SchemaError, match="Read a file first, or use fs write"):
+            to_table(data, "rows")
 
 
 @pytest.mark.parametrize("data", [5, "text", [1, 2], None])
