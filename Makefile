@@ -3,6 +3,9 @@ INSTALL := $(PY) -m pip install -q --disable-pip-version-check
 SOURCES := fs_core fs_mlflow fs_sklearn fs_tf fs_torch examples tests
 EXTRAS := all
 WHEEL := build/wheel
+SPARK := build/spark
+SPARK_TESTS := tests/core/retrieval/spark \
+	'tests/test_readme.py::test_every_page_runs_as_written[fs_core/retrieval/spark/README.md]'
 
 help: ## what there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -29,15 +32,21 @@ lint: .venv/.installed ## linter, formatter, types
 # Tests wait for servers and disks a third of their time, so two cores take three at once.
 test: lint wheel ## lint, and every test on the built wheel
 	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 3
+	$(MAKE) --old-file=wheel spark
 
-# The wheel in an environment of its own, which finds what the wheel depends on where it is installed already,
-# and beside it what the tests read.
+# A new environment that finds what it hasn't in .venv.
+define environment
+	rm -rf $(1)
+	python3 -m venv --without-pip $(1)
+	$(PY) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> "$$(ls -d $(1)/lib/python*/site-packages)/dependencies.pth"
+endef
+
+# The wheel in an environment of its own, and beside it what the tests read.
 wheel: .venv/.installed
 	rm -rf $(WHEEL) build/lib build/bdist.*
 	$(PY) -m pip wheel -q --disable-pip-version-check --no-deps -w $(WHEEL) .
-	python3 -m venv --without-pip $(WHEEL)/.venv
-	$(PY) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
-		> "$$(ls -d $(WHEEL)/.venv/lib/python*/site-packages)/dependencies.pth"
+	$(call environment,$(WHEEL)/.venv)
 	$(PY) -m pip --python $(WHEEL)/.venv install -q --disable-pip-version-check \
 		"$$(ls $(WHEEL)/*.whl)[$(EXTRAS)]" -r tests/requirements.txt -c tests/constraints.txt
 	# MLflow starts its server by uvicorn's script, which must be this environment's own.
@@ -45,16 +54,13 @@ wheel: .venv/.installed
 	cp -r tests examples pyproject.toml README.md $(WHEEL)
 
 # Apart from the others: MLflow imports whatever pyspark there is, whose client ends tests' workers, see
-# `tests.core.retrieval.spark.sessions`.
-.venv-spark/.installed: pyproject.toml tests/requirements.txt
-	python3 -m venv .venv-spark
-	.venv-spark/bin/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS),spark]' pysail \
-		-r tests/requirements.txt -c tests/constraints.txt
-	touch $@
-
-spark: .venv-spark/.installed ## Spark's tests, on Sail, and on the Spark that SPARK_HOME names if there is one
-	.venv-spark/bin/python -m pytest tests/core/retrieval/spark
-	.venv-spark/bin/python -m pytest tests/test_readme.py -k retrieval/spark
+# `tests.core.retrieval.spark.sessions`. Where there is no Sail for the machine, the tests are left out.
+spark: wheel ## Spark's tests, on Sail, and on the Spark that SPARK_HOME names if there is one
+	$(call environment,$(SPARK))
+	if $(PY) -m pip --python $(SPARK) install -q --disable-pip-version-check --only-binary=pysail pysail \
+		"$$(ls $(WHEEL)/*.whl)[spark]" -c tests/constraints.txt; \
+	then cd $(WHEEL) && FS_TESTED=wheel "$(CURDIR)/$(SPARK)/bin/python" -m pytest $(SPARK_TESTS); \
+	else echo "Spark's tests are left out: Sail can't be installed here"; fi
 
 search: .venv/.installed ## properties on random examples, other ones each time
 	HYPOTHESIS_PROFILE=search $(PY) -m pytest -n 3 $$(grep -rlE "@given|RuleBasedStateMachine" tests)
