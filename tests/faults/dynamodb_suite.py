@@ -4,7 +4,7 @@
 
 The second one, dynalite, is skipped where it isn't on the path (`npm install dynalite`).
 
-`tests/core/online/test_dynamodb.py` is the short version.
+`tests/core/online/dynamodb` is the short version.
 """
 
 from __future__ import annotations
