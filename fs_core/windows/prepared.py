@@ -292,7 +292,7 @@ def special_values(column: pa.Array) -> tuple[pa.Array, dict[str, Flags]]:
     values = np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
     finite = np.isfinite(values)
     if finite.all():
-        return pa.array(values), {}
+        return column, {}
     kinds = {"nan": np.isnan(values), "inf": values == np.inf, "-inf": values == -np.inf}
     return pa.array(np.where(finite, values, 0.0)), {kind: flags for kind, flags in kinds.items() if flags.any()}
 
@@ -320,7 +320,7 @@ def running_sums(parts: Iterator[Addends], length: int) -> dict[int, Prefix]:
     found: dict[int, Ints] = {}
     for number, part in enumerate(parts):
         start = number * _AT_A_TIME
-        for limb, values in part.limbs():
+        for limb, values in part.limbs(length):
             if len(values) == length:  # that is all of them
                 found[limb] = values
             else:

@@ -28,6 +28,10 @@ MASK = np.uint64(2**WIDTH - 1)
 ORIGIN = 34 * WIDTH
 """Places by which numbers are moved up: the smallest float is `2**-1074`."""
 
+MOST = 2**28
+"""How many numbers may be added up before their limbs are carried."""
+_FEW = 24  # bits of how many numbers are added up, so that there is room for a wider limb
+
 _MANTISSA = 53
 
 
@@ -53,8 +57,9 @@ class WordAddends:
                 terms += [(product & MASK, at), (product >> np.uint64(WIDTH), at + WIDTH)]
         return WordAddends(tuple(terms), None)
 
-    def limbs(self) -> Iterator[tuple[int, Ints]]:
+    def limbs(self, count: int = MOST) -> Iterator[tuple[int, Ints]]:
         """See `Addends.limbs`."""
+        del count
         parts = [part for word, place in self.terms for part in _placed(word, place)]
         for number in sorted({k for _, places in parts for k in _distinct(places)}):
             found = np.zeros(len(self.terms[0][0]), np.int64)
@@ -87,18 +92,21 @@ class FloatAddends:
             return FloatAddends(product(values, values), 2 * ORIGIN)
         return _mantissas(values).squares()
 
-    def limbs(self) -> Iterator[tuple[int, Ints]]:
-        """See `Addends.limbs`: the whole part of what is left, ever more moved up."""
-        rest = [values.copy() for values in self.values]
-        largest = max((float(np.abs(values).max(initial=0.0)) for values in rest), default=0.0)
-        number = (math.frexp(largest)[1] + self.origin) // WIDTH
+    def limbs(self, count: int = MOST) -> Iterator[tuple[int, Ints]]:
+        """See `Addends.limbs`: the whole part of what is left, ever more moved up.
+
+        Where few are added up, there is room for more bits in the first limb, and so fewer are needed.
+        """
+        rest = self.values
+        largest = max((float(max(values.max(initial=0.0), -values.min(initial=0.0))) for values in rest), default=0.0)
+        spare = max(_FEW - count.bit_length(), 0)
+        number = max((math.frexp(largest)[1] + self.origin - spare) // WIDTH, 0)
         while any(values.any() for values in rest):
             place = number * WIDTH - self.origin
-            wholes = [np.trunc(_moved(values, -place)) for values in rest]
-            found = reduce(np.add, [whole.astype(np.int64) for whole in wholes])
+            wholes = [_moved(values, -place).astype(np.int64) for values in rest]
+            found = reduce(np.add, wholes)
             if found.any():
-                for values, whole in zip(rest, wholes, strict=True):
-                    values -= _moved(whole, place)
+                rest = tuple(values - _moved(whole, place) for values, whole in zip(rest, wholes, strict=True))
                 yield number, found
             number -= 1
 
@@ -146,8 +154,14 @@ def _distinct(places: int | Ints) -> Iterable[int]:
 class Addends(Protocol):
     """Numbers to be added up."""
 
-    def limbs(self) -> Iterator[tuple[int, Ints]]:
-        """Yield each limb that isn't zero throughout, and what each number has there, below `2**33` in magnitude."""
+    def limbs(self, count: int = MOST) -> Iterator[tuple[int, Ints]]:
+        """Yield each limb that isn't zero throughout, and what each number has there.
+
+        In magnitude that is below `2**33`, or so much more that sums of `count` numbers are below `2**57`.
+
+        Args:
+            count: how many are added up, at most.
+        """
         ...
 
     def squares(self) -> Addends:
