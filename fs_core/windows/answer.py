@@ -145,7 +145,7 @@ def _in_order(codes: Ints, moments: Ints) -> Ints:
     packing = Packing.of(moments)
     if len(codes) and int(codes.max()) >> packing.group_bits:
         return np.lexsort((moments, codes))
-    packed = packing.pack(codes, moments)
+    packed = packing.pack_known(codes, moments)
     return np.arange(len(codes)) if (packed[1:] >= packed[:-1]).all() else np.argsort(packed)
 
 
@@ -157,7 +157,7 @@ class _Part(NamedTuple):
 
 def _answer_block(features: Features, asked: Asked, moments: Ints) -> _Part:
     block = Block(asked.prepared, asked.codes, moments)
-    columns = _together(features, asked, moments) if block.size <= _FEW else {}
+    columns = _together(features, asked, block) if block.size <= _FEW else {}
     for number, feature in enumerate(features):
         if number in columns:
             continue
@@ -171,32 +171,31 @@ def _answer_block(features: Features, asked: Asked, moments: Ints) -> _Part:
     return _Part([columns[number] for number in range(len(features))], times, known)
 
 
-def _together(features: Features, asked: Asked, moments: Ints) -> dict[int, pa.Array]:
+def _together(features: Features, asked: Asked, once: Block) -> dict[int, pa.Array]:
     """Answer features that differ in their windows alone as if each window were a question of its own.
 
     For few questions that takes a fraction of the calls, which cost more than what they compute.
     """
-    size = len(moments)
     blocks: dict[tuple[Span, ...], tuple[Block, Spans]] = {}
     columns: dict[int, pa.Array] = {}
     for numbers, spans in features.alike:
         if spans not in blocks:
-            blocks[spans] = _one_for_each(spans, asked, moments)
+            blocks[spans] = _one_for_each(spans, once)
         block, mine = blocks[spans]
         feature = replace(features[numbers[0]], span=mine)  # type: ignore[arg-type]  # they are asked alike
         try:
             found = _FUNCTIONS[feature.function](block, feature)
         except _OverflowError as error:
-            window, row = divmod(error.args[0], size)
+            window, row = divmod(error.args[0], once.size)
             raise TooLargeError(features[numbers[window]], int(asked.rows[row])) from None
-        columns |= {number: found.slice(window * size, size) for window, number in enumerate(numbers)}
+        columns |= {number: found.slice(window * once.size, once.size) for window, number in enumerate(numbers)}
     return columns
 
 
-def _one_for_each(spans: Sequence[Span], asked: Asked, moments: Ints) -> tuple[Block, Spans]:
+def _one_for_each(spans: Sequence[Span], once: Block) -> tuple[Block, Spans]:
     """Return a block that asks every question of each window, one window after the other, and these windows."""
-    codes, times = (np.tile(values, len(spans)) for values in (asked.codes, moments))
-    return Block(asked.prepared, codes, times, apart=True), Spans(spans, np.repeat(np.arange(len(spans)), len(moments)))
+    codes, times = (np.concatenate([values] * len(spans)) for values in (once.codes, once.moments))
+    return Block(once.prepared, codes, times, once), Spans(spans, np.repeat(np.arange(len(spans)), once.size))
 
 
 class _OverflowError(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -47,13 +47,13 @@ class Block:
         prepared: the events.
         codes: entities, ascending.
         moments: microseconds, ascending for each entity.
-        apart: whether each question is looked at on its own, so that each may have a window of its own (`Spans`), and
-            they may come in any order.
+        once: the block whose questions these are, asked over and over, so that each may have a window of its own
+            (`Spans`); then each is looked at on its own.
     """
 
-    def __init__(self, prepared: Prepared, codes: Ints, moments: Ints, *, apart: bool = False) -> None:
+    def __init__(self, prepared: Prepared, codes: Ints, moments: Ints, once: Block | None = None) -> None:
         self.prepared = prepared
-        self._apart = apart
+        self._base = once
         self.codes = codes
         self.moments = moments
         self.size = len(codes)
@@ -78,24 +78,39 @@ class Block:
         return (start, end) if lane.before is None else (lane.before[start], lane.before[end])
 
     def _events_of(self, number: int, chain: Chain, span: AnySpan) -> tuple[Ints, Ints]:
-        asked = self.moments - span.shift
-        end = self._once((number, "known", span.key), lambda: chain.known.rank(self.codes, asked))
+        end = self.known(number, chain, span)
         edges = span.edge(self.moments)
         start = chain.known.offsets[self.codes] if edges is None else chain.happened.rank(self.codes, edges)
         return np.minimum(start, end), end
+
+    def known(self, number: int, chain: Chain, span: AnySpan) -> Ints:
+        """Return the place behind what each question knows of a chain.
+
+        Args:
+            number: the chain's.
+            chain: the events.
+            span: at which moments that is asked.
+        """
+        return self._once((number, "known", span.key), lambda: self._known(number, chain, span))
+
+    def _known(self, number: int, chain: Chain, span: AnySpan) -> Ints:
+        if self._base is not None and isinstance(span.shift, int):  # then that is the same each time
+            known = self._base.known(number, chain, Span(None, None, span.shift))
+            return np.concatenate([known] * (self.size // self._base.size))
+        return chain.known.rank(self.codes, self.moments - span.shift)
 
     # --- loose events ------------------------------------------------------------------------------------------------
 
     @cached_property
     def _entities(self) -> Ints:
-        if self._apart:
+        if self._base is not None:
             return self.codes
         return self.codes[np.flatnonzero(np.diff(self.codes, prepend=-1))]
 
     @cached_property
     def _own(self) -> Ints:
         """Each question's entity, numbered within the block."""
-        if self._apart:
+        if self._base is not None:
             return np.arange(self.size)
         return np.cumsum(np.diff(self.codes, prepend=self.codes[:1]) != 0)
 
@@ -144,13 +159,12 @@ class Block:
         return self._once(("count", lane, span), lambda: self._count(lane, span))
 
     def _count(self, lane: Lane, span: AnySpan) -> Ints:
-        total = np.zeros(self.size, np.int64)
-        for _, more in self._settled("count", lane, span):
-            total += more
-        for _, _, start, end in self.ranges(lane, span):
-            total += end - start
+        parts = [end - start for _, _, start, end in self.ranges(lane, span)]
+        parts += [more for _, more in self._settled("count", lane, span)]
         lives = self.loose_lives(lane, span)
-        return total + covering(lives.first, lives.last, None, self.size) if len(lives.places) else total
+        if len(lives.places) or not parts:
+            parts.append(covering(lives.first, lives.last, None, self.size))
+        return reduce(np.add, parts)
 
     def sums(self, lane: Lane, span: AnySpan, *, squares: bool = False) -> Digits:
         """Return the exact sums of what each window holds, or of the squares; what isn't finite left out.

@@ -58,6 +58,8 @@ class Events:
         if _ascend(codes, clocks[0]):  # as in values that were rewritten: then no row is there twice
             order, (event_time, available_at) = np.arange(len(codes)), clocks[:2]
             made = cls(order, codes, event_time, available_at, None, columns, passing)
+            if not event_id:
+                return made
         else:
             order = ordered(codes, *clocks)
             order = order[_once(codes, clocks, order)]
@@ -117,7 +119,7 @@ def ordered(codes: Ints, event_time: Ints, available_at: Ints, seq: Ints) -> Int
     packing = Packing.of(event_time)
     if len(codes) and int(codes.max()) >> packing.group_bits:
         return np.lexsort((seq, available_at, event_time, codes))
-    packed = packing.pack(codes, event_time)
+    packed = packing.pack_known(codes, event_time)
     order = np.argsort(packed, kind="stable")  # merges what is sorted already, as files are
     packed = packed[order]
     same = packed[1:] == packed[:-1]
@@ -165,6 +167,8 @@ def codes_of_values(column: pa.Array) -> Ints:
 
 def plain_floats(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return floats in which no zero has a sign and every NaN is the same."""
-    zero, nan = values.dtype.type(0), values.dtype.type(np.nan)
-    plain: np.ndarray[Any, Any] = np.where(np.isnan(values), nan, values + zero)
+    plain: np.ndarray[Any, Any] = values + values.dtype.type(0)
+    nan = np.isnan(values)
+    if nan.any():
+        plain[nan] = np.nan
     return plain

@@ -141,7 +141,7 @@ class Prepared:
         ordinals: how the numbers of a column that has an order become values again.
         chains: the chains.
         loose: the other events.
-        loose_lanes: for each lane, which of the loose events have a value, and the value of each.
+        loose_lanes: for each lane, which of the loose events have a value, and the value of each; nothing if none is.
         distinct: for each lane of which distinct values are counted, its events.
         settled: what is to be added for events that aren't among these; None for nothing.
     """
@@ -193,7 +193,7 @@ def prepare(events: Events, entities: int, needs: Mapping[Lane, frozenset[str]])
         lanes = {lane: _chain_lane(events, lane, masks[lane], rows, what, ordinals) for lane, what in needs.items()}
         chains.append(_chain(events, rows, entities, lanes))
     loose = _loose(events, rest, entities)
-    loose_lanes = {lane: _loose_lane(events, lane, masks[lane], rest, ordinals) for lane in needs}
+    loose_lanes = {lane: _loose_lane(events, lane, masks[lane], rest, ordinals) for lane in needs if len(rest)}
     distinct = {
         lane: _by_value(events, lane, masks[lane], entities) for lane, what in needs.items() if "distinct" in what
     }
@@ -340,7 +340,7 @@ def _loose_lane(
     has = np.ones(len(rows), bool) if having is None else having[rows]
     column = None if lane.column is None else events.columns[lane.column]
     if column is not None:
-        column = column.take(pa.array(rows)) if len(rows) else column.slice(0, 0)  # mostly; that is quicker
+        column = column.take(pa.array(rows))
     known = ordinals.get(str(lane.column))
     numbers = None if known is None else known.numbers[rows]
     return LooseLane(has, column, numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,6 +84,9 @@ class Spans:
     Args:
         spans: the windows.
         which: of each question, the position of its own among them.
+
+    Attributes:
+        shift: see `Span`; of each question's window where they differ.
     """
 
     def __init__(self, spans: Sequence[Span], which: Ints) -> None:
@@ -90,9 +94,23 @@ class Spans:
         self._which = which
         self._plain = all(span.hop is None for span in spans)
         self._places: dict[Hashable, Ints | None] = {}
-        self.shift = np.array([span.shift for span in spans], np.int64)[which]
-        self.length = np.array([_ALL_TIME if s.length is None else s.length for s in spans], np.int64)[which]
-        self.hop = np.array([s.hop or 1 for s in spans], np.int64)[which]  # every moment is a multiple of one
+        shifts = [span.shift for span in spans]
+        self.shift: int | Ints = shifts[0] if len(set(shifts)) == 1 else self._each(shifts)
+
+    @cached_property
+    def _length(self) -> Ints:
+        return self._each([_ALL_TIME if span.length is None else span.length for span in self._spans])
+
+    @cached_property
+    def _reach(self) -> Ints:
+        return self._each([span.shift + (_ALL_TIME if span.length is None else span.length) for span in self._spans])
+
+    @cached_property
+    def _hop(self) -> Ints:
+        return self._each([span.hop or 1 for span in self._spans])  # every moment is a multiple of one
+
+    def _each(self, values: Sequence[int]) -> Ints:
+        return np.array(values, np.int64)[self._which]
 
     @property
     def key(self) -> Hashable:
@@ -112,8 +130,8 @@ class Spans:
 
     def edge(self, moments: Ints) -> Ints:
         """See `Span.edge`."""
-        edges: Ints = moments - (self.shift + self.length)
-        return edges if self._plain else edges // self.hop * self.hop
+        edges: Ints = moments - self._reach
+        return edges if self._plain else edges // self._hop * self._hop
 
     def life(self, event_time: Ints, available_at: Ints, superseded_at: Ints | None) -> tuple[Ints, Ints]:
         """Return when each event begins and ceases to be seen, each through a window of its own; see `Span.life`.
@@ -123,8 +141,8 @@ class Spans:
             available_at: microseconds.
             superseded_at: microseconds; None where events have no id.
         """
-        edge = event_time if self._plain else -(-event_time // self.hop) * self.hop
-        end = edge + self.length
+        edge = event_time if self._plain else -(-event_time // self._hop) * self._hop
+        end = edge + self._length
         if superseded_at is not None:
             end = np.minimum(end, superseded_at)
         return available_at + self.shift, end + self.shift

@@ -50,8 +50,14 @@ class Packing:
         """Return entities and moments as numbers; a moment out of range as the nearest, or one before the first."""
         packed = np.maximum(times, self.origin - 1)  # for few moments half of what `clip` takes
         np.minimum(packed, self.origin + (1 << self.shift) - 1, out=packed)
+        return self.pack_known(codes, packed)
+
+    def pack_known(self, codes: Ints, times: Ints) -> Ints:
+        """Return what `pack` does of moments none of which is out of range."""
+        packed = codes & ((1 << self.group_bits) - 1)
+        packed <<= self.shift
+        packed += times
         packed -= self.origin
-        packed += (codes & ((1 << self.group_bits) - 1)) << self.shift
         return packed
 
     def times(self, packed: Ints) -> Ints:
@@ -96,7 +102,7 @@ class Times:
             offsets: where each entity begins, and the end.
         """
         packing = Packing.of(times)
-        return cls(offsets, packing.pack(codes, times), packing)
+        return cls(offsets, packing.pack_known(codes, times), packing)
 
     def rank(self, codes: Ints, moments: Ints) -> Ints:
         """Return the place behind each entity's last moment that isn't later than the one asked for.
@@ -136,7 +142,7 @@ def least_of_later(codes: Ints, times: Ints) -> Ints:
         times: microseconds, of any order.
     """
     packing = Packing.of(times)
-    packed = packing.pack(codes, times)
+    packed = packing.pack_known(codes, times)
     least = np.full(len(times), NEVER, np.int64)
     for _, part in packing.groups(codes):
         # Later entities are packed greater, so they never make the least.

@@ -72,7 +72,7 @@ class Ordinals:
         found = pa.array(numbers, mask=absent)
         if pa.types.is_date(self.dtype) or pa.types.is_timestamp(self.dtype):
             return found.view(self.dtype)
-        return found.cast(self.dtype)
+        return found if found.type == self.dtype else found.cast(self.dtype)
 
 
 def decimals(low: Numbers, high: Numbers, valid: Numbers, dtype: pa.DataType) -> pa.Array:

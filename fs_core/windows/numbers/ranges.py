@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from fs_core.windows.times import expanded
-
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Numbers = np.ndarray[Any, Any]
 
@@ -23,7 +21,7 @@ def least_possible(numbers: Numbers, fold: np.ufunc) -> Any:
 def folded(numbers: Numbers, start: Ints, end: Ints, fold: np.ufunc) -> Numbers:
     """Return the minimum or maximum of ranges; of an empty one, what changes none.
 
-    Few short ranges are looked at number by number. For others a table is made of the folds of 1, 2, 4, ... numbers
+    Few short ranges are looked at number by number, and so is what lies between them. For others a table is made of the folds of 1, 2, 4, ... numbers
     from each place on, one row after the other: two of its places cover any range.
 
     Args:
@@ -38,9 +36,11 @@ def folded(numbers: Numbers, start: Ints, end: Ints, fold: np.ufunc) -> Numbers:
         return found
     start, length = start[filled], (end - start)[filled]
     first, last = int(start.min()), int((start + length).max())
-    if int(length.sum()) <= 4 * (last - first):
-        begins = np.cumsum(length) - length
-        found[filled] = fold.reduceat(numbers[expanded(start, length)], begins)
+    between = start[1:] - (start + length)[:-1]
+    if int(length.sum()) <= 4 * (last - first) and int(between[between > 0].sum()) <= 16 * (last - first):
+        row = np.append(numbers[first:last], found[:1])  # whose place may be an end
+        edges = np.stack([start, start + length], axis=1).ravel() - first
+        found[filled] = fold.reduceat(row, edges)[::2]
         return found
     row = np.array(numbers[first:last])
     levels = np.frexp(length.astype(np.float64))[1] - 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +26,7 @@ from fs_core.online.row.entries import (
     mark_at,
     moment_word,
 )
-from fs_core.online.row.layout import checksums, layout_of
+from fs_core.online.row.layout import Hashes, checksums, hashes_of, layout_of
 from fs_core.values.times import EARLIEST
 from fs_core.windows.answer import Answers, Asked, TooLargeError, answer
 from fs_core.windows.evaluate import all_needs_of
@@ -119,10 +118,11 @@ class EventCodec:
 
     def decode(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> HeldEvents:
         """Read the values that a store holds under these keys; None stands for no events."""
-        marks, bare = self._without_marks(keys, values)
-        whole = None if self._layout.has_streams else self._at_once(keys, bare)
+        hashes = hashes_of(keys)
+        marks, bare = self._without_marks(keys, hashes, values)
+        whole = None if self._layout.has_streams else self._at_once(hashes, bare)
         if whole is not None:
-            return self._held(*whole, [], marks, len(values))
+            return self._held(*whole, [], marks)
         counts, rows, corrupt = self._split(keys, bare, marks)
         codes = np.repeat(np.arange(len(values)), counts)
         found = self._codec.decode([keys[code] for code in codes.tolist()], rows)
@@ -130,21 +130,23 @@ class EventCodec:
             damaged = {*corrupt, *codes[found.corrupt].tolist()}
             kept = [None if index in damaged else value for index, value in enumerate(values)]
             return replace(self.decode(keys, kept), corrupt=sorted(damaged))
-        return self._held(codes, found, corrupt, marks, len(values))
+        return self._held(counts, found, corrupt, marks)
 
-    def _without_marks(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Marks, list[bytes | None]]:
+    def _without_marks(
+        self, keys: Sequence[bytes], hashes: Hashes, values: Sequence[bytes | None]
+    ) -> tuple[Marks, list[bytes | None]]:
         """Return the floors and heads that values begin with, if they are sound, and what follows these."""
         starts = [value[:FLOOR_BYTES] if value and len(value) >= FLOOR_BYTES else _NO_MARK for value in values]
         cells = np.frombuffer(b"".join(starts), FLOOR_CELLS)
+        marks, bare = Marks.none(len(values)), list(values)
         floored = cells["mark"] == _FLOOR_WORD
         if floored.any():
-            seals = np.fromiter(map(zlib.crc32, [start[8:] for start in starts]), np.uint32, len(starts))
-            seals ^= np.fromiter(map(zlib.crc32, keys), np.uint32, len(keys))
-            floored &= (seals ^ np.uint32(self._layout.tag)) == cells["seal"]
-        moments = (cells["moment"][floored].astype(np.uint64) ^ np.uint64(SIGN)).view(np.int64)
-        marks = Marks(dict(zip(np.flatnonzero(floored).tolist(), moments.tolist(), strict=True)))
-        parts = zip(values, floored.tolist(), strict=True)
-        bare = [value[FLOOR_BYTES:] if marked and value else value for value, marked in parts]
+            seals = hashes_of([start[8:] for start in starts]) ^ hashes ^ np.uint64(self._layout.tag)
+            floored &= seals == cells["seal"]
+            moments = (cells["moment"].astype(np.uint64) ^ np.uint64(SIGN)).view(np.int64)
+            marks.floors, marks.floored = np.where(floored, moments, EARLIEST), floored
+            parts = zip(values, floored.tolist(), strict=True)
+            bare = [value[FLOOR_BYTES:] if marked and value else value for value, marked in parts]
         for index in np.flatnonzero(cells["mark"] == _HEAD_WORD).tolist():
             entry = mark_at(values[index] or b"", 0)
             if self._takes(marks, index, keys[index], entry):
@@ -158,7 +160,8 @@ class EventCodec:
         if not body or entry[4:8] != SEAL.pack(self._layout.seal(key, body)):
             return False
         if entry[:4] == FLOOR:
-            marks.floors[index] = max(marks.floors.get(index, EARLIEST), int.from_bytes(body, "big") - SIGN)
+            marks.floors[index] = max(int(marks.floors[index]), int.from_bytes(body, "big") - SIGN)
+            marks.floored[index] = True
         else:
             head = Head.of(body, len(self._positions))
             marks.heads[index] = replace(head, until=head.since - 1) if index in marks.heads else head
@@ -168,7 +171,7 @@ class EventCodec:
         seal = self._layout.seal(key, body)
         return kind + SEAL.pack(seal) + (b"" if kind == FLOOR else LENGTH.pack(len(body))) + body
 
-    def _at_once(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Ints, DecodedRows] | None:
+    def _at_once(self, hashes: Hashes, values: Sequence[bytes | None]) -> tuple[Ints, DecodedRows] | None:
         """Read values of rows that are all equally long as one array; None where one isn't sound."""
         layout = self._layout
         size = LENGTH.size + layout.size
@@ -177,30 +180,28 @@ class EventCodec:
         if over.any():
             return None
         entries = np.frombuffer(b"".join(parts), np.dtype([("length", ">u4"), ("row", layout.head)]))
-        lengths, heads = entries["length"], entries["row"]
-        belong = np.repeat(np.fromiter(map(zlib.crc32, keys), np.uint32, len(keys)), counts)
-        sound = (checksums(heads) ^ belong ^ np.uint32(layout.tag)) == heads["__seal"]
-        if not (sound & (lengths == layout.size)).all():
+        heads = entries["row"]
+        seals = checksums(heads) ^ np.repeat((hashes ^ np.uint64(layout.tag)).astype(np.uint32), counts)
+        if (entries["length"] != layout.size).any() or (seals != heads["__seal"]).any():
             return None
-        return np.repeat(np.arange(len(values)), counts), DecodedRows.of(layout, heads, {}, None, [])
+        return counts, DecodedRows.of(layout, heads, {}, None, [])
 
-    def _held(self, codes: Ints, found: DecodedRows, corrupt: list[int], marks: Marks, count: int) -> HeldEvents:
+    def _held(self, counts: Ints, found: DecodedRows, corrupt: list[int], marks: Marks) -> HeldEvents:
         columns = dict(zip(self._rows.columns, found.features.arrays(self._rows.columns), strict=True))
         heads = found.features.heads
         passing = {where: heads[name].astype(bool) for where, name in self._rows.flags.items()}
-        floors, unknown = np.full(count, EARLIEST, np.int64), np.ones(count, bool)
-        ends = np.searchsorted(codes, np.arange(count), side="right").tolist() if marks.heads else []
+        floors, bare = marks.floors, (counts > 0) & ~marks.floored
+        ends = np.cumsum(counts).tolist() if marks.heads else []
         for index, head in marks.heads.items():
-            floors[index], unknown[index] = head.since, False
+            if not marks.floored[index]:
+                floors[index], bare[index] = head.since, False
             first, last = ends[index - 1] if index else 0, ends[index]
             ids = [columns[name].slice(first, last - first) for name in self._rows.ids]
             if not head.knows(found.available_at[first:last], ids, first=index in marks.first):
                 marks.heads[index] = replace(head, until=head.since - 1)
-        floored = list(marks.floors)
-        floors[floored], unknown[floored] = list(marks.floors.values()), False
-        unknown &= np.bincount(codes, minlength=count) > 0
+        codes = np.repeat(np.arange(len(counts)), counts)
         clocks = found.event_time, found.available_at, found.seq
-        return HeldEvents(codes, clocks, columns, passing, corrupt, floors, unknown, marks.heads)
+        return HeldEvents(codes, clocks, columns, passing, corrupt, floors, bare, marks.heads)
 
     def fold(self, held: HeldEvents, names: Sequence[str], moments: Ints) -> Answers:
         """Return features of each value at a moment.
@@ -238,7 +239,7 @@ class EventCodec:
         """
         held = self.decode(keys, values)
         sound = [None if index in held.corrupt else value for index, value in enumerate(values)]
-        counts, entries, _ = self._split(keys, sound, Marks())
+        counts, entries, _ = self._split(keys, sound, Marks.none(len(values)))
         least = np.maximum(held.floors, since)
         events = self._events(held)
         kept = events.rows[self._matter(events, least[events.codes])]
@@ -264,7 +265,7 @@ class EventCodec:
         """
         held = self.decode(keys, values)
         sound = [None if index in held.corrupt else value for index, value in enumerate(values)]
-        _, entries, _ = self._split(keys, sound, Marks())
+        _, entries, _ = self._split(keys, sound, Marks.none(len(values)))
         events = self._events(held)
         ids = [events.columns[name] for name in self._rows.ids]
         least = np.maximum(held.floors, since)

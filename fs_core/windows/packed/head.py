@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.online.row.keys import pack_keys
+from fs_core.values.times import EARLIEST
 from fs_core.windows.block import Block
 from fs_core.windows.evaluate import prepared_for
 from fs_core.windows.events import Events, codes_of_values
@@ -127,11 +128,24 @@ class Head:
 
 @dataclass
 class Marks:
-    """The floor and the head of each value, as far as they were found, by its position; and which begin with a head."""
+    """The floor and the head of each value, as far as they were found.
 
-    floors: dict[int, int] = field(default_factory=dict)
+    Attributes:
+        floors: microseconds, `EARLIEST` where there is none.
+        floored: where there is one.
+        heads: by the value's position.
+        first: which values begin with a head.
+    """
+
+    floors: Ints
+    floored: Flags
     heads: dict[int, Head] = field(default_factory=dict)
     first: set[int] = field(default_factory=set)
+
+    @classmethod
+    def none(cls, count: int) -> Marks:
+        """Return those of values without any."""
+        return cls(np.full(count, EARLIEST, np.int64), np.zeros(count, bool))
 
 
 def positions_of(features: Sequence[Feature]) -> dict[tuple[Lane, Span], int]:
