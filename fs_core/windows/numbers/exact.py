@@ -321,6 +321,9 @@ def nearest(limbs: Limbs, length: int) -> Floats:
         return np.zeros(length)
     lowest, highest = min(limbs), max(limbs)
     last, middle, top = (limbs.get(number, _NONE) for number in range(lowest, lowest + 3))
+    place = lowest * WIDTH - ORIGIN
+    if highest - lowest < 2 and abs(place) < 900 and max(np.abs(last).max(), np.abs(middle).max()) >> _MANTISSA == 0:
+        return last * 2.0**place + middle * 2.0 ** (place + WIDTH)  # both are exact: only their sum is rounded
     if highest - lowest > 2 or np.abs(top).max() >> 30 or np.abs(middle).max() >> 61:
         return Digits.of(limbs, length).to_float()
     whole, last = (top << WIDTH) + middle + (last >> WIDTH), last & int(MASK)
@@ -329,7 +332,7 @@ def nearest(limbs: Limbs, length: int) -> Floats:
     leading = (whole << (WIDTH - left)) + (last >> left)
     leading |= (last & ((1 << left) - 1)) != 0  # far below what a float holds: it tells what lies above a tie
     with np.errstate(over="ignore"):
-        found: Floats = np.ldexp(leading.astype(np.float64), (left + (lowest * WIDTH - ORIGIN)).astype(np.int32))
+        found: Floats = np.ldexp(leading.astype(np.float64), (left + place).astype(np.int32))
     return found
 
 

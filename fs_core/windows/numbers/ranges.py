@@ -21,8 +21,8 @@ def least_possible(numbers: Numbers, fold: np.ufunc) -> Any:
 def folded(numbers: Numbers, start: Ints, end: Ints, fold: np.ufunc) -> Numbers:
     """Return the minimum or maximum of ranges; of an empty one, what changes none.
 
-    Few short ranges are looked at number by number, and so is what lies between them. For others a table is made of the folds of 1, 2, 4, ... numbers
-    from each place on, one row after the other: two of its places cover any range.
+    Few short ranges are looked at number by number, and so is what lies between them. For others a table is made of the
+    folds of 1, 2, 4, ... numbers from each place on, one row after the other: two of its places cover any range.
 
     Args:
         numbers: the values.
@@ -34,13 +34,15 @@ def folded(numbers: Numbers, start: Ints, end: Ints, fold: np.ufunc) -> Numbers:
     filled = np.flatnonzero(end > start)
     if not len(filled):
         return found
-    start, length = start[filled], (end - start)[filled]
-    first, last = int(start.min()), int((start + length).max())
-    between = start[1:] - (start + length)[:-1]
-    if int(length.sum()) <= 4 * (last - first) and int(between[between > 0].sum()) <= 16 * (last - first):
-        row = np.append(numbers[first:last], found[:1])  # whose place may be an end
-        edges = np.stack([start, start + length], axis=1).ravel() - first
-        found[filled] = fold.reduceat(row, edges)[::2]
+    filled = filled[np.argsort(start[filled], kind="stable")]  # mostly some runs that ascend, which are merged
+    start, end = start[filled], end[filled]
+    first, last, length = int(start[0]), int(end.max()), end - start
+    if int(length.sum()) <= 4 * (last - first):
+        edges = np.empty((len(start), 2), np.int64)
+        edges[:, 0], edges[:, 1] = start, end
+        edges -= first
+        row = np.concatenate([numbers[first:last], found[:1]])  # an edge may be the end
+        found[filled] = fold.reduceat(row, edges.ravel())[::2]
         return found
     row = np.array(numbers[first:last])
     levels = np.frexp(length.astype(np.float64))[1] - 1
