@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -182,7 +182,7 @@ def _together(features: Features, asked: Asked, once: Block) -> dict[int, pa.Arr
         if spans not in blocks:
             blocks[spans] = _one_for_each(spans, once)
         block, mine = blocks[spans]
-        feature = replace(features[numbers[0]], span=mine)  # type: ignore[arg-type]  # they are asked alike
+        feature = features[numbers[0]]._replace(span=mine)  # type: ignore[arg-type]  # they are asked alike
         try:
             found = _FUNCTIONS[feature.function](block, feature)
         except _OverflowError as error:

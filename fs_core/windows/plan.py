@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -20,8 +19,7 @@ class Lane(NamedTuple):
     column: str | None
 
 
-@dataclass(frozen=True)
-class Feature:
+class Feature(NamedTuple):
     """One aggregate.
 
     Attributes:

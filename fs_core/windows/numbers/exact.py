@@ -124,8 +124,9 @@ def _split(values: Floats) -> tuple[Floats, Floats]:
     return high, values - high
 
 
-def _moved(values: Floats, places: int) -> Floats:
-    return values * 2.0**places if abs(places) < 1000 else np.ldexp(values, places)
+def _moved(values: Floats | Ints, places: int) -> Floats:
+    moved: Floats = values * 2.0**places if abs(places) < 1000 else np.ldexp(values, places)
+    return moved
 
 
 def _mantissas(values: Floats) -> WordAddends:

@@ -138,16 +138,18 @@ class EventCodec:
         """Return the floors and heads that values begin with, if they are sound, and what follows these."""
         starts = [value[:FLOOR_BYTES] if value and len(value) >= FLOOR_BYTES else _NO_MARK for value in values]
         cells = np.frombuffer(b"".join(starts), FLOOR_CELLS)
-        marks, bare = Marks.none(len(values)), list(values)
-        floored = cells["mark"] == _FLOOR_WORD
-        if floored.any():
+        kinds = cells["mark"].astype(np.uint32)
+        floored = kinds == _FLOOR_WORD
+        if not floored.any():
+            marks, bare = Marks.none(len(values)), list(values)
+        else:
             seals = hashes_of([start[8:] for start in starts]) ^ hashes ^ np.uint64(self._layout.tag)
             floored &= seals == cells["seal"]
             moments = (cells["moment"].astype(np.uint64) ^ np.uint64(SIGN)).view(np.int64)
-            marks.floors, marks.floored = np.where(floored, moments, EARLIEST), floored
+            marks = Marks(np.where(floored, moments, EARLIEST), floored)
             parts = zip(values, floored.tolist(), strict=True)
             bare = [value[FLOOR_BYTES:] if marked and value else value for value, marked in parts]
-        for index in np.flatnonzero(cells["mark"] == _HEAD_WORD).tolist():
+        for index in np.flatnonzero(kinds == _HEAD_WORD).tolist():
             entry = mark_at(values[index] or b"", 0)
             if self._takes(marks, index, keys[index], entry):
                 marks.first.add(index)
@@ -292,7 +294,9 @@ class EventCodec:
             return False
         if self._view.event_id:  # what comes may correct what the head stands for
             return bool(self.decode([key], [value]).unanswered(moment))
-        return not all(head.answers(moment) for head in self._without_marks([key], [value])[0].heads.values())
+        return not all(
+            head.answers(moment) for head in self._without_marks([key], hashes_of([key]), [value])[0].heads.values()
+        )
 
     def without(self, value: bytes, gone: bytes) -> bytes:
         """Return a value without some events, and without its floor and head, which spoke of them too.
