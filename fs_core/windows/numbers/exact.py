@@ -125,8 +125,7 @@ def _split(values: Floats) -> tuple[Floats, Floats]:
 
 
 def _moved(values: Floats | Ints, places: int) -> Floats:
-    moved: Floats = values * 2.0**places if abs(places) < 1000 else np.ldexp(values, places)
-    return moved
+    return np.multiply(values, 2.0**places) if abs(places) < 1000 else np.ldexp(values, places, dtype=np.float64)
 
 
 def _mantissas(values: Floats) -> WordAddends:
