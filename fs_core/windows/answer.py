@@ -192,7 +192,7 @@ def _together(features: Features, asked: Asked, once: Block) -> dict[int, pa.Arr
     return columns
 
 
-def _one_for_each(spans: Sequence[Span], once: Block) -> tuple[Block, Spans]:
+def _one_for_each(spans: tuple[Span, ...], once: Block) -> tuple[Block, Spans]:
     """Return a block that asks every question of each window, one window after the other, and these windows."""
     codes, times = (np.concatenate([values] * len(spans)) for values in (once.codes, once.moments))
     return Block(once.prepared, codes, times, once), Spans(spans, np.repeat(np.arange(len(spans)), once.size))

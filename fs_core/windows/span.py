@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,28 +89,11 @@ class Spans:
         shift: see `Span`; of each question's window where they differ.
     """
 
-    def __init__(self, spans: Sequence[Span], which: Ints) -> None:
-        self._spans = spans
-        self._which = which
-        self._plain = all(span.hop is None for span in spans)
+    def __init__(self, spans: tuple[Span, ...], which: Ints) -> None:
+        self._spans, self._which = spans, which
+        self._lengths, self._hops, self._shifts = _columns(spans)
         self._places: dict[Hashable, Ints | None] = {}
-        shifts = [span.shift for span in spans]
-        self.shift: int | Ints = shifts[0] if len(set(shifts)) == 1 else self._each(shifts)
-
-    @cached_property
-    def _length(self) -> Ints:
-        return self._each([_ALL_TIME if span.length is None else span.length for span in self._spans])
-
-    @cached_property
-    def _reach(self) -> Ints:
-        return self._each([span.shift + (_ALL_TIME if span.length is None else span.length) for span in self._spans])
-
-    @cached_property
-    def _hop(self) -> Ints:
-        return self._each([span.hop or 1 for span in self._spans])  # every moment is a multiple of one
-
-    def _each(self, values: Sequence[int]) -> Ints:
-        return np.array(values, np.int64)[self._which]
+        self.shift: int | Ints = spans[0].shift if self._shifts is None else self._shifts[which]
 
     @property
     def key(self) -> Hashable:
@@ -130,8 +113,9 @@ class Spans:
 
     def edge(self, moments: Ints) -> Ints:
         """See `Span.edge`."""
-        edges: Ints = moments - self._reach
-        return edges if self._plain else edges // self._hop * self._hop
+        edges: Ints = moments - self._lengths[self._which]
+        edges -= self.shift
+        return edges if self._hops is None else self._stepped(edges, self._hops)
 
     def life(self, event_time: Ints, available_at: Ints, superseded_at: Ints | None) -> tuple[Ints, Ints]:
         """Return when each event begins and ceases to be seen, each through a window of its own; see `Span.life`.
@@ -141,8 +125,21 @@ class Spans:
             available_at: microseconds.
             superseded_at: microseconds; None where events have no id.
         """
-        edge = event_time if self._plain else -(-event_time // self._hop) * self._hop
-        end = edge + self._length
+        edge = event_time if self._hops is None else -self._stepped(-event_time, self._hops)
+        end = edge + self._lengths[self._which]
         if superseded_at is not None:
             end = np.minimum(end, superseded_at)
         return available_at + self.shift, end + self.shift
+
+    def _stepped(self, edges: Ints, hops: Ints) -> Ints:
+        steps = hops[self._which]
+        return edges // steps * steps
+
+
+@lru_cache(maxsize=1024)
+def _columns(spans: tuple[Span, ...]) -> tuple[Ints, Ints | None, Ints | None]:
+    """Return the lengths of windows, their hops if any has one, and their shifts if these differ."""
+    lengths = np.array([_ALL_TIME if span.length is None else span.length for span in spans], np.int64)
+    hops = np.array([span.hop or 1 for span in spans], np.int64)  # every moment is a multiple of one
+    shifts = np.array([span.shift for span in spans], np.int64)
+    return lengths, hops if (hops > 1).any() else None, None if (shifts == shifts[0]).all() else shifts

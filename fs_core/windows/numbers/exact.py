@@ -77,11 +77,11 @@ class FloatAddends:
     """Finite floats, or sums of several. See `Addends`.
 
     Attributes:
-        values: what is added up to each number.
+        values: what is added up to each number, float64 [addends, n].
         origin: `ORIGIN`, or twice that for squares.
     """
 
-    values: tuple[Floats, ...]
+    values: Floats
     origin: int
 
     def squares(self) -> Addends:
@@ -89,7 +89,7 @@ class FloatAddends:
         (values,) = self.values
         sizes = np.abs(values[values != 0])
         if not len(sizes) or (sizes.max() < 2.0**500 and sizes.min() > 2.0**-400):
-            return FloatAddends(product(values, values), 2 * ORIGIN)
+            return FloatAddends(np.stack(product(values, values)), 2 * ORIGIN)
         return _mantissas(values).squares()
 
     def limbs(self, count: int = MOST) -> Iterator[tuple[int, Ints]]:
@@ -98,15 +98,15 @@ class FloatAddends:
         Where few are added up, there is room for more bits in the first limb, and so fewer are needed.
         """
         rest = self.values
-        largest = max((float(max(values.max(initial=0.0), -values.min(initial=0.0))) for values in rest), default=0.0)
+        largest = float(max(rest.max(initial=0.0), -rest.min(initial=0.0)))
         spare = max(_FEW - count.bit_length(), 0)
         number = max((math.frexp(largest)[1] + self.origin - spare) // WIDTH, 0)
-        while any(values.any() for values in rest):
+        while rest.any():
             place = number * WIDTH - self.origin
-            wholes = [_moved(values, -place).astype(np.int64) for values in rest]
-            found = reduce(np.add, wholes)
+            wholes = _moved(rest, -place).astype(np.int64)
+            found: Ints = wholes[0] if len(wholes) == 1 else wholes.sum(axis=0)
             if found.any():
-                rest = tuple(values - _moved(whole, place) for values, whole in zip(rest, wholes, strict=True))
+                rest = rest - _moved(wholes, place)
                 yield number, found
             number -= 1
 
@@ -173,7 +173,7 @@ def addends_of(column: pa.Array) -> Addends:
     """Return the numbers of a column without nulls, NaN and infinities: booleans, whole numbers, floats, decimals."""
     dtype = column.type
     if pa.types.is_floating(dtype):
-        return FloatAddends((np.asarray(column.to_numpy(zero_copy_only=False), np.float64),), ORIGIN)
+        return FloatAddends(np.asarray(column.to_numpy(zero_copy_only=False), np.float64)[None], ORIGIN)
     if pa.types.is_decimal(dtype):
         low, high = decimal_words(column)
         negative = high.view(np.int64) < 0

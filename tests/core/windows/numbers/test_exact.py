@@ -61,6 +61,27 @@ def test_sums_of_few_limbs_are_rounded_as_others(rows: list[list[float]], bits: 
         assert not np.signbit(found[found == 0]).any()
 
 
+WORDS = st.integers(-(2**62), 2**62) | st.integers(-(2**53) - 2, 2**53 + 2) | st.sampled_from([0, 1, -1, 2**32, 2**53])
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5), st.integers(1, 63))
+def test_sums_of_two_limbs_are_rounded_once(sums: list[tuple[int, int]], lowest: int) -> None:
+    """Whether a float holds each limb or not."""
+    limbs = {lowest + i: np.array([words[i] for words in sums], np.int64) for i in (0, 1)}
+    exact = [nearest((low + (high << WIDTH)) * Fraction(2) ** (WIDTH * lowest - ORIGIN)) for low, high in sums]
+    found = nearest_floats(limbs, len(sums))
+    assert list(zip(found, np.signbit(found), strict=True)) == [(x, math.copysign(1, x) < 0) for x in exact]
+
+
+@given(LISTS, st.integers(0, 40))
+def test_limbs_have_room_for_what_is_added_up(values: list[float], bits: int) -> None:
+    """However many are added up, so that the first is wider or not, limbs are numbered from 0 and don't run over."""
+    limbs = dict(addends_of(pa.array(values)).limbs(1 << bits))
+    assert min(limbs, default=0) >= 0
+    assert all(int(np.abs(limb).max()) << bits < 2**57 or np.abs(limb).max() < 2**33 for limb in limbs.values())
+    assert whole({k: np.array([v.sum()]) for k, v in limbs.items()}) == sum(map(Fraction, values), Fraction())
+
+
 @given(LISTS, st.data())
 def test_ranges_of_running_sums(values: list[float], data: st.DataObject) -> None:
     """The sum of any range is a difference of running sums, exactly; zeros that are left out don't matter."""
