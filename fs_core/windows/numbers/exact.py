@@ -157,10 +157,7 @@ class Addends(Protocol):
     def limbs(self, count: int = MOST) -> Iterator[tuple[int, Ints]]:
         """Yield each limb that isn't zero throughout, and what each number has there.
 
-        In magnitude that is below `2**33`, or so much more that sums of `count` numbers are below `2**57`.
-
-        Args:
-            count: how many are added up, at most.
+        In magnitude that is below `2**33`, or so much more that the sum of any `count` of them is below `2**57`.
         """
         ...
 
