@@ -51,11 +51,13 @@ def check(extra: str, folder: Path) -> None:
     """
     python = folder / extra / "bin" / "python"
     constraints = Path(__file__).with_name("constraints.txt")
+    script = folder / "imported.py"  # a file: Spark's client ends a process that is `python -c`
+    script.write_text(f"import fs_core, {ROOMS[extra]}", encoding="utf-8")
     for command in (
         [sys.executable, "-m", "venv", str(folder / extra)],
         [python, "-m", "pip", "install", "-q", "--no-compile", f"{ROOT}[{extra}]", "-c", str(constraints)],
         [python, "-m", "pip", "check"],
-        [python, "-c", f"import fs_core, {ROOMS[extra]}"],
+        [python, script],
     ):
         subprocess.run([str(word) for word in command], check=True, cwd=folder)
 
