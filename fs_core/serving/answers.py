@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -48,18 +48,9 @@ class Answer(Protocol):
         ...
 
 
-class PackedRows(NamedTuple):
-    """Rows apart from what they were read with.
-
-    Attributes:
-        heads: the rows' heads, see `FeatureRows`.
-        codes: of each row the position of its status in `STATUSES`, a byte each.
-        variable: the features whose size varies.
-    """
-
-    heads: bytes
-    codes: bytes
-    variable: Mapping[str, pa.Array]
+PackedRows: TypeAlias = tuple[bytes, bytes, Mapping[str, pa.Array]]
+"""Rows apart from what they were read with: their heads (see `FeatureRows`), of each row the position of its status in
+`STATUSES`, a byte each, and the features whose size varies."""
 
 
 @dataclass(eq=False, slots=True)  # each read makes one of each class here: frozen ones take twice as long
@@ -76,22 +67,22 @@ class OnlineAnswer:
     held: Held
     codes: np.ndarray[Any, np.dtype[np.uint8]] | None = None
 
-    def excerpt(self, rows: Sequence[int] | Sizes) -> PackedRows:
+    def excerpt(self, rows: Sizes) -> PackedRows:
         """Return some rows as they were found, expired ones too; of one that wasn't found it holds anything."""
         position, found = self.held.keys.position, self.held.rows.features
-        codes = bytes(len(rows)) if self.codes is None else self.codes.take(rows).tobytes()
+        codes = bytes(len(rows)) if self.codes is None else self.codes[rows].tobytes()
         if position is None and len(rows) == len(found):
-            return PackedRows(found.heads.tobytes(), codes, found.variable)
+            return found.heads.tobytes(), codes, found.variable
         if not len(found):  # every key is null
             nothing = {name: pa.nulls(len(rows), column.type) for name, column in found.variable.items()}
-            return PackedRows(bytes(found.heads.itemsize * len(rows)), codes, nothing)
-        indices = np.asarray(rows, np.int64) if position is None else position.take(rows)
-        variable: Mapping[str, pa.Array] = {}
-        if found.variable:
+            return bytes(found.heads.itemsize * len(rows)), codes, nothing
+        indices = rows if position is None else position[rows]
+        variable: Mapping[str, pa.Array] = found.variable
+        if variable:
             at = pa.array(indices, mask=indices < 0)
-            variable = {name: column.take(at) for name, column in found.variable.items()}
-        heads = found.heads.view(np.uint8).reshape(len(found), -1)  # as bytes: fields would be taken one by one
-        return PackedRows(heads.take(indices, axis=0).tobytes(), codes, variable)  # of a null key, -1, the last row
+            variable = {name: column.take(at) for name, column in variable.items()}
+        heads = found.heads.view(found.layout.opaque)  # fields would be taken one by one
+        return heads[indices].tobytes(), codes, variable  # of a null key, -1, the last row
 
     @property
     def status(self) -> list[str]:
@@ -218,12 +209,13 @@ class AskedKeys:
             self._hashes = hashes_of(self.distinct)
         return self._hashes
 
-    def packed(self, rows: Sequence[int]) -> list[bytes | None]:
+    def packed(self, rows: Sizes) -> tuple[bytes | None, ...]:
         """Return the key bytes of some rows, None where one is null."""
+        distinct = self.distinct
         if self.position is None:
-            return [self.distinct[row] for row in rows]
+            return tuple([distinct[row] for row in rows.tolist()])
         positions = self.position[rows].tolist()
-        return [self.distinct[position] if position >= 0 else None for position in positions]
+        return tuple([distinct[position] if position >= 0 else None for position in positions])
 
     def entity(self, view: ViewPlan, index: int) -> str:
         """Return how an error calls the entity whose key has an index."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.online.row.cells import one_array, python_values
+from fs_core.online.row.cells import Sizes, one_array, python_values
 from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.plan import ReadPlan
 from fs_core.values.interchange import to_pandas
@@ -110,9 +110,9 @@ class FeatureVectors:
         """What each view answered, then each on-demand view."""
         return self._answers
 
-    def copied_request(self, rows: Sequence[int]) -> list[pa.Array]:
+    def copied_request(self, rows: Sizes) -> list[pa.Array]:
         """Return copies of the request columns of some rows."""
-        indices = pa.array(rows, pa.int64())
+        indices = pa.array(rows)
         return [one_array(column).take(indices) for column in self.request.columns]
 
     def to_arrow(self) -> pa.Table:

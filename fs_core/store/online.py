@@ -173,7 +173,7 @@ def log_outcome(
             f"there is no request log {outcome.log!r} in {store._log_directory}, so {request_id!r} is no read of it. "
             "Open the store that logged the read; what another process has read is there within half a minute."
         )
-    writer.put(outcome, outcome.count)
+    writer.put(outcome)
 
 
 def flush_log(store: Resources, *, within: timedelta | str = "60s") -> Flushed:

@@ -52,6 +52,11 @@ class Outcome:
         """How many rows it says something of."""
         return len(self.prediction)
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it keeps in memory."""
+        return sum(len(said) for said in (*self.prediction, *self.label) if said is not None)
+
 
 def outcome_of(
     request_id: str, at: int, label: Any, prediction: Any, model: str | None, version: str | None

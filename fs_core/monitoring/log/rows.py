@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import groupby
-from typing import Any
+from itertools import chain, groupby
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.monitoring.log.sample import Served
+from fs_core.monitoring.log.sample import ServedReads
 from fs_core.offline.days.table import DAY
-from fs_core.online.row.cells import one_array
+from fs_core.online.row.cells import Sizes, one_array
 from fs_core.online.row.codec import DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.online.row.keys import unpack_keys
@@ -44,7 +44,6 @@ _HEAD = {
 ORDER = {"status": pa.string(), "event_time": MICROSECONDS, "available_at": MICROSECONDS, "seq": pa.int64()}
 """What is logged of each look-up beside its features: columns `__status_0` and so on, numbered as look-ups are."""
 _DAY = 86_400_000_000
-_NO_KEY = b""  # a key has at least one byte
 _READS_AT_ONCE = 20  # between which other threads have their turn
 
 
@@ -114,14 +113,15 @@ def _lookups(selection: Selection) -> list[dict[str, Any]]:
     return found
 
 
-def table_of(plan: ReadPlan, reads: Sequence[Served]) -> pa.Table:
+def table_of(reads: ServedReads) -> pa.Table:
     """Return the rows of some reads of one plan, in the columns of its `Descriptor`."""
+    plan = reads.plan
     columns = _head(reads)
-    columns |= _key_columns(plan, reads)
+    columns |= _key_columns(reads)
     for number, name in enumerate(plan.request_schema.names):
-        columns[name] = pa.concat_arrays([read.request[number] for read in reads])
+        columns[name] = pa.concat_arrays([request[number] for request in reads.requests])
     parts = [_view_part(view, reads, number) for number, view in enumerate(plan.views)]
-    parts += [_computed_part(reads, number) for number in range(len(parts), len(reads[0].answers))]
+    parts += [_computed_part(reads, number) for number in range(len(parts), len(reads.answers[0]))]
     for name, (view, position) in zip(plan.schema.names, plan.columns, strict=True):
         columns[name] = parts[view].features[position]
     for number in range(len(plan.views)):
@@ -129,35 +129,36 @@ def table_of(plan: ReadPlan, reads: Sequence[Served]) -> pa.Table:
     return pa.table(columns)
 
 
-def _head(reads: Sequence[Served]) -> dict[str, pa.Array]:
-    counts = [len(read.rows) for read in reads]
-    read_at = np.repeat([read.read_at for read in reads], counts)
-    days = _days([read.read_at for read in reads])
+def _head(reads: ServedReads) -> dict[str, pa.Array]:
+    read = np.repeat(np.arange(len(reads.at), dtype=np.int32), reads.counts)  # which read each row is of
+    at, read_at, max_age = (np.array(values)[read] for values in (reads.at, reads.read_at, reads.max_age))
     return {
-        DAY: pa.array(np.repeat(days, counts), pa.string()),
-        REQUEST_ID: pa.array(np.repeat(np.array([read.request_id for read in reads], object), counts), pa.string()),
-        ROW: pa.array([row for read in reads for row in read.rows], pa.int32()),
-        AT: pa.array(np.repeat([read.at for read in reads], counts)).cast(MICROSECONDS),
+        DAY: _days(read_at),
+        REQUEST_ID: pa.DictionaryArray.from_arrays(read, pa.array(reads.request_ids, pa.string())),
+        ROW: pa.array(reads.row.astype(np.int32)),
+        AT: pa.array(at).cast(MICROSECONDS),
         READ_AT: pa.array(read_at).cast(MICROSECONDS),
-        MAX_AGE: pa.array(np.repeat([read.max_age for read in reads], counts)),
+        MAX_AGE: pa.array(max_age),
     }
 
 
-def _days(moments: Sequence[int]) -> np.ndarray[Any, Any]:
+def _days(moments: Sizes) -> pa.Array:
     """Return the days of moments as texts."""
-    days, numbers = np.unique(np.array(moments) // _DAY, return_inverse=True)
-    return np.array([from_micros(day * _DAY).date().isoformat() for day in days.tolist()], object)[numbers]
+    days, numbers = np.unique(moments // _DAY, return_inverse=True)
+    texts = [from_micros(day * _DAY).date().isoformat() for day in days.tolist()]
+    return pa.DictionaryArray.from_arrays(numbers.astype(np.int32), pa.array(texts, pa.string()))
 
 
-def _key_columns(plan: ReadPlan, reads: Sequence[Served]) -> dict[str, pa.ChunkedArray]:
-    """Return the key columns, read from the packed keys."""
+def _key_columns(reads: ServedReads) -> dict[str, pa.ChunkedArray]:
+    """Return the key columns, read from the packed keys, each entity's once."""
     found: dict[str, pa.ChunkedArray] = {}
-    for number, group in enumerate(plan.groups):
+    for number, group in enumerate(reads.plan.groups):
         if not group.columns or set(group.columns) <= set(found):
             continue
-        keys = [key or _NO_KEY for read in _in_turn(reads) for key in read.keys[number]]
-        columns = unpack_keys(group.view.keys, keys)[0].columns
-        found = dict(zip(group.columns, columns, strict=True)) | found
+        packed = pa.array(chain.from_iterable([keys[number] for keys in reads.keys]), pa.binary())
+        entities = packed.dictionary_encode()
+        columns = unpack_keys(group.view.keys, entities.dictionary.to_pylist())[0].take(entities.indices)
+        found = dict(zip(group.columns, columns.columns, strict=True)) | found
     return found
 
 
@@ -171,29 +172,32 @@ class _Part:
     @classmethod
     def joined(cls, parts: Sequence[_Part]) -> _Part:
         """Return the rows of several, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
         features = zip(*(part.features for part in parts), strict=True)
         orders = zip(*(part.order for part in parts), strict=True)
         return cls([pa.concat_arrays(f) for f in features], [pa.concat_arrays(o) for o in orders])
 
 
-def _view_part(view: ViewPlan, reads: Sequence[Served], number: int) -> _Part:
+def _view_part(view: ViewPlan, reads: ServedReads, number: int) -> _Part:
     """Return what a view answered: rows of the online store all at once, answers of history one by one."""
     parts = []
-    for packed, group in groupby(reads, lambda read: isinstance(read.answers[number], PackedRows)):
+    pairs = zip([answers[number] for answers in reads.answers], reads.rows, strict=True)
+    for _, group in groupby(pairs, lambda pair: isinstance(pair[0], tuple)):
         found = list(group)
-        if packed:
-            parts.append(_packed_part(view, found, number))
-        else:
-            parts += [_table_part(view.names, read, number) for read in found]
+        packed = [answer for answer, _ in found if isinstance(answer, tuple)]
+        tables = [(answer, rows) for answer, rows in found if isinstance(answer, TableAnswer)]
+        parts += [_packed_part(view, packed)] if packed else []
+        parts += [_table_part(view.names, answer, _indices(rows)) for answer, rows in _in_turn(tables)]
     return _Part.joined(parts)
 
 
-def _packed_part(view: ViewPlan, reads: Sequence[Served], number: int) -> _Part:
-    packed = [answer for read in _in_turn(reads) if isinstance(answer := read.answers[number], PackedRows)]
-    layout, codes = layout_of(view.view), np.frombuffer(b"".join([one.codes for one in packed]), np.uint8)
+def _packed_part(view: ViewPlan, packed: Sequence[PackedRows]) -> _Part:
+    all_heads, all_codes, variables = zip(*packed, strict=True)
+    layout, codes = layout_of(view.view), np.frombuffer(b"".join(all_codes), np.uint8)
     found, present = np.isin(codes, FOUND), codes == STATUSES.index(Status.PRESENT)
-    variable = {name: pa.concat_arrays([one.variable[name] for one in packed]) for name in packed[0].variable}
-    rows = FeatureRows(layout, np.frombuffer(b"".join([one.heads for one in packed]), layout.head), variable)
+    variable = {name: pa.concat_arrays([columns[name] for columns in variables]) for name in variables[0]}
+    rows = FeatureRows(layout, np.frombuffer(b"".join(all_heads), layout.head), variable)
     decoded = DecodedRows(rows, found, [])
     clocks = [pa.array(values, mask=~found).cast(MICROSECONDS) for values in (decoded.event_time, decoded.available_at)]
     status = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), pa.array(STATUSES)).cast(pa.string())
@@ -201,7 +205,10 @@ def _packed_part(view: ViewPlan, reads: Sequence[Served], number: int) -> _Part:
     return _Part(features, [status, *clocks, pa.array(decoded.seq, mask=~found)])
 
 
-def _in_turn(reads: Sequence[Served]) -> Iterator[Served]:
+_Read = TypeVar("_Read")
+
+
+def _in_turn(reads: Iterable[_Read]) -> Iterator[_Read]:
     """Yield reads, and now and then let threads have their turn that wait for the interpreter, such as readers."""
     for number, read in enumerate(reads):
         if number % _READS_AT_ONCE == 0:
@@ -209,9 +216,11 @@ def _in_turn(reads: Sequence[Served]) -> Iterator[Served]:
         yield read
 
 
-def _table_part(names: tuple[str, ...], read: Served, number: int) -> _Part:
-    answer, rows = read.answers[number], pa.array(read.rows, pa.int64())
-    assert isinstance(answer, TableAnswer)
+def _indices(rows: bytes) -> pa.Array:
+    return pa.array(np.frombuffer(rows, np.int64))
+
+
+def _table_part(names: tuple[str, ...], answer: TableAnswer, rows: pa.Array) -> _Part:
     features = [one_array(values).take(rows) for values in answer.arrays(names)]
     status = pa.array(answer.status).take(rows)
     unknown = {name: pa.nulls(len(rows), dtype) for name, dtype in ORDER.items()}
@@ -221,11 +230,8 @@ def _table_part(names: tuple[str, ...], read: Served, number: int) -> _Part:
     return _Part(features, list((unknown | {"status": status}).values()))
 
 
-def _computed_part(reads: Sequence[Served], number: int) -> _Part:
-    tables = []
-    for read in _in_turn(reads):
-        answer = read.answers[number]
-        assert isinstance(answer, pa.Table)
-        tables.append(answer.take(pa.array(read.rows, pa.int64())))
-    whole = pa.concat_tables(tables)
+def _computed_part(reads: ServedReads, number: int) -> _Part:
+    pairs = zip([answers[number] for answers in reads.answers], reads.rows, strict=True)
+    found = [(answer.table, rows) for answer, rows in pairs if isinstance(answer, TableAnswer)]
+    whole = pa.concat_tables([table.take(_indices(rows)) for table, rows in _in_turn(found)])
     return _Part([one_array(values) for values in whole.columns], [])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -25,10 +26,24 @@ if TYPE_CHECKING:
 ROWS_MARK = "x"
 """In a request id, before the number of the request's rows; what is before it is hexadecimal."""
 _ALL = 1 << 32
-_FIRST = (0,)
+_FIRST, _NONE = np.zeros(1, np.int64), np.zeros(0, np.int64)
+_ROW_BYTES = _FIRST.itemsize
+_OBJECT_BYTES = 40  # of a small object beside what it holds, about
+
+Excerpt: TypeAlias = PackedRows | TableAnswer
+"""What one view answered: the logged rows, or, of history, windows and functions, the answer for all rows asked for."""
+Served: TypeAlias = tuple[
+    str, int, int, int, bytes, tuple[tuple[bytes | None, ...], ...], Sequence[pa.Array], tuple[Excerpt, ...]
+]
+"""What is logged of one read: an element for each attribute of `ServedReads`.
+
+Mostly these are tuples of bytes and numbers, all the way down: of these the garbage collector soon lets go, while it
+would walk over many small objects that wait, again and again, at the readers' expense.
+"""
 
 
-class LogSetting(NamedTuple):
+@dataclass(frozen=True)
+class LogSetting:
     """Where reads are logged, and how many of them.
 
     Attributes:
@@ -39,20 +54,25 @@ class LogSetting(NamedTuple):
     name: str
     limit: int
 
-    def sampled(self, read: OnlineRead) -> Sequence[int] | Sizes:
-        """Return the rows whose entity is in the sample: the same entities at every read and in every log.
+    @cached_property
+    def _limit(self) -> np.ndarray[tuple[()], np.dtype[np.uint64]]:
+        """The limit as NumPy compares it soonest."""
+        return np.array(self.limit, np.uint64)
+
+    def sampled(self, read: OnlineRead) -> Sizes:
+        """Return the rows whose entity is in the sample, int64: the same entities at every read and in every log.
 
         The entity is that of the first view that has one. A row with a null key belongs to no entity: it is in the
         sample only where everything is.
         """
         limit, first = self.limit, read.plan.first_entity
         if limit == _ALL or first is None:
-            return range(len(read.keys[0]) if limit else 0)
+            return np.arange(len(read.keys[0]) if limit else 0)
         asked = read.keys[first]
         keys, position = asked.distinct, asked.position
         if position is None and len(keys) == 1:  # most reads are of one entity, and most of them aren't logged
-            return _FIRST if crc32(keys[0]) < limit else ()
-        chosen = asked.hashes() < limit
+            return _FIRST if crc32(keys[0]) < limit else _NONE
+        chosen = asked.hashes() < self._limit
         if position is not None:
             chosen = np.append(chosen, False)[position]  # the last one is that of null keys, whose position is -1
         return chosen.nonzero()[0]
@@ -80,80 +100,105 @@ def log_setting(name: str, rate: float | str) -> LogSetting:
     return LogSetting(name, round(share * _ALL))
 
 
-@dataclass(eq=False, slots=True)
-class Served:
-    """The logged rows of one read.
+@dataclass(frozen=True, eq=False)
+class ServedReads:
+    """What is logged of some reads of one plan, an element for each.
 
     Attributes:
-        log: the log's name.
-        request_id: the read's.
         plan: what was asked.
-        rows: indices of the logged rows in the request.
-        at: the moment of the read, microseconds.
-        read_at: what the reader's clock showed, microseconds.
-        max_age: how old the answer may have been, microseconds.
+        request_ids: theirs.
+        at: the moments of the reads, microseconds.
+        read_at: what the readers' clocks showed, microseconds.
+        max_age: how old the answers may have been, microseconds.
+        rows: indices of the logged rows in the request, as the bytes of int64.
         keys: for each group of the plan the packed keys of the logged rows, None where one is null.
-        request: the request columns of the logged rows.
-        answers: of each view the logged rows, or, where history answered, its answer for all rows of the request;
-            then of each on-demand view what was computed for all rows.
-        weight: how many rows it keeps in memory.
+        requests: the request columns of the logged rows.
+        answers: of each view, then of each on-demand view.
     """
 
-    log: str
-    request_id: str
     plan: ReadPlan
-    rows: Sequence[int]
-    at: int
-    read_at: int
-    max_age: int
-    keys: Sequence[Sequence[bytes | None]]
-    request: Sequence[pa.Array]
-    answers: Sequence[PackedRows | TableAnswer | pa.Table]
-    weight: int
+    request_ids: Sequence[str]
+    at: Sequence[int]
+    read_at: Sequence[int]
+    max_age: Sequence[int]
+    rows: Sequence[bytes]
+    keys: Sequence[Sequence[Sequence[bytes | None]]]
+    requests: Sequence[Sequence[pa.Array]]
+    answers: Sequence[Sequence[Excerpt]]
 
-    @property
-    def count(self) -> int:
-        """How many rows are logged."""
-        return len(self.rows)
+    @classmethod
+    def of(cls, plan: ReadPlan, reads: Sequence[Served]) -> ServedReads:
+        """Return what is logged of reads of one plan, at least one."""
+        return cls(plan, *zip(*reads, strict=True))
+
+    @cached_property
+    def counts(self) -> Sizes:
+        """How many rows are logged of each read, int64."""
+        return np.fromiter(map(len, self.rows), np.int64, len(self.rows)) // _ROW_BYTES
+
+    @cached_property
+    def row(self) -> Sizes:
+        """Which row of its read each one is, int64."""
+        return np.frombuffer(b"".join(self.rows), np.int64)
 
 
-def capture(
-    setting: LogSetting, request_id: str, rows: Sequence[int] | Sizes, read: OnlineRead, found: FeatureVectors
-) -> Served:
+def moment_of(served: Served) -> int:
+    """Return what the reader's clock showed, microseconds."""
+    return served[2]
+
+
+def row_count(served: Served) -> int:
+    """Return how many rows of a read are logged."""
+    return len(served[4]) // _ROW_BYTES
+
+
+def capture(request_id: str, rows: Sizes, read: OnlineRead, found: FeatureVectors) -> Served:
     """Return what of a read is to be logged.
 
-    It is copied: the caller may change arrays of the request afterwards, and many small objects that stay alive cost
-    readers time, too.
+    It is copied: the caller may change arrays of the request afterwards.
 
     Args:
-        setting: how reads are logged.
         request_id: the read's.
         rows: the rows that are sampled.
         read: the read.
         found: its answer.
     """
-    answers = [_excerpt(answer, rows) for answer in found.answers]
-    listed = rows.tolist() if isinstance(rows, np.ndarray) else rows
-    packed = all([type(answer) is PackedRows for answer in answers])  # noqa: C419  # a generator takes twice as long
-    return Served(
-        setting.name,
+    return (
         request_id,
-        read.plan,
-        listed,
         found.moment,
         read.now,
         int(read.budget.max_age * 1e6),
-        [asked.packed(listed) for asked in read.keys],
-        found.copied_request(listed) if read.computes else (),
-        answers,
-        len(listed) if packed else len(found),
+        rows.tobytes(),
+        tuple([asked.packed(rows) for asked in read.keys]),
+        found.copied_request(rows) if read.computes else (),
+        tuple([_excerpt(answer, rows) for answer in found.answers]),
     )
 
 
-def _excerpt(answer: Answer, rows: Sequence[int] | Sizes) -> PackedRows | TableAnswer | pa.Table:
+def _excerpt(answer: Answer, rows: Sizes) -> Excerpt:
     if isinstance(answer, OnlineAnswer):
         return answer.excerpt(rows)
     if isinstance(answer, ComputedAnswer):
-        return answer.table
+        return TableAnswer(answer.table, [])
     assert isinstance(answer, TableAnswer)
     return answer
+
+
+def weight_of(served: Served, asked: int) -> tuple[int, int]:
+    """Return how many rows a read keeps in memory, and about how many bytes.
+
+    Args:
+        served: what is logged of it.
+        asked: rows of the request.
+    """
+    *_, keys, request, answers = served
+    kept = row_count(served)
+    size = _OBJECT_BYTES * kept * len(keys)
+    for answer in answers:
+        if isinstance(answer, tuple):
+            heads, _, variable = answer
+            size += len(heads) + sum([column.nbytes for column in variable.values()])
+        else:
+            kept = asked
+            size += answer.table.nbytes
+    return kept, size + sum([column.nbytes for column in request])

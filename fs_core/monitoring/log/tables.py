@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +20,7 @@ import pyarrow.compute as pc
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.monitoring.log.outcomes import SCHEMA, Outcome, outcome_table
 from fs_core.monitoring.log.rows import READ_AT, Descriptor, table_of
-from fs_core.monitoring.log.sample import Served
+from fs_core.monitoring.log.sample import ServedReads, moment_of
 from fs_core.offline.days.table import DayTable
 from fs_core.offline.delta.failures import refuse_fork, refuse_unusable
 from fs_core.runtime.files import make_directory, make_file
@@ -29,6 +28,9 @@ from fs_core.serving.plan import ReadPlan
 from fs_core.values.times import EARLIEST, from_micros
 
 log = logging.getLogger("fs_core")
+
+Destination: TypeAlias = tuple[str, ReadPlan | None]
+"""Where something that waits is to go: a log's name, and of reads their plan; None for outcomes."""
 
 _OUTCOMES = "outcomes"
 _swept: dict[Path, str] = {}  # the last day on which old rows of logs were deleted, by directory
@@ -119,27 +121,22 @@ class LogTables:
         """Return the table of predictions and labels of a log."""
         return LogTable(name, None, self._directory / name / _OUTCOMES)
 
-    def append(self, items: Sequence[Served | Outcome]) -> tuple[int, str]:
+    def append(self, items: Mapping[Destination, Sequence[Any]]) -> tuple[int, str]:
         """Write what was logged; return how many rows are written, and why the others aren't."""
-        reads, outcomes = defaultdict[tuple[str, ReadPlan], list[Served]](list), defaultdict[str, list[Outcome]](list)
-        for item in items:
-            if isinstance(item, Outcome):
-                outcomes[item.log].append(item)
-            else:
-                reads[item.log, item.plan].append(item)
-        work: list[Callable[[], int]] = [partial(self._append_reads, *key, found) for key, found in reads.items()]
-        work += [partial(self._append_outcomes, *pair) for pair in outcomes.items()]
         written, reason = 0, ""
-        for write in work:
+        for (name, plan), found in items.items():
             try:
-                written += write()
+                if plan is None:
+                    written += self._append_outcomes(name, found)
+                else:
+                    written += self._append_reads(name, ServedReads.of(plan, found))
             except (OfflineStoreError, OSError, pa.ArrowException) as error:
                 reason = str(error)
-        self._sweep(items[-1])
+            self._sweep(found[-1].at if plan is None else moment_of(found[-1]))
         return written, reason
 
-    def _append_reads(self, name: str, plan: ReadPlan, reads: Sequence[Served]) -> int:
-        descriptor = Descriptor.of(plan)
+    def _append_reads(self, name: str, reads: ServedReads) -> int:
+        descriptor = Descriptor.of(reads.plan)
         file = self._directory / name / f"{descriptor.digest}.json"
         if not file.exists():
             make_directory(file.parent)
@@ -147,7 +144,7 @@ class LogTables:
             make_file(unfinished)
             unfinished.write_text(descriptor.to_json())
             unfinished.replace(file)
-        rows = table_of(plan, reads)
+        rows = table_of(reads)
         LogTable(name, descriptor, file.with_suffix("")).append(rows)
         return int(rows.num_rows)
 
@@ -157,9 +154,8 @@ class LogTables:
             self.outcomes(name).append(rows)
         return sum(one.count for one in outcomes)
 
-    def _sweep(self, item: Served | Outcome) -> None:
+    def _sweep(self, now: int) -> None:
         """Delete old days, once a day and process; whatever fails is tried again by the next."""
-        now = item.read_at if isinstance(item, Served) else item.at
         today = _day(now)
         if _swept.get(self._directory) == today:
             return

@@ -9,18 +9,18 @@ import os
 import threading
 import time
 import uuid
-from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from fs_core.monitoring.log.sample import ROWS_MARK, LogSetting, Served, capture
+from fs_core.monitoring.log.sample import ROWS_MARK, LogSetting, capture, weight_of
 
 if TYPE_CHECKING:
     from fs_core.monitoring.log.outcomes import Outcome
+    from fs_core.monitoring.log.sample import Served
+    from fs_core.monitoring.log.tables import Destination
     from fs_core.online.row.cells import Sizes
     from fs_core.serving.read import OnlineRead
     from fs_core.serving.vectors import FeatureVectors
@@ -29,7 +29,9 @@ log = logging.getLogger("fs_core")
 
 MOST_ROWS = 100_000
 """Rows of reads that may wait; further ones are dropped."""
-_MANY_ROWS = 20_000  # are written at once
+MOST_BYTES = 128 << 20
+"""Bytes that they may take, about."""
+_MANY_ROWS, _MANY_BYTES = 50_000, 32 << 20  # are written at once
 _SECONDS = 30.0  # after which few are, too
 _LAST_SECONDS = 5.0  # for what waits when a store is closed, or the process ends
 
@@ -49,6 +51,50 @@ class Flushed:
     waiting: int
 
 
+@dataclass(eq=False)
+class _Queue:
+    """What waits for the thread.
+
+    Attributes:
+        items: what was put, by where it is to go.
+        put: how many things were.
+        logged: of how many rows they tell.
+        rows: how many rows they keep in memory.
+        size: and about how many bytes.
+        since: when the first one came.
+    """
+
+    items: dict[Destination, list[Any]] = field(default_factory=dict)
+    put: int = 0
+    logged: int = 0
+    rows: int = 0
+    size: int = 0
+    since: float = 0.0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is written at once."""
+        return self.rows >= _MANY_ROWS or self.size >= _MANY_BYTES
+
+    def add(self, to: Destination, item: Served | Outcome, logged: int, weight: tuple[int, int]) -> None:
+        """Add something.
+
+        Args:
+            to: where it is to go.
+            item: it.
+            logged: of how many rows it tells.
+            weight: how many rows and bytes it keeps in memory.
+        """
+        waiting = self.items.get(to)
+        if waiting is None:
+            waiting = self.items[to] = []
+        waiting.append(item)
+        self.put += 1
+        self.logged += logged
+        self.rows += weight[0]
+        self.size += weight[1]
+
+
 class LogWriter:
     """The logs of one process. Thread-safe; its thread starts with the first row, and is no reason to stay alive.
 
@@ -60,19 +106,16 @@ class LogWriter:
     def __init__(self, directory: Path, keep: int) -> None:
         self._directory, self._keep = directory, keep
         self._prefix, self._numbers = uuid.uuid4().hex, itertools.count()
-        self._items: deque[tuple[Served | Outcome, int]] = deque()
+        self._queue, self._writing = _Queue(), _Queue()  # what comes, and what the thread has taken
         self._lock = threading.Lock()  # nobody who holds it does input or output
         self._changed = threading.Condition(self._lock)
-        self._rows = self._put = self._done = self._written = self._dropped = 0
+        self._done = self._written = self._dropped = 0
         self._names = set[str]()  # of logs that reads were put into
-        self._since = 0.0  # when the first of those that wait came
         self._is_wanted = self._is_closed = False
         self._thread: threading.Thread | None = None
         _writers.add(self)
 
-    def record(
-        self, setting: LogSetting, rows: Sequence[int] | Sizes, read: OnlineRead, found: FeatureVectors
-    ) -> str | None:
+    def record(self, setting: LogSetting, rows: Sizes, read: OnlineRead, found: FeatureVectors) -> str | None:
         """Have rows of a read written; return its request id, None where they are dropped.
 
         Args:
@@ -83,35 +126,37 @@ class LogWriter:
         """
         try:
             request_id = f"{setting.name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
-            served = capture(setting, request_id, rows, read, found)
+            served = capture(request_id, rows, read, found)
             self._names.add(setting.name)
-            return request_id if self.put(served, served.weight) else None
+            to = (setting.name, read.plan)
+            return request_id if self._put(to, served, len(rows), weight_of(served, len(found))) else None
         except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
             with self._changed:
-                self._drop(len(found), repr(error))
+                self._drop(len(rows), repr(error))
             return None
 
     def has_log(self, name: str) -> bool:
         """Return whether reads were logged under a name, by this process or into the directory."""
         return name in self._names or (self._directory / name).is_dir()
 
-    def put(self, item: Served | Outcome, rows: int) -> bool:
-        """Have something written, and tell whether it will be tried; never waits for a disk.
+    def put(self, outcome: Outcome) -> bool:
+        """Have something written, and tell whether it will be tried; never waits for a disk."""
+        return self._put((outcome.log, None), outcome, outcome.count, (outcome.count, outcome.size))
 
-        Args:
-            item: what to write.
-            rows: how many rows it keeps in memory.
-        """
+    def _put(self, to: Destination, item: Served | Outcome, logged: int, weight: tuple[int, int]) -> bool:
         with self._lock:
-            if self._rows + rows > MOST_ROWS or self._is_closed or (self._thread is None and not self._start()):
-                self._drop(item.count, "the queue is full: the disk doesn't keep up")
+            queue, writing = self._queue, self._writing
+            full = (
+                queue.rows + writing.rows + weight[0] > MOST_ROWS or queue.size + writing.size + weight[1] > MOST_BYTES
+            )
+            if full or self._is_closed or (self._thread is None and not self._start()):
+                self._drop(logged, "the queue is full: the disk doesn't keep up")
                 return False
-            if not self._items:
-                self._since = time.monotonic()
-            self._items.append((item, rows))
-            self._rows += rows
-            self._put += 1
-            if len(self._items) == 1 or self._rows - rows < _MANY_ROWS <= self._rows:
+            was_large = queue.is_large
+            queue.add(to, item, logged, weight)
+            if queue.put == 1:
+                queue.since = time.monotonic()
+            if queue.put == 1 or queue.is_large > was_large:
                 self._changed.notify_all()
         return True
 
@@ -119,17 +164,20 @@ class LogWriter:
     def counts(self) -> Flushed:
         """What became of the rows by now."""
         with self._changed:
-            return Flushed(self._written, self._dropped, self._rows)
+            return self._counts()
+
+    def _counts(self) -> Flushed:
+        return Flushed(self._written, self._dropped, self._queue.logged + self._writing.logged)
 
     def flush(self, within: float) -> Flushed:
         """Wait until what was put by now is written or dropped, or for so many seconds; return the counts."""
         with self._changed:
-            wanted = self._put
-            if self._items:
+            wanted = self._done + self._writing.put + self._queue.put
+            if self._queue.put:
                 self._is_wanted = True
                 self._changed.notify_all()
             self._changed.wait_for(lambda: self._done >= wanted, within)
-            return Flushed(self._written, self._dropped, self._rows)
+            return self._counts()
 
     def close(self) -> None:
         """Write what waits, for some seconds at most, and end the thread."""
@@ -159,31 +207,32 @@ class LogWriter:
         while True:
             with self._changed:
                 while not self._is_due():
-                    left = self._since + _SECONDS - time.monotonic() if self._items else None
+                    left = self._queue.since + _SECONDS - time.monotonic() if self._queue.put else None
                     self._changed.wait(left)
-                if self._is_closed and not self._items:
+                if self._is_closed and not self._queue.put:
                     return
-                items, self._items = list(self._items), deque()
+                self._writing, self._queue = self._queue, _Queue()
                 self._is_wanted = False
-            self._write(items)
+            self._write(self._writing)
 
     def _is_due(self) -> bool:
-        if not self._items:
+        queue = self._queue
+        if not queue.put:
             return self._is_closed
-        return self._is_wanted or self._rows >= _MANY_ROWS or time.monotonic() >= self._since + _SECONDS
+        return self._is_wanted or queue.is_large or time.monotonic() >= queue.since + _SECONDS
 
-    def _write(self, items: Sequence[tuple[Served | Outcome, int]]) -> None:
+    def _write(self, taken: _Queue) -> None:
         reason, written = "", 0
         try:
-            written, reason = self._tables().append([item for item, _ in items])
+            written, reason = self._tables().append(taken.items)
         except BaseException as error:  # noqa: BLE001  # the Delta library's panics are no Exceptions
             reason = f"they can't be written: {error!r}"
         with self._changed:
             self._written += written
-            self._rows -= sum(rows for _, rows in items)
-            self._done += len(items)
+            self._done += taken.put
+            self._writing = _Queue()
             if reason:
-                self._drop(sum(item.count for item, _ in items) - written, reason)
+                self._drop(taken.logged - written, reason)
             self._changed.notify_all()
 
     def _tables(self) -> Any:

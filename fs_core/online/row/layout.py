@@ -64,6 +64,11 @@ class Layout:
         """A head of zeros, which stands for no row."""
         return bytes(self.size)
 
+    @cached_property
+    def opaque(self) -> np.dtype[Any]:
+        """The type of heads as bytes that nobody looks into, so that NumPy moves each as a whole."""
+        return np.dtype(f"V{self.size}")
+
     def read(
         self, keys: Sequence[bytes], values: Sequence[bytes | None], hashes: Callable[[], Hashes] | None = None
     ) -> tuple[Sequence[bytes], Cells, Flags | None]:
