@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -70,19 +71,17 @@ class OnlineAnswer:
     def excerpt(self, rows: Sizes) -> PackedRows:
         """Return some rows as they were found, expired ones too; of one that wasn't found it holds anything."""
         position, found = self.held.keys.position, self.held.rows.features
+        heads, variable = found.heads, found.variable
         codes = bytes(len(rows)) if self.codes is None else self.codes[rows].tobytes()
-        if position is None and len(rows) == len(found):
-            return found.heads.tobytes(), codes, found.variable
-        if not len(found):  # every key is null
-            nothing = {name: pa.nulls(len(rows), column.type) for name, column in found.variable.items()}
-            return bytes(found.heads.itemsize * len(rows)), codes, nothing
+        if not len(heads):  # every key is null
+            nothing = {name: pa.nulls(len(rows), column.type) for name, column in variable.items()}
+            return bytes(heads.itemsize * len(rows)), codes, nothing
         indices = rows if position is None else position[rows]
-        variable: Mapping[str, pa.Array] = found.variable
         if variable:
             at = pa.array(indices, mask=indices < 0)
             variable = {name: column.take(at) for name, column in variable.items()}
-        heads = found.heads.view(found.layout.opaque)  # fields would be taken one by one
-        return heads[indices].tobytes(), codes, variable  # of a null key, -1, the last row
+        # As bytes, since fields would be taken one by one. Of a null key, -1, it takes the last row.
+        return heads.view(found.layout.opaque)[indices].tobytes(), codes, variable
 
     @property
     def status(self) -> list[str]:
@@ -213,7 +212,8 @@ class AskedKeys:
         """Return the key bytes of some rows, None where one is null."""
         distinct = self.distinct
         if self.position is None:
-            return tuple([distinct[row] for row in rows.tolist()])
+            listed = rows.tolist()
+            return itemgetter(*listed)(distinct) if len(listed) > 1 else tuple([distinct[row] for row in listed])
         positions = self.position[rows].tolist()
         return tuple([distinct[position] if position >= 0 else None for position in positions])
 

@@ -131,7 +131,8 @@ def table_of(reads: ServedReads) -> pa.Table:
 
 def _head(reads: ServedReads) -> dict[str, pa.Array]:
     read = np.repeat(np.arange(len(reads.at), dtype=np.int32), reads.counts)  # which read each row is of
-    at, read_at, max_age = (np.array(values)[read] for values in (reads.at, reads.read_at, reads.max_age))
+    at, read_at = (np.array(values)[read] for values in (reads.at, reads.read_at))
+    max_age = (np.array(reads.max_age) * 1e6).astype(np.int64)[read]
     return {
         DAY: _days(read_at),
         REQUEST_ID: pa.DictionaryArray.from_arrays(read, pa.array(reads.request_ids, pa.string())),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -33,7 +33,7 @@ _OBJECT_BYTES = 40  # of a small object beside what it holds, about
 Excerpt: TypeAlias = PackedRows | TableAnswer
 """What one view answered: the logged rows, or, of history, windows and functions, the answer for all rows asked for."""
 Served: TypeAlias = tuple[
-    str, int, int, int, bytes, tuple[tuple[bytes | None, ...], ...], Sequence[pa.Array], tuple[Excerpt, ...]
+    str, int, int, float, bytes, tuple[tuple[bytes | None, ...], ...], Sequence[pa.Array], tuple[Excerpt, ...]
 ]
 """What is logged of one read: an element for each attribute of `ServedReads`.
 
@@ -109,7 +109,7 @@ class ServedReads:
         request_ids: theirs.
         at: the moments of the reads, microseconds.
         read_at: what the readers' clocks showed, microseconds.
-        max_age: how old the answers may have been, microseconds.
+        max_age: how old the answers may have been, seconds.
         rows: indices of the logged rows in the request, as the bytes of int64.
         keys: for each group of the plan the packed keys of the logged rows, None where one is null.
         requests: the request columns of the logged rows.
@@ -120,7 +120,7 @@ class ServedReads:
     request_ids: Sequence[str]
     at: Sequence[int]
     read_at: Sequence[int]
-    max_age: Sequence[int]
+    max_age: Sequence[float]
     rows: Sequence[bytes]
     keys: Sequence[Sequence[Sequence[bytes | None]]]
     requests: Sequence[Sequence[pa.Array]]
@@ -147,15 +147,11 @@ def moment_of(served: Served) -> int:
     return served[2]
 
 
-def row_count(served: Served) -> int:
-    """Return how many rows of a read are logged."""
-    return len(served[4]) // _ROW_BYTES
+def capture(request_id: str, rows: Sizes, read: OnlineRead, found: FeatureVectors) -> tuple[Served, int, int]:
+    """Return what of a read is to be logged, how many rows that keeps in memory, and about how many bytes.
 
-
-def capture(request_id: str, rows: Sizes, read: OnlineRead, found: FeatureVectors) -> Served:
-    """Return what of a read is to be logged.
-
-    It is copied: the caller may change arrays of the request afterwards.
+    It is copied: the caller may change arrays of the request afterwards. A reader waits for this: what it calls is
+    little, as whatever isn't in the processor's cache takes several times what it takes in a loop.
 
     Args:
         request_id: the read's.
@@ -163,42 +159,32 @@ def capture(request_id: str, rows: Sizes, read: OnlineRead, found: FeatureVector
         read: the read.
         found: its answer.
     """
-    return (
-        request_id,
-        found.moment,
-        read.now,
-        int(read.budget.max_age * 1e6),
-        rows.tobytes(),
-        tuple([asked.packed(rows) for asked in read.keys]),
-        found.copied_request(rows) if read.computes else (),
-        tuple([_excerpt(answer, rows) for answer in found.answers]),
-    )
+    kept, groups = len(rows), read.keys
+    size = _OBJECT_BYTES * kept * len(groups)
+    answers: list[Excerpt] = []
+    for answer in found.answers:
+        if type(answer) is OnlineAnswer:
+            packed = answer.excerpt(rows)
+            size += len(packed[0])
+            if packed[2]:
+                size += _bytes(packed[2].values())
+            answers.append(packed)
+            continue
+        kept, whole = len(found), _whole(answer)
+        size += whole.table.nbytes
+        answers.append(whole)
+    request = found.copied_request(rows) if read.computes else ()
+    keys = (groups[0].packed(rows),) if len(groups) == 1 else tuple([asked.packed(rows) for asked in groups])
+    served = request_id, found.moment, read.now, read.budget.max_age, rows.tobytes(), keys, request, tuple(answers)
+    return served, kept, size + _bytes(request)
 
 
-def _excerpt(answer: Answer, rows: Sizes) -> Excerpt:
-    if isinstance(answer, OnlineAnswer):
-        return answer.excerpt(rows)
+def _whole(answer: Answer) -> TableAnswer:
     if isinstance(answer, ComputedAnswer):
         return TableAnswer(answer.table, [])
     assert isinstance(answer, TableAnswer)
     return answer
 
 
-def weight_of(served: Served, asked: int) -> tuple[int, int]:
-    """Return how many rows a read keeps in memory, and about how many bytes.
-
-    Args:
-        served: what is logged of it.
-        asked: rows of the request.
-    """
-    *_, keys, request, answers = served
-    kept = row_count(served)
-    size = _OBJECT_BYTES * kept * len(keys)
-    for answer in answers:
-        if isinstance(answer, tuple):
-            heads, _, variable = answer
-            size += len(heads) + sum([column.nbytes for column in variable.values()])
-        else:
-            kept = asked
-            size += answer.table.nbytes
-    return kept, size + sum([column.nbytes for column in request])
+def _bytes(columns: Iterable[pa.Array]) -> int:
+    return sum([column.nbytes for column in columns])

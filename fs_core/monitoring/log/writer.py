@@ -9,13 +9,14 @@ import os
 import threading
 import time
 import uuid
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from fs_core.monitoring.log.sample import ROWS_MARK, LogSetting, capture, weight_of
+from fs_core.monitoring.log.sample import ROWS_MARK, LogSetting, capture
 
 if TYPE_CHECKING:
     from fs_core.monitoring.log.outcomes import Outcome
@@ -51,7 +52,7 @@ class Flushed:
     waiting: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Queue:
     """What waits for the thread.
 
@@ -64,7 +65,7 @@ class _Queue:
         since: when the first one came.
     """
 
-    items: dict[Destination, list[Any]] = field(default_factory=dict)
+    items: defaultdict[Destination, list[Any]] = field(default_factory=lambda: defaultdict(list))
     put: int = 0
     logged: int = 0
     rows: int = 0
@@ -75,24 +76,6 @@ class _Queue:
     def is_large(self) -> bool:
         """Whether it is written at once."""
         return self.rows >= _MANY_ROWS or self.size >= _MANY_BYTES
-
-    def add(self, to: Destination, item: Served | Outcome, logged: int, weight: tuple[int, int]) -> None:
-        """Add something.
-
-        Args:
-            to: where it is to go.
-            item: it.
-            logged: of how many rows it tells.
-            weight: how many rows and bytes it keeps in memory.
-        """
-        waiting = self.items.get(to)
-        if waiting is None:
-            waiting = self.items[to] = []
-        waiting.append(item)
-        self.put += 1
-        self.logged += logged
-        self.rows += weight[0]
-        self.size += weight[1]
 
 
 class LogWriter:
@@ -124,12 +107,12 @@ class LogWriter:
             read: the read.
             found: its answer.
         """
+        name = setting.name
         try:
-            request_id = f"{setting.name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
-            served = capture(request_id, rows, read, found)
-            self._names.add(setting.name)
-            to = (setting.name, read.plan)
-            return request_id if self._put(to, served, len(rows), weight_of(served, len(found))) else None
+            request_id = f"{name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
+            served, kept, size = capture(request_id, rows, read, found)
+            self._names.add(name)
+            return request_id if self._put((name, read.plan), served, len(rows), kept, size) else None
         except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
             with self._changed:
                 self._drop(len(rows), repr(error))
@@ -141,19 +124,28 @@ class LogWriter:
 
     def put(self, outcome: Outcome) -> bool:
         """Have something written, and tell whether it will be tried; never waits for a disk."""
-        return self._put((outcome.log, None), outcome, outcome.count, (outcome.count, outcome.size))
+        return self._put((outcome.log, None), outcome, outcome.count, outcome.count, outcome.size)
 
-    def _put(self, to: Destination, item: Served | Outcome, logged: int, weight: tuple[int, int]) -> bool:
+    def _put(self, to: Destination, item: Served | Outcome, logged: int, rows: int, size: int) -> bool:
+        """Have something written, and tell whether it will be tried.
+
+        Args:
+            to: where it is to go.
+            item: it.
+            logged: of how many rows it tells.
+            rows: how many rows it keeps in memory.
+            size: and about how many bytes.
+        """
         with self._lock:
             queue, writing = self._queue, self._writing
-            full = (
-                queue.rows + writing.rows + weight[0] > MOST_ROWS or queue.size + writing.size + weight[1] > MOST_BYTES
-            )
+            rows, size = queue.rows + rows, queue.size + size
+            full = rows + writing.rows > MOST_ROWS or size + writing.size > MOST_BYTES
             if full or self._is_closed or (self._thread is None and not self._start()):
                 self._drop(logged, "the queue is full: the disk doesn't keep up")
                 return False
             was_large = queue.is_large
-            queue.add(to, item, logged, weight)
+            queue.items[to].append(item)
+            queue.put, queue.logged, queue.rows, queue.size = queue.put + 1, queue.logged + logged, rows, size
             if queue.put == 1:
                 queue.since = time.monotonic()
             if queue.put == 1 or queue.is_large > was_large:
