@@ -74,7 +74,10 @@ class LogSetting:
             return _FIRST if crc32(keys[0]) < limit else _NONE
         chosen = asked.hashes() < self._limit
         if position is not None:
-            chosen = np.append(chosen, False)[position]  # the last one is that of null keys, whose position is -1
+            if not len(chosen):
+                return _NONE
+            chosen = chosen[position]
+            chosen &= position >= 0  # that of a null key is -1
         return chosen.nonzero()[0]
 
 

@@ -1,11 +1,11 @@
-"""What the request log costs a read, also when its disk hangs, and how fast a log is replayed.
+"""What the request log costs reads in all, also when its disk hangs, and how fast a log is replayed.
 
-    python -m tests.benchmarks.monitoring.bench_log [--blocks 300] [--rows 1000000]
+    python -m tests.benchmarks.monitoring.bench_log [--rounds 10] [--rows 1000000]
 
-Blocks of the same reads take turns, with and without a log of every tenth entity. What is compared is the time that
-the reader's thread was at work, so that a busy machine matters little: the median of the ratios of neighbours, and
-between which it lies with a probability of 95 %. The thread that writes works for all reads: what it and the libraries
-under it take for a row, on any core, is added to the last column.
+In a round the same reads take turns, a few with a log of every tenth entity and a few without; at its end the log is
+written, and the reader waits for that: so all that the log costs lies inside, whichever thread pays for it. Compared
+are the time that passed, which says by how much fewer reads there are, and the time that processors were at work for
+this process, where a busy machine matters less. Printed are the medians of the rounds, the least and the greatest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,10 +31,10 @@ from tests.servers import available_servers, running_server
 ENTITIES = 20_000
 BATCH = 10_000
 RATE = 0.1
-SIZES = {1: 50, 100: 10, 1000: 2}
-"""Entities of a read, and reads of a block."""
+SIZES = {1: (50, 400), 100: (10, 200), 1000: (2, 100)}
+"""Entities of a read, reads of a turn, and turns of a round: of so few rows that the thread waits for its end."""
 _PARTS = 10
-_WAITING = 19_000  # rows: the thread begins by itself at 20,000
+_HANGING = 100  # turns while the disk hangs
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -55,32 +55,52 @@ def filled(online: str | None) -> Iterator[FeatureStore]:
         yield store
 
 
-def blocks(store: FeatureStore, count: int, size: int, clock: Callable[[], float]) -> tuple[Floats, Floats]:
-    """Return the seconds of reads without a log and with one, [block, read] each; who begins takes turns.
+def _clocks() -> Floats:
+    """Return the time of the clock, that of the process's threads, and that of this thread, seconds."""
+    return np.array([time.perf_counter(), time.process_time(), time.thread_time()])
+
+
+def rounds(store: FeatureStore, count: int, size: int) -> Floats:
+    """Return the seconds of reads, [round, without a log or with one, `_clocks`]; who begins takes turns.
 
     Args:
         store: is read.
-        count: blocks of each.
+        count: rounds.
         size: entities of a read.
-        clock: shows seconds.
     """
-    reads = SIZES[size]
-    random, taken = np.random.default_rng(7), {None: np.empty((count, reads)), "bench": np.empty((count, reads))}
-    for block in range(count):
+    (reads, turns), random, taken = SIZES[size], np.random.default_rng(7), np.zeros((count, 2, 3))
+    for seconds in taken:
+        store.flush_log()
+        for turn in range(turns):
+            asked = random.integers(0, ENTITIES, (reads, size)).tolist()
+            for logged in (turn % 2, 1 - turn % 2):
+                start = _clocks()
+                for keys in asked:
+                    store.get_online_features("v", {"k": keys}, log="bench" if logged else None, log_rate=RATE)
+                seconds[logged] += _clocks() - start
+        start = _clocks()
+        store.flush_log()
+        seconds[1] += _clocks() - start
+    return taken
+
+
+def latencies(store: FeatureStore, size: int) -> Floats:
+    """Return how long single reads took, seconds [without a log or with one, read].
+
+    Args:
+        store: is read.
+        size: entities of a read.
+    """
+    reads, random = SIZES[size][0], np.random.default_rng(8)
+    taken = np.empty((2, _HANGING, reads))
+    for turn in range(_HANGING):
         asked = random.integers(0, ENTITIES, (reads, size)).tolist()
-        for log, seconds in taken.items() if block % 2 else reversed(taken.items()):
+        for logged in (turn % 2, 1 - turn % 2):
             for number, keys in enumerate(asked):
-                start = clock()
-                store.get_online_features("v", {"k": keys}, log=log, log_rate=RATE)
-                seconds[block, number] = clock() - start
-    return taken[None], taken["bench"]
-
-
-def median(values: Floats) -> tuple[float, float, float]:
-    """Return the median of independent values, and between which two it lies with a probability of 95 %."""
-    ordered, wide = np.sort(values), 0.98 * np.sqrt(len(values))
-    low, high = (int(np.clip(len(values) / 2 + side * wide, 0, len(values) - 1)) for side in (-1, 1))
-    return float(np.median(values)), float(ordered[low]), float(ordered[high])
+                start = time.perf_counter()
+                store.get_online_features("v", {"k": keys}, log="bench" if logged else None, log_rate=RATE)
+                taken[logged, turn, number] = time.perf_counter() - start
+    return taken.reshape(2, -1)
 
 
 def tail(plain: Floats, logged: Floats) -> float:
@@ -89,17 +109,6 @@ def tail(plain: Floats, logged: Floats) -> float:
     return float(
         np.median([np.quantile(one, 0.99) / np.quantile(other, 0.99) for one, other in zip(*parts, strict=True)])
     )
-
-
-def seconds_to_write(store: FeatureStore, size: int) -> float:
-    """Return for how long processors are at work to write a row, of reads of which so many rows are logged."""
-    keys, reads = list(range(size)), _WAITING // size
-    store.flush_log()
-    for _ in range(reads):
-        store.get_online_features("v", {"k": keys}, log="bench", log_rate=1)
-    start = time.process_time()
-    store.flush_log()
-    return (time.process_time() - start) / (reads * size)
 
 
 @contextmanager
@@ -119,21 +128,23 @@ def hanging_disk(store: FeatureStore) -> Iterator[None]:
 
 def cost(console: Console, name: str, online: str | None, count: int) -> None:
     """Print what the log costs reads from one online store."""
-    for size in SIZES:
+    for size, (reads, turns) in SIZES.items():
         with filled(online) as store:
-            blocks(store, 3, size, time.thread_time)
-            plain, logged = blocks(store, count, size, time.thread_time)
-            times, low, high = median(logged.sum(axis=1) / plain.sum(axis=1))
-            read = float(np.median(plain))
-            with_thread = times + seconds_to_write(store, max(1, round(RATE * size))) * RATE * size / read
+            rounds(store, 1, size)
+            taken = rounds(store, count, size)
             with hanging_disk(store):
-                plain, logged = blocks(store, count, size, time.perf_counter)
-            p99 = tail(plain, logged)
+                plain, logged = latencies(store, size)
+        each = np.median(taken[:, 0], axis=0) / (reads * turns)
+        passed, worked, reader = (_spread(one) for one in (taken[:, 1] / taken[:, 0] - 1).T)
         console.print(
-            f"{name}, {size:,} entities: {read * 1e6:,.0f} µs, with the log {times:.3f} x ({low:.3f} to {high:.3f}), "
-            f"the writing thread included {with_thread:.3f} x; disk hangs: p99 {p99:.2f} x",
+            f"{name}, {size:,} entities: {each[0] * 1e6:,.0f} µs a read, {each[1] * 1e6:,.0f} µs of work; with the log "
+            f"time {passed}, work {worked}, the reader's alone {reader}; disk hangs: p99 {tail(plain, logged):.2f} x",
             soft_wrap=True,
         )
+
+
+def _spread(shares: Floats) -> str:
+    return f"{np.median(shares):+.1%} ({shares.min():+.1%} to {shares.max():+.1%})"
 
 
 def replayed(console: Console, rows: int) -> None:
@@ -154,14 +165,14 @@ def replayed(console: Console, rows: int) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Print what the log costs, and rows replayed a second."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--blocks", type=int, default=300, help="0: only replay")
+    parser.add_argument("--rounds", type=int, default=10, help="0: only replay")
     parser.add_argument("--rows", type=int, default=1_000_000, help="0: don't replay")
     asked, console = parser.parse_args(words), Console()
-    if asked.blocks:
-        cost(console, "SQLite", None, asked.blocks)
+    if asked.rounds:
+        cost(console, "SQLite", None, asked.rounds)
         for name in available_servers()[:1]:
             with running_server(name) as url:
-                cost(console, name, url, asked.blocks)
+                cost(console, name, url, asked.rounds)
     if asked.rows:
         replayed(console, asked.rows)
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from fs_core import Encoding, FeatureStore, FeatureView, Field, Request, on_demand
+from fs_core import Encoding, Entity, FeatureStore, FeatureView, Field, Request, on_demand
 from fs_core.errors import ConfigurationError, DataError, UnknownReferenceError
 from fs_core.monitoring.log import tables, writer
 from fs_core.monitoring.log.outcomes import outcome_of, outcome_table
@@ -229,6 +230,46 @@ def test_keys_that_the_caller_changes_afterwards_are_logged_as_they_were(served:
     served.get_online_features("spending", {"user_id": users}, log="model")
     users[:] = 5
     assert served.read_log("model")["user_id"].to_pylist() == [1, 2]
+
+
+def test_reads_that_are_written_at_once_are_logged_as_each_was_served(served: FeatureStore) -> None:
+    """Of many reads with keys of several parts, null and repeated ones, each has its own rows in its own order."""
+    pair = Entity("pair", keys={"shop": "string", "number": "int64"})
+    fields = [Field("price", "float64", "EUR."), Field("note", "string", "Text.")]
+    served.apply(FeatureView("offers", entity=pair, version="1.0.0", description="d", fields=fields, online=True))
+    keys = [(shop, number) for shop in ("", "a", "ähnlich") for number in (-1, 0, 2**40)]
+    columns = {"shop": [shop for shop, _ in keys], "number": [number for _, number in keys]}
+    given = {
+        "event_timestamp": [NOW - timedelta(days=1)] * 9,
+        "price": [*range(8), None],
+        "note": [*"abcdefgh", None],
+    }
+    served.write("offers", {**columns, **given})
+    served.materialize("offers")
+    asked = [[keys[n % 9] for n in range(start, start + size)] for start in range(4) for size in (1, 3, 20)]
+    asked += [[(None, None), keys[0], ("none", 5)], [(None, None)]]
+    reads = []
+    for rows in asked:
+        shops, numbers = zip(*rows, strict=True)
+        entities = {"shop": pa.array(shops, pa.string()), "number": pa.array(numbers, pa.int64())}
+        reads.append(served.get_online_features("offers", entities, log="model"))
+    logged = served.read_log("model")
+    for found in reads:
+        own = logged.filter(pc.equal(logged["__request_id"], found.request_id)).sort_by("__row")
+        assert own.select(found.to_arrow().column_names).equals(found.to_arrow())
+        assert own["offers.__status"].to_pylist() == found.status["offers"]
+    assert served.replay("model").counts["equal"] == len(logged) == sum(map(len, asked))
+
+
+def test_a_queue_of_wide_rows_is_bounded_in_bytes(served: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few the rows are; outcomes count, too."""
+    monkeypatch.setattr(writer, "MOST_BYTES", 1000)
+    ids = [served.get_online_features("spending", {"user_id": [1]}, log="model").request_id for _ in range(30)]
+    kept = len(ids) - ids.count(None)
+    assert 2 < kept < 20
+    assert served.flush_log() == writer.Flushed(kept, 30 - kept, 0)
+    served.log_outcome(ids[0], "long" * 1000)
+    assert served.flush_log().dropped == 31 - kept
 
 
 def test_every_type_survives_the_log(served: FeatureStore) -> None:
