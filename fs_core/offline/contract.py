@@ -244,7 +244,7 @@ class PushedHistory(Protocol):
         ...
 
     def settle(self) -> None:
-        """Bring what this process has pushed to where other programs see it, too; it never fails."""
+        """Bring what this process has added to where other programs see it, too; it never fails."""
         ...
 
 
@@ -270,7 +270,7 @@ class PositionedHistory(Protocol):
     """What a history offers beside `OfflineStore` if it knows how far it has taken streams, each message once."""
 
     def positions(self, view: FeatureView, partitions: Sequence[str]) -> dict[str, int | None]:
-        """Return how far the newest state has taken some partitions of streams.
+        """Return how far history has taken some partitions of streams.
 
         Args:
             view: whose history.
@@ -278,8 +278,10 @@ class PositionedHistory(Protocol):
         """
         ...
 
-    def append_from(self, view: FeatureView, rows: pa.Table, progress: Progress) -> Snapshot:
+    def append_from(self, view: FeatureView, rows: pa.Table, progress: Progress) -> None:
         """Add rows that were made of messages, and how far that brings the stream, in one atomic step.
+
+        The new state may begin where somebody asks for the newest, as with `PushedHistory.push`.
 
         Args:
             view: to whose history.

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView, StreamSource
 from fs_core.errors import ConfigurationError, SourceError
-from fs_core.offline.contract import EMPTY, PositionedHistory, Progress
+from fs_core.offline.contract import EMPTY, PositionedHistory, Progress, PushedHistory
 from fs_core.store import delivery, history, upkeep
 from fs_core.store.resources import Resources
 from fs_core.values.times import duration_micros, parse_duration
@@ -34,7 +34,7 @@ def ingest(
 ) -> Ingested:
     """Bring the messages of a stream into a view's history and online, each once in effect; return what was done.
 
-    How far the stream has been taken is in the same commit as the rows. So whatever dies, and whenever: who calls this
+    How far the stream has been taken is in the same write as the rows. So whatever dies, and whenever: who calls this
     again goes on behind the last row that is in history, and nothing is lost or there twice. Online rows follow; what a
     dead process left undone online is made good at the start. A row is available from the moment at which it was taken,
     as with `push`. Messages that become no row are put beside the stream, with reasons (`KEY.rejected` in Redis);
@@ -43,7 +43,7 @@ def ingest(
     Args:
         view: its reference.
         stream: a `StreamSource`, or the name of a registered one; None for the view's source.
-        batch: how long messages are gathered for one commit: most of the time from an event to its online value.
+        batch: how long messages are gathered for one write: most of the time from an event to its online value.
         until_idle: end when no message has come for so long; None to go on until interrupted.
         watch: called about once a second, and at the end, with what was done so far and how many messages wait.
         stop: such as a `threading.Event`, which another thread sets for this to end after the batch in hand.
@@ -100,9 +100,13 @@ def _target(store: Resources, view: FeatureView) -> Target:
 
     def append(rows: pa.Table, progress: Progress, now: int) -> Callable[[], None]:
         sent_by = delivery.delivery(store, view) if view.online else None  # before the rows are in history
-        numbered = history.numbered(store, view, rows)
+        numbered = history.numbered(store, view, rows, pushed=True)
         offline.append_from(view, numbered, progress)
         return partial(delivery.deliver, store, view, numbered, now, sent_by)
 
+    def settle() -> None:
+        if isinstance(offline, PushedHistory):
+            offline.settle()
+
     quarantine = partial(history.into_quarantine, store, view, pushed=True)
-    return Target(positions, append, quarantine, catch_up, store._clock.now)
+    return Target(positions, append, settle, quarantine, catch_up, store._clock.now)

@@ -24,6 +24,7 @@ MOST = 50_000
 """Messages of a batch, about: bounds memory where much waits."""
 
 _SUSPICIOUS = 100  # messages in a row that become nothing, at the very start: then the mapping is wrong, not they
+_SETTLE_SECONDS = 60.0  # without a message, until what came before is where other programs see it
 _REPORT_SECONDS = 10.0  # between lines in the log
 _WATCH_SECONDS = 1.0  # between looks at how many messages wait, where somebody watches
 _ATTEMPTS = 5  # to bring online what is missing there
@@ -40,7 +41,7 @@ class Ingested:
         rejected: how many messages became no row; the broker has them beside the stream, with reasons.
         quarantined: how many rows broke what the view declares; its quarantine has them, each once, with reasons.
         repeated: how many another consumer had brought into history first.
-        batches: how many commits of history that took.
+        batches: in how many parts they were brought into history.
         delay: the longest from an event's time to its availability.
         lag: how many messages wait, of a Redis Stream at most 10,000; None where the broker can't tell.
     """
@@ -75,6 +76,7 @@ class Target:
         positions: returns how far history has taken partitions.
         append: adds rows that are available now to history, with their progress; returns what brings them online. There
             may be none, where all messages were put aside.
+        settle: brings what was added to where other programs see it.
         quarantine: puts rows into the view's quarantine; returns which.
         catch_up: brings everything online that history has and may be missing there.
         now: returns the present moment, microseconds.
@@ -82,6 +84,7 @@ class Target:
 
     positions: Callable[[Sequence[str]], Mapping[str, int | None]]
     append: Callable[[pa.Table, Progress, int], Callable[[], None]]
+    settle: Callable[[], None]
     quarantine: Callable[[Sifted], pa.Table]
     catch_up: Callable[[], None]
     now: Callable[[], int]
@@ -102,6 +105,7 @@ class Ingestion:
         self._history: dict[str, int | None] = {}  # how far it has taken the partitions that are ours
         self._generation: int | None = None  # of the partitions, when they were sought
         self._is_behind = True  # rows may be missing online, as where a consumer died between history and online
+        self._is_settled = True
         self.done = Ingested()
         self._reported = time.monotonic(), 0
         self._watched = -_WATCH_SECONDS
@@ -122,7 +126,10 @@ class Ingestion:
             found = self._consumer.poll(batch, MOST)
             if found:
                 self.take(found)
-                idle_since = time.monotonic()
+                idle_since, self._is_settled = time.monotonic(), False
+            elif not self._is_settled and time.monotonic() - idle_since > _SETTLE_SECONDS:
+                self._target.settle()
+                self._is_settled = True
             self._report()
         if self._is_behind and not self._catch_up(_ATTEMPTS):
             raise OnlineStoreError(f"{self.done}. They are safe in history, but not online; materialize brings them.")

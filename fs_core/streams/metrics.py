@@ -18,7 +18,7 @@ _COUNTED = {
     "rejected": "Messages that became no row.",
     "quarantined": "Rows that broke what the view declares, and are in its quarantine.",
     "repeated": "Rows that another consumer had brought first.",
-    "batches": "Commits of history.",
+    "batches": "Parts in which they were brought into history.",
 }
 
 

@@ -98,7 +98,8 @@ class Commit:
     Attributes:
         name: what no other commit is called.
         sample: some of the rows, as by which it is decided how files are written; the first ones of a stream.
-        progress: how far the rows bring a stream, if they come from one.
+        progress: how far the rows bring streams, if they come from some; it names no position before where whoever
+            commits has seen to it that no message is left out or there twice.
     """
 
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -184,7 +185,7 @@ def write(table: Location, rows: Rows, commit: Commit, history: DeltaLog) -> Sna
             return _write(opened, rows, commit)
     except TableNotFoundError:
         pass
-    if commit.progress is None:
+    if commit.progress is None or not commit.progress.before:
         _commit(str(table), rows, commit)
         return None
     return _write(DeltaTable.create(str(table), rows.schema, partition_by=[MONTH], configuration=TABLE), rows, commit)

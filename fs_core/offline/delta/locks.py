@@ -122,6 +122,16 @@ class TableLocks:
             _release(file)
 
     @contextmanager
+    def following(self) -> Iterator[None]:
+        """Be the only one who brings streams further, in the table or beside it."""
+        file = self._open("following")
+        try:
+            _locked(file, fcntl.LOCK_EX, None)
+            yield
+        finally:
+            _release(file)
+
+    @contextmanager
     def appending(self) -> Iterator[None]:
         """Be one of those who append: what is written meanwhile isn't taken for somebody's who died."""
         file = self._join()

@@ -95,11 +95,13 @@ class DeltaOfflineStore:
         with as_store_error(view, f"can't open its history at {table.path}"):
             return table.positions(partitions)
 
-    def append_from(self, view: FeatureView, rows: pa.Table, progress: Progress) -> Snapshot:
+    def append_from(self, view: FeatureView, rows: pa.Table, progress: Progress) -> None:
         """See `PositionedHistory.append_from`."""
         table = self._table(view)
         with as_store_error(view, f"can't append to its history at {table.path}"):
-            return table.append(rows, progress)
+            is_due = table.append_from(rows, progress)
+        if is_due:
+            self._settle(view)
 
     def push(self, view: FeatureView, rows: pa.Table) -> None:
         """See `PushedHistory.push`."""
@@ -112,14 +114,14 @@ class DeltaOfflineStore:
     def settle(self) -> None:
         """See `PushedHistory.settle`."""
         for table in tuple(self._tables.values()):
-            if table.has_pushed():
+            if table.has_added():
                 self._settle(table.view)
 
     def _settle(self, view: FeatureView) -> None:
         try:
             self.snapshot(view)
         except OfflineStoreError as error:
-            log.warning("what was pushed is safe, but beside the table until it is read: %s", error)
+            log.warning("what came is safe, but beside the table until it is read: %s", error)
 
     def reserve(self, view: FeatureView, count: int, *, at_least: int = 0) -> int:
         """See `OfflineStore.reserve`."""

@@ -12,13 +12,14 @@ from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError
-from fs_core.offline.contract import Progress, Snapshot
+from fs_core.offline.contract import OvertakenError, Progress, Snapshot
 from fs_core.offline.delta.appending import Commit, append, fence, reserve
 from fs_core.offline.delta.journal.journal import Journal
+from fs_core.offline.delta.journal.positions import committed_positions
 from fs_core.offline.delta.layout import lay_out
 from fs_core.offline.delta.leftovers import BRIEFLY, remove_leftovers
 from fs_core.offline.delta.locks import locks_of
@@ -59,7 +60,7 @@ class ViewTable:
         self._journal = Journal(path, self.log) if isinstance(path, Path) else None
 
     def newest(self) -> Snapshot:
-        """Return the newest state, once what was pushed is in the table."""
+        """Return the newest state, once what waits beside the table is in it."""
         try:
             folded = self._journal.fold(self._append) if self._journal else None
             if folded is not None:
@@ -72,26 +73,47 @@ class ViewTable:
             )
         return self.log.newest()
 
-    def append(self, rows: pa.Table, progress: Progress | None = None) -> Snapshot:
-        """Commit rows of history, and how far they bring a stream; return the new state.
-
-        Raises:
-            OvertakenError: the table isn't where the rows' messages begin; none of them is there.
-        """
-        state = self._append(rows, progress=progress)
+    def append(self, rows: pa.Table) -> Snapshot:
+        """Commit rows of history; return the new state."""
+        state = self._append(rows)
         self._merge(state)
         return state
+
+    def append_from(self, rows: pa.Table, progress: Progress) -> bool:
+        """Add rows, and how far they bring a stream, beside the table; tell whether it is time to bring them into it.
+
+        Many rows are a commit at once, and to a bucket any are.
+
+        Raises:
+            OvertakenError: the history isn't where the rows' messages begin; none of them is there.
+        """
+        if self._journal is None:
+            self._merge(self._append(rows, progress=progress))
+            return False
+        with self._journal.positions.held() as positions:
+            if self._journal.takes(rows):
+                if positions.of(progress.before) != progress.before:
+                    raise OvertakenError
+                is_due = self._journal.add(rows, progress.after)
+                positions.move(progress.after)
+                return is_due
+            folded = self._journal.fold(self._append)  # else it would take the table back to an earlier position
+            state = self._append(rows, progress=progress)
+            self.log.bring_to_disk(state)  # before the batches behind it
+        for new in (folded, state):
+            if new is not None:
+                self._merge(new)
+        return False
 
     def _merge(self, state: Snapshot) -> None:
         merge_if_due(f"the history of view {self.view.ref!r}", self.log, self.locks, state)
 
     def positions(self, partitions: Sequence[str]) -> dict[str, int | None]:
-        """Return how far the newest state has taken some partitions of streams."""
-        try:
-            with self.log.opened() as table:
-                return {name: table.transaction_version(name) for name in partitions}
-        except TableNotFoundError:
-            return dict.fromkeys(partitions)
+        """Return how far history has taken some partitions of streams."""
+        if self._journal is None:
+            return committed_positions(self.log, partitions)
+        with self._journal.positions.held() as positions:
+            return positions.of(partitions)
 
     def _append(self, rows: pa.Table, name: str = "", progress: Progress | None = None) -> Snapshot:
         laid_out = lay_out(self.view, rows)
@@ -148,9 +170,9 @@ class ViewTable:
             return False
         return self._journal.add(rows)
 
-    def has_pushed(self) -> bool:
-        """Tell whether this process has pushed what isn't in the table yet."""
-        return self._journal is not None and self._journal.has_pushed()
+    def has_added(self) -> bool:
+        """Tell whether this process has added what isn't in the table yet."""
+        return self._journal is not None and self._journal.has_added()
 
     def forget_damaged(self) -> None:
         """Delete the copies of what was pushed and can't be read: they may hold anybody's rows."""

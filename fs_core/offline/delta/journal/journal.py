@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
 
-from fs_core.offline.contract import Snapshot
-from fs_core.offline.delta.journal.segment import DAMAGED, Claimed, Segment, claimed, pending
+from fs_core.offline.contract import Progress, Snapshot
+from fs_core.offline.delta.journal import records
+from fs_core.offline.delta.journal.positions import Positions
+from fs_core.offline.delta.journal.segment import DAMAGED, PUSHED, TAKEN, Claimed, Segment, claimed, pending
 from fs_core.offline.delta.locks import DIRECTORY
 from fs_core.offline.delta.log import DeltaLog
 
@@ -19,12 +21,15 @@ _MOST_BYTES = 4 << 20  # of a segment: folding it takes about as long as the app
 _MOST_SECONDS = 60.0  # until a segment is folded, so that programs which read the table alone aren't far behind
 _MOST_SEGMENTS = 16  # before one is begun: those of processes that pushed and ended
 
-Append = Callable[[pa.Table, str], Snapshot]
-"""Commits rows to the table under a name; returns the state."""
+Append = Callable[[pa.Table, str, Progress | None], Snapshot]
+"""Commits rows to the table under a name, and how far they bring streams; returns the state."""
 
 
 class Journal:
-    """What any process has pushed into one table and isn't in the table yet. Thread-safe.
+    """What has come to one table by any process and isn't in the table yet. Thread-safe.
+
+    Attributes:
+        positions: how far streams have been taken.
 
     Args:
         table: the table's directory.
@@ -34,36 +39,42 @@ class Journal:
     def __init__(self, table: Path, history: DeltaLog) -> None:
         self._directory = table / DIRECTORY / "pushed"
         self._history = history
-        self._mine: Segment | None = None
+        self.positions = Positions(table, self._directory, history)
+        self._mine: dict[str, Segment] = {}
         self._guard = threading.Lock()
 
-    def add(self, rows: pa.Table) -> bool:
+    def add(self, rows: pa.Table, after: Mapping[str, int] | None = None) -> bool:
         """Add rows, which are on disk when this returns; tell whether it is time to fold.
 
         Args:
-            rows: in the history's schema, at least one, few enough for one message of Arrow's.
+            rows: in the history's schema, few enough for one message of Arrow's.
+            after: how far they bring partitions of streams, by who holds the `positions`; there may be no rows then.
+                None for rows that are pushed, of which there is at least one.
 
         Raises:
             OSError, DeltaError: none of them is there.
         """
+        kind, data = (PUSHED, records.pushed(rows)) if after is None else (TAKEN, records.taken(rows, after))
         with self._guard:
             is_due = False
-            while self._mine is None or not self._mine.add(rows):
+            while (mine := self._mine.get(kind)) is None or not mine.add(data):
                 is_due = len(pending(self._directory)) >= _MOST_SEGMENTS
-                self._mine = Segment(self._directory, self._history.newest(), rows.schema)
-            age = time.monotonic() - self._mine.began
-            return is_due or self._mine.size > _MOST_BYTES or age > _MOST_SECONDS
+                self._mine[kind] = Segment(self._directory, kind, self._history.newest(), rows.schema)
+            return is_due or mine.size > _MOST_BYTES or time.monotonic() - mine.began > _MOST_SECONDS
 
-    def has_pushed(self) -> bool:
-        """Tell whether this process has pushed what isn't in the table yet."""
-        mine = self._mine
-        return mine is not None and mine.path.exists()
+    def takes(self, rows: pa.Table) -> bool:
+        """Tell whether rows of a stream are few enough for it; more of them are better off as a commit of their own."""
+        return int(rows.nbytes) <= _MOST_BYTES
+
+    def has_added(self) -> bool:
+        """Tell whether this process has added what isn't in the table yet."""
+        return any(mine.path.exists() for mine in tuple(self._mine.values()))
 
     def fold(self, append: Append) -> Snapshot | None:
-        """Bring into the table what any process has pushed by now; return the state with it, None if there was nothing.
+        """Bring into the table what any process has added by now; return the state with it, None if there was nothing.
 
         Args:
-            append: commits rows under a name.
+            append: commits rows under a name, and how far they bring streams.
 
         Raises:
             OSError, DeltaError: it isn't there yet; whoever tries again brings it.
@@ -76,7 +87,10 @@ class Journal:
             segments = [segment for path in found if (segment := held.enter_context(claimed(path))) is not None]
             new = [segment for segment in segments if not self._is_folded(segment)]
             if new:
-                state = append(pa.concat_tables(_rows(new)), " ".join(segment.name for segment in new))
+                after = records.furthest(*(segment.content.after for segment in new))
+                names = " ".join(segment.name for segment in new)
+                # Whoever added a batch has seen to it that it is where the one before ends.
+                state = append(pa.concat_tables(_rows(new)), names, Progress({}, after) if after else None)
                 self._history.bring_to_disk(state)
             for segment in segments:
                 segment.remove()
@@ -88,7 +102,7 @@ class Journal:
             copy.unlink(missing_ok=True)
 
     def _is_folded(self, segment: Claimed) -> bool:
-        """Tell whether a segment's rows are in the table, as somebody died before deleting it, or it has none."""
+        """Tell whether what a segment has is in the table, as somebody died before deleting it, or it has nothing."""
         content = segment.content
         return content.rows is None or self._history.find(content.state, segment.name) is not None
 

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fs_core.offline.delta.journal.records import FOLDING, ROWS, Content, begin, parse, record
+from fs_core.offline.delta.journal.records import FOLDING, Content, begin, parse, record
 from fs_core.runtime.files import bring_to_disk, make_directory
 
 log = logging.getLogger("fs_core")
 
-SUFFIX = ".rows"
+PUSHED = ".rows"
+"""How a segment ends that has rows which were pushed."""
+TAKEN = ".taken"
+"""How a segment ends that has batches of streams."""
 DAMAGED = ".damaged"
 """How the copy of a segment ends that can't be read whole."""
 
@@ -30,6 +33,7 @@ class Segment:
 
     Args:
         directory: where segments lie; made if it isn't there.
+        suffix: says of what: `PUSHED` or `TAKEN`.
         state: the newest state of the table.
         schema: of the rows.
 
@@ -37,9 +41,9 @@ class Segment:
         OSError: it can't be made.
     """
 
-    def __init__(self, directory: Path, state: int, schema: pa.Schema) -> None:
+    def __init__(self, directory: Path, suffix: str, state: int, schema: pa.Schema) -> None:
         make_directory(directory)
-        self.path = directory / f"{uuid.uuid4().hex}{SUFFIX}"
+        self.path = directory / f"{uuid.uuid4().hex}{suffix}"
         self.began = time.monotonic()
         self.size = 0
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
@@ -47,17 +51,12 @@ class Segment:
         self._head = begin(state, schema)
         bring_to_disk(directory)
 
-    def add(self, rows: pa.Table) -> bool:
-        """Add rows and wait until they are on disk; False, with none of them added, if the segment takes no more.
-
-        Args:
-            rows: at least one, few enough for one message.
+    def add(self, data: bytes) -> bool:
+        """Add a record and wait until it is on disk; False, with nothing added, if the segment takes no more.
 
         Raises:
-            OSError: none of them is there, as on a full disk; the segment takes no more.
+            OSError: it isn't there, as on a full disk; the segment takes no more.
         """
-        (batch,) = rows.combine_chunks().to_batches()
-        data = record(ROWS, batch.serialize())
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -111,8 +110,8 @@ class Claimed:
             copy = self._path.with_suffix(DAMAGED)
             shutil.copyfile(self._path, copy)
             log.error(
-                "%s: %d bytes of rows that were pushed are damaged, so these rows are lost; the others are in the "
-                "table. Look after the disk, and push them again. A copy is kept: %s",
+                "%s: %d bytes of rows that came are damaged, so these rows are lost; the others are in the "
+                "table. Look after the disk, and add them again. A copy is kept: %s",
                 self._path,
                 self.content.damaged,
                 copy,
@@ -147,14 +146,19 @@ def _content(path: Path, file: int) -> Content:
     content = parse(data)
     if content.unfinished:
         lost = content.unfinished
-        log.warning("%s: left out %d bytes of a push that was never answered, as its process died", path, lost)
+        log.warning("%s: left out %d bytes of rows whose arrival was never answered, as its process died", path, lost)
     return content
 
 
-def pending(directory: Path) -> list[Path]:
-    """Return the segments that lie in a directory, in one order for everybody."""
+def pending(directory: Path, *suffixes: str) -> list[Path]:
+    """Return the segments that lie in a directory, in one order for everybody.
+
+    Args:
+        directory: where.
+        suffixes: of which kinds; by default of all.
+    """
     try:
         with os.scandir(directory) as found:
-            return sorted(Path(entry.path) for entry in found if entry.name.endswith(SUFFIX))
+            return sorted(Path(entry.path) for entry in found if entry.name.endswith(suffixes or (PUSHED, TAKEN)))
     except FileNotFoundError:
         return []
