@@ -27,7 +27,7 @@ def ingest(
     view: str | FeatureView,
     stream: str | StreamSource | None = None,
     *,
-    batch: timedelta | str = "200ms",
+    batch: timedelta | str = "50ms",
     until_idle: timedelta | str | None = None,
     watch: Watch | None = None,
     stop: Stop | None = None,

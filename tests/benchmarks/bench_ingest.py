@@ -1,6 +1,6 @@
 """Events of a Redis Stream into history and online: how many a second, and how long from XADD to the online value.
 
-python -m tests.benchmarks.bench_ingest [--events 200000] [--rate 5000] [--seconds 10]
+python -m tests.benchmarks.bench_ingest [--events 200000] [--rate 5000] [--seconds 10] [--batch 100ms]
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def throughput(store: FeatureStore, client: redis.Redis, events: int) -> float:
     return events / seconds
 
 
-def latencies(store: FeatureStore, client: redis.Redis, rate: int, seconds: float) -> list[float]:
+def latencies(store: FeatureStore, client: redis.Redis, rate: int, seconds: float, batch: str) -> list[float]:
     """Add events at a rate, a probe among them ten times a second; return how long each probe took to be served."""
-    taking = threading.Thread(target=store.ingest, args=(VIEW, "stream"), kwargs={"batch": "100ms", "until_idle": "3s"})
+    taking = threading.Thread(target=store.ingest, args=(VIEW, "stream"), kwargs={"batch": batch, "until_idle": "3s"})
     taking.start()
     took, ends, number = list[float](), time.perf_counter() + seconds, 0
     while time.perf_counter() < ends:
@@ -82,6 +82,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--rate", type=int, default=5_000)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--batch", default="100ms")
     asked = parser.parse_args(words)
     table = Table(
         "Redis Stream, JSON of 10 columns", "", "bar (stretch)", title="Ingest into history and online (Valkey)"
@@ -94,7 +95,7 @@ def main(words: Sequence[str] | None = None) -> None:
     ):
         store.apply(VIEW, StreamSource("stream", url=f"{url}/numbers", description="Numbers."))
         table.add_row("events a second", f"{throughput(store, client, asked.events):,.0f}", "30,000 (100,000)")
-        took = np.array(latencies(store, client, asked.rate, asked.seconds)) * 1e3
+        took = np.array(latencies(store, client, asked.rate, asked.seconds, asked.batch)) * 1e3
         shown = f"p50 {np.percentile(took, 50):.0f} ms, p99 {np.percentile(took, 99):.0f} ms"
         table.add_row(f"from XADD to online at {asked.rate:,}/s", shown, "p99 500 (100) ms")
     Console(width=110).print(table)

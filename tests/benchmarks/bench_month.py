@@ -1,7 +1,8 @@
 """A month in little: pushes and events of a stream, few at a time; what they leave, and how reads of history fare.
 
-Half of the events are pushed, one row each, by several threads; half come from a Redis Stream, a few a commit. Each
-day somebody reads history, and materializes.
+Half of the events are pushed, one row each, by several threads; half come from a Redis Stream, a few a batch. Each
+day somebody reads history, asks for a training set, and materializes. On ten days, reads of a copy are compared with
+reads of one that was compacted just now, in turns, in a process of its own.
 
 python -m tests.benchmarks.bench_month [--events 1000000] [--days 30]
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -17,7 +19,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +42,7 @@ VIEW = FeatureView(
 )
 START = datetime(2025, 1, 1, tzinfo=UTC)
 USERS, THREADS, TOGETHER, MOMENTS = 5_000, 8, 20, 20_000
+DAYS, TIMES = 10, 5
 
 
 def moment(number: int) -> datetime:
@@ -67,7 +72,7 @@ def push(store: FeatureStore, numbers: Sequence[int]) -> None:
 
 
 def ingest(store: FeatureStore, client: redis.Redis, numbers: Sequence[int]) -> int:
-    """Let events come by the stream, a few at a time; return how many commits that made."""
+    """Let events come by the stream, a few at a time; return in how many batches they were taken."""
     done = list[int]()
     taking = threading.Thread(
         target=lambda: done.append(store.ingest(VIEW, "stream", batch="1ms", until_idle="1s").batches)
@@ -81,7 +86,7 @@ def ingest(store: FeatureStore, client: redis.Redis, numbers: Sequence[int]) -> 
             pipeline.xadd("numbers", {"m": json.dumps(event)})
         last = pipeline.execute()[-1]
         while not any(group["last-delivered-id"] == last for group in client.xinfo_groups("numbers")):
-            time.sleep(0.001)  # else all would be one commit
+            time.sleep(0.001)  # else all would be one batch
     taking.join()
     return done[0]
 
@@ -92,30 +97,47 @@ def memory() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def files(store: FeatureStore) -> tuple[int, int]:
-    """Return how many files the newest state of history has, and how many lie on disk in all."""
+def files(store: FeatureStore) -> tuple[int, int, int]:
+    """Return how many commits history has, how many files its newest state, and how many lie on disk in all."""
     history = Path(store.directory, "history")
-    return len(DeltaTable(str(history / VIEW.storage_name)).file_uris()), sum(len(f) for _, _, f in os.walk(history))
+    newest = DeltaTable(str(history / VIEW.storage_name))
+    return newest.version() + 1, len(newest.file_uris()), sum(len(f) for _, _, f in os.walk(history))
 
 
-def seconds(act: Callable[[], object], times: int = 5) -> float:
-    """Return how long something takes, the median of some times."""
-    took = []
-    for _ in range(times):
-        start = time.perf_counter()
-        act()
-        took.append(time.perf_counter() - start)
-    return statistics.median(took)
+def seconds(act: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
 
 
-def reads(store: FeatureStore, spine: pa.Table) -> dict[str, float]:
-    """Return how long reads of history take."""
-    first = seconds(lambda: store.get_historical_features(spine, ["numbers.*"]), 1)
-    return {
-        "training set, first": first,
-        "training set": seconds(lambda: store.get_historical_features(spine, ["numbers.*"])),
-        "all rows": seconds(lambda: store.history(VIEW)),
-    }
+def training(store: FeatureStore) -> object:
+    """Ask for a training set."""
+    return store.get_historical_features(spine_of(), ["numbers.*"])
+
+
+def reads(directory: str) -> dict[str, tuple[float, float]]:
+    """Return how long reads of a copy of a store take, as it was left and freshly compacted."""
+    # The index is brought to disk in the background, so that its files may come while these are deleted.
+    with tempfile.TemporaryDirectory(dir=Path(directory).parent, ignore_cleanup_errors=True) as copies:
+        paths = [shutil.copytree(directory, Path(copies, name)) for name in ("left", "compact")]
+        with FeatureStore(paths[0]) as left, FeatureStore(paths[1]) as compact:
+            compact.compact(VIEW)
+
+            def compared(act: Callable[[FeatureStore], object]) -> tuple[float, float]:
+                took = [[seconds(partial(act, store)) for store in (left, compact)] for _ in range(TIMES + 1)]
+                first, second = (statistics.median(column) for column in zip(*took[1:], strict=True))
+                return first, second
+
+            def opened(store: FeatureStore) -> None:
+                with FeatureStore(store.directory) as new:
+                    training(new)
+
+            return {
+                "training set": compared(training),
+                "store opened for it": compared(opened),
+                "all rows": compared(lambda store: store.history(VIEW)),
+            }
 
 
 def spine_of() -> pa.Table:
@@ -126,49 +148,54 @@ def spine_of() -> pa.Table:
     return pa.table({"user": users, "event_timestamp": pa.array([now] * MOMENTS, pa.timestamp("us", "UTC"))})
 
 
+def day_of(store: FeatureStore, client: redis.Redis, bounds: Sequence[int]) -> int:
+    """Let the events of a day come, and read; return in how many batches those of the stream were taken."""
+    begin, middle, end = bounds
+    push(store, range(begin, middle))
+    batches = ingest(store, client, range(middle, end))
+    rows = store.history(VIEW).num_rows
+    if rows != end:
+        raise SystemExit(f"{rows} rows of {end} events: nothing is shown.")
+    training(store)
+    store.materialize(VIEW.name)
+    return batches
+
+
+def compared_reads(store: FeatureStore) -> list[str]:
+    """Return what to show of reads."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        found = process.submit(reads, str(store.directory)).result()
+    return [f"{left * 1e3:.0f} / {fresh * 1e3:.0f} ms: {left / fresh:.2f}" for left, fresh in found.values()]
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Play once, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=30)
     asked = parser.parse_args(words)
-    table = Table("after day", "events", "commits of the stream", "files", "on disk", "MB of memory")
+    counts = ("day", "events", "batches", "commits", "files", "on disk", "MB")
+    shown = ("training set", "store opened for it", "all rows")
+    table = Table(
+        *counts, *shown, title="files: of the newest state; reads: as it was left / compacted: ratio (bar 1.3)"
+    )
     with (
-        tempfile.TemporaryDirectory() as directory,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory,
         running_server("Valkey 9.1") as url,
         redis.Redis.from_url(url) as client,
+        FeatureStore(Path(directory, "store")) as store,
     ):
-        with FeatureStore(Path(directory, "store")) as store:
-            store.apply(VIEW, StreamSource("stream", url=f"{url}/numbers", description="Numbers."))
-            bounds = np.linspace(0, asked.events, 2 * asked.days + 1).astype(int).tolist()
-            commits = 0
-            for day in range(asked.days):
-                begin, middle, end = bounds[2 * day : 2 * day + 3]
-                push(store, range(begin, middle))
-                commits += ingest(store, client, range(middle, end))
-                rows = store.history(VIEW).num_rows
-                if rows != end:
-                    raise SystemExit(f"{rows} rows of {end} events: nothing is shown.")
-                store.materialize(VIEW.name)
-                if day in (0, asked.days // 2, asked.days - 1):
-                    table.add_row(str(day + 1), f"{rows:,}", f"{commits:,}", *map(str, files(store)), f"{memory():.0f}")
-            if store.verify_online(VIEW.name).total:
-                raise SystemExit("online isn't what the rule says: nothing is shown.")
-        shutil.copytree(Path(directory, "store"), Path(directory, "compact"))
-        spine = spine_of()
-        with FeatureStore(Path(directory, "compact")) as compact:
-            compact.compact(VIEW)
-        found = {}
-        for name in ("store", "compact"):
-            with FeatureStore(Path(directory, name)) as store:
-                found[name] = reads(store, spine)
-    console = Console(width=100)
-    console.print(table)
-    times = Table("read of history", "as it was left", "freshly compacted", "ratio (bar 1.3)")
-    for what, left in found["store"].items():
-        fresh = found["compact"][what]
-        times.add_row(what, f"{left:.3f} s", f"{fresh:.3f} s", f"{left / fresh:.2f}")
-    console.print(times)
+        store.apply(VIEW, StreamSource("stream", url=f"{url}/numbers", description="Numbers."))
+        bounds = np.linspace(0, asked.events, 2 * asked.days + 1).astype(int).tolist()
+        batches = 0
+        for day in range(asked.days):
+            batches += day_of(store, client, bounds[2 * day : 2 * day + 3])
+            if day % max(1, asked.days // DAYS) == 0 or day == asked.days - 1:
+                numbers = [day + 1, bounds[2 * day + 2], batches, *files(store), round(memory())]
+                table.add_row(*(f"{number:,}" for number in numbers), *compared_reads(store))
+        if store.verify_online(VIEW.name).total:
+            raise SystemExit("online isn't what the rule says: nothing is shown.")
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":

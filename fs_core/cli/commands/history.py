@@ -87,7 +87,7 @@ def carry_over(store: FeatureStore, view: str, from_: str) -> Report:
 @cli.command()
 @click.argument("view")
 @click.argument("stream", required=False)
-@click.option("--batch", default="200ms", show_default=True, metavar="DURATION", help="How long messages are gathered.")
+@click.option("--batch", default="50ms", show_default=True, metavar="DURATION", help="How long messages are gathered.")
 @click.option("--until-idle", metavar="DURATION", help="End when nothing has come for so long; by default never.")
 @click.option(
     "--metrics", metavar="[HOST:]PORT", help="Give counters to Prometheus there; HOST is 127.0.0.1 by default."

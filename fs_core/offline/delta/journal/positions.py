@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from fs_core.offline.delta.journal.records import furthest, reached
 from fs_core.offline.delta.journal.segment import TAKEN, pending
@@ -56,8 +56,10 @@ class Positions:
 
     def move(self, after: Mapping[str, int]) -> None:
         """Remember how far the batch has brought partitions that was added just now."""
-        self._known |= after
-        self._seen = self._look()
+        with suppress(OSError, DeltaError):  # the batch is there; the next holder reads
+            seen = self._look()
+            self._known |= after
+            self._seen = seen
 
     def _look(self) -> object:
         """Return what differs once anybody has moved positions."""
