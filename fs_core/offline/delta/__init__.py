@@ -11,6 +11,8 @@ Who does what (`locks`: files beside the table, whose locks the system drops whe
   a name, by which a failed append checks whether it stands: an append that raises has written nothing.
 - **push**: take seqs, add rows to a file beside the table and bring it to disk. Whoever looks up the newest state first
   appends what was pushed by then; see `journal`.
+- **batch of a stream** (holds `following`): take seqs, look how far the stream has been taken, add rows and
+  how far they bring it, as a push does. Many rows are an append, behind what waits.
 - **compact** (holds `rewriting`): commit that small files are replaced by large ones with the same rows; make the
   index. The old files stay for earlier states. Dies before the commit: unnamed files.
 - **erase** (holds `rewriting`): (1) commit that the rows of some entities are replaced by nothing, and again while some
@@ -29,7 +31,8 @@ append and a compaction don't conflict. Of an erasure the library refuses the co
 appended meanwhile; then it begins anew. A checkpoint repeats what entries say; it is made after a commit, and if that
 fails, as on a full disk, the commit stands all the same.
 
-In a bucket (`fs_core.offline.objects`) there is no journal: a push is an append. Rewriters exclude each other by an
+In a bucket (`fs_core.offline.objects`) there is no journal: a push is an append, and so is a batch, which the library
+refuses where another one has changed the stream's position since it was looked up. Rewriters exclude each other by an
 object that its holder renews, so a holder that stands still for longer than a lease and goes on is the one case in
 which two may meet. Appends leave no sign there: files that no state names are dead once they are a day old.
 
