@@ -180,6 +180,14 @@ class DeltaLog:
         self._newest = known
         return version
 
+    def positions(self, partitions: Iterable[str]) -> dict[str, int | None]:
+        """Return how far the newest state has taken some partitions of streams, None for those it doesn't know."""
+        try:
+            with self.opened() as table:
+                return {name: table.transaction_version(name) for name in partitions}
+        except TableNotFoundError:
+            return dict.fromkeys(partitions)
+
     def find(self, after: Snapshot, text: str) -> Snapshot | None:
         """Return the first state after one whose log entry holds a text; None if there is none."""
         while True:

@@ -19,7 +19,6 @@ from fs_core.errors import OfflineStoreError
 from fs_core.offline.contract import OvertakenError, Progress, Snapshot
 from fs_core.offline.delta.appending import Commit, append, fence, reserve
 from fs_core.offline.delta.journal.journal import Journal
-from fs_core.offline.delta.journal.positions import committed_positions
 from fs_core.offline.delta.layout import lay_out
 from fs_core.offline.delta.leftovers import BRIEFLY, remove_leftovers
 from fs_core.offline.delta.locks import locks_of
@@ -111,7 +110,7 @@ class ViewTable:
     def positions(self, partitions: Sequence[str]) -> dict[str, int | None]:
         """Return how far history has taken some partitions of streams."""
         if self._journal is None:
-            return committed_positions(self.log, partitions)
+            return self.log.positions(partitions)
         with self._journal.positions.held() as positions:
             return positions.of(partitions)
 

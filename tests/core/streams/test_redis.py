@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from deltalake import DeltaTable
 
 from fs_core import Aggregation, FeatureStore, FeatureView, Field, StreamSource
 from fs_core.errors import ConfigurationError, DefinitionError, SourceError, StreamError, VersionConflictError
-from fs_core.streams import contract
+from fs_core.streams import contract, ingest
 from fs_core.streams.ingest import Ingested
 from fs_core.streams.redis import RedisConsumer
 from tests.core.streams.payments import PAID, USER, payment, send, shops
@@ -232,6 +233,20 @@ def test_a_batch_of_large_messages_is_bounded(
     send(client, *(payment(number, shop="s" * 1_000) for number in range(40)))
     done = opened.ingest("paid", "payments", batch="20ms", until_idle="60ms")
     assert (done.rows, done.batches) == (40, 4)
+
+
+def test_a_quiet_stream_is_in_the_table_for_other_programs(
+    opened: FeatureStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches wait beside the Delta table until a reader comes, or none has come for a while."""
+    table = Path(opened.directory, "history", PAID.storage_name)
+    send(client, payment(0))
+    opened.ingest("paid", "payments", batch="10ms", until_idle="40ms")
+    assert not (table / "_delta_log").exists()
+    monkeypatch.setattr(ingest, "_SETTLE_SECONDS", 0.0)
+    send(client, payment(1))
+    opened.ingest("paid", "payments", batch="10ms", until_idle="40ms")
+    assert DeltaTable(str(table)).to_pyarrow_table().num_rows == 2
 
 
 def test_whoever_watches_is_told(opened: FeatureStore, client: redis.Redis) -> None:

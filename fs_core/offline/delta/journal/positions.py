@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deltalake.exceptions import DeltaError, TableNotFoundError
-
+from fs_core.offline.contract import EMPTY, Snapshot
 from fs_core.offline.delta.journal.records import furthest, reached
 from fs_core.offline.delta.journal.segment import TAKEN, pending
 from fs_core.offline.delta.locks import TableLocks
@@ -28,7 +27,7 @@ class Positions:
 
     def __init__(self, table: Path, waiting: Path, history: DeltaLog) -> None:
         self._locks, self._waiting, self._history = TableLocks(table), waiting, history
-        self._seen: object = None
+        self._seen: tuple[dict[str, int], Snapshot] = {}, EMPTY
         self._known: dict[str, int | None] = {}
 
     @contextmanager
@@ -47,7 +46,7 @@ class Positions:
         Raises:
             OSError, DeltaError: they can't be read.
         """
-        seen = self._look()
+        seen = self._sizes(), self._history.newest()
         if seen != self._seen:
             self._seen, self._known = seen, {}
         wanted = list(partitions)
@@ -56,18 +55,17 @@ class Positions:
 
     def move(self, after: Mapping[str, int]) -> None:
         """Remember how far the batch has brought partitions that was added just now."""
-        with suppress(OSError, DeltaError):  # the batch is there; the next holder reads
-            seen = self._look()
+        with suppress(OSError):  # the batch is there; this process reads them anew, as where a state has come meanwhile
+            self._seen = self._sizes(), self._seen[1]
             self._known |= after
-            self._seen = seen
 
-    def _look(self) -> object:
-        """Return what differs once anybody has moved positions."""
+    def _sizes(self) -> dict[str, int]:
+        """Return the sizes of segments, which differ once anybody has added a batch."""
         sizes = dict[str, int]()
         for path in pending(self._waiting, TAKEN):
             with suppress(FileNotFoundError):
                 sizes[path.name] = path.stat().st_size
-        return sizes, self._history.newest()
+        return sizes
 
     def _read(self, partitions: list[str]) -> dict[str, int | None]:
         """Read positions, those that wait first: what is folded meanwhile is in the table then."""
@@ -77,15 +75,6 @@ class Positions:
         for path in pending(self._waiting, TAKEN):
             with suppress(FileNotFoundError):
                 found = furthest(found, reached(path.read_bytes()))
-        committed = committed_positions(self._history, partitions)
+        committed = self._history.positions(partitions)
         found = furthest(found, {name: position for name, position in committed.items() if position is not None})
         return {name: found.get(name) for name in partitions}
-
-
-def committed_positions(history: DeltaLog, partitions: Iterable[str]) -> dict[str, int | None]:
-    """Return how far the newest state of a table has taken some partitions."""
-    try:
-        with history.opened() as table:
-            return {name: table.transaction_version(name) for name in partitions}
-    except TableNotFoundError:
-        return dict.fromkeys(partitions)
