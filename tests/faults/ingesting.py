@@ -1,5 +1,7 @@
 """Consumers of a Redis Stream, killed at random, while events are added: each is in history once, and online is right.
 
+So is a reader, as readers bring into the table what waits beside it.
+
 python -m tests.faults.ingesting --kills 50
 """
 
@@ -25,13 +27,23 @@ from tests.servers import running_server
 THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
 VIEW = FeatureView("facts", entity=THING, fields=[Field("x", "int64", "Which fact.")], description="Facts.")
 START = datetime(2024, 1, 1, tzinfo=UTC)
-CONSUMERS, THINGS, POISON = 2, 50, 97
+THINGS, POISON = 50, 97
 
 
 def consume(directory: str) -> None:
     """Take events until killed."""
     with FeatureStore(directory) as store:
         store.ingest("facts", "facts_stream", batch="50ms")
+
+
+def read(directory: str) -> None:
+    """Read history until killed."""
+    with FeatureStore(directory) as store:
+        while True:
+            store.history("facts")
+
+
+ROLES = (consume, consume, read)
 
 
 def produce(client: redis.Redis, ends: threading.Event) -> int:
@@ -49,16 +61,16 @@ def produce(client: redis.Redis, ends: threading.Event) -> int:
 
 
 def play(directory: Path, client: redis.Redis, kills: int, draw: random.Random) -> int:
-    """Let consumers work and kill one after the other at random moments; return how many events were added."""
+    """Let all work and kill one after the other at random moments; return how many events were added."""
     ends, sent = threading.Event(), list[int]()
     producer = threading.Thread(target=lambda: sent.append(produce(client, ends)))
     producer.start()
-    running = [started(consume, str(directory)) for _ in range(CONSUMERS)]
+    running = [started(role, str(directory)) for role in ROLES]
     for _ in range(kills):
         time.sleep(draw.uniform(0.1, 2.5))
         number = draw.randrange(len(running))
         kill(running[number])
-        running[number] = started(consume, str(directory))
+        running[number] = started(ROLES[number], str(directory))
     for process in running:
         kill(process)
     ends.set()
