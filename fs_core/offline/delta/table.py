@@ -90,14 +90,14 @@ class ViewTable:
             self._merge(self._append(rows, progress=progress))
             return False
         with self._journal.positions.held() as positions:
+            if positions.of(progress.before) != progress.before:
+                raise OvertakenError
             if self._journal.takes(rows):
-                if positions.of(progress.before) != progress.before:
-                    raise OvertakenError
                 is_due = self._journal.add(rows, progress.after)
                 positions.move(progress.after)
                 return is_due
             folded = self._journal.fold(self._append)  # else it would take the table back to an earlier position
-            state = self._append(rows, progress=progress)
+            state = self._append(rows, progress=Progress({}, progress.after))
             self.log.bring_to_disk(state)  # before the batches behind it
         for new in (folded, state):
             if new is not None:

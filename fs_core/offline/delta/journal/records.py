@@ -60,7 +60,7 @@ def taken(rows: pa.Table, after: Mapping[str, int]) -> bytes:
         rows: what became of its messages, few enough for one message; there may be none.
         after: how far they bring partitions.
     """
-    return record(TAKEN, _headed({"after": dict(after)}, _message(rows)))
+    return record(TAKEN, _headed({"after": {name: int(position) for name, position in after.items()}}, _message(rows)))
 
 
 def record(kind: bytes, payload: bytes) -> bytes:

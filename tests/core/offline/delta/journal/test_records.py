@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from fs_core.offline.delta.journal.records import FOLDING, ROWS, begin, parse, record
+from fs_core.offline.delta.journal.records import FOLDING, ROWS, begin, parse, reached, record, taken
 
 SCHEMA = pa.schema({"x": pa.int64(), "t": pa.string()})
 
@@ -51,3 +51,24 @@ def test_the_rest_of_a_push_is_no_damage() -> None:
         found = parse(bytes(damaged) + PARTS[3][:rest])
         assert (found.damaged, found.unfinished) == (len(PARTS[2]), rest)
     assert numbers(bytes(damaged) + PARTS[3]) == [0, 2]
+
+
+def test_a_damaged_batch_loses_its_rows_and_no_others() -> None:
+    """Each batch has its rows and its progress in one record, also where it has no rows; both are read, or neither."""
+    rows = [pa.table({"x": [number] * count, "t": ["T"] * count}, SCHEMA) for number, count in enumerate((3, 0, 2))]
+    batches = [taken(part, {"a": 10 * number, "b": -number}) for number, part in enumerate(rows)]
+    whole = b"".join([PARTS[0], *batches])
+    assert (parse(whole).after, parse(whole).rows) == ({"a": 20, "b": 0}, pa.concat_tables(rows))
+    start = len(PARTS[0])
+    for number, part in enumerate(batches):
+        for place in range(len(part)):
+            broken = bytearray(whole)
+            broken[start + place] ^= 128
+            found = parse(bytes(broken))
+            kept = [n for n in range(3) if n != number]
+            assert found.rows == pa.concat_tables([rows[n] for n in kept])
+            assert found.after == reached(bytes(broken)) == {"a": 10 * kept[-1], "b": -kept[0]}
+            assert found.damaged > 0 or (number == 2 and found.unfinished > 0)
+        start += len(part)
+    empty = parse(PARTS[0] + batches[1])
+    assert (empty.rows, empty.after) == (SCHEMA.empty_table(), {"a": 10, "b": -1})
