@@ -6,6 +6,7 @@ Opening a table takes milliseconds; seeing that its log has no further entry tak
 from __future__ import annotations
 
 import json
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from fs_core.rule import EVENT_TIME
 from fs_core.runtime.files import bring_to_disk
 
 _CHANGING_SECONDS = 5.0  # how long it is tried again
+_WRITTEN_BACK_SECONDS = 300.0  # by then the system has brought to disk what was written
 _REMEMBERED = 32  # states whose files a process remembers
 _KEPT_OPEN = 10  # states for which a table is kept open: it remembers all since, so each append takes longer
 
@@ -136,6 +138,7 @@ class DeltaLog:
     def __init__(self, directory: Location) -> None:
         self._directory = directory
         self._newest: _State | None = None
+        self._on_disk = EMPTY  # up to which state this process has waited
         self._files: OrderedDict[_State, list[str]] = OrderedDict()
         self._open: list[_Kept] = []
 
@@ -226,7 +229,8 @@ class DeltaLog:
         A bucket has seen to that before it answers.
 
         Args:
-            state: wait for what this state has added alone.
+            state: wait for what this state has added alone, and those shortly before it, without which it can't be
+                read.
         """
         if isinstance(self._directory, ObjectPath):
             return
@@ -234,11 +238,21 @@ class DeltaLog:
             needed = {Path(file) for file in self.files(self.newest())}
             needed |= set((self._directory / "_delta_log").glob("*.json"))
         else:
-            entry = self._directory / "_delta_log" / f"{state:020}.json"
-            added = [action["add"]["path"] for action in log_actions(entry) if "add" in action]
-            needed = {entry, *(self._directory / unquote(path) for path in added)}
+            needed = self._fresh(self._directory, state)
         above = {self._directory.parent, self._directory}  # where a new table, and the directory of a new month, appear
         bring_to_disk(*sorted(needed | above | {path.parent for path in needed}))
+        self._on_disk = self._on_disk if state is None else state
+
+    def _fresh(self, directory: Path, state: Snapshot) -> set[Path]:
+        """Return what a state and those before it have added, as far back as the system may not have it on disk yet."""
+        needed = set[Path]()
+        for version in range(state, -1, -1):
+            entry = directory / "_delta_log" / f"{version:020}.json"
+            if needed and (version <= self._on_disk or not _is_fresh(entry)):
+                break
+            added = [directory / unquote(action["add"]["path"]) for action in log_actions(entry) if "add" in action]
+            needed |= {entry, *(file for file in added if file.exists())}  # or it was rewritten since
+        return needed
 
     def _ask(self) -> Snapshot:
         if isinstance(self._directory, Path) and not self._directory.exists():
@@ -260,6 +274,14 @@ class DeltaLog:
 
     def _entry(self, version: Snapshot) -> Location:
         return self._directory / "_delta_log" / f"{version:020}.json"
+
+
+def _is_fresh(entry: Path) -> bool:
+    """Tell whether an entry of a log was written shortly ago."""
+    try:
+        return time.time() - entry.stat().st_mtime < _WRITTEN_BACK_SECONDS
+    except FileNotFoundError:  # left to a checkpoint by another program
+        return False
 
 
 def _note_sizes(directory: ObjectPath, table: DeltaTable) -> None:

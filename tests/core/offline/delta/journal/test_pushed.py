@@ -348,6 +348,21 @@ def test_a_new_month_is_on_disk_before_its_segment_is_deleted(
     assert {data, data.parent, table, table.parent, table / "_delta_log"} <= set(brought)
 
 
+def test_what_was_written_before_is_on_disk_with_a_fold(opened: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the commits before its own a fold can't be read; those that are there already aren't waited for again."""
+    brought = list[Path]()
+    monkeypatch.setattr(log, "bring_to_disk", lambda *paths: brought.extend(paths))
+    for first in (0, 4):
+        for k in range(first, first + 3):
+            opened.write(VIEW, {"k": [k], "event_timestamp": [DAY], "x": ["written"]})
+        push(opened, first + 3)
+        assert things(opened) == list(range(first + 4))
+        entries = {path.name for path in brought if path.suffix == ".json"}
+        assert entries == {f"{state:020}.json" for state in range(first, first + 4)}
+        assert len([path for path in brought if path.suffix == ".parquet"]) == 4
+        brought.clear()
+
+
 def test_names_are_in_the_log(opened: FeatureStore) -> None:
     """A commit of pushes names every segment that it brought: so it is known that they are in the table."""
     push(opened, 1)
