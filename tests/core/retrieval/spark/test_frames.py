@@ -11,6 +11,7 @@ import pytest
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import SchemaError, SourceError, ValidationError
+from fs_core.retrieval.spark.frames import packed_batches
 from fs_core.testing.oracle import bits
 from tests.core.retrieval.spark.answering import PYSPARK_WARNINGS
 
@@ -77,6 +78,18 @@ def test_partitions_come_one_after_the_other(sail: Any, store: FeatureStore) -> 
     found = store.history(view)["k"].to_pylist()
     assert sorted(found) == [n for n in range(25_000) if n % 7 != 3 or n < 100]
     assert store.write(view, frame.limit(0)) == 0
+
+
+def test_wide_rows_travel_in_pieces() -> None:
+    """A batch of many megabytes is several rows of bytes, as Spark Connect refuses a large one; no row is cut."""
+    wide = pa.record_batch({"x": pa.array([[float(n)] * 30_000 for n in range(50)], pa.list_(pa.float64()))})
+    given = [wide, wide.slice(7, 1), wide.slice(0, 0)]
+    packed = pa.Table.from_batches(packed_batches(iter(given)))["batch"].to_pylist()
+    assert max(map(len, packed)) < 2 << 20
+    found = pa.concat_tables(pa.ipc.open_stream(one).read_all() for one in packed)
+    assert found.equals(pa.Table.from_batches([wide, wide.slice(7, 1)]))
+    one = pa.record_batch({"x": pa.array([[0.5] * 400_000], pa.list_(pa.float64()))})
+    assert [batch.num_rows for batch in packed_batches(iter([one]))] == [1]
 
 
 def test_a_frame_that_is_refused_or_fails_writes_nothing(sail: Any, store: FeatureStore) -> None:
