@@ -57,6 +57,7 @@ def fill(directory: Path, history: int, spine: int) -> None:
     with FeatureStore(directory / "store") as store:
         store.apply(FeatureView("v", user, fields, description="Numbers.", ttl="90d"))
         store.write("v", pa.RecordBatchReader.from_batches(part(0).schema, parts))
+        store.compact("v")
     (directory / "spine").mkdir()
     for n in range(8):
         rows = spine // 8
@@ -69,7 +70,7 @@ class Run:
     """What an engine takes for a spine in Parquet to be answers in Parquet.
 
     Attributes:
-        first: seconds the first time: of the embedded engine, which comes first, with making the index.
+        first: seconds the first time, in which the index, which is there, is opened.
         seconds: the least of those after.
         cpu: seconds of processor time of one of those, on average.
         megabytes: the most memory of the processes that compute, files that they map not counted.
