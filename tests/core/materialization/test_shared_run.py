@@ -5,11 +5,15 @@ from __future__ import annotations
 import pickle
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineStoreError
@@ -18,6 +22,9 @@ from fs_core.materialization.shared.run import FOUND, GATHERED, SENT, SharedRun
 from fs_core.materialization.shared.runner import SharedRunner
 from fs_core.materialization.watermark import Progress
 from fs_core.online.contract import timeline_name
+from fs_core.online.redis import RedisOnlineStore
+from fs_core.testing.events import event_scenarios
+from fs_core.testing.histories import scenarios
 
 VIEW = FeatureView(
     "counter",
@@ -29,21 +36,23 @@ T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 class Machines:
-    """Calls what a cluster calls, each task twice.
+    """Calls what a cluster calls.
 
     Args:
         between: what happens between the two stages.
+        again: whether tasks of the second stage are done twice.
     """
 
-    def __init__(self, between: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, between: Callable[[], object] = lambda: None, again: bool = True) -> None:
         self._between = between
+        self._again = again
 
     def send(self, run: SharedRun, portions: Sequence[Any]) -> Iterable[tuple[int, int]]:
         """See `Cluster.send`."""
         found = [batch for portion in reversed(portions) for batch in self.copy(run).found(portion)]
         self._between()
         gathered = gather(found)
-        for part in (gathered.slice(0, 3), gathered.slice(3), gathered.slice(0, 3)):
+        for part in (gathered.slice(0, 3), gathered.slice(3), gathered.slice(0, 3)) if self._again else ():
             list(self.copy(run).sent(part.to_batches()))
         (told,) = self.copy(run).sent(gathered.to_batches())
         assert told.schema == SENT
@@ -107,6 +116,39 @@ def progress(store: FeatureStore) -> Progress | None:
     """Return what is kept of how far the online rows are."""
     text = store.online.watermark(VIEW.storage_name)
     return None if text is None else Progress.from_text(text, VIEW)
+
+
+@settings(max_examples=8)
+@given(data=st.data(), windows=st.booleans())
+def test_any_history_goes_online_as_by_one_process(
+    fresh_directory: Callable[[], Path], data: st.DataObject, windows: bool
+) -> None:
+    """Late rows, ties, timelines, windows: the same bytes, after a first run and after what is written then."""
+    scenario: Any = data.draw(event_scenarios() if windows else scenarios())
+    recent = None if windows else data.draw(st.sampled_from([None, "1h"]))
+    view, history = replace(scenario.view, online=True, online_history=recent), scenario.history.sort_by("__seq")
+    cut, ticks = data.draw(st.integers(0, len(history))), sorted(data.draw(st.integers(0, 14)) for _ in range(2))
+    with FeatureStore(fresh_directory()) as ours, FeatureStore(fresh_directory()) as theirs:
+        runner = SharedRunner(view, ours.offline, ours.online, Machines(again=False))
+        for rows, tick in zip((history.slice(0, cut), history.slice(cut)), ticks, strict=True):
+            until = scenario.scale.micros(tick)
+            for store in (ours, theirs):
+                if len(rows):
+                    store.offline.append(view, rows)
+            materialize(view, ours.offline, ours.online, until=until, runner=runner)
+            materialize(view, theirs.offline, theirs.online, until=until)
+            for name in (view.storage_name, timeline_name(view.storage_name)):
+                mine, other = ({r.key: r.row for part in s.online.scan(name) for r in part} for s in (ours, theirs))
+                assert mine == other
+
+
+def test_a_run_travels_without_a_password(filled: FeatureStore) -> None:
+    """The machines have it from their own environment."""
+    online = RedisOnlineStore("redis://reader:hush@features:6379/0", project="p")
+    reached = Progress("generation", None, filled.offline.winners(VIEW, until=0).watermark)
+    shared = SharedRun(VIEW, filled.offline, online, reached)
+    assert b"hush" not in pickle.dumps(shared)
+    assert "hush" not in repr(shared)
 
 
 def test_tasks_may_be_done_twice_and_in_any_order(filled: FeatureStore) -> None:
