@@ -60,13 +60,23 @@ def live(
     Raises:
         OfflineStoreError: history, or the state, can't be read.
     """
-    start = horizon(view, until)
-    spans = [feature.span for feature in codec_of(view).features]
-    reach = [None if span.length is None else span.length + (span.hop or 0) + 1 for span in spans]
-    oldest = EARLIEST - 1 if None in reach else max(EARLIEST - 1, start - max(filter(None, reach)))
+    start, oldest = reach(view, until)
     return offline.winners(
         view, until=until, since=since, snapshot=snapshot, entities=entities, recent=start, happened=oldest
     )
+
+
+def reach(view: FeatureView, until: int) -> tuple[int, int]:
+    """Return after which availability, and after which event time, an event may belong online, microseconds.
+
+    Args:
+        view: whose events.
+        until: the moment, microseconds.
+    """
+    start = horizon(view, until)
+    spans = [feature.span for feature in codec_of(view).features]
+    reaches = [None if span.length is None else span.length + (span.hop or 0) + 1 for span in spans]
+    return start, EARLIEST - 1 if None in reaches else max(EARLIEST - 1, start - max(filter(None, reaches)))
 
 
 def packed(view: FeatureView, rows: pa.Table) -> OnlineRows:

@@ -9,21 +9,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
-from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError, OnlineStoreError
 from fs_core.materialization import events, recent
-from fs_core.materialization.retract import Delivery, knows
+from fs_core.materialization.retract import Delivery
+from fs_core.materialization.run_writer import RunWriter
 from fs_core.materialization.watermark import Progress, ViewProgress
 from fs_core.online.contract import DividedStore, EvictingStore
 from fs_core.online.row.codec import RowCodec
-from fs_core.online.row.keys import unpack_keys
 from fs_core.rule import SEQ
 from fs_core.runtime.progress_bar import progress as shown_progress
 from fs_core.runtime.threads import submit
@@ -42,8 +39,47 @@ BATCH_ROWS = 50_000
 _COLLECTING_MICROS = 86_400_000_000
 _BATCH_BYTES = 16 * 2**20  # of rows as history has them, from which on a batch takes no more of them
 
-Offer = Callable[["OnlineRows"], int]
-"""Offers packed rows to the online store; returns how many it took."""
+
+class Missing(Protocol):
+    """What a run has to send."""
+
+    @property
+    def watermark(self) -> Watermark:
+        """What an online store that took it all has reached."""
+        ...
+
+
+M = TypeVar("M", bound=Missing)
+
+
+class Runner(Protocol[M]):
+    """Does the runs of a view: finds what is missing online, and sends it."""
+
+    def missing(
+        self, until: int, since: Watermark | None, snapshot: Snapshot | None = None, after: int | None = None
+    ) -> M:
+        """Return what belongs online at a moment and isn't covered by earlier runs.
+
+        Args:
+            until: the moment, microseconds.
+            since: what is covered.
+            snapshot: the state to read (default: the newest).
+            after: the last seq that a run which was cut off has sent.
+
+        Raises:
+            OfflineStoreError: the state is no longer kept.
+        """
+        ...
+
+    def send(self, missing: M, progress: Progress, kept: ViewProgress) -> tuple[int, int]:
+        """Send it, and keep that it is done; return how many rows were sent and taken.
+
+        Args:
+            missing: what `missing` returned.
+            progress: where the run stands.
+            kept: where that is kept.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,6 +108,7 @@ def materialize(
     until: int | None = None,
     rebuild: bool = False,
     now: Callable[[], int] | None = None,
+    runner: Runner[Any] | None = None,
 ) -> Materialized:
     """Bring one view's online rows to the moment `until`; to rebuild, from nothing.
 
@@ -89,6 +126,7 @@ def materialize(
             that rows which were pushed until then come back.
         rebuild: drop the online rows first.
         now: returns the present moment, microseconds; by default the system's.
+        runner: finds and sends the rows; by default this process.
 
     Raises:
         NotOnlineError: the view is not declared online.
@@ -100,7 +138,8 @@ def materialize(
     start = time.perf_counter()
     with _dropped(view, online) if rebuild else nullcontext():
         now = now or Clock().now
-        rows, applied = _bring(view, offline, online, now() if until is None else until, now)
+        runner = runner or _LocalRunner(view, offline, online, now)
+        rows, applied = _bring(view, offline, online, now() if until is None else until, now, runner)
     done = Materialized(view.ref, rows, applied, time.perf_counter() - start)
     log.info("materialized %s: %d rows, %d applied, %.2f s", done.view, done.rows, done.applied, done.seconds)
     return done
@@ -126,7 +165,12 @@ def _dropped(view: FeatureView, online: OnlineStore) -> Iterator[None]:
 
 
 def _bring(
-    view: FeatureView, offline: OfflineStore, online: OnlineStore, until: int, now: Callable[[], int]
+    view: FeatureView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    until: int,
+    now: Callable[[], int],
+    runner: Runner[Any],
 ) -> tuple[int, int]:
     """Send what is missing online; return how many rows were sent and taken."""
     kept = ViewProgress(view, online)
@@ -135,11 +179,8 @@ def _bring(
         _look_through(view, offline, online, now)
         kept.clear_suspects(before)
     rows = applied = 0
-    for winners, progress in _winners(view, offline, kept, until):
-        run = _ViewRun(view, offline, online, kept, progress, now)
-        delivery = Delivery(view, offline, online, now, generation=progress.generation, run=kept)
-        with delivery.settled(run.unsettled):
-            sent, took = run.send(winners)
+    for missing, progress in _runs(view, kept, until, runner):
+        sent, took = runner.send(missing, progress, kept)
         rows, applied = rows + sent, applied + took
     if view.aggregations or view.online_history is not None:
         _collect(view, online, kept, until)
@@ -161,46 +202,20 @@ def _collect(view: FeatureView, online: OnlineStore, kept: ViewProgress, until: 
     kept.mark_collected(until)
 
 
-def _winners(
-    view: FeatureView, offline: OfflineStore, kept: ViewProgress, until: int
-) -> Iterator[tuple[Winners, Progress]]:
+def _runs(view: FeatureView, kept: ViewProgress, until: int, runner: Runner[M]) -> Iterator[tuple[M, Progress]]:
     """Yield what is left of a run that was cut off, if there is one, then the run to `until`; and where each stands."""
     left = kept.progress
     if left.run is not None:
         try:
-            winners = _missing(view, offline, left.run.until, left.reached, left.run.snapshot, left.after)
+            missing = runner.missing(left.run.until, left.reached, left.run.snapshot, left.after)
         except OfflineStoreError as error:  # its state of history is no longer kept: the next run does it all
             log.warning("materialize %s: can't go on where it was cut off, starts again: %s", view.ref, error)
         else:
-            log.info("materialize %s: %d rows are left of a run that was cut off", view.ref, winners.total)
-            yield winners, left
+            log.info("materialize %s: goes on with a run that was cut off", view.ref)
+            yield missing, left
     reached = kept.progress.reached
-    winners = _missing(view, offline, until, reached)
-    yield winners, Progress(kept.progress.generation, reached, winners.watermark)
-
-
-def _missing(
-    view: FeatureView,
-    offline: OfflineStore,
-    until: int,
-    since: Watermark | None,
-    snapshot: Snapshot | None = None,
-    after: int | None = None,
-) -> Winners:
-    """Return what belongs online at a moment and isn't covered by earlier runs.
-
-    Args:
-        view: whose rows.
-        offline: history.
-        until: the moment, microseconds.
-        since: what is covered.
-        snapshot: the state to read (default: the newest).
-        after: the last seq that a run which was cut off has sent; events are all sent again, as they come by entity.
-    """
-    if view.aggregations:
-        return events.live(view, offline, until=until, since=since, snapshot=snapshot)
-    horizon = recent.horizon(view, until)
-    return offline.winners(view, until=until, since=since, snapshot=snapshot, after=after, recent=horizon)
+    missing = runner.missing(until, reached)
+    yield missing, Progress(kept.progress.generation, reached, missing.watermark)
 
 
 def _look_through(view: FeatureView, offline: OfflineStore, online: OnlineStore, now: Callable[[], int]) -> None:
@@ -213,6 +228,32 @@ def _look_through(view: FeatureView, offline: OfflineStore, online: OnlineStore,
         view.ref,
     )
     verify(view, offline, online, now=now, repair=True, evidence=0)
+
+
+@dataclass(frozen=True)
+class _LocalRunner:
+    """Does runs of a view in this process."""
+
+    view: FeatureView
+    offline: OfflineStore
+    online: OnlineStore
+    now: Callable[[], int]
+
+    def missing(
+        self, until: int, since: Watermark | None, snapshot: Snapshot | None = None, after: int | None = None
+    ) -> Winners:
+        """See `Runner.missing`; events are all sent again, as they come by entity."""
+        if self.view.aggregations:
+            return events.live(self.view, self.offline, until=until, since=since, snapshot=snapshot)
+        horizon = recent.horizon(self.view, until)
+        return self.offline.winners(self.view, until=until, since=since, snapshot=snapshot, after=after, recent=horizon)
+
+    def send(self, missing: Winners, progress: Progress, kept: ViewProgress) -> tuple[int, int]:
+        """See `Runner.send`."""
+        run = _ViewRun(self.view, self.offline, self.online, kept, progress, self.now)
+        delivery = Delivery(self.view, self.offline, self.online, self.now, generation=progress.generation, run=kept)
+        with delivery.settled(run.unsettled):
+            return run.send(missing)
 
 
 class _ViewRun:
@@ -228,9 +269,9 @@ class _ViewRun:
         now: Callable[[], int],
     ) -> None:
         assert progress.run is not None
-        self._view, self._offline, self._online = view, offline, online
-        self._kept, self._progress, self._now = kept, progress, now
-        self._horizon = recent.horizon(view, progress.run.until)
+        self._view = view
+        self._kept, self._progress = kept, progress
+        self._writer = RunWriter(view, offline, online, progress, now)
         self._unsettled: deque[OnlineRows] = deque()
 
     def unsettled(self) -> Sequence[OnlineRows]:
@@ -262,9 +303,9 @@ class _ViewRun:
         """
         with ThreadPoolExecutor(1, thread_name_prefix="fs-online-write") as sender:
             before = None
-            for part in _tables(batches):
-                rows = _packed(self._view, part)
-                offer = self._offer(part, rows.keys)
+            for part in tables(batches):
+                rows = packed_rows(self._view, part)
+                offer = self._writer.offer(rows.keys)
                 self._unsettled.append(rows)
                 write = submit(sender, offer, rows)
                 if before is not None:
@@ -273,43 +314,6 @@ class _ViewRun:
                 before = last, write, part.num_rows
             if before is not None:
                 yield before[0], before[1].result(), before[2]
-
-    def _offer(self, part: pa.Table, keys: Sequence[bytes]) -> Offer:
-        """Return what offers rows, given as history has them, to the online store.
-
-        Where recent rows are kept, a run brings all of them of the entities that history didn't know when the last
-        one ended, but of the others what is new. Should the store have lost one of those, what else it had isn't
-        known.
-        """
-        view, online, since = self._view, self._online, self._progress.reached
-        if view.aggregations:
-            assert self._progress.run is not None
-            fill = None if since is None else self._fill
-            return partial(events.merge, view, online, until=self._progress.run.until, fill=fill)
-        if self._horizon is None:
-            return partial(online.write, view.storage_name)
-        known = np.zeros(len(part), bool) if since is None else self._known(part, since)
-        new = set(compress(keys, ~known))
-        return partial(recent.write, view, online, since=self._horizon, new=new)
-
-    def _fill(self, rows: OnlineRows) -> int:
-        """Bring events to values that have no floor: those of new entities, the others as history has them.
-
-        An entity that history knew when the last run ended had a value then, which the store has lost.
-        """
-        assert self._progress.run is not None
-        assert self._progress.reached is not None
-        known = self._known(unpack_keys(self._view.keys, rows.keys)[0], self._progress.reached)
-        new, lost = rows.take(np.flatnonzero(~known).tolist()), rows.take(np.flatnonzero(known).tolist())
-        events.restore(self._view, self._offline, self._online, lost.keys, self._now)
-        return len(lost) + events.merge(self._view, self._online, new, self._progress.run.until)
-
-    def _known(self, rows: pa.Table, since: Watermark) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Return of which rows the entities may have been online at the end of an earlier run."""
-        try:
-            return knows(self._view, self._offline, rows.select(list(self._view.keys)), since.until, since.snapshot)
-        except OfflineStoreError:  # that state is no longer kept
-            return np.ones(rows.num_rows, dtype=bool)
 
 
 def send(
@@ -336,14 +340,15 @@ def send(
 def packed(view: FeatureView, rows: pa.Table) -> Iterator[OnlineRows]:
     """Yield rows as `send` sends them."""
     for start in range(0, rows.num_rows, BATCH_ROWS):
-        yield _packed(view, rows.slice(start, BATCH_ROWS))
+        yield packed_rows(view, rows.slice(start, BATCH_ROWS))
 
 
-def _packed(view: FeatureView, rows: pa.Table) -> OnlineRows:
+def packed_rows(view: FeatureView, rows: pa.Table) -> OnlineRows:
+    """Return rows of history as the online store takes them, all at once."""
     return events.packed(view, rows) if view.aggregations else RowCodec(view).encode(rows)
 
 
-def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+def tables(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """Yield a stream's rows in tables of `BATCH_ROWS` rows, fewer where they are wide."""
     held, rows, size = list[pa.RecordBatch](), 0, 0
     for batch in batches:

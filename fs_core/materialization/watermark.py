@@ -148,6 +148,14 @@ def reached(online: OnlineStore, view: FeatureView) -> Watermark | None:
     return None if progress is None else progress.reached
 
 
+def lost(view: FeatureView) -> OnlineStoreError:
+    """Return the error of a run whose generation has ended."""
+    return OnlineStoreError(
+        f"view {view.ref!r}: its online rows were dropped or lost, or entities forgotten, while it was materialized. "
+        "Materialize it again."
+    )
+
+
 def was_filled(online: OnlineStore, view: FeatureView) -> bool:
     """Return whether a run has begun to fill a view's online rows, in this generation."""
     progress = progress_of(online, view)
@@ -204,10 +212,7 @@ class ViewProgress:
             self._text = text
 
     def _lost(self) -> NoReturn:
-        raise OnlineStoreError(
-            f"view {self._view.ref!r}: its online rows were dropped or lost, or entities forgotten, while it "
-            "was materialized. Materialize it again."
-        )
+        raise lost(self._view)
 
     def begin_generation(self) -> None:
         """Begin another generation with the same rows, so that runs which began before stop and start again.

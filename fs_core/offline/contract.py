@@ -51,6 +51,19 @@ class Winners:
 
 
 @dataclass(frozen=True)
+class Portions:
+    """A state of a history in portions, so that each of many machines looks for winners in some.
+
+    Attributes:
+        portions: for `DividedHistory.winners_in`, picklable; each row that a run considers is in one of them.
+        watermark: what an online store that took the winners of all portions has reached.
+    """
+
+    portions: Sequence[Any]
+    watermark: Watermark
+
+
+@dataclass(frozen=True)
 class Erased:
     """What was removed from a view's history.
 
@@ -308,5 +321,42 @@ class StreamedHistory(Protocol):
 
         Raises:
             OfflineStoreError, or what reading the parts raises: none of the rows is there.
+        """
+        ...
+
+
+@runtime_checkable
+class DividedHistory(Protocol):
+    """What a history offers beside `OfflineStore` if machines can look for winners in a portion of it each."""
+
+    def portions(
+        self, view: FeatureView, *, until: int, since: Watermark | None = None, snapshot: Snapshot | None = None
+    ) -> Portions:
+        """Return what a run considers, in portions; none of them is read.
+
+        Args:
+            view: whose history.
+            until: as in `OfflineStore.winners`.
+            since: as in `OfflineStore.winners`.
+            snapshot: as in `OfflineStore.winners`.
+
+        Raises:
+            OfflineStoreError: the state is no longer kept.
+        """
+        ...
+
+    def winners_in(
+        self, portion: Any, *, after: int | None = None, recent: int | None = None, happened: int | None = None
+    ) -> pa.RecordBatchReader:
+        """Return what `OfflineStore.winners` does if there were no other rows than those of a portion.
+
+        Args:
+            portion: one of `portions`.
+            after: as in `OfflineStore.winners`.
+            recent: as in `OfflineStore.winners`.
+            happened: as in `OfflineStore.winners`.
+
+        Raises:
+            OfflineStoreError: the state is no longer kept, or can't be read on this machine; while reading too.
         """
         ...

@@ -25,12 +25,13 @@ from fs_core.values.interchange import to_table
 from fs_core.values.times import EARLIEST, Moment, duration_micros, from_micros, micros, moment_or_ago, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import pyarrow as pa
 
     from fs_core.materialization.forget import Erasure
     from fs_core.materialization.materialize import Materialized
+    from fs_core.materialization.shared.runner import SharedRunner
     from fs_core.materialization.verify import Verification
     from fs_core.monitoring.monitor_page import MonitorReport
     from fs_core.monitoring.monitor_report import Finding
@@ -45,7 +46,11 @@ _LOG_SECONDS = 60.0  # how long a forget waits for what the request log has to w
 
 
 def materialize(
-    store: Resources, *views: str | FeatureView, until: Moment | None = None, rebuild: bool = False
+    store: Resources,
+    *views: str | FeatureView,
+    until: Moment | None = None,
+    rebuild: bool = False,
+    spark: Any = None,
 ) -> list[Materialized]:
     """Bring the online store up to date with history; return what was done for each view.
 
@@ -56,10 +61,13 @@ def materialize(
         rebuild: drop the online rows first, damaged ones too, and fill them again from all of history;
             until that is done, entities are missing online. A store that refuses writes keeps its rows, and
             so does a cluster of which a node is lost.
+        spark: a session of Spark or Spark Connect whose machines shall read history and write to the online store,
+            which must be one that they reach; by default this process does.
 
     Raises:
         NotOnlineError: a named view is not declared online.
         OnlineStoreError: the store can't take the rows, or entities were forgotten meanwhile; repeat it.
+        ConfigurationError: `until` is in the future; `spark` is no session, or can't be used with these stores.
     """
     from fs_core.lineage import activities
     from fs_core.lineage.events import reported
@@ -68,6 +76,7 @@ def materialize(
     targets = [store.view(view) for view in views] or _online_views(store)
     for view in targets:
         view.require_online()
+    runner_of = (lambda _: None) if spark is None else _spark_runners(store, spark)
     moment = None if until is None else micros(until)
     if moment is not None and moment > store._clock.now():
         raise ConfigurationError(f"until={until} is in the future; only rows available by now may go online.")
@@ -78,13 +87,27 @@ def materialize(
         for view in targets:
             with reported(lambda: activities.materialize(store.registry.project, view)) as activity:  # noqa: B023  # called at once
                 fill = partial(fill_online, view, store.offline, store.online, now=store._clock.now)
-                done.append(fill(until=moment, rebuild=rebuild))
+                done.append(fill(until=moment, rebuild=rebuild, runner=runner_of(view)))
                 if activity:
                     activity.written = done[-1].applied
     finally:
         if rebuild or len(done) < len(targets):  # rows were dropped, or forgotten while they were sent
             store._cache.take()
     return done
+
+
+def _spark_runners(store: Resources, session: Any) -> Callable[[FeatureView], SharedRunner]:
+    """Return what makes the runner of a view that Spark's machines do.
+
+    Raises:
+        ConfigurationError: it is no session, or they can't use the store together.
+    """
+    from fs_core.materialization.shared.runner import SharedRunner, refuse_alone
+    from fs_core.retrieval.spark.cluster import SparkCluster
+
+    cluster = SparkCluster(session)
+    refuse_alone(store.offline, store.online)
+    return lambda view: SharedRunner(view, store.offline, store.online, cluster)
 
 
 def _online_views(store: Resources) -> list[FeatureView]:

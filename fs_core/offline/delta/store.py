@@ -19,7 +19,7 @@ from deltalake.exceptions import DeltaError
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError
-from fs_core.offline.contract import EMPTY, Erased, Progress, Snapshot, Watermark, Winners
+from fs_core.offline.contract import EMPTY, Erased, Portions, Progress, Snapshot, Watermark, Winners
 from fs_core.offline.delta.appending import COMMIT_SECONDS, attempts
 from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
 from fs_core.offline.delta.failures import as_store_error, refuse_unusable
@@ -29,7 +29,7 @@ from fs_core.offline.delta.log import LastWrite, last_write, open_table
 from fs_core.offline.delta.merging import merge
 from fs_core.offline.delta.queries.unwritten import unwritten
 from fs_core.offline.delta.queries.verify import Check, doubled_rows
-from fs_core.offline.delta.queries.winners import Candidates, choose, find_winners, rows_sql, stream_winners
+from fs_core.offline.delta.queries.winners import Candidates, rows_sql, winners_among
 from fs_core.offline.delta.rewriting import FILE_BYTES, checkpoint
 from fs_core.offline.delta.table import PartsError, ViewTable
 from fs_core.offline.duckdb import connect, quoted
@@ -44,6 +44,8 @@ from fs_core.values.times import MICROSECONDS
 T = TypeVar("T")
 
 log = logging.getLogger("fs_core")
+
+_PORTIONS = 256  # of a view's files at most; each is read by a task of its own
 
 
 class DeltaOfflineStore:
@@ -204,24 +206,28 @@ class DeltaOfflineStore:
         recent: int | None,
         happened: int | None,
     ) -> Winners:
+        candidates = self._candidates(view, state, since, until)
+        rows, total = winners_among(candidates, after, recent, happened, entities)
+        return Winners(rows, total, Watermark(state, until))
+
+    def _candidates(self, view: FeatureView, state: Snapshot, since: Watermark | None, until: int) -> Candidates:
         files = self._files(view, state)
         old = set(self._files_if_kept(view, since.snapshot)) if since else set()
         new, seen = [f for f in files if f not in old], [f for f in files if f in old]
-        if not files:
-            return Winners(pa.RecordBatchReader.from_batches(history_schema(view), []), 0, Watermark(state, until))
-        with as_store_error(view, "can't read its history"):
-            connection = connect()
-            every = Candidates(view, new, seen, since=since.until if since else None, until=until)
-            candidates = choose(connection, every, entities)
-            total = find_winners(connection, candidates, after, recent, happened)
-        rows = self._streamed(connection, candidates, happened is not None)
-        return Winners(pa.RecordBatchReader.from_batches(history_schema(view), rows), total, Watermark(state, until))
+        return Candidates(view, new, seen, since=since.until if since else None, until=until)
 
-    def _streamed(
-        self, connection: duckdb.DuckDBPyConnection, candidates: Candidates, by_entity: bool
-    ) -> Iterator[pa.RecordBatch]:
-        with as_store_error(candidates.view, "can't read its history"), connection:
-            yield from stream_winners(connection, candidates, by_entity=by_entity)
+    def portions(
+        self, view: FeatureView, *, until: int, since: Watermark | None = None, snapshot: Snapshot | None = None
+    ) -> Portions:
+        """See `DividedHistory.portions`: each is some files of months that follow one another."""
+        state = self.snapshot(view) if snapshot is None else snapshot
+        return Portions(self._candidates(view, state, since, until).divided(_PORTIONS), Watermark(state, until))
+
+    def winners_in(
+        self, portion: Candidates, *, after: int | None = None, recent: int | None = None, happened: int | None = None
+    ) -> pa.RecordBatchReader:
+        """See `DividedHistory.winners_in`."""
+        return winners_among(portion, after, recent, happened)[0]
 
     def unwritten(self, view: FeatureView, rows: pa.Table) -> pa.Table:
         """See `OfflineStore.unwritten`."""

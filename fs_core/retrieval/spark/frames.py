@@ -10,6 +10,8 @@ import pyarrow as pa
 from fs_core.errors import SourceError
 from fs_core.retrieval.spark.types import arrow_schema
 
+_PACKED_BYTES = 1 << 20  # of rows that travel as one: Spark Connect sends no row that is larger than some megabytes
+
 
 def reader_of(frame: Any, what: str) -> pa.RecordBatchReader:
     """Return a frame's rows as a stream of Arrow batches; memory holds a partition's batches at most.
@@ -39,9 +41,15 @@ def _batches(frame: Any, schema: pa.Schema, what: str) -> Iterator[pa.RecordBatc
 
 
 def packed_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield each batch as one row of one column, `batch`: an Arrow stream."""
+    """Yield each batch as one row of one column, `batch`, an Arrow stream; as several rows where it is large."""
     for batch in batches:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as stream:
-            stream.write_batch(batch)
-        yield pa.RecordBatch.from_pydict({"batch": pa.array([sink.getvalue().to_pybytes()], pa.binary())})
+        rows = max(1, batch.num_rows * _PACKED_BYTES // max(batch.nbytes, 1))
+        for start in range(0, batch.num_rows, rows):
+            yield pa.RecordBatch.from_pydict({"batch": pa.array([_packed(batch.slice(start, rows))], pa.binary())})
+
+
+def _packed(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return bytes(sink.getvalue())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fs_core.definitions import FeatureView
-from fs_core.offline.contract import OfflineStore, Watermark
+from fs_core.offline.contract import DividedHistory, OfflineStore, Watermark
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.testing.offline_suite.tables import (
     MOMENTS,
@@ -159,6 +161,33 @@ class WinningRows:
         ]
         assert found.total == len(expected)
         assert_rows(found.rows.read_all(), expected, history_types(view))
+
+    @examples(25)
+    @given(data=st.data())
+    def test_the_winners_of_portions_hold_the_winners(self, store: OfflineStore, data: st.DataObject) -> None:
+        """Of what wins in a portion, the greatest of each entity is its winner, whatever is written meanwhile."""
+        if not isinstance(store, DividedHistory):
+            pytest.skip("it isn't read in portions")
+        scenario = drawn(data)
+        view, batches = scenario.view, cut(data, scenario.history)
+        first, until = sorted(scenario.scale.micros(*data.draw(MOMENTS)) for _ in range(2))
+        since = None
+        for batch in batches[:1]:
+            store.append(view, batch)
+            since = data.draw(st.sampled_from([None, store.winners(view, until=first).watermark]))
+        for batch in batches[1:2]:
+            store.append(view, batch)
+        whole = store.winners(view, until=until, since=since)
+        divided = store.portions(view, until=until, since=since)
+        assert divided.watermark == whole.watermark
+        portions = pickle.loads(pickle.dumps(divided.portions))  # noqa: S301  # of this test
+        for batch in batches[2:]:
+            store.append(view, batch)
+        rows = [row for portion in portions for row in store.winners_in(portion).read_all().to_pylist()]
+        rows.sort(key=lambda row: (repr([row[key] for key in view.keys]), _order(row)))
+        by_entity = groupby(rows, key=lambda row: repr([row[key] for key in view.keys]))
+        found = sorted((list(mine)[-1] for _, mine in by_entity), key=lambda row: row[SEQ])
+        assert [bits(row) for row in found] == [bits(row) for row in whole.rows.read_all().to_pylist()]
 
 
 def _available(found: pa.Table, written: Sequence[Any], until: int) -> list[Any]:

@@ -9,8 +9,9 @@ import duckdb
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.offline.delta.layout import as_declared, by_recency
-from fs_core.offline.duckdb import moment, quoted, scan
+from fs_core.offline.delta.failures import as_store_error
+from fs_core.offline.delta.layout import as_declared, by_recency, month_of
+from fs_core.offline.duckdb import connect, moment, quoted, scan
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.values.dtypes import storage_type
 
@@ -39,6 +40,21 @@ class Candidates:
     until: int
     chosen: bool = False
 
+    @property
+    def files(self) -> list[str]:
+        """Every file."""
+        return [*self.new, *self.seen]
+
+    def divided(self, most: int) -> list[Candidates]:
+        """Return the rows in up to so many parts, each of as many files, whose months follow one another."""
+        files = sorted(self.files, key=month_of)
+        count = min(most, len(files))
+        return [self._of(files[n * len(files) // count : (n + 1) * len(files) // count]) for n in range(count)]
+
+    def _of(self, files: Sequence[str]) -> Candidates:
+        chosen = set(files)
+        return replace(self, new=[f for f in self.new if f in chosen], seen=[f for f in self.seen if f in chosen])
+
     def rows(self) -> str:
         """Return the query for the rows, in `history_schema(view)`."""
         return self._query(history_schema(self.view).names, f"{AVAILABLE_AT} <= {moment(self.until)}")
@@ -49,11 +65,7 @@ class Candidates:
 
     def parts(self) -> list[Candidates]:
         """Return the rows in parts, later event times first; each part covers twice the months of the one before."""
-        groups = by_recency([*self.new, *self.seen])
-        new, seen = set(self.new), set(self.seen)
-        return [
-            replace(self, new=[f for f in group if f in new], seen=[f for f in group if f in seen]) for group in groups
-        ]
+        return [self._of(group) for group in by_recency(self.files)]
 
     def _query(self, names: Sequence[str], available: str) -> str:
         listed = ", ".join(map(quoted, names))
@@ -77,6 +89,40 @@ def rows_sql(view: FeatureView, files: Sequence[str], where: str, columns: Seque
     """
     names = ", ".join(quoted(name) for name in columns or history_schema(view).names)
     return f"(SELECT {names} FROM {scan(files)} WHERE {where})"
+
+
+def winners_among(
+    candidates: Candidates,
+    after: int | None,
+    recent: int | None,
+    happened: int | None,
+    entities: pa.Table | None = None,
+) -> tuple[pa.RecordBatchReader, int]:
+    """Return the rows that `OfflineStore.winners` promises, and how many they are.
+
+    Args:
+        candidates: among which rows to look.
+        after: as in `OfflineStore.winners`.
+        recent: as in `OfflineStore.winners`.
+        happened: as in `OfflineStore.winners`.
+        entities: as in `OfflineStore.winners`.
+
+    Raises:
+        OfflineStoreError: a file can't be read; while reading the rows too.
+    """
+    schema, wrong = history_schema(candidates.view), "can't read its history"
+    if not candidates.files:
+        return pa.RecordBatchReader.from_batches(schema, []), 0
+    with as_store_error(candidates.view, wrong):
+        connection = connect()
+        chosen = choose(connection, candidates, entities)
+        total = find_winners(connection, chosen, after, recent, happened)
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        with as_store_error(candidates.view, wrong), connection:
+            yield from stream_winners(connection, chosen, by_entity=happened is not None)
+
+    return pa.RecordBatchReader.from_batches(schema, rows()), total
 
 
 def choose(connection: duckdb.DuckDBPyConnection, candidates: Candidates, entities: pa.Table | None) -> Candidates:
@@ -186,7 +232,7 @@ def stream_winners(
     found = []
     for (number,) in connection.execute("SELECT DISTINCT __part FROM fs_winners").fetchall():
         mine = f"{SEQ} IN (SELECT __s FROM fs_winners WHERE __part = {number})"
-        found.append(f"SELECT * FROM {rows_sql(view, [*parts[number].new, *parts[number].seen], mine)}")
+        found.append(f"SELECT * FROM {rows_sql(view, parts[number].files, mine)}")
     if not found:
         return
     order = f"{_keys(view)}, {SEQ}" if by_entity else SEQ

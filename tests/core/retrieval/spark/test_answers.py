@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import DataError, NameClashError, SchemaError, UnknownReferenceError
 from fs_core.retrieval.spark import provenance
+from tests.benchmarks.bench_spark import compared
 from tests.benchmarks.bench_spark import fill as fill_benchmark
-from tests.benchmarks.bench_spark import seconds
 from tests.core.retrieval.spark.answering import (
     PYSPARK_WARNINGS,
     answered,
@@ -232,4 +232,4 @@ def test_a_frame_elsewhere_is_refused_with_the_way_out(sail: Any, filled: Featur
 def test_parquet_in_parquet_out(sail: Any, tmp_path: Path) -> None:
     """What the benchmark times, from Parquet into Parquet, gives the embedded engine's rows; it refuses others."""
     fill_benchmark(tmp_path, history=2_000, spine=160)
-    assert set(seconds(tmp_path, {"Sail": nullcontext(sail)}, runs=1)) == {"embedded", "Sail"}
+    assert set(compared(tmp_path, {"Sail": nullcontext(sail)}, runs=1)) == {"embedded", "Sail"}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core import Entity, FeatureStore, FeatureView, Field, Source
 from fs_core.errors import SchemaError, SourceError, ValidationError
+from fs_core.retrieval.spark.frames import packed_batches
 from fs_core.testing.oracle import bits
 from tests.core.retrieval.spark.answering import PYSPARK_WARNINGS
 
@@ -79,6 +82,18 @@ def test_partitions_come_one_after_the_other(sail: Any, store: FeatureStore) -> 
     assert store.write(view, frame.limit(0)) == 0
 
 
+def test_wide_rows_travel_in_pieces() -> None:
+    """A batch of many megabytes is several rows of bytes, as Spark Connect refuses a large one; no row is cut."""
+    wide = pa.record_batch({"x": pa.array([[float(n)] * 30_000 for n in range(50)], pa.list_(pa.float64()))})
+    given = [wide, wide.slice(7, 1), wide.slice(0, 0)]
+    packed = pa.Table.from_batches(packed_batches(iter(given)))["batch"].to_pylist()
+    assert max(map(len, packed)) < 2 << 20
+    found = pa.concat_tables(pa.ipc.open_stream(one).read_all() for one in packed)
+    assert found.equals(pa.Table.from_batches([wide, wide.slice(7, 1)]))
+    one = pa.record_batch({"x": pa.array([[0.5] * 400_000], pa.list_(pa.float64()))})
+    assert [batch.num_rows for batch in packed_batches(iter([one]))] == [1]
+
+
 def test_a_frame_that_is_refused_or_fails_writes_nothing(sail: Any, store: FeatureStore) -> None:
     """Wrong columns, values and types, and a frame that Spark can't compute: a clear error, and no row in history."""
     view = numbers(store)
@@ -92,3 +107,16 @@ def test_a_frame_that_is_refused_or_fails_writes_nothing(sail: Any, store: Featu
     with pytest.raises(SourceError, match=r"(?s)data for view 'n': Spark can't compute the frame: .*no luck"):
         store.write(view, good.selectExpr("k", "event_timestamp", "if(x > 1, raise_error('no luck'), x) AS x"))
     assert store.history(view).num_rows == 0
+
+
+def test_what_spark_has_written_is_a_source(sail: Any, store: FeatureStore, tmp_path: Path) -> None:
+    """A directory of Spark's Parquet files is backfilled; again, only the rows that are new."""
+    view = numbers(store)
+    view = replace(view, version="1.0.1", source=Source("made", path=tmp_path / "made", format="parquet"))
+    frame = sail.range(100).selectExpr("id AS k", "timestamp('2024-01-01 00:00:00Z') AS event_timestamp", "id AS x")
+    frame.repartition(3).write.parquet(str(tmp_path / "made"))
+    store.apply(view)
+    assert store.backfill("n") == 100
+    more = sail.range(120).selectExpr("id AS k", "timestamp('2024-01-01 00:00:00Z') AS event_timestamp", "id AS x")
+    more.write.mode("overwrite").parquet(str(tmp_path / "made"))
+    assert [store.backfill("n", incremental=True) for _ in range(2)] == [20, 0]

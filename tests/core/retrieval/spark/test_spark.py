@@ -19,7 +19,9 @@ from fs_core import FeatureStore
 from tests.core.retrieval.spark.answering import PYSPARK_WARNINGS, answered, check_any_history, same_bits
 from tests.core.retrieval.spark.sessions import spark_home, spark_session
 from tests.core.retrieval.spark.test_answers import spine_of
+from tests.core.retrieval.spark.test_materialize import VIEW, users
 from tests.core.retrieval.test_parts import FEATURES, fill
+from tests.servers import running_server
 
 pytestmark = [
     pytest.mark.filterwarnings(PYSPARK_WARNINGS),
@@ -54,6 +56,18 @@ def test_views_of_different_entities_and_on_demand_views(spark: Any, tmp_path: P
     assert (said.spec, said.unordered_fingerprint) == (whole.spec, whole.unordered_fingerprint)
 
 
+def test_online_rows_come_by_one_shuffle(spark: Any, tmp_path: Path) -> None:
+    """Entities of several months are online as the rule says; the next run sends what is new."""
+    with running_server("Valkey 9.1") as url, FeatureStore(tmp_path / "store", online=url) as store:
+        store.apply(VIEW)
+        for day in range(3):
+            store.write(VIEW, users(range(20), day))
+        (done,) = store.materialize(VIEW, spark=spark)
+        assert (done.rows, done.applied, store.verify_online(VIEW).differences) == (20, 20, {})
+        store.write(VIEW, users(range(5), 4))
+        assert [found.rows for found in store.materialize(VIEW, spark=spark)] == [5]
+
+
 CLASSIC = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -63,6 +77,7 @@ from fs_core import FeatureStore
 from tests.core.retrieval.spark.answering import answered, same_bits
 from tests.core.retrieval.spark.test_answers import spine_of
 from tests.core.retrieval.test_parts import FEATURES, fill
+from tests.servers import running_server
 
 settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.sql.timestampType": "TIMESTAMP_NTZ"}
 session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
@@ -74,6 +89,9 @@ assert (said.spec, said.unordered_fingerprint) == (whole.spec, whole.unordered_f
 said.frame.explain()
 rows = "SELECT 77L AS user_id, TIMESTAMP_LTZ '2024-01-01 00:00:00Z' AS event_timestamp, 1L AS orders, 2.5D AS mean"
 print("written", store.write("spending", session.sql(rows)))
+with running_server("Valkey 9.1") as url, FeatureStore(sys.argv[1], online=url) as served:
+    served.materialize("spending", spark=session)
+    print("differences", served.verify_online("spending").differences)
 """
 
 
@@ -94,3 +112,4 @@ def test_without_spark_connect(tmp_path: Path) -> None:
     first, _, _ = done.stdout.partition("Initial Plan")
     assert (first.count("MapInArrow"), first.count("Exchange ")) == (1, 1)
     assert "written 1" in done.stdout
+    assert "differences {}" in done.stdout

@@ -1,0 +1,1 @@
+"""Runs of a view that many machines do together."""

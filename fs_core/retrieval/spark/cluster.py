@@ -1,0 +1,68 @@
+"""The machines of a Spark session: portions of history are looked at anywhere, then what belongs together is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from fs_core.errors import ConfigurationError, OnlineStoreError
+
+Batches = Iterator[pa.RecordBatch]
+
+
+class SparkCluster:
+    """Does `fs_core.materialization.shared.run.SharedRun`s: one stage finds, one shuffle gathers, one stage sends.
+
+    Args:
+        session: of Spark, or of Spark Connect.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+
+    def __init__(self, session: Any) -> None:
+        if not (hasattr(session, "range") and hasattr(session, "createDataFrame")):
+            raise ConfigurationError(
+                f"spark={session!r} is no Spark session. Pass what SparkSession.builder.getOrCreate() returns."
+            )
+        self._session = session
+
+    def send(self, run: Any, portions: Sequence[Any]) -> list[tuple[int, int]]:
+        """See `Cluster.send`."""
+        from pyspark.errors import PySparkException
+        from pyspark.sql import functions
+
+        numbers = self._session.range(0, len(portions), 1, len(portions))
+        found = numbers.mapInArrow(_found(run, portions), "key binary, row binary, collect_at long, events long")
+        gathered = found.groupBy("key").agg(
+            functions.collect_list("row").alias("rows"),
+            functions.max("collect_at").alias("collect_at"),
+            functions.sum("events").alias("events"),
+        )
+        try:
+            tasks = gathered.mapInArrow(_sent(run), "rows long, applied long").collect()
+        except PySparkException as error:
+            raise OnlineStoreError(
+                f"view {run.view.ref!r}: Spark couldn't bring its rows online; what was sent is right, and another "
+                f"materialize sends the rest. {error}"
+            ) from error
+        return [(task["rows"], task["applied"]) for task in tasks]
+
+
+# Functions without a `self`: Spark sends them by value, and what they name by name.
+def _found(run: Any, portions: Sequence[Any]) -> Callable[[Batches], Batches]:
+    def found(batches: Batches) -> Batches:
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                yield from run.found(portions[number])
+
+    return found
+
+
+def _sent(run: Any) -> Callable[[Batches], Batches]:
+    def sent(batches: Batches) -> Batches:
+        yield from run.sent(batches)
+
+    return sent
