@@ -42,7 +42,7 @@ VIEW = FeatureView(
 )
 START = datetime(2025, 1, 1, tzinfo=UTC)
 USERS, THREADS, TOGETHER, MOMENTS = 5_000, 8, 20, 20_000
-DAYS, TIMES = 10, 5
+DAYS, TIMES = 10, 21
 
 
 def moment(number: int) -> datetime:

@@ -17,7 +17,7 @@ from fs_core.offline.search import runs
 from fs_core.offline.search.bucket.bound import mark_used
 from fs_core.offline.search.bucket.columns import complete
 from fs_core.offline.search.engine import Found, alive, numbers
-from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather, write_run
+from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather, shares_of, write_run
 from fs_core.offline.search.runs import Catalogue
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.offline.search.timeline import NOWHERE
@@ -122,10 +122,10 @@ def _search(view: FeatureView, runs: Sequence[Run], spine: pa.Table, columns: Se
     few = spine.num_rows <= _THREADLESS
     spread = map if few or len(runs) == 1 else workers().map
     which, best = _best(list(spread(lambda run: run.find(keys, moments), runs)))
-    shares = [np.flatnonzero(which == number) for number in range(len(runs))] if len(runs) > 1 else []
     wins = best.positions != NOWHERE
     present = alive(view, wins, best.event_time, moments)
     positions = best.positions if present.all() else np.where(present, best.positions, NOWHERE)
+    shares = shares_of(which, positions, len(runs)) if len(runs) > 1 else []
 
     def column(name: str) -> pa.ChunkedArray:
         if name == AVAILABLE_AT:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -287,14 +287,47 @@ def damage_named(directory: Path) -> Iterator[None]:
         raise DamagedRunError(directory) from error
 
 
+class Share(NamedTuple):
+    """Which rows of an answer lie in one run, and where there.
+
+    Attributes:
+        rows: of the answer, ascending.
+        positions: of each in the run, `NOWHERE` for a null.
+        valid: those of the rows that aren't null.
+        places: the position of each of these.
+    """
+
+    rows: Positions
+    positions: Positions
+    valid: Positions
+    places: Positions
+
+
+def shares_of(which: Positions, positions: Positions, runs: int) -> list[Share]:
+    """Return what lies in each run, found once for all features.
+
+    Args:
+        which: for each row of the answer, the number of its run.
+        positions: its position there, `NOWHERE` for a null.
+        runs: how many runs there are.
+    """
+    found = []
+    for number in range(runs):
+        rows = np.flatnonzero(which == number)
+        mine = positions[rows]
+        there = mine != NOWHERE
+        found.append(Share(rows, mine, rows, mine) if there.all() else Share(rows, mine, rows[there], mine[there]))
+    return found
+
+
 def gather(
-    runs: Sequence[Run], shares: Sequence[Positions], positions: Positions, name: str, dtype: pa.DataType
+    runs: Sequence[Run], shares: Sequence[Share], positions: Positions, name: str, dtype: pa.DataType
 ) -> pa.ChunkedArray:
     """Return a feature of rows that lie in several runs.
 
     Args:
         runs: the runs.
-        shares: for each run, which rows of the result lie in it, ascending; together all rows.
+        shares: for each run what lies in it, together all rows; nothing where there is one run.
         positions: for each row, its position there, `NOWHERE` for a null.
         name: the feature.
         dtype: its declared type.
@@ -304,12 +337,12 @@ def gather(
     columns = [run.column(name) for run in runs]
     if pa.types.is_primitive(dtype) and dtype.bit_width >= 8 and all(_is_plain(column) for column in columns):
         return pa.chunked_array([_scattered(columns, shares, positions, dtype)])
-    filled = [(run, mine) for run, mine in zip(runs, shares, strict=True) if len(mine)]
+    filled = [(run, share) for run, share in zip(runs, shares, strict=True) if len(share.rows)]
     if not filled:
         return pa.chunked_array([], dtype)
-    parts = [chunk for run, mine in filled for chunk in _taken(run, name, positions[mine], dtype).chunks]
+    parts = [chunk for run, share in filled for chunk in _taken(run, name, share.positions, dtype).chunks]
     back = np.empty(len(positions), np.int64)
-    back[np.concatenate([mine for _, mine in filled])] = np.arange(len(positions))
+    back[np.concatenate([share.rows for _, share in filled])] = np.arange(len(positions))
     return pa.chunked_array(parts, dtype).take(pa.array(back))
 
 
@@ -319,17 +352,16 @@ def _is_plain(column: pa.ChunkedArray) -> bool:
 
 
 def _scattered(
-    columns: Sequence[pa.ChunkedArray], shares: Sequence[Positions], positions: Positions, dtype: pa.DataType
+    columns: Sequence[pa.ChunkedArray], shares: Sequence[Share], positions: Positions, dtype: pa.DataType
 ) -> pa.Array:
     """Take numbers or times from each run straight to where they belong."""
     kind = np.dtype(f"u{dtype.bit_width // 8}")
     absent = positions == NOWHERE
     cells = np.zeros(len(positions), kind)
-    for column, mine in zip(columns, shares, strict=True):
+    for column, share in zip(columns, shares, strict=True):
         held = column.chunk(0)
         values = np.frombuffer(held.buffers()[1], kind, len(held), held.offset * kind.itemsize)
-        mine = mine[~absent[mine]]
-        cells[mine] = values[positions[mine]]
+        cells[share.valid] = values[share.places]
     valid = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
     return pa.Array.from_buffers(dtype, len(positions), [valid, pa.py_buffer(cells)])
 
