@@ -1,4 +1,6 @@
-"""Events of a Redis Stream into history and online: how many a second, and how long from XADD to the online value.
+"""Events into history and online: how many a second of a Redis Stream and of Kafka, and how long from XADD to online.
+
+Kafka is the mock cluster of its client, which lies in this process.
 
 python -m tests.benchmarks.bench_ingest [--events 200000] [--rate 5000] [--seconds 10] [--batch 100ms]
 """
@@ -7,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import confluent_kafka
 import numpy as np
 import redis
 from rich.console import Console
@@ -28,6 +32,7 @@ VIEW = FeatureView(
     description="Numbers of a user.",
 )
 USERS, PROBE = 10_000, -1
+_MOCKED = 60_000  # events that the mock cluster keeps; it drops what is older
 _EVERY = 0.05  # seconds between looks at the probe's value
 
 
@@ -46,15 +51,40 @@ def add(client: redis.Redis, bodies: Sequence[bytes]) -> None:
 
 
 def throughput(store: FeatureStore, client: redis.Redis, events: int) -> float:
-    """Take what waits; return how many events a second."""
+    """Take what waits in a Redis Stream; return how many events a second."""
     for start in range(0, events, 10_000):
         add(client, [event(number % USERS, number) for number in range(start, min(events, start + 10_000))])
+    return events / (taken(store, "stream", events, idle=0.2) - 0.2)
+
+
+def kafka_throughput(store: FeatureStore, events: int) -> float:
+    """Take what waits in four partitions of a topic; return how many events a second.
+
+    What it takes until a consumer has its partitions, and knows that no more comes, is left out: what one event takes.
+    That differs, so it is the median of three.
+    """
+    settings = {"test.mock.num.brokers": 1, "bootstrap.servers": "unused:1", "log_level": 0}
+    producer = confluent_kafka.Producer({**settings, "queue.buffering.max.messages": events})
+    address = ",".join(f"{b.host}:{b.port}" for b in producer.list_topics(timeout=20).brokers.values())
+    store.apply(StreamSource("topic", url=f"kafka://{address}/numbers", description="Numbers."))
+
+    def seconds(count: int) -> float:
+        for number in range(count):
+            producer.produce("numbers", event(number % USERS, number), key=str(number % USERS))
+        if producer.flush(60):
+            raise SystemExit("the mock cluster didn't take all events: no time is shown.")
+        return taken(store, "topic", count, idle=5.0)
+
+    return events / statistics.median(-seconds(1) + seconds(events) for _ in range(3))
+
+
+def taken(store: FeatureStore, stream: str, events: int, idle: float) -> float:
+    """Take what waits; return how many seconds that took, with the time without an event after which it ends."""
     start = time.perf_counter()
-    done = store.ingest(VIEW, "stream", until_idle="200ms")
-    seconds = time.perf_counter() - start - 0.2
+    done = store.ingest(VIEW, stream, until_idle=f"{idle * 1e3:.0f}ms")
     if done.rows != events:
         raise SystemExit(f"{done}: no time is shown.")
-    return events / seconds
+    return time.perf_counter() - start
 
 
 def latencies(store: FeatureStore, client: redis.Redis, rate: int, seconds: float, batch: str) -> list[float]:
@@ -84,9 +114,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--batch", default="100ms")
     asked = parser.parse_args(words)
-    table = Table(
-        "Redis Stream, JSON of 10 columns", "", "bar (stretch)", title="Ingest into history and online (Valkey)"
-    )
+    table = Table("JSON of 10 columns", "", "bar (stretch)", title="Ingest into history and online (Valkey)")
     with (
         tempfile.TemporaryDirectory() as directory,
         running_server("Valkey 9.1") as url,
@@ -94,7 +122,11 @@ def main(words: Sequence[str] | None = None) -> None:
         FeatureStore(directory, online=url) as store,
     ):
         store.apply(VIEW, StreamSource("stream", url=f"{url}/numbers", description="Numbers."))
-        table.add_row("events a second", f"{throughput(store, client, asked.events):,.0f}", "30,000 (100,000)")
+        found = throughput(store, client, asked.events)
+        table.add_row("Redis Stream, events a second", f"{found:,.0f}", "30,000 (100,000)")
+        table.add_row(
+            "Kafka, events a second", f"{kafka_throughput(store, min(asked.events, _MOCKED)):,.0f}", "30,000 (100,000)"
+        )
         took = np.array(latencies(store, client, asked.rate, asked.seconds, asked.batch)) * 1e3
         shown = f"p50 {np.percentile(took, 50):.0f} ms, p99 {np.percentile(took, 99):.0f} ms"
         table.add_row(f"from XADD to online at {asked.rate:,}/s", shown, "p99 500 (100) ms")

@@ -1,4 +1,6 @@
-"""Windows at given moments beside DuckDB's RANGE windows: the same events, from Parquet to Arrow in hand.
+"""Windows at given moments beside DuckDB's RANGE windows and Polars: the same events, from Parquet to Arrow in hand.
+
+And looked up batch by batch, shuffled, as a DataLoader does it.
 
 At the size of the bars: `python -m tests.benchmarks.windows --rows 10000000 --moments 1000000 --entities 100000`.
 """
@@ -8,20 +10,37 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from torch.utils.data import DataLoader
 
 from fs_core import FeatureStore
+from fs_torch import FeatureDataset
 from tests.benchmarks.asof.bars import Measure, show_measures
 from tests.benchmarks.asof.memory import peak_above
 from tests.benchmarks.timing import race, show
-from tests.benchmarks.windows.peers import asked, by_duckdb, by_us, opened, refuse_difference
+from tests.benchmarks.windows.peers import asked, by_duckdb, by_polars, by_us, opened, refuse_difference
 from tests.benchmarks.windows.workloads import declare, events, moments
 
 WARM, COLD, DUCKDB, LATE = "fs_core, warm", "fs_core, cold", "DuckDB RANGE", "fs_core, 20 % late"
+POLARS = "Polars rolling"
+_BATCH, _BATCHES = 1024, 200
 _GIB = 1 << 30
+
+
+def looked_up(store: FeatureStore, spine: Path) -> float:
+    """Return how many rows a second batches of a spine are, each looked up when it is asked for."""
+    rows = pq.read_table(spine).slice(0, _BATCH * _BATCHES)
+    loader = DataLoader(
+        FeatureDataset.from_spine(store, rows, "payments", label=False), batch_size=_BATCH, shuffle=True
+    )
+    start = time.perf_counter()
+    for _ in loader:
+        pass
+    return len(rows) / (time.perf_counter() - start)
 
 
 def main() -> None:
@@ -48,10 +67,13 @@ def main() -> None:
                 COLD: lambda: by_us(store, spine),
                 LATE: lambda: by_us(late, spine),
                 DUCKDB: lambda: by_duckdb(files, spine),
+                POLARS: lambda: by_polars(files, spine),
             }
-            refuse_difference(by_us(store, spine), by_duckdb(files, spine))
+            for peer in (DUCKDB, POLARS):
+                refuse_difference(ways[WARM](), ways[peer]())
             before = {WARM: lambda: by_us(store, spine), COLD: lambda: shutil.rmtree(index, ignore_errors=True)}
             timings = race(ways, runs=args.runs, before=before)
+            rate = looked_up(store, spine)
         show(f"Windows: {size}", timings, rows=args.moments, ours=WARM)
         peak, result = peak_above(opened, asked, folder / "store", spine)
     seconds = {timing.name: timing.median for timing in timings}
@@ -59,6 +81,7 @@ def main() -> None:
         Measure("warm, against DuckDB RANGE windows", seconds[WARM] / seconds[DUCKDB], 0.15, 0.05),
         Measure("cold, against DuckDB RANGE windows", seconds[COLD] / seconds[DUCKDB], 0.5, 0.25),
         Measure("20 % late, against none late", seconds[LATE] / seconds[WARM], 1.5, 1.2),
+        Measure("from_spine, batches of 1,024, rows/s", rate, 100_000, 250_000, "", least=True),
         Measure("cold, memory above the result, GiB", (peak - result) / _GIB, 1.5, 0.8),
     ]
     show_measures(f"Windows, {size}", measures)
