@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fs_core.windows.times import expanded
+
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Numbers = np.ndarray[Any, Any]
 
@@ -21,8 +23,9 @@ def least_possible(numbers: Numbers, fold: np.ufunc) -> Any:
 def folded(numbers: Numbers, start: Ints, end: Ints, fold: np.ufunc) -> Numbers:
     """Return the minimum or maximum of ranges; of an empty one, what changes none.
 
-    Few short ranges are looked at number by number, and so is what lies between them. For others a table is made of the
-    folds of 1, 2, 4, ... numbers from each place on, one row after the other: two of its places cover any range.
+    Few short ranges are looked at number by number; so is what lies between them, if it is less than they are. For many
+    a table is made of the folds of 1, 2, 4, ... numbers from each place on, one row after the other: two of its places
+    cover any range.
 
     Args:
         numbers: the values.
@@ -37,7 +40,11 @@ def folded(numbers: Numbers, start: Ints, end: Ints, fold: np.ufunc) -> Numbers:
     filled = filled[np.argsort(start[filled], kind="stable")]  # mostly some runs that ascend, which are merged
     start, end = start[filled], end[filled]
     first, last, length = int(start[0]), int(end.max()), end - start
-    if int(length.sum()) <= 4 * (last - first):
+    total = int(length.sum())
+    if total < last - first:
+        found[filled] = fold.reduceat(numbers[expanded(start, length)], np.cumsum(length) - length)
+        return found
+    if total <= 4 * (last - first):
         edges = np.empty((len(start), 2), np.int64)
         edges[:, 0], edges[:, 1] = start, end
         edges -= first
