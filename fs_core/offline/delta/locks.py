@@ -114,17 +114,18 @@ class TableLocks:
     @contextmanager
     def taking(self) -> Iterator[None]:
         """Be the only one who takes rows out of the table to put them somewhere else."""
-        file = self._open("taking")
-        try:
-            _locked(file, fcntl.LOCK_EX, None)
+        with self._alone("taking"):
             yield
-        finally:
-            _release(file)
 
     @contextmanager
     def following(self) -> Iterator[None]:
         """Be the only one who brings streams further, in the table or beside it."""
-        file = self._open("following")
+        with self._alone("following"):
+            yield
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        file = self._open(name)
         try:
             _locked(file, fcntl.LOCK_EX, None)
             yield

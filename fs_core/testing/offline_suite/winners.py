@@ -97,18 +97,10 @@ class WinningRows:
     @given(data=st.data())
     def test_winners_go_on_where_they_stopped(self, store: OfflineStore, data: st.DataObject) -> None:
         """A run that stopped after some row has the rest to come, whatever was written meanwhile."""
-        scenario = drawn(data)
-        view, batches = scenario.view, cut(data, scenario.history)
-        first, until = sorted(scenario.scale.micros(*data.draw(MOMENTS)) for _ in range(2))
-        since = None
-        for batch in batches[:1]:
-            store.append(view, batch)
-            since = data.draw(st.sampled_from([None, store.winners(view, until=first).watermark]))
-        for batch in batches[1:2]:
-            store.append(view, batch)
+        view, later, until, since = _begun(store, data)
         whole = store.winners(view, until=until, since=since)
         rows = whole.rows.read_all()
-        for batch in batches[2:]:
+        for batch in later:
             store.append(view, batch)
         for taken in range(rows.num_rows + 1):
             after = rows[SEQ][taken - 1].as_py() if taken else None
@@ -168,26 +160,32 @@ class WinningRows:
         """Of what wins in a portion, the greatest of each entity is its winner, whatever is written meanwhile."""
         if not isinstance(store, DividedHistory):
             pytest.skip("it isn't read in portions")
-        scenario = drawn(data)
-        view, batches = scenario.view, cut(data, scenario.history)
-        first, until = sorted(scenario.scale.micros(*data.draw(MOMENTS)) for _ in range(2))
-        since = None
-        for batch in batches[:1]:
-            store.append(view, batch)
-            since = data.draw(st.sampled_from([None, store.winners(view, until=first).watermark]))
-        for batch in batches[1:2]:
-            store.append(view, batch)
+        view, later, until, since = _begun(store, data)
         whole = store.winners(view, until=until, since=since)
         divided = store.portions(view, until=until, since=since)
         assert divided.watermark == whole.watermark
         portions = pickle.loads(pickle.dumps(divided.portions))  # noqa: S301  # of this test
-        for batch in batches[2:]:
+        for batch in later:
             store.append(view, batch)
         rows = [row for portion in portions for row in store.winners_in(portion).read_all().to_pylist()]
         rows.sort(key=lambda row: (repr([row[key] for key in view.keys]), _order(row)))
         by_entity = groupby(rows, key=lambda row: repr([row[key] for key in view.keys]))
         found = sorted((list(mine)[-1] for _, mine in by_entity), key=lambda row: row[SEQ])
         assert [bits(row) for row in found] == [bits(row) for row in whole.rows.read_all().to_pylist()]
+
+
+def _begun(store: OfflineStore, data: st.DataObject) -> tuple[FeatureView, list[pa.Table], int, Watermark | None]:
+    """Append two batches; return the view, the later batches, the moment of a run, and what an earlier run reached."""
+    scenario = drawn(data)
+    view, batches = scenario.view, cut(data, scenario.history)
+    first, until = sorted(scenario.scale.micros(*data.draw(MOMENTS)) for _ in range(2))
+    since = None
+    for batch in batches[:1]:
+        store.append(view, batch)
+        since = data.draw(st.sampled_from([None, store.winners(view, until=first).watermark]))
+    for batch in batches[1:2]:
+        store.append(view, batch)
+    return view, list(batches[2:]), until, since
 
 
 def _available(found: pa.Table, written: Sequence[Any], until: int) -> list[Any]:
