@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from unittest.mock import patch
 
 import confluent_kafka
 import numpy as np
@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fs_core import Entity, FeatureStore, FeatureView, Field, StreamSource
+from fs_core.streams.contract import Messages
+from fs_core.streams.ingest import Ingestion
 from tests.servers import running_server
 
 VIEW = FeatureView(
@@ -32,6 +34,7 @@ VIEW = FeatureView(
     description="Numbers of a user.",
 )
 USERS, PROBE = 10_000, -1
+_GATHERED = 0.05  # seconds for which messages are gathered
 _MOCKED = 60_000  # events that the mock cluster keeps; it drops what is older
 _EVERY = 0.05  # seconds between looks at the probe's value
 
@@ -54,37 +57,39 @@ def throughput(store: FeatureStore, client: redis.Redis, events: int) -> float:
     """Take what waits in a Redis Stream; return how many events a second."""
     for start in range(0, events, 10_000):
         add(client, [event(number % USERS, number) for number in range(start, min(events, start + 10_000))])
-    return events / (taken(store, "stream", events, idle=0.2) - 0.2)
+    return taken(store, "stream", events)
 
 
 def kafka_throughput(store: FeatureStore, events: int) -> float:
-    """Take what waits in four partitions of a topic; return how many events a second.
-
-    What it takes until a consumer has its partitions, and knows that no more comes, is left out: what one event takes.
-    That differs, so it is the median of three.
-    """
+    """Take what waits in four partitions of a topic; return how many events a second."""
     settings = {"test.mock.num.brokers": 1, "bootstrap.servers": "unused:1", "log_level": 0}
     producer = confluent_kafka.Producer({**settings, "queue.buffering.max.messages": events})
     address = ",".join(f"{b.host}:{b.port}" for b in producer.list_topics(timeout=20).brokers.values())
     store.apply(StreamSource("topic", url=f"kafka://{address}/numbers", description="Numbers."))
-
-    def seconds(count: int) -> float:
-        for number in range(count):
-            producer.produce("numbers", event(number % USERS, number), key=str(number % USERS))
-        if producer.flush(60):
-            raise SystemExit("the mock cluster didn't take all events: no time is shown.")
-        return taken(store, "topic", count, idle=5.0)
-
-    return events / statistics.median(-seconds(1) + seconds(events) for _ in range(3))
+    for number in range(events):
+        producer.produce("numbers", event(number % USERS, number), key=str(number % USERS))
+    if producer.flush(60):
+        raise SystemExit("the mock cluster didn't take all events: no time is shown.")
+    return taken(store, "topic", events)
 
 
-def taken(store: FeatureStore, stream: str, events: int, idle: float) -> float:
-    """Take what waits; return how many seconds that took, with the time without an event after which it ends."""
-    start = time.perf_counter()
-    done = store.ingest(VIEW, stream, until_idle=f"{idle * 1e3:.0f}ms")
+def taken(store: FeatureStore, stream: str, events: int) -> float:
+    """Take what waits; return how many events a second, from when the first batch is gathered until all are online.
+
+    So it doesn't count how long a consumer waits for its partitions, nor how long it waits for further events.
+    """
+    moments, take = list[float](), Ingestion.take
+
+    def timed(self: Ingestion, found: Sequence[Messages]) -> None:
+        moments.append(time.perf_counter() - _GATHERED if not moments else 0.0)
+        take(self, found)
+        moments.append(time.perf_counter())
+
+    with patch.object(Ingestion, "take", timed):
+        done = store.ingest(VIEW, stream, batch=f"{_GATHERED * 1e3:.0f}ms", until_idle="5s")
     if done.rows != events:
         raise SystemExit(f"{done}: no time is shown.")
-    return time.perf_counter() - start
+    return events / (moments[-1] - moments[0])
 
 
 def latencies(store: FeatureStore, client: redis.Redis, rate: int, seconds: float, batch: str) -> list[float]:

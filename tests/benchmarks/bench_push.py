@@ -1,11 +1,14 @@
 """Pushes of one row: how long one takes, how many threads and processes manage, and what is left in history.
 
+Then the same on a Valkey server beside Feast's push, with its offline store off and on; ours is always on.
+
 python -m tests.benchmarks.bench_push [--seconds 5] [--pushes 100000] [--url sqlite]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -15,12 +18,18 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from rich.console import Console
 from rich.table import Table
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
+from tests.benchmarks.feast.process import FEAST, NAME
+from tests.servers import running_server
 
 VIEW = FeatureView(
     "numbers",
@@ -72,6 +81,37 @@ def processes(directory: str, url: str, seconds: float, count: int) -> float:
     return sum(float(process.communicate()[0]) for process in running)
 
 
+def beside_feast(seconds: float) -> Table:
+    """Return how long pushes of one thread to the same server take."""
+    table = Table("one row a push, one thread", "p50", "p99", "x ours", title="Push to Valkey 9.1 beside Feast")
+    with tempfile.TemporaryDirectory() as directory, running_server("Valkey 9.1") as url:
+        with FeatureStore(Path(directory, "store"), online=url) as store:
+            store.apply(VIEW)
+            push(store, 0)
+            took = {"history and online": one_thread(store, seconds)}
+        if FEAST.exists():
+            theirs = feast_pushes(Path(directory, "history.parquet"), url, seconds)
+            took |= {f"{NAME}, offline store {mode}": found for mode, found in theirs.items()}
+    ours = statistics.median(next(iter(took.values())))
+    for name, found in took.items():
+        p50, p99 = np.percentile(found, [50, 99])
+        table.add_row(name, f"{p50:.1f} ms", f"{p99:.1f} ms", f"{p50 / ours:.1f}")
+    return table
+
+
+def feast_pushes(history: Path, url: str, seconds: float) -> dict[str, list[float]]:
+    """Return how many milliseconds each of Feast's pushes took, by whether its offline store is on."""
+    row = {"user": [0], "event_timestamp": pa.array([MOMENT], pa.timestamp("us", "UTC")), **NUMBERS}
+    pq.write_table(pa.table(row), history)
+    script = Path(__file__).parent / "feast" / "pushing.py"
+    words = [str(FEAST.absolute()), "-W", "ignore", str(script), str(history), f"{urlsplit(url).netloc},db=1"]
+    done = subprocess.run([*words, str(seconds)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"Feast failed: {done.stderr[-2000:]}")
+    found: dict[str, list[float]] = json.loads(done.stdout)
+    return found
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Measure each in a new store, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -98,6 +138,7 @@ def main(words: Sequence[str] | None = None) -> None:
         on_disk = len(list(Path(directory, "history").rglob("*.*")))
         table.add_row(f"after {rows:,} pushes", f"{files:,} files in history, {on_disk:,} in all on disk", "< 200")
     Console(width=100).print(table)
+    Console(width=100).print(beside_feast(asked.seconds))
 
 
 if __name__ == "__main__":

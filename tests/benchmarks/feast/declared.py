@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.data_source import PushSource
 from feast.types import Float64
 
 FEATURES = [f"f{i}" for i in range(10)]
+PUSHED = "pushed"
+"""The source by which rows are pushed."""
 REFERENCES = [f"numbers:{name}" for name in FEATURES]
 
 
@@ -26,6 +29,7 @@ def opened(folder: str, history: str, server: str | None = None) -> FeatureStore
     )
     user = Entity(name="user", join_keys=["user"], value_type=ValueType.INT64)
     source = FileSource(name="history", path=history, timestamp_field="event_timestamp")
+    pushed = PushSource(name=PUSHED, batch_source=source)
     fields = [Field(name=name, dtype=Float64) for name in FEATURES]
-    store.apply([user, FeatureView(name="numbers", entities=[user], schema=fields, source=source, ttl=None)])
+    store.apply([user, FeatureView(name="numbers", entities=[user], schema=fields, source=pushed, ttl=None)])
     return store
