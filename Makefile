@@ -94,6 +94,7 @@ bench: .venv/.installed ## import, as-of and online reads beside peers; Feast wh
 loadtest: .venv/.installed ## serve a million entities under load, and over HTTP beside Feast; tables, and picture in .out/
 	-$(MAKE) .venv-feast/.installed
 	$(PY) -m tests.benchmarks.loadtest
+	$(PY) -m tests.benchmarks.bench_capacity
 	$(PY) -m tests.benchmarks.http_load
 
 .PHONY: help demo lint test spark search extras wheel bench loadtest

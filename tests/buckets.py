@@ -197,6 +197,7 @@ class Relay:
         url: where it listens.
         received: bytes that its server sent.
         requests: how many requests it was sent, about.
+        puts: how many of them write.
     """
 
     def __init__(self, url: str, fault: Callable[[], Fault | None] = lambda: None, refusal: bytes = SLOW_DOWN) -> None:
@@ -204,7 +205,7 @@ class Relay:
         self._target, self._fault, self._refusal = (host, int(port)), fault, refusal
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.received = self.requests = 0
+        self.received = self.requests = self.puts = 0
         self._clients: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -245,6 +246,7 @@ class Relay:
         with suppress(OSError):
             while data := client.recv(1 << 16):
                 self.requests += 1
+                self.puts += data.startswith((b"PUT ", b"POST "))
                 if self._fault() is Fault.REFUSE:
                     client.sendall(self._refusal)
                     break

@@ -1,23 +1,26 @@
-"""What a view needs: online by store, and for its search index, from its rows or from its schema alone."""
+"""What a view needs: online by store, and for its history and search index, from its rows or from its schema alone."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fs_core.capacity import sizes
+from fs_core.capacity.stored import stored
 from fs_core.definitions import FeatureView
 from fs_core.errors import DataError, DefinitionError
-from fs_core.online.row.codec import RowCodec
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 
 if TYPE_CHECKING:
     from fs_core.offline.contract import OfflineStore
 
 _SAMPLE = 10_000  # entities whose rows are measured
+_FEW = 1_000  # the same, where an entity has more than a row
 _CLOCKS = 3 * 8  # bytes of a row's times and seq in the index
 
 
@@ -28,33 +31,53 @@ class Estimate:
     Attributes:
         view: its name.
         entities: how many it is for.
-        sampled: how many entities' rows were measured; 0 where the view has none: then texts, bytes and lists are
+        known: how many history has.
+        sampled: how many entities were measured; 0 where the view has no rows: then texts, bytes and lists are
             taken as empty, so that it needs at least so much.
-        row: an entity's packed row, mean.
+        row: what an entity has online, packed, mean: a row, or its events, or its row and those before it.
         sqlite: an entity's room in an SQLite file.
         redis: an entity's memory in Redis, the server's own tables included.
         valkey: an entity's memory in Valkey 9.
+        dynamodb: an entity's room in DynamoDB.
+        read_units: of DynamoDB, for a consistent read of an entity.
+        write_units: of DynamoDB, for a write of an entity.
         rows: how many rows history has.
+        history: of the data files of history, about.
         index: of the search index, with all columns.
     """
 
     view: str
     entities: int
+    known: int
     sampled: int
     row: float
     sqlite: float
     redis: float
     valkey: float
+    dynamodb: float
+    read_units: float
+    write_units: float
     rows: int
+    history: int
     index: int
 
     def __str__(self) -> str:
         least = "" if self.sampled else "at least "
-        total = ", ".join(f"{name} {least}{_shown(getattr(self, name) * self.entities)}" for name in _STORES)
-        return f"{self.view}: {self.entities:,} entities: {total}; index {least}{_shown(self.index)}"
+        total = ", ".join(f"{name} {least}{shown(getattr(self, name) * self.entities)}" for name in _STORES)
+        return f"{self.view}: {self.entities:,} entities: {total}; index {least}{shown(self.index)}"
+
+    @property
+    def history_row(self) -> float:
+        """Bytes of a row of history; of a view without rows the packed row's."""
+        return self.history / self.rows if self.rows else self.row
+
+    @property
+    def planned_rows(self) -> float:
+        """Rows of history when there are all those entities, each with as many as one has now; one at least."""
+        return self.entities * max(self.rows / self.known if self.known else 1.0, 1.0)
 
 
-_STORES = ("sqlite", "redis", "valkey")
+_STORES = ("sqlite", "redis", "valkey", "dynamodb")
 
 
 def estimate(offline: OfflineStore, project: str, view: FeatureView, now: int, entities: int | None) -> Estimate:
@@ -68,47 +91,73 @@ def estimate(offline: OfflineStore, project: str, view: FeatureView, now: int, e
         entities: how many there will be; by default as many as history has.
 
     Raises:
-        DataError: `entities` isn't 1 or more.
-        DefinitionError: the view keeps events or several rows of an entity online, which depends on how many come.
+        DataError: `entities` isn't 1 or more, or isn't given and the view has no rows.
+        DefinitionError: the view keeps events or several rows of an entity online, and has no rows yet.
         OfflineStoreError: history can't be read.
     """
-    if view.aggregations or view.online_history is not None:
-        what = "windows, so it keeps events" if view.aggregations else "online_history, so it keeps several rows"
-        raise DefinitionError(
-            f"view {view.name!r} has {what}: how many an entity has depends on what comes. Fill it with a sample, and "
-            "measure the store."
-        )
     if entities is not None and entities < 1:
         raise DataError(f"entities is {entities}: say for how many entities, 1 or more, or leave it out.")
     found = offline.winners(view, until=now)
-    sample = pa.Table.from_batches(_first(found.rows), history_schema(view))
-    packed = RowCodec(view).encode(sample if len(sample) else _blank(view))
-    count = found.total if entities is None else entities
-    pairs = [(len(key), len(row)) for key, row in zip(packed.keys, packed.rows, strict=True)]
-    named = [(key + sizes.AROUND_KEY, row) for key, row in pairs]
-    expires = packed.collect_at is not None
-    rows = len(offline.read(view, columns=[]))
+    sample = _sample(view, found.rows)
+    if entities is None and not found.total:
+        raise DataError(f"view {view.name!r} has no rows: say for how many entities, entities=1_000_000 (--entities).")
+    latest = sample if len(sample) else _blank(view)
+    pairs, rows = stored(view, offline, latest, now), len(offline.read(view, columns=[]))
+    count, known, each = found.total if entities is None else entities, found.total, len(pairs) / len(latest)
+    named = [(key + sizes.AROUND_KEY, value) for key, value in pairs]
+    row = sum(value for _, value in pairs) / len(latest)
+    items, expires = sizes.dynamodb(pairs), view.ttl is not None and not view.aggregations
     return Estimate(
         view.name,
         count,
+        known,
         len(sample),
-        sum(row for _, row in pairs) / len(pairs),
-        sizes.sqlite(pairs, len(project.encode()) + len(view.storage_name.encode())),
-        sizes.redis(named, count, expires=expires),
-        sizes.valkey(named, expires=expires),
-        rows,
-        _index(view, sample, rows, found.total),
+        row=row,
+        sqlite=each * sizes.sqlite(pairs, len(project.encode()) + len(view.storage_name.encode())),
+        redis=each * sizes.redis(named, int(count * each), expires=expires),
+        valkey=each * sizes.valkey(named, expires=expires),
+        dynamodb=each * (sum(items) / max(len(items), 1) + sizes.INDEXED),
+        read_units=sizes.units(items, sizes.READ_UNIT),
+        write_units=sizes.units(items, sizes.WRITE_UNIT),
+        rows=rows,
+        history=int(rows * _parquet(sample, row)),
+        index=_index(view, sample, rows, known),
     )
 
 
-def _first(batches: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    left = _SAMPLE
+def _sample(view: FeatureView, latest: pa.RecordBatchReader) -> pa.Table:
+    """Return the latest rows of some entities.
+
+    Raises:
+        DefinitionError: there are none, and the schema doesn't say how much an entity has.
+    """
+    kept = "windows, so it keeps events" if view.aggregations else "online_history, so it keeps several rows"
+    has_more = bool(view.aggregations) or view.online_history is not None
+    sample = pa.Table.from_batches(_first(latest, _FEW if has_more else _SAMPLE), history_schema(view))
+    if has_more and not len(sample):
+        raise DefinitionError(
+            f"view {view.name!r} has {kept}: how many an entity has depends on what comes. Write what comes of some "
+            "entities first, and it is measured."
+        )
+    return sample
+
+
+def _first(batches: pa.RecordBatchReader, count: int) -> Iterator[pa.RecordBatch]:
     with batches:
         for batch in batches:
-            yield batch.slice(0, left)
-            left -= min(left, len(batch))
-            if not left:
+            yield batch.slice(0, count)
+            count -= min(count, len(batch))
+            if not count:
                 return
+
+
+def _parquet(rows: pa.Table, packed: float) -> float:
+    """Return a row's mean bytes in a data file; about what it takes packed, where there are few rows for a file."""
+    if len(rows) < _FEW:
+        return packed
+    file = io.BytesIO()
+    pq.write_table(rows, file)
+    return len(file.getbuffer()) / len(rows)
 
 
 def _blank(view: FeatureView) -> pa.Table:
@@ -150,7 +199,8 @@ def _width(column: pa.ChunkedArray) -> float:
     return float(column.nbytes) / len(column) + (4 if long else 0)
 
 
-def _shown(size: float) -> str:
+def shown(size: float) -> str:
+    """Return bytes as people say them."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

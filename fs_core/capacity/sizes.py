@@ -1,6 +1,7 @@
 """What one row takes where it is kept, from how servers and files lay it out.
 
-Worked out from the layouts and checked on real servers (`tests/core/capacity`): Redis 6.2, Valkey 9.1, SQLite.
+Worked out from the layouts and checked on real servers (`tests/core/capacity`): Redis 6.2, Valkey 9.1, SQLite; DynamoDB
+by what its makers say of items.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ _ENTRY = 24  # of Redis' hash table
 _TOGETHER = 128  # bytes up to which Valkey keeps key and value in one piece
 _SLOT = 25.0  # bytes an entry takes in Valkey's hash table: 10 to 35, for it doubles as it grows
 _EXPIRING_SLOT = 17.0  # in its table of moments
-_ORDER = 22  # bytes of a row's order, which SQLite keeps beside the row
+_ORDER = 22  # bytes of a row's order, which SQLite and DynamoDB keep beside the row
+_ITEM = 9 + 2 + _ORDER + 8 + 6 + 7  # of an item: partition key, start of its name, order, version, moment, names of all
+INDEXED = 100
+"""Bytes that DynamoDB adds to each item it stores."""
+READ_UNIT, WRITE_UNIT = 4_096, 1_024
+"""Bytes of DynamoDB's units."""
 _FILL = 0.72  # how full pages are whose keys came in any order
 
 
@@ -58,6 +64,20 @@ def sqlite(pairs: Pairs, names: int, page: int = 4096) -> float:
         page: of the file, bytes.
     """
     return _mean([_sqlite_row(key + row + _ORDER + names, page) for key, row in pairs])
+
+
+def dynamodb(pairs: Pairs) -> list[int]:
+    """Return the size of each item in DynamoDB, bytes, as it is counted for reads and writes.
+
+    Args:
+        pairs: of keys and values.
+    """
+    return [_ITEM + 2 * key + value for key, value in pairs]
+
+
+def units(items: Sequence[int], size: int) -> float:
+    """Return how many units of so many bytes an item takes, mean: each item takes whole ones."""
+    return _mean([-(-item // size) for item in items])
 
 
 def _allotted(size: int) -> int:
@@ -97,4 +117,4 @@ def _sqlite_row(payload: int, page: int) -> float:
 
 
 def _mean(sizes: Sequence[float]) -> float:
-    return sum(sizes) / len(sizes)
+    return sum(sizes) / max(len(sizes), 1)

@@ -122,16 +122,17 @@ async def get_online_features_async(
 def estimate(store: Resources, view: str | FeatureView, *, entities: int | None = None) -> Estimate:
     """Return how much room a view needs online in each kind of store, and for its search index.
 
-    What 10,000 entities have now is measured as it would be stored; of a view without rows, the schema says the least.
-    Reads the keys and clocks of the view's history.
+    What 10,000 entities have now is measured as it would be stored, or 1,000 where they have events or several rows; of
+    a view without rows, the schema says the least. Reads the keys and clocks of the view's history. What a load takes
+    is planned from it by `fs_core.capacity.plan`.
 
     Args:
         view: its reference.
         entities: how many there will be; by default as many as history has.
 
     Raises:
-        DataError: `entities` isn't 1 or more.
-        DefinitionError: the view keeps events or several rows of an entity online, which depends on how many come.
+        DataError: `entities` isn't 1 or more, or isn't given and the view has no rows.
+        DefinitionError: the view keeps events or several rows of an entity online, and has no rows yet.
         OfflineStoreError: history can't be read.
     """
     from fs_core.capacity.estimate import estimate as estimated

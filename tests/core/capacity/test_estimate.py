@@ -38,16 +38,21 @@ VIEWS = {
     "expiring": view_of("expiring", 1, "30d"),
     "wide": view_of("wide", 40, None),
 }
+_SUMS = [Aggregation("sum", "n0", windows=["1d"])]
+SEVERAL = {
+    "sums": FeatureView("sums", user, VIEWS["small"].fields[:1], aggregations=_SUMS, description="Windows."),
+    "recent": FeatureView("recent", user, VIEWS["small"].fields, online_history="1d", description="Recent."),
+}
+"""Views that keep more than a row of an entity."""
 
 
-def fill(store: FeatureStore, view: FeatureView, entities: int = ENTITIES) -> None:
-    """Write a row of each entity, in the order of nobody's keys, with texts of all lengths."""
+def fill(store: FeatureStore, view: FeatureView, entities: int = ENTITIES, times: int = 1) -> None:
+    """Write rows of each entity, in the order of nobody's keys, with texts of all lengths."""
     store.apply(user, view)
     drawn = random.Random(7)
-    rows = {
-        "user_id": [f"{drawn.randrange(10**12):012d}" for _ in range(entities)],
-        "event_timestamp": [NOW] * entities,
-    }
+    users = [f"{drawn.randrange(10**12):012d}" for _ in range(entities)]
+    entities *= times
+    rows = {"user_id": users * times, "event_timestamp": [NOW - timedelta(seconds=n) for n in range(entities)]}
     for field in view.fields:
         lengths = [drawn.randrange(60) for _ in range(entities)]
         rows[field.name] = ["x" * n for n in lengths] if field.name[0] == "t" else [float(n) for n in lengths]
@@ -66,6 +71,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     store = FeatureStore(tmp_path_factory.mktemp("store"))
     for view in VIEWS.values():
         fill(store, view)
+    for view in SEVERAL.values():
+        fill(store, view, 1_000, 5)
     fill(store, view_of("first", 1, None), 1)
     return store
 
@@ -135,19 +142,28 @@ def test_keys_of_every_type_have_a_size(store: FeatureStore) -> None:
     assert store.estimate("plain", entities=1).row > 8
 
 
-def test_what_depends_on_events_is_refused(store: FeatureStore) -> None:
+def test_events_and_timelines_are_measured(filled: FeatureStore, tmp_path: Path) -> None:
+    """Of windows and `online_history` all that an entity has is brought into a store and measured there."""
+    for name in SEVERAL:
+        found = filled.estimate(name)
+        assert (found.entities, found.sampled, found.rows) == (1_000, 1_000, 5_000)
+        assert found.row > (40 if name == "sums" else 5 * 51)  # of five events, and of five rows of the small view
+        file = tmp_path / f"{name}.db"
+        with FeatureStore(filled.directory, online=f"sqlite:///{file}") as store:
+            store.materialize(name)
+        assert 0.7 < file.stat().st_size / 1_000 / found.sqlite <= 1.1, name
+
+
+def test_what_depends_on_events_is_refused_without_any(store: FeatureStore) -> None:
     """Windows and online history: a number would be a guess. And nothing is said of no entities."""
-    fields = [Field("x", "float64", "A number.")]
-    sums = FeatureView(
-        "sums", user, fields, aggregations=[Aggregation("sum", "x", windows=["1d"])], description="Windows."
-    )
-    recent = FeatureView("recent", user, fields, online_history="1d", description="Recent.")
-    store.apply(user, sums, recent, VIEWS["small"])
+    store.apply(user, *SEVERAL.values(), VIEWS["small"])
     for name, reason in (("sums", "windows"), ("recent", "online_history")):
-        with pytest.raises(DefinitionError, match=f"{name!r} has {reason}"):
+        with pytest.raises(DefinitionError, match=f"{name!r} has {reason}.* Write what comes"):
             store.estimate(name)
     with pytest.raises(DataError, match="entities is 0"):
         store.estimate("small", entities=0)
+    with pytest.raises(DataError, match=r"'small' has no rows: say for how many entities"):
+        store.estimate("small")
 
 
 def test_names_are_as_long_as_they_are_on_servers() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
+from fs_core.capacity import sizes
 from fs_core.online.contract import ORDER, OnlineWrite, timeline_name
 from fs_core.online.dynamodb import DynamoDBOnlineStore
 from fs_core.online.dynamodb.client import key_of
@@ -170,3 +171,19 @@ def test_a_feature_store(table_url: str, tmp_path: Path) -> None:
                     assert 1 <= len(seen) <= 2  # round trips for a hundred entities, of rows or of windows
     assert served[0] == served[1]
     assert served[0][0] == {"user_id": 1, "page": "b", "amount_sum_1d": 7.0}
+
+
+def test_an_item_takes_what_is_estimated(store: DynamoDBOnlineStore) -> None:
+    """An estimate counts an item's names and values, as DynamoDB does: a number takes a byte for two digits and one."""
+    view, keys = new_view(), [b"k" * size for size in (1, 8, 60)]
+    rows = [packed((1, 1, 1), b"v" * size) for size in (0, 90, 2_000)]
+    moment = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    store.write(view, [OnlineWrite(key, row, moment) for key, row in zip(keys, rows, strict=True)])
+    counted = {}
+    for partition in store._names.partitions(store._names.mark(view)):
+        for item in (item for page in store._table.query(partition, "p, s, k, v, o, n, e") for item in page):
+            values = [next(iter(value.items())) for value in item.values()]
+            taken = [len(value) if kind == "B" else (len(value) + 1) // 2 + 1 for kind, value in values]
+            counted[item["k"]["B"]] = sum(map(len, item)) + sum(taken)
+    pairs = [(len(key), len(row)) for key, row in zip(keys, rows, strict=True)]
+    assert sizes.dynamodb(pairs) == [counted[key] for key in keys]
