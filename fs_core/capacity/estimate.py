@@ -120,7 +120,7 @@ def estimate(offline: OfflineStore, project: str, view: FeatureView, now: int, e
         read_units=sizes.units(items, sizes.READ_UNIT),
         write_units=sizes.units(items, sizes.WRITE_UNIT),
         rows=rows,
-        history=int(rows * _parquet(sample, row)),
+        history=int(rows * _parquet(sample)),
         index=_index(view, sample, rows, known),
     )
 
@@ -151,10 +151,10 @@ def _first(batches: pa.RecordBatchReader, count: int) -> Iterator[pa.RecordBatch
                 return
 
 
-def _parquet(rows: pa.Table, packed: float) -> float:
-    """Return a row's mean bytes in a data file; about what it takes packed, where there are few rows for a file."""
+def _parquet(rows: pa.Table) -> float:
+    """Return a row's mean bytes in a data file; in memory, where there are so few that a file is more than its rows."""
     if len(rows) < _FEW:
-        return packed
+        return float(rows.nbytes) / max(len(rows), 1)
     file = io.BytesIO()
     pq.write_table(rows, file)
     return len(file.getbuffer()) / len(rows)

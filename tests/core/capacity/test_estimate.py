@@ -147,6 +147,7 @@ def test_events_and_timelines_are_measured(filled: FeatureStore, tmp_path: Path)
     for name in SEVERAL:
         found = filled.estimate(name)
         assert (found.entities, found.sampled, found.rows) == (1_000, 1_000, 5_000)
+        assert 20 < found.history_row < 60
         assert found.row > (40 if name == "sums" else 5 * 51)  # of five events, and of five rows of the small view
         file = tmp_path / f"{name}.db"
         with FeatureStore(filled.directory, online=f"sqlite:///{file}") as store:
