@@ -80,6 +80,8 @@ class OnlineAnswer:
         if variable:
             at = pa.array(indices, mask=indices < 0)
             variable = {name: column.take(at) for name, column in variable.items()}
+        if position is None and len(rows) == len(heads):  # all of them, as of most reads: those of one entity
+            return heads.tobytes(), codes, variable
         # As bytes, since fields would be taken one by one. Of a null key, -1, it takes the last row.
         return heads.view(found.layout.opaque)[indices].tobytes(), codes, variable
 

@@ -143,12 +143,12 @@ class LogWriter:
             if full or self._is_closed or (self._thread is None and not self._start()):
                 self._drop(logged, "the queue is full: the disk doesn't keep up")
                 return False
-            was_large = queue.is_large
             queue.items[to].append(item)
             queue.put, queue.logged, queue.rows, queue.size = queue.put + 1, queue.logged + logged, rows, size
             if queue.put == 1:
                 queue.since = time.monotonic()
-            if queue.put == 1 or queue.is_large > was_large:
+                self._changed.notify_all()
+            elif rows >= _MANY_ROWS or size >= _MANY_BYTES:  # here without a call: a reader waits
                 self._changed.notify_all()
         return True
 
