@@ -29,6 +29,16 @@ class Sifted(NamedTuple):
         """Return the same rows, of which the first is another one of the data."""
         return self._replace(positions=[first + position for position in self.positions])
 
+    @classmethod
+    def joined(cls, parts: Sequence[Sifted]) -> Sifted:
+        """Return those to be quarantined of several parts of the data, at least one, as one; without good ones."""
+        return cls(
+            parts[0].good.slice(0, 0),
+            pa.concat_tables([part.quarantined for part in parts]),
+            [position for part in parts for position in part.positions],
+            [reason for part in parts for reason in part.reasons],
+        )
+
     def without_known(self, unwritten: Callable[[pa.Table], pa.Table]) -> Sifted:
         """Return what is left without those to be quarantined that history has already, as after a release.
 

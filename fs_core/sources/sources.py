@@ -28,6 +28,8 @@ from fs_core.sources.text.spool import text_files
 from fs_core.values.times import to_utc_micros
 
 __all__ = [
+    "Times",
+    "between",
     "columns_of",
     "joined",
     "named",
@@ -42,8 +44,14 @@ __all__ = [
 _PART_ROWS = 500_000
 
 
-class _Times(NamedTuple):
-    """Which rows are asked for: by their column of event times, from one moment on and before another."""
+class Times(NamedTuple):
+    """Which rows are asked for: by their column of event times, from one moment on and before another.
+
+    Attributes:
+        column: of event times.
+        start: microseconds; None for all before `end`.
+        end: microseconds; None for all from `start` on.
+    """
 
     column: str
     start: int | None
@@ -90,7 +98,7 @@ def source_parts(
             aren't the view's.
         SchemaError: a value in a CSV or JSON isn't of its declared type; names the row (from 0).
     """
-    times = _Times(view.event_timestamp, start, end)
+    times = Times(view.event_timestamp, start, end)
     if isinstance(view.source, SQL):
         yield from _sql_rows(view, view.source.query, tables, directory, times)
     elif isinstance(view.source, Source):
@@ -138,7 +146,7 @@ def names_meant(defined: FeatureView | Source, query: str, read: Iterable[Table]
     return set(wanted).union(*(names_in(each) for each in queries))
 
 
-def _sql_rows(view: FeatureView, query: str, tables: Tables, directory: Path, times: _Times) -> Iterator[pa.Table]:
+def _sql_rows(view: FeatureView, query: str, tables: Tables, directory: Path, times: Times) -> Iterator[pa.Table]:
     read = tables_read(f"view {view.name!r}", query, tables)
     with ExitStack() as stack:
         try:
@@ -153,7 +161,7 @@ def _sql_rows(view: FeatureView, query: str, tables: Tables, directory: Path, ti
             raise _failed(view, explained(connection, error)) from error
 
 
-def _parquet_rows(view: FeatureView, source: Source, directory: Path, times: _Times) -> Iterator[pa.Table]:
+def _parquet_rows(view: FeatureView, source: Source, directory: Path, times: Times) -> Iterator[pa.Table]:
     with connect() as connection:
         try:
             rows = connection.sql(f"FROM {parquet(files_of(source, directory))}")
@@ -163,29 +171,29 @@ def _parquet_rows(view: FeatureView, source: Source, directory: Path, times: _Ti
             raise _failed(view, error) from error
 
 
-def _warehouse_rows(view: FeatureView, source: Source, times: _Times) -> Iterator[pa.Table]:
+def _warehouse_rows(view: FeatureView, source: Source, times: Times) -> Iterator[pa.Table]:
     """Yield the wanted columns and rows of a database's query; the database leaves out most of the others."""
     from fs_core.sources.warehouse.read import Bounds, parts
 
     try:
         for part in parts(source, Bounds(*times)):
             check_columns(view, part.column_names, exactly=False)
-            yield _between(part.select(wanted_columns(view)), times)
+            yield between(part.select(wanted_columns(view)), times)
     except SourceError as error:
         raise _failed(view, error) from error.__cause__
 
 
-def _text_rows(view: FeatureView, source: Source, directory: Path, times: _Times) -> Iterator[pa.Table]:
+def _text_rows(view: FeatureView, source: Source, directory: Path, times: Times) -> Iterator[pa.Table]:
     """Yield the wanted columns and rows of a source of CSV or JSON files."""
     try:
-        rows = joined([_between(batch, times) for batch in _batches(source, directory, _kinds([view]), every=False)])
+        rows = joined([between(batch, times) for batch in _batches(source, directory, _kinds([view]), every=False)])
     except (SchemaError, SourceError) as error:
         raise _failed(view, error) from error
     check_columns(view, rows.column_names, exactly=False)
     yield rows.select(wanted_columns(view))
 
 
-def _computed(view: FeatureView, rows: duckdb.DuckDBPyRelation, times: _Times) -> Iterator[pa.Table]:
+def _computed(view: FeatureView, rows: duckdb.DuckDBPyRelation, times: Times) -> Iterator[pa.Table]:
     """Yield the wanted columns and rows of a relation."""
     column = f"{quoted(times.column)}::TIMESTAMPTZ"  # DuckDB cuts nanoseconds off, which round up here
     for bound, sign in ((None if times.start is None else times.start - 1, ">="), (times.end, "<")):
@@ -193,7 +201,7 @@ def _computed(view: FeatureView, rows: duckdb.DuckDBPyRelation, times: _Times) -
     read = rows.project(", ".join(map(quoted, wanted_columns(view)))).to_arrow_reader(_PART_ROWS)
     is_time = pa.types.is_temporal(read.schema.field(times.column).type)  # or it will be refused
     for part in chain([read.schema.empty_table()], map(pa.table, read)):
-        yield _between(part, times) if is_time else part
+        yield between(part, times) if is_time else part
 
 
 def _failed(view: FeatureView, error: Exception | str) -> SchemaError | SourceError:
@@ -281,8 +289,12 @@ def joined(pieces: Iterable[pa.Table]) -> pa.Table:
         raise SchemaError(f"a column mixes types: {error}") from error
 
 
-def _between(rows: pa.Table, times: _Times) -> pa.Table:
-    """Return the rows that are asked for."""
+def between(rows: pa.Table, times: Times) -> pa.Table:
+    """Return the rows that are asked for; none where they have no such column.
+
+    Raises:
+        SchemaError, DataError: as in `to_utc_micros`.
+    """
     column, start, end = times
     if start is None and end is None:
         return rows

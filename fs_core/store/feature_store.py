@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fs_core import configuration
-from fs_core.store import history, ingestion, online, pushes, quarantine, training, upkeep
+from fs_core.store import backfills, history, ingestion, online, pushes, quarantine, training, upkeep
 from fs_core.store.definitions import apply as definitions
 from fs_core.store.definitions import transforms, versions
 from fs_core.store.resources import Resources
@@ -58,7 +58,7 @@ class FeatureStore(Resources):
     check_transform = transforms.check_transform
 
     write = history.write
-    backfill = history.backfill
+    backfill = backfills.backfill
     carry_over = history.carry_over
     push = pushes.push
     push_async = pushes.push_async

@@ -1,11 +1,10 @@
-"""Rows into history: written, run from a source, pushed."""
+"""Rows into history: written, numbered, copied."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -14,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.errors import ConfigurationError, DataError, DefinitionError, SourceError
+from fs_core.errors import ConfigurationError, DataError, DefinitionError
 from fs_core.offline.contract import EMPTY
+from fs_core.rule import EVENT_TIME
 from fs_core.runtime.threads import in_thread
 from fs_core.store.resources import Resources
 from fs_core.values.interchange import is_spark_frame, to_reader, to_table
-from fs_core.values.times import Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
     from fs_core.offline.sifted import Sifted, Written
-    from fs_core.sources.tables import Tables
+    from fs_core.sources.sources import Times
 
 log = logging.getLogger("fs_core")
 
@@ -56,91 +55,30 @@ def write(store: Resources, view: str | FeatureView, data: Any) -> Written:
         SourceError: Spark can't compute the frame.
     """
     target = store.view(view)
-    what = f"data for view {target.name!r}"
+    found = opened(target, data)
+    return append(store, target, found) if isinstance(found, pa.Table) else append_parts(store, target, found)
+
+
+def opened(view: FeatureView, data: Any, times: Times | None = None) -> pa.Table | Iterator[pa.Table]:
+    """Return the rows of data as a table, or part after part where it is a stream: at least one, the first empty.
+
+    Args:
+        view: whose rows they are.
+        data: as `write` takes it.
+        times: what of a Spark frame may be left out.
+
+    Raises:
+        SchemaError, SourceError: as `write`; while parts are read, too.
+    """
+    what = f"data for view {view.name!r}"
     if is_spark_frame(data):
         from fs_core.retrieval.spark.frames import reader_of
 
-        data = reader_of(data, what)
-    if isinstance(data, pa.RecordBatchReader):
-        read = to_reader(data, what, batch_size=FEW_ROWS)
-        return _stream(store, target, chain([read.schema.empty_table()], map(pa.table, read)))
-    return _append(store, target, to_table(data, what))
-
-
-def backfill(
-    store: Resources,
-    view: str | FeatureView,
-    *,
-    start: Moment | None = None,
-    end: Moment | None = None,
-    incremental: bool = False,
-    lookback: timedelta | str | None = None,
-) -> Written:
-    """Run a view's source and append what it yields to history; return the number of rows, as `write` does.
-
-    Args:
-        view: its reference.
-        start: leave out facts whose event time is earlier.
-        end: leave out facts whose event time is this or later.
-        incremental: leave out what history has already: new, late and corrected rows alone are written, however
-            often this runs and wherever it was interrupted. A row is known by its keys, event time and values (and
-            its availability, where the view names a column for it).
-        lookback: with `incremental`, how long before history's latest event time the source is still looked
-            through for late and corrected rows, such as `"2d"`; None for all of it.
-
-    Raises:
-        SourceError: the view has no source, a file is missing, the SQL fails or yields other columns.
-        ConfigurationError: `lookback` without `incremental`.
-        SchemaError, ValidationError, RegistryError, OfflineStoreError: as in `write`.
-    """
-    from fs_core.lineage.events import reported
-    from fs_core.sources.sources import joined, source_parts
-    from fs_core.store.definitions.tables import StoreTables
-
-    target = store.view(view)
-    if lookback is not None and not incremental:
-        raise ConfigurationError("lookback is for incremental=True: it bounds what is compared with history.")
-    if target.source is None:
-        raise SourceError(f"view {target.ref!r} has no source to run. Use write or push, or declare one.")
-    tables = StoreTables(store)
-    _warn_of_empty_views(store, target, tables)
-    with reported(lambda: store.lineage.backfill_of(target)) as activity:
-        rows = source_parts(
-            target,
-            tables,
-            store._configuration.directory,
-            start=_latest(None if start is None else micros(start), _looked_back_to(store, target, lookback)),
-            end=None if end is None else micros(end),
-        )
-        first = next(rows)  # so that a source that fails does so before anything else
-        store.lineage.refresh_unresolved(target)
-        rows = chain([first], rows)
-        if store.offline.snapshot(target) == EMPTY:
-            written = _stream(store, target, rows)
-        else:
-            written = _append(store, target, joined(rows), incremental=incremental)
-        if activity:
-            activity.written = written
-    return written
-
-
-def _warn_of_empty_views(store: Resources, view: FeatureView, tables: Tables) -> None:
-    """Say in the log where a view's SQL reads a view that has no history yet: there is nothing to make rows of."""
-    from fs_core.sources.tables import ViewHistory, read_directly
-
-    for table in read_directly(view, tables):
-        if isinstance(table, ViewHistory) and store.offline.snapshot(table.view) == EMPTY:
-            log.warning("view %s reads %s, which has no history yet. Fill that first.", view.ref, table.view.ref)
-
-
-def _looked_back_to(store: Resources, view: FeatureView, lookback: timedelta | str | None) -> int | None:
-    """Return from which event time on a source is looked through, microseconds; None for all."""
-    newest = None if lookback is None else store.offline.newest_event(view)
-    return None if newest is None else newest - duration_micros(parse_duration(lookback or "0s", "lookback"))
-
-
-def _latest(*moments: int | None) -> int | None:
-    return max((moment for moment in moments if moment is not None), default=None)
+        data = reader_of(data, what, times)
+    if not isinstance(data, pa.RecordBatchReader):
+        return to_table(data, what)
+    read = to_reader(data, what, batch_size=FEW_ROWS)
+    return chain([read.schema.empty_table()], map(pa.table, read))
 
 
 def carry_over(
@@ -192,7 +130,7 @@ def into_quarantine(store: Resources, view: FeatureView, sifted: Sifted, *, push
     return store._quarantine(view).add(sifted, store._clock.now(), pushed=pushed) if sifted.positions else NOTHING
 
 
-def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: bool | None = None) -> Written:
+def append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: bool | None = None) -> Written:
     """Check, number and append rows; return how many.
 
     Args:
@@ -213,28 +151,31 @@ def _append(store: Resources, view: FeatureView, data: pa.Table, *, incremental:
             checked = missing
             sifted = sifted.without_known(partial(store.offline.unwritten, view))
         elif known:
-            log.warning(
-                "backfill of %s: history had %d of these %d rows already, and has them twice now. "
-                "backfill(..., incremental=True) writes the others alone.",
-                view.ref,
-                known,
-                checked.num_rows,
-            )
+            _warn_of_known(view, known, checked.num_rows)
     quarantined = into_quarantine(store, view, sifted)
     if checked.num_rows > FEW_ROWS:
         return Written(len(into_history(store, view, checked)), quarantined)
     return Written(store._grouped(_write, view)(checked), quarantined)
 
 
-def _stream(store: Resources, view: FeatureView, parts: Iterable[pa.Table]) -> Written:
-    """Check, number and append rows part after part, all or none; return how many."""
+def append_parts(
+    store: Resources, view: FeatureView, parts: Iterable[pa.Table], *, incremental: bool | None = None
+) -> Written:
+    """Check, number and append rows part after part, all or none; return how many.
+
+    Args:
+        store: where.
+        view: to whose history.
+        parts: the rows.
+        incremental: for a backfill into a history with rows, whether to leave out what is there already.
+    """
     from fs_core.offline.contract import StreamedHistory
     from fs_core.offline.sifted import NOTHING, Written
 
     if not isinstance(store.offline, StreamedHistory):
-        return _append(store, view, pa.concat_tables(parts))
+        return append(store, view, pa.concat_tables(parts), incremental=incremental)
     counts, quarantined = list[int](), [NOTHING]
-    ready = _numbered(store, view, parts, counts, quarantined)
+    ready = _numbered(store, view, parts, counts, quarantined, incremental)
     for first in ready:
         store.offline.append_parts(view, chain([first], ready))
     log.info("wrote %d rows to %s", sum(counts), view.ref)
@@ -242,7 +183,12 @@ def _stream(store: Resources, view: FeatureView, parts: Iterable[pa.Table]) -> W
 
 
 def _numbered(
-    store: Resources, view: FeatureView, parts: Iterable[pa.Table], counts: list[int], quarantined: list[pa.Table]
+    store: Resources,
+    view: FeatureView,
+    parts: Iterable[pa.Table],
+    counts: list[int],
+    quarantined: list[pa.Table],
+    incremental: bool | None,
 ) -> Iterator[pa.Table]:
     """Yield rows checked and numbered; in the end quarantine those that break a rule.
 
@@ -252,12 +198,27 @@ def _numbered(
         parts: the rows.
         counts: gets how many are good, each time.
         quarantined: gets what a writer is answered of those.
+        incremental: as for `append_parts`.
     """
-    from fs_core.transforms.written import sifted_rows
+    from fs_core.offline.sifted import Sifted
 
     broken: list[Sifted] = []
+    good = _checked(view, parts, broken)
+    for rows in good if incremental is None else _compared(store, view, good, incremental):
+        if rows.num_rows:
+            counts.append(rows.num_rows)
+            yield numbered(store, view, rows)
+    if broken:  # in another thread: Delta's library runs this one, and can't be called from it
+        held = Sifted.joined(broken)
+        quarantined.append(in_thread(lambda: _quarantined(store, view, held, incremental)).result())
+
+
+def _checked(view: FeatureView, parts: Iterable[pa.Table], broken: list[Sifted]) -> Iterator[pa.Table]:
+    """Yield the good rows; those that break a rule are for `broken`."""
+    from fs_core.transforms.written import sifted_rows
+
     first = 0
-    for part in _large(parts):
+    for part in large(parts):
         try:
             sifted = sifted_rows(view, part)
         except DataError as error:
@@ -267,23 +228,60 @@ def _numbered(
         if sifted.positions:
             broken.append(sifted.moved(first))
         first += part.num_rows
-        if sifted.good.num_rows:
-            counts.append(sifted.good.num_rows)
-            yield numbered(store, view, sifted.good)
-    if broken:  # in another thread: Delta's library runs this one, and can't be called from it
-        quarantined += in_thread(lambda: [into_quarantine(store, view, one) for one in broken]).result()
+        yield sifted.good
 
 
-def _large(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield tables as fewer ones, each large enough to be worth sorting and small enough for memory; at least one."""
+def _compared(store: Resources, view: FeatureView, parts: Iterable[pa.Table], incremental: bool) -> Iterator[pa.Table]:
+    """Yield the rows that history lacks, or all of them, and say in the log how many it has.
+
+    What is compared with each other must come together: see `OfflineStore.unwritten`.
+    """
+    from fs_core.sources.buckets import Buckets
+
+    known = count = 0
+    with Buckets([*view.keys, *([] if view.event_id else [EVENT_TIME])]) as buckets:
+        for part in parts:
+            buckets.add(part)
+        for rows in large(buckets.tables()):
+            missing = in_thread(partial(store.offline.unwritten, view, rows)).result()
+            known, count = known + rows.num_rows - missing.num_rows, count + rows.num_rows
+            yield missing if incremental else rows
+    if known and not incremental:
+        _warn_of_known(view, known, count)
+
+
+def _quarantined(store: Resources, view: FeatureView, held: Sifted, incremental: bool | None) -> pa.Table:
+    """Quarantine rows; of a backfill that leaves out what is there already, those that history hasn't."""
+    known = held.without_known(partial(store.offline.unwritten, view)) if incremental else held
+    return into_quarantine(store, view, known)
+
+
+def _warn_of_known(view: FeatureView, known: int, count: int) -> None:
+    log.warning(
+        "backfill of %s: history had %d of these %d rows already, and has them twice now. "
+        "backfill(..., incremental=True) writes the others alone.",
+        view.ref,
+        known,
+        count,
+    )
+
+
+def large(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables as fewer ones, each large enough to be worth sorting and small enough for memory; at least one.
+
+    Raises:
+        SchemaError: no type holds the values of a column in all of them.
+    """
+    from fs_core.sources.sources import joined
+
     held, size = list[pa.Table](), 0
     for part in parts:
         if held and size + part.nbytes > _PART_BYTES:
-            yield pa.concat_tables(held)
+            yield joined(held)
             held, size = [], 0
         held, size = [*held, part], size + part.nbytes
     if held:
-        yield pa.concat_tables(held)
+        yield joined(held)
 
 
 def _write(store: Resources, view: FeatureView, together: Sequence[pa.Table]) -> list[int]:

@@ -22,7 +22,7 @@ from fs_core.retrieval.resolution import select
 from fs_core.retrieval.selection import Features, Selection, as_list, reference_of
 from fs_core.runtime.grouped import Grouped
 from fs_core.runtime.per_process import PerProcess
-from fs_core.store.unfilled import Unfilled
+from fs_core.serving.unfilled import Unfilled
 from fs_core.values.times import Clock
 
 if TYPE_CHECKING:

@@ -72,8 +72,8 @@ def is_spark_frame(data: Any) -> bool:
 def _read(data: Any, what: str) -> pa.Table:
     if is_spark_frame(data):
         raise SchemaError(
-            f"{what} is a Spark data frame, whose rows lie elsewhere; get_historical_features, recreate and write take "
-            "one. If it fits in memory, pass frame.toArrow()."
+            f"{what} is a Spark data frame, whose rows lie elsewhere; get_historical_features, recreate, write and "
+            "backfill take one. If it fits in memory, pass frame.toArrow()."
         )
     if isinstance(data, pa.Table):
         return data

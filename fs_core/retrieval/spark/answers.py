@@ -60,7 +60,7 @@ class FrameProvenance:
         Raises:
             SchemaError: a column is of a type that we don't know.
         """
-        schema = arrow_schema(self.frame.schema, "the frame")
+        schema = arrow_schema(self.frame, "the frame")
         same = pa.schema([(column.name, shown_alike(column.type)) for column in schema])
         sums = self.frame.mapInArrow(_summing(same), "rows long, total binary").collect()
         total = sum(int.from_bytes(row["total"], "big") for row in sums) % MODULUS
@@ -93,12 +93,13 @@ def answered_frame(question: Question, spine: DataFrame) -> DataFrame:
 
     Raises:
         SchemaError: the spine lacks a column, one has a wrong type, or Spark has no type for a feature.
+        SourceError: Spark knows no columns of the spine.
         NameClashError: a feature and a spine column share a name.
     """
     from pyspark.sql.types import StructField, StructType
 
     query = question.query
-    known = known_schema(spine.schema, "the spine")
+    known = known_schema(spine, "the spine")
     unread = replace(query, snapshots=dict.fromkeys(query.snapshots, EMPTY))  # no row needs history to be opened here
     found = joined(question.offline, known.empty_table(), unread).schema
     names = {feature.column: f"feature '{feature.view.name}.{feature.name}'" for feature in query.selection.features}

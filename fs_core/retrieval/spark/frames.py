@@ -13,19 +13,39 @@ from fs_core.retrieval.spark.types import arrow_schema
 _PACKED_BYTES = 1 << 20  # of rows that travel as one: Spark Connect sends no row that is larger than some megabytes
 
 
-def reader_of(frame: Any, what: str) -> pa.RecordBatchReader:
+Times = tuple[str, int | None, int | None]
+"""A column, the moment from which on rows are wanted, and the one before which; microseconds since 1970-01-01 UTC."""
+
+
+def reader_of(frame: Any, what: str, times: Times | None = None) -> pa.RecordBatchReader:
     """Return a frame's rows as a stream of Arrow batches; memory holds a partition's batches at most.
 
     Args:
         frame: the data frame.
         what: how errors call it.
+        times: rows at other times may be left out.
 
     Raises:
         SchemaError: a column is of a type that we don't know; two share a name.
-        SourceError: Spark can't compute it; raised as the stream is read.
+        SourceError: Spark can't compute it; raised as the stream is read, unless Spark knows before.
     """
-    schema = arrow_schema(frame.schema, what)
+    schema = arrow_schema(frame, what)
+    frame = frame if times is None else _within(frame, *times)
     return pa.RecordBatchReader.from_batches(schema, _batches(frame, schema, what))
+
+
+def _within(frame: Any, column: str, start: int | None, end: int | None) -> Any:
+    """Return a frame without rows at other times, where Spark compares them as we do; a time without a zone would be
+    taken for the session's.
+    """
+    from pyspark.sql.types import TimestampType
+
+    names = [field.name for field in frame.schema if isinstance(field.dataType, TimestampType)]
+    if names.count(column) == 1:
+        named = f"`{column.replace('`', '``')}`"
+        for moment, sign in ((start, ">="), (end, "<")):
+            frame = frame if moment is None else frame.where(f"{named} {sign} timestamp_micros({moment})")
+    return frame
 
 
 def _batches(frame: Any, schema: pa.Schema, what: str) -> Iterator[pa.RecordBatch]:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from fs_core.errors import SchemaError
+from fs_core.errors import SchemaError, SourceError
 from fs_core.values.row_sums import shown_alike
 
 if TYPE_CHECKING:
-    from pyspark.sql.types import DataType, StructType
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import DataType
 
 
 def arrow_type(spark: DataType) -> pa.DataType | None:
@@ -28,18 +29,19 @@ def arrow_type(spark: DataType) -> pa.DataType | None:
     return next((arrow for arrow, one in _pairs() if isinstance(spark, one)), None)
 
 
-def arrow_schema(schema: StructType, what: str) -> pa.Schema:
-    """Return the Arrow schema of a Spark schema.
+def arrow_schema(frame: DataFrame, what: str) -> pa.Schema:
+    """Return the Arrow schema of a frame.
 
     Args:
-        schema: of a frame.
-        what: how errors call the frame.
+        frame: the data frame.
+        what: how errors call it.
 
     Raises:
         SchemaError: two columns share a name, or Arrow knows no type for one.
+        SourceError: as in `known_schema`.
     """
-    found = known_schema(schema, what)
-    for field, spark in zip(found, schema, strict=True):
+    found = known_schema(frame, what)
+    for field, spark in zip(found, frame.schema, strict=True):
         if arrow_type(spark.dataType) is None:
             raise SchemaError(
                 f"{what}: column {field.name!r} is of Spark's type {spark.dataType.simpleString()}, which no column "
@@ -48,16 +50,23 @@ def arrow_schema(schema: StructType, what: str) -> pa.Schema:
     return found
 
 
-def known_schema(schema: StructType, what: str) -> pa.Schema:
-    """Return what is known of a Spark schema: types that we don't know are null types.
+def known_schema(frame: DataFrame, what: str) -> pa.Schema:
+    """Return what is known of a frame's schema: types that we don't know are null types.
 
     Args:
-        schema: of a frame.
-        what: how errors call the frame.
+        frame: the data frame.
+        what: how errors call it.
 
     Raises:
         SchemaError: two columns share a name.
+        SourceError: the frame names a table or column that isn't there, or its session is stopped.
     """
+    from pyspark.errors import PySparkException
+
+    try:
+        schema = frame.schema
+    except PySparkException as error:
+        raise SourceError(f"{what}: Spark knows no columns of the frame: {error}") from error
     names = schema.fieldNames()
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

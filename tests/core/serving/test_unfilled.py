@@ -21,7 +21,7 @@ import redis
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineUnavailableError
 from fs_core.online.redis import RedisOnlineStore
-from fs_core.store import unfilled as room
+from fs_core.serving import unfilled as room
 from tests.servers import running_server
 
 MOMENT = datetime(2024, 6, 1, tzinfo=UTC)

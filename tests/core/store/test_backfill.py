@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import SQL, Entity, FeatureStore, FeatureView, Field, Source
-from fs_core.errors import ConfigurationError, DefinitionError, SchemaError, ValidationError
+from fs_core.errors import ConfigurationError, DefinitionError, SchemaError, SourceError, ValidationError
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -128,6 +129,77 @@ def test_lookback_bounds_what_is_looked_through(store: FeatureStore) -> None:
         store.backfill("orders_of", lookback="2d")
 
 
+def rows_of(rows: list[Row]) -> pa.Table:
+    """Rows in the columns of the view."""
+    return table(rows).rename_columns(["user_id", "event_timestamp", "amount"])
+
+
+def in_parts(given: pa.Table, rows: int = 1) -> pa.RecordBatchReader:
+    """Rows as a stream of small batches."""
+    return pa.RecordBatchReader.from_batches(given.schema, given.to_batches(rows))
+
+
+@pytest.mark.parametrize("given", [rows_of, lambda rows: in_parts(rows_of(rows))], ids=["table", "stream"])
+def test_data_stands_in_place_of_what_the_source_yields(store: FeatureStore, given: Callable[[list[Row]], Any]) -> None:
+    """Bounds, and what is there already, are left out of it as well; a view needs no source for that."""
+    assert store.backfill("orders_of", given([(1, 0, 1.0), (1, 100, 2.0)]), incremental=True) == 2
+    more: list[Row] = [(1, 0, 9.0), (1, 60, 3.0), (1, 100, 2.0), (2, 110, None)]
+    assert store.backfill("orders_of", given(more), incremental=True, lookback="2d") == 2
+    assert store.backfill("orders_of", given(more), incremental=True, lookback="2d") == 0
+    assert [row[1] for row in written(store)[2:]] == [60, 110]
+    bounds = {"start": START + timedelta(hours=1), "end": START + timedelta(hours=100)}
+    assert store.backfill("orders_of", given(more), **bounds) == 1
+    store.apply(replace(view(source=None), name="bare"))
+    assert store.backfill("bare", given(more)) == 4
+    with pytest.raises(SourceError, match="Pass rows as data, or declare one"):
+        store.backfill("bare")
+
+
+@pytest.mark.parametrize("filled_before", [False, True])
+@pytest.mark.parametrize("given", [lambda rows: rows, in_parts], ids=["table", "stream"])
+def test_data_that_is_refused_writes_nothing(
+    store: FeatureStore, given: Callable[[pa.Table], Any], filled_before: bool
+) -> None:
+    """The errors are those of `write`, with bounds or without."""
+    if filled_before:
+        store.write("orders_of", rows_of([(1, 0, 1.0)]))
+    before, good = written(store), rows_of([(1, 1, 1.0), (1, 2, 1.0)])
+    no_times = good.set_column(1, "event_timestamp", pa.array([1, 2]))
+    no_user = good.set_column(0, "user_id", pa.array([1, None], pa.int64()))
+    for options in ({}, {"start": START, "end": START + timedelta(days=1), "incremental": True}):
+        for bad, error, text in (
+            (good.drop_columns("amount"), SchemaError, "missing column 'amount'"),
+            (good.drop_columns("event_timestamp"), SchemaError, "missing column 'event_timestamp'"),
+            (good.append_column("more", good["amount"]), SchemaError, "unexpected column 'more'"),
+            (no_times, SchemaError, "'event_timestamp' is int64, not a timestamp"),
+            (no_user, ValidationError, "'user_id' is null in row"),
+        ):
+            with pytest.raises(error, match=text):
+                store.backfill("orders_of", given(bad), **options)  # type: ignore[arg-type]
+    with pytest.raises(SchemaError, match="Read a file first"):
+        store.backfill("orders_of", "orders.parquet")
+    assert written(store) == before
+
+
+repeated = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2), st.sampled_from([1.0, 2.0, None])), max_size=12)
+
+
+@settings(max_examples=8)
+@given(editions=st.lists(repeated, min_size=2, max_size=3), incremental=st.booleans())
+def test_rows_that_come_in_parts_are_compared_as_if_they_came_at_once(
+    fresh_directory: Callable[[], Path], editions: list[list[Row]], incremental: bool
+) -> None:
+    """Rows of one user and hour that lie in different parts are rivals all the same: history gets the same rows."""
+    found = []
+    for size in (1, 10**9):
+        with FeatureStore(fresh_directory()) as store, pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fs_core.store.history._PART_BYTES", size)
+            store.apply(USER, view(source=None))
+            counts = [store.backfill("orders_of", in_parts(rows_of(e)), incremental=incremental) for e in editions]
+            found.append((counts, sorted(written(store), key=lambda row: row[:2])))  # those of a moment in their order
+    assert found[0] == found[1]
+
+
 def test_a_plain_second_backfill_says_that_it_repeats_rows(
     store: FeatureStore, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -138,6 +210,11 @@ def test_a_plain_second_backfill_says_that_it_repeats_rows(
         assert not caplog.records
         filled(store, [(1, 0, 1.0), (1, 1, 2.0), (1, 2, 3.0)])
         store.backfill("orders_of")
+    assert "history had 2 of these 3 rows already" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "fs_core"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fs_core.store.history._PART_BYTES", 1)
+        store.backfill("orders_of", in_parts(rows_of([(1, 0, 1.0), (1, 1, 2.0), (2, 2, 3.0)])))
     assert "history had 2 of these 3 rows already" in caplog.text
     assert "incremental=True" in caplog.text
 

@@ -218,6 +218,26 @@ def test_an_incremental_backfill_leaves_released_rows_alone(store: FeatureStore)
     assert store.quarantined("v")["x"].to_pylist() == [12]
 
 
+def test_rows_that_come_in_parts_are_quarantined_as_if_they_came_at_once(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two odd rows of one moment, released both: neither is written or quarantined again, though each comes alone."""
+    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 1)
+    store.apply(view())
+    data = pa.table({name: values * 2 for name, values in rows([5, 11]).items()} | {"x": [5, 11, 5, 12]})
+
+    def backfill() -> tuple[int, list[int]]:
+        given = pa.RecordBatchReader.from_batches(data.schema, data.to_batches(1))
+        written = store.backfill("v", given, incremental=True)
+        return int(written), written.quarantined["row"].to_pylist()
+
+    assert backfill() == (2, [1, 3])
+    assert backfill() == (0, [1, 3])
+    store.release("v", force=True)
+    assert backfill() == (0, [])
+    assert (store.history("v").num_rows, store.quarantined("v").num_rows) == (4, 0)
+
+
 def test_an_incremental_backfill_leaves_computed_rows_alone(store: FeatureStore) -> None:
     """So it is where a view computes columns, which quarantined rows don't have."""
     from fs_core import SQL, Source

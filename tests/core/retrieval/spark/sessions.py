@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,15 @@ from tests.servers import free_port
 
 
 @contextmanager
-def sail_session() -> Iterator[Any]:
-    """Run Sail in a process of its own, which computes what is sent to it; yield a session."""
+def sail_session(environment: Mapping[str, str] | None = None) -> Iterator[Any]:
+    """Run Sail in a process of its own, which computes what is sent to it; yield a session.
+
+    Args:
+        environment: what that process has in its own, beside this one's.
+    """
     port = free_port()
     command = [sys.executable, "-m", "pysail", "spark", "server", "--ip", "127.0.0.1", "--port", str(port)]
-    with _session(command, port) as session:
+    with _session(command, port, environment=environment) as session:
         yield session
 
 
@@ -35,8 +39,8 @@ def spark_home() -> Path | None:
 
 
 @contextmanager
-def spark_session(home: Path) -> Iterator[Any]:
-    """Run Spark's own server, two executor threads with Python processes of their own; yield a session."""
+def spark_session(home: Path, threads: int = 2) -> Iterator[Any]:
+    """Run Spark's own server, so many executor threads with Python processes of their own; yield a session."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         settings = {
@@ -49,7 +53,7 @@ def spark_session(home: Path) -> Iterator[Any]:
             "spark.local.dir": folder,
             "spark.sql.warehouse.dir": f"{folder}/warehouse",
         }
-        command = [str(home / "bin" / "spark-submit"), "--master", "local[2]", "--driver-memory", "1g"]
+        command = [str(home / "bin" / "spark-submit"), "--master", f"local[{threads}]", "--driver-memory", "1g"]
         command += [part for name, value in settings.items() for part in ("--conf", f"{name}={value}")]
         command += ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"]
         with _session(command, port, folder) as session:
@@ -57,12 +61,12 @@ def spark_session(home: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def _session(command: list[str], port: int, folder: str | None = None) -> Iterator[Any]:
+def _session(
+    command: list[str], port: int, folder: str | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Any]:
     path = os.pathsep.join([str(Path.cwd()), *sys.path])  # what is imported here can be imported there
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": path}
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, env=environment
-    )
+    known = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": path, **(environment or {})}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, env=known)
     try:
         _wait_until_up(process, port)
         import_connect()
@@ -81,6 +85,13 @@ def _session(command: list[str], port: int, folder: str | None = None) -> Iterat
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def another(session: Any) -> Any:
+    """Return a second session of the same server."""
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.remote(f"sc://{session.client._builder.endpoint}").create()
 
 
 def import_connect() -> None:

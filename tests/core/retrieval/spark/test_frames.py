@@ -16,6 +16,7 @@ from fs_core.errors import SchemaError, SourceError, ValidationError
 from fs_core.retrieval.spark.frames import packed_batches
 from fs_core.testing.oracle import bits
 from tests.core.retrieval.spark.answering import PYSPARK_WARNINGS
+from tests.core.retrieval.spark.sessions import another
 
 pytest.importorskip("pysail")
 
@@ -106,7 +107,26 @@ def test_a_frame_that_is_refused_or_fails_writes_nothing(sail: Any, store: Featu
         store.write(view, good.selectExpr("k", "event_timestamp", "map('a', 1) AS x"))
     with pytest.raises(SourceError, match=r"(?s)data for view 'n': Spark can't compute the frame: .*no luck"):
         store.write(view, good.selectExpr("k", "event_timestamp", "if(x > 1, raise_error('no luck'), x) AS x"))
+    with pytest.raises(SourceError, match=r"data for view 'n': Spark knows no columns of the frame: .*'?nope"):
+        store.write(view, good.select("nope"))
+    with pytest.raises(ValidationError, match="'k' is null in row 0"):
+        store.backfill(view, good.selectExpr("CAST(NULL AS BIGINT) AS k", "event_timestamp", "x"), start=T0)
     assert store.history(view).num_rows == 0
+
+
+def test_a_frame_of_a_session_that_was_stopped(sail: Any, store: FeatureStore) -> None:
+    """Spark says so, behind what was to be read."""
+    view, session = numbers(store), another(sail)
+    columns = "id AS k", "timestamp('2024-01-01 00:00:00Z') AS event_timestamp", "id AS x"
+    known, unknown = (session.range(3).selectExpr(*columns) for _ in range(2))
+    assert known.columns == ["k", "event_timestamp", "x"]
+    session.stop()
+    with pytest.raises(SourceError, match=r"data for view 'n': Spark can't compute the frame: .*session"):
+        store.write(view, known)
+    with pytest.raises(SourceError, match=r"data for view 'n': Spark knows no columns of the frame: .*session"):
+        store.write(view, unknown)
+    with pytest.raises(SourceError, match=r"the spine: Spark knows no columns of the frame: .*session"):
+        store.get_historical_features(unknown, view)
 
 
 def test_what_spark_has_written_is_a_source(sail: Any, store: FeatureStore, tmp_path: Path) -> None:
@@ -120,3 +140,24 @@ def test_what_spark_has_written_is_a_source(sail: Any, store: FeatureStore, tmp_
     more = sail.range(120).selectExpr("id AS k", "timestamp('2024-01-01 00:00:00Z') AS event_timestamp", "id AS x")
     more.write.mode("overwrite").parquet(str(tmp_path / "made"))
     assert [store.backfill("n", incremental=True) for _ in range(2)] == [20, 0]
+
+
+def test_a_frame_is_backfilled_as_far_as_history_lacks_it(
+    sail: Any, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever a job runs: new, late and corrected rows alone, compared in parts; what is too old stays with Spark."""
+    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 20_000)
+    view = numbers(store)
+    frame = sail.range(5_000).selectExpr(
+        "id AS k",
+        "timestamp('2024-01-01 00:00:00Z') + make_interval(0, 0, 0, 0, CAST(id AS INT)) AS event_timestamp",
+        "id AS x",
+    )
+    assert store.backfill(view, frame.where("k < 4000").repartition(3), incremental=True) == 4_000
+    assert store.backfill(view, frame.repartition(3), incremental=True) == 1_000
+    corrected = frame.selectExpr("k", "event_timestamp", "if(k IN (0, 4999), x + 1, x) AS x").repartition(2)
+    assert store.backfill(view, corrected, incremental=True, lookback="10h") == 1
+    assert store.backfill(view, corrected, incremental=True) == 1
+    assert store.backfill(view, corrected, incremental=True) == 0
+    assert store.history(view).sort_by("__seq")["k"].to_pylist()[-2:] == [4999, 0]
+    assert store.offline.snapshot(view) == 3

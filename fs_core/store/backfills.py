@@ -1,0 +1,127 @@
+"""Backfills: what a view's source yields, or what somebody has, into history; what is there already may be left out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fs_core.definitions import FeatureView
+from fs_core.errors import ConfigurationError, SourceError
+from fs_core.offline.contract import EMPTY
+from fs_core.store.history import append, append_parts, large, opened
+from fs_core.store.resources import Resources
+from fs_core.values.times import Moment, duration_micros, micros, parse_duration
+
+if TYPE_CHECKING:
+    from fs_core.offline.sifted import Written
+    from fs_core.sources.sources import Times
+    from fs_core.sources.tables import Tables
+
+log = logging.getLogger("fs_core")
+
+
+def backfill(
+    store: Resources,
+    view: str | FeatureView,
+    data: Any = None,
+    *,
+    start: Moment | None = None,
+    end: Moment | None = None,
+    incremental: bool = False,
+    lookback: timedelta | str | None = None,
+) -> Written:
+    """Append what a view's source yields to history, or some data; return the number of rows, as `write` does.
+
+    Args:
+        view: its reference.
+        data: rows to append in place of what the source yields, whatever `write` takes; the view needs no source then.
+        start: leave out facts whose event time is earlier.
+        end: leave out facts whose event time is this or later.
+        incremental: leave out what history has already: new, late and corrected rows alone are written, however
+            often this runs and wherever it was interrupted. A row is known by its keys, event time and values (and
+            its availability, where the view names a column for it).
+        lookback: with `incremental`, how long before history's latest event time the source is still looked
+            through for late and corrected rows, such as `"2d"`; None for all of it.
+
+    Raises:
+        SourceError: the view has no source, a file is missing, the SQL fails or yields other columns; Spark can't
+            compute the frame.
+        ConfigurationError: `lookback` without `incremental`.
+        SchemaError, ValidationError, RegistryError, OfflineStoreError: as in `write`.
+    """
+    from fs_core.sources.sources import Times
+
+    target = store.view(view)
+    if lookback is not None and not incremental:
+        raise ConfigurationError("lookback is for incremental=True: it bounds what is compared with history.")
+    if data is None and target.source is None:
+        raise SourceError(f"view {target.ref!r} has no source to run. Pass rows as data, or declare one.")
+    first = _latest(None if start is None else micros(start), _looked_back_to(store, target, lookback))
+    times = Times(target.event_timestamp, first, None if end is None else micros(end))
+    if data is not None:
+        return _append(store, target, _parts(target, data, times), incremental)
+    return _run(store, target, times, incremental)
+
+
+def _run(store: Resources, view: FeatureView, times: Times, incremental: bool) -> Written:
+    """Append what a view's source yields."""
+    from fs_core.lineage.events import reported
+    from fs_core.sources.sources import source_parts
+    from fs_core.store.definitions.tables import StoreTables
+
+    tables = StoreTables(store)
+    _warn_of_empty_views(store, view, tables)
+    with reported(lambda: store.lineage.backfill_of(view)) as activity:
+        rows = source_parts(view, tables, store._configuration.directory, start=times.start, end=times.end)
+        first = next(rows)  # so that a source that fails does so before anything else
+        store.lineage.refresh_unresolved(view)
+        written = _append(store, view, chain([first], rows), incremental)
+        if activity:
+            activity.written = written
+    return written
+
+
+def _append(store: Resources, view: FeatureView, rows: Iterator[pa.Table], incremental: bool) -> Written:
+    """Append rows part after part; few are read whole before they are compared with history."""
+    if store.offline.snapshot(view) == EMPTY:
+        return append_parts(store, view, rows)
+    parts = large(rows)
+    first, more = next(parts), next(parts, None)
+    if more is None:
+        return append(store, view, first, incremental=incremental)
+    return append_parts(store, view, chain([first, more], parts), incremental=incremental)
+
+
+def _parts(view: FeatureView, data: Any, times: Times) -> Iterator[pa.Table]:
+    """Yield those rows of data that are asked for, part after part, at least one."""
+    from fs_core.sources.sources import between
+
+    found = opened(view, data, times)
+    for part in [found] if isinstance(found, pa.Table) else found:
+        named = times.column in part.column_names  # or it will be refused, and so is what is no time
+        is_time = named and pa.types.is_temporal(part.schema.field(times.column).type)
+        yield between(part, times) if is_time else part
+
+
+def _warn_of_empty_views(store: Resources, view: FeatureView, tables: Tables) -> None:
+    """Say in the log where a view's SQL reads a view that has no history yet: there is nothing to make rows of."""
+    from fs_core.sources.tables import ViewHistory, read_directly
+
+    for table in read_directly(view, tables):
+        if isinstance(table, ViewHistory) and store.offline.snapshot(table.view) == EMPTY:
+            log.warning("view %s reads %s, which has no history yet. Fill that first.", view.ref, table.view.ref)
+
+
+def _looked_back_to(store: Resources, view: FeatureView, lookback: timedelta | str | None) -> int | None:
+    """Return from which event time on rows are looked through, microseconds; None for all."""
+    newest = None if lookback is None else store.offline.newest_event(view)
+    return None if newest is None else newest - duration_micros(parse_duration(lookback or "0s", "lookback"))
+
+
+def _latest(*moments: int | None) -> int | None:
+    return max((moment for moment in moments if moment is not None), default=None)
