@@ -25,7 +25,7 @@ from fs_core.values.interchange import to_table
 from fs_core.values.times import EARLIEST, Moment, duration_micros, from_micros, micros, moment_or_ago, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -76,7 +76,7 @@ def materialize(
     targets = [store.view(view) for view in views] or _online_views(store)
     for view in targets:
         view.require_online()
-    runner_of = (lambda _: None) if spark is None else _spark_runners(store, spark)
+    runner_of = (lambda _: None) if spark is None else _spark_runners(store, spark, targets)
     moment = None if until is None else micros(until)
     if moment is not None and moment > store._clock.now():
         raise ConfigurationError(f"until={until} is in the future; only rows available by now may go online.")
@@ -96,17 +96,27 @@ def materialize(
     return done
 
 
-def _spark_runners(store: Resources, session: Any) -> Callable[[FeatureView], SharedRunner]:
+def _spark_runners(
+    store: Resources, session: Any, views: Sequence[FeatureView]
+) -> Callable[[FeatureView], SharedRunner]:
     """Return what makes the runner of a view that Spark's machines do.
 
+    Args:
+        store: whose history and online store.
+        session: of Spark.
+        views: which there will be.
+
     Raises:
-        ConfigurationError: it is no session, or they can't use the store together.
+        ConfigurationError: it is no session, or its machines can't use the store together, or don't reach it.
     """
+    from fs_core.materialization.shared.reach import Reach
     from fs_core.materialization.shared.runner import SharedRunner, refuse_alone
     from fs_core.retrieval.spark.cluster import SparkCluster
 
     cluster = SparkCluster(session)
     refuse_alone(store.offline, store.online)
+    if views:
+        cluster.check(Reach(views, store.offline, store.online))
     return lambda view: SharedRunner(view, store.offline, store.online, cluster)
 
 

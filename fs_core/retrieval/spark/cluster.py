@@ -23,11 +23,34 @@ class SparkCluster:
     """
 
     def __init__(self, session: Any) -> None:
-        if not (hasattr(session, "range") and hasattr(session, "createDataFrame")):
+        if not hasattr(type(session), "createDataFrame"):  # of a frame, any name is a column
             raise ConfigurationError(
                 f"spark={session!r} is no Spark session. Pass what SparkSession.builder.getOrCreate() returns."
             )
         self._session = session
+
+    def check(self, reach: Any) -> None:
+        """Have a machine look whether it reaches the stores; nothing is written.
+
+        Args:
+            reach: an `fs_core.materialization.shared.reach.Reach`.
+
+        Raises:
+            ConfigurationError: it doesn't, or Spark runs nothing.
+        """
+        try:
+            found = self._session.range(0, 1, 1, 1).mapInArrow(_looked(reach), "complaint string").collect()
+        except Exception as error:
+            raise ConfigurationError(
+                "spark=: the session runs no task of ours, and nothing was written. If it was stopped, pass a new one. "
+                f"Its machines need fs_core in this version and the online store's library. {error}"
+            ) from error
+        for row in found:
+            raise ConfigurationError(
+                "spark=: a machine of the cluster doesn't reach what it must, and nothing was written. Credentials are "
+                "those of its environment: AWS_ACCESS_KEY_ID and so on, FS_ONLINE where the URL has a password. "
+                f"{row['complaint']}"
+            )
 
     def send(self, run: Any, portions: Sequence[Any]) -> list[tuple[int, int]]:
         """See `Cluster.send`."""
@@ -52,6 +75,14 @@ class SparkCluster:
 
 
 # Functions without a `self`: Spark sends them by value, and what they name by name.
+def _looked(reach: Any) -> Callable[[Batches], Batches]:
+    def looked(batches: Batches) -> Batches:
+        for _ in batches:
+            yield pa.RecordBatch.from_pydict({"complaint": pa.array(reach.complaints(), pa.string())})
+
+    return looked
+
+
 def _found(run: Any, portions: Sequence[Any]) -> Callable[[Batches], Batches]:
     def found(batches: Batches) -> Batches:
         for batch in batches:

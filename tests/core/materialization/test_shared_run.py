@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OnlineStoreError
 from fs_core.materialization.materialize import Materialized, materialize
+from fs_core.materialization.shared.reach import Reach
 from fs_core.materialization.shared.run import FOUND, GATHERED, SENT, SharedRun
 from fs_core.materialization.shared.runner import SharedRunner
 from fs_core.materialization.watermark import Progress
@@ -149,6 +150,25 @@ def test_a_run_travels_without_a_password(filled: FeatureStore) -> None:
     shared = SharedRun(VIEW, filled.offline, online, reached)
     assert b"hush" not in pickle.dumps(shared)
     assert "hush" not in repr(shared)
+
+
+def test_a_machine_says_which_store_it_does_not_reach(filled: FeatureStore) -> None:
+    """History that isn't on its disk, an online store that is another one there: named, one or the other."""
+    run(filled, Machines())
+    reach = Reach([VIEW, replace(VIEW, name="never_written")], filled.offline, filled.online)
+
+    def elsewhere() -> list[str]:
+        other: Reach = pickle.loads(pickle.dumps(reach))
+        return list(other.complaints())
+
+    assert elsewhere() == []
+    directory = Path(filled.directory)
+    (directory / "history").rename(directory / "gone")
+    assert [text for text in elsewhere() if "'counter:v1.0.0'" in text and "history" in text] == elsewhere() != []
+    (directory / "gone").rename(directory / "history")
+    filled.drop_online(VIEW)
+    (found,) = elsewhere()
+    assert "finds nothing of view 'counter:v1.0.0' in SQLiteOnlineStore(" in found
 
 
 def test_tasks_may_be_done_twice_and_in_any_order(filled: FeatureStore) -> None:

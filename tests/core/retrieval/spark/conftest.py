@@ -16,3 +16,11 @@ def sail() -> Iterator[Any]:
     pytest.importorskip("pysail")
     with sail_session() as session:
         yield session
+
+
+@pytest.fixture(scope="package")
+def sail_with_keys(s3_server: dict[str, str]) -> Iterator[Any]:
+    """A session whose machines have the keys of a bucket in their environment."""
+    pytest.importorskip("pysail")
+    with sail_session(s3_server) as session:
+        yield session

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,15 +15,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import ConfigurationError, NotOnlineError, OnlineStoreError
+from fs_core.materialization.shared.reach import Reach
+from fs_core.materialization.shared.run import SharedRun
 from fs_core.materialization.watermark import Progress
 from fs_core.online.contract import timeline_name
 from fs_core.testing.events import event_scenarios
 from fs_core.testing.histories import scenarios
 from fs_core.values.times import Clock, from_micros
 from tests.core.retrieval.spark.answering import PYSPARK_WARNINGS
+from tests.core.retrieval.spark.sessions import another
 from tests.servers import running_server
+from tests.tables import running_table
 
 pytest.importorskip("pysail")
 
@@ -200,5 +206,69 @@ def test_what_no_other_machine_can_use_is_refused_before_anything_is_sent(
     assert store.online.watermark(VIEW.storage_name) is None
     with new_store() as served, pytest.raises(ConfigurationError, match="spark='local' is no Spark session"):
         served.materialize(spark="local")
+    with new_store() as served, pytest.raises(ConfigurationError, match=r"spark=DataFrame.* is no Spark session"):
+        served.materialize(spark=sail.range(3))
     with pytest.raises(NotOnlineError):
         store.materialize("kept", spark=sail)
+
+
+PAID = FeatureView(
+    "paid",
+    entity=VIEW.entity,
+    fields=[Field("x", "int64", "X."), Field("odd", "uint64", "Any.")],
+    aggregations=[Aggregation("sum", "x", windows=["36500d"]), Aggregation("count", windows=[None])],
+    description="Sums.",
+)
+
+
+def test_history_in_a_bucket_comes_into_dynamodb(
+    sail_with_keys: Any, bucket: str, s3_server: dict[str, str], fresh_directory: Callable[[], Path]
+) -> None:
+    """Rows and windows: the same bytes as by one process, and no credentials in what is sent to the machines."""
+    secret = s3_server["AWS_SECRET_ACCESS_KEY"]
+    with running_table() as table, FeatureStore(fresh_directory(), offline=bucket, online=table) as store:
+        store.apply(VIEW, PAID)
+        for view in (VIEW, PAID):
+            store.write(view, users([*range(8), *range(4)], 0))
+            store.write(view, users(range(3), 1))
+        until = datetime.now(UTC)
+        done = store.materialize(until=until, spark=sail_with_keys)
+        found = [held(store, view) for view in (VIEW, PAID)]
+        for view in (VIEW, PAID):
+            assert store.verify_online(view).differences == {}
+            run = SharedRun(view, store.offline, store.online, progress_of(store, view))
+            assert secret.encode() not in pickle.dumps((run, Reach([view], store.offline, store.online)))
+            assert secret not in repr(run)
+        alone = store.materialize(until=until, rebuild=True)
+        assert [(one.view, one.rows, one.applied) for one in done] == [
+            (one.view, one.rows, one.applied) for one in alone
+        ]
+        assert found == [held(store, view) for view in (VIEW, PAID)]
+
+
+def test_machines_that_do_not_reach_a_store_are_found_out_before_anything_is_dropped(
+    sail: Any, fresh_directory: Callable[[], Path]
+) -> None:
+    """A password that they lack: the error says where it belongs, and not the password; what is online stays."""
+    with running_server("Valkey 9.1", "--requirepass", "hush-hush") as url:
+        store = FeatureStore(fresh_directory(), online=url.replace("//", "//:hush-hush@"))
+        store.apply(VIEW)
+        store.write(VIEW, users(range(3), 0))
+        store.materialize(VIEW)
+        with pytest.raises(ConfigurationError, match=r"(?s)nothing was written\. .*FS_ONLINE") as raised:
+            store.materialize(VIEW, rebuild=True, spark=sail)
+        assert "hush-hush" not in "".join(traceback.format_exception(raised.value))
+        assert (store.verify_online(VIEW).differences, progress_of(store, VIEW).run) == ({}, None)
+
+
+def test_a_session_that_was_stopped_is_no_run(sail: Any, new_store: Callable[[], FeatureStore]) -> None:
+    """Nothing is dropped, and the error says what to do."""
+    stopped = another(sail)
+    stopped.stop()
+    with new_store() as store:
+        store.apply(VIEW)
+        store.write(VIEW, users(range(3), 0))
+        store.materialize(VIEW)
+        with pytest.raises(ConfigurationError, match=r"nothing was written\. If it was stopped, pass a new one"):
+            store.materialize(VIEW, rebuild=True, spark=stopped)
+        assert store.verify_online(VIEW).differences == {}
