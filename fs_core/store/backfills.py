@@ -60,7 +60,9 @@ def backfill(
     if lookback is not None and not incremental:
         raise ConfigurationError("lookback is for incremental=True: it bounds what is compared with history.")
     if data is None and target.source is None:
-        raise SourceError(f"view {target.ref!r} has no source to run. Pass rows as data, or declare one.")
+        raise SourceError(
+            f"view {target.ref!r} has no source to run. Use write or push, pass rows as data, or declare one."
+        )
     first = _latest(None if start is None else micros(start), _looked_back_to(store, target, lookback))
     times = Times(target.event_timestamp, first, None if end is None else micros(end))
     if data is not None:

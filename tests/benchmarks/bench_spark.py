@@ -12,10 +12,10 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,10 @@ from rich.table import Table
 
 from fs_core import Entity, FeatureStore, FeatureView, Field, TrainingSet
 from fs_core.retrieval.spark import provenance
-from tests.benchmarks.processes import watched
+from tests.benchmarks.processes import descendants, watched
 from tests.core.retrieval.spark.sessions import sail_session, spark_home, spark_session
+
+Sessions = Callable[[int], Mapping[str, AbstractContextManager[Any]]]
 
 FEATURES = 10
 YEAR = 365 * 24 * 3600 * 10**6
@@ -138,52 +140,104 @@ def own_process() -> Iterator[Callable[..., Any]]:
         yield call
 
 
-def measured(way: Callable[[], object], runs: int) -> Run:
-    """Return what a way takes."""
-    with watched() as begun:
-        first = timed(way)
-    with watched() as use:
-        times = [timed(way) for _ in range(runs)]
-    return Run(first, min(times), use.cpu_seconds / runs, max(begun.megabytes, use.megabytes))
+@dataclass(frozen=True)
+class Way:
+    """An engine on some cores, started.
+
+    Attributes:
+        answer: has it answer the spine.
+        fingerprint: returns that of the answers, without an order.
+        processes: that it has started.
+    """
+
+    answer: Callable[[], object]
+    fingerprint: Callable[[], str]
+    processes: frozenset[int] = frozenset()
 
 
-def compared(directory: Path, sessions: Mapping[str, AbstractContextManager[Any]], runs: int) -> dict[str, Run]:
-    """Return what each engine takes, its server started; refuse answers that differ."""
+@contextmanager
+def embedded_engine(directory: Path) -> Iterator[Way]:
+    """Start a process of the embedded engine."""
     with own_process() as call:
-        found = {"embedded": measured(partial(call, answer_embedded, directory), runs)}
-        expected = call(embedded_fingerprint, directory)
-    for name, opened in sessions.items():
-        with opened as session:
-            found[name] = measured(partial(on, session, directory), runs)
-            assert provenance(on(session, directory)).unordered_fingerprint == expected, name
+        yield Way(partial(call, answer_embedded, directory), partial(call, embedded_fingerprint, directory))
+
+
+@contextmanager
+def engine_of(opened: AbstractContextManager[Any], directory: Path) -> Iterator[Way]:
+    """Open a session."""
+    with opened as session:
+        answer = partial(on, session, directory)
+        yield Way(answer, lambda: provenance(answer()).unordered_fingerprint)
+
+
+def compared(directory: Path, sessions: Sessions, cores: Sequence[int], runs: int) -> dict[tuple[str, int], Run]:
+    """Return what each engine takes on each number of cores, in turns; refuse answers that differ.
+
+    Args:
+        directory: what `fill` made.
+        sessions: returns by name what opens an engine's session, for a number of cores.
+        cores: how many, each in turn.
+        runs: so many after the first.
+    """
+    available = sorted(os.sched_getaffinity(0))
+    with ExitStack() as stack:
+        ways = dict[tuple[str, int], Way]()
+        for count in cores:
+            engines = {name: engine_of(opened, directory) for name, opened in sessions(count).items()}
+            os.sched_setaffinity(0, available[:count])  # processes that are started inherit it
+            for name, engine in {"embedded": embedded_engine(directory), **engines}.items():
+                before = descendants([os.getpid()])
+                way = stack.enter_context(engine)
+                ways[name, count] = replace(way, processes=frozenset(descendants([os.getpid()]) - before))
+            os.sched_setaffinity(0, available)
+        found = measured(ways, runs)
+        assert len({way.fingerprint() for way in ways.values()}) == 1, "the answers differ"
     return found
 
 
-def engines() -> dict[str, AbstractContextManager[Any]]:
-    """Return the sessions that can be opened here."""
+def measured(ways: Mapping[tuple[str, int], Way], runs: int) -> dict[tuple[str, int], Run]:
+    """Return what each way takes, one after the other and so in each round: a noisy moment hits all of them."""
+    seconds: dict[tuple[str, int], list[float]] = {key: [] for key in ways}
+    cpu, megabytes = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
+    for number in range(runs + 1):
+        for key, way in ways.items():
+            with watched(way.processes) as use:
+                seconds[key].append(timed(way.answer))
+            cpu[key] += use.cpu_seconds if number else 0.0
+            megabytes[key] = max(megabytes[key], use.megabytes)
+    return {key: Run(took[0], min(took[1:]), cpu[key] / runs, megabytes[key]) for key, took in seconds.items()}
+
+
+def engines(cores: int) -> dict[str, AbstractContextManager[Any]]:
+    """Return the sessions that can be opened here; Spark's with a thread for each core."""
     home = spark_home()
-    return {"Sail": sail_session()} | ({} if home is None else {"Spark": spark_session(home)})
+    return {"Sail": sail_session()} | ({} if home is None else {"Spark": spark_session(home, cores)})
 
 
 def main() -> None:
-    """Print each engine's seconds and memory."""
+    """Print each engine's seconds and memory, and what more cores gain."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--history", type=int, default=2_000_000, help="rows; 20000000 for a larger look")
     parser.add_argument("--spine", type=int, default=200_000, help="rows; 2000000 for a larger look")
-    parser.add_argument("--cores", type=int, nargs="+", default=[os.cpu_count() or 1], help="for each engine, in turn")
+    parser.add_argument(
+        "--cores",
+        type=int,
+        nargs="+",
+        default=[os.cpu_count() or 1],
+        help="of which numbers; the first is compared with",
+    )
     parser.add_argument("--runs", type=int, default=3)
     asked = parser.parse_args()
     warnings.simplefilter("ignore", FutureWarning)  # PySpark's, of pandas
-    cores = sorted(os.sched_getaffinity(0))
     title = f"{asked.spine:,} rows of {asked.history:,}, {FEATURES} features; the least of {asked.runs} after the first"
-    table = Table("cores", "", "first, s", "seconds", "x embedded", "CPU s", "MB", title=title, title_justify="left")
+    heads = "engine", "cores", "first, s", "seconds", "x embedded", f"x faster than on {asked.cores[0]}", "CPU s", "MB"
+    table = Table(*heads, title=title, title_justify="left")
     with stores(asked.history, asked.spine) as directory:
-        for count in asked.cores:
-            os.sched_setaffinity(0, cores[:count])  # processes that are started inherit it
-            found = compared(directory, engines(), asked.runs)
-            for name, run in found.items():
-                times = f"{run.first:.2f}", f"{run.seconds:.2f}", f"{run.seconds / found['embedded'].seconds:.1f}"
-                table.add_row(str(count), name, *times, f"{run.cpu:.2f}", f"{run.megabytes:,.0f}")
+        found = compared(directory, engines, asked.cores, asked.runs)
+    for (name, count), run in sorted(found.items()):
+        beside = run.seconds / found["embedded", count].seconds, found[name, asked.cores[0]].seconds / run.seconds
+        cells = f"{run.first:.2f}", f"{run.seconds:.2f}", *(f"{ratio:.2f}" for ratio in beside), f"{run.cpu:.2f}"
+        table.add_row(name, str(count), *cells, f"{run.megabytes:,.0f}")
     Console(width=100).print(table)
 
 

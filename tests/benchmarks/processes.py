@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,13 +15,17 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Use:
     """What was seen.
 
+    Args:
+        roots: these processes, and those that they have started; by default those that this one has started.
+
     Attributes:
         megabytes: the most at any look. Pages of mapped files don't count: the system takes them back when it likes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, roots: Iterable[int] | None = None) -> None:
         self.megabytes = 0.0
-        self._before = {process: _ticks(process) for process in _descendants()}
+        self._roots = None if roots is None else set(roots)
+        self._before = {process: _ticks(process) for process in self._processes()}
         self._ticks = dict(self._before)
 
     @property
@@ -31,16 +35,19 @@ class Use:
 
     def look(self) -> None:
         """Look at each process now."""
-        processes = _descendants()
+        processes = self._processes()
         self.megabytes = max(self.megabytes, sum(map(_own_kilobytes, processes)) / 1024)
         for process in processes:
             self._ticks[process] = max(_ticks(process), self._ticks.get(process, 0))
 
+    def _processes(self) -> set[int]:
+        return descendants({os.getpid()}) if self._roots is None else self._roots | descendants(self._roots)
+
 
 @contextmanager
-def watched() -> Iterator[Use]:
-    """Look at the processes that this one has started, and those that they have, for as long as the context lasts."""
-    use, done = Use(), threading.Event()
+def watched(roots: Iterable[int] | None = None) -> Iterator[Use]:
+    """Look at processes, and those that they have started, for as long as the context lasts, as `Use` says."""
+    use, done = Use(roots), threading.Event()
 
     def watch() -> None:
         while not done.wait(_SECONDS):
@@ -56,9 +63,10 @@ def watched() -> Iterator[Use]:
         use.look()
 
 
-def _descendants() -> set[int]:
+def descendants(roots: Iterable[int]) -> set[int]:
+    """Return all processes that some have started, and those have, as far as they are still there."""
     parents = {int(entry.name): _stat(int(entry.name))[1] for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-    found, more = set[int](), {os.getpid()}
+    found, more = set[int](), set(roots)
     while more:
         more = {process for process, parent in parents.items() if parent in more} - found
         found |= more

@@ -151,7 +151,7 @@ def test_data_stands_in_place_of_what_the_source_yields(store: FeatureStore, giv
     assert store.backfill("orders_of", given(more), **bounds) == 1
     store.apply(replace(view(source=None), name="bare"))
     assert store.backfill("bare", given(more)) == 4
-    with pytest.raises(SourceError, match="Pass rows as data, or declare one"):
+    with pytest.raises(SourceError, match="Use write or push, pass rows as data"):
         store.backfill("bare")
 
 

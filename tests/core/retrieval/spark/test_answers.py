@@ -27,7 +27,6 @@ from tests.core.retrieval.spark.answering import (
     in_spark,
     same_bits,
 )
-from tests.core.retrieval.spark.sessions import sail_session
 from tests.core.retrieval.test_parts import FEATURES, asked, fill
 
 pytest.importorskip("pysail")
@@ -205,12 +204,11 @@ def test_a_value_that_does_not_fit_is_named_by_spark(sail: Any, filled: FeatureS
         made.toArrow()
 
 
-def test_history_in_a_bucket(bucket: str, s3_server: dict[str, str], tmp_path: Path) -> None:
+def test_history_in_a_bucket(sail_with_keys: Any, bucket: str, s3_server: dict[str, str], tmp_path: Path) -> None:
     """Who computes reads the bucket with the credentials of its own environment; the plan holds none."""
     store = fill(FeatureStore(tmp_path / "store", offline=bucket))
-    with sail_session() as session:
-        found, said, whole = answered(session, store, spine_of(20), FEATURES, partitions=2)
-        sent = said.frame._plan.to_proto(session.client).SerializeToString()
+    found, said, whole = answered(sail_with_keys, store, spine_of(20), FEATURES, partitions=2)
+    sent = said.frame._plan.to_proto(sail_with_keys.client).SerializeToString()
     assert same_bits(found, whole.table)
     assert said.spec == whole.spec
     assert bucket.encode() in sent
@@ -232,4 +230,5 @@ def test_a_frame_elsewhere_is_refused_with_the_way_out(sail: Any, filled: Featur
 def test_parquet_in_parquet_out(sail: Any, tmp_path: Path) -> None:
     """What the benchmark times, from Parquet into Parquet, gives the embedded engine's rows; it refuses others."""
     fill_benchmark(tmp_path, history=2_000, spine=160)
-    assert set(compared(tmp_path, {"Sail": nullcontext(sail)}, runs=1)) == {"embedded", "Sail"}
+    found = compared(tmp_path, lambda _: {"Sail": nullcontext(sail)}, cores=[1], runs=1)
+    assert set(found) == {("embedded", 1), ("Sail", 1)}
