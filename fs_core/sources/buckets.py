@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
 
+from fs_core.errors import OfflineStoreError
 from fs_core.offline.duckdb import connect, quoted
 
 _BUCKETS = 64
@@ -34,7 +35,7 @@ class Buckets:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with self._directory:
+        with self._directory, suppress(OSError):  # what can't be written needn't be
             self._open.close()
 
     def add(self, rows: pa.Table) -> None:
@@ -44,20 +45,36 @@ class Buckets:
             rows: all of one schema.
 
         Raises:
-            OSError: the disk is full.
+            OfflineStoreError: the disk is full.
         """
         numbers = self._numbers(rows)
         together = rows.take(pa.array(np.argsort(numbers, kind="stable")))
         ends = np.cumsum(np.bincount(numbers, minlength=_BUCKETS)).tolist()
-        for number, (start, end) in enumerate(pairwise([0, *ends])):
-            if end > start:
-                self._writer(number, rows.schema).write_table(together.slice(start, end - start))
+        with self._room():
+            for number, (start, end) in enumerate(pairwise([0, *ends])):
+                if end > start:
+                    self._writer(number, rows.schema).write_table(together.slice(start, end - start))
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the rows, bucket after bucket; `add` takes no more."""
-        self._open.close()
+        """Yield the rows, bucket after bucket; `add` takes no more.
+
+        Raises:
+            OfflineStoreError: the disk is full.
+        """
+        with self._room():
+            self._open.close()
         for path in self._writers:
             yield pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OfflineStoreError(
+                f"rows to be compared with history don't fit into {gettempdir()}: {error}. Nothing was written. Make "
+                "room, have TMPDIR name another directory, or leave rows out by start or lookback."
+            ) from error
 
     def _writer(self, number: int, schema: pa.Schema) -> pa.ipc.RecordBatchFileWriter:
         path = Path(self._directory.name, str(number))

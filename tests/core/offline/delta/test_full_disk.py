@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
@@ -122,3 +124,19 @@ def test_what_a_failed_compaction_wrote_makes_room(disk: Path, almost: Path) -> 
         store.compact()
         assert store.history(VIEW)["k"].to_pylist() == [0, 1, 2, 4, 5, 6, 7, 8]
         assert store.verify_history().clean
+
+
+def test_no_room_for_rows_that_are_compared_with_history(
+    store: FeatureStore, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says where they lie and what to do; nothing is written, and nothing is left there."""
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 1 << 20)
+    store.apply(VIEW)
+    write(store, 0)
+    times = pa.repeat(pa.scalar(datetime(2025, 1, 1, tzinfo=UTC), pa.timestamp("us", "UTC")), 50_000)
+    part = pa.record_batch({"k": pa.array(range(50_000)), "event_timestamp": times, "x": pa.array(range(50_000))})
+    with pytest.raises(OfflineStoreError, match=rf"(?s)don't fit into {disk}: .*Nothing was written.*TMPDIR"):
+        store.backfill(VIEW, pa.RecordBatchReader.from_batches(part.schema, [part] * 3), incremental=True)
+    assert store.history(VIEW).num_rows == 1
+    assert not list(disk.iterdir())
