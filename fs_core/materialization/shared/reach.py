@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Reach:
-    """Views and stores that this process reaches. A pickle holds definitions and configuration, no credentials.
+    """A history and an online store that this process reaches. A pickle holds configuration, no credentials.
 
     Args:
-        views: whose rows.
+        views: at least one; the first that has a history is looked for.
         offline: history that can be read in portions.
         online: the online store.
 
@@ -30,17 +30,18 @@ class Reach:
     def __init__(self, views: Sequence[FeatureView], offline: OfflineStore, online: OnlineStore) -> None:
         self._offline: Any = offline  # a `DividedHistory`, too
         self._online = online
-        self._seen = [(view, offline.snapshot(view), online.watermark(view.storage_name)) for view in views]
+        self._view = next((view for view in views if offline.snapshot(view) != EMPTY), views[0])
+        self._snapshot = offline.snapshot(self._view)
+        self._is_known = online.watermark(self._view.storage_name) is not None
 
     def complaints(self) -> Iterator[str]:
         """Yield what is wrong on the machine where this is called: it can't reach a store, or reaches another one."""
-        for view, snapshot, watermark in self._seen:
-            try:
-                if snapshot != EMPTY:
-                    self._offline.portions(view, until=LATEST, snapshot=snapshot)
-                found = self._online.watermark(view.storage_name)
-            except FeatureStoreError as error:
-                yield str(error)
-                return
-            if watermark is not None and found is None:
-                yield f"It finds nothing of view {view.ref!r} in {self._online!r}, which must be another server there."
+        try:
+            if self._snapshot != EMPTY:
+                self._offline.portions(self._view, until=LATEST, snapshot=self._snapshot)
+            found = self._online.watermark(self._view.storage_name)
+        except FeatureStoreError as error:
+            yield str(error)
+            return
+        if self._is_known and found is None:
+            yield f"It finds nothing of view {self._view.ref!r} in {self._online!r}: that must be another server there."

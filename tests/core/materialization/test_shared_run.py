@@ -155,7 +155,7 @@ def test_a_run_travels_without_a_password(filled: FeatureStore) -> None:
 def test_a_machine_says_which_store_it_does_not_reach(filled: FeatureStore) -> None:
     """History that isn't on its disk, an online store that is another one there: named, one or the other."""
     run(filled, Machines())
-    reach = Reach([VIEW, replace(VIEW, name="never_written")], filled.offline, filled.online)
+    reach = Reach([replace(VIEW, name="never_written"), VIEW], filled.offline, filled.online)
 
     def elsewhere() -> list[str]:
         other: Reach = pickle.loads(pickle.dumps(reach))
