@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from fs_core.errors import ConfigurationError, OnlineStoreError
+from fs_core.retrieval.spark.failures import reason_of
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -43,7 +44,7 @@ class SparkCluster:
         except Exception as error:
             raise ConfigurationError(
                 "spark=: the session runs no task of ours, and nothing was written. If it was stopped, pass a new one. "
-                f"Its machines need fs_core in this version and the online store's library. {error}"
+                f"Its machines need fs_core in this version and the online store's library. {reason_of(error)}"
             ) from error
         for row in found:
             raise ConfigurationError(
@@ -69,7 +70,7 @@ class SparkCluster:
         except PySparkException as error:
             raise OnlineStoreError(
                 f"view {run.view.ref!r}: Spark couldn't bring its rows online; what was sent is right, and another "
-                f"materialize sends the rest. {error}"
+                f"materialize sends the rest. {reason_of(error)}"
             ) from error
         return [(task["rows"], task["applied"]) for task in tasks]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from fs_core.errors import SourceError
+from fs_core.retrieval.spark.failures import reason_of
 from fs_core.retrieval.spark.types import arrow_schema
 
 _PACKED_BYTES = 1 << 20  # of rows that travel as one: Spark Connect sends no row that is larger than some megabytes
@@ -57,7 +58,7 @@ def _batches(frame: Any, schema: pa.Schema, what: str) -> Iterator[pa.RecordBatc
             for batch in pa.ipc.open_stream(row["batch"]):
                 yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
     except PySparkException as error:
-        raise SourceError(f"{what}: Spark can't compute the frame: {error}") from error
+        raise SourceError(f"{what}: Spark can't compute the frame: {reason_of(error)}") from error
 
 
 def packed_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fs_core.errors import SchemaError, SourceError
+from fs_core.retrieval.spark.failures import reason_of
 from fs_core.values.row_sums import shown_alike
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def known_schema(frame: DataFrame, what: str) -> pa.Schema:
     try:
         schema = frame.schema
     except PySparkException as error:
-        raise SourceError(f"{what}: Spark knows no columns of the frame: {error}") from error
+        raise SourceError(f"{what}: Spark knows no columns of the frame: {reason_of(error)}") from error
     names = schema.fieldNames()
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

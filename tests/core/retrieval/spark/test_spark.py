@@ -16,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import FeatureStore
+from fs_core.errors import SourceError
+from tests.core.retrieval.spark import test_frames
 from tests.core.retrieval.spark.answering import PYSPARK_WARNINGS, answered, check_any_history, same_bits
 from tests.core.retrieval.spark.sessions import spark_home, spark_session
 from tests.core.retrieval.spark.test_answers import spine_of
@@ -68,6 +70,16 @@ def test_online_rows_come_by_one_shuffle(spark: Any, tmp_path: Path) -> None:
         assert [found.rows for found in store.materialize(VIEW, spark=spark)] == [5]
 
 
+def test_rows_come_into_history(spark: Any, store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What history lacks of a frame is written; what is refused, and frames of a stopped session, say so."""
+    test_frames.test_a_frame_that_is_refused_or_fails_writes_nothing(spark, store)
+    test_frames.test_a_frame_of_a_session_that_was_stopped(spark, store)
+    with pytest.raises(SourceError) as raised:
+        store.write("n", spark.table("nowhere"))
+    assert len(str(raised.value).splitlines()) < 10  # no stack of the JVM
+    test_frames.test_a_frame_is_backfilled_as_far_as_history_lacks_it(spark, store, monkeypatch)
+
+
 CLASSIC = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -89,6 +101,7 @@ assert (said.spec, said.unordered_fingerprint) == (whole.spec, whole.unordered_f
 said.frame.explain()
 rows = "SELECT 77L AS user_id, TIMESTAMP_LTZ '2024-01-01 00:00:00Z' AS event_timestamp, 1L AS orders, 2.5D AS mean"
 print("written", store.write("spending", session.sql(rows)))
+print("known", store.backfill("spending", session.sql(rows), incremental=True, start="2024-01-01"))
 with running_server("Valkey 9.1") as url, FeatureStore(sys.argv[1], online=url) as served:
     served.materialize("spending", spark=session)
     print("differences", served.verify_online("spending").differences)
@@ -111,5 +124,5 @@ def test_without_spark_connect(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     first, _, _ = done.stdout.partition("Initial Plan")
     assert (first.count("MapInArrow"), first.count("Exchange ")) == (1, 1)
-    assert "written 1" in done.stdout
+    assert "written 1\nknown 0" in done.stdout
     assert "differences {}" in done.stdout
