@@ -41,11 +41,10 @@ def _within(frame: Any, column: str, start: int | None, end: int | None) -> Any:
     """
     from pyspark.sql.types import TimestampType
 
-    names = [field.name for field in frame.schema if isinstance(field.dataType, TimestampType)]
-    if names.count(column) == 1:
-        named = f"`{column.replace('`', '``')}`"
+    alike = [field for field in frame.schema if field.name.lower() == column.lower()]  # one name to Spark
+    if [field.name for field in alike] == [column] and isinstance(alike[0].dataType, TimestampType):
         for moment, sign in ((start, ">="), (end, "<")):
-            frame = frame if moment is None else frame.where(f"{named} {sign} timestamp_micros({moment})")
+            frame = frame if moment is None else frame.where(f"`{column}` {sign} timestamp_micros({moment})")
     return frame
 
 

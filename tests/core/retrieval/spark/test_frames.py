@@ -114,6 +114,26 @@ def test_a_frame_that_is_refused_or_fails_writes_nothing(sail: Any, store: Featu
     assert store.history(view).num_rows == 0
 
 
+@pytest.mark.parametrize("dtype", [pa.timestamp("us", "UTC"), pa.timestamp("us"), pa.date32()], ids=str)
+def test_bounds_mean_the_same_whatever_the_session_zone(sail: Any, store: FeatureStore, dtype: pa.DataType) -> None:
+    """Moments, times without a zone, which are UTC, and days: of a frame those rows are taken that Arrow's would be."""
+    view = numbers(store)
+    times = pa.array([datetime(1960, 1, 1, tzinfo=UTC) + timedelta(hours=6 * n) for n in range(20)])
+    table = pa.table(
+        {"k": range(20), "event_timestamp": times.cast(pa.timestamp("us", "UTC")).cast(dtype), "x": range(20)}
+    )
+    bounds = {"start": datetime(1960, 1, 1, 12, tzinfo=UTC), "end": datetime(1960, 1, 4, tzinfo=UTC)}
+    before = sail.conf.get("spark.sql.session.timeZone")
+    sail.conf.set("spark.sql.session.timeZone", "America/New_York")
+    try:
+        assert store.backfill(view, sail.createDataFrame(table), **bounds) >= 8
+    finally:
+        sail.conf.set("spark.sql.session.timeZone", before)
+    assert store.backfill(view, table, incremental=True, **bounds) == 0
+    taken = store.history(view).num_rows
+    assert store.backfill(view, table, **bounds) == taken
+
+
 def test_a_frame_of_a_session_that_was_stopped(sail: Any, store: FeatureStore) -> None:
     """Spark says so, behind what was to be read."""
     view, session = numbers(store), another(sail)
