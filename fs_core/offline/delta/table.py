@@ -29,6 +29,7 @@ from fs_core.offline.objects.path import Location, ObjectPath
 
 log = logging.getLogger("fs_core")
 
+_BATCH_ROWS = 50_000  # of a stream, that the library has at a time; it holds several, and copies
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -132,7 +133,7 @@ class ViewTable:
         def batches() -> Iterator[pa.RecordBatch]:
             try:
                 for part in chain([first], (lay_out(self.view, part) for part in parts)):
-                    yield from part.to_batches()
+                    yield from part.to_batches(max_chunksize=_BATCH_ROWS)
                     self._refuse_late(ends)
             except Exception as error:  # the library would raise it as one of its own
                 failure.append(error)
