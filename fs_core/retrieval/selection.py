@@ -239,8 +239,10 @@ class Selection:
 
 def as_list(features: Features) -> tuple[Asked, ...]:
     """Return the references and lookups asked for; a definition stands for its reference."""
+    if type(features) is str:  # this or the next almost always, at each read
+        return (features,)
     if isinstance(features, list | tuple) and {*map(type, features)} <= {str, FeatureLookup}:
-        return tuple(features)  # as almost always, and several times a read
+        return tuple(features)
     items = [features] if isinstance(features, str | FeatureLookup | Whole) else features
     if not isinstance(items, Iterable):
         raise DefinitionError(f"{features!r} names no feature. Pass a service, a reference or a list of references.")

@@ -60,7 +60,6 @@ class ReadPlan:
         key_schema: the key columns.
         request_schema: the request columns.
         whole: the key columns, the request columns, then the features.
-        struct: the same as a type.
         key_names: the key columns' names.
         in_order: whether the features come view by view.
     """
@@ -73,7 +72,6 @@ class ReadPlan:
     key_schema: pa.Schema
     request_schema: pa.Schema
     whole: pa.Schema
-    struct: pa.DataType
     key_names: tuple[str, ...]
     in_order: bool
 
@@ -118,7 +116,6 @@ class ReadPlan:
             key_schema,
             request_schema,
             whole,
-            pa.struct(list(whole)),
             selection.keys,
             in_order,
         )
@@ -127,6 +124,11 @@ class ReadPlan:
     def types(self) -> dict[str, pa.DataType]:
         """The types of the columns of `whole`, by name, in order."""
         return dict(zip(self.whole.names, self.whole.types, strict=True))
+
+    @cached_property
+    def names(self) -> list[tuple[str, ...]]:
+        """The features that are asked of each view, then of each on-demand view."""
+        return [view.names for view in self.views] + [tuple(c.view.features) for c in self.selection.computations]
 
     @cached_property
     def first_entity(self) -> int | None:
@@ -168,17 +170,20 @@ class ReadPlan:
             if array is None:
                 return None
             columns[name] = array
-        if len(set(map(len, columns.values()))) > 1:
+        if len(columns) > 1 and len(set(map(len, columns.values()))) > 1:
             return None
-        if not all(first.columns for first in self.groups):
-            return None
-        found = [
-            [(columns.get(name), dtype) for name, dtype in zip(first.columns, first.view.keys.values(), strict=True)]
-            for first in self.groups
-        ]
-        if any(column is None or column.type != dtype for group in found for column, dtype in group):
-            return None
-        return [[column for column, _ in group] for group in found]
+        found = []
+        for wanted in self._key_types:
+            group = [columns[name] for name, dtype in wanted if name in columns and columns[name].type == dtype]
+            if not group or len(group) < len(wanted):
+                return None
+            found.append(group)
+        return found
+
+    @cached_property
+    def _key_types(self) -> list[list[tuple[str, pa.DataType]]]:
+        """The columns and types of each group's keys; empty where its views have no entity."""
+        return [list(zip(first.columns, first.view.request_keys.values(), strict=True)) for first in self.groups]
 
 
 def _straight_array(column: Any) -> pa.Array | None:

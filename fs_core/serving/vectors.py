@@ -117,12 +117,7 @@ class FeatureVectors:
 
     def to_arrow(self) -> pa.Table:
         """Return keys, then request columns, then features."""
-        plan, columns = self._plan, self._whole_columns()
-        if any(isinstance(answer, TableAnswer) for answer in self._answers):  # history's come in chunks
-            return pa.Table.from_arrays(columns, schema=plan.whole)
-        # By way of a struct Arrow checks less, which is half the time for few rows.
-        struct = pa.Array.from_buffers(plan.struct, len(self), [None], children=columns)
-        return pa.Table.from_batches([pa.RecordBatch.from_struct_array(struct)])
+        return pa.Table.from_arrays(self._whole_columns(), schema=self._plan.whole)
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Return the features as a matrix, shape [rows, features]; see `fs_core.values.matrix.to_matrix`."""
@@ -175,8 +170,7 @@ class FeatureVectors:
 
     def _columns(self) -> list[pa.Array | pa.ChunkedArray]:
         plan = self._plan
-        names = [view.names for view in plan.views] + [tuple(c.view.features) for c in plan.selection.computations]
-        found = [answer.arrays(named) for answer, named in zip(self._answers, names, strict=True)]
+        found = [answer.arrays(names) for answer, names in zip(self._answers, plan.names, strict=True)]
         if len(found) == 1 and plan.in_order:
             return found[0]
         return [found[view][index] for view, index in plan.columns]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,17 +60,18 @@ def window(rows: Cells, offset: int, kind: np.dtype[Any], count: int) -> Cells:
     """Return `count` cells side by side in each row, from a byte on, as a view [n, count] into structured rows [n].
 
     Args:
-        rows: structured rows, shape [n].
+        rows: structured rows, shape [n]; they may lie apart.
         offset: the byte in a row where the first cell begins.
         kind: the cells' dtype.
         count: how many cells.
     """
-    return flat(rows)[:, offset : offset + count * kind.itemsize].view(kind)
+    return rows.view(_windowed(rows.itemsize, offset, kind, count))["cells"]
 
 
-def flat(rows: Cells) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return the bytes of structured rows [n], which may lie apart, as a view [n, bytes of a row]."""
-    return rows[:, None].view(np.uint8)
+@lru_cache(maxsize=1024)
+def _windowed(size: int, offset: int, kind: np.dtype[Any], count: int) -> np.dtype[Any]:
+    """Return the type of rows of which only some cells are looked at."""
+    return np.dtype({"names": ["cells"], "formats": [(kind, (count,))], "offsets": [offset], "itemsize": size})
 
 
 def validity(array: pa.Array) -> Flags:

@@ -39,7 +39,7 @@ from fs_core.values.times import EARLIEST, LATEST
 ONLINE_GRACE_MICROS = 86_400_000_000
 """How long past its expiry a row is kept at least: reads at a moment this recent are still answered."""
 
-_FEW = 16  # moments of which Python finds the latest sooner than NumPy
+_FEW = 256  # moments of which Python finds the latest sooner than NumPy
 _SEAL = struct.Struct("<I")
 _WORD = np.dtype(">u8")
 Micros = np.ndarray[Any, np.dtype[np.int64]]

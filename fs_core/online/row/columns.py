@@ -81,8 +81,7 @@ class FeatureRows:
         if kind is None:
             return None
         run = runs[0]
-        cells = np.empty((len(self), run.count), kind)
-        cells[...] = self._view(run, kind)
+        cells = self._view(run, kind).copy()
         valid = self._valid()
         if valid is not None:
             cells[~valid[:, run.indices]] = np.nan

@@ -72,11 +72,11 @@ def _whole_numbers(array: pa.Array) -> list[bytes | None]:
 
 def _few_numbers(numbers: list[Any], signed: bool) -> list[bytes | None]:
     """Return each whole number's bytes as the last part of a key, None where it is None."""
-    if None in numbers or min(numbers, default=-1) < 0:
+    try:  # without a step of Python's for each
+        sizes = map(_SIZES[signed].__getitem__, map(int.bit_length, numbers))
+        return list(map(int.to_bytes, numbers, sizes))
+    except (TypeError, OverflowError):  # None or a negative one is among them
         return [None if n is None else n.to_bytes(_size(n, signed), "big", signed=signed) for n in numbers]
-    longest = _size(max(numbers), signed)
-    short = 1 << 8 * (longest - 1) - signed if longest > 1 else 0  # from here on that many bytes are needed
-    return [n.to_bytes(longest if n >= short else _size(n, signed), "big") for n in numbers]
 
 
 def _big_endian(cells: Cells, size: int) -> list[bytes | None]:
@@ -89,6 +89,10 @@ def _big_endian(cells: Cells, size: int) -> list[bytes | None]:
 def _size(number: int, signed: bool) -> int:
     """Return how many bytes hold a whole number: as many as its bits take, its sign's included."""
     return ((number ^ number >> 64).bit_length() + signed + 7) // 8 or 1
+
+
+_SIZES = [[_size((1 << bits) - 1, signed) for bits in range(65)] for signed in (False, True)]
+"""For unsigned and for signed types, how many bytes hold a whole number of so many bits that isn't negative."""
 
 
 def _none_where_null(pieces: list[bytes | None], valid: Flags | None) -> list[bytes | None]:

@@ -15,7 +15,6 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import mul
@@ -25,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.online.row.cells import Cells, Flags, cell_type, flat, is_fixed
+from fs_core.online.row.cells import Cells, Flags, cell_type, is_fixed, window
 from fs_core.online.row.variable import stream_count
 
 FORMAT = 3
@@ -85,7 +84,10 @@ class Layout:
                 return rows, heads, None
             sound = np.fromiter(map(self._is_sound, keys, rows), bool, len(rows))
         else:
-            sound = self._seals(keys, rows, heads, hashes) == heads["__seal"]
+            tags = self._tags(keys, rows, heads, hashes)
+            if rows is values and tags.tobytes() == self._tag.tobytes() * len(rows):  # mostly
+                return rows, heads, None
+            sound = tags == self._tag
             if rows is not values:  # blanks may stand among them
                 sound &= np.fromiter((row is not self.blank for row in rows), bool, len(rows))
         if self.has_streams:
@@ -104,14 +106,15 @@ class Layout:
         if self.has_streams:
             rows = [blank if v is None or len(v) < size else v for v in values]
             return rows, np.frombuffer(b"".join([row[:size] for row in rows]), self.head)
-        joined = b""
-        if None not in values[:_FEW]:  # then perhaps nowhere, which joining finds out
-            with suppress(TypeError):
-                joined = b"".join(values)  # type: ignore[arg-type]
+        joined = _joined(values)
         # Rows of other lengths may be as long together: then seals differ, and they are looked at one by one.
-        if len(joined) != size * len(values) or (len(values) <= _FEW and any(len(v) != size for v in values)):  # type: ignore[arg-type]
-            values = [blank if v is None or len(v) != size else v for v in values]
-            joined = b"".join(values)  # type: ignore[arg-type]
+        if (
+            joined is None
+            or len(joined) != size * len(values)
+            or (len(values) <= _FEW and set(map(len, values)) != {size})  # type: ignore[arg-type]  # none is None
+        ):
+            rows = [blank if v is None or len(v) != size else v for v in values]
+            return rows, np.frombuffer(b"".join(rows), self.head)
         return values, np.frombuffer(joined, self.head)  # type: ignore[return-value]
 
     def _is_sound(self, key: bytes, row: bytes) -> bool:
@@ -121,6 +124,10 @@ class Layout:
         mixed += sum(map(mul, self._words.unpack_from(row, _START), others))
         seal: int = (mixed >> 32 & 0xFFFFFFFF) ^ self.tag ^ zlib.crc32(key)
         return int.from_bytes(row[:_START], "little") == seal and row is not self.blank
+
+    @cached_property
+    def _tag(self) -> np.uint64:
+        return np.uint64(self.tag)
 
     @cached_property
     def _words(self) -> struct.Struct:
@@ -138,23 +145,39 @@ class Layout:
             heads: the rows.
             hashes: gives `hashes_of(keys)`, for who needs them, too.
         """
-        found = _sums(heads)
-        found >>= _HALF
-        found ^= hashes_of(keys) if hashes is None else hashes()
-        found ^= np.uint64(self.tag)
-        return found
+        return _untagged(keys, heads, hashes) ^ self._tag
 
     def seal(self, key: bytes, body: bytes) -> int:
         """Return the seal of a row with streams, given all that follows it."""
         return zlib.crc32(body) ^ zlib.crc32(key) ^ self.tag
 
-    def _seals(
+    def _tags(
         self, keys: Sequence[bytes], rows: Sequence[bytes], heads: Cells, hashes: Callable[[], Hashes] | None
     ) -> _Seals:
+        """Return the tag that each row's seal stands for, uint64 [n]; a row is sound where that is ours."""
         if self.has_streams:  # their lengths differ, and they are cut one by one in any case
             pairs = zip(keys, rows, strict=True)
-            return np.fromiter((self.seal(key, row[_START:]) for key, row in pairs), np.uint64, len(rows))
-        return self.seals(keys, heads, hashes)
+            tags = np.fromiter((self.seal(key, row[_START:]) for key, row in pairs), np.uint64, len(rows)) ^ self._tag
+        else:
+            tags = _untagged(keys, heads, hashes)
+        tags ^= heads["__seal"]
+        return tags
+
+
+def _untagged(keys: Sequence[bytes], heads: Cells, hashes: Callable[[], Hashes] | None) -> _Seals:
+    """Return what `Layout.seals` does, without the tag."""
+    found = _sums(heads)
+    found >>= _HALF
+    found ^= hashes_of(keys) if hashes is None else hashes()
+    return found
+
+
+def _joined(rows: Sequence[bytes | None]) -> bytes | None:
+    """Return rows one after the other; None where one isn't there."""
+    try:
+        return b"".join(rows)  # type: ignore[arg-type]  # None is what it finds out
+    except TypeError:
+        return None
 
 
 def hashes_of(keys: Sequence[bytes]) -> Hashes:
@@ -188,14 +211,11 @@ def _sums(heads: Cells) -> _Seals:
     """Return the sum whose upper half is the checksum, for each row."""
     size = heads.dtype.itemsize
     first, last, others = _numbers(size)
-    cells = flat(heads)
-    # Word by word, as NumPy takes twice as long for a product of whole numbers.
-    words = cells[:, _START : _START + 4 * len(others)].view(_WORD).T.astype(np.uint64, order="C")
-    words *= others[:, None]
-    found: _Seals = words.sum(axis=0)
+    # As 64 bits first: NumPy is slow at a product of two widths.
+    found: _Seals = window(heads, _START, _WORD, len(others)).astype(np.uint64).dot(others)
     found += first
     if last:
-        found += cells[:, size - 4 :].view(_WORD)[:, 0] * last
+        found += window(heads, size - 4, _WORD, 1)[:, 0] * last
     return found
 
 
