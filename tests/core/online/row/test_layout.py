@@ -147,3 +147,13 @@ def test_zeros_are_no_row() -> None:
         made = layout(features)
         assert made.read([KEY], [bytes(made.size)])[2] is not None
         assert made.read([KEY] * 20, [bytes(made.size)] * 20)[2] is not None
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_rows_that_are_as_long_together(count: int) -> None:
+    """Rows of a wrong length are found where all together are as long as they should be; the others stay sound."""
+    made = layout(3)
+    whole = sealed(made, bytes(range(made.size - 4)))
+    found = made.read([KEY] * count, [whole[:-1], whole + whole[:1], *[whole] * (count - 2)])[2]
+    assert found is not None
+    assert found.tolist() == [False] * 2 + [True] * (count - 2)
