@@ -114,3 +114,15 @@ def from_cells(dtype: pa.DataType, cells: Cells, valid: Flags | None) -> pa.Arra
 def validity_bitmap(valid: Flags | None) -> pa.Buffer | None:
     """Return Arrow's bitmap of which values aren't null, None where all are."""
     return None if valid is None or valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+
+
+def validity_bitmaps(valid: Flags) -> list[pa.Buffer | None]:
+    """Return what `validity_bitmap` does for each column at once.
+
+    Args:
+        valid: which values aren't null, bool [n, columns].
+    """
+    packed = np.packbits(np.ascontiguousarray(valid.T), axis=1, bitorder="little")
+    data, size = pa.py_buffer(packed), packed.shape[1]
+    full: list[bool] = np.asarray(valid.all(axis=0)).tolist()
+    return [None if every else data.slice(index * size, size) for index, every in enumerate(full)]

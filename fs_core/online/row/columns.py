@@ -18,7 +18,7 @@ from fs_core.online.row.cells import (
     from_cells,
     is_fixed,
     python_values,
-    validity_bitmap,
+    validity_bitmaps,
     window,
 )
 from fs_core.online.row.layout import Layout
@@ -122,11 +122,11 @@ class FeatureRows:
             step = pitch // width
             whole = [pa.Array.from_buffers(kind, step * run.count, [None, data], 0) for kind in run.kinds]
             return [whole[kind].slice(index * step, count) for index, kind in enumerate(run.kind_of)]
-        made = []
-        for index, dtype in enumerate(run.types):
-            bitmap = validity_bitmap(valid[:, run.indices[index]])
-            made.append(pa.Array.from_buffers(dtype, count, [bitmap, data.slice(index * pitch, count * width)]))
-        return made
+        bitmaps = validity_bitmaps(valid[:, run.indices])
+        return [
+            pa.Array.from_buffers(dtype, count, [bitmaps[index], data.slice(index * pitch, count * width)])
+            for index, dtype in enumerate(run.types)
+        ]
 
     def _single(self, name: str, index: int, valid: Flags | None) -> pa.Array:
         if name in CLOCKS:

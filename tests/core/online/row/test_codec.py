@@ -354,6 +354,18 @@ def test_a_ttl_longer_than_time(ttl: Any) -> None:
     assert all(write.collect_at is None or 0 < write.collect_at < 2**62 for write in writes)
 
 
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 40), share=st.sampled_from([0.0, 0.03, 0.5, 1.0]))
+def test_nulls_in_columns_side_by_side(seed: int, count: int, share: float) -> None:
+    """Of like columns side by side each keeps its own nulls, whatever the number of rows."""
+    rng = np.random.default_rng(seed)
+    view = view_of(*["float64"] * 4)
+    columns = [pa.array(rng.normal(size=count), mask=rng.random(count) < share) for _ in view.features]
+    table = unpacked(view, packed(view, *columns)).table
+    table.validate(full=True)
+    assert [table[name].to_pylist() for name in view.features] == [column.to_pylist() for column in columns]
+
+
 def test_values_are_aligned() -> None:
     """Decoded numbers lie at multiples of 64 bytes, one row or many: frameworks that share memory insist on it."""
     view = view_of("int8", "float64", "float32", "list<float32>[2]")
