@@ -10,6 +10,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -26,6 +27,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from tests.servers import free_port
+from tests.tables import MOTO
 
 KEY, SECRET = "fs-access-key", "fs-hidden-key"
 """Who may use the object store; found nowhere but in the environment."""
@@ -61,13 +63,7 @@ class S3Server:
         command += ["-master.telemetry=false", "-master.volumeSizeLimitMB", "64", "-volume.max", "0"]
         command += ["-s3", "-s3.config", str(identities), "-s3.port.iceberg", "0", "-s3.port.lance", "0"]
         self._command = command + [word for name, port in ports.items() for word in (f"-{name}", str(port))]
-        self.environment = {
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3.port']}",
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "us-east-1",
-        }
+        self.environment = _access(f"http://127.0.0.1:{ports['s3.port']}")
         self._start()
 
     def _start(self) -> None:
@@ -103,6 +99,34 @@ def running_s3() -> Iterator[S3Server]:
             server.kill()
 
 
+def _access(address: str) -> dict[str, str]:
+    """Return the environment by which an S3 server is reached."""
+    return {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+    }
+
+
+@contextmanager
+def running_moto() -> Iterator[dict[str, str]]:
+    """Run another S3 server, an emulator, for as long as the context lasts; yield the environment to reach it.
+
+    There is one bucket: `moto`. It answers one request after the other, so it shows nothing of races.
+    """
+    address = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-c", MOTO, address.rpartition(":")[2]]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _request(process, Request(f"{address}/moto", method="PUT"))
+        yield _access(address)
+    finally:
+        process.kill()
+        process.wait()
+
+
 AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """Which the emulator documents as its own."""
@@ -135,7 +159,7 @@ def running_azure() -> Iterator[dict[str, str]]:
             process.wait()
 
 
-def _make_container(process: subprocess.Popen[bytes], address: str, seconds: float = 60.0) -> None:
+def _make_container(process: subprocess.Popen[bytes], address: str) -> None:
     """Make the container once the emulator answers; no library here makes one."""
     moment, account = formatdate(usegmt=True), AZURE_ACCOUNT
     head = f"x-ms-date:{moment}\nx-ms-version:2021-08-06\n"
@@ -146,17 +170,21 @@ def _make_container(process: subprocess.Popen[bytes], address: str, seconds: flo
         "Authorization": f"SharedKey {account}:{base64.b64encode(mac.digest()).decode()}",
         "Content-Length": "0",
     }
-    request = Request(f"{address}/{account}/history?restype=container", method="PUT", headers=headers)
+    _request(process, Request(f"{address}/{account}/history?restype=container", method="PUT", headers=headers))
+
+
+def _request(process: subprocess.Popen[bytes], request: Request, seconds: float = 60.0) -> None:
+    """Send a request once somebody answers it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        assert process.poll() is None, f"the emulator at {address} ended with {process.returncode}"
+        assert process.poll() is None, f"the emulator ended with {process.returncode}"
         try:
             urlopen(request).close()
         except URLError:
             time.sleep(0.05)
         else:
             return
-    raise TimeoutError(f"no container can be made at {address}")
+    raise TimeoutError(f"nobody answers {request.full_url}")
 
 
 def _wait_until_written(process: subprocess.Popen[bytes], address: str, seconds: float = 30.0) -> None:

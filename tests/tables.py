@@ -18,14 +18,14 @@ from tests.servers import free_port
 TABLE = "features"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAOPENSESAME", "AWS_SECRET_ACCESS_KEY": "open sesame"}
 
-# One request after the other: moto looks at a condition and puts the item without a lock.
-_MOTO = """
+MOTO = """
 import sys
 from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import run_simple
 app = DomainDispatcherApplication(create_backend_app)
 run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=False, request_handler=MotoRequestHandler)
 """
+"""Emulates AWS, one request after the other: it looks at a condition and puts an item without a lock."""
 
 
 EMULATORS = ["moto", "dynalite"]
@@ -50,7 +50,7 @@ class TableServer:
         at_once = [part for what in ("create", "delete", "update") for part in (f"--{what}TableMs", "0")]
         self.name = name
         self._command = {
-            "moto": [sys.executable, "-c", _MOTO, str(port)],
+            "moto": [sys.executable, "-c", MOTO, str(port)],
             "dynalite": [str(binary), "--host", "127.0.0.1", "--port", str(port), *at_once],
         }[name]
         self.endpoint = f"http://127.0.0.1:{port}"

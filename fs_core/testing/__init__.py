@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from fs_core.testing.offline_suite import OfflineStoreSuite
     from fs_core.testing.online_suite import OnlineStoreSuite
     from fs_core.testing.oracle import oracle_as_of, oracle_available_at, oracle_winners
+    from fs_core.testing.parts_suite import PartsSuite
     from fs_core.testing.stream_suite import StreamSuite
     from fs_core.testing.window_oracle import oracle_windows
 
 _HOMES = {
     "OfflineStoreSuite": "offline_suite",
     "OnlineStoreSuite": "online_suite",
+    "PartsSuite": "parts_suite",
     "StreamSuite": "stream_suite",
     "oracle_as_of": "oracle",
     "oracle_available_at": "oracle",
@@ -36,6 +38,7 @@ _HOMES = {
 __all__ = [
     "OfflineStoreSuite",
     "OnlineStoreSuite",
+    "PartsSuite",
     "StreamSuite",
     "oracle_as_of",
     "oracle_available_at",

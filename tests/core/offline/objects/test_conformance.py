@@ -1,8 +1,10 @@
-"""History in a bucket under the conformance suite: on a real S3 server, searched in an index on this machine."""
+"""History in a bucket under the conformance suite: on two S3 servers, searched in an index on this machine."""
 
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from fs_core.offline.contract import OfflineStore
 from fs_core.offline.open import open_offline_store
 from fs_core.testing import OfflineStoreSuite
 from fs_core.testing.offline_suite.tables import examples
+from tests.buckets import running_moto
 
 FEW = 1
 """Examples: a round trip costs milliseconds. `FS_WHOLE_SUITE=1` draws as many as elsewhere, which takes minutes."""
@@ -27,16 +30,34 @@ class TestS3(OfflineStoreSuite):
         return open_offline_store(f"{bucket}/my störe", directory=tmp_path)
 
 
-def shorten(suite: type[OfflineStoreSuite]) -> None:
+def shorten(suite: type, few: int = FEW) -> None:
     """Draw few examples, and leave processes that write at once to the fault tests; unless all are asked for."""
     if "FS_WHOLE_SUITE" in os.environ:
         return
     for name in dir(suite):
         test = getattr(suite, name)
         if is_hypothesis_test(test):
-            setattr(suite, name, examples(FEW)(given(data=st.data())(test.hypothesis.inner_test)))
+            setattr(suite, name, examples(few)(given(data=st.data())(test.hypothesis.inner_test)))
     for name in ("test_processes_append_at_once", "test_compaction_beside_writers", "test_two_compactions_at_once"):
         setattr(suite, name, None)
 
 
 shorten(TestS3)
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[dict[str, str]]:
+    """The environment of an emulator."""
+    with running_moto() as environment:
+        yield environment
+
+
+class TestMoto(TestS3):
+    """And on another server, so that nothing rests on what one of them does."""
+
+    @pytest.fixture
+    def bucket(self, moto: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+        """A URL of a bucket that the first server hasn't: a process remembers where a bucket is."""
+        for name, value in moto.items():
+            monkeypatch.setenv(name, value)
+        return f"s3://moto/{uuid.uuid4().hex}"
