@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
 
 import pyarrow as pa
 
 from fs_core.errors import ConfigurationError, DataError, OfflineStoreError
 from fs_core.retrieval.parts import Question, packed, unpacked
+from fs_core.runtime.per_process import this_process
 
 _AHEAD = 2  # tables under way for each worker: one that it answers, one that it finds when it is done
 
 
 def answered(question: Question, tables: Iterable[pa.Table], workers: int) -> Generator[pa.Table, None, None]:
-    """Yield tables with their features, in order; closing ends the processes once their tables are answered.
+    """Yield tables with their features, in order; closing ends the processes, whatever they are at.
 
     The first process starts with the first table. Memory holds two tables for each process.
 
@@ -31,17 +34,23 @@ def answered(question: Question, tables: Iterable[pa.Table], workers: int) -> Ge
     Raises:
         FeatureStoreError: as the question's `answer`, where the table would come.
         OfflineStoreError: a process was killed, or couldn't start.
+        ConfigurationError: a forked child goes on with what its parent began.
     """
+    process = this_process()
     under_way: deque[tuple[int, Future[pa.Buffer]]] = deque()
     start = 0
-    pool = ProcessPoolExecutor(workers, _fresh(), _begin, (dict(os.environ),))
+    context = _fresh()
+    end, wanted = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, _begin, (dict(os.environ), end))
     try:
         for rows in tables:
+            _refuse_fork(process)
             under_way.append((start, pool.submit(_answer, question, packed(rows), start)))
             start += rows.num_rows
             if len(under_way) == _AHEAD * workers:
                 yield _next(under_way)
         while under_way:
+            _refuse_fork(process)
             yield _next(under_way)
     except BrokenProcessPool as error:
         first = under_way[0][0] if under_way else start
@@ -51,7 +60,11 @@ def answered(question: Question, tables: Iterable[pa.Table], workers: int) -> Ge
             "workers must do so below `if __name__ == '__main__':`."
         ) from error
     finally:
+        if under_way:
+            wanted.close()  # a batch may take minutes: who gives up, as by Ctrl-C, doesn't wait for it
         pool.shutdown(cancel_futures=True)
+        wanted.close()
+        end.close()
 
 
 def require_workers(workers: int | None) -> None:
@@ -80,18 +93,28 @@ def _fresh() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context("forkserver" if "forkserver" in known else "spawn")
 
 
-def _begin(environment: Mapping[str, str]) -> None:
+def _begin(environment: Mapping[str, str], end: Connection) -> None:
     """Prepare a worker."""
     os.environ.update(environment)  # the server that forks it may have started before credentials were set or renewed
-    threading.Thread(target=_end_with_parent, name="fs-core-parent", daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process that takes the answers, too
+    threading.Thread(target=_end_unwanted, args=(end,), name="fs-core-parent", daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """End when the process that takes the answers does, killed or not: nobody else would tell."""
+def _end_unwanted(end: Connection) -> None:
+    """End when nobody takes the answers: their process has closed the other end, or was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
+    wait([parent.sentinel, end])
     os._exit(1)
+
+
+def _refuse_fork(process: object) -> None:
+    """Raise in a forked child: none of its threads waits for the workers."""
+    if this_process() is not process:
+        raise ConfigurationError(
+            "this stream was begun in the process that this one was forked from, whose workers answer nobody else. "
+            "Make a stream here; without workers, if this is a worker itself."
+        )
 
 
 def _next(under_way: deque[tuple[int, Future[pa.Buffer]]]) -> pa.Table:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,7 @@ from fs_core import Entity, FeatureStore, FeatureView, Field, Request, on_demand
 from fs_core.errors import ConfigurationError, DataError, OfflineStoreError, SchemaError, TransformError
 from fs_core.retrieval.processes import answered
 from fs_core.testing import processes  # before any process is started: what the server of processes loads
+from tests.forks import in_child
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 FACTS = FeatureView(
@@ -48,6 +51,24 @@ class Environment:
     def answer(self, _rows: pa.Table, _start: int) -> pa.Table:
         """Return the variable."""
         return pa.table({"set": [os.environ.get("SET_LATE")]})
+
+
+class Patience:
+    """A question whose first table is answered at once, and no other for a minute, after which a file says so.
+
+    Attributes:
+        said: the file.
+    """
+
+    def __init__(self, said: Path) -> None:
+        self.said = said
+
+    def answer(self, rows: pa.Table, start: int) -> pa.Table:
+        """Return the rows, late."""
+        if start:
+            threading.Event().wait(60)
+            self.said.touch()
+        return rows
 
 
 def filled(directory: Path) -> FeatureStore:
@@ -149,6 +170,39 @@ def test_a_killed_worker_is_an_error(store: FeatureStore) -> None:
     worker.join()
     with pytest.raises(OfflineStoreError, match=r"from row (5|10) of the spine on .*fewer workers"):
         stream.read_all()
+
+
+def test_who_gives_up_waits_for_no_batch(tmp_path: Path) -> None:
+    """Closing a stream, as Ctrl-C does, ends its workers in the middle of what they compute."""
+    tables = answered(Patience(tmp_path / "said"), [asked(1)] * 4, 1)  # type: ignore[arg-type]
+    next(tables)
+    tables.close()
+    assert not multiprocessing.active_children()
+    assert not (tmp_path / "said").exists()
+
+
+def test_a_signal_for_all_is_for_the_process_that_asks() -> None:
+    """Ctrl-C reaches workers, too; none of them ends by it, or says anything."""
+    tables = answered(Environment(), [asked(1)] * 9, 1)  # type: ignore[arg-type]
+    next(tables)
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGINT)
+    assert len(list(tables)) == 8
+
+
+def test_a_stream_is_not_for_forked_children(store: FeatureStore) -> None:
+    """A child that goes on with its parent's stream is told so, and doesn't wait for ever; the parent goes on."""
+    stream = store.stream_historical_features(asked(20), "facts", batch_size=5, workers=1)
+    stream.read_next_batch()
+
+    def is_refused() -> bool:
+        with pytest.raises(ConfigurationError, match="Make a stream here"):
+            stream.read_next_batch()
+        return True
+
+    assert in_child(is_refused)
+    assert len(stream.read_all()) == 15
 
 
 def test_workers_know_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
