@@ -16,6 +16,7 @@ from fs_core.retrieval.spark.types import spark_type
 from fs_core.testing.events import event_scenarios, event_spines
 from fs_core.testing.histories import scenarios, spines
 from fs_core.testing.oracle import bits, oracle_as_of
+from fs_core.testing.parts_suite import computed_of
 from fs_core.testing.window_oracle import oracle_windows
 from fs_core.values.dtypes import storage_type
 
@@ -61,6 +62,8 @@ def same_bits(found: pa.Table, whole: pa.Table) -> bool:
 def check_any_history(session: Any, directory: Path, data: st.DataObject, windows: bool) -> None:
     """Draw a history and a spine, and compare what Spark answers with the oracle and the embedded engine.
 
+    Rows or windows are asked for, and what is computed of them.
+
     Args:
         session: of Spark Connect.
         directory: where a store may be made.
@@ -73,15 +76,22 @@ def check_any_history(session: Any, directory: Path, data: st.DataObject, window
     names = [name for name, dtype in view.features.items() if is_known(dtype)]
     assume(names)
     with FeatureStore(directory) as store:
-        store.apply(view)
+        computed = computed_of(view)
+        store.apply(view, computed)
         store.offline.append(view, scenario.history)
-        asked = [f"{view.name}.{name}" for name in names]
+        same, gaps = {f"same_{name}": name for name in names}, {f"no_{name}": name for name in view.features}
+        asked = [f"{view.name}.{name}" for name in names] + [f"{computed.name}.{name}" for name in [*same, *gaps]]
         found, said, whole = answered(session, store, spine, asked, data.draw(st.integers(1, 3)), timestamp="__time")
         given = scenario.history.to_pylist(), spine.to_pylist()
-        rows = oracle_windows(view, *given, scenario.conditions) if windows else oracle_as_of(view, *given, names)
-        assert [[bits(row[name]) for name in names] for row in found.to_pylist()] == [
-            [bits(row[name]) for name in names] for row in rows
+        every = list(view.features)
+        rows = oracle_windows(view, *given, scenario.conditions) if windows else oracle_as_of(view, *given, every)
+        wanted = [
+            {name: row[name] for name in names}
+            | {name: row[feature] for name, feature in same.items()}
+            | {name: row[feature] is None for name, feature in gaps.items()}
+            for row in rows
         ]
+        assert [bits(row) for row in found.select(list(whole.features)).to_pylist()] == [bits(row) for row in wanted]
         assert same_bits(found, whole.table)
         assert (said.spec, said.unordered_fingerprint) == (whole.spec, whole.unordered_fingerprint)
         assert (said.features, said.keys, said.label) == (whole.features, whole.keys, whole.label)
