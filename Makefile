@@ -4,7 +4,7 @@ SOURCES := fs_core fs_mlflow fs_sklearn fs_tf fs_torch examples tests
 EXTRAS := all
 WHEEL := build/wheel
 SPARK := build/spark
-RAY := build/ray
+ENGINES := build/engines
 SPARK_TESTS := tests/core/retrieval/spark \
 	'tests/test_readme.py::test_every_page_runs_as_written[fs_core/retrieval/spark/README.md]'
 
@@ -63,11 +63,11 @@ spark: wheel ## Spark's tests, on Sail, and on the Spark that SPARK_HOME names i
 	then cd $(WHEEL) && FS_TESTED=wheel "$(CURDIR)/$(SPARK)/bin/python" -m pytest $(SPARK_TESTS); \
 	else echo "Spark's tests are left out: Sail can't be installed here"; fi
 
-# By hand: it is large, and starts processes of its own.
-ray: .venv/.installed ## Ray answers the parts of questions, in an environment of its own
-	$(call environment,$(RAY))
-	$(PY) -m pip --python $(RAY) install -q --disable-pip-version-check ray -c tests/constraints.txt
-	$(RAY)/bin/python -m pytest tests/core/retrieval/engines/test_ray.py tests/examples/test_ray_parts.py
+# By hand: they are large, and start processes of their own.
+engines: .venv/.installed ## Ray and a cluster of Dask's answer questions, in an environment of their own
+	$(call environment,$(ENGINES))
+	$(PY) -m pip --python $(ENGINES) install -q --disable-pip-version-check distributed ray -c tests/constraints.txt
+	$(ENGINES)/bin/python -m pytest tests/core/retrieval/engines tests/examples/test_ray_parts.py
 
 search: .venv/.installed ## properties on random examples, other ones each time
 	HYPOTHESIS_PROFILE=search $(PY) -m pytest -n 3 $$(grep -rlE "@given|RuleBasedStateMachine" tests)
@@ -104,4 +104,4 @@ loadtest: .venv/.installed ## serve a million entities under load, and over HTTP
 	$(PY) -m tests.benchmarks.bench_capacity
 	$(PY) -m tests.benchmarks.http_load
 
-.PHONY: help demo lint test spark ray search extras wheel bench loadtest
+.PHONY: help demo lint test spark engines search extras wheel bench loadtest

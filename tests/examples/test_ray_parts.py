@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.ray
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: make ray")
+@pytest.mark.engines
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: make engines")
 def test_the_example_joins_what_ray_answers() -> None:
     """Ray's processes give what one process gives, from the state of history that was split."""
     words = [sys.executable, "-m", "examples.ray_parts", "--rows", "2000", "--parts", "3"]

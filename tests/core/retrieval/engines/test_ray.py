@@ -1,4 +1,4 @@
-"""Ray under the conformance suite of engines, where it is installed: `make ray`."""
+"""Ray under the conformance suite of engines, where it is installed: `make engines`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fs_core.testing.parts_suite import Answer
 from tests.core.offline.objects.test_conformance import shorten
 
 if importlib.util.find_spec("ray") is None:
-    pytest.skip("Ray is not installed: make ray", allow_module_level=True)
+    pytest.skip("Ray is not installed: make engines", allow_module_level=True)
 
-pytestmark = pytest.mark.ray
+pytestmark = pytest.mark.engines
 
 
 @pytest.fixture(scope="module")
