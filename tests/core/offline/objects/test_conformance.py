@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from fs_core.offline.contract import OfflineStore
 from fs_core.offline.open import open_offline_store
 from fs_core.testing import OfflineStoreSuite
+from fs_core.testing.offline_suite.concurrency import ConcurrentHistory
+from fs_core.testing.offline_suite.missing import MissingRows
 from fs_core.testing.offline_suite.tables import examples
+from fs_core.testing.offline_suite.winners import WinningRows
 from tests.buckets import running_moto
 
 FEW = 1
@@ -42,6 +45,13 @@ def shorten(suite: type, few: int = FEW) -> None:
         setattr(suite, name, None)
 
 
+def leave_out(suite: type, *kinds: type) -> None:
+    """Leave kinds of tests out; unless all are asked for."""
+    names = [name for kind in kinds for name in vars(kind) if name.startswith("test_")]
+    for name in names if "FS_WHOLE_SUITE" not in os.environ else []:
+        setattr(suite, name, None)
+
+
 shorten(TestS3)
 
 
@@ -61,3 +71,6 @@ class TestMoto(TestS3):
         for name, value in moto.items():
             monkeypatch.setenv(name, value)
         return f"s3://moto/{uuid.uuid4().hex}"
+
+
+leave_out(TestMoto, WinningRows, MissingRows, ConcurrentHistory)  # which search here, or want threads there
