@@ -54,6 +54,15 @@ def parts_of(rows: int, features: int) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(first.schema, (batch(start) for start in range(0, rows, PART)))
 
 
+def fill(directory: Path, rows: int, features: int, windows: bool) -> None:
+    """Write all rows; runs in a process of its own, which talks to the server itself."""
+    with FeatureStore(directory, offline=URL) as store:
+        store.apply(view_of(features, windows))
+        began = time.perf_counter()
+        store.write("wide", parts_of(rows, features))
+        sys.stdout.write(f"{time.perf_counter() - began:.1f}")
+
+
 def ask(directory: Path, feature: str) -> None:
     """Ask for one feature of a thousand things; runs in a process of its own, as a cold one does."""
     spine = {"k": list(range(1000)), "event_timestamp": [NOW] * 1000}
@@ -70,10 +79,10 @@ def measured(meter: Relay, work: Callable[[], str | None]) -> str:
     return f"{said} s, about {meter.requests - requests} requests, {(meter.received - received) / 1e6:.2f} MB"
 
 
-def cold(directory: Path, feature: str) -> str:
-    """Ask in a new process; return the seconds that it says."""
-    program = f"from tests.benchmarks.bench_bucket import *; ask(Path({str(directory)!r}), {feature!r})"
-    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+def in_new_process(call: str) -> str:
+    """Call a function of this module in a new process; return what it says."""
+    program = f"from tests.benchmarks.bench_bucket import *; {call}"
+    return subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main() -> None:
@@ -89,23 +98,22 @@ def main() -> None:
         running_s3() as server,
         Relay(server.environment["AWS_ENDPOINT_URL"]) as meter,
     ):
-        os.environ.update(server.environment | {"AWS_ENDPOINT_URL": meter.url})
+        os.environ.update(server.environment)
         directory = Path(name)
-        with FeatureStore(directory / "first", offline=URL) as store:
-            store.apply(view)
-            out.print(
-                "write all:",
-                measured(meter, lambda: store.write("wide", parts_of(asked.rows, asked.features)) and None),
-            )
+        first, second = directory / "first", directory / "second"
+        written = in_new_process(f"fill(Path({str(first)!r}), {asked.rows}, {asked.features}, {asked.windows})")
+        out.print(f"write all: {written} s")
+        os.environ["AWS_ENDPOINT_URL"] = meter.url
+        ask_again = f"ask(Path({str(second)!r}), {feature!r})"
         size = sum(found.stat().st_size for found in ObjectPath(URL).rglob("*.parquet"))
         out.print(f"history: {size / 1e6:.1f} MB")
-        with FeatureStore(directory / "second", offline=URL) as store:
+        with FeatureStore(second, offline=URL) as store:
             store.apply(view)
         before = meter.received
-        out.print("one feature, cold:", measured(meter, lambda: cold(directory / "second", feature)))
+        out.print("one feature, cold:", measured(meter, lambda: in_new_process(ask_again)))
         out.print(f"that is {(meter.received - before) / size:.1%} of the bytes")
-        out.print("again, another process:", measured(meter, lambda: cold(directory / "second", feature)))
-        with FeatureStore(directory / "second", offline=URL) as store:
+        out.print("again, another process:", measured(meter, lambda: in_new_process(ask_again)))
+        with FeatureStore(second, offline=URL) as store:
             row = {"k": [1], "event_timestamp": [NOW], **{f"f{n}": [0.5] for n in range(asked.features)}}
             for what, work in (("write", store.write), ("push", store.push)):
                 for turn in ("the first", "the next"):
