@@ -1,20 +1,25 @@
 PY := .venv/bin/python
-INSTALL := $(PY) -m pip install -q --disable-pip-version-check
+# Modules are compiled when they are first imported, since most of what is installed never is; and not again then.
+unexport PYTHONDONTWRITEBYTECODE
+INSTALL := $(PY) -m pip install -q --disable-pip-version-check --no-compile
 SOURCES := fs_core fs_mlflow fs_sklearn fs_tf fs_torch examples tests
 EXTRAS := all
 WHEEL := build/wheel
 SPARK := build/spark
 ENGINES := build/engines
+# Tests write many small files: to memory where there are 8 GB for them, since a disk takes a tenth of all time.
+MEMORY := $(shell (test $$(df --output=avail /dev/shm | tail -n 1) -gt 8000000 && echo TMPDIR=/dev/shm) 2>/dev/null)
+TESTED := cd $(WHEEL) && $(MEMORY) FS_TESTED=wheel
 SPARK_TESTS := tests/core/retrieval/spark \
 	'tests/test_readme.py::test_every_page_runs_as_written[fs_core/retrieval/spark/README.md]'
 
 help: ## what there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-# What the demo uses. Modules are compiled when they are first imported: most of what is installed never is.
+# What the demo uses.
 .venv/.demo: pyproject.toml examples/requirements.txt tests/constraints.txt
 	python3 -m venv .venv
-	$(INSTALL) --no-compile -e '.[sklearn]' -r examples/requirements.txt -c tests/constraints.txt
+	$(INSTALL) -e '.[sklearn]' -r examples/requirements.txt -c tests/constraints.txt
 	touch $@
 
 # The rest, in the same environment.
@@ -30,10 +35,13 @@ lint: .venv/.installed ## linter, formatter, types
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy
 
-# Tests wait for servers and disks a third of their time, so two cores take three at once.
-test: lint wheel ## lint, and every test on the built wheel
-	cd $(WHEEL) && FS_TESTED=wheel .venv/bin/python -m pytest -n 3
-	$(MAKE) --old-file=wheel spark
+test: ## lint, and every test on the built wheel
+	$(MAKE) -j 2 lint wheel
+	$(MAKE) -j 2 --old-file=wheel tests spark
+
+# Tests wait for servers now and then, so two cores take three at once.
+tests: wheel
+	$(TESTED) .venv/bin/python -m pytest -n 3
 
 # A new environment that finds what it hasn't in .venv.
 define environment
@@ -60,7 +68,7 @@ spark: wheel ## Spark's tests, on Sail, and on the Spark that SPARK_HOME names i
 	$(call environment,$(SPARK))
 	if $(PY) -m pip --python $(SPARK) install -q --disable-pip-version-check --only-binary=pysail pysail \
 		"$$(ls $(WHEEL)/*.whl)[spark]" -c tests/constraints.txt; \
-	then cd $(WHEEL) && FS_TESTED=wheel "$(CURDIR)/$(SPARK)/bin/python" -m pytest $(SPARK_TESTS); \
+	then $(TESTED) "$(CURDIR)/$(SPARK)/bin/python" -m pytest $(SPARK_TESTS); \
 	else echo "Spark's tests are left out: Sail can't be installed here"; fi
 
 # By hand: they are large, and start processes of their own.
@@ -104,4 +112,4 @@ loadtest: .venv/.installed ## serve a million entities under load, and over HTTP
 	$(PY) -m tests.benchmarks.bench_capacity
 	$(PY) -m tests.benchmarks.http_load
 
-.PHONY: help demo lint test spark engines search extras wheel bench loadtest
+.PHONY: help demo lint test tests spark engines search extras wheel bench loadtest

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import mlflow
@@ -60,7 +61,8 @@ def ours(where: str, text: str, tracking: Path) -> str:
 
 def test_neither_secret_nor_location_is_stored(tracking: Path, secretive: Path, boosted: Logged) -> None:
     """No password, no user of it, and no absolute path: of stores, sources, this program, or the machine."""
-    forbidden = [SECRET, str(secretive), str(secretive.parent), str(ROOT), sys.prefix, str(Path.home()) + "/", "/tmp/"]
+    folders = [f"{folder}/" for folder in (Path.home(), gettempdir(), "/tmp")]
+    forbidden = [SECRET, str(secretive), str(secretive.parent), str(ROOT), sys.prefix, *folders]
     found: list[Any] = []
     for where, text in stored(tracking):
         found += [(where[:200], word) for word in forbidden if word in ours(where, text, tracking)]
