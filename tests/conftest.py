@@ -54,6 +54,13 @@ def online_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def online_urls() -> Iterator[list[str]]:
+    """All of these at once, for properties that ask one history through each."""
+    with running_server("Valkey 9.1") as valkey, running_server("Redis 6.2") as redis:
+        yield ["sqlite", valkey, redis]
+
+
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[dict[str, str]]:
     """The environment of a real S3 server."""
     with running_s3() as server:

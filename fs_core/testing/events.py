@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -70,6 +71,7 @@ def event_views(draw: st.DrawFn, tick: timedelta) -> FeatureView:
     )
 
 
+@cache
 def event_ids(dtype: pa.DataType, most: int) -> st.SearchStrategy[Any]:
     """Return a strategy for the ids of some events.
 
@@ -113,6 +115,7 @@ def _is_defined(function: str, dtype: pa.DataType, n: int | None) -> bool:
     return True
 
 
+@cache
 def event_values(dtype: pa.DataType) -> st.SearchStrategy[Any]:
     """Return a strategy for values of a dtype: over the whole range, or such as lose digits when they are added."""
     if pa.types.is_floating(dtype):

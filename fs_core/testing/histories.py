@@ -10,6 +10,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -95,6 +96,7 @@ class Scenario:
     keys: Sequence[tuple[Any, ...]]
 
 
+@cache  # else each example has its own checked
 def values(dtype: pa.DataType) -> st.SearchStrategy[Any]:
     """Return a strategy for the values of a dtype over their whole range, as `to_pylist` shows them."""
     if pa.types.is_fixed_size_list(dtype):
@@ -141,11 +143,13 @@ def _moment(moment: datetime, dtype: pa.DataType) -> datetime:
     return coarse.replace(tzinfo=UTC) if dtype.tz else coarse
 
 
+@cache
 def nullable(dtype: pa.DataType) -> st.SearchStrategy[Any]:
     """Return a strategy for the values of a dtype, and null."""
     return st.none() | values(dtype)
 
 
+@cache
 def feature_types() -> st.SearchStrategy[str]:
     """Return a strategy for the dtypes of features: every scalar, and lists of both kinds."""
     scalars = st.sampled_from(SCALARS)

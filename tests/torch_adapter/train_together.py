@@ -1,6 +1,6 @@
-"""One of two processes that train together: `python -m tests.torch_adapter.train_together RANK PORT KIND`.
+"""One of two processes that train together: `python -m tests.torch_adapter.train_together RANK PORT`.
 
-Prints, as JSON, the rows it saw in each epoch and the weights it ended with.
+Prints, as JSON, for each kind of loader the rows it saw in each epoch and the weights it ended with.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from fs_torch import FeatureDataset, FeatureIterableDataset
 from tests.torch_adapter.numbers import numbered
 
+KINDS = ("iterable", "sampler")
 ROWS, BATCH = 53, 4  # the last step has 5 rows for two ranks
 
 
@@ -31,10 +32,16 @@ def loader(kind: str) -> tuple[Iterable[Any], Any]:
     return DataLoader(rows, batch_size=BATCH, sampler=sampler), sampler
 
 
-def main(rank: int, port: int, kind: str) -> None:
-    """Train two epochs."""
+def main(rank: int, port: int) -> None:
+    """Train with each kind of loader."""
     address = f"tcp://127.0.0.1:{port}"
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    print(json.dumps({kind: trained(kind) for kind in KINDS}))
+    torch.distributed.destroy_process_group()
+
+
+def trained(kind: str) -> dict[str, Any]:
+    """Train two epochs; return what was seen, and the weights."""
     torch.manual_seed(0)
     model = DistributedDataParallel(torch.nn.Linear(2, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -49,9 +56,8 @@ def main(rank: int, port: int, kind: str) -> None:
             optimizer.step()
             seen[-1] += y.tolist()
     weights = [value.item() for parameter in model.parameters() for value in parameter.flatten()]
-    torch.distributed.destroy_process_group()
-    print(json.dumps({"seen": seen, "weights": weights}))
+    return {"seen": seen, "weights": weights}
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,10 @@ def entities(scenario: Scenario) -> pa.Table:
 @settings(max_examples=20)
 @given(data=st.data())
 def test_moments_within_are_answered_by_the_rule(
-    online_url: str, fresh_directory: NewDirectory, data: st.DataObject
+    online_urls: list[str], fresh_directory: NewDirectory, data: st.DataObject
 ) -> None:
     """Whatever was written, late, out of order and in parts: after a materialize each moment of the time that is
-    kept is answered online, as the oracle answers it; an earlier one is, or is refused.
+    kept is answered by each online store, as the oracle answers it; an earlier one is, or is refused.
     """
     scenario = data.draw(scenarios(starts=[_TOMORROW]))
     tick = scenario.scale.micros(1) - scenario.scale.micros(0)
@@ -78,23 +79,28 @@ def test_moments_within_are_answered_by_the_rule(
     history = scenario.history.sort_by("__seq")
     cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(history)), max_size=2))), len(history)]
     moments = sorted(data.draw(st.lists(_moments(scenario), min_size=len(cuts) - 1, max_size=len(cuts) - 1)))
-    clock, asked = HandClock(moments[0]), entities(scenario)
-    with FeatureStore(fresh_directory(), online=online_url, clock=clock) as store:
-        store.apply(view)
+    clock, asked, directory = HandClock(moments[0]), entities(scenario), fresh_directory()
+    with ExitStack() as stack:
+        stores = [stack.enter_context(FeatureStore(directory, online=url, clock=clock)) for url in online_urls]
+        stores[0].apply(view)
         for start, end, now in zip(cuts, cuts[1:], moments, strict=False):
             clock.micros = now
-            store.write(view, _as_written(view, history.slice(start, end - start)))
-            store.materialize()
+            stores[0].write(view, _as_written(view, history.slice(start, end - start)))
+            for store in stores:
+                store.materialize()
             rows = history.slice(0, end).to_pylist()
             for at in [now, now - kept, *data.draw(st.lists(_moments(scenario), max_size=6))]:
-                if now - kept <= at <= now:
-                    assert online(store, view, asked, at) == oracle(view, rows, asked, at)
-                elif at < now:
-                    _answered_or_refused(store, view, rows, asked, at)
+                expected = oracle(view, rows, asked, at)
+                for store in stores:
+                    if now - kept <= at <= now:
+                        assert online(store, view, asked, at) == expected
+                    elif at < now:
+                        _answered_or_refused(store, view, expected, asked, at)
 
 
-def _answered_or_refused(store: FeatureStore, view: FeatureView, rows: list[Any], asked: pa.Table, at: int) -> None:
-    expected = oracle(view, rows, asked, at)
+def _answered_or_refused(
+    store: FeatureStore, view: FeatureView, expected: tuple[Any, list[str]], asked: pa.Table, at: int
+) -> None:
     try:
         found = online(store, view, asked, at)
     except MomentNotOnlineError:
@@ -132,7 +138,7 @@ def test_pushes_and_materializations(online_url: str, fresh_directory: NewDirect
             if max(first, now - kept) <= at <= now:
                 assert online(store, view, asked, at) == oracle(view, rows, asked, at)
             elif at < now:
-                _answered_or_refused(store, view, rows, asked, at)
+                _answered_or_refused(store, view, oracle(view, rows, asked, at), asked, at)
 
 
 def _rows(view: FeatureView, asked: pa.Table, times: list[int], data: st.DataObject) -> pa.Table:
