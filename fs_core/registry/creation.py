@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, StatementError
+from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
 from fs_core.registry import migrations
@@ -78,13 +81,27 @@ def create(engine: sa.Engine) -> None:
 
 def _make(engine: sa.Engine) -> None:
     with writing(engine).begin() as connection:
-        metadata.create_all(connection)
+        if engine.dialect.name == "sqlite":  # the others can't say of an index: unless it exists
+            for statement in _statements():
+                connection.exec_driver_sql(statement)
+        else:
+            metadata.create_all(connection)
         if connection.execute(sa.select(settings.c.name)).first() is None:
             # Short, since it is a part of every key of an online store: two of a thousand projects meet by chance
             # once in five hundred million.
             project = secrets.token_urlsafe(6)
             first = {"schema": str(SCHEMA_VERSION), "project": project, "generation": "0"}
             connection.execute(settings.insert(), [{"name": n, "value": v} for n, v in first.items()])
+
+
+@cache
+def _statements() -> Sequence[str]:
+    """Return what makes each table that isn't there on SQLite, put into words once a process: that takes longest."""
+    made = list[ExecutableDDLElement]()
+    for table in metadata.sorted_tables:
+        made.append(CreateTable(table, if_not_exists=True))
+        made += [CreateIndex(index, if_not_exists=True) for index in table.indexes]
+    return [str(one.compile(dialect=sqlite.dialect())) for one in made]
 
 
 def _is_made(engine: sa.Engine) -> bool:

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
@@ -272,11 +273,21 @@ def _with_driver(url: sa.URL) -> sa.URL:
     return url.set(drivername=f"{url.drivername}+{driver}") if driver and find_spec(driver) else url
 
 
+@cache
 def _nothing_registered() -> sa.Engine:
-    """Return a registry in memory, for whoever reads one that isn't there."""
-    engine = sa.create_engine("sqlite://")
-    create(engine)
-    return engine
+    """Return a registry in memory for whoever reads one that isn't there, empty again for each connection."""
+    made = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    create(made)
+    with made.connect() as connection:
+        script = "\n".join(connection.connection.driver_connection.iterdump())  # type: ignore[union-attr]
+    made.dispose()
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(_MEMORY)
+        connection.executescript(script)
+        return connection
+
+    return sa.create_engine("sqlite://", creator=connect, poolclass=sa.NullPool)
 
 
 def _make_directory(directory: Path) -> None:
