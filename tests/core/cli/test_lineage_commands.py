@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +20,12 @@ from tests.core.lineage.conftest import SHOP, write_files
 Fs = Callable[..., Result]
 
 
-@pytest.fixture
-def fs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fs:
-    """A function that runs `fs` in the directory of a shop with a trained model and two versions of a view."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FS_STORE", raising=False)
-    with FeatureStore(tmp_path) as store:
-        write_files(tmp_path)
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a shop with a trained model and two versions of a view; nobody changes it."""
+    directory = tmp_path_factory.mktemp("shop")
+    with FeatureStore(directory) as store:
+        write_files(directory)
         store.apply(*SHOP)
         store.backfill("value")
         spine = {"user_id": [1], "event_timestamp": [datetime(2024, 2, 1, tzinfo=UTC)]}
@@ -35,6 +35,15 @@ def fs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fs:
             "version: v1.0.0\ndescription: What", "version: v2.0.0\ndescription: What"
         )
         store.apply_yaml(text.replace("fields:", "ttl: 30d\nfields:"))
+    return directory
+
+
+@pytest.fixture
+def fs(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fs:
+    """A function that runs `fs` in a copy of that directory."""
+    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FS_STORE", raising=False)
     return lambda *words: CliRunner().invoke(cli, [str(word) for word in words])
 
 
