@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,26 +34,48 @@ model = FeatureService("model", features=["spending.*"])
 Fs = Callable[..., Result]
 
 
+def write_files(directory: Path) -> None:
+    """Write definitions and data."""
+    (directory / "definitions.py").write_text(DEFINITIONS)
+    (directory / "rows.csv").write_text(
+        "user_id,event_timestamp,amount,note\n007,2024-01-01,1.5,\n007,2024-01-02,2.5,yes\n8,2024-01-03,0.25,12\n"
+    )
+    (directory / "orders.csv").write_text(
+        "user_id,shop_id,seen,n\na,1,2024-01-01,1\na,2,2024-02-01,2\nb,1,2024-03-01,3\n"
+    )
+
+
+def run(*words: object) -> Result:
+    """Run `fs`."""
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
 @pytest.fixture
 def fs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fs:
     """A function that runs `fs` in a fresh directory that holds `definitions.py` and data, and no store yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FS_STORE", raising=False)
-    (tmp_path / "definitions.py").write_text(DEFINITIONS)
-    (tmp_path / "rows.csv").write_text(
-        "user_id,event_timestamp,amount,note\n007,2024-01-01,1.5,\n007,2024-01-02,2.5,yes\n8,2024-01-03,0.25,12\n"
-    )
-    (tmp_path / "orders.csv").write_text(
-        "user_id,shop_id,seen,n\na,1,2024-01-01,1\na,2,2024-02-01,2\nb,1,2024-03-01,3\n"
-    )
-    return lambda *words: CliRunner().invoke(cli, [str(word) for word in words])
+    write_files(tmp_path)
+    return run
+
+
+@pytest.fixture(scope="session")
+def applied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a store in it, definitions applied; nobody changes it."""
+    directory = tmp_path_factory.mktemp("applied")
+    write_files(directory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        patch.delenv("FS_STORE", raising=False)
+        assert run("init").exit_code == 0
+        assert run("apply", "definitions.py").exit_code == 0
+    return directory
 
 
 @pytest.fixture
-def shop(fs: Fs) -> Fs:
+def shop(fs: Fs, applied: Path, tmp_path: Path) -> Fs:
     """The same, with a store in the working directory, definitions applied."""
-    assert fs("init").exit_code == 0
-    assert fs("apply", "definitions.py").exit_code == 0
+    shutil.copytree(applied, tmp_path, dirs_exist_ok=True)
     return fs
 
 

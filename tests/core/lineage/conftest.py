@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,12 +61,21 @@ def write_files(directory: Path) -> None:
     (directory / "users.csv").write_text("user_id,country,since\n1,DE,2023-01-01\n2,FR,2023-02-01\n")
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[FeatureStore]:
-    """The shop, its data where the sources say, definitions applied and nothing written yet."""
-    with FeatureStore(tmp_path / "shop") as store:
-        write_files(tmp_path / "shop")
+@pytest.fixture(scope="session")
+def defined(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop's directory, its data where the sources say, definitions applied and nothing written; left as it is."""
+    directory = tmp_path_factory.mktemp("defined") / "shop"
+    write_files(directory)
+    with FeatureStore(directory) as store:
         store.apply(*SHOP)
+    return directory
+
+
+@pytest.fixture
+def shop(defined: Path, tmp_path: Path) -> Iterator[FeatureStore]:
+    """A copy of the shop."""
+    shutil.copytree(defined, tmp_path / "shop")
+    with FeatureStore(tmp_path / "shop") as store:
         yield store
 
 
