@@ -61,7 +61,7 @@ def test_the_demo_runs_and_nothing_differs(tmp_path: Path) -> None:
 
     What `make demo` doesn't install can't be imported here either.
     """
-    words = [sys.executable, "-W", "error", "-c", _DEMO, "--limit", "2000"]
+    words = [sys.executable, "-W", "error", "-c", _DEMO, "--limit", "2000", "--timed", "50"]
     options = ["--store", str(tmp_path / "store"), "--picture", str(tmp_path / "picture.png")]
     done = subprocess.run([*words, *options], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
