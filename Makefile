@@ -8,8 +8,7 @@ WHEEL := build/wheel
 SPARK := build/spark
 ENGINES := build/engines
 # Tests write many small files: to memory where there are 8 GB for them, since a disk takes a tenth of all time.
-MEMORY := $(shell (test $$(df --output=avail /dev/shm | tail -n 1) -gt 8000000 && echo TMPDIR=/dev/shm) 2>/dev/null)
-TESTED := cd $(WHEEL) && $(MEMORY) FS_TESTED=wheel
+MEMORY := $(shell (test $$(df --output=avail /dev/shm | tail -n 1) -gt 8000000 && echo -p /dev/shm) 2>/dev/null || echo -t)
 SPARK_TESTS := tests/core/retrieval/spark \
 	'tests/test_readme.py::test_every_page_runs_as_written[fs_core/retrieval/spark/README.md]'
 
@@ -39,9 +38,15 @@ test: ## lint, and every test on the built wheel
 	$(MAKE) -j 2 lint wheel
 	$(MAKE) -j 2 --old-file=wheel tests spark
 
+# A command beside the wheel, with a directory of its own for what tests write: others' servers must get in.
+define tested
+	cd $(WHEEL) && made=$$(mktemp -d $(MEMORY) fs.XXXX) && trap 'rm -rf "$$made"' EXIT && chmod 1777 "$$made" \
+		&& TMPDIR="$$made" FS_TESTED=wheel $(1)
+endef
+
 # Tests wait for servers now and then, so two cores take three at once.
 tests: wheel
-	$(TESTED) .venv/bin/python -m pytest -n 3
+	$(call tested,.venv/bin/python -m pytest -n 3)
 
 # A new environment that finds what it hasn't in .venv.
 define environment
@@ -68,7 +73,7 @@ spark: wheel ## Spark's tests, on Sail, and on the Spark that SPARK_HOME names i
 	$(call environment,$(SPARK))
 	if $(PY) -m pip --python $(SPARK) install -q --disable-pip-version-check --only-binary=pysail pysail \
 		"$$(ls $(WHEEL)/*.whl)[spark]" -c tests/constraints.txt; \
-	then $(TESTED) "$(CURDIR)/$(SPARK)/bin/python" -m pytest $(SPARK_TESTS); \
+	then $(call tested,"$(CURDIR)/$(SPARK)/bin/python" -m pytest $(SPARK_TESTS)); \
 	else echo "Spark's tests are left out: Sail can't be installed here"; fi
 
 # By hand: they are large, and start processes of their own.
