@@ -194,7 +194,8 @@ def test_a_key_that_is_no_number(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("before", [1, 150_000])
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("before", [1, 45_000])
 @pytest.mark.parametrize(("row", "fields"), [(f"2,{AT}", 2), (f"2,{AT},3,4", 4)])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_a_ragged_line(tmp_path: Path, row: str, fields: int, delimiter: str, before: int) -> None:
@@ -204,7 +205,8 @@ def test_a_ragged_line(tmp_path: Path, row: str, fields: int, delimiter: str, be
     assert f"has {fields} fields in line {before + 2}, but 3 in its header: {row.replace(',', delimiter)!r}" in message
 
 
-@pytest.mark.parametrize("before", [0, 150_000])
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("before", [0, 45_000])
 def test_a_file_that_is_not_utf_8(tmp_path: Path, before: int) -> None:
     """The line is named and how to convert the file, without DuckDB's settings."""
     text = "plane,event_timestamp,f\n" + f"1,{AT},x\n" * before + f"1,{AT},Zürich\n"

@@ -56,7 +56,8 @@ def lines(*values: str, others: int = 0) -> str:
     return f'{{{AT}, "f": null}}\n' * others + "".join(f'{{{AT}, "f": {value}}}\n' for value in values)
 
 
-@pytest.mark.parametrize("others", [0, 60_000], ids=["alone", "after others"])
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("others", [0, 3_000], ids=["alone", "after others"])
 @pytest.mark.parametrize(
     ("dtype", "text", "found"),
     [
@@ -93,7 +94,8 @@ def test_values_of_every_type(tmp_path: Path, dtype: str, text: str, found: Any,
     assert read(tmp_path / "f.json", lines("null", text, others=others), f=dtype)["f"].to_pylist()[-2:] == [None, found]
 
 
-@pytest.mark.parametrize("others", [0, 60_000], ids=["alone", "after others"])
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("others", [0, 3_000], ids=["alone", "after others"])
 @pytest.mark.parametrize(
     ("dtype", "text", "shown"),
     [

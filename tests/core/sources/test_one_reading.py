@@ -191,7 +191,8 @@ def test_json_means_the_same_through_sql(
         (['""', ""], "VARCHAR"),
     ],
 )
-@pytest.mark.parametrize("after", [0, 150_000])
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("after", [0, 45_000])
 def test_types_that_sql_sees(tmp_path: Path, texts: list[str], kind: str, after: int) -> None:
     """A type keeps every value, however late in the file the one is that another type would lose."""
     first = f"0,{AT},{texts[0]}\n" * after
@@ -216,7 +217,8 @@ def test_types_that_sql_sees(tmp_path: Path, texts: list[str], kind: str, after:
         (["[1]", '{"a": 1.50}'], "VARCHAR", '{"a": 1.50}'),
     ],
 )
-@pytest.mark.parametrize("after", [0, 60_000])
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("after", [0, 3_000])
 def test_types_that_sql_sees_in_json(
     tmp_path: Path, values: list[str], kind: str, found: str | None, after: int
 ) -> None:
