@@ -225,7 +225,7 @@ class Relay:
         url: where it listens.
         received: bytes that its server sent.
         requests: how many requests it was sent, about.
-        puts: how many of them write.
+        puts: how many of them write or list, which costs as much.
     """
 
     def __init__(self, url: str, fault: Callable[[], Fault | None] = lambda: None, refusal: bytes = SLOW_DOWN) -> None:
@@ -274,7 +274,7 @@ class Relay:
         with suppress(OSError):
             while data := client.recv(1 << 16):
                 self.requests += 1
-                self.puts += data.startswith((b"PUT ", b"POST "))
+                self.puts += data.startswith((b"PUT ", b"POST ")) or b"list-type=" in data.partition(b"\r\n")[0]
                 if self._fault() is Fault.REFUSE:
                     client.sendall(self._refusal)
                     break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from fs_core.errors import DataError
@@ -18,11 +19,11 @@ class Demand:
 
     Attributes:
         reads: requests a second.
-        batch: entities of a request; each has a row of every view.
+        batch: entities of a request; each has a row of every view. One that is there twice is read once.
         events: rows that come a second, of all views together.
         commit: seconds between two commits to a bucket.
         max_age: seconds for which a serving process keeps rows; 0 for none.
-        processes: that serve.
+        processes: that serve; 0 for as many as processors are needed to.
         skew: the exponent of Zipf's law by which entities are asked for: 0 is all alike, 1.1 is steep.
         replicas: copies of each shard.
         node: GiB of memory of a server.
@@ -40,7 +41,7 @@ class Demand:
     events: float = 0.0
     commit: float = 5.0
     max_age: float = 0.0
-    processes: int = 1
+    processes: int = 0
     skew: float = 1.1
     replicas: int = 1
     node: float = 13.07
@@ -51,7 +52,7 @@ class Demand:
 
     def __post_init__(self) -> None:
         """Refuse what no store can be asked for."""
-        _refuse_unusable(self, positive=("batch", "commit", "processes", "node", "within", "busy"))
+        _refuse_unusable(self, positive=("batch", "commit", "node", "within", "busy"))
         if self.busy > 1:
             raise DataError(f"busy is {self.busy}: it is a share of a processor, from above 0 to 1.")
 
@@ -60,8 +61,8 @@ class Demand:
 class Rates:
     """Seconds of one processor, and requests to a bucket, measured on two cores of a small virtual machine.
 
-    `python -m tests.benchmarks.bench_capacity` measures them on yours; a view of ten float64 features, entities with
-    one int64 key. Pass what it prints.
+    `python -m tests.benchmarks.bench_capacity` measures all but Spark's on yours, which is `bench_spark`'s processor
+    time: views of ten float64 features, entities with one int64 key. Pass what they print.
 
     Attributes:
         served: of a Valkey server, for a row that it is asked for, in requests of a hundred.
@@ -71,8 +72,8 @@ class Rates:
         event: of a process that takes events of a stream into history and online.
         joined: of the embedded engine, for each row of spine and history of one view.
         joined_by_spark: of Spark's executors, for the same.
-        puts: requests that write to a bucket, for a commit.
-        gets: requests that read from a bucket, for a commit.
+        puts: requests to a bucket that write or list, for a commit.
+        gets: other requests to it, for a commit.
     """
 
     served: float = 1.3e-6
@@ -82,8 +83,8 @@ class Rates:
     event: float = 1.6e-5
     joined: float = 2.4e-7
     joined_by_spark: float = 1.0e-6
-    puts: float = 3.0
-    gets: float = 6.0
+    puts: float = 6.6
+    gets: float = 14.0
 
     def __post_init__(self) -> None:
         """Refuse what no machine does."""
@@ -101,8 +102,8 @@ class Prices:
         million_read: a million read units of DynamoDB, on demand: 4 kB each.
         million_written: a million write units of DynamoDB, on demand: 1 kB each.
         object: a GB in S3 for a month.
-        thousand_puts: a thousand requests that write to S3.
-        thousand_gets: a thousand requests that read from S3.
+        thousand_puts: a thousand requests to S3 that write or list.
+        thousand_gets: a thousand other requests to S3.
     """
 
     memory: float = 0.0134
@@ -121,8 +122,11 @@ class Prices:
 
 def _refuse_unusable(found: Any, positive: tuple[str, ...]) -> None:
     for field in fields(found):
-        value = getattr(found, field.name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not is_number or value < 0 or (value == 0 and field.name in positive):
-            least = "above 0" if field.name in positive else "0 or more"
-            raise DataError(f"{field.name} is {value!r}: it must be a number, {least}.")
+        value, is_whole = getattr(found, field.name), field.type == "int"
+        is_number = isinstance(value, Integral if is_whole else Real) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value) or value < 0 or (value == 0 and field.name in positive):
+            kind, least = (
+                "a whole number" if is_whole else "a number",
+                "above 0" if field.name in positive else "0 or more",
+            )
+            raise DataError(f"{field.name} is {value!r}: it must be {kind}, {least}.")

@@ -40,7 +40,8 @@ class Estimate:
         valkey: an entity's memory in Valkey 9.
         dynamodb: an entity's room in DynamoDB.
         read_units: of DynamoDB, for a consistent read of an entity.
-        write_units: of DynamoDB, for a write of an entity.
+        write_units: of DynamoDB, for a write of an entity; twice as many where two items change together.
+        write_reads: read units of DynamoDB, for what is read before such a write.
         rows: how many rows history has.
         history: of the data files of history, about.
         index: of the search index, with all columns.
@@ -57,6 +58,7 @@ class Estimate:
     dynamodb: float
     read_units: float
     write_units: float
+    write_reads: float
     rows: int
     history: int
     index: int
@@ -88,7 +90,7 @@ def estimate(offline: OfflineStore, project: str, view: FeatureView, now: int, e
         project: of the store; SQLite's rows carry its name.
         view: which.
         now: the moment whose winners are measured, microseconds.
-        entities: how many there will be; by default as many as history has.
+        entities: how many there will be; by default as many as history has. A view without an entity has one row.
 
     Raises:
         DataError: `entities` isn't 1 or more, or isn't given and the view has no rows.
@@ -99,14 +101,18 @@ def estimate(offline: OfflineStore, project: str, view: FeatureView, now: int, e
         raise DataError(f"entities is {entities}: say for how many entities, 1 or more, or leave it out.")
     found = offline.winners(view, until=now)
     sample = _sample(view, found.rows)
-    if entities is None and not found.total:
+    if entities is None and not found.total and view.entities:
         raise DataError(f"view {view.name!r} has no rows: say for how many entities, entities=1_000_000 (--entities).")
     latest = sample if len(sample) else _blank(view)
-    pairs, rows = stored(view, offline, latest, now), len(offline.read(view, columns=[]))
-    count, known, each = found.total if entities is None else entities, found.total, len(pairs) / len(latest)
+    held, rows = stored(view, offline, latest, now), len(offline.read(view, columns=[]))
+    known = found.total
+    count = 1 if not view.entities else known if entities is None else entities
+    pairs = [*held.rows, *held.others]
+    each, row = len(pairs) / len(latest), sum(value for _, value in pairs) / len(latest)
     named = [(key + sizes.AROUND_KEY, value) for key, value in pairs]
-    row = sum(value for _, value in pairs) / len(latest)
-    items, expires = sizes.dynamodb(pairs), view.ttl is not None and not view.aggregations
+    expires = view.ttl is not None and not view.aggregations
+    items, asked = sizes.dynamodb(pairs), sizes.units(sizes.dynamodb(held.rows), sizes.READ_UNIT)
+    is_read = bool(view.aggregations) or view.online_history is not None
     return Estimate(
         view.name,
         count,
@@ -117,8 +123,9 @@ def estimate(offline: OfflineStore, project: str, view: FeatureView, now: int, e
         redis=each * sizes.redis(named, int(count * each), expires=expires),
         valkey=each * sizes.valkey(named, expires=expires),
         dynamodb=each * (sum(items) / max(len(items), 1) + sizes.INDEXED),
-        read_units=sizes.units(items, sizes.READ_UNIT),
-        write_units=sizes.units(items, sizes.WRITE_UNIT),
+        read_units=asked,
+        write_units=each * sizes.units(items, sizes.WRITE_UNIT) * (2 if held.others else 1),
+        write_reads=each * sizes.units(items, sizes.READ_UNIT) if is_read else 0.0,
         rows=rows,
         history=int(rows * _parquet(sample)),
         index=_index(view, sample, rows, known),

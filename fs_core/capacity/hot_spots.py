@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fs_core.errors import DataError
 from fs_core.online.row.keys import pack_keys
 
 SLOTS = 16_384
@@ -43,25 +44,41 @@ class HotSpots:
 
 
 def hot_spots(
-    nodes: int, entities: int, rows: float, *, skew: float = 1.1, max_age: float = 0.0, processes: int = 1
+    nodes: int,
+    entities: int,
+    reads: float,
+    *,
+    batch: int = 1,
+    skew: float = 1.1,
+    max_age: float = 0.0,
+    processes: int = 1,
 ) -> HotSpots:
-    """Return what each node of a cluster is asked for.
+    """Return what each node of a cluster is asked for, of one view.
 
-    Entities lie on nodes by the slot of their key. The entity of rank k is asked for in proportion to k ** -skew. A
-    process that keeps rows for `max_age` asks again for an entity once that has passed and somebody wants it.
+    Entities lie on nodes by the slot of their key. The entity of rank k is drawn in proportion to k ** -skew. A request
+    reads an entity once, however often it was drawn. A process that keeps rows for `max_age` asks again for an entity
+    once that has passed and somebody wants it.
 
     Args:
         nodes: how many there are, 1 to 16,384.
-        entities: how many there are.
-        rows: rows a second that processes are asked for together.
+        entities: how many there are, at least one.
+        reads: requests a second, of all processes together.
+        batch: entities that are drawn for a request.
         skew: the exponent of Zipf's law.
         max_age: seconds for which processes keep rows.
         processes: how many there are, among which requests are spread evenly.
+
+    Raises:
+        DataError: there are no nodes or more than a cluster has slots, or there is no entity.
     """
+    if not 1 <= nodes <= SLOTS or entities < 1:
+        raise DataError(f"{nodes:,} nodes, {entities:,} entities: pass 1 to {SLOTS:,} nodes, and an entity at least.")
     named = min(entities, _NAMED)
     weights = np.arange(1, named + 1, dtype=np.float64) ** -skew
     rest = _beyond(named, entities, skew)
-    asked = np.append(weights, rest / max(entities - named, 1)) * (rows / (weights.sum() + rest))
+    drawn = np.append(weights, rest / max(entities - named, 1)) / (weights.sum() + rest)
+    with np.errstate(divide="ignore"):  # of an entity that is always drawn
+        asked = reads * -np.expm1(batch * np.log1p(-np.minimum(drawn, 1.0)))
     each = asked / processes
     fetched = processes * each / (1 + each * max_age)
     loads = np.bincount(_slots(named) * nodes // SLOTS, fetched[:-1], minlength=nodes)

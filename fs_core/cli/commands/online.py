@@ -207,23 +207,25 @@ _SOME = click.FloatRange(min=0)
 @click.option("--batch", type=click.IntRange(min=1), help="Entities of a request; by default 1.")
 @click.option("--events", type=_SOME, help="Rows that come a second.")
 @click.option("--spine", type=click.IntRange(min=1), help="Rows of a training set.")
+@click.option("--trainings", type=click.IntRange(min=0), help="Training sets a month; by default 0.")
 @click.option(
     "--skew", type=_SOME, help="Of Zipf's law, by which entities are asked for; by default 1.1; 0: all alike."
 )
 @click.option("--max-age", type=_SOME, help="Seconds for which serving processes keep rows; by default 0.")
-@click.option("--processes", type=click.IntRange(min=1), help="That serve; by default 1.")
+@click.option("--processes", type=click.IntRange(min=1), help="That serve; by default as many as it takes.")
 @click.option("--replicas", type=click.IntRange(min=0), help="Of each shard; by default 1.")
+@click.option("--node", type=_SOME, help="GiB of memory of a node; by default 13.07.")
 @in_store
 def estimate(store: FeatureStore, views: Sequence[str], entities: int | None, **asked: Any) -> Report:
     """Say how many bytes VIEWS need online, by store, and for their search indexes; and what to plan for a load.
 
-    
+    \b
       fs estimate spending --entities 10000000
       fs estimate spending --entities 10000000 --reads 5000 --batch 100 --events 2000
 
     The rows of 10,000 entities are measured; of a view without rows the schema says the least. What a processor does
     in a second, and what things cost, are stated in `fs_core.capacity`, where you can pass your own.
-    """
+    """  # noqa: D301
     found = [store.estimate(view, entities=entities) for view in views]
     lines, data = [*map(str, found)], [dataclasses.asdict(one) for one in found]
     if load := {name: value for name, value in asked.items() if value is not None}:

@@ -155,6 +155,30 @@ def test_events_and_timelines_are_measured(filled: FeatureStore, tmp_path: Path)
         assert 0.7 < file.stat().st_size / 1_000 / found.sqlite <= 1.1, name
 
 
+def test_an_old_sample_counts_as_of_its_time(store: FeatureStore) -> None:
+    """What was written of last year is measured as if it were then, not as what is left of it by now."""
+    store.apply(user, *SEVERAL.values())
+    for days in (0, 400):
+        for name, view in SEVERAL.items():
+            moments = [NOW - timedelta(days=days, seconds=n) for n in range(8)]
+            values = {field.name: [1.5] * 8 for field in view.fields}
+            store.write(name, {"user_id": [f"u{days}"] * 8, "event_timestamp": moments, **values})
+    for name in SEVERAL:
+        both = store.estimate(name)
+        store.forget("user", {"user_id": ["u0"]})
+        assert store.estimate(name).row >= both.row * 0.9, name
+        assert store.estimate(name).write_reads > 0
+    assert store.estimate("recent").write_units == 4  # two items in one transaction
+
+
+def test_a_view_without_an_entity_has_one_row(store: FeatureStore) -> None:
+    """However many entities there are elsewhere."""
+    store.apply(FeatureView("all", None, [Field("x", "float64", "A number.")], description="Of everybody."))
+    assert store.estimate("all", entities=10**7).entities == 1
+    store.write("all", {"event_timestamp": [NOW], "x": [1.0]})
+    assert store.estimate("all", entities=10**7).entities == 1
+
+
 def test_what_depends_on_events_is_refused_without_any(store: FeatureStore) -> None:
     """Windows and online history: a number would be a guess. And nothing is said of no entities."""
     store.apply(user, *SEVERAL.values(), VIEWS["small"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ ROW = Estimate(
     dynamodb=260,
     read_units=1,
     write_units=1,
+    write_reads=0,
     rows=10**8,
     history=10**10,
     index=10**10,
@@ -42,19 +44,26 @@ def zipf(entities: int, skew: float) -> np.ndarray[Any, np.dtype[np.float64]]:
     return weights / weights.sum()
 
 
+def asked_for(entities: int, skew: float, reads: float, batch: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return how often a second each entity is read, by rank: in a request once, however often it is drawn."""
+    return reads * (1 - (1 - zipf(entities, skew)) ** batch)
+
+
 @given(
     nodes=st.integers(1, 300),
     entities=st.integers(1, 200_000),
     skew=st.sampled_from([0.0, 0.5, 1.0, 1.1, 2.0]),
-    rows=st.floats(0, 1e7),
+    reads=st.floats(0, 1e7),
+    batch=st.sampled_from([1, 2, 100]),
 )
-def test_nodes_are_asked_for_all_rows(nodes: int, entities: int, skew: float, rows: float) -> None:
+def test_nodes_are_asked_for_all_rows(nodes: int, entities: int, skew: float, reads: float, batch: int) -> None:
     """Whatever the law, nothing is lost and nothing asked twice; the hottest entity has its share."""
-    found = hot_spots(nodes, entities, rows, skew=skew)
+    found, each = hot_spots(nodes, entities, reads, batch=batch, skew=skew), asked_for(entities, skew, reads, batch)
     assert len(found.nodes) == nodes
-    assert found.total == pytest.approx(rows, rel=1e-3)
-    assert found.hottest == pytest.approx(rows * zipf(entities, skew)[0], rel=1e-3)
+    assert found.total == pytest.approx(each.sum(), rel=1e-3)
+    assert found.hottest == pytest.approx(each[0], rel=1e-3)
     assert found.nodes.max() >= found.hottest * (1 - 1e-9)
+    assert found.hottest <= reads * (1 + 1e-9)
 
 
 def test_a_cluster_is_as_uneven_as_one_that_is_asked_at_random() -> None:
@@ -71,6 +80,15 @@ def test_a_cluster_is_as_uneven_as_one_that_is_asked_at_random() -> None:
         assert hot_spots(100, entities, 1e6, skew=skew).busiest == pytest.approx(np.median(drawn), rel=0.15)
 
 
+def test_a_request_reads_an_entity_once() -> None:
+    """Of requests that are drawn one by one, as many different entities are read as the model says."""
+    entities, batch, random = 5_000, 50, np.random.default_rng(4)
+    requests = random.choice(entities, (2_000, batch), p=zipf(entities, 1.1))
+    different = np.mean([len(set(request)) for request in requests.tolist()])
+    assert hot_spots(1, entities, 1.0, batch=batch).total == pytest.approx(different, rel=0.02)
+    assert hot_spots(4, 1, 10.0, batch=100).hottest == 10
+
+
 def test_rows_that_are_kept_are_asked_for_once_in_a_while() -> None:
     """With `max_age` a process asks for the hottest entity once a second, so it is hot no more."""
     kept = hot_spots(100, 10**8, 1e6, skew=1.1, max_age=1.0, processes=64)
@@ -83,29 +101,56 @@ def test_rows_that_are_kept_are_asked_for_once_in_a_while() -> None:
     reads=st.floats(0, 1e6),
     batch=st.integers(1, 1_000),
     events=st.floats(0, 1e5),
-    entities=st.integers(1, 10**10),
+    entities=st.integers(1, 10**12),
     replicas=st.integers(0, 3),
 )
 def test_a_cluster_has_the_memory_and_no_shard_is_too_busy(
     reads: float, batch: int, events: float, entities: int, replicas: int
 ) -> None:
-    """Each shard's rows fit into its node, and its processor isn't fuller than was asked; or the plan says so."""
+    """Each shard's rows fit into its node, its processor isn't fuller than was asked, and there aren't more nodes than
+    a cluster has; or the plan says what it lacks.
+    """
     asked, rates = Demand(reads=reads, batch=batch, events=events, replicas=replicas, skew=0.8), Rates()
     cluster = plan([replace(ROW, entities=entities)], asked).cluster
-    assert cluster.used / (1 + replicas) / cluster.shards <= asked.node * GIB
     busy = cluster.spots.nodes.max() * rates.served + events * rates.stored / cluster.shards
-    assert cluster.is_enough == (busy <= asked.busy)
-    assert cluster.is_enough != ("NOT ENOUGH" in str(cluster))
-    assert cluster.is_enough or cluster.shards >= 1_000
+    has_room = cluster.used / (1 + replicas) / cluster.shards <= asked.node * GIB
+    assert cluster.shards * (1 + replicas) <= 1_000
+    assert has_room or "--node" in cluster.lacks
+    assert busy <= asked.busy or cluster.lacks
+    assert bool(cluster.lacks) == ("NOT ENOUGH" in str(cluster))
+    assert not cluster.lacks or not has_room or busy > asked.busy or "the memory" in cluster.lacks
 
 
-def test_one_entity_may_be_too_hot() -> None:
-    """More shards don't help an entity that everybody wants; keeping rows does, and the plan says that."""
-    asked = Demand(reads=50_000, batch=100, skew=1.3, processes=50)
+def test_what_lacks_is_told() -> None:
+    """More shards don't help an entity that everybody wants, keeping rows does; too much of all is another thing."""
+    asked = Demand(reads=800_000, skew=2.0)
     alone = plan([ROW], asked).cluster
-    assert not alone.is_enough
-    assert "--max-age 1" in str(alone)
-    assert plan([ROW], replace(asked, max_age=1.0)).cluster.is_enough
+    assert "--max-age 1" in alone.lacks
+    assert alone.shards < 100  # more would cost more and not help
+    assert plan([ROW], replace(asked, max_age=1.0)).cluster.lacks == ""
+    assert "an item has 3,000" in plan([ROW], Demand(reads=10_000, skew=2.0)).table.lacks
+    much = plan([ROW], Demand(reads=10**7, batch=100, skew=0)).cluster
+    assert "take several" in much.lacks
+    large = plan([replace(ROW, entities=10**12)], Demand()).cluster
+    assert "--node" in large.lacks
+
+
+def test_each_view_has_its_own_hot_entity() -> None:
+    """A view of few entities, or without one, is as hot beside a large one as alone."""
+    few, asked = replace(ROW, entities=50), Demand(reads=100_000)
+    assert plan([ROW, few], asked).cluster.spots.hottest == plan([few], asked).cluster.spots.hottest
+    one = replace(ROW, entities=1)
+    assert plan([ROW, one], asked).cluster.spots.hottest == 100_000
+    assert plan([ROW, ROW], asked).cluster.spots.hottest == 2 * plan([ROW], asked).cluster.spots.hottest
+
+
+def test_as_many_processes_serve_as_it_takes() -> None:
+    """Kept rows are counted for each of the processes that serving takes, unless their number is given."""
+    asked = Demand(reads=50_000, batch=100, max_age=60)
+    found = plan([ROW], asked)
+    serving = math.ceil(found.cores.serving)
+    one, all_of_them = (plan([ROW], replace(asked, processes=number)).table.reads for number in (1, serving))
+    assert one < all_of_them == found.table.reads
 
 
 def test_more_costs_more() -> None:
@@ -126,12 +171,12 @@ def test_what_a_plan_says_by_hand() -> None:
     """Numbers of a small case, worked out without the model: units, requests and money of a month of 30 days."""
     asked = Demand(reads=10, batch=10, events=1, commit=10, skew=0, replicas=0)
     found = plan([ROW], asked, rates=Rates(puts=3, gets=6), prices=Prices(thousand_puts=1, thousand_gets=1, object=0))
-    assert (found.table.reads, found.table.writes) == (pytest.approx(100), 1)
+    assert (found.table.reads, found.table.writes) == (pytest.approx(100, rel=1e-5), 1)
     seconds = 30 * 86_400
     assert found.bucket.puts == 3 * seconds / 10
     assert found.bucket.cost == pytest.approx(9 * seconds / 10 / 1000)
     assert found.bucket.growth == 100 * seconds
-    assert found.table.cost == pytest.approx(2.6 * 0.25 + (100 * 0.125 + 1 * 0.625) * seconds / 1e6)
+    assert found.table.cost == pytest.approx(2.6 * 0.25 + (100 * 0.125 + 1 * 0.625) * seconds / 1e6, rel=1e-5)
     assert plan([ROW], Demand()).cores.cost == 0
 
 
@@ -143,6 +188,7 @@ def test_what_a_plan_says_by_hand() -> None:
         ({"events": float("nan")}, "events is nan"),
         ({"busy": 1.5}, "busy is 1.5"),
         ({"max_age": "1s"}, "max_age is '1s'"),
+        ({"batch": 2.5}, "batch is 2.5: it must be a whole number"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(wrong: dict[str, Any], named: str) -> None:
@@ -151,6 +197,10 @@ def test_what_cannot_be_asked_is_refused(wrong: dict[str, Any], named: str) -> N
         Demand(**wrong)
     with pytest.raises(DataError, match="served is -1"):
         Rates(served=-1)
+    assert Demand(batch=np.int64(5), reads=np.float32(2)).batch == 5
+    for nodes, entities in ((0, 1), (1, 0), (20_000, 1)):
+        with pytest.raises(DataError, match=f"{nodes:,} nodes, {entities} entities"):
+            hot_spots(nodes, entities, 1.0)
     with pytest.raises(DataError, match="one view or more"):
         plan([], Demand())
 
