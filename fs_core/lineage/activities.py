@@ -92,6 +92,11 @@ def backfill(
     return Activity(f"backfill.{view.name}", list(read.values()), [history], query)
 
 
+def backfill_of_data(project: str, view: FeatureView) -> Activity:
+    """Return the backfill of a view's history with data that somebody has."""
+    return Activity(f"backfill.{view.name}", [], [_history(project, view)])
+
+
 def materialize(project: str, view: FeatureView) -> Activity:
     """Return the copy of a view's latest rows to where they are served."""
     history = _history(project, view)

@@ -170,10 +170,12 @@ class Lineage:
     def _read_tables(self) -> ReadTables:
         return ReadTables(self._registry, self._directory)
 
-    def backfill_of(self, view: FeatureView) -> Activity:
-        """Return what a backfill of a view reads and writes, column by column."""
+    def backfill_of(self, view: FeatureView, *, from_source: bool = True) -> Activity:
+        """Return what a backfill of a view reads and writes, column by column; of data it is unknown what it reads."""
         from fs_core.lineage import activities
 
+        if not from_source:
+            return activities.backfill_of_data(self._registry.project, view)
         mine = {nodes.view(view.name, view.version)}
         mine |= {nodes.feature(view.name, name, view.version) for name in view.features}
         with self._open() as search:

@@ -191,8 +191,8 @@ class OfflineStore(Protocol):
 
         Args:
             view: whose history.
-            rows: in `history_schema(view)` without the sequence, none of them null in keys or clocks; what transforms
-                compute isn't compared, and may lack.
+            rows: in `history_schema(view)`, none of them null in keys or clocks; what transforms compute, the sequence
+                and further columns aren't compared, and may lack.
         """
         ...
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import pyarrow as pa
+
+from fs_core.rule import EVENT_TIME
+from fs_core.values.times import within
 
 _POSITION = "__position"
 
@@ -28,6 +32,12 @@ class Sifted(NamedTuple):
     def moved(self, first: int) -> Sifted:
         """Return the same rows, of which the first is another one of the data."""
         return self._replace(positions=[first + position for position in self.positions])
+
+    def within(self, start: int | None, end: int | None) -> Sifted:
+        """Return those rows whose event time is `start` or later and before `end`, microseconds; None is no bound."""
+        good, held = (rows.filter(within(rows[EVENT_TIME], start, end)) for rows in (self.good, self.quarantined))
+        kept = within(self.quarantined[EVENT_TIME], start, end).to_pylist()
+        return Sifted(good, held, list(compress(self.positions, kept)), list(compress(self.reasons, kept)))
 
     @classmethod
     def joined(cls, parts: Sequence[Sifted]) -> Sifted:

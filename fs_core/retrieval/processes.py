@@ -60,8 +60,8 @@ def answered(question: Question, tables: Iterable[pa.Table], workers: int) -> Ge
             "workers must do so below `if __name__ == '__main__':`."
         ) from error
     finally:
-        if under_way:
-            wanted.close()  # a batch may take minutes: who gives up, as by Ctrl-C, doesn't wait for it
+        if under_way and this_process() is process:  # a forked child's pipe is its parent's
+            wanted.send_bytes(b"")  # a batch may take minutes: who gives up, as by Ctrl-C, doesn't wait for it
         pool.shutdown(cancel_futures=True)
         wanted.close()
         end.close()
@@ -101,7 +101,7 @@ def _begin(environment: Mapping[str, str], end: Connection) -> None:
 
 
 def _end_unwanted(end: Connection) -> None:
-    """End when nobody takes the answers: their process has closed the other end, or was killed."""
+    """End when nobody takes the answers: their process wrote to the pipe, which none reads, or was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel, end])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 import numpy as np
@@ -27,14 +27,22 @@ class Buckets:
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = list(columns)
-        self._directory = TemporaryDirectory(prefix="fs-rows-")
+        self._directory: TemporaryDirectory[str] | None = None
         self._writers: dict[Path, pa.ipc.RecordBatchFileWriter] = {}
         self._open = ExitStack()  # the writers, and their files
 
     def __enter__(self) -> Buckets:
+        """Make a directory.
+
+        Raises:
+            OfflineStoreError: there is none for temporary files.
+        """
+        with self._room():
+            self._directory = TemporaryDirectory(prefix="fs-rows-")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        assert self._directory is not None
         with self._directory, suppress(OSError):  # what can't be written needn't be
             self._open.close()
 
@@ -71,12 +79,14 @@ class Buckets:
         try:
             yield
         except OSError as error:
+            where = "a temporary directory" if self._directory is None else Path(self._directory.name).parent
             raise OfflineStoreError(
-                f"rows to be compared with history don't fit into {gettempdir()}: {error}. Nothing was written. Make "
+                f"rows to be compared with history don't fit into {where}: {error}. Nothing was written. Make "
                 "room, have TMPDIR name another directory, or leave rows out by start or lookback."
             ) from error
 
     def _writer(self, number: int, schema: pa.Schema) -> pa.ipc.RecordBatchFileWriter:
+        assert self._directory is not None
         path = Path(self._directory.name, str(number))
         if path not in self._writers:
             file = self._open.enter_context(pa.OSFile(str(path), "wb"))

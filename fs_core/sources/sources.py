@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fs_core.definitions import SQL, FeatureView, Source, StreamSource
 from fs_core.errors import SchemaError, SourceError
@@ -25,7 +24,7 @@ from fs_core.sources.text.inference import column_of_any_type
 from fs_core.sources.text.json import json_batches
 from fs_core.sources.text.parsing import Kinds
 from fs_core.sources.text.spool import text_files
-from fs_core.values.times import to_utc_micros
+from fs_core.values.times import to_utc_micros, within
 
 __all__ = [
     "Times",
@@ -197,11 +196,11 @@ def _computed(view: FeatureView, rows: duckdb.DuckDBPyRelation, times: Times) ->
     """Yield the wanted columns and rows of a relation."""
     column = f"{quoted(times.column)}::TIMESTAMPTZ"  # DuckDB cuts nanoseconds off, which round up here
     for bound, sign in ((None if times.start is None else times.start - 1, ">="), (times.end, "<")):
-        rows = rows if bound is None else rows.filter(f"{column} {sign} {moment(bound)}")
+        if bound is not None:  # a time that is null stays, to be refused
+            rows = rows.filter(f"{column} {sign} {moment(bound)} OR {column} IS NULL")
     read = rows.project(", ".join(map(quoted, wanted_columns(view)))).to_arrow_reader(_PART_ROWS)
-    is_time = pa.types.is_temporal(read.schema.field(times.column).type)  # or it will be refused
     for part in chain([read.schema.empty_table()], map(pa.table, read)):
-        yield between(part, times) if is_time else part
+        yield between(part, times)
 
 
 def _failed(view: FeatureView, error: Exception | str) -> SchemaError | SourceError:
@@ -290,20 +289,18 @@ def joined(pieces: Iterable[pa.Table]) -> pa.Table:
 
 
 def between(rows: pa.Table, times: Times) -> pa.Table:
-    """Return the rows that are asked for; none where they have no such column.
+    """Return the rows that are asked for, and those without a time: whoever checks rows refuses them.
 
     Raises:
-        SchemaError, DataError: as in `to_utc_micros`.
+        DataError: as in `to_utc_micros`.
     """
     column, start, end = times
-    if start is None and end is None:
+    if (start is None and end is None) or column not in rows.column_names:
         return rows
-    if column not in rows.column_names:  # objects of a JSON file, none of which has a time
-        return rows.slice(0, 0)
-    found = to_utc_micros(rows[column], column, "up").cast(pa.int64())
-    if start is not None:
-        rows, found = (some.filter(pc.greater_equal(found, start)) for some in (rows, found))
-    return rows if end is None else rows.filter(pc.less(found, end))
+    dtype = rows.schema.field(column).type
+    if not (pa.types.is_timestamp(dtype) or pa.types.is_date(dtype)):
+        return rows
+    return rows.filter(within(to_utc_micros(rows[column], column, "up"), start, end))
 
 
 def columns_of(source: Source, directory: Path) -> list[str] | None:

@@ -15,12 +15,11 @@ from fs_core.errors import ConfigurationError, SourceError
 from fs_core.offline.contract import EMPTY
 from fs_core.store.history import append, append_parts, large, opened
 from fs_core.store.resources import Resources
-from fs_core.values.times import Moment, duration_micros, micros, parse_duration
+from fs_core.values.times import EARLIEST, Moment, duration_micros, micros, parse_duration
 
 if TYPE_CHECKING:
     from fs_core.offline.sifted import Written
     from fs_core.sources.sources import Times
-    from fs_core.sources.tables import Tables
 
 log = logging.getLogger("fs_core")
 
@@ -40,6 +39,8 @@ def backfill(
     Args:
         view: its reference.
         data: rows to append in place of what the source yields, whatever `write` takes; the view needs no source then.
+            All are checked, whichever are asked for, and errors count them as in the data; of a Spark frame, those
+            that Spark hands over, which leaves out other times where it can.
         start: leave out facts whose event time is earlier.
         end: leave out facts whose event time is this or later.
         incremental: leave out what history has already: new, late and corrected rows alone are written, however
@@ -54,6 +55,7 @@ def backfill(
         ConfigurationError: `lookback` without `incremental`.
         SchemaError, ValidationError, RegistryError, OfflineStoreError: as in `write`.
     """
+    from fs_core.lineage.events import reported
     from fs_core.sources.sources import Times
 
     target = store.view(view)
@@ -65,56 +67,51 @@ def backfill(
         )
     first = _latest(None if start is None else micros(start), _looked_back_to(store, target, lookback))
     times = Times(target.event_timestamp, first, None if end is None else micros(end))
-    if data is not None:
-        return _append(store, target, _parts(target, data, times), incremental)
-    return _run(store, target, times, incremental)
-
-
-def _run(store: Resources, view: FeatureView, times: Times, incremental: bool) -> Written:
-    """Append what a view's source yields."""
-    from fs_core.lineage.events import reported
-    from fs_core.sources.sources import source_parts
-    from fs_core.store.definitions.tables import StoreTables
-
-    tables = StoreTables(store)
-    _warn_of_empty_views(store, view, tables)
-    with reported(lambda: store.lineage.backfill_of(view)) as activity:
-        rows = source_parts(view, tables, store._configuration.directory, start=times.start, end=times.end)
-        first = next(rows)  # so that a source that fails does so before anything else
-        store.lineage.refresh_unresolved(view)
-        written = _append(store, view, chain([first], rows), incremental)
+    if data is None:
+        _warn_of_empty_views(store, target)
+    with reported(lambda: store.lineage.backfill_of(target, from_source=data is None)) as activity:
+        if data is None:
+            written = _run(store, target, times, incremental)
+        else:
+            found = opened(target, data, times)
+            parts = iter([found]) if isinstance(found, pa.Table) else found
+            written = _append(store, target, parts, incremental, times)
         if activity:
             activity.written = written
     return written
 
 
-def _append(store: Resources, view: FeatureView, rows: Iterator[pa.Table], incremental: bool) -> Written:
+def _run(store: Resources, view: FeatureView, times: Times, incremental: bool) -> Written:
+    """Append what a view's source yields."""
+    from fs_core.sources.sources import source_parts
+    from fs_core.store.definitions.tables import StoreTables
+
+    tables = StoreTables(store)
+    rows = source_parts(view, tables, store._configuration.directory, start=times.start, end=times.end)
+    first = next(rows)  # so that a source that fails does so before anything else
+    store.lineage.refresh_unresolved(view)
+    return _append(store, view, chain([first], rows), incremental, None)
+
+
+def _append(
+    store: Resources, view: FeatureView, rows: Iterator[pa.Table], incremental: bool, times: Times | None
+) -> Written:
     """Append rows part after part; few are read whole before they are compared with history."""
     if store.offline.snapshot(view) == EMPTY:
-        return append_parts(store, view, rows)
+        return append_parts(store, view, rows, times=times)
     parts = large(rows)
     first, more = next(parts), next(parts, None)
     if more is None:
-        return append(store, view, first, incremental=incremental)
-    return append_parts(store, view, chain([first, more], parts), incremental=incremental)
+        return append(store, view, first, incremental=incremental, times=times)
+    return append_parts(store, view, chain([first, more], parts), incremental=incremental, times=times)
 
 
-def _parts(view: FeatureView, data: Any, times: Times) -> Iterator[pa.Table]:
-    """Yield those rows of data that are asked for, part after part, at least one."""
-    from fs_core.sources.sources import between
-
-    found = opened(view, data, times)
-    for part in [found] if isinstance(found, pa.Table) else found:
-        named = times.column in part.column_names  # or it will be refused, and so is what is no time
-        is_time = named and pa.types.is_temporal(part.schema.field(times.column).type)
-        yield between(part, times) if is_time else part
-
-
-def _warn_of_empty_views(store: Resources, view: FeatureView, tables: Tables) -> None:
+def _warn_of_empty_views(store: Resources, view: FeatureView) -> None:
     """Say in the log where a view's SQL reads a view that has no history yet: there is nothing to make rows of."""
     from fs_core.sources.tables import ViewHistory, read_directly
+    from fs_core.store.definitions.tables import StoreTables
 
-    for table in read_directly(view, tables):
+    for table in read_directly(view, StoreTables(store)):
         if isinstance(table, ViewHistory) and store.offline.snapshot(table.view) == EMPTY:
             log.warning("view %s reads %s, which has no history yet. Fill that first.", view.ref, table.view.ref)
 
@@ -122,7 +119,9 @@ def _warn_of_empty_views(store: Resources, view: FeatureView, tables: Tables) ->
 def _looked_back_to(store: Resources, view: FeatureView, lookback: timedelta | str | None) -> int | None:
     """Return from which event time on rows are looked through, microseconds; None for all."""
     newest = None if lookback is None else store.offline.newest_event(view)
-    return None if newest is None else newest - duration_micros(parse_duration(lookback or "0s", "lookback"))
+    if newest is None:
+        return None
+    return max(newest - duration_micros(parse_duration(lookback or "0s", "lookback")), EARLIEST)
 
 
 def _latest(*moments: int | None) -> int | None:

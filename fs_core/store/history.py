@@ -31,6 +31,7 @@ FEW_ROWS = 10_000
 
 _FEW_BYTES = 8 << 20  # up to which pushes go by the journal
 _PART_BYTES = 64 << 20  # of a stream's rows that are checked and sorted together
+_COMPARED = 8  # parts that are compared with history at once, as each time all of it is read
 _SEQS = 1_000  # of pushes, after which the registry is told
 
 
@@ -65,7 +66,7 @@ def opened(view: FeatureView, data: Any, times: Times | None = None) -> pa.Table
     Args:
         view: whose rows they are.
         data: as `write` takes it.
-        times: what of a Spark frame may be left out.
+        times: other rows of a Spark frame may be left out.
 
     Raises:
         SchemaError, SourceError: as `write`; while parts are read, too.
@@ -130,7 +131,14 @@ def into_quarantine(store: Resources, view: FeatureView, sifted: Sifted, *, push
     return store._quarantine(view).add(sifted, store._clock.now(), pushed=pushed) if sifted.positions else NOTHING
 
 
-def append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: bool | None = None) -> Written:
+def append(
+    store: Resources,
+    view: FeatureView,
+    data: pa.Table,
+    *,
+    incremental: bool | None = None,
+    times: Times | None = None,
+) -> Written:
     """Check, number and append rows; return how many.
 
     Args:
@@ -138,11 +146,11 @@ def append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: 
         view: to whose history.
         data: the rows.
         incremental: for a backfill, whether to leave out what is there already.
+        times: for a backfill, which rows are asked for; the others are checked, too.
     """
     from fs_core.offline.sifted import Written
-    from fs_core.transforms.written import sifted_rows
 
-    sifted = sifted_rows(view, data)
+    sifted = _sifted(view, data, times)
     checked = sifted.good
     if incremental is not None and store.offline.snapshot(view) != EMPTY:
         missing = store.offline.unwritten(view, checked)
@@ -151,7 +159,7 @@ def append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: 
             checked = missing
             sifted = sifted.without_known(partial(store.offline.unwritten, view))
         elif known:
-            _warn_of_known(view, known, checked.num_rows)
+            _warn_of_known(view, known, f"these {checked.num_rows}")
     quarantined = into_quarantine(store, view, sifted)
     if checked.num_rows > FEW_ROWS:
         return Written(len(into_history(store, view, checked)), quarantined)
@@ -159,7 +167,12 @@ def append(store: Resources, view: FeatureView, data: pa.Table, *, incremental: 
 
 
 def append_parts(
-    store: Resources, view: FeatureView, parts: Iterable[pa.Table], *, incremental: bool | None = None
+    store: Resources,
+    view: FeatureView,
+    parts: Iterable[pa.Table],
+    *,
+    incremental: bool | None = None,
+    times: Times | None = None,
 ) -> Written:
     """Check, number and append rows part after part, all or none; return how many.
 
@@ -168,14 +181,15 @@ def append_parts(
         view: to whose history.
         parts: the rows.
         incremental: for a backfill into a history with rows, whether to leave out what is there already.
+        times: as for `append`.
     """
     from fs_core.offline.contract import StreamedHistory
     from fs_core.offline.sifted import NOTHING, Written
 
     if not isinstance(store.offline, StreamedHistory):
-        return append(store, view, pa.concat_tables(parts), incremental=incremental)
+        return append(store, view, pa.concat_tables(parts), incremental=incremental, times=times)
     counts, quarantined = list[int](), [NOTHING]
-    ready = _numbered(store, view, parts, counts, quarantined, incremental)
+    ready = _numbered(store, view, parts, counts, quarantined, incremental, times)
     for first in ready:
         store.offline.append_parts(view, chain([first], ready))
     log.info("wrote %d rows to %s", sum(counts), view.ref)
@@ -189,6 +203,7 @@ def _numbered(
     counts: list[int],
     quarantined: list[pa.Table],
     incremental: bool | None,
+    times: Times | None,
 ) -> Iterator[pa.Table]:
     """Yield rows checked and numbered; in the end quarantine those that break a rule.
 
@@ -199,28 +214,41 @@ def _numbered(
         counts: gets how many are good, each time.
         quarantined: gets what a writer is answered of those.
         incremental: as for `append_parts`.
+        times: as for `append`.
     """
     from fs_core.offline.sifted import Sifted
 
     broken: list[Sifted] = []
-    good = _checked(view, parts, broken)
-    for rows in good if incremental is None else _compared(store, view, good, incremental):
+    found: Iterator[pa.Table] = (
+        numbered(store, view, good) for good in _checked(view, parts, broken, times) if good.num_rows
+    )
+    if incremental is not None:
+        found = (_missing if incremental else _with_warning)(store, view, found)
+    for rows in found:
         if rows.num_rows:
             counts.append(rows.num_rows)
-            yield numbered(store, view, rows)
+            yield rows
     if broken:  # in another thread: Delta's library runs this one, and can't be called from it
         held = Sifted.joined(broken)
         quarantined.append(in_thread(lambda: _quarantined(store, view, held, incremental)).result())
 
 
-def _checked(view: FeatureView, parts: Iterable[pa.Table], broken: list[Sifted]) -> Iterator[pa.Table]:
-    """Yield the good rows; those that break a rule are for `broken`."""
+def _sifted(view: FeatureView, data: pa.Table, times: Times | None) -> Sifted:
+    """Return the rows that are asked for; all are checked, so that they are counted as in the data."""
     from fs_core.transforms.written import sifted_rows
 
+    sifted = sifted_rows(view, data)
+    return sifted if times is None else sifted.within(times.start, times.end)
+
+
+def _checked(
+    view: FeatureView, parts: Iterable[pa.Table], broken: list[Sifted], times: Times | None
+) -> Iterator[pa.Table]:
+    """Yield the good rows; those that break a rule are for `broken`."""
     first = 0
     for part in large(parts):
         try:
-            sifted = sifted_rows(view, part)
+            sifted = _sifted(view, part, times)
         except DataError as error:
             if not first:
                 raise
@@ -231,23 +259,29 @@ def _checked(view: FeatureView, parts: Iterable[pa.Table], broken: list[Sifted])
         yield sifted.good
 
 
-def _compared(store: Resources, view: FeatureView, parts: Iterable[pa.Table], incremental: bool) -> Iterator[pa.Table]:
-    """Yield the rows that history lacks, or all of them, and say in the log how many it has.
+def _missing(store: Resources, view: FeatureView, parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows that history lacks.
 
-    What is compared with each other must come together: see `OfflineStore.unwritten`.
+    What is compared with each other must come together: see `OfflineStore.unwritten`. Rows are numbered already, so
+    their order is that of the data all the same.
     """
     from fs_core.sources.buckets import Buckets
 
-    known = count = 0
-    with Buckets([*view.keys, *([] if view.event_id else [EVENT_TIME])]) as buckets:
+    with Buckets([*view.keys, *(view.event_id or [EVENT_TIME])]) as buckets:
         for part in parts:
             buckets.add(part)
-        for rows in large(buckets.tables()):
-            missing = in_thread(partial(store.offline.unwritten, view, rows)).result()
-            known, count = known + rows.num_rows - missing.num_rows, count + rows.num_rows
-            yield missing if incremental else rows
-    if known and not incremental:
-        _warn_of_known(view, known, count)
+        for rows in large(buckets.tables(), _COMPARED):
+            yield in_thread(partial(store.offline.unwritten, view, rows)).result()
+
+
+def _with_warning(store: Resources, view: FeatureView, parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows; say in the log how many of the first part history has: to compare all would take a disk."""
+    for first in parts:
+        known = first.num_rows - in_thread(partial(store.offline.unwritten, view, first)).result().num_rows
+        yield first
+        yield from parts
+        if known:
+            _warn_of_known(view, known, f"the first {first.num_rows}")
 
 
 def _quarantined(store: Resources, view: FeatureView, held: Sifted, incremental: bool | None) -> pa.Table:
@@ -256,18 +290,22 @@ def _quarantined(store: Resources, view: FeatureView, held: Sifted, incremental:
     return into_quarantine(store, view, known)
 
 
-def _warn_of_known(view: FeatureView, known: int, count: int) -> None:
+def _warn_of_known(view: FeatureView, known: int, of: str) -> None:
     log.warning(
-        "backfill of %s: history had %d of these %d rows already, and has them twice now. "
+        "backfill of %s: history had %d of %s rows already, and has them twice now. "
         "backfill(..., incremental=True) writes the others alone.",
         view.ref,
         known,
-        count,
+        of,
     )
 
 
-def large(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def large(parts: Iterable[pa.Table], times: int = 1) -> Iterator[pa.Table]:
     """Yield tables as fewer ones, each large enough to be worth sorting and small enough for memory; at least one.
+
+    Args:
+        parts: the tables.
+        times: how many times as large they may be.
 
     Raises:
         SchemaError: no type holds the values of a column in all of them.
@@ -276,7 +314,7 @@ def large(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
     held, size = list[pa.Table](), 0
     for part in parts:
-        if held and size + part.nbytes > _PART_BYTES:
+        if held and size + part.nbytes > times * _PART_BYTES:
             yield joined(held)
             held, size = [], 0
         held, size = [*held, part], size + part.nbytes

@@ -172,6 +172,22 @@ def to_utc_micros(column: pa.ChunkedArray | pa.Array, name: str, rounding: Round
     return counts.cast(MICROSECONDS)
 
 
+def within(times: pa.ChunkedArray, start: int | None, end: int | None) -> pa.ChunkedArray:
+    """Return which of some times are `start` or later and before `end`; a null is, so that it is refused, not lost.
+
+    Args:
+        times: as `to_utc_micros` returns them.
+        start: microseconds; None for no bound.
+        end: microseconds; None for no bound.
+    """
+    import pyarrow.compute as pc
+
+    counts = times.cast(pa.int64())
+    is_early = pc.less(counts, EARLIEST if start is None else start)
+    is_late = pc.greater(counts, LATEST) if end is None else pc.greater_equal(counts, end)
+    return pc.fill_null(pc.invert(pc.or_(is_early, is_late)), True)
+
+
 def from_iso(texts: pa.Array, rounding: Rounding | None) -> pa.Array:
     """Return ISO 8601 texts as `timestamp[us, UTC]`: a date, or date and time with `T` or a space, fraction and offset.
 

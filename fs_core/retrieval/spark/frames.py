@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -11,11 +11,10 @@ from fs_core.errors import SourceError
 from fs_core.retrieval.spark.failures import reason_of
 from fs_core.retrieval.spark.types import arrow_schema
 
+if TYPE_CHECKING:
+    from fs_core.sources.sources import Times
+
 _PACKED_BYTES = 1 << 20  # of rows that travel as one: Spark Connect sends no row that is larger than some megabytes
-
-
-Times = tuple[str, int | None, int | None]
-"""A column, the moment from which on rows are wanted, and the one before which; microseconds since 1970-01-01 UTC."""
 
 
 def reader_of(frame: Any, what: str, times: Times | None = None) -> pa.RecordBatchReader:
@@ -24,27 +23,29 @@ def reader_of(frame: Any, what: str, times: Times | None = None) -> pa.RecordBat
     Args:
         frame: the data frame.
         what: how errors call it.
-        times: rows at other times may be left out.
+        times: rows at other times may be left out; not those without a time.
 
     Raises:
         SchemaError: a column is of a type that we don't know; two share a name.
         SourceError: Spark can't compute it; raised as the stream is read, unless Spark knows before.
     """
     schema = arrow_schema(frame, what)
-    frame = frame if times is None else _within(frame, *times)
+    frame = frame if times is None else _within(frame, times)
     return pa.RecordBatchReader.from_batches(schema, _batches(frame, schema, what))
 
 
-def _within(frame: Any, column: str, start: int | None, end: int | None) -> Any:
+def _within(frame: Any, times: Times) -> Any:
     """Return a frame without rows at other times, where Spark compares them as we do; a time without a zone would be
     taken for the session's.
     """
     from pyspark.sql.types import TimestampType
 
+    column = times.column
     alike = [field for field in frame.schema if field.name.lower() == column.lower()]  # one name to Spark
     if [field.name for field in alike] == [column] and isinstance(alike[0].dataType, TimestampType):
-        for moment, sign in ((start, ">="), (end, "<")):
-            frame = frame if moment is None else frame.where(f"`{column}` {sign} timestamp_micros({moment})")
+        for moment, sign in ((times.start, ">="), (times.end, "<")):
+            if moment is not None:
+                frame = frame.where(f"`{column}` {sign} timestamp_micros({moment}) OR `{column}` IS NULL")
     return frame
 
 

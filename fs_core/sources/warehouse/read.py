@@ -133,7 +133,8 @@ def _where(bounds: Bounds, quotes: str) -> str:
     start = None if bounds.start is None else f"{column} >= {_moment(bounds.start - 1)}"
     end = None if bounds.end is None else f"{column} < {_moment(bounds.end)}"
     conditions = [condition for condition in (start, end) if condition]
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    # A time that is null stays, to be refused.
+    return f" WHERE {' AND '.join(conditions)} OR {column} IS NULL" if conditions else ""
 
 
 def _moment(micros: int) -> str:

@@ -22,6 +22,12 @@ class MissingRows:
         found = store.unwritten(counter, _source([5, 2, 4, 1]))
         assert found.equals(_source([5, 4]))
 
+    def test_rows_that_are_numbered_keep_their_numbers(self, store: OfflineStore) -> None:
+        """A sequence isn't compared, and comes back as it was."""
+        store.append(counter, counted([1]))
+        numbered = counted([3, 1, 2])
+        assert store.unwritten(counter, numbered).equals(numbered.take([0, 2]))
+
     def test_without_history_every_row_is_new(self, store: OfflineStore) -> None:
         """Where nothing was ever written, everything comes back, and there is no newest event."""
         assert store.unwritten(counter, _source([2, 1])).equals(_source([2, 1]))

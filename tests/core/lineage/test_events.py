@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,23 @@ def test_a_backfill_is_reported(shop: FeatureStore, sent: Callable[[], list[dict
     }
     assert ("status", "INDIRECT") in {(i["field"], i["transformations"][0]["type"]) for i in lineage["dataset"]}
     assert "outputStatistics" not in json.dumps(start)
+
+
+def test_a_backfill_of_data_is_reported(shop: FeatureStore, sent: Callable[[], list[dict[str, Any]]]) -> None:
+    """It is the same job; what it writes is named, and nothing that it reads: nobody knows where data comes from."""
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    row = {"user_id": [1], "event_timestamp": [at], "country": ["DE"], "customer_lifetime_value": [1.0]}
+    shop.backfill("value", row)
+    start, end = sent()
+    assert [event["eventType"] for event in (start, end)] == ["START", "COMPLETE"]
+    assert end["job"]["name"] == "backfill.value"
+    assert "sql" not in end["job"]["facets"]
+    assert end["inputs"] == []
+    (history,) = end["outputs"]
+    assert (history["name"], history["outputFacets"]["outputStatistics"]["rowCount"]) == ("value:v1.0.0", 1)
+    with pytest.raises(SchemaError):
+        shop.backfill("value", {"user_id": [1]})
+    assert [event["eventType"] for event in sent()[2:]] == ["START", "FAIL"]
 
 
 def test_materializing_and_training_are_told(

@@ -181,6 +181,26 @@ def test_who_gives_up_waits_for_no_batch(tmp_path: Path) -> None:
     assert not (tmp_path / "said").exists()
 
 
+def test_a_forked_child_makes_nobody_wait(tmp_path: Path) -> None:
+    """A child that lives holds a copy of the pipe by which workers learn that they aren't wanted: they end at once."""
+    tables = answered(Patience(tmp_path / "said"), [asked(1)] * 4, 1)  # type: ignore[arg-type]
+    next(tables)
+    end, parent = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(parent)
+        os.read(end, 1)  # until the parent is done
+        os._exit(0)
+    os.close(end)
+    try:
+        tables.close()
+        assert not multiprocessing.active_children()
+        assert not (tmp_path / "said").exists()
+    finally:
+        os.close(parent)
+        os.waitpid(child, 0)
+
+
 def test_a_signal_for_all_is_for_the_process_that_asks() -> None:
     """Ctrl-C reaches workers, too; none of them ends by it, or says anything."""
     tables = answered(Environment(), [asked(1)] * 9, 1)  # type: ignore[arg-type]

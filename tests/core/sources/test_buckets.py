@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fs_core.errors import OfflineStoreError
 from fs_core.sources.buckets import Buckets
 
 KEYS = st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.sampled_from(["", "a", "é", "ab"])), max_size=40)
@@ -31,6 +32,15 @@ def test_equal_keys_come_together_in_their_order(keys: list[tuple[int, str]], si
     held = [set(zip(table["k"].to_pylist(), table["name"].to_pylist(), strict=True)) for table in found]
     assert sum(map(len, held)) == len(set(keys))
     assert all(table["row"].to_pylist() == sorted(table["row"].to_pylist()) for table in found)
+
+
+@pytest.mark.parametrize("how", ["set", "found"])
+def test_no_directory_for_temporary_files(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """The error says so and names what to do, also where Python finds none at all."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere" if how == "set" else None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    with pytest.raises(OfflineStoreError, match=r"/nowhere.*Nothing was written.*TMPDIR"), Buckets(["k"]):
+        pass
 
 
 def test_nothing_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -263,6 +264,20 @@ def test_a_range_of_event_times(
     pq.write_table(FLIGHTS.set_column(1, "event_timestamp", times), tmp_path / "f.parquet")
     found = run_source(view(Source("s", "f.parquet")), {}, tmp_path, start=start, end=end)
     assert found["delay"].to_pylist() == delays
+
+
+@pytest.mark.parametrize("name", ["f.parquet", "f.csv"])
+def test_a_time_that_is_null_is_in_every_range(tmp_path: Path, name: str) -> None:
+    """It is read, by SQL too, so that whoever checks rows refuses it: a bound makes no bad row good."""
+    times = pa.array([None, 10**6, 2 * 10**6], pa.timestamp("us", "UTC"))
+    flown = FLIGHTS.set_column(1, "event_timestamp", times)
+    (pq.write_table if name == "f.parquet" else csv.write_csv)(flown, tmp_path / name)
+    source = Source("s", tmp_path / name)
+    query = SQL("SELECT plane, event_timestamp, delay FROM s")
+    for planes in (view(source), view(query)):
+        for start, end in ((2 * 10**6, None), (2 * 10**6, 3 * 10**6)):
+            found = run_source(planes, {"s": source}, tmp_path, start=start, end=end)
+            assert sorted(found["delay"].to_pylist()) == [1, 3]
 
 
 def test_a_range_of_nanoseconds(tmp_path: Path) -> None:

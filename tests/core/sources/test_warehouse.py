@@ -100,6 +100,9 @@ def test_the_database_leaves_out_what_is_not_asked_for(at: Callable[[str], Sourc
     assert found["user_id"].to_pylist() == [2]
     assert pa.concat_tables(parts(source, Bounds("event_timestamp", end, None)))["user_id"].to_pylist() == [3]
     assert pa.concat_tables(parts(source, rows=False)).num_rows == 0
+    without = at("SELECT user_id, CASE WHEN user_id > 1 THEN event_timestamp END AS event_timestamp FROM orders")
+    found = pa.concat_tables(parts(without, Bounds("event_timestamp", end, end + 1)))
+    assert found["user_id"].to_pylist() == [1], "a time that is null is read, so that it is refused"
 
 
 def test_a_bound_before_the_first_year(at: Callable[[str], Source]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,8 +21,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fs_core import SQL, Entity, FeatureStore, FeatureView, Field, Source
-from fs_core.errors import ConfigurationError, DefinitionError, SchemaError, SourceError, ValidationError
+from fs_core import SQL, Aggregation, Entity, FeatureStore, FeatureView, Field, Source
+from fs_core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    FeatureStoreError,
+    OfflineStoreError,
+    SchemaError,
+    SourceError,
+    ValidationError,
+)
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -165,6 +175,9 @@ def test_data_that_is_refused_writes_nothing(
         store.write("orders_of", rows_of([(1, 0, 1.0)]))
     before, good = written(store), rows_of([(1, 1, 1.0), (1, 2, 1.0)])
     no_times = good.set_column(1, "event_timestamp", pa.array([1, 2]))
+    a_time = good.set_column(1, "event_timestamp", pa.array([1, None], pa.time64("us")))
+    a_span = good.set_column(1, "event_timestamp", pa.array([1, 2], pa.duration("us")))
+    null_time = good.set_column(1, "event_timestamp", pa.array([START, None], pa.timestamp("us", "UTC")))
     no_user = good.set_column(0, "user_id", pa.array([1, None], pa.int64()))
     for options in ({}, {"start": START, "end": START + timedelta(days=1), "incremental": True}):
         for bad, error, text in (
@@ -172,6 +185,9 @@ def test_data_that_is_refused_writes_nothing(
             (good.drop_columns("event_timestamp"), SchemaError, "missing column 'event_timestamp'"),
             (good.append_column("more", good["amount"]), SchemaError, "unexpected column 'more'"),
             (no_times, SchemaError, "'event_timestamp' is int64, not a timestamp"),
+            (a_time, SchemaError, r"view 'orders_of': .*'event_timestamp' is time64\[us\].*Nothing was written"),
+            (a_span, SchemaError, r"view 'orders_of': .*'event_timestamp' is duration\[us\].*Nothing was written"),
+            (null_time, ValidationError, "'event_timestamp' is null in row"),
             (no_user, ValidationError, "'user_id' is null in row"),
         ):
             with pytest.raises(error, match=text):
@@ -179,6 +195,116 @@ def test_data_that_is_refused_writes_nothing(
     with pytest.raises(SchemaError, match="Read a file first"):
         store.backfill("orders_of", "orders.parquet")
     assert written(store) == before
+
+
+@pytest.mark.parametrize("time", ["TIME '10:00'", "INTERVAL 1 DAY", "NULL::TIMESTAMP", "NULL"])
+def test_a_source_without_times_is_refused_within_bounds_too(store: FeatureStore, time: str) -> None:
+    """The error names the view; a time that is null is refused, not left out without a word."""
+    filled(store, [(1, 0, 1.0)])
+    query = f"SELECT user_id, {time} AS event_timestamp, amount FROM orders"
+    store.apply(view(version="2.0.0", source=SQL(query)))
+    for bounds in ({}, {"start": START}, {"end": START}):
+        with pytest.raises(
+            FeatureStoreError, match=r"view 'orders_of': .*(null in row 0|TIME|INTERVAL|time64|interval)"
+        ):
+            store.backfill("orders_of", **bounds)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lookback", [timedelta.max, "500000000d"])
+def test_a_lookback_beyond_all_time_looks_through_everything(store: FeatureStore, lookback: timedelta | str) -> None:
+    """It is no error, of a source or of data."""
+    filled(store, [(1, 0, 1.0)])
+    store.backfill("orders_of")
+    filled(store, [(1, 0, 1.0), (1, -9999, 2.0)])
+    assert store.backfill("orders_of", incremental=True, lookback=lookback) == 1
+    assert store.backfill("orders_of", rows_of([(1, -99999, 2.0)]), incremental=True, lookback=lookback) == 1
+
+
+@pytest.mark.parametrize("rows", [10**9, 7], ids=["whole", "parts"])
+@pytest.mark.parametrize("filled_before", [False, True])
+def test_rows_are_counted_as_in_the_data_whatever_bounds_leave_out(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch, rows: int, filled_before: bool
+) -> None:
+    """Row 40 of 50 is row 40 also where `start` leaves out 20, in errors as among quarantined rows."""
+    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 24 * rows)
+    fields = [Field("amount", "float64", "Paid.", minimum=0)]
+    store.apply(view(version="2.0.0", source=None, fields=fields))
+    store.apply(replace(view(source=None, fields=fields, on_violation="quarantine"), name="lenient"))
+    if filled_before:
+        for name in ("orders_of", "lenient"):
+            store.write(name, rows_of([(9, 0, 1.0)]))
+    given = rows_of([(1, hour, -1.0 if hour in (10, 40) else 1.0) for hour in range(50)])
+    bounds = {"start": START + timedelta(hours=20), "end": START + timedelta(hours=48)}
+    found = store.backfill("lenient", in_parts(given, rows), **bounds)  # type: ignore[arg-type]
+    assert (found, found.quarantined["row"].to_pylist()) == (27, [40])
+    bad = rows_of([(1, hour, -1.0 if hour == 40 else 1.0) for hour in range(50)])
+    with pytest.raises(ValidationError) as raised:
+        store.backfill("orders_of", in_parts(bad, rows), **bounds)  # type: ignore[arg-type]
+    numbers = re.findall(r"in row (\d+)|from row ([\d,]+) of the data", str(raised.value))
+    assert sum(int(number) for pair in numbers for number in pair if number) == 40
+
+
+def compared(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return what will hold how many rows are compared with history, each time."""
+    counts, unwritten = list[int](), store.offline.unwritten
+
+    def counted(of: FeatureView, rows: pa.Table) -> pa.Table:
+        counts.append(rows.num_rows)
+        return unwritten(of, rows)
+
+    monkeypatch.setattr(store.offline, "unwritten", counted)
+    return counts
+
+
+def test_parts_are_compared_with_history_together(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each comparison reads all of history, so what lies in many buckets is compared once."""
+    store.write("orders_of", rows_of([(1, 0, 1.0)]))
+    rows = rows_of([(user, 0, 1.0) for user in range(500)])
+    monkeypatch.setattr("fs_core.store.history._PART_BYTES", rows.nbytes // 4)
+    counts = compared(store, monkeypatch)
+    assert store.backfill("orders_of", in_parts(rows, 50), incremental=True) == 499
+    assert counts == [500]
+
+
+@pytest.mark.parametrize("entity", [None, USER])
+def test_events_are_compared_in_parts_and_keep_their_order(
+    fresh_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, entity: Entity | None
+) -> None:
+    """By their ids, also where all are of one entity; of events of one moment the later one in the data is the last."""
+    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 1)
+    last = Aggregation("last", "amount", windows=[None])
+    fields = [Field("id", "int64", "I."), Field("amount", "float64", "Paid.")]
+    events = FeatureView("orders_of", entity, fields, event_id=["id"], aggregations=[last], description="Orders.")
+    with FeatureStore(fresh_directory()) as store:
+        store.apply(USER, events)
+        columns = {"event_timestamp": [START] * 20, "id": range(20), "amount": [n / 4 for n in range(20)]}
+        rows = pa.table({**({"user_id": [1] * 20} if entity else {}), **columns})
+        store.backfill("orders_of", rows.slice(7, 1))
+        counts = compared(store, monkeypatch)
+        assert store.backfill("orders_of", in_parts(rows), incremental=True) == 19
+        assert len(counts) > 1
+        assert store.history("orders_of")["id"].to_pylist() == [7, *range(7), *range(8, 20)]
+        spine = {"event_timestamp": [START], **({"user_id": [1]} if entity else {})}
+        found = store.get_historical_features(spine, "orders_of").table
+        assert found["amount_last"].to_pylist() == [19 / 4]
+
+
+def test_a_plain_backfill_takes_no_disk_and_keeps_the_order(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beyond one part, too: the first part alone is compared, for the warning."""
+    store.write("orders_of", rows_of([(0, 0, 1.0)]))
+    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 24)
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    counts = compared(store, monkeypatch)
+    rows: list[Row] = [(user, 0, 1.0) for user in range(30)]
+    with caplog.at_level(logging.WARNING, "fs_core"):
+        assert store.backfill("orders_of", in_parts(rows_of(rows))) == 30
+    assert written(store)[1:] == rows
+    assert counts == [1]
+    assert "history had 1 of the first 1 rows already" in caplog.text
+    with pytest.raises(OfflineStoreError, match=r"(?s)don't fit into .*/nowhere.*TMPDIR.*lookback"):
+        store.backfill("orders_of", in_parts(rows_of(rows)), incremental=True)
 
 
 repeated = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2), st.sampled_from([1.0, 2.0, None])), max_size=12)
@@ -189,14 +315,14 @@ repeated = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2), st.sampled_f
 def test_rows_that_come_in_parts_are_compared_as_if_they_came_at_once(
     fresh_directory: Callable[[], Path], editions: list[list[Row]], incremental: bool
 ) -> None:
-    """Rows of one user and hour that lie in different parts are rivals all the same: history gets the same rows."""
+    """Rows of one user and hour that lie in different parts are rivals all the same: history is the same."""
     found = []
     for size in (1, 10**9):
         with FeatureStore(fresh_directory()) as store, pytest.MonkeyPatch.context() as patch:
             patch.setattr("fs_core.store.history._PART_BYTES", size)
             store.apply(USER, view(source=None))
             counts = [store.backfill("orders_of", in_parts(rows_of(e)), incremental=incremental) for e in editions]
-            found.append((counts, sorted(written(store), key=lambda row: row[:2])))  # those of a moment in their order
+            found.append((counts, written(store)))
     assert found[0] == found[1]
 
 
@@ -215,7 +341,7 @@ def test_a_plain_second_backfill_says_that_it_repeats_rows(
     with caplog.at_level(logging.WARNING, "fs_core"), pytest.MonkeyPatch.context() as patch:
         patch.setattr("fs_core.store.history._PART_BYTES", 1)
         store.backfill("orders_of", in_parts(rows_of([(1, 0, 1.0), (1, 1, 2.0), (2, 2, 3.0)])))
-    assert "history had 2 of these 3 rows already" in caplog.text
+    assert "history had 1 of the first 1 rows already" in caplog.text
     assert "incremental=True" in caplog.text
 
 

@@ -26,7 +26,7 @@ def unwritten(view: FeatureView, rows: pa.Table, files: Sequence[str]) -> pa.Tab
 
     Args:
         view: whose history.
-        rows: checked rows, in `history_schema(view)` without the sequence.
+        rows: checked rows, as `OfflineStore.unwritten` takes them.
         files: the data files of the history.
     """
     if not files or not rows.num_rows:

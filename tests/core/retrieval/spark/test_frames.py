@@ -111,6 +111,9 @@ def test_a_frame_that_is_refused_or_fails_writes_nothing(sail: Any, store: Featu
         store.write(view, good.select("nope"))
     with pytest.raises(ValidationError, match="'k' is null in row 0"):
         store.backfill(view, good.selectExpr("CAST(NULL AS BIGINT) AS k", "event_timestamp", "x"), start=T0)
+    late = good.selectExpr("k", "if(k = 1, NULL, event_timestamp) AS event_timestamp", "x")
+    with pytest.raises(ValidationError, match="'event_timestamp' is null in row 0"):
+        store.backfill(view, late, start=T0 + timedelta(days=1), end=T0 + timedelta(days=2))
     assert store.history(view).num_rows == 0
 
 
