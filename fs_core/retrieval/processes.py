@@ -60,11 +60,12 @@ def answered(question: Question, tables: Iterable[pa.Table], workers: int) -> Ge
             "workers must do so below `if __name__ == '__main__':`."
         ) from error
     finally:
-        if under_way and this_process() is process:  # a forked child's pipe is its parent's
-            wanted.send_bytes(b"")  # a batch may take minutes: who gives up, as by Ctrl-C, doesn't wait for it
-        pool.shutdown(cancel_futures=True)
-        wanted.close()
-        end.close()
+        if this_process() is process:  # a forked child has the pool's locks, perhaps held, and none of its threads
+            if under_way:
+                wanted.send_bytes(b"")  # a batch may take minutes: who gives up, as by Ctrl-C, doesn't wait for it
+            pool.shutdown(cancel_futures=True)
+            wanted.close()
+            end.close()
 
 
 def require_workers(workers: int | None) -> None:
