@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from fs_core.definitions import SQL, FeatureView, Source, StreamSource
-from fs_core.errors import SchemaError, SourceError
+from fs_core.errors import DataError, SchemaError, SourceError
 from fs_core.offline.duckdb import connect, moment, quoted
 from fs_core.sources.files import files_of
 from fs_core.sources.query import named, names_in, referenced_tables
@@ -289,18 +289,18 @@ def joined(pieces: Iterable[pa.Table]) -> pa.Table:
 
 
 def between(rows: pa.Table, times: Times) -> pa.Table:
-    """Return the rows that are asked for, and those without a time: whoever checks rows refuses them.
+    """Return the rows that are asked for, and those without a time; all, where some time is none that can be.
 
-    Raises:
-        DataError: as in `to_utc_micros`.
+    Whoever checks rows refuses these, and says whose they are.
     """
     column, start, end = times
     if (start is None and end is None) or column not in rows.column_names:
         return rows
-    dtype = rows.schema.field(column).type
-    if not (pa.types.is_timestamp(dtype) or pa.types.is_date(dtype)):
+    try:
+        moments = to_utc_micros(rows[column], column, "up")
+    except DataError:
         return rows
-    return rows.filter(within(to_utc_micros(rows[column], column, "up"), start, end))
+    return rows.filter(within(moments, start, end))
 
 
 def columns_of(source: Source, directory: Path) -> list[str] | None:

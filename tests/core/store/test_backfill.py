@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from fs_core import SQL, Aggregation, Entity, FeatureStore, FeatureView, Field, Source
 from fs_core.errors import (
     ConfigurationError,
+    DataError,
     DefinitionError,
-    FeatureStoreError,
     OfflineStoreError,
     SchemaError,
     SourceError,
@@ -197,27 +197,26 @@ def test_data_that_is_refused_writes_nothing(
     assert written(store) == before
 
 
-@pytest.mark.parametrize("time", ["TIME '10:00'", "INTERVAL 1 DAY", "NULL::TIMESTAMP", "NULL"])
+@pytest.mark.parametrize("time", ["NULL", "TIMESTAMP '20000-01-01'"])
 def test_a_source_without_times_is_refused_within_bounds_too(store: FeatureStore, time: str) -> None:
     """The error names the view; a time that is null is refused, not left out without a word."""
     filled(store, [(1, 0, 1.0)])
     query = f"SELECT user_id, {time} AS event_timestamp, amount FROM orders"
     store.apply(view(version="2.0.0", source=SQL(query)))
-    for bounds in ({}, {"start": START}, {"end": START}):
-        with pytest.raises(
-            FeatureStoreError, match=r"view 'orders_of': .*(null in row 0|TIME|INTERVAL|time64|interval)"
-        ):
-            store.backfill("orders_of", **bounds)  # type: ignore[arg-type]
+    refused = r"view 'orders_of': .*(is null in row 0|outside the years 1 to 9999)\. Nothing was written"
+    for start in (None, START):
+        with pytest.raises(DataError, match=refused):
+            store.backfill("orders_of", start=start)
 
 
-@pytest.mark.parametrize("lookback", [timedelta.max, "500000000d"])
-def test_a_lookback_beyond_all_time_looks_through_everything(store: FeatureStore, lookback: timedelta | str) -> None:
+def test_a_lookback_beyond_all_time_looks_through_everything(store: FeatureStore) -> None:
     """It is no error, of a source or of data."""
     filled(store, [(1, 0, 1.0)])
     store.backfill("orders_of")
     filled(store, [(1, 0, 1.0), (1, -9999, 2.0)])
-    assert store.backfill("orders_of", incremental=True, lookback=lookback) == 1
-    assert store.backfill("orders_of", rows_of([(1, -99999, 2.0)]), incremental=True, lookback=lookback) == 1
+    assert store.backfill("orders_of", incremental=True, lookback=timedelta.max) == 1
+    late = rows_of([(1, -99999, 2.0)])
+    assert store.backfill("orders_of", late, incremental=True, lookback="500000000d") == 1
 
 
 @pytest.mark.parametrize("rows", [10**9, 7], ids=["whole", "parts"])
