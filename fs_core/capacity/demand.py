@@ -71,18 +71,18 @@ class Rates:
         row: of a serving process, for each row that it returns.
         event: of a process that takes events of a stream into history and online.
         joined: of the embedded engine, for each row of spine and history of one view.
-        joined_by_spark: of Spark's executors, for the same.
+        joined_by_spark: of Spark's executors, for the same, where their machines have the index already.
         puts: requests to a bucket that write or list, for a commit.
         gets: other requests to it, for a commit.
     """
 
-    served: float = 1.3e-6
-    stored: float = 5.0e-6
-    request: float = 6.0e-5
-    row: float = 1.5e-6
-    event: float = 1.6e-5
-    joined: float = 2.4e-7
-    joined_by_spark: float = 1.0e-6
+    served: float = 1.0e-6
+    stored: float = 2.1e-6
+    request: float = 1.8e-4
+    row: float = 0.9e-6
+    event: float = 1.05e-5
+    joined: float = 2.5e-7
+    joined_by_spark: float = 2.5e-7
     puts: float = 6.6
     gets: float = 14.0
 
