@@ -123,13 +123,13 @@ def test_a_cluster_has_the_memory_and_no_shard_is_too_busy(
 
 def test_what_lacks_is_told() -> None:
     """More shards don't help an entity that everybody wants, keeping rows does; too much of all is another thing."""
-    asked = Demand(reads=800_000, skew=2.0)
-    alone = plan([ROW], asked).cluster
+    asked, rates = Demand(reads=1_000_000, skew=2.0), Rates(served=1e-6)
+    alone = plan([ROW], asked, rates=rates).cluster
     assert "--max-age 1" in alone.lacks
     assert alone.shards < 100  # more would cost more and not help
-    assert plan([ROW], replace(asked, max_age=1.0)).cluster.lacks == ""
+    assert plan([ROW], replace(asked, max_age=1.0), rates=rates).cluster.lacks == ""
     assert "an item has 3,000" in plan([ROW], Demand(reads=10_000, skew=2.0)).table.lacks
-    much = plan([ROW], Demand(reads=10**7, batch=100, skew=0)).cluster
+    much = plan([ROW], Demand(reads=10**7, batch=100, skew=0), rates=rates).cluster
     assert "take several" in much.lacks
     large = plan([replace(ROW, entities=10**12)], Demand()).cluster
     assert "--node" in large.lacks
@@ -137,11 +137,14 @@ def test_what_lacks_is_told() -> None:
 
 def test_each_view_has_its_own_hot_entity() -> None:
     """A view of few entities, or without one, is as hot beside a large one as alone."""
-    few, asked = replace(ROW, entities=50), Demand(reads=100_000)
-    assert plan([ROW, few], asked).cluster.spots.hottest == plan([few], asked).cluster.spots.hottest
-    one = replace(ROW, entities=1)
-    assert plan([ROW, one], asked).cluster.spots.hottest == 100_000
-    assert plan([ROW, ROW], asked).cluster.spots.hottest == 2 * plan([ROW], asked).cluster.spots.hottest
+    few, one, asked = replace(ROW, entities=50), replace(ROW, entities=1), Demand(reads=100_000)
+
+    def hottest(*views: Estimate) -> float:
+        return plan(views, asked).cluster.spots.hottest
+
+    assert hottest(ROW, few) == pytest.approx(hottest(few))
+    assert hottest(ROW, one) == pytest.approx(100_000)
+    assert hottest(ROW, ROW) == pytest.approx(2 * hottest(ROW))
 
 
 def test_as_many_processes_serve_as_it_takes() -> None:
