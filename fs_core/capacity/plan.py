@@ -52,7 +52,7 @@ class Cluster:
             f"{_cores_shown(self.cores)} cores busy, {self.cost:,.2f} a month; the busiest shard has "
             f"{spots.busiest:.2f} times the mean's reads, the hottest entity {spots.hottest:,.0f} rows a second"
         )
-        return f"{text}. NOT ENOUGH: {self.lacks}" if self.lacks else text
+        return text + _shortage(self.lacks)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Table:
             f"dynamodb: {shown(self.stored)}, {self.reads:,.0f} read and {self.writes:,.0f} write units a second, "
             f"{self.cost:,.2f} a month"
         )
-        return f"{text}. NOT ENOUGH: {self.lacks}" if self.lacks else text
+        return text + _shortage(self.lacks)
 
 
 @dataclass(frozen=True)
@@ -288,6 +288,11 @@ def _cores(estimates: Sequence[Estimate], asked: Demand, rates: Rates, prices: P
     by_spark = joined * rates.joined_by_spark
     cost = ((serving + ingesting) * _HOURS + asked.trainings * by_spark / 3600) * prices.core
     return Cores(serving, ingesting, joined * rates.joined, math.ceil(by_spark / (asked.within * 3600)), cost)
+
+
+def _shortage(lacks: str) -> str:
+    """Return what the line of a part ends with that isn't enough; nothing where it is."""
+    return f". NOT ENOUGH: {lacks}" if lacks else ""
 
 
 def _cores_shown(cores: float) -> str:

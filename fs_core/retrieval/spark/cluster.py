@@ -41,7 +41,7 @@ class SparkCluster:
         """
         try:
             found = self._session.range(0, 1, 1, 1).mapInArrow(_looked(reach), "complaint string").collect()
-        except Exception as error:
+        except Exception as error:  # Spark's, its transport's, a stopped JVM's: all say that no task of ours runs
             raise ConfigurationError(
                 "spark=: the session runs no task of ours, and nothing was written. If it was stopped, pass a new one. "
                 f"Its machines need fs_core in this version and the online store's library. {reason_of(error)}"
