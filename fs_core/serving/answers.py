@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
-from fs_core.online.row.cells import Flags, Sizes, one_array, python_values
+from fs_core.online.row.cells import Cells, Flags, Sizes, one_array, python_values
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.online.row.layout import Hashes, hashes_of
@@ -49,9 +49,9 @@ class Answer(Protocol):
         ...
 
 
-PackedRows: TypeAlias = tuple[bytes, bytes, Mapping[str, pa.Array]]
-"""Rows apart from what they were read with: their heads (see `FeatureRows`), of each row the position of its status in
-`STATUSES`, a byte each, and the features whose size varies."""
+PackedRows: TypeAlias = tuple[Cells | bytes, bytes, Mapping[str, pa.Array]]
+"""Rows apart from what they were read with: their heads (see `FeatureRows`) as bytes, of each row the position of its
+status in `STATUSES`, a byte each, and the features whose size varies."""
 
 
 @dataclass(eq=False, slots=True)  # each read makes one of each class here: frozen ones take twice as long
@@ -81,9 +81,9 @@ class OnlineAnswer:
             at = pa.array(indices, mask=indices < 0)
             variable = {name: column.take(at) for name, column in variable.items()}
         if position is None and len(rows) == len(heads):  # all of them, as of most reads: those of one entity
-            return heads.tobytes(), codes, variable
+            return heads, codes, variable
         # As bytes, since fields would be taken one by one. Of a null key, -1, it takes the last row.
-        return heads.view(found.layout.opaque)[indices].tobytes(), codes, variable
+        return heads.view(found.layout.opaque)[indices], codes, variable
 
     @property
     def status(self) -> list[str]:
@@ -210,14 +210,14 @@ class AskedKeys:
             self._hashes = hashes_of(self.distinct)
         return self._hashes
 
-    def packed(self, rows: Sizes) -> tuple[bytes | None, ...]:
+    def packed(self, rows: Sizes) -> Sequence[bytes | None]:
         """Return the key bytes of some rows, None where one is null."""
         distinct = self.distinct
         if self.position is None:
             listed = rows.tolist()
-            return itemgetter(*listed)(distinct) if len(listed) > 1 else tuple([distinct[row] for row in listed])
+            return itemgetter(*listed)(distinct) if len(listed) > 1 else [distinct[row] for row in listed]
         positions = self.position[rows].tolist()
-        return tuple([distinct[position] if position >= 0 else None for position in positions])
+        return [distinct[position] if position >= 0 else None for position in positions]
 
     def entity(self, view: ViewPlan, index: int) -> str:
         """Return how an error calls the entity whose key has an index."""

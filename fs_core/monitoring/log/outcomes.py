@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from fs_core.errors import DataError
 from fs_core.monitoring.log.rows import REQUEST_ID, ROW
-from fs_core.monitoring.log.sample import ROWS_MARK
+from fs_core.monitoring.log.served import ROWS_MARK
 from fs_core.offline.days.table import DAY
 from fs_core.values.times import MICROSECONDS, from_micros
 

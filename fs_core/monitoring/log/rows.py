@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain, groupby
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.monitoring.log.sample import ServedReads
+from fs_core.monitoring.log.served import PackedPart, ServedReads, TablePart
 from fs_core.offline.days.table import DAY
 from fs_core.online.row.cells import Sizes, one_array
 from fs_core.online.row.codec import DecodedRows
@@ -25,7 +24,7 @@ from fs_core.online.row.layout import layout_of
 from fs_core.retrieval.query import Query
 from fs_core.retrieval.selection import Selection
 from fs_core.rule import Status
-from fs_core.serving.answers import FOUND, STATUSES, PackedRows, TableAnswer
+from fs_core.serving.answers import FOUND, STATUSES, TableAnswer
 from fs_core.serving.plan import ReadPlan, ViewPlan
 from fs_core.values.dtypes import canonical, resolve
 from fs_core.values.times import MICROSECONDS, from_micros
@@ -121,7 +120,7 @@ def table_of(reads: ServedReads) -> pa.Table:
     for number, name in enumerate(plan.request_schema.names):
         columns[name] = pa.concat_arrays([request[number] for request in reads.requests])
     parts = [_view_part(view, reads, number) for number, view in enumerate(plan.views)]
-    parts += [_computed_part(reads, number) for number in range(len(parts), len(reads.answers[0]))]
+    parts += [_computed_part(reads, number) for number in range(len(parts), len(reads.answers))]
     for name, (view, position) in zip(plan.schema.names, plan.columns, strict=True):
         columns[name] = parts[view].features[position]
     for number in range(len(plan.views)):
@@ -156,7 +155,7 @@ def _key_columns(reads: ServedReads) -> dict[str, pa.ChunkedArray]:
     for number, group in enumerate(reads.plan.groups):
         if not group.columns or set(group.columns) <= set(found):
             continue
-        packed = pa.array(chain.from_iterable([keys[number] for keys in reads.keys]), pa.binary())
+        packed = pa.array(reads.keys[number], pa.binary())
         entities = packed.dictionary_encode()
         columns = unpack_keys(group.view.keys, entities.dictionary.to_pylist())[0].take(entities.indices)
         found = dict(zip(group.columns, columns.columns, strict=True)) | found
@@ -183,22 +182,20 @@ class _Part:
 def _view_part(view: ViewPlan, reads: ServedReads, number: int) -> _Part:
     """Return what a view answered: rows of the online store all at once, answers of history one by one."""
     parts = []
-    pairs = zip([answers[number] for answers in reads.answers], reads.rows, strict=True)
-    for _, group in groupby(pairs, lambda pair: isinstance(pair[0], tuple)):
-        found = list(group)
-        packed = [answer for answer, _ in found if isinstance(answer, tuple)]
-        tables = [(answer, rows) for answer, rows in found if isinstance(answer, TableAnswer)]
-        parts += [_packed_part(view, packed)] if packed else []
-        parts += [_table_part(view.names, answer, _indices(rows)) for answer, rows in _in_turn(tables)]
+    for part in reads.answers[number]:
+        if isinstance(part, PackedPart):
+            parts.append(_packed_part(view, part))
+        else:
+            parts += [_table_part(view.names, answer, pa.array(rows)) for answer, rows in _in_turn(part)]
     return _Part.joined(parts)
 
 
-def _packed_part(view: ViewPlan, packed: Sequence[PackedRows]) -> _Part:
-    all_heads, all_codes, variables = zip(*packed, strict=True)
-    layout, codes = layout_of(view.view), np.frombuffer(b"".join(all_codes), np.uint8)
+def _packed_part(view: ViewPlan, packed: PackedPart) -> _Part:
+    layout, codes = layout_of(view.view), np.frombuffer(packed.codes, np.uint8)
     found, present = np.isin(codes, FOUND), codes == STATUSES.index(Status.PRESENT)
-    variable = {name: pa.concat_arrays([columns[name] for columns in variables]) for name in variables[0]}
-    rows = FeatureRows(layout, np.frombuffer(b"".join(all_heads), layout.head), variable)
+    names = packed.variable[0] if packed.variable else ()
+    variable = {name: pa.concat_arrays([columns[name] for columns in packed.variable]) for name in names}
+    rows = FeatureRows(layout, np.frombuffer(packed.heads, layout.head), variable)
     decoded = DecodedRows(rows, found, [])
     clocks = [pa.array(values, mask=~found).cast(MICROSECONDS) for values in (decoded.event_time, decoded.available_at)]
     status = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), pa.array(STATUSES)).cast(pa.string())
@@ -206,19 +203,12 @@ def _packed_part(view: ViewPlan, packed: Sequence[PackedRows]) -> _Part:
     return _Part(features, [status, *clocks, pa.array(decoded.seq, mask=~found)])
 
 
-_Read = TypeVar("_Read")
-
-
-def _in_turn(reads: Iterable[_Read]) -> Iterator[_Read]:
+def _in_turn(part: TablePart) -> Iterator[tuple[TableAnswer, Sizes]]:
     """Yield reads, and now and then let threads have their turn that wait for the interpreter, such as readers."""
-    for number, read in enumerate(reads):
+    for number, read in enumerate(zip(part.answers, part.rows, strict=True)):
         if number % _READS_AT_ONCE == 0:
             time.sleep(0)
         yield read
-
-
-def _indices(rows: bytes) -> pa.Array:
-    return pa.array(np.frombuffer(rows, np.int64))
 
 
 def _table_part(names: tuple[str, ...], answer: TableAnswer, rows: pa.Array) -> _Part:
@@ -232,7 +222,6 @@ def _table_part(names: tuple[str, ...], answer: TableAnswer, rows: pa.Array) -> 
 
 
 def _computed_part(reads: ServedReads, number: int) -> _Part:
-    pairs = zip([answers[number] for answers in reads.answers], reads.rows, strict=True)
-    found = [(answer.table, rows) for answer, rows in pairs if isinstance(answer, TableAnswer)]
-    whole = pa.concat_tables([table.take(_indices(rows)) for table, rows in _in_turn(found)])
+    parts = [part for part in reads.answers[number] if isinstance(part, TablePart)]  # functions give no others
+    whole = pa.concat_tables([answer.table.take(pa.array(rows)) for part in parts for answer, rows in _in_turn(part)])
     return _Part([one_array(values) for values in whole.columns], [])

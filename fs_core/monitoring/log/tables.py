@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.monitoring.log.outcomes import SCHEMA, Outcome, outcome_table
 from fs_core.monitoring.log.rows import READ_AT, Descriptor, table_of
-from fs_core.monitoring.log.sample import ServedReads, moment_of
+from fs_core.monitoring.log.served import ServedReads
 from fs_core.offline.days.table import DayTable
 from fs_core.offline.delta.failures import refuse_fork, refuse_unusable
 from fs_core.runtime.files import make_directory, make_file
@@ -28,9 +28,6 @@ from fs_core.serving.plan import ReadPlan
 from fs_core.values.times import EARLIEST, from_micros
 
 log = logging.getLogger("fs_core")
-
-Destination: TypeAlias = tuple[str, ReadPlan | None]
-"""Where something that waits is to go: a log's name, and of reads their plan; None for outcomes."""
 
 _OUTCOMES = "outcomes"
 _swept: dict[Path, str] = {}  # the last day on which old rows of logs were deleted, by directory
@@ -121,18 +118,25 @@ class LogTables:
         """Return the table of predictions and labels of a log."""
         return LogTable(name, None, self._directory / name / _OUTCOMES)
 
-    def append(self, items: Mapping[Destination, Sequence[Any]]) -> tuple[int, str]:
-        """Write what was logged; return how many rows are written, and why the others aren't."""
+    def append(
+        self, reads: Iterable[tuple[tuple[str, ReadPlan], ServedReads]], outcomes: Iterable[tuple[str, list[Outcome]]]
+    ) -> tuple[int, str]:
+        """Write what was logged; return how many rows are written, and why the others aren't.
+
+        Args:
+            reads: each with the name of its log and its plan.
+            outcomes: each with the name of its log.
+        """
+        parts: list[tuple[Callable[[], int], int]] = []
+        parts += [(partial(self._append_reads, name, found), found.read_at[-1]) for (name, _), found in reads]
+        parts += [(partial(self._append_outcomes, name, found), found[-1].at) for name, found in outcomes]
         written, reason = 0, ""
-        for (name, plan), found in items.items():
+        for append, now in parts:
             try:
-                if plan is None:
-                    written += self._append_outcomes(name, found)
-                else:
-                    written += self._append_reads(name, ServedReads.of(plan, found))
+                written += append()
             except (OfflineStoreError, OSError, pa.ArrowException) as error:
                 reason = str(error)
-            self._sweep(found[-1].at if plan is None else moment_of(found[-1]))
+            self._sweep(now)
         return written, reason
 
     def _append_reads(self, name: str, reads: ServedReads) -> int:

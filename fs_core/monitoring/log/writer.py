@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from fs_core.monitoring.log.sample import ROWS_MARK, LogSetting, capture
+from fs_core.monitoring.log.sample import LogSetting
+from fs_core.monitoring.log.served import ROWS_MARK, ServedReads, excerpt
 
 if TYPE_CHECKING:
     from fs_core.monitoring.log.outcomes import Outcome
-    from fs_core.monitoring.log.sample import Served
-    from fs_core.monitoring.log.tables import Destination
     from fs_core.online.row.cells import Sizes
+    from fs_core.serving.plan import ReadPlan
     from fs_core.serving.read import OnlineRead
     from fs_core.serving.vectors import FeatureVectors
 
@@ -57,15 +57,17 @@ class _Queue:
     """What waits for the thread.
 
     Attributes:
-        items: what was put, by where it is to go.
-        put: how many things were.
+        reads: what is logged of reads, by the log's name and their plan.
+        outcomes: predictions and labels, by the log's name.
+        put: how many of both there are.
         logged: of how many rows they tell.
         rows: how many rows they keep in memory.
         size: and about how many bytes.
         since: when the first one came.
     """
 
-    items: defaultdict[Destination, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    reads: dict[tuple[str, ReadPlan], ServedReads] = field(default_factory=dict)
+    outcomes: defaultdict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
     put: int = 0
     logged: int = 0
     rows: int = 0
@@ -107,14 +109,21 @@ class LogWriter:
             read: the read.
             found: its answer.
         """
-        name = setting.name
+        name, plan = setting.name, read.plan
         try:
             request_id = f"{name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
-            served, kept, size = capture(request_id, rows, read, found)
-            self._names.add(name)
-            return request_id if self._put((name, read.plan), served, len(rows), kept, size) else None
+            served, kept, size = excerpt(rows, read, found)
+            with self._lock:
+                if not self._takes(len(rows), kept, size):
+                    return None
+                reads = self._queue.reads.get((name, plan))
+                if reads is None:
+                    reads = self._queue.reads[name, plan] = ServedReads(plan)
+                    self._names.add(name)
+                reads.add(request_id, served)
+                return request_id
         except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
-            with self._changed:
+            with self._lock:
                 self._drop(len(rows), repr(error))
             return None
 
@@ -124,32 +133,31 @@ class LogWriter:
 
     def put(self, outcome: Outcome) -> bool:
         """Have something written, and tell whether it will be tried; never waits for a disk."""
-        return self._put((outcome.log, None), outcome, outcome.count, outcome.count, outcome.size)
+        with self._lock:
+            if takes := self._takes(outcome.count, outcome.count, outcome.size):
+                self._queue.outcomes[outcome.log].append(outcome)
+        return takes
 
-    def _put(self, to: Destination, item: Served | Outcome, logged: int, rows: int, size: int) -> bool:
-        """Have something written, and tell whether it will be tried.
+    def _takes(self, logged: int, rows: int, size: int) -> bool:
+        """Return whether something may be put, and count it as put. Only with the lock.
 
         Args:
-            to: where it is to go.
-            item: it.
             logged: of how many rows it tells.
             rows: how many rows it keeps in memory.
             size: and about how many bytes.
         """
-        with self._lock:
-            queue, writing = self._queue, self._writing
-            rows, size = queue.rows + rows, queue.size + size
-            full = rows + writing.rows > MOST_ROWS or size + writing.size > MOST_BYTES
-            if full or self._is_closed or (self._thread is None and not self._start()):
-                self._drop(logged, "the queue is full: the disk doesn't keep up")
-                return False
-            queue.items[to].append(item)
-            queue.put, queue.logged, queue.rows, queue.size = queue.put + 1, queue.logged + logged, rows, size
-            if queue.put == 1:
-                queue.since = time.monotonic()
-                self._changed.notify_all()
-            elif rows >= _MANY_ROWS or size >= _MANY_BYTES:  # here without a call: a reader waits
-                self._changed.notify_all()
+        queue, writing = self._queue, self._writing
+        rows, size = queue.rows + rows, queue.size + size
+        full = rows + writing.rows > MOST_ROWS or size + writing.size > MOST_BYTES
+        if full or self._is_closed or (self._thread is None and not self._start()):
+            self._drop(logged, "the queue is full: the disk doesn't keep up")
+            return False
+        queue.put, queue.logged, queue.rows, queue.size = queue.put + 1, queue.logged + logged, rows, size
+        if queue.put == 1:
+            queue.since = time.monotonic()
+            self._changed.notify_all()
+        elif rows >= _MANY_ROWS or size >= _MANY_BYTES:  # here without a call: a reader waits
+            self._changed.notify_all()
         return True
 
     @property
@@ -216,7 +224,7 @@ class LogWriter:
     def _write(self, taken: _Queue) -> None:
         reason, written = "", 0
         try:
-            written, reason = self._tables().append(taken.items)
+            written, reason = self._tables().append(taken.reads.items(), taken.outcomes.items())
         except BaseException as error:  # noqa: BLE001  # the Delta library's panics are no Exceptions
             reason = f"they can't be written: {error!r}"
         with self._changed:
