@@ -186,7 +186,7 @@ def _view_part(view: ViewPlan, reads: ServedReads, number: int) -> _Part:
         if isinstance(part, PackedPart):
             parts.append(_packed_part(view, part))
         else:
-            parts += [_table_part(view.names, answer, pa.array(rows)) for answer, rows in _in_turn(part)]
+            parts += [_table_part(view.names, answer, _indices(rows)) for answer, rows in _in_turn(part)]
     return _Part.joined(parts)
 
 
@@ -203,12 +203,16 @@ def _packed_part(view: ViewPlan, packed: PackedPart) -> _Part:
     return _Part(features, [status, *clocks, pa.array(decoded.seq, mask=~found)])
 
 
-def _in_turn(part: TablePart) -> Iterator[tuple[TableAnswer, Sizes]]:
+def _in_turn(part: TablePart) -> Iterator[tuple[TableAnswer, bytes]]:
     """Yield reads, and now and then let threads have their turn that wait for the interpreter, such as readers."""
     for number, read in enumerate(zip(part.answers, part.rows, strict=True)):
         if number % _READS_AT_ONCE == 0:
             time.sleep(0)
         yield read
+
+
+def _indices(rows: bytes) -> pa.Array:
+    return pa.array(np.frombuffer(rows, np.int64))
 
 
 def _table_part(names: tuple[str, ...], answer: TableAnswer, rows: pa.Array) -> _Part:
@@ -223,5 +227,5 @@ def _table_part(names: tuple[str, ...], answer: TableAnswer, rows: pa.Array) -> 
 
 def _computed_part(reads: ServedReads, number: int) -> _Part:
     parts = [part for part in reads.answers[number] if isinstance(part, TablePart)]  # functions give no others
-    whole = pa.concat_tables([answer.table.take(pa.array(rows)) for part in parts for answer, rows in _in_turn(part)])
+    whole = pa.concat_tables([answer.table.take(_indices(rows)) for part in parts for answer, rows in _in_turn(part)])
     return _Part([one_array(values) for values in whole.columns], [])

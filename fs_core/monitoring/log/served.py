@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +21,65 @@ if TYPE_CHECKING:
 
 ROWS_MARK = "x"
 """In a request id, before the number of the request's rows; what is before it is hexadecimal."""
+_ROW_BYTES = np.dtype(np.int64).itemsize
 _OBJECT_BYTES = 40  # of a small object beside what it holds, about
 
-Excerpt: TypeAlias = tuple[
-    int, int, float, Sizes, Sequence[Sequence[bytes | None]], Sequence[pa.Array], Sequence[PackedRows | TableAnswer]
-]
-"""What is logged of one read: an element for each attribute of `ServedReads` from `at` on."""
+ReadFacts: TypeAlias = tuple[str, int, int, float, bytes]
+"""Of one read its request id, its moment and what the reader's clock showed, both in microseconds, how old the answer
+may have been in seconds, and the indices of the logged rows in the request, as the bytes of int64."""
+
+
+@dataclass(eq=False, slots=True)
+class Excerpt:
+    """What is logged of one read; it shares no memory with what the caller may change.
+
+    Attributes:
+        facts: of the read.
+        keys: for each group of the plan the packed keys of the rows, None where one is null.
+        requests: their request columns.
+        answers: of each view, then of each on-demand view: the rows, or, of history, windows and functions, the answer
+            for all rows asked for.
+        rows: how many rows that keeps in memory.
+        size: and about how many bytes.
+    """
+
+    facts: ReadFacts
+    keys: Sequence[Sequence[bytes | None]]
+    requests: Sequence[pa.Array]
+    answers: Sequence[PackedRows | TableAnswer]
+    rows: int
+    size: int
+
+    @classmethod
+    def of(cls, request_id: str, rows: Sizes, read: OnlineRead, found: FeatureVectors) -> Excerpt:
+        """Return it. A reader waits for this, so it calls little: most of the time goes into what the cache lacks.
+
+        Args:
+            request_id: the read's.
+            rows: the rows that are sampled, at least one.
+            read: the read.
+            found: its answer.
+        """
+        count = kept = len(rows)
+        size = _OBJECT_BYTES * count * len(read.keys)
+        answers: list[PackedRows | TableAnswer] = []
+        for answer in found.answers:
+            if type(answer) is OnlineAnswer:
+                packed = answer.excerpt(rows)
+                size += count * answer.rows.layout.size
+                if packed[2]:
+                    size += _bytes(packed[2].values())
+                answers.append(packed)
+                continue
+            kept, whole = len(found), _whole(answer)
+            size += whole.table.nbytes
+            answers.append(whole)
+        requests: Sequence[pa.Array] = ()
+        if read.computes:
+            requests = found.copied_request(rows)
+            size += _bytes(requests)
+        facts = request_id, found.moment, read.now, read.budget.max_age, rows.tobytes()
+        return cls(facts, [asked.packed(rows) for asked in read.keys], requests, answers, kept, size)
 
 
 @dataclass(eq=False, slots=True)
@@ -58,13 +111,13 @@ class TablePart:
 
     Attributes:
         answers: of each read.
-        rows: the indices of its logged rows.
+        rows: the indices of its logged rows, as the bytes of int64.
     """
 
     answers: list[TableAnswer] = field(default_factory=list)
-    rows: list[Sizes] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)
 
-    def add(self, answer: TableAnswer, rows: Sizes) -> None:
+    def add(self, answer: TableAnswer, rows: bytes) -> None:
         """Keep the answer to a read."""
         self.answers.append(answer)
         self.rows.append(rows)
@@ -81,10 +134,6 @@ class ServedReads:
 
     Attributes:
         plan: the same.
-        request_ids: those of the reads.
-        at: the moments of the reads, microseconds.
-        read_at: what the readers' clocks showed, microseconds.
-        max_age: how old the answers may have been, seconds.
         keys: for each group of the plan the packed keys of the logged rows, None where one is null.
         requests: the request columns of the logged rows, of each read.
         answers: of each view, then of each on-demand view, in parts of one kind.
@@ -92,48 +141,60 @@ class ServedReads:
 
     def __init__(self, plan: ReadPlan) -> None:
         self.plan = plan
-        self.request_ids: list[str] = []
-        self.at, self.read_at, self.max_age = array("q"), array("q"), array("d")
-        self._counts, self._rows = array("q"), bytearray()
         self.keys: list[list[bytes | None]] = [[] for _ in plan.groups]
         self.requests: list[Sequence[pa.Array]] = []
         self.answers: list[list[PackedPart | TablePart]] = []
+        self._facts: list[ReadFacts] = []
 
-    def add(self, request_id: str, served: Excerpt) -> None:
-        """Add a read. Not thread-safe.
-
-        Args:
-            request_id: its.
-            served: what `excerpt` gave.
-        """
-        at, read_at, max_age, rows, keys, requests, answers = served
-        self.request_ids.append(request_id)
-        self.at.append(at)
-        self.read_at.append(read_at)
-        self.max_age.append(max_age)
-        self._counts.append(len(rows))
-        self._rows.extend(rows)
-        for known, new in zip(self.keys, keys):  # noqa: B905  # equally many, and a reader waits
+    def add(self, read: Excerpt) -> None:
+        """Add a read. Not thread-safe."""
+        self._facts.append(read.facts)
+        for known, new in zip(self.keys, read.keys):  # noqa: B905  # equally many, and a reader waits
             known += new
-        if requests:
-            self.requests.append(requests)
+        if read.requests:
+            self.requests.append(read.requests)
         if not self.answers:
-            self.answers = [[] for _ in answers]
-        for parts, answer in zip(self.answers, answers):  # noqa: B905
+            self.answers = [[] for _ in read.answers]
+        for parts, answer in zip(self.answers, read.answers):  # noqa: B905
             if isinstance(answer, TableAnswer):
-                _last(parts, TablePart).add(answer, rows)
+                _last(parts, TablePart).add(answer, read.facts[-1])
             else:
                 _last(parts, PackedPart).add(answer)
+
+    @cached_property
+    def _columns(self) -> tuple[Sequence[Any], ...]:
+        """What `ReadFacts` has, each of all reads; only when no more are added."""
+        return tuple(zip(*self._facts, strict=True))
+
+    @property
+    def request_ids(self) -> Sequence[str]:
+        """Those of the reads."""
+        return self._columns[0]
+
+    @property
+    def at(self) -> Sequence[int]:
+        """The moments of the reads, microseconds."""
+        return self._columns[1]
+
+    @property
+    def read_at(self) -> Sequence[int]:
+        """What the readers' clocks showed, microseconds."""
+        return self._columns[2]
+
+    @property
+    def max_age(self) -> Sequence[float]:
+        """How old the answers may have been, seconds."""
+        return self._columns[3]
 
     @property
     def counts(self) -> Sizes:
         """How many rows are logged of each read, int64."""
-        return np.frombuffer(self._counts, np.int64)
+        return np.fromiter(map(len, self._columns[4]), np.int64, len(self._facts)) // _ROW_BYTES
 
     @property
     def row(self) -> Sizes:
         """Which row of its read each one is, int64."""
-        return np.frombuffer(self._rows, np.int64)
+        return np.frombuffer(b"".join(self._columns[4]), np.int64)
 
 
 _Part = TypeVar("_Part", PackedPart, TablePart)
@@ -144,36 +205,6 @@ def _last(parts: list[PackedPart | TablePart], kind: type[_Part]) -> _Part:
     if not parts or type(parts[-1]) is not kind:
         parts.append(kind())
     return parts[-1]  # type: ignore[return-value]
-
-
-def excerpt(rows: Sizes, read: OnlineRead, found: FeatureVectors) -> tuple[Excerpt, int, int]:
-    """Return what of a read is to be logged, how many rows that keeps in memory, and about how many bytes.
-
-    A reader waits for this: what it calls is little, as whatever isn't in the processor's cache takes several times
-    what it takes in a loop.
-
-    Args:
-        rows: the rows that are sampled, at least one.
-        read: the read.
-        found: its answer.
-    """
-    kept, groups = len(rows), read.keys
-    size = _OBJECT_BYTES * kept * len(groups)
-    answers: list[PackedRows | TableAnswer] = []
-    for answer in found.answers:
-        if type(answer) is OnlineAnswer:
-            packed = answer.excerpt(rows)
-            size += len(rows) * answer.rows.layout.size
-            if packed[2]:
-                size += _bytes(packed[2].values())
-            answers.append(packed)
-            continue
-        kept, whole = len(found), _whole(answer)
-        size += whole.table.nbytes
-        answers.append(whole)
-    requests = found.copied_request(rows) if read.computes else ()
-    keys = (groups[0].packed(rows),) if len(groups) == 1 else [asked.packed(rows) for asked in groups]
-    return (found.moment, read.now, read.budget.max_age, rows, keys, requests, answers), kept, size + _bytes(requests)
 
 
 def _whole(answer: Answer) -> TableAnswer:

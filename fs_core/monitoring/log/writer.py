@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from fs_core.monitoring.log.sample import LogSetting
-from fs_core.monitoring.log.served import ROWS_MARK, ServedReads, excerpt
+from fs_core.monitoring.log.served import ROWS_MARK, Excerpt, ServedReads
 
 if TYPE_CHECKING:
     from fs_core.monitoring.log.outcomes import Outcome
@@ -112,15 +112,15 @@ class LogWriter:
         name, plan = setting.name, read.plan
         try:
             request_id = f"{name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
-            served, kept, size = excerpt(rows, read, found)
+            excerpt = Excerpt.of(request_id, rows, read, found)
             with self._lock:
-                if not self._takes(len(rows), kept, size):
+                if not self._takes(len(rows), excerpt.rows, excerpt.size):
                     return None
                 reads = self._queue.reads.get((name, plan))
                 if reads is None:
                     reads = self._queue.reads[name, plan] = ServedReads(plan)
                     self._names.add(name)
-                reads.add(request_id, served)
+                reads.add(excerpt)
                 return request_id
         except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
             with self._lock:
