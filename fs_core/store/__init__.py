@@ -1,9 +1,11 @@
-"""The store as its users know it: `FeatureStore`, and a file for each thing that it does.
+"""The store as its users know it: `FeatureStore`, whose methods are functions of its resources, by what they work on.
 
-`history` writes rows, `pushes` takes live ones and `delivery` brings them online; `quarantine` shows and releases rows
-that a view refused; `ingestion` takes streams. `training` retrieves, `online` reads, `unfilled` says why a read found
-nothing, and `upkeep` fills, verifies, forgets and monitors. `definitions` applies and compares; `resources` is what all
-stand on. What a method does in depth lies in the room that it belongs to.
+`definitions/` applies and compares what a team declares. `history/` brings rows into history and out of it, `live/`
+takes pushes and streams, and brings them online. `training` looks features up by the rule, and `saved_sets` keeps
+training sets. `materialization` fills, verifies and empties the online store, and `online` reads from it.
+`request_log` keeps what was read, and `monitoring` compares it with the rule and watches for drift. `forget` erases
+entities from all of these; `resources` is what all stand on. What a method does in depth lies in the room of the core
+that has its name.
 """
 
 from fs_core.store.feature_store import FeatureStore, open_store

@@ -6,9 +6,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fs_core import configuration
-from fs_core.store import backfills, history, ingestion, online, pushes, quarantine, training, upkeep
+from fs_core.store import forget, materialization, monitoring, online, request_log, saved_sets, training
 from fs_core.store.definitions import apply as definitions
 from fs_core.store.definitions import transforms, versions
+from fs_core.store.history import backfill, carry_over, export, maintenance, quarantine, write
+from fs_core.store.live import ingestion, push
 from fs_core.store.resources import Resources
 
 if TYPE_CHECKING:
@@ -57,18 +59,20 @@ class FeatureStore(Resources):
     retire = versions.retire
     check_transform = transforms.check_transform
 
-    write = history.write
-    backfill = backfills.backfill
-    carry_over = history.carry_over
-    push = pushes.push
-    push_async = pushes.push_async
-    ingest = ingestion.ingest
+    write = write.write
+    backfill = backfill.backfill
+    carry_over = carry_over.carry_over
     quarantined = quarantine.quarantined
     release = quarantine.release
     drop_quarantined = quarantine.drop_quarantined
-    export = history.export
-    compact = history.compact
-    history = history.history
+    compact = maintenance.compact
+    verify_history = maintenance.verify_history
+    history = export.history
+    export = export.export
+
+    push_async = push.push_async
+    push = push.push
+    ingest = ingestion.ingest
 
     get_historical_features = training.get_historical_features
     stream_historical_features = training.stream_historical_features
@@ -77,29 +81,30 @@ class FeatureStore(Resources):
     as_of_reader = training.as_of_reader
     check_leakage = training.check_leakage
     recreate = training.recreate
-    save_training_set = training.save_training_set
-    load_training_set = training.load_training_set
-    refresh_training_set = training.refresh_training_set
-    list_training_sets = training.list_training_sets
-    drop_training_set = training.drop_training_set
+
+    save_training_set = saved_sets.save_training_set
+    load_training_set = saved_sets.load_training_set
+    refresh_training_set = saved_sets.refresh_training_set
+    list_training_sets = saved_sets.list_training_sets
+    drop_training_set = saved_sets.drop_training_set
 
     get_online_features = online.get_online_features
     get_online_features_async = online.get_online_features_async
     estimate = online.estimate
-    log_outcome = online.log_outcome
-    flush_log = online.flush_log
-    log_counts = online.log_counts
-    read_log = online.read_log
-    replay = online.replay
 
-    materialize = upkeep.materialize
-    verify_online = upkeep.verify_online
-    verify_history = upkeep.verify_history
-    drop_online = upkeep.drop_online
-    served_as = upkeep.served_as
-    forget = upkeep.forget
-    profile = upkeep.profile
-    monitor = upkeep.monitor
+    materialize = materialization.materialize
+    verify_online = materialization.verify_online
+    drop_online = materialization.drop_online
+    served_as = materialization.served_as
+    forget = forget.forget
+
+    log_outcome = request_log.log_outcome
+    flush_log = request_log.flush_log
+    log_counts = request_log.log_counts
+    read_log = request_log.read_log
+    replay = monitoring.replay
+    profile = monitoring.profile
+    monitor = monitoring.monitor
 
     @classmethod
     def create(

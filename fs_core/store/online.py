@@ -1,4 +1,4 @@
-"""Reading the latest rows, with and without blocking, and the log of what was read."""
+"""Reading the latest rows, with and without blocking, and how much room they need."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from fs_core.configuration import deadline_seconds, duration_seconds
-from fs_core.errors import NotOnlineError, OnlineUnavailableError, UnknownReferenceError
+from fs_core.errors import NotOnlineError, OnlineUnavailableError
 from fs_core.retrieval.selection import Features
+from fs_core.store.request_log import logged, setting_of
 from fs_core.store.resources import Resources
-from fs_core.values.times import Moment, micros, moment_or_ago
+from fs_core.values.times import Moment, micros
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from fs_core.capacity.estimate import Estimate
     from fs_core.definitions import FeatureView
-    from fs_core.monitoring.log import Flushed, LogSetting
-    from fs_core.monitoring.log.tables import LogTables
-    from fs_core.monitoring.replay import ReplayReport
     from fs_core.serving import Budget, Fallback, FeatureVectors, OnDeadline, OnlineRead
 
 
@@ -66,7 +62,7 @@ def get_online_features(
         TransformError: an on-demand view can't be computed.
         ConfigurationError: an option isn't understood.
     """
-    budget, setting = _budget(store, deadline, on_deadline, fallback, max_age), _log_setting(store, log, log_rate)
+    budget, setting = _budget(store, deadline, on_deadline, fallback, max_age), setting_of(store, log, log_rate)
     read, online = _read(store, features, full_names, entities, at, budget), store.online
     for requests, seconds in read.steps():
         try:
@@ -75,7 +71,7 @@ def get_online_features(
             read.fail(error)
     if read.absent:
         store._unfilled.look_after(online, read.absent)
-    return _logged(store, setting, read, read.answer(store.offline if read.needs_history else None))
+    return logged(store, setting, read, read.answer(store.offline if read.needs_history else None))
 
 
 async def get_online_features_async(
@@ -99,7 +95,7 @@ async def get_online_features_async(
     """
     from fs_core.online.contract import awaitable
 
-    budget, setting = _budget(store, deadline, on_deadline, fallback, max_age), _log_setting(store, log, log_rate)
+    budget, setting = _budget(store, deadline, on_deadline, fallback, max_age), setting_of(store, log, log_rate)
     await store.select_async(features, full_names=full_names)
     read, online = _read(store, features, full_names, entities, at, budget), store.online
     reader = awaitable(online)
@@ -115,8 +111,8 @@ async def get_online_features_async(
         store._unfilled.look_after(online, read.absent)
     if read.needs_history or read.computes:  # a function may take its time
         found = await asyncio.to_thread(lambda: read.answer(store.offline if read.needs_history else None))
-        return _logged(store, setting, read, found)
-    return _logged(store, setting, read, read.answer(None))
+        return logged(store, setting, read, found)
+    return logged(store, setting, read, read.answer(None))
 
 
 def estimate(store: Resources, view: str | FeatureView, *, entities: int | None = None) -> Estimate:
@@ -138,149 +134,6 @@ def estimate(store: Resources, view: str | FeatureView, *, entities: int | None 
     from fs_core.capacity.estimate import estimate as estimated
 
     return estimated(store.offline, store.registry.project, store.view(view), store._clock.now(), entities)
-
-
-def log_outcome(
-    store: Resources,
-    request_id: str | None,
-    label: Any = None,
-    *,
-    prediction: Any = None,
-    model: str | None = None,
-    model_version: str | None = None,
-) -> None:
-    """Say what a model predicted from a logged read, or, later, what came true; `read_log` joins both to its rows.
-
-    Args:
-        request_id: of what `get_online_features` returned; None, where nothing of it was logged, does nothing.
-        label: what came true: a list with one value for each row of the request, None where it isn't known; of a
-            request of one row, also the value itself, unless that is a list.
-        prediction: what was predicted, likewise.
-        model: the model's name.
-        model_version: its version.
-
-    Raises:
-        DataError: it is no request id, the values aren't as many as the request had rows, or they can't be logged.
-        UnknownReferenceError: there is no such log. What another process reads is in one within half a minute.
-    """
-    if request_id is None:
-        return
-    from fs_core.monitoring.log.outcomes import outcome_of
-
-    outcome = outcome_of(request_id, store._clock.now(), label, prediction, model, model_version)
-    writer = store._log.get()
-    if not writer.has_log(outcome.log):
-        raise UnknownReferenceError(
-            f"there is no request log {outcome.log!r} in {store._log_directory}, so {request_id!r} is no read of it. "
-            "Open the store that logged the read; what another process has read is there within half a minute."
-        )
-    writer.put(outcome)
-
-
-def flush_log(store: Resources, *, within: timedelta | str = "60s") -> Flushed:
-    """Wait until what this process has logged by now is written; return how many rows are, and how many are lost.
-
-    Args:
-        within: how long to wait at most, where a disk doesn't answer.
-
-    Raises:
-        ConfigurationError: that is no duration.
-    """
-    return store._log.get().flush(duration_seconds(within, "within"))
-
-
-def log_counts(store: Resources) -> Flushed:
-    """Return how many rows this process has logged, dropped and yet to write; nothing is waited for."""
-    from fs_core.monitoring.log.writer import Flushed
-
-    writer = store._log.made()
-    return Flushed(0, 0, 0) if writer is None else writer.counts
-
-
-def read_log(store: Resources, name: str, *, since: Moment | timedelta | None = None) -> pa.Table:
-    """Return a request log, a row for each logged row of a read.
-
-    Columns: `__request_id`, `__row` (its index in the request), `__at` (the moment of the read), `__read_at` (what the
-    reader's clock showed), `__max_age`, keys, request columns, features; of each look-up, such as `weather`:
-    `weather.__view`, `weather.__digest`, `weather.__status` and the winner's `weather.__event_time`,
-    `weather.__available_at`, `weather.__seq`; then `__prediction`, `__label` (JSON), `__model`, `__model_version`.
-
-    Args:
-        name: the log's.
-        since: what was read from this moment on; a duration, such as `"1d"`, counts back from now.
-
-    Raises:
-        UnknownReferenceError: there is no such log.
-        DataError: `since` is no moment.
-    """
-    from fs_core.monitoring.log.reading import read_log as rows_of
-
-    flush_log(store)
-    return rows_of(_logs(store), name, None if since is None else moment_or_ago(since, store._clock.now()))
-
-
-def replay(
-    store: Resources,
-    name: str,
-    *,
-    since: Moment | timedelta | None = None,
-    overlap: timedelta | str = "5s",
-    evidence: int = 100,
-) -> ReplayReport:
-    """Compare every row of a request log with what history, by the training path, says of its moment.
-
-    Each row is `equal`, or `overlapped` (a push overlapped the read), `held_back` (by lag, until a `materialize`),
-    `lost` (evicted or never online), `expired` (and collected), `code` (served by another definition or other code
-    than is here), or `unexplained`. Rows that `write` and `backfill` brought after a read, with earlier times, count
-    as lost: as the rule sees it, they were known. So replay a log before such loads.
-
-    Args:
-        name: the log's.
-        since: what was read from this moment on; a duration, such as `"1d"`, counts back from now.
-        overlap: how long before a read a row may have become available that it needn't show: as long as a push takes,
-            and as far as clocks are apart.
-        evidence: how many findings of each kind to return.
-
-    Returns:
-        A report: `clean` (nothing is lost, of other code or unexplained), `counts`, `findings` as an Arrow table;
-        `str()` says what to do.
-
-    Raises:
-        UnknownReferenceError: there is no such log.
-        DataError: `since` is no moment.
-        OfflineStoreError: history can't be read.
-    """
-    from fs_core.monitoring.replay import replay as compare
-
-    flush_log(store)
-    moment = None if since is None else moment_or_ago(since, store._clock.now())
-    tolerance = int(duration_seconds(overlap, "overlap") * 1e6)
-    return compare(
-        _logs(store), name, store.registry, store.offline, since=moment, overlap=tolerance, evidence=evidence
-    )
-
-
-def _logs(store: Resources) -> LogTables:
-    from fs_core.monitoring.log.tables import LogTables
-
-    return LogTables(store._log_directory, store._log_keep)
-
-
-def _log_setting(store: Resources, log: str | Literal[False] | None, rate: float | None) -> LogSetting | None:
-    name = store._configuration.log if log is None else log
-    if not name:
-        return None
-    try:
-        return store._log_settings[name, rate]
-    except (KeyError, TypeError):  # one of them may be no name or number at all
-        return store._log_setting(name, rate)
-
-
-def _logged(store: Resources, setting: LogSetting | None, read: OnlineRead, found: FeatureVectors) -> FeatureVectors:
-    """Return what was found; what of it is to be logged is in the queue by then. Nothing here fails a read."""
-    if setting is not None and len(rows := setting.sampled(read)):
-        found.request_id = store._log.get().record(setting, rows, read, found)
-    return found
 
 
 def _budget(

@@ -1,21 +1,19 @@
-"""Training sets, streams and look-ups by the as-of rule, and training sets kept by name."""
+"""Training sets, streams and look-ups by the as-of rule."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from fs_core.definitions import Source
-from fs_core.errors import DefinitionError, RegistryError
+from fs_core.errors import DefinitionError
 from fs_core.retrieval.selection import Features
 from fs_core.store.resources import Resources
-from fs_core.training_set import TrainingSet, checked_label, require_training_set
+from fs_core.training_set import TrainingSet, checked_label
 from fs_core.values.interchange import is_spark_frame
 from fs_core.values.times import EARLIEST, LATEST, duration_micros, parse_duration
 
@@ -23,11 +21,7 @@ if TYPE_CHECKING:
     from fs_core.leakage import LeakageReport
     from fs_core.retrieval.parts import SpineParts
     from fs_core.retrieval.query import Query
-    from fs_core.retrieval.saved import SavedTrainingSet
-    from fs_core.retrieval.saved.directory import SavedTrainingSets
     from fs_core.retrieval.streaming import AsOfReader
-
-log = logging.getLogger("fs_core")
 
 
 def get_historical_features(
@@ -72,7 +66,7 @@ def get_historical_features(
         made: TrainingSet = answered_frame(Question(store.offline, query), spine)
         return made  # a frame: types can't say so, where Spark isn't installed
     with reported(lambda: activities.training_set(store.registry.project, query.selection.views)) as activity:
-        made = replace(historical_features(store.offline, _read(spine), query), store=store)
+        made = replace(historical_features(store.offline, read_spine(spine), query), store=store)
         if activity:
             activities.add_training_set(activity, store.registry.project, made)
     return made
@@ -114,7 +108,7 @@ def stream_historical_features(
     from fs_core.retrieval.streaming import stream
 
     query = _query(store, features, timestamp, label, lag, full_names)
-    return stream(store.offline, _read(spine, whole=False), query, batch_size, workers)
+    return stream(store.offline, read_spine(spine, whole=False), query, batch_size, workers)
 
 
 def split(
@@ -156,7 +150,7 @@ def split(
     from fs_core.retrieval.parts import split as in_parts
 
     query = _query(store, features, timestamp, label, lag, full_names)
-    return in_parts(Question(store.offline, query), _read(spine), parts, store)
+    return in_parts(Question(store.offline, query), read_spine(spine), parts, store)
 
 
 def as_of_reader(
@@ -229,38 +223,7 @@ def check_leakage(
     from fs_core.leakage import check
 
     query = _query(store, features, timestamp, label, lag, full_names)
-    return check.check_leakage(store.offline, _read(spine), query, samples=samples, rows=rows, seed=seed)
-
-
-def _read(spine: Any, *, whole: bool = True) -> Any:
-    """Return a spine's rows; where it is a query of a database, all of them or a stream.
-
-    Arrow, which reads streams, would wrap what goes wrong on the way in an error of its own.
-    """
-    if not isinstance(spine, Source):
-        return spine
-    from fs_core.sources.warehouse.read import reader, table
-
-    return table(spine) if whole else reader(spine)
-
-
-def _query(
-    store: Resources,
-    features: Features,
-    timestamp: str,
-    label: str | Sequence[str] | None,
-    lag: timedelta | str | None,
-    full_names: bool,
-) -> Query:
-    """Pin what is asked: versions of definitions, states of history."""
-    from fs_core.retrieval.query import Query
-
-    selection = store.select(features, full_names=full_names)
-    shift = parse_duration(lag if lag is not None else "0s", "lag")
-    if duration_micros(shift) > LATEST - EARLIEST:
-        raise DefinitionError(f"lag {lag!r} is longer than any history can be. Look less far back.")
-    snapshots = {view.name: store.offline.snapshot(view) for view in selection.views}
-    return Query(selection, timestamp, checked_label(label), shift, snapshots)
+    return check.check_leakage(store.offline, read_spine(spine), query, samples=samples, rows=rows, seed=seed)
 
 
 def sql(
@@ -326,88 +289,35 @@ def recreate(store: Resources, spec: Mapping[str, Any], spine: Any) -> TrainingS
 
         made: TrainingSet = recreated_frame(store.offline, store.registry, spec, spine)
         return made
-    return replace(query.recreate(store.offline, store.registry, spec, _read(spine)), store=store)
+    return replace(query.recreate(store.offline, store.registry, spec, read_spine(spine)), store=store)
 
 
-def save_training_set(
-    store: Resources, training_set: TrainingSet, name: str, *, overwrite: bool = False
-) -> SavedTrainingSet:
-    """Keep a training set under a name, whole or not at all, whatever happens meanwhile.
+def read_spine(spine: Any, *, whole: bool = True) -> Any:
+    """Return a spine's rows; where it is a query of a database, all of them or a stream.
 
-    With `lag="1d"`, `"7d"` and `"30d"` these are the materialized as-of views for common windows.
-
-    Args:
-        training_set: what `get_historical_features` returned.
-        name: letters, digits and underscores, as definitions have.
-        overwrite: replace one of that name.
-
-    Raises:
-        DataError: it is no training set, such as a frame of Spark.
-        DefinitionError: the name can't be used.
-        SavedTrainingSetError: there is one of that name, a column's type can't be kept, or the directory
-            can't be written.
+    Arrow, which reads streams, would wrap what goes wrong on the way in an error of its own.
     """
-    require_training_set(training_set, "training_set")
-    saved = saved_sets(store).save(training_set, name, overwrite=overwrite)
-    try:
-        store.lineage.record_training_set(training_set)
-    except RegistryError as error:  # it is saved, whatever the lineage knows of it
-        log.warning("the lineage doesn't know of training set %r: %s", name, error)
-    return saved
+    if not isinstance(spine, Source):
+        return spine
+    from fs_core.sources.warehouse.read import reader, table
+
+    return table(spine) if whole else reader(spine)
 
 
-def load_training_set(store: Resources, name: str) -> TrainingSet:
-    """Return a saved training set, the same bits, types and fingerprint; none is looked up again.
+def _query(
+    store: Resources,
+    features: Features,
+    timestamp: str,
+    label: str | Sequence[str] | None,
+    lag: timedelta | str | None,
+    full_names: bool,
+) -> Query:
+    """Pin what is asked: versions of definitions, states of history."""
+    from fs_core.retrieval.query import Query
 
-    Raises:
-        UnknownReferenceError: nothing is saved under that name.
-        SavedTrainingSetError: its files were damaged since.
-    """
-    return saved_sets(store).load(name)
-
-
-def refresh_training_set(store: Resources, name: str, spine: Any) -> int:
-    """Look up those rows of `spine` that a saved training set lacks, and add them; return how many.
-
-    A row is there already if one with the same keys, time and label is; of equal rows as many as the spine
-    has beyond those. The rows added are looked up in history as it is now, in the pinned versions of the
-    features; those there before stay as they were. The spec then says which rows read which states, so
-    `recreate` makes every bit of it again.
-
-    Args:
-        name: what it is saved as.
-        spine: the columns that it was saved with, in any order.
-
-    Raises:
-        UnknownReferenceError: nothing is saved under that name, or a pinned version is gone.
-        SavedTrainingSetError: it is damaged, or can't be written.
-        SchemaError: the spine's columns aren't those it was saved with.
-    """
-    from fs_core.retrieval.saved.refresh import refresh
-
-    return refresh(saved_sets(store), store.registry, store.offline, name, _read(spine))
-
-
-def list_training_sets(store: Resources) -> list[SavedTrainingSet]:
-    """Return what is saved, by name.
-
-    Raises:
-        SavedTrainingSetError: a manifest is damaged.
-    """
-    return saved_sets(store).listing()
-
-
-def drop_training_set(store: Resources, name: str) -> None:
-    """Remove a saved training set, damaged or not.
-
-    Raises:
-        UnknownReferenceError: nothing is saved under that name.
-    """
-    saved_sets(store).drop(name)
-
-
-def saved_sets(store: Resources) -> SavedTrainingSets:
-    """Return the training sets that are kept in the store's directory."""
-    from fs_core.retrieval.saved.directory import SavedTrainingSets
-
-    return SavedTrainingSets(Path(store.directory) / "training_sets")
+    selection = store.select(features, full_names=full_names)
+    shift = parse_duration(lag if lag is not None else "0s", "lag")
+    if duration_micros(shift) > LATEST - EARLIEST:
+        raise DefinitionError(f"lag {lag!r} is longer than any history can be. Look less far back.")
+    snapshots = {view.name: store.offline.snapshot(view) for view in selection.views}
+    return Query(selection, timestamp, checked_label(label), shift, snapshots)

@@ -18,7 +18,7 @@ from fs_core.definitions import (
 from fs_core.errors import FeatureStoreError, UnknownReferenceError
 from fs_core.offline.contract import EMPTY
 from fs_core.store.resources import Resources
-from fs_core.store.training import saved_sets
+from fs_core.store.saved_sets import saved_sets
 
 if TYPE_CHECKING:
     from fs_core.lineage.graph import Graph

@@ -225,7 +225,7 @@ def test_rows_are_counted_as_in_the_data_whatever_bounds_leave_out(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch, rows: int, filled_before: bool
 ) -> None:
     """Row 40 of 50 is row 40 also where `start` leaves out 20, in errors as among quarantined rows."""
-    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 24 * rows)
+    monkeypatch.setattr("fs_core.store.history.parts._PART_BYTES", 24 * rows)
     fields = [Field("amount", "float64", "Paid.", minimum=0)]
     store.apply(view(version="2.0.0", source=None, fields=fields))
     store.apply(replace(view(source=None, fields=fields, on_violation="quarantine"), name="lenient"))
@@ -259,7 +259,7 @@ def test_parts_are_compared_with_history_together(store: FeatureStore, monkeypat
     """Each comparison reads all of history, so what lies in many buckets is compared once."""
     store.write("orders_of", rows_of([(1, 0, 1.0)]))
     rows = rows_of([(user, 0, 1.0) for user in range(500)])
-    monkeypatch.setattr("fs_core.store.history._PART_BYTES", rows.nbytes // 4)
+    monkeypatch.setattr("fs_core.store.history.parts._PART_BYTES", rows.nbytes // 4)
     counts = compared(store, monkeypatch)
     assert store.backfill("orders_of", in_parts(rows, 50), incremental=True) == 499
     assert counts == [500]
@@ -270,7 +270,7 @@ def test_events_are_compared_in_parts_and_keep_their_order(
     fresh_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, entity: Entity | None
 ) -> None:
     """By their ids, also where all are of one entity; of events of one moment the later one in the data is the last."""
-    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 1)
+    monkeypatch.setattr("fs_core.store.history.parts._PART_BYTES", 1)
     last = Aggregation("last", "amount", windows=[None])
     fields = [Field("id", "int64", "I."), Field("amount", "float64", "Paid.")]
     events = FeatureView("orders_of", entity, fields, event_id=["id"], aggregations=[last], description="Orders.")
@@ -293,7 +293,7 @@ def test_a_plain_backfill_takes_no_disk_and_keeps_the_order(
 ) -> None:
     """Beyond one part, too: the first part alone is compared, for the warning."""
     store.write("orders_of", rows_of([(0, 0, 1.0)]))
-    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 24)
+    monkeypatch.setattr("fs_core.store.history.parts._PART_BYTES", 24)
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     counts = compared(store, monkeypatch)
     rows: list[Row] = [(user, 0, 1.0) for user in range(30)]
@@ -318,7 +318,7 @@ def test_rows_that_come_in_parts_are_compared_as_if_they_came_at_once(
     found = []
     for size in (1, 10**9):
         with FeatureStore(fresh_directory()) as store, pytest.MonkeyPatch.context() as patch:
-            patch.setattr("fs_core.store.history._PART_BYTES", size)
+            patch.setattr("fs_core.store.history.parts._PART_BYTES", size)
             store.apply(USER, view(source=None))
             counts = [store.backfill("orders_of", in_parts(rows_of(e)), incremental=incremental) for e in editions]
             found.append((counts, written(store)))
@@ -338,7 +338,7 @@ def test_a_plain_second_backfill_says_that_it_repeats_rows(
     assert "history had 2 of these 3 rows already" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING, "fs_core"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fs_core.store.history._PART_BYTES", 1)
+        patch.setattr("fs_core.store.history.parts._PART_BYTES", 1)
         store.backfill("orders_of", in_parts(rows_of([(1, 0, 1.0), (1, 1, 2.0), (2, 2, 3.0)])))
     assert "history had 1 of the first 1 rows already" in caplog.text
     assert "incremental=True" in caplog.text

@@ -15,7 +15,7 @@ import pytest
 from fs_core import SQL, Entity, FeatureStore, FeatureView, Field, Source
 from fs_core.errors import DataError, SchemaError, ValidationError
 from fs_core.offline.delta.leftovers import data_files
-from fs_core.store import history
+from fs_core.store.history import parts
 
 THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
 VIEW = FeatureView("v", entity=THING, fields=[Field("x", "float64", "X.", minimum=0)], description="V.", online=False)
@@ -25,7 +25,7 @@ ROWS, PARTS = 4_000, 8
 @pytest.fixture
 def small_parts(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
     """A store that sorts some hundred rows at a time."""
-    monkeypatch.setattr(history, "_PART_BYTES", 12_000)
+    monkeypatch.setattr(parts, "_PART_BYTES", 12_000)
     store.apply(VIEW)
     return store
 
@@ -113,7 +113,7 @@ def test_a_first_backfill_is_a_stream(
     backed = FeatureView(
         "v", entity=THING, fields=VIEW.fields, description="V.", online=False, source=SQL(sql) if sql else raw
     )
-    monkeypatch.setattr(history, "_PART_BYTES", 12_000)
+    monkeypatch.setattr(parts, "_PART_BYTES", 12_000)
     monkeypatch.setattr("fs_core.sources.sources._PART_ROWS", 2_048)
     store.apply(raw, backed)
     wanted = facts().filter(pa.compute.less(facts()["k"], 20)) if sql else facts()

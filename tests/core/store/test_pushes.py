@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fs_core import Aggregation, Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import DefinitionError, OnlineUnavailableError, SchemaError, ValidationError
-from fs_core.store import pushes
+from fs_core.store.live import batch, partial
 from fs_core.transforms import written
 from fs_core.values.plain import PlainRows
 from fs_core.values.times import MICROSECONDS
@@ -108,20 +108,20 @@ def test_any_pushes_in_part_are_as_one_dict_would_have_them(
     winners: dict[int, tuple[int, dict[str, Any]]] = {}
     with FeatureStore(tmp_path_factory.mktemp("any")) as store:
         store.apply(view(fields=fields))
-        met = list[pushes._Part]()
+        met = list[partial.Part]()
         for key, hour, x, y in parts:
             given_ = {name: value for name, value in (("x", x), ("y", y)) if value is not None}
             time = DAY + timedelta(hours=hour)
             columns = {name: [value] for name, value in given_.items()}
             if meet:
                 data = pa.table({"k": [key], "event_timestamp": pa.array([time], MICROSECONDS), **columns})
-                met.append(pushes._Part(data, data.select(["k"]), [name for name in "xy" if name not in columns]))
+                met.append(partial.Part(data, data.select(["k"]), [name for name in "xy" if name not in columns]))
             else:
                 store.push("v", {"k": [key], "event_timestamp": [time.isoformat()], **columns}, partial=True)
             before = winners.get(key, (-1, {"x": None, "y": None}))
             if hour >= before[0]:
                 winners[key] = hour, before[1] | given_
-        assert not met or pushes._push_parts(store, store.view("v"), met) == [1] * len(met)
+        assert not met or partial.push_parts(store, store.view("v"), met) == [1] * len(met)
         expected = [tuple(winners.get(key, (0, {"x": None, "y": None}))[1].values()) for key in (1, 2)]
         assert served(store, 1, 2) == expected
 
@@ -150,12 +150,12 @@ def test_pushes_in_part_that_meet(store: FeatureStore) -> None:
     store.write("v", {"k": list(range(8)), "event_timestamp": [DAY] * 8, "x": list(range(8)), "y": [0] * 8})
     store.materialize("v")
     keys = pa.table({"k": list(range(8))})
-    before, together = store.offline.snapshot(store.view("v")), list[pushes._Part]()
+    before, together = store.offline.snapshot(store.view("v")), list[partial.Part]()
     for k in range(8):
         given_ = {"x": [10 + k]} if k % 2 else {"y": [9 if k == 4 else k]}
         data = pa.table({"k": [k], "event_timestamp": pa.array([DAY], MICROSECONDS), **given_})
-        together.append(pushes._Part(data, keys.slice(k, 1), ["y"] if k % 2 else ["x"]))
-    answers = pushes._push_parts(store, store.view("v"), together)
+        together.append(partial.Part(data, keys.slice(k, 1), ["y"] if k % 2 else ["x"]))
+    answers = partial.push_parts(store, store.view("v"), together)
     assert [answer for answer in answers if isinstance(answer, int)] == [1] * 7
     assert "column 'y' is above the maximum 8 in row 0 (9)" in str(answers[4])
     assert served(store, *range(8)) == [(10 + k, 0) if k % 2 else (k, 0 if k == 4 else k) for k in range(8)]
@@ -165,7 +165,7 @@ def test_pushes_in_part_that_meet(store: FeatureStore) -> None:
 def test_what_fails_later_pushes_in_part(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever fails the second push in part of an entity, the first, which met it, is told that it was taken."""
     store.apply(view(fields=[Field("x", "int64", "X."), Field("y", "int64", "Y.")]))
-    complete, done = pushes._completed, list[int]()
+    complete, done = partial._completed, list[int]()
 
     def failing(*given_: Any) -> list[pa.Table]:
         done.append(1)
@@ -173,12 +173,12 @@ def test_what_fails_later_pushes_in_part(store: FeatureStore, monkeypatch: pytes
             raise MemoryError
         return complete(*given_)
 
-    monkeypatch.setattr(pushes, "_completed", failing)
+    monkeypatch.setattr(partial, "_completed", failing)
     data = pa.table({"k": [1], "event_timestamp": pa.array([DAY], MICROSECONDS), "x": [5]})
-    parts = [pushes._Part(data, pa.table({"k": [1]}), ["y"])] * 2
-    first, second = pushes._push_parts(store, store.view("v"), parts)
+    parts = [partial.Part(data, pa.table({"k": [1]}), ["y"])] * 2
+    first, second = partial.push_parts(store, store.view("v"), parts)
     assert (first, type(second)) == (1, MemoryError)
-    monkeypatch.setattr(pushes, "_completed", lambda *_: [][0])
+    monkeypatch.setattr(partial, "_completed", lambda *_: [][0])
     with pytest.raises(IndexError):
         store.push("v", {"k": [1], "event_timestamp": [DAY], "y": [5]}, partial=True)
 
@@ -195,7 +195,7 @@ def test_a_bad_push_among_many_is_found_in_few_steps(store: FeatureStore, monkey
     monkeypatch.setattr(written, "checked_rows", counting)
     together = [pa.table({"k": [None if k == 40 else k], "event_timestamp": [DAY], "x": [k]}) for k in range(64)]
     together = [table.cast(together[0].schema) for table in together]
-    answers = pushes._push_together(store, store.view("v"), together)
+    answers = batch.push_together(store, store.view("v"), together)
     assert [k for k in range(64) if answers[k] != 1] == [40]
     assert len(checked) == 13
     assert store.history("v")["k"].to_pylist() == [k for k in range(64) if k != 40]
@@ -254,7 +254,7 @@ def test_the_log_tells_of_each_push_that_met_others(store: FeatureStore, caplog:
     met = [{"k": [1] * len(m), "event_timestamp": m, "x": [1] * len(m), "day": [None] * len(m)} for m in moments]
     plain = [rows for rows in map(PlainRows.of, met) if rows is not None]
     with caplog.at_level(logging.WARNING, "fs_core"):
-        answers = pushes._push_together(store, store.view("v"), plain)
+        answers = batch.push_together(store, store.view("v"), plain)
     assert [answer if isinstance(answer, int) else type(answer) for answer in answers] == [2, 1, ValidationError, 3]
     told = [record.getMessage() for record in caplog.records]
     assert [text.split(" pushed")[0] for text in told] == ["1 of 2 rows", "3 of 3 rows"]
@@ -314,7 +314,7 @@ def test_a_refused_push_is_not_told_that_its_rows_are_safe(
     monkeypatch.setattr(store.online, "write", fails)
     columns = ({"k": [1], "x": [1]}, {"k": [2], "x": ["text"]}, {"k": [3], "x": [11]}, {"k": [4, 5], "x": [11, 1]})
     together = [pa.table({**one, "event_timestamp": [DAY] * len(one["k"])}) for one in columns]
-    first, second, third, fourth = pushes._push_together(store, store.view("v"), together)
+    first, second, third, fourth = batch.push_together(store, store.view("v"), together)
     assert isinstance(first, OnlineUnavailableError)
     assert "safe in history" in first.__notes__[0]
     assert isinstance(second, SchemaError)

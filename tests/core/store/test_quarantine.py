@@ -222,7 +222,7 @@ def test_rows_that_come_in_parts_are_quarantined_as_if_they_came_at_once(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two odd rows of one moment, released both: neither is written or quarantined again, though each comes alone."""
-    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 1)
+    monkeypatch.setattr("fs_core.store.history.parts._PART_BYTES", 1)
     store.apply(view())
     data = pa.table({name: values * 2 for name, values in rows([5, 11]).items()} | {"x": [5, 11, 5, 12]})
 
@@ -257,12 +257,10 @@ def test_an_incremental_backfill_leaves_computed_rows_alone(store: FeatureStore)
 
 def test_rows_of_a_stream_are_numbered_as_in_the_data(store: FeatureStore) -> None:
     """A large write is checked part after part; positions count from the first row of all, and all parts are held."""
-    from fs_core.store import history
-
     store.apply(view())
     parts = [pa.table(rows([1, 11], first=first)) for first in (0, 2)]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(history, "_PART_BYTES", 1)
+        patched.setattr("fs_core.store.history.parts._PART_BYTES", 1)
         written = store.write("v", pa.Table.to_reader(pa.concat_tables(parts), 2))
     assert (written, written.quarantined["row"].to_pylist()) == (2, [1, 3])
     assert store.quarantined("v").num_rows == 2

@@ -190,7 +190,7 @@ def test_a_row_it_fails_for_refuses_the_write(store: FeatureStore) -> None:
     with pytest.raises(ValidationError, match=reason):
         store.push("strict", rows(shop=["a", "b"], net=[1.0, 13.25]))
     assert store.history("strict").num_rows == 0
-    from fs_core.store.pushes import _checked
+    from fs_core.store.live.batch import _checked
 
     bad, good = (pa.table(rows(shop=["a"], net=[net])) for net in (13.25, 1.0))
     taken, answers = _checked(store, store.view("strict"), [bad, good], micros(NOW))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
-from fs_core.store import pushes
+from fs_core.store.live import batch
 from fs_core.values.plain import PlainRows
 
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -27,7 +27,7 @@ VALUES += [date(2024, 1, 2), *MOMENTS]
 
 def outcome(together: Sequence[PlainRows]) -> tuple[list[str], list[str]]:
     """Return the rows that are good, and what each push is refused for."""
-    good, answers = pushes._checked(cast(FeatureStore, None), VIEW, together, NOW)  # which is for quarantines alone
+    good, answers = batch._checked(cast(FeatureStore, None), VIEW, together, NOW)  # which is for quarantines alone
     words = [str(answer) if isinstance(answer, Exception) else "taken" for answer in answers]
     return [repr(row) for rows in good for row in rows.to_pylist()], words
 

@@ -131,7 +131,7 @@ def test_no_room_for_rows_that_are_compared_with_history(
 ) -> None:
     """The error says where they lie and what to do; nothing is written, and nothing is left there."""
     monkeypatch.setattr(tempfile, "tempdir", str(disk))
-    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 1 << 20)
+    monkeypatch.setattr("fs_core.store.history.parts._PART_BYTES", 1 << 20)
     store.apply(VIEW)
     write(store, 0)
     times = pa.repeat(pa.scalar(datetime(2025, 1, 1, tzinfo=UTC), pa.timestamp("us", "UTC")), 50_000)

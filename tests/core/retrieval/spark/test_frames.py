@@ -169,7 +169,7 @@ def test_a_frame_is_backfilled_as_far_as_history_lacks_it(
     sail: Any, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whenever a job runs: new, late and corrected rows alone, compared in parts; what is too old stays with Spark."""
-    monkeypatch.setattr("fs_core.store.history._PART_BYTES", 20_000)
+    monkeypatch.setattr("fs_core.store.history.parts._PART_BYTES", 20_000)
     view = numbers(store)
     frame = sail.range(5_000).selectExpr(
         "id AS k",

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError, ValidationError
-from fs_core.store import delivery, history
+from fs_core.store.history.append import into_history
+from fs_core.store.live.delivery import deliver, delivery
 from fs_core.store.resources import Resources
 
 if TYPE_CHECKING:
@@ -107,11 +108,11 @@ def _write(store: Resources, view: FeatureView, held_by: Quarantine, held: pa.Ta
     rows = rows.set_column(index, rows.schema.field(AVAILABLE_AT), released.cast(MICROSECONDS))
     missing = store.offline.unwritten(view, rows.append_column(PUSHED, held[PUSHED]))
     has_pushed = view.online and bool(pc.any(missing[PUSHED]).as_py())
-    sent_by = delivery.delivery(store, view) if has_pushed else None  # before the rows are in history
-    written = history.into_history(store, view, missing)
+    sent_by = delivery(store, view) if has_pushed else None  # before the rows are in history
+    written = into_history(store, view, missing)
     held_by.drop(held[ID].to_pylist())
     if has_pushed:
-        delivery.deliver(store, view, written.filter(missing[PUSHED]), now, sent_by)
+        deliver(store, view, written.filter(missing[PUSHED]), now, sent_by)
 
 
 def _refuse_loss(target: FeatureView, source: FeatureView, held: pa.Table, mapping: Mapping[str, str]) -> None:

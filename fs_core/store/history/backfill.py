@@ -13,7 +13,9 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, SourceError
 from fs_core.offline.contract import EMPTY
-from fs_core.store.history import append, append_parts, large, opened
+from fs_core.store.history.append import append
+from fs_core.store.history.parts import append_parts, large
+from fs_core.store.history.write import opened
 from fs_core.store.resources import Resources
 from fs_core.values.times import EARLIEST, Moment, duration_micros, micros, parse_duration
 

@@ -13,7 +13,9 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView, StreamSource
 from fs_core.errors import ConfigurationError, SourceError
 from fs_core.offline.contract import EMPTY, PositionedHistory, Progress, PushedHistory
-from fs_core.store import delivery, history, upkeep
+from fs_core.store.history.append import into_quarantine, numbered
+from fs_core.store.live.delivery import deliver, delivery
+from fs_core.store.materialization import materialize
 from fs_core.store.resources import Resources
 from fs_core.values.times import duration_micros, parse_duration
 
@@ -96,17 +98,17 @@ def _target(store: Resources, view: FeatureView) -> Target:
 
     def catch_up() -> None:
         if view.online and offline.snapshot(view) != EMPTY:
-            upkeep.materialize(store, view)
+            materialize(store, view)
 
     def append(rows: pa.Table, progress: Progress, now: int) -> Callable[[], None]:
-        sent_by = delivery.delivery(store, view) if view.online else None  # before the rows are in history
-        numbered = history.numbered(store, view, rows, pushed=True)
-        offline.append_from(view, numbered, progress)
-        return partial(delivery.deliver, store, view, numbered, now, sent_by)
+        sent_by = delivery(store, view) if view.online else None  # before the rows are in history
+        written = numbered(store, view, rows, pushed=True)
+        offline.append_from(view, written, progress)
+        return partial(deliver, store, view, written, now, sent_by)
 
     def settle() -> None:
         if isinstance(offline, PushedHistory):
             offline.settle()
 
-    quarantine = partial(history.into_quarantine, store, view, pushed=True)
+    quarantine = partial(into_quarantine, store, view, pushed=True)
     return Target(positions, append, settle, quarantine, catch_up, store._clock.now)
