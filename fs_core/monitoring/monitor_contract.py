@@ -10,7 +10,7 @@ import numpy as np
 from fs_core.monitoring.drift.bins import Sample
 from fs_core.monitoring.drift.windows import DELAY, ROWS, Span, Windows
 from fs_core.monitoring.monitor_report import Finding
-from fs_core.offline.validation import check_violations, field_violations
+from fs_core.offline.validation.violations import check_violations, field_violations
 from fs_core.rule import is_expired
 from fs_core.values.dtypes import canonical, plain_type
 from fs_core.values.times import from_micros

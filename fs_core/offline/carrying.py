@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError, did_you_mean
-from fs_core.offline.validation import Compute, computed, refuse_unreadable, refuse_violations
+from fs_core.offline.validation.rows import Compute, computed, refuse_unreadable, refuse_violations
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.values.casting import cast_lossless
 from fs_core.values.times import LATEST

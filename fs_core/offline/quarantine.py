@@ -20,7 +20,7 @@ from fs_core.definitions import FeatureView
 from fs_core.errors import ConfigurationError, DataError, OfflineStoreError, did_you_mean
 from fs_core.offline.days.table import DAY, DayTable
 from fs_core.offline.sifted import NOTHING, QUARANTINED, Sifted
-from fs_core.offline.validation import given_schema
+from fs_core.offline.validation.rows import given_schema
 from fs_core.rule import AVAILABLE_AT
 from fs_core.values.times import MICROSECONDS, from_micros
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.errors import TransformCodeError, TransformError, ValidationError
 from fs_core.offline.sifted import Sifted
-from fs_core.offline.validation import sift_rows, validate_rows
+from fs_core.offline.validation.rows import sift_rows, validate_rows
 from fs_core.transforms.evaluate import evaluate
 
 

@@ -31,7 +31,7 @@ from tests.buckets import running_s3
 from tests.faults.six_processes import PRELOADED, VIEW, Journal, compact, write
 from tests.faults.victims import CONTEXT, kill, started
 
-PRELOAD = [*PRELOADED, "fs_core.offline.validation", "fs_core.registry", "fs_core.transforms.written"]
+PRELOAD = [*PRELOADED, "fs_core.offline.validation.rows", "fs_core.registry", "fs_core.transforms.written"]
 PRELOAD += ["obstore.store", "pandas", "tests.buckets", "tests.faults.six_processes"]
 SECONDS = 2.0  # of a lease, so that a killed process isn't waited for that long
 

@@ -105,7 +105,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     asked = parser.parse_args(words)
     print(f"seed {asked.seed}", flush=True)
-    CONTEXT.set_forkserver_preload([*PRELOADED, "fs_core.offline.validation", "fs_core.materialization.materialize"])
+    CONTEXT.set_forkserver_preload(
+        [*PRELOADED, "fs_core.offline.validation.rows", "fs_core.materialization.materialize"]
+    )
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         with FeatureStore(directory / "store") as store:

@@ -146,7 +146,7 @@ def numbered(store: Resources, view: FeatureView, checked: pa.Table, *, pushed: 
         checked: the rows.
         pushed: whether they are, so that the registry needn't hear of each.
     """
-    from fs_core.offline.validation import with_sequence
+    from fs_core.offline.validation.rows import with_sequence
 
     count = checked.num_rows
     least = _least_seq(store, view, count, pushed=pushed) if count else 0

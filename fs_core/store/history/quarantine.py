@@ -130,7 +130,7 @@ def _refuse_loss(target: FeatureView, source: FeatureView, held: pa.Table, mappi
 
 def _refuse_broken(view: FeatureView, columns: Mapping[str, pa.ChunkedArray], held: pa.Table) -> None:
     from fs_core.offline.quarantine import ID
-    from fs_core.offline.validation import reasons_of, violations
+    from fs_core.offline.validation.violations import reasons_of, violations
 
     found = violations(view, columns)
     if not found:

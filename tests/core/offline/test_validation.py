@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fs_core import FeatureStore
 from fs_core.definitions import Entity, FeatureView, Field
 from fs_core.errors import DataError, SchemaError, ValidationError
-from fs_core.offline.validation import validate_rows, with_sequence
+from fs_core.offline.validation.rows import validate_rows, with_sequence
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.testing import oracle_available_at
 from fs_core.testing.histories import moments, scenarios, values

@@ -15,7 +15,7 @@ import pytest
 from fs_core.definitions import SQL, Entity, FeatureView, Field, Source
 from fs_core.errors import SchemaError, SourceError
 from fs_core.offline.duckdb import connect, literal, quoted
-from fs_core.offline.validation import validate_rows
+from fs_core.offline.validation.rows import validate_rows
 from fs_core.sources.sources import read_file, referenced_tables, run_source
 
 FLIGHTS = pa.table(

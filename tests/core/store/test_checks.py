@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fs_core import Aggregation, FeatureStore, FeatureView, Field
 from fs_core.errors import DataError, DefinitionError, ValidationError
 from fs_core.offline import predicates
-from fs_core.offline.validation import sift_rows
+from fs_core.offline.validation.rows import sift_rows
 from tests.core.store.checked import DAY, rows, view
 
 

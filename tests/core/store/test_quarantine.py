@@ -14,7 +14,7 @@ from fs_core.definitions import OnDemandView
 from fs_core.errors import DataError, DefinitionError, OfflineStoreError, ValidationError
 from fs_core.offline.days.table import DayTable
 from fs_core.offline.quarantine import Quarantine
-from fs_core.offline.validation import sift_rows
+from fs_core.offline.validation.rows import sift_rows
 from tests.core.store.checked import DAY, ENTITY, rows, view
 
 

@@ -23,7 +23,7 @@ from fs_core.errors import OfflineStoreError
 from fs_core.offline.delta import log, rewriting
 from fs_core.offline.delta import log as delta_log
 from fs_core.offline.delta.log import log_actions
-from fs_core.offline.validation import validate_rows, with_sequence
+from fs_core.offline.validation.rows import validate_rows, with_sequence
 
 USER = Entity("user", keys={"user": "int64"}, description="A person.")
 FACTS = FeatureView("facts", entity=USER, fields=[Field("x", "int64", "X.")], description="Facts.", online=False)
