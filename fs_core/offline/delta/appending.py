@@ -22,7 +22,7 @@ from fs_core.offline.delta.locks import Locks
 from fs_core.offline.delta.log import DeltaLog, log_was_changing, open_table
 from fs_core.offline.delta.rewriting import CHECKPOINT_INTERVAL, HOOKS, RETRIES, checkpoint, how_written
 from fs_core.offline.objects.path import Location, brief, broke_off
-from fs_core.offline.search.run import boot
+from fs_core.offline.search.runs.meta import boot
 from fs_core.runtime.files import make_directory
 
 log = logging.getLogger("fs_core")

@@ -13,12 +13,14 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.offline.objects.path import is_object
 from fs_core.offline.objects.reading import facts
-from fs_core.offline.search import runs
 from fs_core.offline.search.bucket.bound import mark_used
 from fs_core.offline.search.bucket.columns import complete
 from fs_core.offline.search.engine import Found, alive, numbers
-from fs_core.offline.search.run import DamagedRunError, Hits, Run, gather, shares_of, write_run
-from fs_core.offline.search.runs import Catalogue
+from fs_core.offline.search.runs import catalogue
+from fs_core.offline.search.runs.catalogue import Catalogue
+from fs_core.offline.search.runs.gather import gather, shares_of
+from fs_core.offline.search.runs.meta import DamagedRunError
+from fs_core.offline.search.runs.run import Hits, Run, write_run
 from fs_core.offline.search.sql import PlainEngine
 from fs_core.offline.search.timeline import NOWHERE
 from fs_core.offline.search.window_index import WindowIndex
@@ -44,7 +46,7 @@ class IndexEngine:
 
     def __init__(self, directory: Path, room: int | None = None) -> None:
         self._directory, self._room = directory, room
-        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run, runs.LARGEST, complete, room)
+        self._catalogue: Catalogue[Run] = Catalogue(directory, Run, write_run, catalogue.LARGEST, complete, room)
         self._plain = PlainEngine()
         self._windows = WindowIndex(directory, room)
 

@@ -16,9 +16,9 @@ from fs_core.offline.objects.reading import facts
 from fs_core.offline.search.engine import Found, numbers
 from fs_core.offline.search.entity_codes import UNKNOWN
 from fs_core.offline.search.events import entities_of, found_of, read_events, search_events, too_large
-from fs_core.offline.search.run import DamagedRunError
-from fs_core.offline.search.runs import Catalogue
-from fs_core.offline.search.window_run import Part, WindowRun, count_rows, write_window_run
+from fs_core.offline.search.runs.catalogue import Catalogue
+from fs_core.offline.search.runs.meta import DamagedRunError
+from fs_core.offline.search.runs.window_run import Part, WindowRun, count_rows, write_window_run
 from fs_core.rule import TIME
 from fs_core.runtime.threads import workers
 from fs_core.windows.answer import Asked, TooLargeError, answer

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.definitions import FeatureView
-from fs_core.offline.search.run import column_groups, column_path, damage_named, read_columns, write_column
+from fs_core.offline.search.runs.columns import column_groups, column_path, read_columns, write_column
+from fs_core.offline.search.runs.meta import damage_named
 from fs_core.runtime.files import bring_to_disk
 from fs_core.runtime.threads import workers
 

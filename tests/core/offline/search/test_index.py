@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from fs_core.definitions import Entity, FeatureView, Field
 from fs_core.errors import OfflineStoreError
 from fs_core.offline.delta.store import DeltaOfflineStore
-from fs_core.offline.search import index, runs
-from fs_core.offline.search import run as run_room
+from fs_core.offline.search import index
 from fs_core.offline.search.index import IndexEngine
+from fs_core.offline.search.runs import catalogue, meta
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME, history_schema
 from fs_core.testing.histories import moments, scenarios, spines
 from fs_core.testing.oracle import bits, oracle_as_of
@@ -109,7 +109,7 @@ def _damage(directory: Path, how: str, data: st.DataObject) -> None:
         if files:
             _cut(files[victim % len(files)], share)
     elif how == "distrust":
-        for mark in index.rglob(run_room.MARK):
+        for mark in index.rglob(meta.MARK):
             mark.unlink()
 
 
@@ -177,7 +177,7 @@ def test_run_marked_durable_while_it_is_removed_is_removed_whole(
     def mark_first(*args: Any, **options: Any) -> None:
         for run in earlier:
             with contextlib.suppress(FileNotFoundError):
-                (run / run_room.MARK).touch()
+                (run / meta.MARK).touch()
         rmdir(*args, **options)
 
     monkeypatch.setattr(os, "rmdir", mark_first)
@@ -211,7 +211,7 @@ def test_a_handful_of_rows_does_not_open_the_world(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("most", [1, 30, 10**9])
 def test_large_histories_are_parted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """No run is larger than memory allows; several are searched side by side."""
-    monkeypatch.setattr(runs, "LARGEST", most)
+    monkeypatch.setattr(catalogue, "LARGEST", most)
     store = store_in(tmp_path)
     for n in range(4):
         store.append(counter, rows(25 * n, 25))
@@ -264,13 +264,13 @@ def test_what_never_reached_the_disk_is_not_trusted(tmp_path: Path, monkeypatch:
     assert ask(store_in(tmp_path)) == expected(100)
     (run,) = runs_of(tmp_path)
     deadline = time.monotonic() + 60
-    while not (run / run_room.MARK).exists() and time.monotonic() < deadline:
+    while not (run / meta.MARK).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     made = run.stat().st_ino
-    monkeypatch.setattr(run_room, "boot", lambda: "another")
+    monkeypatch.setattr(meta, "boot", lambda: "another")
     assert ask(store_in(tmp_path)) == expected(100)
     assert runs_of(tmp_path)[0].stat().st_ino == made
-    (run / run_room.MARK).unlink()
+    (run / meta.MARK).unlink()
     for column in run.glob("column-*"):
         column.write_bytes(bytes(column.stat().st_size))  # what a power failure leaves
     assert ask(store_in(tmp_path)) == expected(100)
@@ -284,7 +284,7 @@ def test_an_index_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "index").write_text("a file where the directory should be")
     assert ask(store) == expected(100)
     (tmp_path / "index").unlink()
-    monkeypatch.setattr(runs, "may_write", lambda _: False)
+    monkeypatch.setattr(catalogue, "may_write", lambda _: False)
     assert ask(store) == expected(100)
     assert not (tmp_path / "index").exists()
 

@@ -12,9 +12,10 @@ import pytest
 
 from fs_core import Aggregation, Entity, FeatureView, Field
 from fs_core.offline.delta.store import DeltaOfflineStore
-from fs_core.offline.search import window_index, window_run
+from fs_core.offline.search import window_index
 from fs_core.offline.search.index import IndexEngine
-from fs_core.offline.search.run import MARK
+from fs_core.offline.search.runs import window_run
+from fs_core.offline.search.runs.meta import MARK
 from fs_core.offline.search.window_index import WindowIndex
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, TIME
 from fs_core.testing.histories import moments

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.offline.search.entity_codes import KeyColumn, KeyDictionary
-from fs_core.offline.search.run import damage_named, read_array, write_array
+from fs_core.offline.search.runs.columns import read_array, write_array
+from fs_core.offline.search.runs.meta import damage_named
 from fs_core.values import dtypes
 from fs_core.windows.numbers.exact import Prefix
 from fs_core.windows.numbers.ordinals import Ordinals

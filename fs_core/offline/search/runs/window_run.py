@@ -12,10 +12,10 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.offline.objects.reading import fetch_small, parquet_file
 from fs_core.offline.predicates import passing
-from fs_core.offline.search.arrays import ArrayReader, ArrayWriter
 from fs_core.offline.search.entity_codes import KeyDictionary
 from fs_core.offline.search.events import read_events
-from fs_core.offline.search.run import read_meta, write_meta
+from fs_core.offline.search.runs.arrays import ArrayReader, ArrayWriter
+from fs_core.offline.search.runs.meta import read_meta, write_meta
 from fs_core.windows.evaluate import events_of, prepared_for
 from fs_core.windows.plan import features_of
 from fs_core.windows.prepared import Prepared

@@ -19,7 +19,7 @@ from fs_core.definitions import FeatureView
 from fs_core.offline.objects.path import is_object
 from fs_core.offline.objects.reading import facts, fetch_small, parquet_file
 from fs_core.offline.search.bucket.bound import mark_used, trim
-from fs_core.offline.search.run import META, boot, make_durable
+from fs_core.offline.search.runs.meta import META, boot, make_durable
 from fs_core.runtime.files import make_directory, may_write
 from fs_core.runtime.threads import workers
 
