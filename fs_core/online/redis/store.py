@@ -16,8 +16,8 @@ from fs_core.online.redis.client import open_client
 from fs_core.online.redis.cluster_watermarks import ClusterWatermarks
 from fs_core.online.redis.errors import driver, driver_errors, online_error
 from fs_core.online.redis.names import Names
-from fs_core.online.redis.protocol import PlainNames, Read, Requests, RowNames, Rows
-from fs_core.online.redis.reader import AsyncReader, Reader
+from fs_core.online.redis.reads.protocol import PlainNames, Read, Requests, RowNames, Rows
+from fs_core.online.redis.reads.reader import AsyncReader, Reader
 from fs_core.online.redis.scripts import ROWS_A_CALL, delete_calls, is_cluster, replies, run, splice_calls, write_calls
 from fs_core.online.redis.topology import SLOTS
 from fs_core.online.redis.url import RedisURL, parse, shown

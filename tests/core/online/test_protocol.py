@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fs_core.errors import OnlineStoreError
 from fs_core.online.redis import RedisOnlineStore
 from fs_core.online.redis.names import Names
-from fs_core.online.redis.protocol import PlainNames, Read, RowNames
+from fs_core.online.redis.reads.protocol import PlainNames, Read, RowNames
 from fs_core.online.redis.topology import SLOTS, Topology
 
 
