@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from urllib.parse import unquote
 
 import duckdb
@@ -19,10 +19,12 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.offline.contract import Snapshot
 from fs_core.offline.delta.layout import month_of
+from fs_core.offline.delta.leftovers import APPEND_SECONDS, data_files, named_files, remove_leftovers
 from fs_core.offline.delta.log import log_lines, open_table
 from fs_core.offline.delta.rewriting import Seqs, replace_rows
+from fs_core.offline.delta.table import ViewTable
 from fs_core.offline.duckdb import connect, quoted, scan
-from fs_core.offline.objects.path import Location, ObjectPath, is_object
+from fs_core.offline.objects.path import Location, ObjectPath, is_object, located
 from fs_core.offline.objects.reading import parquet_file
 from fs_core.rule import SEQ
 from fs_core.values.dtypes import storage_type
@@ -108,6 +110,40 @@ def doomed(entities: pa.Table) -> Iterator[Doomed]:
     """Open a connection that knows entities which are to be erased."""
     with connect() as connection:
         yield Doomed(connection, entities)
+
+
+def delete_holders(whom: Doomed, table: ViewTable, newest: Callable[[], Sequence[str]]) -> int:
+    """Delete every file that holds a row of theirs but those of the newest state; return how many there were.
+
+    Args:
+        whom: the entities.
+        table: the view's.
+        newest: gives the files of the newest state.
+    """
+    present = data_files(table.path)
+    unfinished = remove_leftovers(table.path, table.locks, APPEND_SECONDS)
+    present -= unfinished
+    whom.warn_of(unfinished)
+    # The newest state is looked up last: what was being appended when the list was made is in it now.
+    older = sorted((present & data_files(table.path)).difference(newest()))
+    gone = whom.holders(older)
+    if gone:
+        table.log.bring_to_disk()
+        scrub_log(table.path, gone)
+    for file in gone:
+        located(file).unlink(missing_ok=True)
+    return len(gone)
+
+
+def count_traces(whom: Doomed, table: ViewTable) -> int:
+    """Return how many rows of theirs are in any file, named by a state or not."""
+    present = data_files(table.path)
+    known = sorted(present & named_files(table.path))
+    found = whom.count(known)
+    for file in present.difference(known):
+        with suppress(duckdb.Error):  # of one that is being written, rows aren't in history yet
+            found += whom.count([file])
+    return found
 
 
 def scrub_log(table: Location, files: Collection[str]) -> None:

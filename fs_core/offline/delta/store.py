@@ -21,10 +21,10 @@ from fs_core.definitions import FeatureView
 from fs_core.errors import OfflineStoreError
 from fs_core.offline.contract import EMPTY, Erased, Portions, Progress, Snapshot, Watermark, Winners
 from fs_core.offline.delta.appending import COMMIT_SECONDS, attempts
-from fs_core.offline.delta.erasure import Doomed, doomed, scrub_log
+from fs_core.offline.delta.erasure import Doomed, count_traces, delete_holders, doomed
 from fs_core.offline.delta.failures import as_store_error, refuse_unusable
 from fs_core.offline.delta.layout import as_declared, by_recency
-from fs_core.offline.delta.leftovers import APPEND_SECONDS, BRIEFLY, data_files, named_files, remove_leftovers
+from fs_core.offline.delta.leftovers import BRIEFLY, remove_leftovers
 from fs_core.offline.delta.log import LastWrite, last_write, open_table
 from fs_core.offline.delta.merging import merge
 from fs_core.offline.delta.queries.unwritten import unwritten
@@ -296,20 +296,9 @@ class DeltaOfflineStore:
             return Erased(0, 0)
         with self._rewriting(view, "can't erase from its history"), doomed(entities) as whom:
             rows = self._erase_from_newest(view, whom)
-            present = data_files(table.path)
-            unfinished = remove_leftovers(table.path, table.locks, APPEND_SECONDS)
-            present -= unfinished
-            whom.warn_of(unfinished)
-            # The newest state is looked up last: what was being appended when the list was made is in it now.
-            older = sorted((present & data_files(table.path)).difference(self._files(view, None)))
-            gone = whom.holders(older)
-            if gone:
-                table.log.bring_to_disk()
-                scrub_log(table.path, gone)
-            for file in gone:
-                located(file).unlink(missing_ok=True)
+            files = delete_holders(whom, table, lambda: self._files(view, None))
             self._engine.forget(view)
-        return Erased(rows, len(gone))
+        return Erased(rows, files)
 
     def _erase_from_newest(self, view: FeatureView, whom: Doomed) -> int:
         """Commit states without rows of entities until the newest has none; return how many there were.
@@ -347,13 +336,7 @@ class DeltaOfflineStore:
         if self.snapshot(view) == EMPTY:
             return 0
         with self._rewriting(view, "can't read its history"), doomed(entities) as whom:
-            present = data_files(table.path)
-            known = sorted(present & named_files(table.path))
-            found = whom.count(known)
-            for file in present.difference(known):
-                with suppress(duckdb.Error):  # of one that is being written, rows aren't in history yet
-                    found += whom.count([file])
-            return found
+            return count_traces(whom, table)
 
     def _table(self, view: FeatureView) -> ViewTable:
         name = view.storage_name

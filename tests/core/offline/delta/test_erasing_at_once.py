@@ -15,7 +15,6 @@ import pytest
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.errors import OfflineStoreError
 from fs_core.offline.delta import erasure
-from fs_core.offline.delta import store as delta_store
 
 USER = Entity("user", keys={"user": "string"}, description="A person.")
 NOTES = FeatureView(
@@ -79,7 +78,7 @@ def test_files_that_the_other_deletes(
         seen.append(None)
         return len(seen) == looks
 
-    with at(monkeypatch, delta_store, "data_files", is_time, lambda: forget(other, BOB)) as begun:
+    with at(monkeypatch, erasure, "data_files", is_time, lambda: forget(other, BOB)) as begun:
         assert forget(store, ALICE) == 1
     assert begun[0].result() == 1
     assert store.history(NOTES)["user"].to_pylist() == [CAROL]
