@@ -155,7 +155,7 @@ def _read(
 ) -> OnlineRead:
     from fs_core.serving import OnlineRead, ReadPlan
 
-    asked = store._plan(features, full_names)
+    asked = store._resolved(features, full_names)
     _refuse_retired(asked.retired)
     moment = None if at is None else micros(at)
     cache = store._cache.get() if budget.max_age else None

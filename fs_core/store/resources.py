@@ -7,22 +7,19 @@ import math
 import os
 import time
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from fs_core import configuration
 from fs_core.definitions import FeatureView, Reference
-from fs_core.definitions.references import Asked
 from fs_core.errors import DefinitionError
-from fs_core.retrieval.resolution import select
-from fs_core.retrieval.selection import Features, Selection, as_list, reference_of
+from fs_core.retrieval.selection import Features, Selection
 from fs_core.runtime.grouped import Grouped
 from fs_core.runtime.per_process import PerProcess
 from fs_core.serving.unfilled import Unfilled
+from fs_core.store.requests import FRESH_SECONDS, ResolvedRequest, ResolvedRequests
 from fs_core.values.times import Clock
 
 if TYPE_CHECKING:
@@ -34,29 +31,6 @@ if TYPE_CHECKING:
     from fs_core.online.contract import OnlineStore
     from fs_core.registry import Registry
     from fs_core.serving import RowCache
-
-T = TypeVar("T")
-
-_PLAN_SECONDS = 1.0  # how long a resolved request is used before the registry is asked whether it changed
-
-_PLANS = 1_000  # resolved requests that are kept, the last ones: callers may make up any number
-
-
-class _Plan(NamedTuple):
-    """A resolved request: for which state of the registry, when that was last checked, and what follows from it."""
-
-    selection: Selection
-    generation: int
-    checked: float
-    retired: tuple[str, ...]
-    compiled: dict[str, Any]
-
-    def made_by(self, what: Callable[[Selection], T]) -> T:
-        """Return what `what` makes of the request, made once for each state of the registry."""
-        made: T | None = self.compiled.get(what.__qualname__)
-        if made is None:
-            made = self.compiled[what.__qualname__] = what(self.selection)
-        return made
 
 
 class Resources:
@@ -79,7 +53,7 @@ class Resources:
             directory, online=online, offline=offline, registry=registry, deadline=deadline
         )
         self._clock = clock or Clock()
-        self._plans: OrderedDict[tuple[tuple[Asked, ...], bool], _Plan] = OrderedDict()  # those in use come last
+        self._requests = ResolvedRequests()
         self._views: tuple[int, dict[Reference, FeatureView]] = -1, {}  # as of a generation of the registry
         self._cache = PerProcess(_new_cache)  # rows of a moment ago
         self._lately: dict[str | FeatureView, tuple[float, FeatureView]] = {}  # when pushes resolved which view
@@ -169,14 +143,14 @@ class Resources:
         """Return what `view` does; the registry isn't asked for each push whether another process changed it."""
         moment = time.monotonic()
         resolved, view = self._lately.get(ref, (-math.inf, None))
-        if view is None or moment - resolved > _PLAN_SECONDS:
+        if view is None or moment - resolved > FRESH_SECONDS:
             view = self.view(ref)
             self._lately[ref] = moment, view
         return view
 
     def _resolve_anew(self) -> None:
         """Resolve every request anew: this process has changed the registry."""
-        self._plans.clear()
+        self._requests.clear()
         self._lately.clear()
 
     def _grouped(
@@ -228,47 +202,17 @@ class Resources:
             UnknownReferenceError: no such view, service, version or feature.
             NameClashError: two features would carry one name.
         """
-        return self._plan(features, full_names).selection
+        return self._resolved(features, full_names).selection
 
     async def select_async(self, features: Features, *, full_names: bool = False) -> Selection:
         """Return what `select` does; where the registry has to be asked, the event loop goes on meanwhile."""
-        if self._is_planned(features, full_names):
+        if self._requests.fresh(features, full_names):
             return self.select(features, full_names=full_names)
         return await asyncio.to_thread(self.select, features, full_names=full_names)
 
-    def _is_planned(self, features: Features, full_names: bool) -> bool:
-        """Return whether a request is resolved without asking the registry."""
-        plan = self._plans.get((as_list(features), full_names))
-        return plan is not None and time.monotonic() - plan.checked < _PLAN_SECONDS
-
-    def _plan(self, features: Features, full_names: bool) -> _Plan:
-        asked = (as_list(features), full_names)
-        plan, moment = self._plans.get(asked), time.monotonic()
-        if plan and moment - plan.checked < _PLAN_SECONDS:
-            return plan
-        generation = self.registry.generation()
-        if plan and plan.generation == generation:
-            plan = plan._replace(checked=moment)
-        else:
-            selection = select(self.registry, features, full_names=full_names)
-            plan = _Plan(selection, generation, moment, self._retired_of(features, selection), {})
-        self._plans[asked] = plan
-        with suppress(KeyError):  # another thread has deleted them
-            self._plans.move_to_end(asked)
-            while len(self._plans) > _PLANS:
-                self._plans.popitem(last=False)
-        return plan
-
-    def _retired_of(self, features: Features, selection: Selection) -> tuple[str, ...]:
-        """Return the references of the views and services of a request that are retired."""
-        retired = self.registry.retired()
-        if not retired:
-            return ()
-        views = [view for view in selection.definitions if (view.kind, view.name, view.version) in retired]
-        services = {(name, version) for kind, name, version in retired if kind == "service"}
-        references = [Reference.parse(reference_of(asked)) for asked in as_list(features)] if services else []
-        found = [self.registry.find(r.name, r.selector) for r in references]
-        return tuple(d.ref for d in (*views, *(f for f in found if (f.name, f.version) in services)))
+    def _resolved(self, features: Features, full_names: bool) -> ResolvedRequest:
+        """Return a resolved request; where it is fresh, the registry isn't opened."""
+        return self._requests.fresh(features, full_names) or self._requests.checked(self.registry, features, full_names)
 
     def close(self) -> None:
         """Release connections; the next call opens new ones.

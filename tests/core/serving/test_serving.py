@@ -258,8 +258,8 @@ class TestRequests:
                 "facts", entity=USER, fields=[Field("w", "int64", "W.")], version="2.0.0", description="New."
             )
             other.apply(new)
-        for plan, kept in list(embedded._plans.items()):
-            embedded._plans[plan] = kept._replace(checked=kept.checked - 2)
+        for plan, kept in list(embedded._requests._kept.items()):
+            embedded._requests._kept[plan] = kept._replace(checked=kept.checked - 2)
         assert embedded.get_online_features("facts", {"user_id": [1]}).features == ["w"]
 
     def test_threads_share_a_store(self, online: FeatureStore, clock: SetClock) -> None:

@@ -33,7 +33,7 @@ from fs_core.errors import (
     VersionConflictError,
 )
 from fs_core.offline.contract import EMPTY
-from fs_core.store import resources
+from fs_core.store import requests
 from fs_core.testing.processes import FRESH
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
@@ -185,13 +185,13 @@ class TestPlaces:
         thing = Entity("thing", keys={"k": "int64"})
         store.apply(FeatureView("v", thing, [Field("x", "int64", "X.")], description="V."))
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(resources, "_PLANS", 3)
-            patched.setattr(resources, "_PLAN_SECONDS", 0.0)  # so that each use is seen
+            patched.setattr(requests, "_MOST", 3)
+            patched.setattr(requests, "FRESH_SECONDS", 0.0)  # so that each use is seen
             for number in range(5):
                 store.select(f"v@2100-01-0{number + 1}T00:00:00Z")
                 store.select("v")
-        assert len(store._plans) == 3
-        assert store._is_planned("v", False)
+        assert len(store._requests._kept) == 3
+        assert store._requests.fresh("v", False)
 
     def test_a_registry_and_history_elsewhere(self, tmp_path: Path) -> None:
         """Any SQLAlchemy URL holds definitions; two stores share them, not their rows."""
