@@ -1,4 +1,4 @@
-"""Rows into history: what a write asks the registry."""
+"""What a store asks the registry, and what it remembers of it."""
 
 from __future__ import annotations
 
