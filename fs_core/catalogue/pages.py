@@ -1,4 +1,4 @@
-"""The pages about definitions: sources, entities, views, services."""
+"""The pages about definitions: sources, entities, views with a row for each feature, services, on-demand views."""
 
 from __future__ import annotations
 

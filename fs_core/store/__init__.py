@@ -5,7 +5,7 @@ takes pushes and streams, and brings them online. `training` looks features up b
 training sets. `materialization` fills, verifies and empties the online store, and `online` reads from it.
 `request_log` keeps what was read, and `monitoring` compares it with the rule and watches for drift. `forget` erases
 entities from all of these; `resources` is what all stand on, and `requests` keeps what they resolved. What a method
-does in depth lies in the room of the core that has its name.
+does in depth lies in the room of the core that has its name: what is here says only in which order rooms are asked.
 """
 
 from fs_core.store.feature_store import FeatureStore, open_store

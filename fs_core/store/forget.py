@@ -1,4 +1,4 @@
-"""Entities erased from wherever the store has them: history, online rows, quarantine, logs, saved training sets."""
+"""The method that erases entities from wherever the store has them: history, online, quarantine, logs, saved sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The online store filled from history, verified against it, and emptied."""
+"""Methods that fill the online store from history, verify it against that, and empty it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values profiled, new rows watched for drift, and what was served compared with the rule."""
+"""Methods that profile values, watch new rows for drift, and hold what was served against the rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading the latest rows, with and without blocking, and how much room they need."""
+"""Methods that read the latest rows, with and without blocking, and say how much room they need."""
 
 from __future__ import annotations
 

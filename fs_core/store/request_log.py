@@ -1,4 +1,4 @@
-"""The log of what was read: its rows, what became of them, and how reads come into it."""
+"""Methods of the request log: its rows, and what became of what was predicted from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training sets kept by name."""
+"""Methods that keep training sets by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training sets, streams and look-ups by the as-of rule."""
+"""Methods that look features up by the as-of rule: as training sets, streams, parts, or a warehouse's SQL."""
 
 from __future__ import annotations
 

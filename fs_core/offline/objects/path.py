@@ -1,4 +1,4 @@
-"""An object's URL, which does what `pathlib.Path` does for a file, as far as history needs it."""
+"""An object's URL, which does what `pathlib.Path` does for a file: each request to a bucket, its retries and errors."""
 
 from __future__ import annotations
 

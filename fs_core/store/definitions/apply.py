@@ -1,4 +1,4 @@
-"""What is registered: applied, planned, and written and read as YAML."""
+"""Methods that register what a team declares: applied, planned, and written and read as YAML."""
 
 from __future__ import annotations
 

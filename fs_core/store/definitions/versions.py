@@ -1,4 +1,4 @@
-"""Versions: compared, rolled back to, given aliases, retired, deleted."""
+"""Methods about versions: compared, rolled back to, given aliases, retired, deleted."""
 
 from __future__ import annotations
 

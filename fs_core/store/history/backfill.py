@@ -1,4 +1,4 @@
-"""Backfills: what a view's source yields, or what somebody has, into history; what is there already may be left out."""
+"""The method that writes what a view's source yields, or what somebody has; what is there already may be left out."""
 
 from __future__ import annotations
 

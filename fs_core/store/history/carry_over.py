@@ -1,4 +1,4 @@
-"""An earlier version's history, copied into a version that has none."""
+"""The method that copies an earlier version's history into a version that has none."""
 
 from __future__ import annotations
 

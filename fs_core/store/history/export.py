@@ -1,4 +1,4 @@
-"""A view's history, returned, or written to a file or to a database."""
+"""Methods that return a view's history, or write it to a file or to a database."""
 
 from __future__ import annotations
 

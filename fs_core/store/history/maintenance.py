@@ -1,4 +1,4 @@
-"""History laid out afresh for fast search, and verified."""
+"""Methods that lay history out afresh for fast search, and verify it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quarantined rows: looked at, released, dropped."""
+"""Methods that show, release and drop quarantined rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that somebody brings, a table or a stream, into history."""
+"""The method that writes rows which somebody brings, a table or a stream."""
 
 from __future__ import annotations
 

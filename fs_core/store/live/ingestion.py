@@ -1,4 +1,4 @@
-"""Events from streams into views."""
+"""The method that brings events from streams into views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live rows as they come: whole or in part, waited for or awaited."""
+"""Methods that take live rows as they come: whole or in part, waited for or awaited."""
 
 from __future__ import annotations
 

@@ -13,8 +13,6 @@ import pytest
 from fs_core import Entity, FeatureStore, FeatureView, Field
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
-
-
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
