@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -321,6 +322,19 @@ class StreamedHistory(Protocol):
 
         Raises:
             OfflineStoreError, or what reading the parts raises: none of the rows is there.
+        """
+        ...
+
+
+@runtime_checkable
+class ComparedHistory(Protocol):
+    """What a history offers beside `OfflineStore` if two who add what it lacks don't both add the same."""
+
+    def comparing(self, view: FeatureView) -> AbstractContextManager[object]:
+        """Be the only one, in any process, who compares rows with a history and adds those it lacks; others wait.
+
+        Raises:
+            OfflineStoreError: the lock can't be had.
         """
         ...
 

@@ -45,6 +45,10 @@ class Locks(Protocol):
         """Be the only one who rewrites, if nobody else does; yield what confirms it, None if it isn't so."""
         ...
 
+    def comparing(self) -> AbstractContextManager[object]:
+        """Be the only one who compares rows with the table and adds those that it lacks."""
+        ...
+
     def appending(self) -> AbstractContextManager[None]:
         """Be one of those who append: what is written meanwhile isn't taken for somebody's who died."""
         ...
@@ -93,14 +97,8 @@ class TableLocks:
     @contextmanager
     def rewriting(self) -> Iterator[Confirm]:
         """Be the only one who rewrites or deletes files of the table; nobody else can take the lock meanwhile."""
-        file = self._open("rewriting")
-        try:
-            if not _locked(file, fcntl.LOCK_EX, _WORTH_SAYING):
-                log.info("waiting until nobody else rewrites %s", self._table)
-                _locked(file, fcntl.LOCK_EX, None)
+        with self._alone("rewriting"):
             yield _held
-        finally:
-            _release(file)
 
     @contextmanager
     def rewriting_now(self) -> Iterator[Confirm | None]:
@@ -124,10 +122,18 @@ class TableLocks:
             yield
 
     @contextmanager
+    def comparing(self) -> Iterator[None]:
+        """Be the only one who compares rows with the table and adds those that it lacks."""
+        with self._alone("comparing"):
+            yield
+
+    @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
         file = self._open(name)
         try:
-            _locked(file, fcntl.LOCK_EX, None)
+            if not _locked(file, fcntl.LOCK_EX, _WORTH_SAYING):
+                log.info("waiting until somebody else gives %s free", self._directory / name)
+                _locked(file, fcntl.LOCK_EX, None)
             yield
         finally:
             _release(file)

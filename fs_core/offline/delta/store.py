@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -237,6 +237,15 @@ class DeltaOfflineStore:
                 return unwritten(view, rows, files)
 
         return self._steadily(view, None, compare)
+
+    @contextmanager
+    def comparing(self, view: FeatureView) -> Iterator[object]:
+        """See `ComparedHistory.comparing`."""
+        table = self._table(view)
+        with ExitStack() as locked:
+            with as_store_error(view, f"can't lock its history at {table.path}"):
+                held = locked.enter_context(table.locks.comparing())
+            yield held
 
     def newest_event(self, view: FeatureView) -> int | None:
         """See `OfflineStore.newest_event`."""

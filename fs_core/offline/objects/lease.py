@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeAlias
 
 from fs_core.offline.objects.path import ObjectPath, located
@@ -47,13 +47,14 @@ class LeaseLocks:
     Args:
         table: where the table lies.
         fence: refuses the table's commits that have begun; called by who takes a lock over.
+        name: of the object that is the lock.
     """
 
     forgetful = False
 
-    def __init__(self, table: ObjectPath, fence: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, table: ObjectPath, fence: Callable[[], None] = lambda: None, name: str = "rewriting") -> None:
         self._table, self._fence = table, fence
-        self._lock = table / ".fs_core" / "rewriting"
+        self._lock = table / ".fs_core" / name
         self._number = table / ".fs_core" / "next-seq"
         self._seen: tuple[Version, float] = {}, 0.0
 
@@ -63,7 +64,7 @@ class LeaseLocks:
         started, said = time.monotonic(), False
         while (held := self._taken()) is None:
             if not said and time.monotonic() - started > _WORTH_SAYING:
-                log.info("waiting until nobody else rewrites %s", self._table)
+                log.info("waiting until somebody else gives %s free", self._lock)
                 said = True
             time.sleep(_PAUSE)
         with self._renewed(held) as confirm:
@@ -78,6 +79,13 @@ class LeaseLocks:
             return
         with self._renewed(held) as confirm:
             yield confirm
+
+    def comparing(self) -> AbstractContextManager[Confirm]:
+        """Be the only one who compares rows with the table and adds those that it lacks.
+
+        No fence: whoever stands still for four minutes meanwhile may add what somebody else has added.
+        """
+        return LeaseLocks(self._table, name="comparing").rewriting()
 
     @contextmanager
     def appending(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,8 @@ def backfill(
         lookback: with `incremental`, how long before history's latest event time the source is still looked
             through for late and corrected rows, such as `"2d"`; None for all of it.
 
+    Of incremental backfills of a view one runs after the other, so that none adds what another has added.
+
     Raises:
         SourceError: the view has no source, a file is missing, the SQL fails or yields other columns; Spark can't
             compute the frame.
@@ -72,15 +75,23 @@ def backfill(
     if data is None:
         _warn_of_empty_views(store, target)
     with reported(lambda: store.lineage.backfill_of(target, from_source=data is None)) as activity:
-        if data is None:
-            written = _run(store, target, times, incremental)
-        else:
-            found = opened(target, data, times)
-            parts = iter([found]) if isinstance(found, pa.Table) else found
-            written = _append(store, target, parts, incremental, times)
+        with _alone(store, target) if incremental else nullcontext():
+            if data is None:
+                written = _run(store, target, times, incremental)
+            else:
+                found = opened(target, data, times)
+                parts = iter([found]) if isinstance(found, pa.Table) else found
+                written = _append(store, target, parts, incremental, times)
         if activity:
             activity.written = written
     return written
+
+
+def _alone(store: Resources, view: FeatureView) -> AbstractContextManager[object]:
+    """Be the only one who adds what a view's history lacks, where it can tell."""
+    from fs_core.offline.contract import ComparedHistory
+
+    return store.offline.comparing(view) if isinstance(store.offline, ComparedHistory) else nullcontext()
 
 
 def _run(store: Resources, view: FeatureView, times: Times, incremental: bool) -> Written:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
 
 from fs_core.offline.contract import (
     EMPTY,
+    ComparedHistory,
     OfflineStore,
     OvertakenError,
     PositionedHistory,
@@ -61,6 +63,24 @@ class ArrivingRows:
         assert store.snapshot(counter) == EMPTY
         state = store.append_parts(counter, iter([counted([3, 4]), counted([5])]))
         assert store.read(counter, snapshot=state)["value"].to_pylist() == [3, 4, 5]
+
+    def test_what_is_compared_is_added_once(self, store: OfflineStore) -> None:
+        """Who compares rows with a history waits until another who does has added what it lacked."""
+        if not isinstance(store, ComparedHistory):
+            pytest.skip("whoever compares rows with it is alone by other means")
+
+        def add_missing() -> None:
+            with store.comparing(counter):
+                if (missing := store.unwritten(counter, counted([1, 2]))).num_rows:
+                    store.append(counter, missing)
+
+        with ThreadPoolExecutor(4) as threads:
+            with store.comparing(counter):
+                others = [threads.submit(add_missing) for _ in range(4)]
+                store.append(counter, counted([1, 2]))
+            for other in others:
+                other.result()
+        assert store.read(counter)["value"].to_pylist() == [1, 2]
 
     def test_a_position_is_reached_once(self, store: OfflineStore) -> None:
         """Rows of a stream go in where its position is theirs, and move it; who comes too late adds nothing."""

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +41,22 @@ def test_an_incremental_backfill_writes_new_late_and_corrected_rows_alone(store:
     assert store.backfill("orders_of", incremental=True) == 3
     assert [row[:2] for row in written(store)[3:]] == [(1, 5), (2, 1), (3, 9)]
     assert store.backfill("orders_of", incremental=True) == 0
+
+
+def test_incremental_backfills_at_once_add_nothing_twice(store: FeatureStore, tmp_path: Path) -> None:
+    """Of several that begin together, of stores of their own, one writes the rows and the others find them there."""
+    filled(store, [(user, 0, 1.0) for user in range(50)])
+    begin = threading.Barrier(4)
+
+    def backfilled() -> int:
+        with FeatureStore(tmp_path / "store") as other:
+            begin.wait(60)
+            return int(other.backfill("orders_of", incremental=True))
+
+    with ThreadPoolExecutor(4) as threads:
+        counts = [threads.submit(backfilled) for _ in range(4)]
+        assert sorted(count.result() for count in counts) == [0, 0, 0, 50]
+    assert len(written(store)) == 50
 
 
 def test_a_value_that_went_and_came_back_is_written_again(store: FeatureStore) -> None:
