@@ -271,7 +271,7 @@ class _ViewRun:
         assert progress.run is not None
         self._view = view
         self._kept, self._progress = kept, progress
-        self._writer = RunWriter(view, offline, online, progress, now)
+        self._run_writer = RunWriter(view, offline, online, progress, now)
         self._unsettled: deque[OnlineRows] = deque()
 
     def unsettled(self) -> Sequence[OnlineRows]:
@@ -305,7 +305,7 @@ class _ViewRun:
             before = None
             for part in tables(batches):
                 rows = packed_rows(self._view, part)
-                offer = self._writer.offer(rows.keys)
+                offer = self._run_writer.offer(rows.keys)
                 self._unsettled.append(rows)
                 write = submit(sender, offer, rows)
                 if before is not None:

@@ -27,8 +27,8 @@ class SignalStop:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._reader, self._writer = os.pipe()
-        for end in (self._reader, self._writer):
+        self._read_end, self._write_end = os.pipe()
+        for end in (self._read_end, self._write_end):
             weakref.finalize(self, os.close, end)
 
     def is_set(self) -> bool:
@@ -39,11 +39,11 @@ class SignalStop:
         """End."""
         if not self._is_set:
             self._is_set = True
-            os.write(self._writer, b"\0")
+            os.write(self._write_end, b"\0")
 
     def wait(self, timeout: float) -> bool:
         """Wait for so many seconds, or until a signal has come; return whether it has."""
-        select.select([self._reader], [], [], timeout)
+        select.select([self._read_end], [], [], timeout)
         return self._is_set
 
     @contextmanager

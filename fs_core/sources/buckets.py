@@ -61,7 +61,7 @@ class Buckets:
         with self._room():
             for number, (start, end) in enumerate(pairwise([0, *ends])):
                 if end > start:
-                    self._writer(number, rows.schema).write_table(together.slice(start, end - start))
+                    self._file_of(number, rows.schema).write_table(together.slice(start, end - start))
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the rows, bucket after bucket; `add` takes no more.
@@ -85,7 +85,7 @@ class Buckets:
                 "room, have TMPDIR name another directory, or leave rows out by start or lookback."
             ) from error
 
-    def _writer(self, number: int, schema: pa.Schema) -> pa.ipc.RecordBatchFileWriter:
+    def _file_of(self, number: int, schema: pa.Schema) -> pa.ipc.RecordBatchFileWriter:
         assert self._directory is not None
         path = Path(self._directory.name, str(number))
         if path not in self._writers:
