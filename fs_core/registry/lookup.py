@@ -172,22 +172,11 @@ def alias_target(connection: sa.Connection, kind: str, name: str, alias: str) ->
     return connection.execute(query).scalar()
 
 
-def version_query(kind: str, name: str, version: str) -> sa.Select[Any]:
-    """Return the query for one version.
-
-    Args:
-        kind: `source`, `entity`, `view`, `on_demand` or `service`.
-        name: its name.
-        version: `major.minor.patch`.
-    """
-    return sa.select(definitions).where(one_version(kind, name, version))
-
-
 def one_version(kind: str, name: str, version: str) -> sa.ColumnElement[bool]:
     """Return what picks one version out of the definitions.
 
     Args:
-        kind: `source`, `entity`, `view` or `service`.
+        kind: `source`, `entity`, `view`, `on_demand` or `service`.
         name: its name.
         version: `major.minor.patch`.
     """

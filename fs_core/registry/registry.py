@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -37,11 +37,12 @@ from fs_core.registry.lookup import (
     load_one,
     loader,
     one_version,
-    version_query,
     versions_query,
 )
 from fs_core.registry.tables import currents, definitions, sequences
 from fs_core.values.times import Clock
+
+D = TypeVar("D", bound=Definition)
 
 _ORDER = ("source", "entity", "view", "on_demand", "service")
 
@@ -172,40 +173,32 @@ class Registry(Lifecycle):
 
     def view(self, name: str, selector: VersionSelector = CURRENT) -> FeatureView:
         """Return a view; raise `UnknownReferenceError` if there is none."""
-        found = self._get("view", name, selector)
-        assert isinstance(found, FeatureView)
-        return found
+        return self._get("view", FeatureView, name, selector)
 
     def service(self, name: str, selector: VersionSelector = CURRENT) -> FeatureService:
         """Return a service; raise `UnknownReferenceError` if there is none."""
-        found = self._get("service", name, selector)
-        assert isinstance(found, FeatureService)
-        return found
+        return self._get("service", FeatureService, name, selector)
 
     def entity(self, name: str, selector: VersionSelector = CURRENT) -> Entity:
         """Return an entity; raise `UnknownReferenceError` if there is none."""
-        found = self._get("entity", name, selector)
-        assert isinstance(found, Entity)
-        return found
+        return self._get("entity", Entity, name, selector)
 
     def source(self, name: str, selector: VersionSelector = CURRENT) -> Source | StreamSource:
         """Return a source; raise `UnknownReferenceError` if there is none."""
-        found = self._get("source", name, selector)
+        found = self._get("source", Definition, name, selector)
         assert isinstance(found, Source | StreamSource)
         return found
 
     def stream(self, name: str, selector: VersionSelector = CURRENT) -> StreamSource:
         """Return a stream; raise `UnknownReferenceError` if there is none, `DefinitionError` if it is no stream."""
-        found = self._get("source", name, selector)
+        found = self._get("source", Definition, name, selector)
         if not isinstance(found, StreamSource):
             raise DefinitionError(f"source {name!r} is no stream. Pass a StreamSource, or run it by backfill.")
         return found
 
     def on_demand(self, name: str, selector: VersionSelector = CURRENT) -> OnDemandView:
         """Return an on-demand view; raise `UnknownReferenceError` if there is none."""
-        found = self._get("on_demand", name, selector)
-        assert isinstance(found, OnDemandView)
-        return found
+        return self._get("on_demand", OnDemandView, name, selector)
 
     def find(self, name: str, selector: VersionSelector = CURRENT) -> FeatureView | OnDemandView | FeatureService:
         """Return the view, on-demand view or service of that name; they share one namespace.
@@ -228,17 +221,8 @@ class Registry(Lifecycle):
     def listing(self, kind: str | None = None) -> list[Registered]:
         """Return everything registered, or one kind of it, by kind, name and version."""
         with self.database.reading() as connection:
-            query = sa.select(definitions)
-            rows = connection.execute(query if kind is None else query.where(definitions.c.kind == kind)).all()
-            current = {
-                (row.kind, row.name): row.version
-                for row in connection.execute(sa.select(currents).order_by(currents.c.since))
-            }
             load = loader(connection)
-            listed = [
-                Registered(load(row), int(row.created_at), current[row.kind, row.name] == row.version) for row in rows
-            ]
-            return sorted(listed, key=_listing_order)
+            return [Registered(load(row), int(row.created_at), current) for row, current in _listed(connection, kind)]
 
     def summaries(self, kind: str | None = None) -> list[Summary]:
         """Return what a list shows of everything registered, or of one kind, without reading definitions whole.
@@ -247,33 +231,26 @@ class Registry(Lifecycle):
             RegistryError: a definition is damaged.
         """
         with self.database.reading() as connection:
-            query = sa.select(definitions)
-            rows = connection.execute(query if kind is None else query.where(definitions.c.kind == kind)).all()
-            current = {
-                (row.kind, row.name): row.version
-                for row in connection.execute(sa.select(currents).order_by(currents.c.since))
-            }
-            listed = [
-                Summary(
-                    row.kind,
-                    row.name,
-                    row.version,
-                    row.digest,
-                    int(row.created_at),
-                    current[row.kind, row.name] == row.version,
-                    description_of(row),
-                )
-                for row in rows
+            return [
+                Summary(row.kind, row.name, row.version, row.digest, int(row.created_at), current, description_of(row))
+                for row, current in _listed(connection, kind)
             ]
-            return sorted(listed, key=lambda s: (_ORDER.index(s.kind), s.name, version_key(s.version)))
 
-    def _get(self, kind: str, name: str, selector: VersionSelector) -> Definition:
+    def _get(self, kind: str, type_: type[D], name: str, selector: VersionSelector) -> D:
         with self.database.reading() as connection:
-            return get(connection, [kind], name, selector)
+            found = get(connection, [kind], name, selector)
+        assert isinstance(found, type_)
+        return found
 
 
-def _listing_order(item: Registered) -> tuple[int, str, tuple[int, int, int]]:
-    return _ORDER.index(item.definition.kind), item.definition.name, version_key(item.definition.version)
+def _listed(connection: sa.Connection, kind: str | None) -> list[tuple[sa.Row[Any], bool]]:
+    """Return the rows of everything registered, or of one kind, by kind, name and version, and which are current."""
+    query = sa.select(definitions)
+    rows = connection.execute(query if kind is None else query.where(definitions.c.kind == kind)).all()
+    since = connection.execute(sa.select(currents).order_by(currents.c.since))
+    current = {(row.kind, row.name): row.version for row in since}
+    ordered = sorted(rows, key=lambda row: (_ORDER.index(row.kind), row.name, version_key(row.version)))
+    return [(row, current[row.kind, row.name] == row.version) for row in ordered]
 
 
 def _key(definition: Definition) -> tuple[str, str, str]:
@@ -311,7 +288,7 @@ def _register(connection: sa.Connection, new: Definition, now: int, *, given: bo
     """Register a definition, unless it is; refuse other content, unless the version is free to be replaced."""
     kind, name, version = _key(new)
     _refuse_look_alike(connection, new)
-    row = connection.execute(version_query(kind, name, version)).first()
+    row = connection.execute(sa.select(definitions).where(one_version(kind, name, version))).first()
     if row is not None:
         old = load_one(connection, row)
         # What a view merely brings along may be registered with more documentation than the view knows.
