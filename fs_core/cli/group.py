@@ -111,17 +111,13 @@ def answers(command: Command) -> Callable[..., None]:
     return run
 
 
-def in_store(command: Command) -> Callable[..., None]:
-    """Like `answers`; the function's first argument is the store that the caller named, before or after the command."""
-    return _in_store(command, new=False)
+def in_store(command: Command, *, new: bool = False) -> Callable[..., None]:
+    """Like `answers`; the function's first argument is the store that the caller named, before or after the command.
 
-
-def in_store_or_new(command: Command) -> Callable[..., None]:
-    """Like `in_store`; the directory needn't hold a store yet."""
-    return _in_store(command, new=True)
-
-
-def _in_store(command: Command, *, new: bool) -> Callable[..., None]:
+    Args:
+        command: the function.
+        new: whether the directory needn't hold a store yet.
+    """
 
     @_store_option()
     @functools.wraps(command)
@@ -131,6 +127,9 @@ def _in_store(command: Command, *, new: bool) -> Callable[..., None]:
             return command(store, *args, **options)
 
     return answers(run)
+
+
+in_store_or_new = functools.partial(in_store, new=True)
 
 
 def _opened(directory: Path, *, new: bool) -> FeatureStore:

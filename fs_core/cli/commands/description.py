@@ -9,7 +9,7 @@ from typing import Any
 from fs_core.cli.output import Report
 from fs_core.definitions import Definition, FeatureView, Field, OnDemandView, Reference, Request
 from fs_core.definitions.view import ODD_ROWS
-from fs_core.errors import OnlineStoreError, UnknownReferenceError, did_you_mean
+from fs_core.errors import OnlineStoreError
 from fs_core.materialization.watermark import reached
 from fs_core.offline.contract import EMPTY
 from fs_core.registry.registry import Registered
@@ -24,23 +24,9 @@ def describe(store: FeatureStore, ref: str) -> Report:
         UnknownReferenceError: nothing of that name, or not in that version.
     """
     reference = Reference.parse(ref)
-    listing = store.registry.listing()
-    named = [r for r in listing if r.definition.name == reference.name]
-    if not named:
-        known = [r.definition.name for r in listing]
-        raise UnknownReferenceError(f"nothing is called {reference.name!r}.{did_you_mean(reference.name, known)}")
-    kinds = {r.definition.kind for r in named}
-    lookups = {
-        "view": store.registry.view,
-        "on_demand": store.registry.on_demand,
-        "service": store.registry.service,
-        "entity": store.registry.entity,
-        "source": store.registry.anything,
-    }
-    # A view may be called like its entity; what people ask about is the view.
-    kind = next(kind for kind in lookups if kind in kinds)
-    definition: Definition = lookups[kind](reference.name, reference.selector)
-    versions = [r for r in named if r.definition.kind == kind]
+    definition = store.registry.anything(reference.name, reference.selector)  # a view may be called like its entity
+    kind = definition.kind
+    versions = [r for r in store.registry.listing(kind) if r.definition.name == reference.name]
     state = _state(store, definition) if isinstance(definition, FeatureView) else {}
     data = {**definition.to_dict(), "digest": definition.digest, "versions": _versions(versions), **state}
     lines = [f"{kind.replace('_', '-')} {definition.ref}  {definition.digest[:12]}", definition.description, ""]
