@@ -17,33 +17,13 @@ from fs_core.errors import DefinitionError
 
 Column = TypeVar("Column", pa.Array, pa.ChunkedArray)
 
-_ALIASES: dict[str, pa.DataType] = {
-    "bool": pa.bool_(),
-    "boolean": pa.bool_(),
-    "int": pa.int64(),
-    "int8": pa.int8(),
-    "int16": pa.int16(),
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "uint8": pa.uint8(),
-    "uint16": pa.uint16(),
-    "uint32": pa.uint32(),
-    "uint64": pa.uint64(),
-    "float": pa.float32(),  # as in pyarrow; 64 bits are "double"
-    "float16": pa.float16(),
-    "halffloat": pa.float16(),
-    "float32": pa.float32(),
-    "float64": pa.float64(),
-    "double": pa.float64(),
-    "string": pa.string(),
-    "str": pa.string(),
-    "binary": pa.binary(),
-    "bytes": pa.binary(),
-    "date": pa.date32(),
-    "date32": pa.date32(),
-    "date32[day]": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
+_ALIASES = {"int": pa.int64(), "bytes": pa.binary(), "date": pa.date32(), "timestamp": pa.timestamp("us", tz="UTC")}
+"""Our own, beside those of pyarrow."""
+_NAMES = (
+    *("binary", "bool", "bytes", "date", "float16", "float32", "float64", "int", "int8", "int16", "int32", "int64"),
+    *("str", "string", "timestamp", "uint8", "uint16", "uint32", "uint64"),
+)
+"""Of the scalars that there are, timestamps of other units and decimals aside; errors offer them."""
 _LIST = re.compile(r"list<(.+)>(?:\[([0-9]{1,9})\])?")
 _DECIMAL = re.compile(r"decimal(?:128)?\(\s*([0-9]{1,3})\s*,\s*(-?[0-9]{1,3})\s*\)")
 _TIMESTAMP = re.compile(r"timestamp\[(s|ms|us)(?:,\s*(?:tz=)?([^\]]+))?\]")
@@ -72,7 +52,7 @@ def resolve(dtype: pa.DataType | str, what: str = "dtype") -> pa.DataType:
     found = _parse(dtype) if isinstance(dtype, str) else dtype
     if not isinstance(found, pa.DataType):
         raise DefinitionError(
-            f"{what}: {dtype!r} is no dtype. Use a pyarrow type or one of {', '.join(sorted(_ALIASES))}, "
+            f"{what}: {dtype!r} is no dtype. Use a pyarrow type or one of {', '.join(_NAMES)}, "
             "decimal(p, s), list<T>, list<T>[n]."
         )
     plain = plain_type(found)
@@ -211,7 +191,7 @@ def _is_scalar(dtype: pa.DataType) -> bool:
     return dtype in _SCALARS
 
 
-_SCALARS = frozenset(_ALIASES.values())
+_SCALARS = frozenset(map(_parse, _NAMES))
 
 
 def _way_out(dtype: pa.DataType) -> str:
