@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fs_core.catalogue import paths
 from fs_core.definitions import Definition, Entity, FeatureView
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from fs_core.registry import Registry
 
 log = logging.getLogger("fs_core")
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -89,36 +92,23 @@ class Contents:
 
     @cached_property
     def _by_name(self) -> Mapping[tuple[str, str], list[Registered]]:
-        found: dict[tuple[str, str], list[Registered]] = {}
-        for r in self.registered:
-            found.setdefault((r.definition.kind, r.definition.name), []).append(r)
-        return found
+        return _grouped(((r.definition.kind, r.definition.name), r) for r in self.registered)
 
     @cached_property
     def upstream(self) -> Mapping[str, list[Edge]]:
         """The edges that lead to each node."""
-        found: dict[str, list[Edge]] = {}
-        for edge in self.edges:
-            found.setdefault(edge.downstream, []).append(edge)
-        return found
+        return _grouped((edge.downstream, edge) for edge in self.edges)
 
     @cached_property
     def downstream(self) -> Mapping[str, list[Edge]]:
         """The edges that lead from each node."""
-        found: dict[str, list[Edge]] = {}
-        for edge in self.edges:
-            found.setdefault(edge.upstream, []).append(edge)
-        return found
+        return _grouped((edge.upstream, edge) for edge in self.edges)
 
     @cached_property
     def views_of(self) -> Mapping[str, list[FeatureView]]:
         """The current views of each entity, by its name."""
-        found: dict[str, list[FeatureView]] = {}
-        for r in self.of("view"):
-            if r.current and isinstance(r.definition, FeatureView):
-                for entity in r.definition.entities:
-                    found.setdefault(entity.name, []).append(r.definition)
-        return found
+        views = [r.definition for r in self.of("view") if r.current and isinstance(r.definition, FeatureView)]
+        return _grouped((entity.name, view) for view in views for entity in view.entities)
 
     def entity_of(self, bare: Entity) -> Entity:
         """Return a view's entity as it is registered."""
@@ -133,6 +123,14 @@ class Contents:
     def _source_paths(self) -> Mapping[str, str]:
         current = [r.definition for r in self.of("source") if r.current]
         return {d.name.lower(): paths.of_definition("source", d.name, d.version) for d in current}
+
+
+def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Return values by key."""
+    found: dict[K, list[V]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
 
 
 @dataclass(frozen=True)
@@ -167,9 +165,6 @@ def gather(origin: Origin, title: str, built_at: int) -> Contents:
     """
     edges, records = origin.lineage.everything()
     registered = origin.registry.listing()
-    aliases: dict[tuple[str, str, str], list[str]] = {}
-    for alias in origin.registry.aliases():
-        aliases.setdefault((alias.kind, alias.name, alias.version), []).append(alias.alias)
     views = [r.definition for r in registered if isinstance(r.definition, FeatureView)]
     return Contents(
         title,
@@ -178,7 +173,7 @@ def gather(origin: Origin, title: str, built_at: int) -> Contents:
         tuple(edges),
         tuple(records),
         origin.lineage.notes(),
-        aliases,
+        _grouped(((alias.kind, alias.name, alias.version), alias.alias) for alias in origin.registry.aliases()),
         frozenset(origin.registry.retired()),
         dict(_states(origin, views)),
         {view.ref: report for view in views if (report := origin.report(view)) is not None},
