@@ -34,7 +34,6 @@ __all__ = [
     "named",
     "read_file",
     "referenced_tables",
-    "run_source",
     "source_parts",
     "wanted_columns",
 ]
@@ -55,21 +54,6 @@ class Times(NamedTuple):
     column: str
     start: int | None
     end: int | None
-
-
-def run_source(
-    view: FeatureView,
-    tables: Tables,
-    directory: Path,
-    *,
-    start: int | None = None,
-    end: int | None = None,
-) -> pa.Table:
-    """Return what a view's source yields: exactly the view's columns, in the types that it yields.
-
-    Args: as `source_parts`, which says what is raised, too.
-    """
-    return joined(source_parts(view, tables, directory, start=start, end=end))
 
 
 def source_parts(

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from fs_core.definitions import SQL, Entity, FeatureView, Field, Source
 from fs_core.errors import SchemaError, SourceError
 from fs_core.offline.validation.rows import validate_rows
-from fs_core.sources.sources import read_file, run_source
+from fs_core.sources.sources import read_file
+from tests.core.sources.running import run_source
 
 HEADER = "plane,event_timestamp,delay"
 AT = "2026-01-01T00:00:00Z"

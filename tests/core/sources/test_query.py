@@ -15,8 +15,8 @@ from fs_core import SQL, Entity, FeatureStore, FeatureView, Field, Source
 from fs_core.errors import FeatureStoreError, SourceError
 from fs_core.offline.duckdb import connect
 from fs_core.sources.query import names_in, referenced_tables, refuse_reach
-from fs_core.sources.sources import run_source
 from fs_core.sources.sql import closed_database, parquet
+from tests.core.sources.running import run_source
 
 AT = "2026-01-01T00:00:00Z"
 

@@ -16,7 +16,8 @@ from fs_core.definitions import SQL, Entity, FeatureView, Field, Source
 from fs_core.errors import SchemaError, SourceError
 from fs_core.offline.duckdb import connect, literal, quoted
 from fs_core.offline.validation.rows import validate_rows
-from fs_core.sources.sources import read_file, referenced_tables, run_source
+from fs_core.sources.sources import read_file, referenced_tables
+from tests.core.sources.running import run_source
 
 FLIGHTS = pa.table(
     {
