@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fs_core.values.dtypes import as_type, plain_type
+from fs_core.values.fingerprint import one_array
 from fs_core.values.interchange import to_pandas
 
 Nulls = Callable[[], "np.ndarray[Any, np.dtype[np.bool_]]"]
@@ -81,18 +82,6 @@ def returned(value: Any, dtype: pa.DataType, rows: int, nulls: Nulls) -> pa.Arra
     if len(array) != rows:
         raise UndeclaredError(f"it returns {len(array)} values for {rows} rows. Each row has its own.")
     return with_one_nan(array)
-
-
-def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """Return a column as one array."""
-    if isinstance(column, pa.Array):
-        return column
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    combined = column.combine_chunks()
-    if isinstance(combined, pa.ChunkedArray):  # what older versions return
-        return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
-    return combined
 
 
 def with_one_nan(array: pa.Array) -> pa.Array:

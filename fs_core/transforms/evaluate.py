@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 from fs_core.definitions import OnDemandView
 from fs_core.errors import FeatureStoreError, TransformError
 from fs_core.transforms.bind import bound
-from fs_core.transforms.columns import UndeclaredError, by_field, has_no_null, one_array, returned, seen
+from fs_core.transforms.columns import UndeclaredError, by_field, has_no_null, returned, seen
 from fs_core.transforms.expressions import compiled
+from fs_core.values.casting import first_failure
+from fs_core.values.fingerprint import one_array
 
 Run = Callable[[pa.Table], pa.Table]
 
@@ -91,20 +93,10 @@ def _failure(view: OnDemandView, run: Run, columns: pa.Table, error: Exception) 
 
 
 def failing_row(run: Run, columns: pa.Table) -> int | None:
-    """Return the first row that fails alone, by halving; None if none does."""
-    low, high = 0, len(columns)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _fails(run, columns.slice(low, middle - low)):
-            high = middle
-        else:
-            low = middle
-    return low if high > low and _fails(run, columns.slice(low, 1)) else None
-
-
-def _fails(run: Run, columns: pa.Table) -> bool:
+    """Return the first row that fails alone; None if none does."""
+    row = first_failure(len(columns), lambda start, end: run(columns.slice(start, end - start)), (Exception,))
     try:
-        run(columns)
+        run(columns.slice(row, 1))
     except Exception:  # noqa: BLE001  # a user's function raises what it likes
-        return True
-    return False
+        return row if len(columns) else None
+    return None

@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from fs_core.definitions import OnDemandView
 from fs_core.errors import DefinitionError, SchemaError, SourceError
-from fs_core.transforms.columns import UndeclaredError, one_array, with_one_nan
+from fs_core.transforms.columns import UndeclaredError, with_one_nan
 from fs_core.values.casting import cast_lossless
 from fs_core.values.dtypes import plain_type
+from fs_core.values.fingerprint import one_array
 
 
 @lru_cache(maxsize=1024)

@@ -187,12 +187,15 @@ def _is_list(dtype: pa.DataType) -> bool:
     return bool(pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype))
 
 
-def first_failure(length: int, attempt: Callable[[int, int], object]) -> int:
-    """Return the first of `length` rows that doesn't cast, by halving: a cast of some rows fails once one of them does.
+def first_failure(
+    length: int, attempt: Callable[[int, int], object], failures: tuple[type[Exception], ...] = REFUSALS
+) -> int:
+    """Return the first of `length` rows that fails, by halving: some rows fail together once one of them does.
 
     Args:
         length: how many rows there are, one of which fails.
-        attempt: casts the rows from a start to before an end, or raises one of `REFUSALS`.
+        attempt: takes the rows from a start to before an end, such as to cast them, or raises.
+        failures: what it raises.
     """
     low, high = 0, length
     while high - low > 1:
@@ -200,6 +203,6 @@ def first_failure(length: int, attempt: Callable[[int, int], object]) -> int:
         try:
             attempt(low, middle)
             low = middle
-        except REFUSALS:
+        except failures:
             high = middle
     return low

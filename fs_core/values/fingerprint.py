@@ -29,9 +29,11 @@ def hash_table(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def one_array(column: pa.ChunkedArray) -> pa.Array:
+def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Return a column's values in one array."""
-    combined = column.combine_chunks()
+    if isinstance(column, pa.Array):
+        return column
+    combined = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if isinstance(combined, pa.ChunkedArray):  # what older versions return
         return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
     return combined
