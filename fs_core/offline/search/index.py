@@ -70,10 +70,9 @@ class IndexEngine:
 
     def prepare(self, view: FeatureView, files: Sequence[str]) -> None:
         """See `AsOfEngine.prepare`: one run of everything, or as few as memory allows; others are removed."""
-        if view.aggregations:
-            self._windows.prepare(view, files)
-        elif files and self._catalogue.writable():
-            self._catalogue.make_anew(view, files)
+        catalogue = self._catalogue_of(view)
+        if files and catalogue.writable():
+            catalogue.make_anew(view, files)
 
     def forget(self, view: FeatureView) -> None:
         """See `AsOfEngine.forget`."""
@@ -82,12 +81,14 @@ class IndexEngine:
 
     def verify(self, view: FeatureView, files: Sequence[str], *, repair: bool) -> list[str]:
         """See `AsOfEngine.verify`."""
-        if view.aggregations:
-            return self._windows.verify(view, files, repair=repair)
-        wrong = self._catalogue.differing(view, files) if self._catalogue.writable() else []
+        catalogue = self._catalogue_of(view)
+        wrong = catalogue.differing(view, files) if catalogue.writable() else []
         for directory in wrong if repair else []:
-            self._catalogue.discard(directory)
+            catalogue.discard(directory)
         return [str(directory) for directory in wrong]
+
+    def _catalogue_of(self, view: FeatureView) -> Catalogue[Any]:
+        return self._windows.catalogue if view.aggregations else self._catalogue
 
     def _complete(self, view: FeatureView, runs: Sequence[Run], files: Sequence[str], columns: Sequence[str]) -> None:
         """Lay out the columns that are asked for, where runs are made without."""

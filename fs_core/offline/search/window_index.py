@@ -60,10 +60,13 @@ class WindowIndex:
     Args:
         directory: where runs lie; safe to delete at any time.
         room: bytes that they may take; None for any.
+
+    Attributes:
+        catalogue: the runs.
     """
 
     def __init__(self, directory: Path, room: int | None = None) -> None:
-        self._catalogue: Catalogue[WindowRun] = Catalogue(directory, WindowRun, write_window_run, most=None, room=room)
+        self.catalogue: Catalogue[WindowRun] = Catalogue(directory, WindowRun, write_window_run, most=None, room=room)
         self._layers: dict[str, Layers] = {}
         self._lock = threading.Lock()
 
@@ -76,26 +79,14 @@ class WindowIndex:
             try:
                 return _asked(view, layers, spine, columns)
             except DamagedRunError as damage:
-                self._catalogue.discard(damage.args[0])
+                self.catalogue.discard(damage.args[0])
                 self._layers.pop(view.storage_name, None)
         return search_events(view, files, spine, columns)
-
-    def prepare(self, view: FeatureView, files: Sequence[str]) -> None:
-        """See `AsOfEngine.prepare`."""
-        if files and self._catalogue.writable():
-            self._catalogue.make_anew(view, files)
 
     def forget(self, view: FeatureView) -> None:
         """See `AsOfEngine.forget`."""
         self._layers.pop(view.storage_name, None)
-        self._catalogue.clear(view)
-
-    def verify(self, view: FeatureView, files: Sequence[str], *, repair: bool) -> list[str]:
-        """See `AsOfEngine.verify`."""
-        wrong = self._catalogue.differing(view, files) if self._catalogue.writable() else []
-        for directory in wrong if repair else []:
-            self._catalogue.discard(directory)
-        return [str(directory) for directory in wrong]
+        self.catalogue.clear(view)
 
     def _layers_of(self, view: FeatureView, files: Sequence[str], rows: int) -> Layers | None:
         """Return the events of a state; None where it pays more to read what is asked for."""
@@ -116,22 +107,22 @@ class WindowIndex:
 
     def _run(self, view: FeatureView, files: Sequence[str], rows: int) -> WindowRun | None:
         """Return the run that holds most of a state; make one where that pays."""
-        run = self._catalogue.largest(view, files)
+        run = self.catalogue.largest(view, files)
         missing = [file for file in files if run is None or Path(file).name not in run.files]
         if not missing or (run is not None and _ALIKE * count_rows(missing) < run.written):
             return run
-        if not self._catalogue.writable() or not self._pays(view, files, rows):
+        if not self.catalogue.writable() or not self._pays(view, files, rows):
             return None
         try:
-            self._catalogue.make_anew(view, files)
+            self.catalogue.make_anew(view, files)
         except OSError as error:
             log.warning("index of %s: can't be made (%s); searching without it", view.ref, error)
             return None
-        return self._catalogue.largest(view, files)
+        return self.catalogue.largest(view, files)
 
     def _pays(self, view: FeatureView, files: Sequence[str], rows: int) -> bool:
         """Return whether to prepare everything: not for a handful of rows, nor for an old state of history."""
-        if self._catalogue.is_ahead(view, files):
+        if self.catalogue.is_ahead(view, files):
             return False
         return rows > _FEW_ROWS or sum(facts(file).size for file in files) <= _LITTLE_DATA
 

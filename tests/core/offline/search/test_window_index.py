@@ -152,7 +152,7 @@ def test_entities_in_several_parts(store: DeltaOfflineStore, monkeypatch: pytest
     assert_right(store)
     again = DeltaOfflineStore(tmp_path / "history", IndexEngine(tmp_path / "index"))
     assert_right(again)
-    assert len(WindowIndex(tmp_path / "index")._catalogue.largest(VIEW, again._files(VIEW, None)).parts) == 5  # type: ignore[union-attr]
+    assert len(WindowIndex(tmp_path / "index").catalogue.largest(VIEW, again._files(VIEW, None)).parts) == 5  # type: ignore[union-attr]
 
 
 def wait_until_durable(directory: Path) -> None:
