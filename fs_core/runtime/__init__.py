@@ -1,1 +1,1 @@
-"""What code needs of the machine: files, threads, processes that fork, calls that meet, plugins, a progress bar."""
+"""What code needs of the machine: files, threads, forks, calls that meet, recent values, plugins, a progress bar."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from fs_core.offline.objects.path import Location, ObjectPath
 from fs_core.offline.objects.reading import each_at_once, note
 from fs_core.rule import EVENT_TIME
 from fs_core.runtime.files import bring_to_disk
+from fs_core.runtime.recent import Recent
 
 _CHANGING_SECONDS = 5.0  # how long it is tried again
 _WRITTEN_BACK_SECONDS = 300.0  # by then the system has brought to disk what was written
@@ -139,7 +139,7 @@ class DeltaLog:
         self._directory = directory
         self._newest: _State | None = None
         self._on_disk = EMPTY  # up to which state this process has waited
-        self._files: OrderedDict[_State, list[str]] = OrderedDict()
+        self._files: Recent[_State, list[str]] = Recent(_REMEMBERED)
         self._open: list[_Kept] = []
 
     @contextmanager
@@ -218,9 +218,7 @@ class DeltaLog:
         if isinstance(self._directory, ObjectPath):
             _note_sizes(self._directory, table)
         if key is not None:
-            self._files[key] = found
-            while len(self._files) > _REMEMBERED:
-                self._files.popitem(last=False)
+            self._files.put(key, found)
         return found
 
     def bring_to_disk(self, state: Snapshot | None = None) -> None:

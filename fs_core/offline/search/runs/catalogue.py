@@ -5,9 +5,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import shutil
-import threading
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +19,7 @@ from fs_core.offline.objects.reading import facts, fetch_small, parquet_file
 from fs_core.offline.search.bucket.bound import mark_used, trim
 from fs_core.offline.search.runs.meta import META, boot, make_durable
 from fs_core.runtime.files import make_directory, may_write
+from fs_core.runtime.recent import Recent
 from fs_core.runtime.threads import workers
 
 _ALIKE = 4
@@ -70,9 +69,8 @@ class Catalogue(Generic[R]):
         self._directory = directory
         self._complete, self._room = complete, room
         self._run, self._write, self._most = opened, write, most
-        self._remembered: OrderedDict[tuple[str, int, str], tuple[R, ...]] = OrderedDict()
+        self._remembered: Recent[tuple[str, int, str], tuple[R, ...]] = Recent(_REMEMBERED)
         self._opened: dict[Path, R] = {}
-        self._guard = threading.Lock()
 
     def writable(self) -> bool:
         """Return whether runs can be made here."""
@@ -159,8 +157,7 @@ class Catalogue(Generic[R]):
             for directory in [path for path in folder.iterdir() if path.is_dir()]:
                 shutil.rmtree(_out_of_the_way(directory))
                 self._opened.pop(directory, None)
-        with self._guard:
-            self._remembered.clear()
+        self._remembered.clear()
 
     def differing(self, view: FeatureView, files: Sequence[str]) -> list[Path]:
         """Return those runs of some files that aren't what these say: each is made again, and bytes are compared."""
@@ -201,8 +198,7 @@ class Catalogue(Generic[R]):
     def discard(self, directory: Path) -> None:
         """Remove a run that can't be read."""
         self._opened.pop(directory, None)
-        with self._guard:
-            self._remembered.clear()
+        self._remembered.clear()
         _remove(directory)
 
     def _make_missing(self, view: FeatureView, files: Sequence[str]) -> None:
@@ -285,24 +281,16 @@ class Catalogue(Generic[R]):
 
     def _recall(self, view: FeatureView, files: Sequence[str]) -> tuple[R, ...] | None:
         key = _fingerprint(view, files)
-        with self._guard:
-            known = self._remembered.get(key)
-            if known is None:
-                return None
-            self._remembered.move_to_end(key)
-        if all(run.directory.exists() for run in known):
+        known = self._remembered.get(key)
+        if known is None or all(run.directory.exists() for run in known):
             return known
-        with self._guard:
-            self._remembered.pop(key, None)
+        self._remembered.drop(key)
         for run in known:
             self._opened.pop(run.directory, None)
         return None
 
     def _remember(self, view: FeatureView, files: Sequence[str], runs: Sequence[R]) -> tuple[R, ...]:
-        with self._guard:
-            self._remembered[_fingerprint(view, files)] = tuple(runs)
-            while len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
+        self._remembered.put(_fingerprint(view, files), tuple(runs))
         return tuple(runs)
 
 
