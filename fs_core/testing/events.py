@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fs_core.definitions import Aggregation, Entity, FeatureView, Field
 from fs_core.definitions.aggregation import FUNCTIONS
 from fs_core.errors import DefinitionError
-from fs_core.testing.histories import KEYS, SCALARS, STARTS, TICKS, Timescale, moments, values
+from fs_core.testing.histories import KEYS, SCALARS, STARTS, TICKS, Scenario, Timescale, history_of, values
 from fs_core.testing.window_oracle import Conditions
 
 HARD_FLOATS = (1e16, 1.0, -1e16, 0.1, 0.3, -0.0, 0.0, 5e-324, -5e-324, 2.2e-308, 1.7976931348623157e308, 1e-300, 3.0)
@@ -32,22 +32,22 @@ _CONDITIONS: Conditions = {
 
 
 @dataclass(frozen=True)
-class EventScenario:
-    """One world of events to ask questions about.
+class EventScenario(Scenario):
+    """One world of events to ask questions about; its view has aggregations.
 
     Attributes:
-        view: a view with aggregations.
-        scale: its times.
-        history: events in `history_schema(view)`, in any order, `__seq` unique.
-        keys: the key tuples that occur, and one that never does.
         conditions: what each `where` means.
     """
 
-    view: FeatureView
-    scale: Timescale
-    history: pa.Table
-    keys: Sequence[tuple[Any, ...]]
     conditions: Conditions
+
+    def edges(self, event: int, available: int) -> list[int]:
+        """Return at which moments an event may change an answer: it comes, or goes."""
+        lengths = {length for a in self.view.aggregations for length in a.window_micros if length is not None}
+        hops = {a.hop_micros for a in self.view.aggregations if a.hop_micros is not None}
+        ends = [event + length for length in lengths]
+        ends += [-(-event // hop) * hop + length for length in lengths for hop in hops]
+        return [at for at in (available, *ends) if at <= self.scale.micros(3 * TICKS)]
 
 
 @st.composite
@@ -151,60 +151,16 @@ def event_scenarios(draw: st.DrawFn, max_rows: int = 24, starts: Sequence[dateti
             "entity": st.sampled_from(known),
             "event": st.integers(0, TICKS),
             "delay": st.sampled_from(delays),
-            "x": st.sampled_from(pool),
-            "flag": st.sampled_from([None, 0, 1, 2, 3]),
-            "id": event_ids(view.stored["id"], draw(st.sampled_from([2, 30]))),
+            "payload": st.fixed_dictionaries(
+                {
+                    "x": st.sampled_from(pool),
+                    "flag": st.sampled_from([None, 0, 1, 2, 3]),
+                    "id": event_ids(view.stored["id"], draw(st.sampled_from([2, 30]))),
+                }
+            ),
         }
     )
     size = draw(st.sampled_from([1, 0, 5, max_rows // 2, max_rows // 2, max_rows, max_rows]))
     rows = draw(st.lists(row, min_size=size, max_size=size))
-    history = _history(view, scale, rows, draw(st.permutations(range(len(rows)))))
+    history = history_of(view, scale, rows, draw(st.permutations(range(len(rows)))))
     return EventScenario(view, scale, history, [*known, draw(entities)], _CONDITIONS)
-
-
-def _history(view: FeatureView, scale: Timescale, rows: Sequence[dict[str, Any]], order: Sequence[int]) -> pa.Table:
-    columns: dict[str, Any] = {
-        key: pa.array([row["entity"][i] for row in rows], dtype) for i, (key, dtype) in enumerate(view.keys.items())
-    }
-    times = [scale.micros(row["event"]) for row in rows]
-    known = [
-        max(scale.micros(row["event"] + row["delay"]), t + view.lag_micros) for row, t in zip(rows, times, strict=True)
-    ]
-    columns |= {"__event_time": moments(times), "__available_at": moments(known)}
-    columns["__seq"] = pa.array(range(len(rows)), pa.int64())
-    for name, dtype in view.stored.items():
-        columns[name] = pa.array([row[name] for row in rows], dtype)
-    return pa.table(columns).take(pa.array(order, pa.int64()))
-
-
-def edges(scenario: EventScenario) -> list[tuple[tuple[Any, ...], int]]:
-    """Return each entity with moments, in microseconds, at which its answer may change: an event comes, or goes."""
-    view, found = scenario.view, []
-    lengths = {length for a in view.aggregations for length in a.window_micros if length is not None}
-    hops = {a.hop_micros for a in view.aggregations if a.hop_micros is not None}
-    latest = scenario.scale.micros(3 * TICKS)
-    for row in scenario.history.select([*view.keys, "__event_time", "__available_at"]).to_pylist():
-        *entity, event, available = row.values()
-        event, available = (int(pa.scalar(at, pa.timestamp("us", "UTC")).value) for at in (event, available))
-        ends = [event + length for length in lengths]
-        ends += [-(-event // hop) * hop + length for length in lengths for hop in hops]
-        found += [(tuple(entity), at) for at in (available, *ends) if at <= latest]
-    return found
-
-
-@st.composite
-def event_spines(draw: st.DrawFn, scenario: EventScenario, max_rows: int = 40) -> pa.Table:
-    """Draw a narrowed spine: duplicates, null keys, null times, and moments on, before and after edges."""
-    view, scale = scenario.view, scenario.scale
-    free = st.tuples(st.sampled_from(list(scenario.keys)), st.integers(0, 3 * TICKS).map(scale.micros))
-    changes = edges(scenario)
-    near = st.tuples(st.sampled_from(changes), st.sampled_from([0, 0, 1, -1])) if changes else st.nothing()
-    question = free | near.map(lambda edge: (edge[0][0], edge[0][1] + edge[1]))
-    blank = st.sampled_from([None] * 12 + [0, len(view.keys) - 1, len(view.keys)])
-    drawn = draw(st.lists(st.tuples(question, blank), max_size=12))
-    asked = [drawn[i % len(drawn)] for i in range(draw(st.integers(1, max_rows)))] if drawn else []
-    columns: dict[str, pa.Array] = {}
-    for i, (key, dtype) in enumerate(view.keys.items()):
-        columns[key] = pa.array([None if gap == i else entity[i] for (entity, _), gap in asked], dtype)
-    times = [None if gap == len(view.keys) else max(scale.micros(0), at) for (_, at), gap in asked]
-    return pa.table({**columns, "__time": moments(times)})

@@ -95,6 +95,20 @@ class Scenario:
     history: pa.Table
     keys: Sequence[tuple[Any, ...]]
 
+    def changes(self) -> list[tuple[tuple[Any, ...], int]]:
+        """Return each entity with the moments, microseconds, at which its answer may change: a row comes or expires."""
+        found = []
+        for row in self.history.select([*self.view.keys, "__event_time", "__available_at"]).to_pylist():
+            *entity, event, available = row.values()
+            times = (int(pa.scalar(at, pa.timestamp("us", "UTC")).value) for at in (event, available))
+            found += [(tuple(entity), at) for at in self.edges(*times)]
+        return found
+
+    def edges(self, event: int, available: int) -> list[int]:
+        """Return at which moments a row may change an answer, by its two clocks."""
+        ttl = self.view.ttl_micros
+        return [available] if ttl is None else [available, event + ttl]
+
 
 @cache  # else each example has its own checked
 def values(dtype: pa.DataType) -> st.SearchStrategy[Any]:
@@ -203,33 +217,40 @@ def scenarios(draw: st.DrawFn, max_rows: int = 24, starts: Sequence[datetime] = 
     size = draw(st.sampled_from([1, 0, 5, max_rows // 2, max_rows // 2, max_rows, max_rows]))
     rows = draw(st.lists(row, min_size=size, max_size=size))
     asked = [*known, draw(entities)]
-    return Scenario(view, scale, _history(view, scale, rows, draw(st.permutations(range(len(rows))))), asked)
+    return Scenario(view, scale, history_of(view, scale, rows, draw(st.permutations(range(len(rows))))), asked)
 
 
-def _history(view: FeatureView, scale: Timescale, rows: Sequence[dict[str, Any]], order: Sequence[int]) -> pa.Table:
-    lag = view.lag // timedelta(microseconds=1)  # type: ignore[operator]  # the view has parsed it
+def history_of(view: FeatureView, scale: Timescale, rows: Sequence[dict[str, Any]], order: Sequence[int]) -> pa.Table:
+    """Return drawn rows in `history_schema(view)`.
+
+    Args:
+        view: whose rows.
+        scale: its times.
+        rows: each with its `entity`, `event` and `delay` in ticks, and `payload`.
+        order: in which they lie; `__seq` numbers them as they are given.
+    """
     columns: dict[str, Any] = {
         key: pa.array([row["entity"][i] for row in rows], dtype) for i, (key, dtype) in enumerate(view.keys.items())
     }
-    times = [scale.micros(row["event"]) for row in rows]
+    times, lag = [scale.micros(row["event"]) for row in rows], view.lag_micros
     known = [max(scale.micros(row["event"] + row["delay"]), t + lag) for row, t in zip(rows, times, strict=True)]
     columns["__event_time"] = moments(times)
     columns["__available_at"] = moments(known)
     columns["__seq"] = pa.array(range(len(rows)), pa.int64())
-    for name, dtype in view.features.items():
+    for name, dtype in view.stored.items():
         columns[name] = pa.array([row["payload"][name] for row in rows], dtype)
     return pa.table(columns).take(pa.array(order, pa.int64()))
 
 
 @st.composite
 def spines(draw: st.DrawFn, scenario: Scenario, max_rows: int = 70) -> pa.Table:
-    """Draw a narrowed spine: duplicates, null keys, null times, and moments on, before and after boundaries.
+    """Draw a narrowed spine: duplicates, null keys, null times, and moments at, before and after changes of answers.
 
     Up to 70 rows, since DuckDB changes its plan at 64.
     """
     view, scale = scenario.view, scenario.scale
     free = st.tuples(st.sampled_from(list(scenario.keys)), st.integers(0, 3 * TICKS).map(scale.micros))
-    changes = boundaries(scenario)
+    changes = scenario.changes()
     edges = st.tuples(st.sampled_from(changes), st.sampled_from([0, 0, 1, -1])) if changes else st.nothing()
     question = free | edges.map(lambda edge: (edge[0][0], edge[0][1] + edge[1]))
     blank = st.sampled_from([None] * 12 + [0, len(view.keys) - 1, len(view.keys)])  # which column is null, if any
@@ -240,16 +261,6 @@ def spines(draw: st.DrawFn, scenario: Scenario, max_rows: int = 70) -> pa.Table:
         columns[key] = pa.array([None if gap == i else entity[i] for (entity, _), gap in asked], dtype)
     times = [None if gap == len(view.keys) else max(scale.micros(0), at) for (_, at), gap in asked]
     return pa.table({**columns, "__time": moments(times)})
-
-
-def boundaries(scenario: Scenario) -> list[tuple[tuple[Any, ...], int]]:
-    """Return each entity with the moments, in microseconds, at which its answer may change: a row comes, or expires."""
-    view, found = scenario.view, []
-    for row in scenario.history.select([*view.keys, "__event_time", "__available_at"]).to_pylist():
-        *entity, event_time, available_at = row.values()
-        changes = [available_at] if view.ttl is None else [available_at, event_time + view.ttl]
-        found += [(tuple(entity), int(pa.scalar(at, pa.timestamp("us", "UTC")).value)) for at in changes]
-    return found
 
 
 def _sizes(most: int) -> st.SearchStrategy[int]:

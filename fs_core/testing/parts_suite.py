@@ -25,7 +25,6 @@ from fs_core.retrieval.query import Query, historical_features
 from fs_core.retrieval.resolution import select_among
 from fs_core.retrieval.selection import SelectedFeature, Selection
 from fs_core.rule import AVAILABLE_AT, TIME
-from fs_core.testing.events import event_spines
 from fs_core.testing.histories import spines
 from fs_core.testing.offline_suite.as_of import AsOf
 from fs_core.testing.offline_suite.erasure import ErasedEntities
@@ -127,7 +126,7 @@ class PartsSuite(AsOf, States, ErasedEntities, Windows):
         """An on-demand view of rows or windows of any type: bits, nulls, order, types, and the fingerprint."""
         windows = data.draw(st.booleans())
         scenario: Any = drawn_events(data) if windows else drawn(data)
-        spine = data.draw(event_spines(scenario) if windows else spines(scenario))
+        spine = data.draw(spines(scenario, max_rows=40 if windows else 70))
         view, computed = scenario.view, computed_of(scenario.view)
         append_all(history, view, cut(data, scenario.history))
         found = {view.name: view, computed.name: computed}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fs_core import FeatureStore, FeatureView
 from fs_core.errors import MomentNotOnlineError
 from fs_core.serving import FeatureVectors
-from fs_core.testing.histories import TICKS, Scenario, boundaries, moments, nullable, scenarios
+from fs_core.testing.histories import TICKS, Scenario, moments, nullable, scenarios
 from fs_core.testing.oracle import bits, oracle_as_of
 from fs_core.values.times import Clock, from_micros, micros, parse_duration
 
@@ -92,7 +92,7 @@ def questions(draw: st.DrawFn, scenario: Scenario) -> pa.Table:
 def moments_of_interest(scenario: Scenario) -> st.SearchStrategy[int]:
     """Return a strategy for moments on, just before and just after those at which an answer changes, and others."""
     ticks = st.integers(0, 3 * TICKS).map(scenario.scale.micros)
-    edges = [at + step for _, at in boundaries(scenario) for step in (-1, 0, 1)]
+    edges = [at + step for _, at in scenario.changes() for step in (-1, 0, 1)]
     last = scenario.scale.micros(3 * TICKS)  # a ttl of thousands of years ends after the calendar
     near = [at for at in edges if scenario.scale.micros(0) <= at <= last]
     return ticks | st.sampled_from(near) if near else ticks

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 
 from fs_core import FeatureStore, FeatureView, Field
 from fs_core.errors import UnknownReferenceError
-from fs_core.testing.histories import TICKS, Scenario, boundaries, moments, scenarios
+from fs_core.testing.histories import TICKS, Scenario, moments, scenarios
 from fs_core.testing.oracle import bits
 from fs_core.values.times import Clock
 from fs_sklearn import FeatureStoreTransformer
@@ -111,7 +111,7 @@ def moments_of_interest(scenario: Scenario) -> st.SearchStrategy[int]:
     """Return a strategy for the moments at which a row comes, others at which an answer may change, and any others."""
     come = scenario.history["__available_at"].cast(pa.int64()).to_pylist()
     first, last = scenario.scale.micros(0), scenario.scale.micros(3 * TICKS)
-    changes = [at + step for _, at in boundaries(scenario) for step in (-1, 0, 1) if first < at < last]
+    changes = [at + step for _, at in scenario.changes() for step in (-1, 0, 1) if first < at < last]
     ticks = st.integers(0, 3 * TICKS).map(scenario.scale.micros)
     return st.one_of(ticks, *(st.sampled_from(near) for near in (come, come, changes) if near))
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from fs_core.errors import DataError
 from fs_core.offline.contract import OfflineStore, Snapshot
 from fs_core.rule import SEQ
-from fs_core.testing.events import EventScenario, event_scenarios, event_spines
+from fs_core.testing.events import EventScenario, event_scenarios
+from fs_core.testing.histories import spines
 from fs_core.testing.offline_suite.tables import append_all, as_of_types, assert_rows, cut, examples
 from fs_core.testing.window_oracle import TOO_LARGE, oracle_windows
 
@@ -31,7 +32,7 @@ class Windows:
     def test_windows_equal_the_oracle(self, store: OfflineStore, data: st.DataObject) -> None:
         """After each append and after compaction, for each state: values, nulls, types, order and status."""
         scenario = drawn_events(data)
-        spine = data.draw(event_spines(scenario))
+        spine = data.draw(spines(scenario, max_rows=40))
         columns = data.draw(st.permutations(list(scenario.view.features)))
         states, written = [store.snapshot(scenario.view)], [0]
         for batch in cut(data, scenario.history):
@@ -51,7 +52,7 @@ class Windows:
         scenario = drawn_events(data)
         view, history = scenario.view, scenario.history
         append_all(store, view, cut(data, history))
-        spine, columns = data.draw(event_spines(scenario)), list(view.features)
+        spine, columns = data.draw(spines(scenario, max_rows=40)), list(view.features)
         assert_windows(store, scenario, history, spine, columns)
         gone = data.draw(st.sampled_from(list(scenario.keys)))
         key_columns = {name: pa.array([key], view.keys[name]) for name, key in zip(view.keys, gone, strict=True)}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fs_core import Entity, FeatureLookup, FeatureStore, FeatureView, Field
 from fs_core.errors import DataError, NameClashError, SchemaError, SourceError, UnknownReferenceError
 from fs_core.retrieval.parts import SpinePart
-from fs_core.testing.events import event_scenarios, event_spines
+from fs_core.testing.events import event_scenarios
 from fs_core.testing.histories import scenarios, spines
 from fs_core.testing.oracle import bits
 from fs_core.testing.processes import FRESH
@@ -94,7 +94,7 @@ def test_any_number_of_parts_is_the_whole(
 ) -> None:
     """Any history, rows or windows of events, and any spine: order, types, bits, spec and fingerprint are the same."""
     scenario: Any = data.draw(event_scenarios() if windows else scenarios())
-    spine = data.draw(event_spines(scenario) if windows else spines(scenario))
+    spine = data.draw(spines(scenario, max_rows=40 if windows else 70))
     with FeatureStore(fresh_directory()) as store:
         written(store, scenario)
         whole = store.get_historical_features(spine, scenario.view, timestamp="__time")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from fs_core import Aggregation, Entity, FeatureView, Field
 from fs_core.offline.predicates import passing
-from fs_core.testing.events import EventScenario, event_scenarios, event_spines
+from fs_core.testing.events import EventScenario, event_scenarios
+from fs_core.testing.histories import spines
 from fs_core.testing.oracle import bits
 from fs_core.testing.window_oracle import TOO_LARGE, oracle_windows
 from fs_core.windows import answer, lists, prepared
@@ -66,7 +67,7 @@ def test_the_kernel_equals_the_oracle(chains: int, data: st.DataObject) -> None:
 
 def _compare(data: st.DataObject) -> None:
     scenario = data.draw(event_scenarios())
-    spine = without_nulls(data.draw(event_spines(scenario)))
+    spine = without_nulls(data.draw(spines(scenario, max_rows=40)))
     expected = oracle_windows(scenario.view, scenario.history.to_pylist(), spine.to_pylist(), scenario.conditions)
     if any(TOO_LARGE in row.values() for row in expected):
         with pytest.raises(TooLargeError) as caught:
@@ -85,7 +86,7 @@ def _compare(data: st.DataObject) -> None:
 def test_the_order_of_rows_does_not_matter(data: st.DataObject) -> None:
     """The same events in any order, and any questions asked together or alone, give the same bits."""
     scenario = data.draw(event_scenarios(max_rows=16))
-    spine = without_nulls(data.draw(event_spines(scenario, max_rows=8)))
+    spine = without_nulls(data.draw(spines(scenario, max_rows=8)))
     order = data.draw(st.permutations(range(scenario.history.num_rows)))
     try:
         found = asked(scenario, scenario.history, spine).features

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from fs_core import Aggregation, Entity, FeatureView, Field
 from fs_core.offline.predicates import passing
 from fs_core.online.row.entries import has_head, whole
-from fs_core.testing.events import EventScenario, event_scenarios, event_spines
-from fs_core.testing.histories import moments
+from fs_core.testing.events import EventScenario, event_scenarios
+from fs_core.testing.histories import moments, spines
 from fs_core.testing.oracle import bits
 from fs_core.testing.window_oracle import TOO_LARGE, oracle_windows
 from fs_core.windows.answer import TooLargeError
@@ -72,7 +72,7 @@ def fold_and_compare(data: st.DataObject) -> None:
     """Let events arrive, rewrite values now and then, and compare what they fold to."""
     scenario = data.draw(event_scenarios())
     codec = pickle.loads(pickle.dumps(EventCodec(scenario.view)))
-    spine = data.draw(event_spines(scenario, max_rows=12))
+    spine = data.draw(spines(scenario, max_rows=12))
     spine = pa.Table.from_pylist([row for row in spine.to_pylist() if None not in row.values()], spine.schema)
     rows = scenario.history.sort_by("__seq")
     order = data.draw(st.permutations(range(len(rows))))

@@ -22,7 +22,7 @@ from fs_core.online.contract import OnlineRows, timeline_name
 from fs_core.online.row.codec import RowCodec
 from fs_core.online.row.recent import Timelines
 from fs_core.rule import history_schema
-from fs_core.testing.histories import TICKS, Scenario, boundaries, nullable, scenarios
+from fs_core.testing.histories import TICKS, Scenario, nullable, scenarios
 from fs_core.testing.oracle import bits, oracle_as_of
 from fs_core.values.times import Clock, from_micros
 
@@ -150,7 +150,7 @@ def _rows(view: FeatureView, asked: pa.Table, times: list[int], data: st.DataObj
 
 
 def _moments(scenario: Scenario) -> st.SearchStrategy[int]:
-    edges = [at + step for _, at in boundaries(scenario) for step in (-1, 0, 1)]
+    edges = [at + step for _, at in scenario.changes() for step in (-1, 0, 1)]
     near = [at for at in edges if scenario.scale.micros(0) <= at <= scenario.scale.micros(3 * TICKS)]
     ticks = st.integers(0, 3 * TICKS).map(scenario.scale.micros)
     return ticks | st.sampled_from(near) if near else ticks

@@ -13,7 +13,7 @@ from fs_core import FeatureStore, TrainingSet
 from fs_core.errors import SchemaError
 from fs_core.retrieval.spark import FrameProvenance, provenance
 from fs_core.retrieval.spark.types import spark_type
-from fs_core.testing.events import event_scenarios, event_spines
+from fs_core.testing.events import event_scenarios
 from fs_core.testing.histories import scenarios, spines
 from fs_core.testing.oracle import bits, oracle_as_of
 from fs_core.testing.parts_suite import computed_of
@@ -71,7 +71,7 @@ def check_any_history(session: Any, directory: Path, data: st.DataObject, window
         windows: whether the view is one of events.
     """
     scenario: Any = data.draw(event_scenarios() if windows else scenarios())
-    spine = data.draw(event_spines(scenario) if windows else spines(scenario))
+    spine = data.draw(spines(scenario, max_rows=40 if windows else 70))
     view = scenario.view
     names = [name for name, dtype in view.features.items() if is_known(dtype)]
     assume(names)
