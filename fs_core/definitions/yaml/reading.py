@@ -80,7 +80,7 @@ def read(
     """Return the definitions of a file, in its order.
 
     Args:
-        text: YAML documents as `fs_core.documents.write` makes them.
+        text: YAML documents as `fs_core.definitions.yaml.writing.write` makes them.
         tables: gives the sources that SQL reads, to check `dependencies`.
         source: gives a source that the file doesn't define.
         entity: gives an entity that the file doesn't define, with version and documentation.

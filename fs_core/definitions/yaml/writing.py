@@ -18,8 +18,8 @@
       SELECT ...
 
 Documents are ordered by kind, name and version, their entries always alike, and one value takes one line, so that a
-change shows where it is. What has its default is left out. Nothing is lost: `fs_core.documents.read` gives equal
-definitions back. Of an on-demand view's function, the import path is written, with the digests of its code.
+change shows where it is. What has its default is left out. Nothing is lost: `fs_core.definitions.yaml.reading` gives
+equal definitions back. Of an on-demand view's function, the import path is written, with the digests of its code.
 `created_at` and `dependencies` are for readers: the first comes from the registry, the second is what the SQL reads.
 """
 
