@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
@@ -95,13 +95,6 @@ def _ingest(directory: Path) -> None:
     """Take events until killed."""
     with FeatureStore(directory) as features:
         features.ingest("counted", "events", batch="20ms")
-
-
-def _wait(is_so: Callable[[], bool]) -> None:
-    ends = time.monotonic() + _SECONDS
-    while not is_so():
-        assert time.monotonic() < ends, "it didn't come about"
-        time.sleep(0.01)
 
 
 class StreamSuite:

@@ -20,8 +20,9 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from fs_core.offline.contract import EMPTY, Snapshot
+from fs_core.offline.objects.memory import Facts, memory
 from fs_core.offline.objects.path import Location, ObjectPath
-from fs_core.offline.objects.reading import each_at_once, note
+from fs_core.offline.objects.reading import each_at_once
 from fs_core.rule import EVENT_TIME
 from fs_core.runtime.files import bring_to_disk
 from fs_core.runtime.recent import Recent
@@ -287,7 +288,7 @@ def _note_sizes(directory: ObjectPath, table: DeltaTable) -> None:
     actions = pa.table(table.get_add_actions(flatten=True))
     columns = (actions[name].to_pylist() for name in ("path", "size_bytes", "modification_time"))
     for path, size, moment in zip(*columns, strict=True):
-        note(f"{directory}/{unquote(path)}", size, moment / 1000)
+        memory().facts.put(f"{directory}/{unquote(path)}", Facts(size, moment / 1000))
 
 
 _LOOK_BACK = 20  # states: compactions and erasures bring no rows

@@ -34,17 +34,6 @@ _AT_ONCE = 32  # requests
 _threads = PerProcess(lambda: ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fs_core_objects"))
 
 
-def note(url: str, size: int, modified: float) -> None:
-    """Remember what a listing or a log says of a data file, so that nobody asks for it.
-
-    Args:
-        url: the file's.
-        size: bytes.
-        modified: seconds since 1970.
-    """
-    memory().facts.put(url, Facts(size, modified))
-
-
 def facts(file: str) -> Facts:
     """Return the size of a data file and when it was written.
 
