@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 import uuid
@@ -19,7 +18,7 @@ from fs_core.errors import SavedTrainingSetError, UnknownReferenceError, did_you
 from fs_core.retrieval.query import parts_of
 from fs_core.retrieval.saved.manifest import SavedPart, SavedTrainingSet, damaged
 from fs_core.retrieval.saved.parquet import decode_schema, encode_schema, read_parquet, write_parquet
-from fs_core.runtime.files import make_directory
+from fs_core.runtime.files import bring_to_disk, make_directory
 from fs_core.training_set import TrainingSet
 
 T = TypeVar("T")
@@ -184,12 +183,10 @@ class SavedTrainingSets:
         saved = SavedTrainingSet(name, time.time_ns() // 1000, schema, tuple(parts))
         folder = self._path_of(name)
         unfinished = folder / f".{_MANIFEST}-{uuid.uuid4().hex}"
-        with unfinished.open("w") as file:
-            file.write(saved.to_json())
-            file.flush()
-            os.fsync(file.fileno())
+        unfinished.write_text(saved.to_json())
+        bring_to_disk(unfinished)
         unfinished.replace(folder / _MANIFEST)
-        _sync(folder)
+        bring_to_disk(folder)
         return saved
 
     def _read(self, saved: SavedTrainingSet) -> TrainingSet:
@@ -228,14 +225,3 @@ class SavedTrainingSets:
 def _training_set(table: pa.Table, spec: Mapping[str, Any]) -> TrainingSet:
     features = [feature["column"] for feature in spec["features"]]
     return TrainingSet(table, features, list(spec["keys"]), spec["timestamp"], spec["label"], spec)
-
-
-def _sync(directory: Path) -> None:
-    """Bring a directory's entries to disk, where the system lets one."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,13 +7,13 @@ columns are written in the types that every reader agrees on, and cast back to a
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fs_core.runtime.files import bring_to_disk
 from fs_core.values.dtypes import as_type
 
 
@@ -28,10 +28,8 @@ def write_parquet(table: pa.Table, path: Path) -> None:
         [_cast(column, _stored(column.type)) for column in table.columns],
         names=[f"c{n}" for n in range(table.num_columns)],  # names are the schema's; any text may be one
     )
-    with path.open("wb") as file:
-        pq.write_table(stored, file, store_schema=False, use_dictionary=True)
-        file.flush()
-        os.fsync(file.fileno())
+    pq.write_table(stored, path, store_schema=False, use_dictionary=True)
+    bring_to_disk(path)
 
 
 def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
