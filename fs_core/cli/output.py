@@ -11,10 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from fs_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,18 +93,6 @@ def ask(question: str, done: str) -> None:
         raise click.UsageError(f"Nothing was {done}: there is nobody to ask. Pass --yes to go on at once.") from None
     if not agreed:
         raise click.Abort
-
-
-def write_document(file: Path, text: str) -> None:
-    """Write what a person asked to have in a file.
-
-    Raises:
-        ConfigurationError: the file can't be written.
-    """
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"can't write {str(file)!r}: {error.strerror or error}. Name another file.") from error
 
 
 def _print_folded(rows: Sequence[Mapping[str, Any]]) -> None:

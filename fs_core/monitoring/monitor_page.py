@@ -8,7 +8,6 @@ from base64 import b64encode
 from collections.abc import Callable
 from functools import cached_property
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from fs_core.catalogue.html import Markup, e, facts, section, table
 from fs_core.errors import ConfigurationError
 from fs_core.monitoring.drift.compare import Thresholds
 from fs_core.monitoring.monitor_report import Observed
+from fs_core.runtime.files import write_document
 
 _SHOWN = 6  # features in a picture
 _INK, _MUTED, _FAINT, _BEFORE, _NOW = "#1f2933", "#66727f", "#dde2e7", "#9aa5b1", "#0f7173"
@@ -50,7 +50,7 @@ class MonitorReport(Observed):
         Raises:
             ConfigurationError: matplotlib isn't installed, or the file can't be written.
         """
-        _write(path, self._picture)
+        write_document(path, self._picture)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write the report, picture included, as one HTML file that needs no other.
@@ -59,7 +59,7 @@ class MonitorReport(Observed):
             ConfigurationError: matplotlib isn't installed, or the file can't be written.
         """
         picture = _embedded(self._picture) if self.bins else ""
-        _write(path, _page(self.view, _body(self, picture)).encode())
+        write_document(path, _page(self.view, _body(self, picture)).encode())
 
     @cached_property
     def _picture(self) -> bytes:
@@ -105,15 +105,6 @@ def _cells(rows: Any, names: tuple[str, ...]) -> list[list[object]]:
 
 def _shown(value: Any) -> Any:
     return f"{value:.3g}" if isinstance(value, float) else "yes" if value is True else "no" if value is False else value
-
-
-def _write(path: str | os.PathLike[str], content: bytes) -> None:
-    try:
-        Path(path).write_bytes(content)
-    except OSError as error:
-        raise ConfigurationError(
-            f"can't write {os.fspath(path)!r}: {error.strerror or error}. Name another file."
-        ) from error
 
 
 def _drawn(report: Observed) -> bytes:

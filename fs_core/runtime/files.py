@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
-from fs_core.errors import redact_url
+from fs_core.errors import ConfigurationError, redact_url
 
 _AS_EFFECTIVE_USER = os.access in os.supports_effective_ids
 
@@ -37,6 +37,20 @@ def make_file(path: Path) -> None:
     """Make an empty file for what a store keeps, unless it is there; who opens it next says why it can't be made."""
     with suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 | _shared(path.parent) & 0o666))
+
+
+def write_document(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write what a person asked to have in a file.
+
+    Raises:
+        ConfigurationError: the file can't be written.
+    """
+    try:
+        Path(path).write_bytes(content)
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't write {os.fspath(path)!r}: {error.strerror or error}. Name another file."
+        ) from error
 
 
 def bring_to_disk(*paths: Path) -> None:

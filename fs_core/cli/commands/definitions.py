@@ -11,9 +11,10 @@ import click
 
 from fs_core.cli.arguments import FILE
 from fs_core.cli.group import answers, cli, in_store, in_store_or_new
-from fs_core.cli.output import Report, write_document
+from fs_core.cli.output import Report
 from fs_core.configuration import is_store
 from fs_core.errors import DefinitionError
+from fs_core.runtime.files import write_document
 from fs_core.store import FeatureStore
 from fs_core.values.times import from_micros
 
@@ -96,7 +97,7 @@ def export_definitions(store: FeatureStore, refs: Sequence[str], everything: boo
     text = store.to_yaml(*refs, every_version=everything)
     if file is None:
         return Report(text=text, data={"yaml": text})
-    write_document(file, text)
+    write_document(file, text.encode())
     return Report(heading=f"definitions in {file}", data={"file": str(file)})
 
 

@@ -11,8 +11,9 @@ import click
 
 from fs_core.cli.arguments import FILE
 from fs_core.cli.group import cli, in_store
-from fs_core.cli.output import Report, write_document
+from fs_core.cli.output import Report
 from fs_core.errors import DataError
+from fs_core.runtime.files import write_document
 from fs_core.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def export_graph(store: FeatureStore, file: Path | None, form: str | None) -> Re
     text = EXPORTS[form](document)
     if file is None:
         return Report(text=text, data=document if form == "json" else {form: text})
-    write_document(file, text + "\n")
+    write_document(file, (text + "\n").encode())
     counts = {"nodes": len(document["nodes"]), "edges": len(document["edges"]), "file": str(file)}
     return Report(heading=f"{counts['nodes']:,} nodes and {counts['edges']:,} edges in {file}", data=counts)
 
