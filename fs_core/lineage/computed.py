@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from fs_core.definitions import OnDemandView
 from fs_core.lineage import nodes
@@ -27,15 +27,18 @@ def edges_to(computed: Computed) -> Iterator[Edge]:
 
 def inputs_of(view: OnDemandView, field: str) -> list[str]:
     """Return the inputs that a field is computed from; all of them where that is unknown."""
-    if view.expressions is None:
-        return list(view.columns)
+    return list(view.columns) if view.expressions is None else columns_read(view.expressions[field], view.columns)
+
+
+def columns_read(expression: str, columns: Collection[str]) -> list[str]:
+    """Return those of some columns that an SQL expression reads; all of them where the parser doesn't understand it."""
     import sqlglot
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
     try:
-        tree = sqlglot.parse_one(view.expressions[field], read="duckdb")
+        tree = sqlglot.parse_one(expression, read="duckdb")
     except (SqlglotError, RecursionError):
-        return list(view.columns)
+        return list(columns)
     read = {column.name.lower() for column in tree.find_all(exp.Column)}
-    return [name for name in view.columns if name.lower() in read]
+    return [name for name in columns if name.lower() in read]

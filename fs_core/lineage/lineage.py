@@ -135,9 +135,7 @@ class Lineage:
         """Return the other views whose SQL reads these, in any version."""
         names = {view.name for view in views}
         with self._storage.graph() as reader:
-            versions = [
-                nodes.view(d.name, d.version) for d in reader.described() if d.kind == "view" and d.name in names
-            ]
+            versions = [nodes.view(d.name, d.version) for d in reader.described if d.kind == "view" and d.name in names]
             reading = sorted({e.downstream for e in reader.edges(versions, upstream=False) if e.kind == "reads"})
         pairs = [nodes.name_of(node).rpartition(":v")[::2] for node in reading]
         return [self._registry.view(n, VersionSelector(version=v)) for n, v in pairs if n not in names]

@@ -30,7 +30,7 @@ class References:
         self._search = search
         self._columns = columns
         self._every_version = every_version
-        self._described = search.reader.described()
+        self._described = search.reader.described
 
     def nodes(self, ref: str) -> list[str]:
         """Return the nodes that a reference means.

@@ -205,12 +205,9 @@ class GraphReader:
         rows = [row for query in queries for row in self._connection.execute(query)]
         return sorted((Record(r.id, r.kind, json.loads(r.body), r.recorded_at) for r in rows), key=lambda r: r.id)
 
-    def described(self) -> list[Described]:
-        """Return every definition, without its content, by kind, name and version."""
-        return self._described
-
     @cached_property
-    def _described(self) -> list[Described]:
+    def described(self) -> list[Described]:
+        """Every definition, without its content, by kind, name and version."""
         columns = (definitions.c.kind, definitions.c.name, definitions.c.version, definitions.c.digest)
         found = [Described(*row) for row in self._connection.execute(sa.select(*columns))]
         return sorted(found, key=lambda d: (d.kind, d.name, version_key(d.version)))
@@ -256,7 +253,7 @@ class GraphReader:
 
     @cached_property
     def _views(self) -> dict[tuple[str, str], Described]:
-        return {(d.name, d.version): d for d in self.described() if d.kind in VIEWS}
+        return {(d.name, d.version): d for d in self.described if d.kind in VIEWS}
 
     @cached_property
     def _current_views(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from fs_core.definitions import SQL, FeatureView, OnDemandView, Source, StreamSource
 from fs_core.lineage import nodes
-from fs_core.lineage.computed import inputs_of
+from fs_core.lineage.computed import columns_read, inputs_of
 from fs_core.lineage.sql.flow import SOME, Flow, Origin, Relation, united
 from fs_core.registry.records import Analysis, Edge
 
@@ -174,25 +174,11 @@ def _aggregated(view: FeatureView, flows: Mapping[str, Flow]) -> dict[str, Flow]
     """Return where aggregates come from: their column; what decides which events count influences them."""
     found: dict[str, Flow] = {}
     for aggregation in view.aggregations:
-        deciding = [*view.event_id, *(_read_by(aggregation.where, view) if aggregation.where else [])]
+        deciding = [*view.event_id, *(columns_read(aggregation.where, _columns(view)) if aggregation.where else [])]
         flow = flows.get(aggregation.column or "", Flow())
         influences = flow.influences.union(*(flows[name].all for name in deciding if name in flows))
         found |= dict.fromkeys(aggregation.columns, Flow(flow.derives, influences))
     return found
-
-
-def _read_by(where: str, view: FeatureView) -> list[str]:
-    """Return the columns that a condition reads; all of them where the parser doesn't understand it."""
-    import sqlglot
-    from sqlglot import exp
-    from sqlglot.errors import SqlglotError
-
-    try:
-        tree = sqlglot.parse_one(where, read="duckdb")
-    except (SqlglotError, RecursionError):
-        return _columns(view)
-    read = {column.name.lower() for column in tree.find_all(exp.Column)}
-    return [name for name in _columns(view) if name.lower() in read]
 
 
 def _columns(view: FeatureView) -> list[str]:

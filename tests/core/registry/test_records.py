@@ -63,7 +63,7 @@ def test_what_services_mean(registry: Registry) -> None:
             ("1.0.0", None),
         ]
         assert reader.current()["view", "stats"] == "2.0.0"
-        assert {(d.kind, d.name, d.version) for d in reader.described()} >= {("view", "stats", "1.0.0")}
+        assert {(d.kind, d.name, d.version) for d in reader.described} >= {("view", "stats", "1.0.0")}
 
 
 def test_lineage_on_every_database(registry: Registry, tmp_path: Path) -> None:
