@@ -14,6 +14,7 @@ from fs_core.online.row.cells import one_array
 from fs_core.online.row.codec import RowCodec
 from fs_core.retrieval.computed import feature_types
 from fs_core.retrieval.selection import Selection, ViewLookup, alone, key_table
+from fs_core.serving.tables import TablePlan
 from fs_core.values.interchange import to_table
 from fs_core.windows.packed.codec import EventCodec
 
@@ -124,6 +125,13 @@ class ReadPlan:
     def types(self) -> dict[str, pa.DataType]:
         """The types of the columns of `whole`, by name, in order."""
         return dict(zip(self.whole.names, self.whole.types, strict=True))
+
+    @cached_property
+    def tables(self) -> TablePlan | None:
+        """How rows of the online store become `whole`; None where they do so column by column."""
+        if not self.in_order or any(view.events for view in self.views):
+            return None
+        return TablePlan.of(self.whole, len(self.key_names), [view.names for view in self.views])
 
     @cached_property
     def names(self) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -22,6 +23,7 @@ from fs_core.online.row.cells import (
     window,
 )
 from fs_core.online.row.layout import Layout
+from fs_core.online.row.template import Template
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME
 from fs_core.values.times import MICROSECONDS
 
@@ -69,7 +71,7 @@ class FeatureRows:
     def arrays(self, names: tuple[str, ...]) -> list[pa.Array]:
         """Return columns, in the order asked, in their declared types; values lie at multiples of 64 bytes."""
         found: list[pa.Array] = []
-        valid = self._valid()
+        valid = self.valid()
         for run in _runs(self.layout, names):
             found += self._block(run, valid) if run.count else [self._single(run.names[0], run.indices[0], valid)]
         return found
@@ -82,7 +84,7 @@ class FeatureRows:
             return None
         run = runs[0]
         cells = self._view(run, kind).copy()
-        valid = self._valid()
+        valid = self.valid()
         if valid is not None:
             cells[~valid[:, run.indices]] = np.nan
         return cells
@@ -90,7 +92,7 @@ class FeatureRows:
     def values(self, names: tuple[str, ...]) -> list[list[Any]]:
         """Return what `arrays` does as Python's values; floats that lie side by side without Arrow between."""
         found: list[list[Any]] = []
-        valid = self._valid()
+        valid = self.valid()
         for run in _runs(self.layout, names):
             if run.floats is None:
                 arrays = self._block(run, valid) if run.count else [self._single(run.names[0], run.indices[0], valid)]
@@ -103,7 +105,36 @@ class FeatureRows:
             found += columns
         return found
 
-    def _valid(self) -> Flags | None:
+    def cells(self, names: tuple[str, ...]) -> list[bytes]:
+        """Return the bytes of columns of fixed width, as Arrow has them, of rows that are one."""
+        found: list[bytes] = []
+        for run in _runs(self.layout, names):
+            if run.count:
+                found += run.packed.unpack_from(self.heads)  # type: ignore[arg-type]  # an array is a buffer
+            else:
+                found.append(b"\1" if self.heads[run.names[0]][0] else b"\0")
+        return found
+
+    def fill(self, names: tuple[str, ...], valid: Flags | None, to: Template, memory: pa.Buffer, first: int) -> None:
+        """Write columns of fixed width to where a template has them.
+
+        Args:
+            names: the columns.
+            valid: what `valid` returns.
+            to: the template.
+            memory: of it.
+            first: the index of the first of them among the template's columns.
+        """
+        for run in _runs(self.layout, names):
+            if run.count:
+                to.cells(memory, first, run.count, run.cell)[...] = self._view(run, run.cell).T
+            else:
+                to.write_bits(memory, first, self.heads[run.names[0]] != 0)
+            if valid is not None:
+                to.write_nulls(memory, first, valid.T.take(run.indices, axis=0))
+            first += len(run.names)
+
+    def valid(self) -> Flags | None:
         """Which values aren't null, bool [n, 8 or more]; None where none is."""
         flags = self.heads["__flags"]
         if flags.tobytes() == _all_set(len(self.layout.features)) * len(flags):
@@ -170,6 +201,11 @@ class _ColumnRun:
     def kind_of(self) -> list[int]:
         """The index of each column's type among them: a look-up by type takes Arrow longer than making a slice."""
         return [self.kinds.index(dtype) for dtype in self.types]
+
+    @cached_property
+    def packed(self) -> struct.Struct:
+        """Reads their bytes from a row."""
+        return struct.Struct(f"<{self.offset}x" + f"{self.cell.itemsize}s" * self.count)
 
     @cached_property
     def floats(self) -> np.dtype[Any] | None:
