@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,11 @@ _NAMES = np.array(STATUSES, dtype=object)
 
 class Answer(Protocol):
     """What each kind of answer can say."""
+
+    @property
+    def rows(self) -> FeatureRows | None:
+        """The packed rows that it comes from; None where it comes from a table."""
+        ...
 
     @property
     def status(self) -> list[str]:
@@ -120,6 +125,7 @@ class TableAnswer:
     table: pa.Table
     status: list[str]
     event_time: Sizes | None = None
+    rows: ClassVar[None] = None
 
     @classmethod
     def unavailable(cls, types: dict[str, pa.DataType], count: int) -> TableAnswer:
@@ -148,6 +154,7 @@ class ComputedAnswer:
 
     table: pa.Table
     parts: Sequence[Answer]
+    rows: ClassVar[None] = None
 
     @property
     def status(self) -> list[str]:
@@ -195,7 +202,7 @@ class AskedKeys:
     def of(cls, view: ViewPlan, columns: Sequence[pa.Array]) -> AskedKeys:
         """Pack the keys of the entities asked for."""
         keys = view.codec.pack_keys(columns)
-        if len(set(keys)) == len(keys) and not any(column.null_count for column in columns):
+        if len(known := set(keys)) == len(keys) and None not in known:
             return cls(columns, keys, None)  # type: ignore[arg-type]  # no null, no None
         indices: dict[bytes, int] = {}
         position = [-1 if key is None else indices.setdefault(key, len(indices)) for key in keys]

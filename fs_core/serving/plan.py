@@ -12,6 +12,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.online.row.cells import one_array
 from fs_core.online.row.codec import RowCodec
+from fs_core.online.row.layout import layout_of
 from fs_core.retrieval.computed import feature_types
 from fs_core.retrieval.selection import Selection, ViewLookup, alone, key_table
 from fs_core.serving.tables import TablePlan
@@ -127,11 +128,18 @@ class ReadPlan:
         return dict(zip(self.whole.names, self.whole.types, strict=True))
 
     @cached_property
+    def has_windows(self) -> bool:
+        """Whether a view has windows."""
+        return any(view.events for view in self.views)
+
+    @cached_property
     def tables(self) -> TablePlan | None:
         """How rows of the online store become `whole`; None where they do so column by column."""
-        if not self.in_order or any(view.events for view in self.views):
+        if not self.in_order or self.has_windows:
             return None
-        return TablePlan.of(self.whole, len(self.key_names), [view.names for view in self.views])
+        return TablePlan.of(
+            self.whole, len(self.key_names), [(layout_of(view.view), view.names) for view in self.views]
+        )
 
     @cached_property
     def names(self) -> list[tuple[str, ...]]:

@@ -157,6 +157,9 @@ class OnlineRead:
         parts = zip(self._online, rows, unread, strict=True)
         held = [self._held(view, values, missed) for view, values, missed in parts]
         self._moment = self._moment_of(held)
+        if not self.plan.has_windows:
+            self._settle(held)
+            return
         windows = ((number, view) for number, view in enumerate(held) if isinstance(view, HeldWindows))
         silent = {(number, index) for number, view in windows for index in view.events.unanswered(self._moment)}
         self._deep = {}

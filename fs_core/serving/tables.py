@@ -1,17 +1,26 @@
-"""Results as tables: the features of fixed width in one piece of memory, then the keys and all else beside them."""
+"""Results as tables: the features of fixed width as one batch, then the keys and all else beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Self
+from typing import Protocol, Self
 
 import pyarrow as pa
 
-from fs_core.online.row.cells import is_fixed
+from fs_core.online.row.cells import Cells, Flags, is_fixed
 from fs_core.online.row.columns import CLOCKS, FeatureRows
-from fs_core.online.row.template import FixedColumns
+from fs_core.online.row.layout import Layout
+from fs_core.online.row.template import FixedFeatures
+
+
+class HasRows(Protocol):
+    """What may come from packed rows."""
+
+    @property
+    def rows(self) -> FeatureRows | None:
+        """The rows; None where there are none."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,63 +29,60 @@ class TablePlan:
 
     Attributes:
         fixed: the features of fixed width of all views.
-        names: those of each view.
         others: the other features of each view; none where all are of fixed width.
         beside: the keys and the other features, in order: where in the table each comes.
     """
 
-    fixed: FixedColumns
-    names: tuple[tuple[str, ...], ...]
+    fixed: FixedFeatures
     others: tuple[tuple[str, ...], ...]
     beside: tuple[tuple[int, pa.Field], ...]
 
     @classmethod
-    def of(cls, whole: pa.Schema, keys: int, names: Sequence[tuple[str, ...]]) -> Self | None:
+    def of(cls, whole: pa.Schema, keys: int, views: Sequence[tuple[Layout, tuple[str, ...]]]) -> Self | None:
         """Plan the tables of a schema; None where most columns have no fixed width, and are better added one by one.
 
         Args:
             whole: keys, then features, view by view.
             keys: how many of the columns are keys.
-            names: what each view calls its features.
+            views: how the rows of each view lie, and what it calls its features.
         """
-        features = [(view, name) for view, asked in enumerate(names) for name in asked]
-        mine, others = [list[str]() for _ in names], [list[str]() for _ in names]
+        features = [(number, name) for number, (_, names) in enumerate(views) for name in names]
+        mine, others = [list[str]() for _ in views], [list[str]() for _ in views]
         fixed, beside = list[pa.Field](), list(enumerate(whole))[:keys]
-        for position, (view, name) in enumerate(features, keys):
+        for position, (number, name) in enumerate(features, keys):
             field = whole.field(position)
             if is_fixed(field.type) and name not in CLOCKS:
-                mine[view].append(name)
+                mine[number].append(name)
                 fixed.append(field)
             else:
-                others[view].append(name)
+                others[number].append(name)
                 beside.append((position, field))
         if len(fixed) < len(beside):
             return None
+        parts = tuple((layout, tuple(names)) for (layout, _), names in zip(views, mine, strict=True))
         left = tuple(map(tuple, others)) if any(others) else ()
-        return cls(FixedColumns(pa.schema(fixed)), tuple(map(tuple, mine)), left, tuple(beside))
+        return cls(FixedFeatures(pa.schema(fixed), parts), left, tuple(beside))
 
-    def table(self, keys: Sequence[pa.Array], views: Sequence[FeatureRows]) -> pa.Table | None:
-        """Return the table, which shares memory with the keys alone; None where rows are none, or too many for this.
+    def table(self, keys: Sequence[pa.Array], answers: Sequence[HasRows]) -> pa.Table | None:
+        """Return the table, which shares memory with the keys alone; None where that takes another way.
 
         Args:
             keys: the key columns.
-            views: each view's rows.
+            answers: each view's.
         """
-        valid = [rows.valid() for rows in views]
-        nulls = [flags for flags in valid if flags is not None]
-        template = self.fixed.template(len(views[0]), bool(nulls))
-        if template is None:
+        heads, valid = list[Cells](), list[Flags | None]()
+        for answer in answers:
+            rows = answer.rows
+            if rows is None:
+                return None
+            heads.append(rows.heads)
+            valid.append(rows.valid())
+        batch = self.fixed.batch(heads, valid)
+        if batch is None:
             return None
-        if template.rows == 1 and not nulls:
-            memory = template.row(chain.from_iterable(map(FeatureRows.cells, views, self.names)))
-        else:
-            memory, first = template.memory(), 0
-            for rows, flags, mine in zip(views, valid, self.names, strict=True):
-                rows.fill(mine, flags, template, memory, first)
-                first += len(mine)
-        batch, columns = template.batch(memory), list(keys)
-        for rows, others in zip(views, self.others, strict=True) if self.others else ():
-            columns += rows.arrays(others)
+        columns = list(keys)
+        for answer, names in zip(answers, self.others, strict=True) if self.others else ():
+            columns += answer.rows.arrays(names)  # type: ignore[union-attr]  # looked at above
         for (position, field), column in zip(self.beside, columns, strict=True):
             batch = batch.add_column(position, field, column)
         return pa.Table.from_batches([batch])

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fs_core.online.row.cells import Sizes, one_array, python_values
-from fs_core.serving.answers import Answer, OnlineAnswer, TableAnswer
+from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.plan import ReadPlan
 from fs_core.values.interchange import to_pandas
 from fs_core.values.matrix import to_matrix
@@ -118,12 +118,8 @@ class FeatureVectors:
     def to_arrow(self) -> pa.Table:
         """Return keys, then request columns, then features."""
         plan = self._plan.tables
-        rows = [answer.rows for answer in self._answers if type(answer) is OnlineAnswer]
-        if plan is not None and len(rows) == len(self._answers):
-            table = plan.table(self._key_columns(), rows)
-            if table is not None:
-                return table
-        return pa.Table.from_arrays(self._whole_columns(), schema=self._plan.whole)
+        table = None if plan is None else plan.table(self._key_columns(), self._answers)
+        return pa.Table.from_arrays(self._whole_columns(), schema=self._plan.whole) if table is None else table
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Return the features as a matrix, shape [rows, features]; see `fs_core.values.matrix.to_matrix`."""

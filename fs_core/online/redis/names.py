@@ -77,14 +77,14 @@ class Names:
     def _joined(self, tags: Sequence[bytes], end: bytes) -> bytes:
         start = self._start
         around = len(start) + len(end) - 2
-        sizes = set(map(len, tags))
-        if len(sizes) == 1:
-            piece = b"%b$%d\r\n%b" % (end, sizes.pop() + around, start)
+        sizes = list(map(len, tags))
+        between = {size: b"%b$%d\r\n%b" % (end, size + around, start) for size in set(sizes)}
+        if len(between) == 1:
+            (piece,) = between.values()
             joined = piece + piece.join(tags)
         else:  # in turns, without a step of Python's for each
-            between = {size: b"%b$%d\r\n%b" % (end, size + around, start) for size in sizes}
             pieces = [b""] * (2 * len(tags))
-            pieces[::2], pieces[1::2] = map(between.__getitem__, map(len, tags)), tags
+            pieces[::2], pieces[1::2] = map(between.__getitem__, sizes), tags
             joined = b"".join(pieces)
         return joined[len(end) :] + end
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -23,7 +22,6 @@ from fs_core.online.row.cells import (
     window,
 )
 from fs_core.online.row.layout import Layout
-from fs_core.online.row.template import Template
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME
 from fs_core.values.times import MICROSECONDS
 
@@ -72,13 +70,13 @@ class FeatureRows:
         """Return columns, in the order asked, in their declared types; values lie at multiples of 64 bytes."""
         found: list[pa.Array] = []
         valid = self.valid()
-        for run in _runs(self.layout, names):
+        for run in column_runs(self.layout, names):
             found += self._block(run, valid) if run.count else [self._single(run.names[0], run.indices[0], valid)]
         return found
 
     def matrix(self, names: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
         """Return columns as one matrix, NaN for null, if they lie side by side as floats of one size; else None."""
-        runs = _runs(self.layout, names)
+        runs = column_runs(self.layout, names)
         kind = runs[0].floats if len(runs) == 1 else None
         if kind is None:
             return None
@@ -93,7 +91,7 @@ class FeatureRows:
         """Return what `arrays` does as Python's values; floats that lie side by side without Arrow between."""
         found: list[list[Any]] = []
         valid = self.valid()
-        for run in _runs(self.layout, names):
+        for run in column_runs(self.layout, names):
             if run.floats is None:
                 arrays = self._block(run, valid) if run.count else [self._single(run.names[0], run.indices[0], valid)]
                 found += map(python_values, arrays)
@@ -105,35 +103,6 @@ class FeatureRows:
             found += columns
         return found
 
-    def cells(self, names: tuple[str, ...]) -> list[bytes]:
-        """Return the bytes of columns of fixed width, as Arrow has them, of rows that are one."""
-        found: list[bytes] = []
-        for run in _runs(self.layout, names):
-            if run.count:
-                found += run.packed.unpack_from(self.heads)  # type: ignore[arg-type]  # an array is a buffer
-            else:
-                found.append(b"\1" if self.heads[run.names[0]][0] else b"\0")
-        return found
-
-    def fill(self, names: tuple[str, ...], valid: Flags | None, to: Template, memory: pa.Buffer, first: int) -> None:
-        """Write columns of fixed width to where a template has them.
-
-        Args:
-            names: the columns.
-            valid: what `valid` returns.
-            to: the template.
-            memory: of it.
-            first: the index of the first of them among the template's columns.
-        """
-        for run in _runs(self.layout, names):
-            if run.count:
-                to.cells(memory, first, run.count, run.cell)[...] = self._view(run, run.cell).T
-            else:
-                to.write_bits(memory, first, self.heads[run.names[0]] != 0)
-            if valid is not None:
-                to.write_nulls(memory, first, valid.T.take(run.indices, axis=0))
-            first += len(run.names)
-
     def valid(self) -> Flags | None:
         """Which values aren't null, bool [n, 8 or more]; None where none is."""
         flags = self.heads["__flags"]
@@ -141,10 +110,10 @@ class FeatureRows:
             return None
         return np.unpackbits(flags, axis=1, bitorder="little").view(bool)
 
-    def _view(self, run: _ColumnRun, kind: np.dtype[Any]) -> Cells:
+    def _view(self, run: ColumnRun, kind: np.dtype[Any]) -> Cells:
         return window(self.heads, run.offset, kind, run.count)
 
-    def _block(self, run: _ColumnRun, valid: Flags | None) -> list[pa.Array]:
+    def _block(self, run: ColumnRun, valid: Flags | None) -> list[pa.Array]:
         count, width = len(self), run.cell.itemsize
         pitch = -(-count * width // _ALIGNMENT) * _ALIGNMENT
         data = pa.allocate_buffer(pitch * run.count)
@@ -169,10 +138,16 @@ class FeatureRows:
 
 
 @dataclass(frozen=True)
-class _ColumnRun:
+class ColumnRun:
     """Columns side by side whose cells are equally wide, or (count 0) one that is none of that.
 
-    `floats` is the NumPy type of all of them if they are floats of one size.
+    Attributes:
+        names: their names.
+        types: their types.
+        indices: their positions among the view's features.
+        cell: the NumPy type of each cell.
+        offset: where the first begins in a row.
+        count: how many.
     """
 
     names: tuple[str, ...]
@@ -182,15 +157,15 @@ class _ColumnRun:
     offset: int
     count: int
 
-    def goes_on_with(self, other: _ColumnRun) -> bool:
+    def goes_on_with(self, other: ColumnRun) -> bool:
         """Return whether another column lies right behind these and is as wide."""
         end = self.offset + self.count * self.cell.itemsize
         return bool(self.count and self.cell == other.cell and other.offset == end)
 
-    def joined(self, other: _ColumnRun) -> _ColumnRun:
+    def joined(self, other: ColumnRun) -> ColumnRun:
         """Return both as one."""
         names, types, indices = self.names + other.names, self.types + other.types, self.indices + other.indices
-        return _ColumnRun(names, types, indices, self.cell, self.offset, self.count + other.count)
+        return ColumnRun(names, types, indices, self.cell, self.offset, self.count + other.count)
 
     @cached_property
     def kinds(self) -> list[pa.DataType]:
@@ -203,31 +178,30 @@ class _ColumnRun:
         return [self.kinds.index(dtype) for dtype in self.types]
 
     @cached_property
-    def packed(self) -> struct.Struct:
-        """Reads their bytes from a row."""
-        return struct.Struct(f"<{self.offset}x" + f"{self.cell.itemsize}s" * self.count)
-
-    @cached_property
     def floats(self) -> np.dtype[Any] | None:
+        """The NumPy type of all of them; None if they aren't floats of one size."""
         return _FLOATS.get(self.types[0]) if self.count and set(self.types) == {self.types[0]} else None
 
 
 @lru_cache(maxsize=1024)
-def _runs(layout: Layout, names: tuple[str, ...]) -> list[_ColumnRun]:
+def column_runs(layout: Layout, names: tuple[str, ...]) -> list[ColumnRun]:
     """Cut the columns asked for into runs that lie in the row as they are asked for."""
-    runs: list[_ColumnRun] = []
+    runs: list[ColumnRun] = []
     order = list(layout.features)
     for name in names:
         if name in CLOCKS:
-            runs.append(_ColumnRun((name,), (MICROSECONDS,), (0,), np.dtype("u1"), 0, 0))
+            runs.append(ColumnRun((name,), (MICROSECONDS,), (0,), np.dtype("u1"), 0, 0))
             continue
         dtype = layout.features[name]
-        if not is_fixed(dtype) or pa.types.is_boolean(dtype):  # a boolean takes a byte here and a bit in Arrow
-            runs.append(_ColumnRun((name,), (dtype,), (order.index(name),), np.dtype("u1"), 0, 0))
+        if not is_fixed(dtype):
+            runs.append(ColumnRun((name,), (dtype,), (order.index(name),), np.dtype("u1"), 0, 0))
             continue
         assert layout.head.fields is not None
         cell, offset = cell_type(dtype), layout.head.fields[name][1]
-        new = _ColumnRun((name,), (dtype,), (order.index(name),), cell, offset, 1)
+        if pa.types.is_boolean(dtype):  # it takes a byte here and a bit in Arrow
+            runs.append(ColumnRun((name,), (dtype,), (order.index(name),), cell, offset, 0))
+            continue
+        new = ColumnRun((name,), (dtype,), (order.index(name),), cell, offset, 1)
         runs = [*runs[:-1], runs[-1].joined(new)] if runs and runs[-1].goes_on_with(new) else [*runs, new]
     return runs
 

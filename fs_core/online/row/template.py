@@ -1,177 +1,177 @@
-"""Tables whose columns lie in one piece of memory, so that Arrow is told of all of them at once.
+"""Features of fixed width as an Arrow batch in one piece of memory, of which Arrow is told at once.
 
 To tell Arrow of ten columns one by one takes longer than to copy a hundred rows of them. A message of Arrow's IPC
 format says it in one go: its head tells how many rows there are, where each column lies and how many of its values are
-null; the columns follow. All of that but the nulls is the same for any table of these types and so many rows. So
-pyarrow writes a message once, of zeros, and tables are made of copies of its head with other values behind.
+null; the columns follow. All of that but the nulls is the same for any batch of these types and so many rows. So
+pyarrow writes a message once, of zeros, and batches are made of copies of its head with other values behind.
+
+A read has just waited for a server, and the processor's caches hold other things. So what counts is how many functions
+are called, and how much memory they touch: the one that makes a batch looks nothing up that a template can hold.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from fs_core.online.row.cells import Cells, Flags
+from fs_core.online.row.cells import Cells, Flags, windowed
+from fs_core.online.row.columns import column_runs
+from fs_core.online.row.layout import Layout
 
 _ALIGNMENT = 64  # what frameworks that share Arrow's memory insist on
 _MOST_ROWS = 512  # of more, copying takes so long that telling hardly counts
 _COUNT = np.dtype("<i8")  # of rows, and of nulls
+_BYTE = np.dtype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
-class FixedColumns:
-    """Columns whose values all have one width.
+class FixedFeatures:
+    """Features of fixed width of some views.
 
     Attributes:
-        schema: their names and types.
+        schema: their columns, view by view.
+        views: how the rows of each view lie, and which of its features these are, in order.
     """
 
     schema: pa.Schema
+    views: tuple[tuple[Layout, tuple[str, ...]], ...]
 
-    def template(self, rows: int, nulls: bool) -> Template | None:
-        """Return what tables of so many rows have in common; None where that isn't worth while, or isn't known.
+    def batch(self, heads: Sequence[Cells], valid: Sequence[Flags | None]) -> pa.RecordBatch | None:
+        """Return rows as a batch that shares memory with nothing; None where they are none, or too many for this.
 
         Args:
-            rows: how many.
-            nulls: whether values are null.
+            heads: of each view, its rows' heads [n].
+            valid: of each view, what `FeatureRows.valid` returns.
         """
-        return _template(self, rows, nulls) if 0 < rows <= _MOST_ROWS else None
+        count, nulls = len(heads[0]), False
+        for flags in valid:
+            nulls = nulls or flags is not None
+        template = _template(self, count, nulls) if 0 < count <= _MOST_ROWS else None
+        if template is None:
+            return None
+        memory, start = pa.allocate_buffer(template.size), template.start
+        if template.row is not None:  # NumPy takes longer for few values
+            found: tuple[Any, ...] = ()
+            for block in template.blocks:
+                found += block.row.unpack_from(heads[block.view])  # type: ignore[arg-type]  # an array is a buffer
+            template.row.pack_into(memory, start, template.head, *found)
+            return pa.ipc.read_record_batch(memory.slice(start), self.schema)
+        whole = np.ndarray(template.size, _BYTE, memory)
+        whole.fill(0)  # what lies between columns goes where the batch is sent
+        whole[start : start + len(template.head)] = template.head_bytes
+        for block in template.blocks:
+            cells = heads[block.view].view(block.source)["cells"].T
+            if block.bits:
+                cells = np.packbits(cells != 0, axis=1, bitorder="little")
+            np.ndarray(block.shape, block.kind, memory, block.values, block.strides)[...] = cells
+            flags = valid[block.view]
+            if flags is not None:
+                block.write_nulls(memory, flags)
+        return pa.ipc.read_record_batch(memory.slice(start), self.schema)
 
 
 @dataclass(frozen=True, eq=False)
-class Template:
-    """What tables of the same columns and number of rows have in common. Offsets are in bytes from where memory begins.
+class _Block:
+    """Columns of one view that lie side by side in its rows, and equally far apart in memory.
 
     Attributes:
-        schema: of the columns.
-        rows: how many.
+        view: its index.
+        source: the type of its rows of which only these columns' cells are looked at.
+        row: reads these cells from one row.
+        bits: whether they are booleans, a byte in a row and a bit in Arrow.
+        shape: of their values in memory, [columns, rows] or, of booleans, [columns, bytes].
+        kind: the dtype of these.
+        values: the offset in memory of the first column's.
+        strides: how far, in bytes, one column is from the next, and one value.
+        bitmaps: the offset of the first column's bitmap of what isn't null.
+        nulls: the offset of the first column's number of nulls; there is one every 16 bytes.
+        indices: the columns among the view's features.
+    """
+
+    view: int
+    source: np.dtype[Any]
+    row: struct.Struct
+    bits: bool
+    shape: tuple[int, int]
+    kind: np.dtype[Any]
+    values: int
+    strides: tuple[int, int]
+    bitmaps: int
+    nulls: int
+    indices: np.ndarray[Any, np.dtype[np.intp]]
+
+    def write_nulls(self, memory: pa.Buffer, valid: Flags) -> None:
+        """Say which values are null.
+
+        Args:
+            memory: of a template with nulls.
+            valid: which features of the view aren't, bool [rows, features or more].
+        """
+        mine = valid.T.take(self.indices, axis=0)
+        bits = np.packbits(mine, axis=1, bitorder="little")
+        np.ndarray(bits.shape, _BYTE, memory, self.bitmaps, (self.strides[0], 1))[...] = bits
+        counts = np.ndarray(len(mine), _COUNT, memory, self.nulls, (2 * _COUNT.itemsize,))
+        counts[...] = mine.shape[1] - mine.sum(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Template:
+    """What batches of the same columns and number of rows have in common. Offsets are from where memory begins.
+
+    Attributes:
         head: what Arrow is told; no value is null in it.
+        head_bytes: the same as an array.
         start: the offset of the head, chosen so that columns begin at multiples of 64 bytes.
         size: bytes of the memory.
-        values: the offset of each column's values.
-        bitmaps: the offset of each column's bitmap of what isn't null; none in a template without nulls.
-        nulls: the offset of the first column's number of nulls in the head; there is one every 16 bytes.
+        blocks: the columns.
+        row: packs head and values of one row without nulls; None where rows are more, or have nulls.
     """
 
-    schema: pa.Schema
-    rows: int
     head: bytes
+    head_bytes: np.ndarray[Any, np.dtype[np.uint8]]
     start: int
     size: int
-    values: tuple[int, ...]
-    bitmaps: tuple[int, ...]
-    nulls: int
-
-    def memory(self) -> pa.Buffer:
-        """Return new memory for a table, zeros behind the head."""
-        memory = pa.allocate_buffer(self.size)
-        np.ndarray(self.size, np.uint8, memory).fill(0)  # what lies between columns goes where the table is sent
-        self._head.pack_into(memory, self.start, self.head)
-        return memory
-
-    def row(self, values: Iterable[bytes]) -> pa.Buffer:
-        """Return new memory for a table of one row without nulls: NumPy takes longer for few.
-
-        Args:
-            values: each column's, as it lies there.
-        """
-        memory = pa.allocate_buffer(self.size)
-        self._row.pack_into(memory, self.start, self.head, *values)
-        return memory
-
-    @cached_property
-    def _head(self) -> struct.Struct:
-        return struct.Struct(f"<{len(self.head)}s")
-
-    @cached_property
-    def _row(self) -> struct.Struct:
-        widths = [-(-dtype.bit_width // 8) for dtype in self.schema.types]
-        return struct.Struct(self._head.format + "".join([f"{width}s{_ALIGNMENT - width}x" for width in widths]))
-
-    def cells(self, memory: pa.Buffer, first: int, count: int, kind: np.dtype[Any]) -> Cells:
-        """Return the values of columns side by side as a view, shape [count, rows], to be written.
-
-        Args:
-            memory: whose.
-            first: the index of the first column.
-            count: how many columns, all equally wide.
-            kind: the values' dtype.
-        """
-        return np.ndarray((count, self.rows), kind, memory, self.values[first], (self._pitch(first), kind.itemsize))
-
-    def write_bits(self, memory: pa.Buffer, column: int, values: Flags) -> None:
-        """Write a column of booleans.
-
-        Args:
-            memory: where.
-            column: its index.
-            values: bool [rows].
-        """
-        bits = np.packbits(values, bitorder="little")
-        np.ndarray(bits.shape, np.uint8, memory, self.values[column])[...] = bits
-
-    def write_nulls(self, memory: pa.Buffer, first: int, valid: Flags) -> None:
-        """Say which values of columns side by side are null, where the template is one with nulls.
-
-        Args:
-            memory: where.
-            first: the index of the first column.
-            valid: which aren't null, bool [columns, rows]; the columns are equally wide.
-        """
-        bits = np.packbits(valid, axis=1, bitorder="little")
-        np.ndarray(bits.shape, np.uint8, memory, self.bitmaps[first], (self._pitch(first), 1))[...] = bits
-        step = 2 * _COUNT.itemsize
-        np.ndarray(len(valid), _COUNT, memory, self.nulls + first * step, (step,))[...] = self.rows - valid.sum(axis=1)
-
-    def batch(self, memory: pa.Buffer) -> pa.RecordBatch:
-        """Return the rows that are in memory by now; nobody may write to it from here on."""
-        return pa.ipc.read_record_batch(memory.slice(self.start), self.schema)
-
-    def _pitch(self, column: int) -> int:
-        """Return how far a column is from the next, which is as far for all that are equally wide."""
-        return self.values[column + 1] - self.values[column] if column + 1 < len(self.values) else 0
+    blocks: tuple[_Block, ...]
+    row: struct.Struct | None
 
 
 @lru_cache(maxsize=1024)
-def _template(columns: FixedColumns, rows: int, nulls: bool) -> Template | None:
+def _template(features: FixedFeatures, rows: int, nulls: bool) -> _Template | None:
     """Make a template; None if Arrow lays columns out in another way than this room knows."""
-    schema, bitmap = columns.schema, _padded(rows) if nulls else 0
+    schema, bitmap = features.schema, _padded(rows) if nulls else 0
     sizes = [_padded(rows * dtype.bit_width) for dtype in schema.types]
     message = _zeros(schema, rows, bitmap, sizes).serialize()
     told = pa.ipc.read_record_batch(message, schema)
     found = [[part.address - message.address for part in column.buffers() if part] for column in told.columns]
-    at = found[0][0]
-    head = np.frombuffer(message, np.uint8)[:at].copy()
-    start = -at % _ALIGNMENT
-    expected, parts = list[list[int]](), [[bitmap, size] if nulls else [size] for size in sizes]
-    for lengths in parts:
-        expected.append([at + sum(lengths[:index]) for index in range(len(lengths))])
-        at += sum(lengths)
+    first = found[0][0]
+    ends = np.cumsum([first] + [bitmap + size for size in sizes]).tolist()
+    expected = [[end, end + bitmap] if nulls else [end] for end in ends[:-1]]
+    head = np.frombuffer(message, np.uint8)[:first].copy()
     counts = _counts(head, rows, len(sizes)) if nulls else 0
     if found != expected or counts is None:
         return None
-    bitmaps = tuple(start + offsets[0] for offsets in found if nulls)
-    values = tuple(start + offsets[-1] for offsets in found)
-    return Template(schema, rows, head.tobytes(), start, start + message.size, values, bitmaps, start + counts)
+    start = -first % _ALIGNMENT
+    blocks = _blocks(features, rows, [start + offsets[-1] for offsets in found], bitmap, start + counts)
+    one = "".join([_one(dtype) for dtype in schema.types]) if rows == 1 and not nulls else None
+    row = None if one is None else struct.Struct(f"<{first}s{one}")
+    return _Template(head.tobytes(), head, start, start + message.size, blocks, row)
 
 
 def _zeros(schema: pa.Schema, rows: int, bitmap: int, sizes: list[int]) -> pa.RecordBatch:
     """Return rows of zeros, with bitmaps and values of so many bytes; with bitmaps, all are null."""
     valid = pa.py_buffer(bytes(bitmap)) if bitmap else None
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.Array.from_buffers(dtype, rows, [valid, pa.py_buffer(bytes(size))], rows if bitmap else 0)
-            for dtype, size in zip(schema.types, sizes, strict=True)
-        ],
-        schema=schema,
-    )
+    columns = [
+        pa.Array.from_buffers(dtype, rows, [valid, pa.py_buffer(bytes(size))], rows if bitmap else 0)
+        for dtype, size in zip(schema.types, sizes, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _counts(head: np.ndarray[Any, np.dtype[np.uint8]], rows: int, columns: int) -> int | None:
@@ -186,6 +186,46 @@ def _counts(head: np.ndarray[Any, np.dtype[np.uint8]], rows: int, columns: int) 
     told[:, 1] = 0
     head[at[0] : at[0] + told.nbytes] = told.view(np.uint8).ravel()
     return at[0] + _COUNT.itemsize
+
+
+def _blocks(features: FixedFeatures, rows: int, values: list[int], bitmap: int, nulls: int) -> tuple[_Block, ...]:
+    """Return where the columns of each view come from and go to.
+
+    Args:
+        features: the columns.
+        rows: how many.
+        values: the offset of each column's values.
+        bitmap: bytes of a bitmap in front of them.
+        nulls: the offset of the first column's number of nulls.
+    """
+    made, column = list[_Block](), 0
+    for view, (layout, names) in enumerate(features.views):
+        for run in column_runs(layout, names):
+            bits, count, at = not run.count, len(run.names), values[column]
+            pitch = values[column + 1] - at if count > 1 else 0
+            made.append(
+                _Block(
+                    view=view,
+                    source=windowed(layout.size, run.offset, run.cell, count),
+                    row=struct.Struct(f"<{run.offset}x" + ("?" if bits else f"{run.cell.itemsize}s") * count),
+                    bits=bits,
+                    shape=(1, -(-rows // 8)) if bits else (count, rows),
+                    kind=_BYTE if bits else run.cell,
+                    values=at,
+                    strides=(pitch, run.cell.itemsize),
+                    bitmaps=at - bitmap,
+                    nulls=nulls + 2 * _COUNT.itemsize * column,
+                    indices=np.array(run.indices, np.intp),
+                )
+            )
+            column += count
+    return tuple(made)
+
+
+def _one(dtype: pa.DataType) -> str:
+    """Return how one value of a type is packed, and what lies between it and the next."""
+    width = -(-dtype.bit_width // 8)
+    return f"{'?' if pa.types.is_boolean(dtype) else f'{width}s'}{_ALIGNMENT - width}x"
 
 
 def _padded(bits: int) -> int:
