@@ -57,15 +57,13 @@ class FixedFeatures:
         if template is None:
             return None
         memory, start = pa.allocate_buffer(template.size), template.start
-        if template.row is not None:  # NumPy takes longer for few values
+        if template.is_row:  # NumPy takes longer for few values
             found: tuple[Any, ...] = ()
             for block in template.blocks:
                 found += block.row.unpack_from(heads[block.view])  # type: ignore[arg-type]  # an array is a buffer
-            template.row.pack_into(memory, start, template.head, *found)
+            template.packed.pack_into(memory, start, template.head, *found)
             return pa.ipc.read_record_batch(memory.slice(start), self.schema)
-        whole = np.ndarray(template.size, _BYTE, memory)
-        whole.fill(0)  # what lies between columns goes where the batch is sent
-        whole[start : start + len(template.head)] = template.head_bytes
+        template.packed.pack_into(memory, start, template.head)
         for block in template.blocks:
             cells = heads[block.view].view(block.source)["cells"].T
             if block.bits:
@@ -127,19 +125,19 @@ class _Template:
 
     Attributes:
         head: what Arrow is told; no value is null in it.
-        head_bytes: the same as an array.
         start: the offset of the head, chosen so that columns begin at multiples of 64 bytes.
         size: bytes of the memory.
         blocks: the columns.
-        row: packs head and values of one row without nulls; None where rows are more, or have nulls.
+        is_row: whether it is of one row without nulls.
+        packed: packs the head, and of such a row the values; zeros elsewhere, as all of it goes where a batch is sent.
     """
 
     head: bytes
-    head_bytes: np.ndarray[Any, np.dtype[np.uint8]]
     start: int
     size: int
     blocks: tuple[_Block, ...]
-    row: struct.Struct | None
+    is_row: bool
+    packed: struct.Struct
 
 
 @lru_cache(maxsize=1024)
@@ -159,9 +157,10 @@ def _template(features: FixedFeatures, rows: int, nulls: bool) -> _Template | No
         return None
     start = -first % _ALIGNMENT
     blocks = _blocks(features, rows, [start + offsets[-1] for offsets in found], bitmap, start + counts)
-    one = "".join([_one(dtype) for dtype in schema.types]) if rows == 1 and not nulls else None
-    row = None if one is None else struct.Struct(f"<{first}s{one}")
-    return _Template(head.tobytes(), head, start, start + message.size, blocks, row)
+    is_row = rows == 1 and not nulls
+    behind = "".join(map(_one, schema.types)) if is_row else f"{message.size - first}x"
+    packed = struct.Struct(f"<{first}s{behind}")
+    return _Template(head.tobytes(), start, start + message.size, blocks, is_row, packed)
 
 
 def _zeros(schema: pa.Schema, rows: int, bitmap: int, sizes: list[int]) -> pa.RecordBatch:
