@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
 import pyarrow as pa
 
-from fs_core.online.row.cells import Cells, Flags, is_fixed
-from fs_core.online.row.columns import CLOCKS, FeatureRows
+from fs_core.online.row.cells import is_fixed
+from fs_core.online.row.columns import CLOCKS
 from fs_core.online.row.layout import Layout
-from fs_core.online.row.template import FixedFeatures
-
-
-class HasRows(Protocol):
-    """What may come from packed rows."""
-
-    @property
-    def rows(self) -> FeatureRows | None:
-        """The rows; None where there are none."""
-        ...
+from fs_core.online.row.template import FixedFeatures, HasRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +61,13 @@ class TablePlan:
             keys: the key columns.
             answers: each view's.
         """
-        heads, valid = list[Cells](), list[Flags | None]()
-        for answer in answers:
-            rows = answer.rows
-            if rows is None:
-                return None
-            heads.append(rows.heads)
-            valid.append(rows.valid())
-        batch = self.fixed.batch(heads, valid)
+        batch = self.fixed.batch(answers)
         if batch is None:
             return None
-        columns = list(keys)
-        for answer, names in zip(answers, self.others, strict=True) if self.others else ():
-            columns += answer.rows.arrays(names)  # type: ignore[union-attr]  # looked at above
+        columns = keys
+        if self.others:
+            found = zip(answers, self.others, strict=True)
+            columns = [*keys, *(column for answer, names in found for column in answer.rows.arrays(names))]  # type: ignore[union-attr]  # there are rows
         for (position, field), column in zip(self.beside, columns, strict=True):
             batch = batch.add_column(position, field, column)
         return pa.Table.from_batches([batch])

@@ -41,6 +41,7 @@ ONLINE_GRACE_MICROS = 86_400_000_000
 
 _FEW = 256  # moments of which Python finds the latest sooner than NumPy
 _SEAL = struct.Struct("<I")
+_AVAILABLE = struct.Struct(">12xQ")  # from when a row is available, at its place in a row
 _WORD = np.dtype(">u8")
 Micros = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -77,8 +78,12 @@ class DecodedRows:
     @property
     def latest(self) -> int:
         """The latest availability of a row that is there, microseconds; `EARLIEST` where none is."""
-        flipped = self.features.heads["__clocks"][:, 1]
-        found = max(flipped.tolist(), default=0) if len(flipped) <= _FEW else int(flipped.astype(np.uint64).max())
+        heads = self.features.heads
+        if len(heads) == 1:
+            found: int = _AVAILABLE.unpack_from(heads)[0]  # type: ignore[arg-type]  # an array is a buffer
+        else:
+            flipped = heads["__clocks"][:, 1]
+            found = max(flipped.tolist(), default=0) if len(flipped) <= _FEW else int(flipped.astype(np.uint64).max())
         return max(found - int(SIGN), EARLIEST)
 
     @cached_property

@@ -16,19 +16,28 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from fs_core.online.row.cells import Cells, Flags, windowed
-from fs_core.online.row.columns import column_runs
+from fs_core.online.row.columns import FeatureRows, column_runs
 from fs_core.online.row.layout import Layout
 
 _ALIGNMENT = 64  # what frameworks that share Arrow's memory insist on
 _MOST_ROWS = 512  # of more, copying takes so long that telling hardly counts
 _COUNT = np.dtype("<i8")  # of rows, and of nulls
 _BYTE = np.dtype(np.uint8)
+
+
+class HasRows(Protocol):
+    """What may come from packed rows."""
+
+    @property
+    def rows(self) -> FeatureRows | None:
+        """The rows; None where there are none."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +52,25 @@ class FixedFeatures:
     schema: pa.Schema
     views: tuple[tuple[Layout, tuple[str, ...]], ...]
 
-    def batch(self, heads: Sequence[Cells], valid: Sequence[Flags | None]) -> pa.RecordBatch | None:
-        """Return rows as a batch that shares memory with nothing; None where they are none, or too many for this.
+    def batch(self, answers: Sequence[HasRows]) -> pa.RecordBatch | None:
+        """Return rows as a batch that shares memory with nothing.
 
         Args:
-            heads: of each view, its rows' heads [n].
-            valid: of each view, what `FeatureRows.valid` returns.
+            answers: each view's, all with as many rows.
+
+        Returns:
+            The batch; None where an answer isn't from packed rows, or rows are none, or too many for this.
         """
-        count, nulls = len(heads[0]), False
-        for flags in valid:
+        heads, valid, nulls = list[Cells](), list[Flags | None](), False
+        for answer in answers:
+            rows = answer.rows
+            if rows is None:
+                return None
+            flags = rows.valid()
             nulls = nulls or flags is not None
+            heads.append(rows.heads)
+            valid.append(flags)
+        count = len(heads[0])
         template = _template(self, count, nulls) if 0 < count <= _MOST_ROWS else None
         if template is None:
             return None

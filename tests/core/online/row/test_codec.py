@@ -25,6 +25,7 @@ from fs_core.online.row.layout import layout_of
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, history_schema
 from fs_core.testing.histories import KEYS, SCALARS, nullable, scenarios, values
 from fs_core.testing.oracle import bits
+from fs_core.values.times import EARLIEST
 
 LISTS = [f"list<{name}>" for name in SCALARS] + [f"list<{name}>[3]" for name in SCALARS]
 WORD = struct.Struct("<I")
@@ -364,6 +365,16 @@ def test_nulls_in_columns_side_by_side(seed: int, count: int, share: float) -> N
     table = unpacked(view, packed(view, *columns)).table
     table.validate(full=True)
     assert [table[name].to_pylist() for name in view.features] == [column.to_pylist() for column in columns]
+
+
+@pytest.mark.parametrize("count", [1, 2, 300])
+def test_the_latest_moment_of_rows(count: int) -> None:
+    """One row, few and many tell the latest moment at which one became available; where there is none, none does."""
+    view = view_of("int8")
+    rows = packed(view, pa.array([1] * count, pa.int8()))
+    assert unpacked(view, rows).latest == count - 1
+    assert unpacked(view, [*rows[:-1], None]).latest == (count - 2 if count > 1 else EARLIEST)
+    assert unpacked(view, []).latest == EARLIEST
 
 
 def test_values_are_aligned() -> None:
