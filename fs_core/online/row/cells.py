@@ -65,19 +65,12 @@ def window(rows: Cells, offset: int, kind: np.dtype[Any], count: int) -> Cells:
         kind: the cells' dtype.
         count: how many cells.
     """
-    return rows.view(windowed(rows.itemsize, offset, kind, count))["cells"]
+    return rows.view(_windowed(rows.itemsize, offset, kind, count))["cells"]
 
 
 @lru_cache(maxsize=1024)
-def windowed(size: int, offset: int, kind: np.dtype[Any], count: int) -> np.dtype[Any]:
-    """Return the type of rows of which only some cells are looked at, as "cells"; see `window`.
-
-    Args:
-        size: bytes of a row.
-        offset: the byte in a row where the first cell begins.
-        kind: the cells' dtype.
-        count: how many cells.
-    """
+def _windowed(size: int, offset: int, kind: np.dtype[Any], count: int) -> np.dtype[Any]:
+    """Return the type of rows of which only some cells are looked at."""
     return np.dtype({"names": ["cells"], "formats": [(kind, (count,))], "offsets": [offset], "itemsize": size})
 
 

@@ -39,7 +39,7 @@ class FeatureRows:
 
     Attributes:
         layout: how the heads lie.
-        heads: the rows' heads [n]; zeros where nothing is present.
+        heads: the rows' heads [n], one behind the other; zeros where nothing is present.
         variable: the features whose size varies, decoded.
     """
 

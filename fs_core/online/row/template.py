@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from fs_core.online.row.cells import Cells, Flags, windowed
+from fs_core.online.row.cells import Cells, Flags
 from fs_core.online.row.columns import FeatureRows, column_runs
 from fs_core.online.row.layout import Layout
 
@@ -83,10 +83,12 @@ class FixedFeatures:
             return pa.ipc.read_record_batch(memory.slice(start), self.schema)
         template.packed.pack_into(memory, start, template.head)
         for block in template.blocks:
-            cells = heads[block.view].view(block.source)["cells"].T
+            cells = np.ndarray(block.shape, block.kind, heads[block.view], block.source, block.apart)
             if block.bits:
-                cells = np.packbits(cells != 0, axis=1, bitorder="little")
-            np.ndarray(block.shape, block.kind, memory, block.values, block.strides)[...] = cells
+                bits = np.packbits(cells != 0, axis=1, bitorder="little")
+                np.ndarray(bits.shape, _BYTE, memory, block.values)[...] = bits
+            else:
+                np.ndarray(block.shape, block.kind, memory, block.values, block.strides)[...] = cells
             flags = valid[block.view]
             if flags is not None:
                 block.write_nulls(memory, flags)
@@ -99,24 +101,26 @@ class _Block:
 
     Attributes:
         view: its index.
-        source: the type of its rows of which only these columns' cells are looked at.
-        row: reads these cells from one row.
-        bits: whether they are booleans, a byte in a row and a bit in Arrow.
-        shape: of their values in memory, [columns, rows] or, of booleans, [columns, bytes].
+        shape: of their values, [columns, rows].
         kind: the dtype of these.
-        values: the offset in memory of the first column's.
-        strides: how far, in bytes, one column is from the next, and one value.
+        source: the offset of the first column in a row.
+        apart: how far, in bytes, one column is from the next in rows, and one value.
+        row: reads the values of one row.
+        bits: whether they are booleans, a byte in a row and a bit in Arrow.
+        values: the offset in memory of the first column's values.
+        strides: how far, in bytes, one column is from the next there, and one value.
         bitmaps: the offset of the first column's bitmap of what isn't null.
         nulls: the offset of the first column's number of nulls; there is one every 16 bytes.
         indices: the columns among the view's features.
     """
 
     view: int
-    source: np.dtype[Any]
-    row: struct.Struct
-    bits: bool
     shape: tuple[int, int]
     kind: np.dtype[Any]
+    source: int
+    apart: tuple[int, int]
+    row: struct.Struct
+    bits: bool
     values: int
     strides: tuple[int, int]
     bitmaps: int
@@ -223,11 +227,12 @@ def _blocks(features: FixedFeatures, rows: int, values: list[int], bitmap: int, 
             made.append(
                 _Block(
                     view=view,
-                    source=windowed(layout.size, run.offset, run.cell, count),
+                    shape=(count, rows),
+                    kind=run.cell,
+                    source=run.offset,
+                    apart=(run.cell.itemsize, layout.size),
                     row=struct.Struct(f"<{run.offset}x" + ("?" if bits else f"{run.cell.itemsize}s") * count),
                     bits=bits,
-                    shape=(1, -(-rows // 8)) if bits else (count, rows),
-                    kind=_BYTE if bits else run.cell,
                     values=at,
                     strides=(pitch, run.cell.itemsize),
                     bitmaps=at - bitmap,
