@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
+from fs_core.online.row import template
 from fs_core.online.row.cells import is_fixed
 from fs_core.online.row.columns import FeatureRows
 from fs_core.online.row.layout import layout_of
@@ -124,6 +125,17 @@ def test_arrow_lays_every_type_out_as_we_know_it(dtypes: list[str]) -> None:
     for count in (1, 8, 100, 512):
         for nulls in (0.0, 1.0):
             assert made(count, nulls, dtypes=["float64", *dtypes]).num_rows == count
+
+
+def test_a_layout_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Arrow lays columns out in another way than is known here, no memory is written by guess."""
+    padded = template._padded
+    monkeypatch.setattr(template, "_padded", lambda bits: padded(bits) + 64)
+    view = view_of("float64", "int64")
+    _, plan = plans([view], [("f0", "f1")])
+    assert plan is not None
+    for nulls in (0.0, 1.0):
+        assert plan.table(keys_of(9), [Found(rows_of(view, 9, nulls, 0))]) is None
 
 
 def test_most_columns_are_of_fixed_width() -> None:
