@@ -151,6 +151,11 @@ class ReadPlan:
         """The position among `groups` of the first whose views have an entity; None where none has."""
         return next((number for number, group in enumerate(self.groups) if group.columns), None)
 
+    @cached_property
+    def has_key_parts(self) -> bool:
+        """Whether a key column may be known of a row of which another one is null."""
+        return len(self.key_names) > 1
+
     def request(self, entities: Any) -> pa.Table | None:
         """Return the rows that hold request columns, as they came; None where nothing is computed from a request."""
         if not self.selection.computations:

@@ -123,6 +123,6 @@ def logged(store: Resources, setting: LogSetting | None, read: OnlineRead, found
         read: what was asked.
         found: the answer.
     """
-    if setting is not None and len(rows := setting.sampled(read)):
+    if setting is not None and len(rows := setting.sampled(read, found)):
         found.request_id = store._log.get().record(setting, rows, read, found)
     return found

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.monitoring.log.served import PackedPart, ServedReads, TablePart
+from fs_core.monitoring.log.served import PackedPart, ServedReads, TablePart, TableRows
 from fs_core.offline.days.table import DAY
 from fs_core.online.row.cells import Sizes, one_array
 from fs_core.online.row.codec import DecodedRows
@@ -159,7 +159,23 @@ def _key_columns(reads: ServedReads) -> dict[str, pa.ChunkedArray]:
         entities = packed.dictionary_encode()
         columns = unpack_keys(group.view.keys, entities.dictionary.to_pylist())[0].take(entities.indices)
         found = dict(zip(group.columns, columns.columns, strict=True)) | found
-    return found
+    return _with_known(found, reads.known) if reads.known else found
+
+
+def _with_known(
+    columns: Mapping[str, pa.ChunkedArray], known: Sequence[tuple[int, pa.Table]]
+) -> dict[str, pa.ChunkedArray]:
+    """Return key columns with what is known of some rows, whose packed keys say nothing as a part of them is null."""
+    (count,) = set(map(len, columns.values()))
+    from_where, start = np.arange(count), count
+    for first, rows in known:
+        from_where[first : first + rows.num_rows] = np.arange(start, start + rows.num_rows)
+        start += rows.num_rows
+    beside = pa.concat_tables([rows for _, rows in known])
+    return {
+        name: pa.chunked_array([*values.chunks, *beside[name].chunks]).take(pa.array(from_where))
+        for name, values in columns.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -186,7 +202,7 @@ def _view_part(view: ViewPlan, reads: ServedReads, number: int) -> _Part:
         if isinstance(part, PackedPart):
             parts.append(_packed_part(view, part))
         else:
-            parts += [_table_part(view.names, answer, _indices(rows)) for answer, rows in _in_turn(part)]
+            parts += [_table_part(view.names, rows.answer, _indices(rows.rows)) for rows in _in_turn(part)]
     return _Part.joined(parts)
 
 
@@ -203,9 +219,9 @@ def _packed_part(view: ViewPlan, packed: PackedPart) -> _Part:
     return _Part(features, [status, *clocks, pa.array(decoded.seq, mask=~found)])
 
 
-def _in_turn(part: TablePart) -> Iterator[tuple[TableAnswer, bytes]]:
+def _in_turn(part: TablePart) -> Iterator[TableRows]:
     """Yield reads, and now and then let threads have their turn that wait for the interpreter, such as readers."""
-    for number, read in enumerate(zip(part.answers, part.rows, strict=True)):
+    for number, read in enumerate(part.answers):
         if number % _READS_AT_ONCE == 0:
             time.sleep(0)
         yield read
@@ -227,5 +243,5 @@ def _table_part(names: tuple[str, ...], answer: TableAnswer, rows: pa.Array) -> 
 
 def _computed_part(reads: ServedReads, number: int) -> _Part:
     parts = [part for part in reads.answers[number] if isinstance(part, TablePart)]  # functions give no others
-    whole = pa.concat_tables([answer.table.take(_indices(rows)) for part in parts for answer, rows in _in_turn(part)])
+    whole = pa.concat_tables([rows.answer.table for part in parts for rows in _in_turn(part)])
     return _Part([one_array(values) for values in whole.columns], [])

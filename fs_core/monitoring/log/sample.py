@@ -16,6 +16,7 @@ from fs_core.online.row.cells import Sizes
 
 if TYPE_CHECKING:
     from fs_core.serving.read import OnlineRead
+    from fs_core.serving.vectors import FeatureVectors
 
 _ALL = 1 << 32
 _FIRST, _NONE = np.zeros(1, np.int64), np.zeros(0, np.int64)
@@ -38,15 +39,19 @@ class LogSetting:
         """The limit as NumPy compares it soonest."""
         return np.array(self.limit, np.uint64)
 
-    def sampled(self, read: OnlineRead) -> Sizes:
+    def sampled(self, read: OnlineRead, found: FeatureVectors) -> Sizes:
         """Return the rows whose entity is in the sample, int64: the same entities at every read and in every log.
 
         The entity is that of the first view that has one. A row with a null key belongs to no entity: it is in the
         sample only where everything is.
+
+        Args:
+            read: the read.
+            found: its answer.
         """
         limit, first = self.limit, read.plan.first_entity
         if limit == _ALL or first is None:
-            return np.arange(len(read.keys[0]) if limit else 0)
+            return np.arange(len(found) if limit else 0)
         asked = read.keys[first]
         keys, position = asked.distinct, asked.position
         if position is None and len(keys) == 1:  # most reads are of one entity, and most of them aren't logged

@@ -14,7 +14,6 @@ from fs_core.online.row.cells import Sizes
 from fs_core.serving.answers import ComputedAnswer, OnlineAnswer, PackedRows, TableAnswer
 
 if TYPE_CHECKING:
-    from fs_core.serving.answers import Answer
     from fs_core.serving.plan import ReadPlan
     from fs_core.serving.read import OnlineRead
     from fs_core.serving.vectors import FeatureVectors
@@ -29,24 +28,38 @@ ReadFacts: TypeAlias = tuple[str, int, int, float, bytes]
 may have been in seconds, and the indices of the logged rows in the request, as the bytes of int64."""
 
 
+@dataclass(frozen=True)
+class TableRows:
+    """Rows that history, windows or a function answered.
+
+    Attributes:
+        answer: the table.
+        rows: their indices in it, as the bytes of int64.
+    """
+
+    answer: TableAnswer
+    rows: bytes
+
+
 @dataclass(eq=False, slots=True)
 class Excerpt:
     """What is logged of one read; it shares no memory with what the caller may change.
 
     Attributes:
         facts: of the read.
-        keys: for each group of the plan the packed keys of the rows, None where one is null.
+        keys: for each group of the plan the packed keys of the rows, None where a part is null.
+        known: their key columns, where a part of a packed key is null and another one isn't; else None.
         requests: their request columns.
-        answers: of each view, then of each on-demand view: the rows, or, of history, windows and functions, the answer
-            for all rows asked for.
+        answers: of each view, then of each on-demand view. Tables of history and windows are kept whole.
         rows: how many rows that keeps in memory.
         size: and about how many bytes.
     """
 
     facts: ReadFacts
     keys: Sequence[Sequence[bytes | None]]
+    known: pa.Table | None
     requests: Sequence[pa.Array]
-    answers: Sequence[PackedRows | TableAnswer]
+    answers: Sequence[PackedRows | TableRows]
     rows: int
     size: int
 
@@ -62,7 +75,8 @@ class Excerpt:
         """
         count = kept = len(rows)
         size = _OBJECT_BYTES * count * len(read.keys)
-        answers: list[PackedRows | TableAnswer] = []
+        answers: list[PackedRows | TableRows] = []
+        indices = rows.tobytes()
         for answer in found.answers:
             if type(answer) is OnlineAnswer:
                 packed = answer.excerpt(rows)
@@ -71,15 +85,21 @@ class Excerpt:
                     size += _bytes(packed[2].values())
                 answers.append(packed)
                 continue
-            kept, whole = len(found), _whole(answer)
-            size += whole.table.nbytes
-            answers.append(whole)
+            if isinstance(answer, ComputedAnswer):  # may share memory with the request
+                table = TableRows(TableAnswer(answer.table.take(rows), []), np.arange(count).tobytes())
+            else:
+                assert isinstance(answer, TableAnswer)
+                kept, table = len(found), TableRows(answer, indices)
+            size += table.answer.table.nbytes
+            answers.append(table)
         requests: Sequence[pa.Array] = ()
         if read.computes:
             requests = found.copied_request(rows)
             size += _bytes(requests)
-        facts = request_id, found.moment, read.now, read.budget.max_age, rows.tobytes()
-        return cls(facts, [asked.packed(rows) for asked in read.keys], requests, answers, kept, size)
+        keys = [asked.packed(rows) for asked in read.keys]
+        known = found.keys.take(rows) if read.plan.has_key_parts and any(None in packed for packed in keys) else None
+        facts = request_id, found.moment, read.now, read.budget.max_age, indices
+        return cls(facts, keys, known, requests, answers, kept, size)
 
 
 @dataclass(eq=False, slots=True)
@@ -107,20 +127,17 @@ class PackedPart:
 
 @dataclass(eq=False, slots=True)
 class TablePart:
-    """Rows that history, windows or functions answered: each read's table is kept whole.
+    """Rows that history, windows or functions answered.
 
     Attributes:
-        answers: of each read.
-        rows: the indices of its logged rows, as the bytes of int64.
+        answers: to each read.
     """
 
-    answers: list[TableAnswer] = field(default_factory=list)
-    rows: list[bytes] = field(default_factory=list)
+    answers: list[TableRows] = field(default_factory=list)
 
-    def add(self, answer: TableAnswer, rows: bytes) -> None:
+    def add(self, answer: TableRows) -> None:
         """Keep the answer to a read."""
         self.answers.append(answer)
-        self.rows.append(rows)
 
 
 class ServedReads:
@@ -134,21 +151,29 @@ class ServedReads:
 
     Attributes:
         plan: the same.
-        keys: for each group of the plan the packed keys of the logged rows, None where one is null.
+        rows: how many are logged.
+        keys: for each group of the plan the packed keys of the logged rows, None where a part is null.
+        known: key columns of some rows one after the other, with the number of the first: see `Excerpt`.
         requests: the request columns of the logged rows, of each read.
         answers: of each view, then of each on-demand view, in parts of one kind.
     """
 
     def __init__(self, plan: ReadPlan) -> None:
         self.plan = plan
+        self.rows = 0
+        self.known: list[tuple[int, pa.Table]] = []
         self.keys: list[list[bytes | None]] = [[] for _ in plan.groups]
         self.requests: list[Sequence[pa.Array]] = []
         self.answers: list[list[PackedPart | TablePart]] = []
         self._facts: list[ReadFacts] = []
 
     def add(self, read: Excerpt) -> None:
-        """Add a read. Not thread-safe."""
+        """Add a read. Not thread-safe; where it fails, the rows don't go together any more."""
+        first = self.rows
+        self.rows = first + len(read.facts[-1]) // _ROW_BYTES
         self._facts.append(read.facts)
+        if read.known is not None:
+            self.known.append((first, read.known))
         for known, new in zip(self.keys, read.keys):  # noqa: B905  # equally many, and a reader waits
             known += new
         if read.requests:
@@ -156,8 +181,8 @@ class ServedReads:
         if not self.answers:
             self.answers = [[] for _ in read.answers]
         for parts, answer in zip(self.answers, read.answers):  # noqa: B905
-            if isinstance(answer, TableAnswer):
-                _last(parts, TablePart).add(answer, read.facts[-1])
+            if isinstance(answer, TableRows):
+                _last(parts, TablePart).add(answer)
             else:
                 _last(parts, PackedPart).add(answer)
 
@@ -205,13 +230,6 @@ def _last(parts: list[PackedPart | TablePart], kind: type[_Part]) -> _Part:
     if not parts or type(parts[-1]) is not kind:
         parts.append(kind())
     return parts[-1]  # type: ignore[return-value]
-
-
-def _whole(answer: Answer) -> TableAnswer:
-    if isinstance(answer, ComputedAnswer):
-        return TableAnswer(answer.table, [])
-    assert isinstance(answer, TableAnswer)
-    return answer
 
 
 def _bytes(columns: Iterable[pa.Array]) -> int:

@@ -113,19 +113,28 @@ class LogWriter:
         try:
             request_id = f"{name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
             excerpt = Excerpt.of(request_id, rows, read, found)
-            with self._lock:
-                if not self._takes(len(rows), excerpt.rows, excerpt.size):
-                    return None
-                reads = self._queue.reads.get((name, plan))
-                if reads is None:
-                    reads = self._queue.reads[name, plan] = ServedReads(plan)
-                    self._names.add(name)
-                reads.add(excerpt)
-                return request_id
         except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
             with self._lock:
                 self._drop(len(rows), repr(error))
             return None
+        with self._lock:
+            if not self._takes(len(rows), excerpt.rows, excerpt.size):
+                return None
+            queue = self._queue
+            reads = queue.reads.get((name, plan))
+            if reads is None:
+                reads = queue.reads[name, plan] = ServedReads(plan)
+                self._names.add(name)
+            try:
+                reads.add(excerpt)
+            except BaseException as error:  # there is no memory, or somebody interrupts: its rows don't go together
+                del queue.reads[name, plan]
+                queue.logged -= reads.rows
+                self._drop(reads.rows, repr(error))
+                if isinstance(error, Exception):
+                    return None
+                raise
+            return request_id
 
     def has_log(self, name: str) -> bool:
         """Return whether reads were logged under a name, by this process or into the directory."""
@@ -150,7 +159,9 @@ class LogWriter:
         rows, size = queue.rows + rows, queue.size + size
         full = rows + writing.rows > MOST_ROWS or size + writing.size > MOST_BYTES
         if full or self._is_closed or (self._thread is None and not self._start()):
-            self._drop(logged, "the queue is full: the disk doesn't keep up")
+            self._drop(
+                logged, "the store is closed" if self._is_closed else "the queue is full: the disk doesn't keep up"
+            )
             return False
         queue.put, queue.logged, queue.rows, queue.size = queue.put + 1, queue.logged + logged, rows, size
         if queue.put == 1:
@@ -219,7 +230,7 @@ class LogWriter:
         queue = self._queue
         if not queue.put:
             return self._is_closed
-        return self._is_wanted or queue.is_large or time.monotonic() >= queue.since + _SECONDS
+        return self._is_closed or self._is_wanted or queue.is_large or time.monotonic() >= queue.since + _SECONDS
 
     def _write(self, taken: _Queue) -> None:
         reason, written = "", 0

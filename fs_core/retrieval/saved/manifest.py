@@ -39,7 +39,7 @@ class SavedTrainingSet:
     Attributes:
         name: what it is called.
         saved: when rows were last added, microseconds since 1970-01-01 UTC.
-        schema: the table's Arrow schema, as `fs_core.retrieval.query.saved.parquet.encode_schema` writes it.
+        schema: the table's Arrow schema, as `fs_core.retrieval.saved.parquet.encode_schema` writes it.
         parts: its rows in order, one part for each time some were added.
     """
 

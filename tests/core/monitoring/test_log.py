@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fs_core import Encoding, Entity, FeatureStore, FeatureView, Field, Request,
 from fs_core.errors import ConfigurationError, DataError, UnknownReferenceError
 from fs_core.monitoring.log import tables, writer
 from fs_core.monitoring.log.outcomes import outcome_of, outcome_table
+from fs_core.monitoring.log.served import PackedPart
 from fs_core.monitoring.log.tables import LogTable
 from fs_core.serving.encoded import EncodedReader
 from tests.core.monitoring.conftest import NOW, USER, SetClock, view
@@ -69,6 +71,95 @@ def test_request_columns_and_computed_features_are_logged(served: FeatureStore) 
     served.get_online_features(["share.ratio"], {"user_id": [1, 3], "price": [4.0, 8.0]}, log="model")
     logged = served.read_log("model").to_pylist()
     assert [(row["user_id"], row["price"], row["ratio"]) for row in logged] == [(1, 4.0, 2.0), (3, 8.0, 2.0)]
+
+
+def test_what_the_caller_changes_after_a_read_is_logged_as_it_was_served(served: FeatureStore) -> None:
+    """A function may give a request column on as it is, which may lie in the caller's memory."""
+
+    @on_demand(inputs=[Request("price", "float64", "EUR.")], fields=[Field("same", "float64", "The price.")])
+    def given(price: Any) -> Any:
+        """Return the price."""
+        return price
+
+    served.apply(given)
+    price = np.array([4.0, 8.0])
+    served.get_online_features(
+        ["given.same", "spending.amount"], {"user_id": np.array([1, 2]), "price": price}, log="model"
+    )
+    price[:] = -1.0
+    logged = served.read_log("model").to_pylist()
+    assert [(row["price"], row["same"]) for row in logged] == [(4.0, 4.0), (8.0, 8.0)]
+
+
+def test_reads_that_ask_for_no_entity_are_logged_where_everything_is(served: FeatureStore) -> None:
+    """Functions of the request alone."""
+
+    @on_demand(inputs=[Request("price", "float64", "EUR.")], fields=[Field("double", "float64", "Twice the price.")])
+    def twice(price: Any) -> Any:
+        """Return the price twice."""
+        return price * 2
+
+    served.apply(twice)
+    served.get_online_features(["twice.double"], {"price": [1.0, 2.0]}, log="model")
+    assert served.get_online_features(["twice.double"], {"price": [1.0]}, log="model", log_rate=0.0).request_id is None
+    assert [(row["price"], row["double"]) for row in served.read_log("model").to_pylist()] == [(1.0, 2.0), (2.0, 4.0)]
+
+
+def test_known_keys_are_logged_beside_null_ones(served: FeatureStore) -> None:
+    """So that whoever is forgotten is found there, though a view that wants both keys has nothing to say."""
+    shop = Entity("branch", keys={"branch_id": "string"}, description="A shop.")
+    about: dict[str, Any] = {"description": "Of shops.", "version": "1.0.0", "online": True}
+    named = FeatureView("named", entity=shop, fields=[Field("name", "string", "Its name.")], **about)
+    pair = FeatureView("pair", entity=[USER, shop], fields=[Field("z", "int64", "Of both.")], **about)
+    served.apply(shop, named, pair)
+    moment = [NOW - timedelta(days=1)]
+    served.write("named", {"branch_id": ["s1"], "event_timestamp": moment, "name": ["Ann's"]})
+    served.write("pair", {"user_id": [1], "branch_id": ["s1"], "event_timestamp": moment, "z": [7]})
+    served.materialize()
+    asked = {"user_id": [1, None, 2, None], "branch_id": ["s1", "s1", None, None]}
+    for _ in range(2):
+        found = served.get_online_features(["pair.z", "named.name"], asked, log="both")
+    served.get_online_features(["pair.z"], asked, log="one")
+    both, one = served.read_log("both"), served.read_log("one")
+    for name, keys in asked.items():
+        assert both[name].to_pylist() == 2 * keys
+        assert one[name].to_pylist() == keys
+    assert both["name"].to_pylist() == 2 * found.table["name"].to_pylist()
+    assert served.replay("both").counts["equal"] == len(both)
+    served.forget("branch", {"branch_id": ["s1"]})
+    assert served.read_log("both")["branch_id"].to_pylist() == [None] * 4
+    assert served.read_log("one")["user_id"].to_pylist() == [2, None]
+
+
+def test_a_read_that_cannot_be_kept_costs_only_what_waits_beside_it(
+    served: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where memory ends while rows are added, those of the same question are dropped and counted; reads go on."""
+    for user in (1, 2):
+        served.get_online_features("spending", {"user_id": [user]}, log="model")
+    served.get_online_features("spending.amount", {"user_id": [3]}, log="other")
+    with monkeypatch.context() as patched:
+        patched.setattr(PackedPart, "add", _raise_memory_error)
+        assert served.get_online_features("spending", {"user_id": [3]}, log="model").request_id is None
+    served.get_online_features("spending", {"user_id": [4, 5]}, log="model")
+    assert served.flush_log() == writer.Flushed(3, 3, 0)
+    assert served.read_log("model")["user_id"].to_pylist() == [4, 5]
+
+
+def _raise_memory_error(*_: object) -> None:
+    raise MemoryError
+
+
+def test_what_comes_while_a_log_is_closed_is_written_at_once(served: FeatureStore) -> None:
+    """A thread that ends writes what waits first, and doesn't wait for more."""
+    log = served._log.get()
+    served.get_online_features("spending", {"user_id": [1]}, log="model")
+    flush, read = log.flush, partial(served.get_online_features, "spending", {"user_id": [2]}, log="model")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(log, "flush", lambda within: (flush(within), read())[0])
+        log.close()
+    assert log.counts == writer.Flushed(2, 0, 0)
+    assert read().request_id is None
 
 
 def test_async_reads_and_those_from_history_are_logged(served: FeatureStore) -> None:
