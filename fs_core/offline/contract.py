@@ -330,11 +330,11 @@ class StreamedHistory(Protocol):
 class ComparedHistory(Protocol):
     """What a history offers beside `OfflineStore` if two who add what it lacks don't both add the same."""
 
-    def comparing(self, view: FeatureView) -> AbstractContextManager[object]:
+    def comparing(self, view: FeatureView) -> AbstractContextManager[None]:
         """Be the only one, in any process, who compares rows with a history and adds those it lacks; others wait.
 
         Raises:
-            OfflineStoreError: the lock can't be had.
+            OfflineStoreError: another takes too long, or the history can't be locked.
         """
         ...
 

@@ -13,6 +13,7 @@ Who does what (`locks`: files beside the table, whose locks the system drops whe
   appends what was pushed by then; see `journal`.
 - **batch of a stream** (holds `following`): take seqs, look how far the stream has been taken, add rows and
   how far they bring it, as a push does. Many rows are an append, behind what waits.
+- **add what is missing** (holds `comparing`): look which rows the table lacks, append these.
 - **compact** (holds `rewriting`): commit that small files are replaced by large ones with the same rows; make the
   index. The old files stay for earlier states. Dies before the commit: unnamed files.
 - **erase** (holds `rewriting`): (1) commit that the rows of some entities are replaced by nothing, and again while some

@@ -1,4 +1,5 @@
-"""Who may change a table at this moment: locks on files beside it, which the system drops when their holder dies.
+"""Who may change a table at this moment: locks on files beside it, which the system drops when their holder dies,
+and what it has forked meanwhile.
 
 Two kinds. Rewriters exclude each other. Appends exclude nobody; they only show that they are under way, so that a
 rewriter can wait until every append that began before some moment has ended: what no state names then, nobody will.
@@ -6,15 +7,17 @@ rewriter can wait until every append that began before some moment has ended: wh
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from fs_core.errors import OfflineStoreError
 from fs_core.offline.objects.lease import Confirm, LeaseLocks
 from fs_core.offline.objects.path import Location, ObjectPath
 from fs_core.runtime.files import make_directory
@@ -24,6 +27,11 @@ log = logging.getLogger("fs_core")
 DIRECTORY = ".fs_core"
 """Where locks lie in a table's directory; other programs that read Delta tables skip such a name."""
 
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What the system says to who may only read."""
+
+_TURN_SECONDS = 600.0  # how long one who adds what is missing waits for another
+_TURN_PAUSE = 0.05
 _WORTH_SAYING = 5.0  # seconds of waiting, after which the log says so
 _PAUSE = 0.005
 
@@ -45,8 +53,8 @@ class Locks(Protocol):
         """Be the only one who rewrites, if nobody else does; yield what confirms it, None if it isn't so."""
         ...
 
-    def comparing(self) -> AbstractContextManager[object]:
-        """Be the only one who compares rows with the table and adds those that it lacks."""
+    def comparing_now(self) -> AbstractContextManager[Confirm | None]:
+        """Be the only one who compares rows with the table and adds those that it lacks, as `rewriting_now`."""
         ...
 
     def appending(self) -> AbstractContextManager[None]:
@@ -81,6 +89,48 @@ def locks_of(table: Location, fence: Callable[[], None]) -> Locks:
     return LeaseLocks(table, fence) if isinstance(table, ObjectPath) else TableLocks(table)
 
 
+@contextmanager
+def in_turn(view: str, locks: Locks, named: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """Be the only one who compares rows with a table and adds those that it lacks.
+
+    Args:
+        view: whose table, for people.
+        locks: the table's.
+        named: makes what the locks raise errors that name the view.
+
+    Raises:
+        OfflineStoreError: another takes too long, or the table can't be locked.
+    """
+    began, said = time.monotonic(), False
+    with ExitStack() as held:
+        while not _is_turn(locks, named, held):
+            waited = time.monotonic() - began
+            if waited > _TURN_SECONDS:
+                raise OfflineStoreError(
+                    f"view {view!r}: another incremental backfill, release or carry_over has taken more than "
+                    f"{waited:.0f} s. Nothing was written. Try again once it has ended."
+                )
+            if waited > _WORTH_SAYING and not said:
+                log.warning("view %s: waiting for another incremental backfill, release or carry_over to end", view)
+                said = True
+            time.sleep(_TURN_PAUSE)
+        yield
+
+
+def _is_turn(locks: Locks, named: Callable[[], AbstractContextManager[None]], held: ExitStack) -> bool:
+    """Have the lock held, if nobody else holds it. Where nothing can be written, nobody need wait."""
+    with named(), ExitStack() as tried:
+        try:
+            mine = tried.enter_context(locks.comparing_now()) is not None
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            mine = True
+        if mine:
+            held.push(tried.pop_all())
+    return mine
+
+
 class TableLocks:
     """The locks of one table in files, for threads and processes alike.
 
@@ -100,10 +150,17 @@ class TableLocks:
         with self._alone("rewriting"):
             yield _held
 
-    @contextmanager
-    def rewriting_now(self) -> Iterator[Confirm | None]:
+    def rewriting_now(self) -> AbstractContextManager[Confirm | None]:
         """Be the only one who rewrites, if nobody else does; yield None if it isn't so."""
-        file = self._open("rewriting")
+        return self._now("rewriting")
+
+    def comparing_now(self) -> AbstractContextManager[Confirm | None]:
+        """Be the only one who compares rows with the table and adds those that it lacks, if nobody else does."""
+        return self._now("comparing")
+
+    @contextmanager
+    def _now(self, name: str) -> Iterator[Confirm | None]:
+        file = self._open(name)
         try:
             yield _held if _locked(file, fcntl.LOCK_EX, 0.0) else None
         finally:
@@ -122,17 +179,11 @@ class TableLocks:
             yield
 
     @contextmanager
-    def comparing(self) -> Iterator[None]:
-        """Be the only one who compares rows with the table and adds those that it lacks."""
-        with self._alone("comparing"):
-            yield
-
-    @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
         file = self._open(name)
         try:
             if not _locked(file, fcntl.LOCK_EX, _WORTH_SAYING):
-                log.info("waiting until somebody else gives %s free", self._directory / name)
+                log.info("waiting until nobody else is %s %s", name, self._table)
                 _locked(file, fcntl.LOCK_EX, None)
             yield
         finally:

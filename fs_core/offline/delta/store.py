@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from fs_core.offline.delta.erasure import Doomed, count_traces, delete_holders, 
 from fs_core.offline.delta.failures import as_store_error, refuse_unusable
 from fs_core.offline.delta.layout import as_declared, by_recency
 from fs_core.offline.delta.leftovers import BRIEFLY, remove_leftovers
+from fs_core.offline.delta.locks import in_turn
 from fs_core.offline.delta.log import LastWrite, last_write, open_table
 from fs_core.offline.delta.merging import merge
 from fs_core.offline.delta.queries.unwritten import unwritten
@@ -239,13 +240,11 @@ class DeltaOfflineStore:
         return self._steadily(view, None, compare)
 
     @contextmanager
-    def comparing(self, view: FeatureView) -> Iterator[object]:
+    def comparing(self, view: FeatureView) -> Iterator[None]:
         """See `ComparedHistory.comparing`."""
         table = self._table(view)
-        with ExitStack() as locked:
-            with as_store_error(view, f"can't lock its history at {table.path}"):
-                held = locked.enter_context(table.locks.comparing())
-            yield held
+        with in_turn(view.ref, table.locks, lambda: as_store_error(view, f"can't lock its history at {table.path}")):
+            yield
 
     def newest_event(self, view: FeatureView) -> int | None:
         """See `OfflineStore.newest_event`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 import uuid
@@ -21,7 +20,7 @@ from fs_core.offline.delta.appending import Commit, append, fence, reserve
 from fs_core.offline.delta.journal.journal import Journal
 from fs_core.offline.delta.layout import lay_out
 from fs_core.offline.delta.leftovers import BRIEFLY, remove_leftovers
-from fs_core.offline.delta.locks import locks_of
+from fs_core.offline.delta.locks import READ_ONLY, locks_of
 from fs_core.offline.delta.log import DeltaLog
 from fs_core.offline.delta.merging import merge_if_due
 from fs_core.offline.objects.lease import ABANDONED
@@ -30,7 +29,6 @@ from fs_core.offline.objects.path import Location, ObjectPath
 log = logging.getLogger("fs_core")
 
 _BATCH_ROWS = 50_000  # of a stream, that the library has at a time; it holds several, and copies
-_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class PartsError(Exception):
@@ -66,7 +64,7 @@ class ViewTable:
             if folded is not None:
                 self._merge(folded)
         except OSError as error:
-            if error.errno not in _READ_ONLY:
+            if error.errno not in READ_ONLY:
                 raise
             log.warning(
                 "%s: what was pushed just now may be missing, since this process can't write: %s", self.view.ref, error

@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from fs_core.offline.objects.path import ObjectPath, located
@@ -64,7 +65,7 @@ class LeaseLocks:
         started, said = time.monotonic(), False
         while (held := self._taken()) is None:
             if not said and time.monotonic() - started > _WORTH_SAYING:
-                log.info("waiting until somebody else gives %s free", self._lock)
+                log.info("waiting until nobody else rewrites %s", self._table)
                 said = True
             time.sleep(_PAUSE)
         with self._renewed(held) as confirm:
@@ -80,12 +81,16 @@ class LeaseLocks:
         with self._renewed(held) as confirm:
             yield confirm
 
-    def comparing(self) -> AbstractContextManager[Confirm]:
-        """Be the only one who compares rows with the table and adds those that it lacks.
+    def comparing_now(self) -> AbstractContextManager[Confirm | None]:
+        """Be the only one who compares rows with the table and adds those that it lacks, if nobody else does.
 
         No fence: whoever stands still for four minutes meanwhile may add what somebody else has added.
         """
-        return LeaseLocks(self._table, name="comparing").rewriting()
+        return self._comparing.rewriting_now()
+
+    @cached_property
+    def _comparing(self) -> LeaseLocks:
+        return LeaseLocks(self._table, name="comparing")
 
     @contextmanager
     def appending(self) -> Iterator[None]:
@@ -140,7 +145,7 @@ class LeaseLocks:
             return None
         held = self._written(seen)
         if held is not None:
-            log.warning("took over the lock on %s, which nobody has renewed for %d seconds", self._table, LEASE)
+            log.warning("took over the lock on %s, which nobody has renewed for %d seconds", self._lock, LEASE)
             self._fence()
         return held
 
@@ -169,7 +174,7 @@ class LeaseLocks:
                 renewed = self._written(held[0]) if held else None
                 held[:] = [] if renewed is None else [renewed]
             if renewed is None:
-                raise _LostError(f"lost the lock on {self._table}: this process stood still for too long. Try it again")
+                raise _LostError(f"lost the lock on {self._lock}: this process stood still for too long. Try it again")
 
         def renew() -> None:
             while held and not ended.wait(LEASE / _RENEWALS):
@@ -178,7 +183,7 @@ class LeaseLocks:
                 except _LostError as error:
                     log.error("%s", error)  # noqa: TRY400 - a stack says nothing here
                 except OSError as error:  # the next time may be in time
-                    log.warning("can't renew the lock on %s: %s", self._table, error)
+                    log.warning("can't renew the lock on %s: %s", self._lock, error)
 
         thread = threading.Thread(target=renew, name="fs-core-lease", daemon=True)
         thread.start()
@@ -194,7 +199,7 @@ class LeaseLocks:
     def _give_back(self, version: Version) -> None:
         """Say that the lock is free, unless somebody has taken it over."""
         if self._lock.put_if(_FREE, version) is None and self._lock.read_bytes() != _FREE:
-            log.error("lost the lock on %s: this process stood still for too long", self._table)
+            log.error("lost the lock on %s: this process stood still for too long", self._lock)
 
 
 class _LostError(OSError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from fs_core.errors import ConfigurationError, SourceError
 from fs_core.offline.contract import EMPTY
 from fs_core.store.history.append import append
 from fs_core.store.history.parts import append_parts, large
+from fs_core.store.history.turns import in_turn
 from fs_core.store.history.write import opened
 from fs_core.store.resources import Resources
 from fs_core.values.times import EARLIEST, Moment, duration_micros, micros, parse_duration
@@ -52,11 +53,13 @@ def backfill(
         lookback: with `incremental`, how long before history's latest event time the source is still looked
             through for late and corrected rows, such as `"2d"`; None for all of it.
 
-    Of incremental backfills of a view one runs after the other, so that none adds what another has added.
+    Of incremental backfills of a view one runs after the other, so that none adds what another has added. So rows that
+    come as a stream may not come from such a backfill of the same view.
 
     Raises:
         SourceError: the view has no source, a file is missing, the SQL fails or yields other columns; Spark can't
             compute the frame.
+        OfflineStoreError: another incremental backfill of the view has run for ten minutes meanwhile.
         ConfigurationError: `lookback` without `incremental`.
         SchemaError, ValidationError, RegistryError, OfflineStoreError: as in `write`.
     """
@@ -75,7 +78,7 @@ def backfill(
     if data is None:
         _warn_of_empty_views(store, target)
     with reported(lambda: store.lineage.backfill_of(target, from_source=data is None)) as activity:
-        with _alone(store, target) if incremental else nullcontext():
+        with in_turn(store, target) if incremental else nullcontext():
             if data is None:
                 written = _run(store, target, times, incremental)
             else:
@@ -85,13 +88,6 @@ def backfill(
         if activity:
             activity.written = written
     return written
-
-
-def _alone(store: Resources, view: FeatureView) -> AbstractContextManager[object]:
-    """Be the only one who adds what a view's history lacks, where it can tell."""
-    from fs_core.offline.contract import ComparedHistory
-
-    return store.offline.comparing(view) if isinstance(store.offline, ComparedHistory) else nullcontext()
 
 
 def _run(store: Resources, view: FeatureView, times: Times, incremental: bool) -> Written:

@@ -9,6 +9,7 @@ from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError
 from fs_core.offline.contract import EMPTY
 from fs_core.store.history.append import into_history
+from fs_core.store.history.turns import in_turn
 from fs_core.store.resources import Resources
 
 
@@ -34,11 +35,12 @@ def carry_over(
     from fs_core.transforms.written import computed_columns
 
     target, source = store.view(view), store.view(from_)
-    if store.offline.snapshot(target) != EMPTY:
-        raise DefinitionError(
-            f"view {target.ref!r} has rows already, and rows that are carried over must come first. Apply a new "
-            "version, or write the rows that are missing."
-        )
-    compute = partial(computed_columns, target)
-    rows = carried(target, source, store.offline.read(source), dict(mapping or {}), compute)
-    return len(into_history(store, target, rows))
+    with in_turn(store, target):
+        if store.offline.snapshot(target) != EMPTY:
+            raise DefinitionError(
+                f"view {target.ref!r} has rows already, and rows that are carried over must come first. Apply a new "
+                "version, or write the rows that are missing."
+            )
+        compute = partial(computed_columns, target)
+        rows = carried(target, source, store.offline.read(source), dict(mapping or {}), compute)
+        return len(into_history(store, target, rows))

@@ -12,6 +12,7 @@ import pyarrow as pa
 from fs_core.definitions import FeatureView
 from fs_core.errors import DefinitionError, ValidationError
 from fs_core.store.history.append import into_history
+from fs_core.store.history.turns import in_turn
 from fs_core.store.live.delivery import deliver, delivery
 from fs_core.store.resources import Resources
 
@@ -82,7 +83,7 @@ def release(
         )
     renamed = dict(mapping or {})
     held_by = store._quarantine(source)
-    with held_by.turn():
+    with in_turn(store, target), held_by.turn():
         held = held_by.read(_listed(ids))
         columns = carried_columns(target, source, held, renamed)
         _refuse_loss(target, source, held, renamed)

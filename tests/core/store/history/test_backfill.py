@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fs_core import SQL, FeatureStore, Source
-from fs_core.errors import ConfigurationError, DataError, SchemaError, SourceError, ValidationError
+from fs_core.errors import ConfigurationError, DataError, OfflineStoreError, SchemaError, SourceError, ValidationError
+from fs_core.offline.delta import locks
+from fs_core.offline.delta.locks import TableLocks
 from tests.core.store.history.orders import START, USER, Row, filled, in_parts, opened, rows_of, table, view, written
 
 
@@ -57,6 +60,46 @@ def test_incremental_backfills_at_once_add_nothing_twice(store: FeatureStore, tm
         counts = [threads.submit(backfilled) for _ in range(4)]
         assert sorted(count.result() for count in counts) == [0, 0, 0, 50]
     assert len(written(store)) == 50
+
+
+def test_a_backfill_that_waits_for_itself_ends(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that come from such a backfill of the same view can't be waited for: the error says what holds it up."""
+    monkeypatch.setattr(locks, "_TURN_SECONDS", 0.1)
+    filled(store, [(1, 0, 1.0)])
+
+    def nested() -> Iterator[pa.RecordBatch]:
+        store.backfill("orders_of", incremental=True)
+        yield from ()
+
+    schema = table([]).schema
+    with pytest.raises(OfflineStoreError, match=r"view 'orders_of:v1\.0\.0': another incremental backfill, release or"):
+        store.backfill("orders_of", pa.RecordBatchReader.from_batches(schema, nested()), incremental=True)
+    assert store.backfill("orders_of", incremental=True) == 1
+
+
+def test_release_and_carry_over_take_turns_with_backfills(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They look what is there and add what isn't, too."""
+    monkeypatch.setattr(locks, "_TURN_SECONDS", 0.1)
+    store.apply(view(version="2.0.0"))
+    target = store.view("orders_of:v2.0.0")
+    with store.offline.comparing(target):  # type: ignore[attr-defined]  # Delta's has it
+        with pytest.raises(OfflineStoreError, match="another incremental backfill"):
+            store.carry_over(target, from_="orders_of:v1.0.0")
+        with pytest.raises(OfflineStoreError, match="another incremental backfill"):
+            store.release(target)
+
+
+def test_who_may_only_read_waits_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is missing nothing need be written, so the lock that can't be had isn't missed."""
+    with opened(tmp_path) as made:
+        filled(made, [(1, 0, 1.0)])
+        assert made.backfill("orders_of", incremental=True) == 1
+        monkeypatch.setattr(TableLocks, "_open", _refuse)
+        assert made.backfill("orders_of", incremental=True) == 0
+
+
+def _refuse(*_: object) -> int:
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_a_value_that_went_and_came_back_is_written_again(store: FeatureStore) -> None:
