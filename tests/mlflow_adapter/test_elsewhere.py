@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 import fs_mlflow
 from fs_core import TrainingSet
 from fs_sklearn import SKOPS_TRUSTED_TYPES, FeatureStoreTransformer
+from tests.core.server.served import NO_TLS
 from tests.mlflow_adapter import market
 from tests.mlflow_adapter.conftest import REQUIREMENTS, Logged
 
@@ -174,7 +175,7 @@ def wait(url: str, process: subprocess.Popen[Any], log: Path) -> None:
     for _ in range(240):
         assert process.poll() is None, log.read_text()
         try:
-            if httpx.get(f"{url}/ping", timeout=2).status_code == 200:
+            if httpx.get(f"{url}/ping", timeout=2, verify=NO_TLS).status_code == 200:
                 return
         except httpx.TransportError:
             pass
@@ -186,7 +187,7 @@ def ask(url: str, columns: dict[str, list[Any]], **more: Any) -> httpx.Response:
     """Post a request in MLflow's form."""
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     split = {"columns": list(columns), "data": rows}
-    return httpx.post(f"{url}/invocations", json={"dataframe_split": split, **more}, timeout=30)
+    return httpx.post(f"{url}/invocations", json={"dataframe_split": split, **more}, timeout=30, verify=NO_TLS)
 
 
 def test_a_served_model_predicts_the_same_bits(server: str, boosted: Logged) -> None:
