@@ -117,6 +117,9 @@ def winners_among(
         connection = connect()
         chosen = choose(connection, candidates, entities)
         total = find_winners(connection, chosen, after, recent, happened)
+        if not total:
+            connection.close()
+            return pa.RecordBatchReader.from_batches(schema, []), 0
 
     def rows() -> Iterator[pa.RecordBatch]:
         with as_store_error(candidates.view, wrong), connection:
@@ -158,42 +161,45 @@ def find_winners(
         recent: microseconds since 1970-01-01 UTC; None for the winners alone.
         happened: also every candidate with a later event time, microseconds; None for no others.
     """
-    connection.execute("CREATE OR REPLACE TEMP TABLE fs_found (__s BIGINT, __part INTEGER)")
-    _find_latest(connection, candidates)
+    found = [_latest(connection, candidates, "fs_latest")]
     if recent is not None:
-        _find_latest(connection, replace(candidates, until=min(recent, candidates.until)))
+        found.append(_latest(connection, replace(candidates, until=min(recent, candidates.until)), "fs_recent"))
         later = f"{AVAILABLE_AT} > {moment(recent)}"
         later += "" if happened is None else f" OR {EVENT_TIME} > {moment(happened)}"
-        for number, part in enumerate(candidates.parts()):
-            connection.execute(f"INSERT INTO fs_found SELECT {SEQ}, {number} FROM ({part.rows()}) WHERE {later}")
+        parts = enumerate(candidates.parts())
+        found += [f"SELECT {SEQ}, {number} FROM ({part.rows()}) WHERE {later}" for number, part in parts]
     kept = "" if after is None else f"WHERE __s > {after}"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE fs_winners AS SELECT DISTINCT __s, __part FROM fs_found {kept}")
-    return _count(connection, "fs_winners")
+    return _make(connection, "fs_winners", f"SELECT DISTINCT __s, __part FROM ({' UNION ALL '.join(found)}) {kept}")
 
 
-def _find_latest(connection: duckdb.DuckDBPyConnection, candidates: Candidates) -> None:
-    """Add the seq of each entity's winner to the table `fs_found`.
+def _latest(connection: duckdb.DuckDBPyConnection, candidates: Candidates, table: str) -> str:
+    """Return the query for the seq of each entity's winner, and the number of the part that it is in.
 
     The first part with candidates of an entity holds its winner. So of earlier months mostly the keys are
     read, to see that every one of them is known; no longer so where many weren't.
+
+    Args:
+        connection: DuckDB's.
+        candidates: among which rows to look.
+        table: the name of a temporary table for what is found where there are several parts.
     """
     view, keys, look = candidates.view, _keys(candidates.view), True
     first, *earlier = candidates.parts()
-    latest = f"SELECT {keys}, __s, 0 AS __part FROM ({_winners_sql(view, first.rows())})"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE fs_latest AS {latest}")
+    newest = f"SELECT {keys}, __s, 0 AS __part FROM ({_winners_sql(view, first.rows())})"
+    if not earlier:
+        return f"SELECT __s, __part FROM ({newest})"
+    known = _make(connection, table, newest)
     for number, part in enumerate(earlier, start=1):
-        left = f"ANTI JOIN fs_latest USING ({keys})"
+        left = f"ANTI JOIN {table} USING ({keys})"
         if look:
-            unknown = f"SELECT DISTINCT {keys} FROM ({part.keys()}) {left}"
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE fs_unknown AS {unknown}")
-            unknowns = _count(connection, "fs_unknown")
-            if not unknowns:
+            unknown = _make(connection, "fs_unknown", f"SELECT DISTINCT {keys} FROM ({part.keys()}) {left}")
+            if not unknown:
                 continue
             left = f"SEMI JOIN fs_unknown USING ({keys})"
-            look = unknowns < _FEW * _count(connection, "fs_latest")
-        rows = f"SELECT * FROM ({part.rows()}) {left}"
-        connection.execute(f"INSERT INTO fs_latest SELECT {keys}, __s, {number} FROM ({_winners_sql(view, rows)})")
-    connection.execute("INSERT INTO fs_found SELECT __s, __part FROM fs_latest")
+            look = unknown < _FEW * known
+        won = _winners_sql(view, f"SELECT * FROM ({part.rows()}) {left}")
+        known += _count(connection.execute(f"INSERT INTO {table} SELECT {keys}, __s, {number} FROM ({won})"))
+    return f"SELECT __s, __part FROM {table}"
 
 
 def _winners_sql(view: FeatureView, rows: str) -> str:
@@ -219,7 +225,7 @@ def _winners_sql(view: FeatureView, rows: str) -> str:
 def stream_winners(
     connection: duckdb.DuckDBPyConnection, candidates: Candidates, *, by_entity: bool = False
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows that `find_winners` found, in `history_schema(view)`, ordered by seq.
+    """Yield the rows that `find_winners` found, one at least, in `history_schema(view)`, ordered by seq.
 
     Args:
         connection: DuckDB's.
@@ -229,12 +235,12 @@ def stream_winners(
     view, parts = candidates.view, candidates.parts()
     schema = history_schema(view)
     types = {field.name: field.type for field in schema}
-    found = []
-    for (number,) in connection.execute("SELECT DISTINCT __part FROM fs_winners").fetchall():
+    numbers, found = [(0,)], []
+    if len(parts) > 1:
+        numbers = connection.execute("SELECT DISTINCT __part FROM fs_winners").fetchall()
+    for (number,) in numbers:
         mine = f"{SEQ} IN (SELECT __s FROM fs_winners WHERE __part = {number})"
         found.append(f"SELECT * FROM {rows_sql(view, parts[number].files, mine)}")
-    if not found:
-        return
     order = f"{_keys(view)}, {SEQ}" if by_entity else SEQ
     for batch in connection.sql(f"{' UNION ALL '.join(found)} ORDER BY {order}").to_arrow_reader(BATCH_ROWS):
         yield from as_declared(pa.Table.from_batches([batch]), types).cast(schema).combine_chunks().to_batches()
@@ -244,5 +250,11 @@ def _keys(view: FeatureView) -> str:
     return ", ".join(map(quoted, view.keys))
 
 
-def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+def _make(connection: duckdb.DuckDBPyConnection, table: str, query: str) -> int:
+    """Keep the rows of a query in a temporary table; return how many they are."""
+    return _count(connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}"))
+
+
+def _count(changed: duckdb.DuckDBPyConnection) -> int:
+    """Return how many rows a statement has added."""
+    return int(changed.fetchall()[0][0])
