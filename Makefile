@@ -9,20 +9,30 @@ SPARK := build/spark
 ENGINES := build/engines
 # Tests write many small files: to memory where there are 8 GB for them, since a disk takes a tenth of all time.
 MEMORY := $(shell (test $$(df --output=avail /dev/shm | tail -n 1) -gt 8000000 && echo -p /dev/shm) 2>/dev/null || echo -t)
+# Tests that import PyTorch, TensorFlow and MLflow: those take so long that one process alone should.
+FRAMEWORK_TESTS := tests/test_readme.py $(wildcard tests/*_adapter)
 SPARK_TESTS := tests/core/retrieval/spark \
 	'tests/test_readme.py::test_every_page_runs_as_written[fs_core/retrieval/spark/README.md]'
 
 help: ## what there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-# What the demo uses.
-.venv/.demo: pyproject.toml examples/requirements.txt tests/constraints.txt
+.venv/.made: tests/constraints.txt
 	python3 -m venv .venv
+	touch $@
+
+# What the demo uses.
+.venv/.demo: .venv/.made pyproject.toml examples/requirements.txt
 	$(INSTALL) -e '.[sklearn]' -r examples/requirements.txt -c tests/constraints.txt
 	touch $@
 
+# Beside it what takes as long to unpack as all the rest. What these two need comes with the rest.
+.venv/.large: .venv/.made
+	$(INSTALL) --no-deps tensorflow-cpu torch -c tests/constraints.txt
+	touch $@
+
 # The rest, in the same environment.
-.venv/.installed: .venv/.demo tests/requirements.txt
+.venv/.installed: .venv/.demo .venv/.large tests/requirements.txt
 	$(INSTALL) -e '.[$(EXTRAS)]' -r tests/requirements.txt -c tests/constraints.txt
 	touch $@
 
@@ -35,8 +45,8 @@ lint: .venv/.installed ## linter, formatter, types
 	.venv/bin/mypy
 
 test: ## lint, and every test on the built wheel
-	$(MAKE) -j 2 lint wheel
-	$(MAKE) -j 2 --old-file=wheel tests spark
+	$(MAKE) -j 2 .venv/.installed
+	$(MAKE) -j 2 tests lint spark frameworks
 
 # A command beside the wheel, with a directory of its own for what tests write: others' servers must get in.
 define tested
@@ -44,9 +54,14 @@ define tested
 		&& TMPDIR="$$made" FS_TESTED=wheel $(1)
 endef
 
-# Tests wait for servers now and then, so two cores take three at once.
+# Tests wait for servers now and then, so two cores take three at once, beside what else is to do. Those of a file go to
+# one worker, so that what they share is made once.
 tests: wheel
-	$(call tested,.venv/bin/python -m pytest -n 3)
+	$(call tested,.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
+		$(addprefix --ignore=,$(FRAMEWORK_TESTS)))
+
+frameworks: wheel
+	$(call tested,.venv/bin/python -m pytest $(FRAMEWORK_TESTS))
 
 # A new environment that finds what it hasn't in .venv.
 define environment
@@ -117,4 +132,4 @@ loadtest: .venv/.installed ## serve a million entities under load, and over HTTP
 	$(PY) -m tests.benchmarks.bench_capacity
 	$(PY) -m tests.benchmarks.http_load
 
-.PHONY: help demo lint test tests spark engines search extras wheel bench loadtest
+.PHONY: help demo lint test tests frameworks spark engines search extras wheel bench loadtest
