@@ -214,13 +214,24 @@ class DeltaLog:
         known = None if key is None else self._files.get(key)
         if known is not None:
             return known
-        table = open_table(self._directory, version)
-        found = files_of(self._directory, table)
-        if isinstance(self._directory, ObjectPath):
-            _note_sizes(self._directory, table)
+        with self._at(version, key) as table:
+            found = files_of(self._directory, table)
+            if isinstance(self._directory, ObjectPath):
+                _note_sizes(self._directory, table)
         if key is not None:
             self._files.put(key, found)
         return found
+
+    @contextmanager
+    def _at(self, version: Snapshot, key: _State | None) -> Iterator[DeltaTable]:
+        """Yield the table at a state, to one thread: one that is open there, or that is opened for it."""
+        try:
+            kept = self._open.pop()
+        except IndexError:
+            kept = None
+        yield open_table(self._directory, version) if kept is None or kept.last != key else kept.table
+        if kept is not None:
+            self._open.append(kept)
 
     def bring_to_disk(self, state: Snapshot | None = None) -> None:
         """Wait until the newest state would survive a loss of power: what earlier ones need is deleted next.
@@ -257,11 +268,14 @@ class DeltaLog:
         if isinstance(self._directory, Path) and not self._directory.exists():
             return EMPTY
         try:
-            version = int(open_table(self._directory).version())
+            table = open_table(self._directory)
         except TableNotFoundError:
             return EMPTY
+        version = int(table.version())
         identity = self._identity(version)
-        self._newest = None if identity is None else _State(version, identity)
+        self._newest = known = None if identity is None else _State(version, identity)
+        if known is not None and not self._open:  # what it was asked for is mostly its files next
+            self._open.append(_Kept(table, version, known))
         return version
 
     def _identity(self, version: Snapshot) -> _Identity | None:

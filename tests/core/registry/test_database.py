@@ -20,6 +20,7 @@ import pytest
 from fs_core.definitions import Entity, FeatureView, Field
 from fs_core.errors import RegistryError
 from fs_core.registry import Registry
+from fs_core.registry.database import compiled
 from fs_core.registry.tables import metadata
 from fs_core.testing.processes import FRESH
 
@@ -381,3 +382,18 @@ def test_a_server_that_is_down() -> None:
     with pytest.raises(RegistryError, match=r"the registry .*127\.0\.0\.1:1/db can't be opened: .*refused") as caught:
         Registry("postgresql+psycopg://user:hunter2@127.0.0.1:1/db").listing()
     assert "hunter2" not in str(caught.value)
+
+
+def test_statements_are_compiled_once_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second registry makes no statement anew that the first has made, and there are never many."""
+    made = list[int]()
+    for number in range(2):
+        registry = Registry(f"sqlite:///{tmp_path}/{number}.db")
+        registry.apply([view("first")])
+        assert registry.view("first") == view("first")
+        registry.close()
+        made.append(len(compiled))
+    assert made[0] == made[1] > 5
+    monkeypatch.setattr("fs_core.registry.database._STATEMENTS", len(compiled))
+    compiled["another", "statement"] = None
+    assert len(compiled) == 1
