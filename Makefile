@@ -21,9 +21,9 @@ help: ## what there is to do
 	python3 -m venv .venv
 	touch $@
 
-# What the demo uses.
+# What the demo uses. That what is installed beside it lacks something yet is no news.
 .venv/.demo: .venv/.made pyproject.toml examples/requirements.txt
-	$(INSTALL) -e '.[sklearn]' -r examples/requirements.txt -c tests/constraints.txt
+	$(INSTALL) --no-warn-conflicts -e '.[sklearn]' -r examples/requirements.txt -c tests/constraints.txt
 	touch $@
 
 # Beside it what takes as long to unpack as all the rest. What these two need comes with the rest.
