@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from fs_core.errors import OnlineStoreError, OnlineUnavailableError
 from fs_core.materialization import materialize as filling
 from fs_core.materialization.watermark import Progress
 from tests.faults.durable import DURABLE, Server, server
+from tests.programs import begun, ended
 
 USER = Entity("user", keys={"user_id": "int64"}, description="A customer.")
 VIEW = FeatureView(
@@ -120,9 +120,9 @@ FeatureStore(sys.argv[1], online=sys.argv[2]).materialize()
 """
 
 
-def start_materialize(store: FeatureStore, durable: Server, batch: int) -> subprocess.Popen[bytes]:
+def start_materialize(store: FeatureStore, durable: Server, batch: int) -> BaseProcess:
     """Materialize in a process of its own."""
-    return subprocess.Popen([sys.executable, "-c", MATERIALIZE, str(store.directory), durable.url, str(batch)])
+    return begun(MATERIALIZE, str(store.directory), durable.url, str(batch))
 
 
 def test_a_process_killed_during_materialize(written: FeatureStore, durable: Server) -> None:
@@ -134,7 +134,7 @@ def test_a_process_killed_during_materialize(written: FeatureStore, durable: Ser
         if text and (Progress.from_text(text, VIEW).after or 0) > 1000:
             break
     process.kill()
-    process.wait()
+    process.join()
     left = Progress.from_text(written.online.watermark(VIEW.storage_name) or "", VIEW)
     assert left.reached is None
     assert written.materialize()[0].rows == COUNT - 1 - (left.after or 0)
@@ -144,7 +144,9 @@ def test_a_process_killed_during_materialize(written: FeatureStore, durable: Ser
 def test_two_processes_materialize_at_once(written: FeatureStore, durable: Server) -> None:
     """Both succeed, and the result is that of one."""
     processes = [start_materialize(written, durable, 200) for _ in range(2)]
-    assert [process.wait(60) for process in processes] == [0, 0]
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
     assert written.materialize()[0].rows == 0
     assert written.verify_online(VIEW).total == 0
 
@@ -195,8 +197,7 @@ store.push("counter", rows)
 def test_a_process_killed_during_a_push(written: FeatureStore, durable: Server, moment: str) -> None:
     """What it pushed is in history before any of it is online, so the next materialize brings the rest."""
     written.materialize()
-    words = [sys.executable, "-c", PUSH, str(written.directory), durable.url, moment]
-    assert subprocess.run(words, check=False, timeout=60).returncode == -9
+    assert ended(PUSH, str(written.directory), durable.url, moment) == -9
     assert written.history(VIEW).num_rows == COUNT + 2000
     behind = written.verify_online(VIEW)
     assert set(behind.differences) == {"stale"}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +28,7 @@ from fs_core.errors import (
 from fs_core.offline.delta import appending, erasure
 from fs_core.offline.delta import store as delta_store
 from fs_core.online.contract import timeline_name
+from tests.programs import ended
 from tests.servers import running_server
 
 USER = Entity("user", keys={"user": "string"}, description="A person.")
@@ -240,8 +239,7 @@ def test_a_killed_process_is_made_good(store: FeatureStore, step: str) -> None:
     store.apply(NOTES)
     store.write(NOTES, notes(ALICE, BOB, month=1))
     store.materialize()
-    words = [sys.executable, "-c", KILLED, str(store.directory), step, ALICE]
-    assert subprocess.run(words, check=False, timeout=60).returncode == -9
+    assert ended(KILLED, str(store.directory), step, ALICE) == -9
     assert store.offline.traces(store.view("notes"), pa.table({"user": [ALICE]})) > 0
     store.forget("user", {"user": [ALICE]})
     store.online.close()

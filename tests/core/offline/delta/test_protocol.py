@@ -20,6 +20,7 @@ from deltalake import DeltaTable
 
 from fs_core import Entity, FeatureStore, FeatureView, Field
 from fs_core.offline.delta.leftovers import data_files, named_files
+from tests.programs import ended
 
 THING = Entity("thing", keys={"k": "int64"}, description="A thing.")
 VIEW = FeatureView("v", entity=THING, fields=[Field("x", "int64", "X.")], description="V.", online=False)
@@ -228,8 +229,7 @@ FeatureStore(sys.argv[1]).write("v", {"k": [3], "event_timestamp": [datetime(202
 def test_forget_ends_after_a_writer_died(written: FeatureStore) -> None:
     """What a writer left that was killed before its commit goes at once; its locks have gone with it."""
     table = table_of(Path(written.directory))
-    command = [sys.executable, "-c", WRITE_AND_DIE, str(written.directory)]
-    assert subprocess.run(command, check=False, timeout=60).returncode == -9
+    assert ended(WRITE_AND_DIE, str(written.directory)) == -9
     assert data_files(table) - named_files(table)
     assert [part.rows for part in written.forget("thing", {"k": [3]})] == [1]
     assert things(written) == [0, 1, 2, 4, 5, 6, 7]

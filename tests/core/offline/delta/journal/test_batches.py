@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ from fs_core.offline.delta.journal import journal, segment
 from fs_core.offline.delta.log import DeltaLog
 from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.testing.offline_suite import counted, counter
+from tests.programs import ended
 
 PARTITIONS, POISON, PUSHED = ("a", "b"), 5, 10**6
 
@@ -363,8 +362,7 @@ def test_a_consumer_whose_process_died(
 ) -> None:
     """A real process that is killed in its second batch, or once it has committed what waited, leaves all once."""
     take(two[0], None, 2)
-    command = [sys.executable, "-c", TAKE_AND_DIE, str(tmp_path), moment]
-    assert subprocess.run(command, check=False, timeout=60).returncode == -9
+    assert ended(TAKE_AND_DIE, str(tmp_path), moment) == -9
     with pytest.raises(OvertakenError):
         take(two[0], 2, 3)
     assert two[0].positions(counter, ["a"]) == {"a": position}
