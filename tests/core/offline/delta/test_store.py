@@ -18,7 +18,7 @@ from deltalake.exceptions import CommitFailedError
 
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.contract import Watermark
-from fs_core.offline.delta import appending
+from fs_core.offline.delta import appending, log
 from fs_core.offline.delta.store import DeltaOfflineStore
 from fs_core.rule import AVAILABLE_AT, EVENT_TIME, SEQ, STATUS, TIME, history_schema
 from fs_core.testing.histories import moments
@@ -301,3 +301,22 @@ def test_the_clock_of_the_machine_does_not_matter(tmp_path: Path, monkeypatch: p
     assert store.read(counter)[EVENT_TIME].to_pylist() == [datetime(2024, 3, 1, tzinfo=UTC)]
     just_before = pa.table({"thing": [1], TIME: moments([micros("2024-03-01") - 1])})
     assert store.as_of(counter, just_before, ["value"])[STATUS].to_pylist() == ["missing"]
+
+
+def test_a_table_that_is_open_is_asked_for_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has just appended reads without opening the table again; what others append is seen, and earlier states."""
+    one, other = DeltaOfflineStore(tmp_path), DeltaOfflineStore(tmp_path)
+    first, second = one.append(counter, counted([1])), one.append(counter, counted([2]))
+    opened, table = list[object](), log.DeltaTable
+
+    def counting(*arguments: Any, **options: Any) -> DeltaTable:
+        opened.append(options)
+        return table(*arguments, **options)
+
+    monkeypatch.setattr(log, "DeltaTable", counting)
+    assert one.read(counter)["value"].to_pylist() == [1, 2]
+    assert opened == []
+    third = other.append(counter, counted([3]))
+    assert one.read(counter)["value"].to_pylist() == [1, 2, 3]
+    for state, values in ((first, [1]), (second, [1, 2]), (third, [1, 2, 3])):
+        assert one.read(counter, snapshot=state)["value"].to_pylist() == values
