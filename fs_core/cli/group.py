@@ -51,13 +51,14 @@ class _Commands(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
-def _store_option(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def store_option(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option that names a store's directory."""
     help_ = "The store's directory; by default the working directory."
     return click.option("--store", "directory", metavar="DIR", help=help_, **options)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@_store_option(envvar="FS_STORE", show_envvar=True)
+@store_option(envvar="FS_STORE", show_envvar=True)
 @click.version_option(fs_core.__version__, prog_name="fs")
 def cli(directory: str | None) -> None:  # commands look it up
     """A feature store: the row a model was trained on and the row it is served come from one rule.
@@ -119,14 +120,19 @@ def in_store(command: Command, *, new: bool = False) -> Callable[..., None]:
         new: whether the directory needn't hold a store yet.
     """
 
-    @_store_option()
+    @store_option()
     @functools.wraps(command)
     def run(*args: Any, directory: str | None, **options: Any) -> Report:
-        asked = directory or click.get_current_context().find_root().params.get("directory")
-        with _opened(Path(asked or ".").expanduser(), new=new) as store:
+        with _opened(named_directory(directory), new=new) as store:
             return command(store, *args, **options)
 
     return answers(run)
+
+
+def named_directory(directory: str | None) -> Path:
+    """Return the store's directory: as named behind the command, else before it or by FS_STORE, else this one."""
+    named = directory or click.get_current_context().find_root().params.get("directory")
+    return Path(named or ".").expanduser()
 
 
 in_store_or_new = functools.partial(in_store, new=True)

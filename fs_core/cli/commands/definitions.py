@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fs_core.cli.arguments import FILE
-from fs_core.cli.group import answers, cli, in_store, in_store_or_new
+from fs_core.cli.group import answers, cli, in_store, in_store_or_new, named_directory, store_option
 from fs_core.cli.output import Report
 from fs_core.configuration import is_store
 from fs_core.errors import DefinitionError
@@ -24,20 +24,27 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.argument("directory", default=".")
+@click.argument("where", metavar="[DIRECTORY]", required=False)
+@store_option()
 @click.option("--online", metavar="URL", help="Where latest rows live, such as redis://host:6379/0. [default: SQLite]")
 @click.option(
     "--offline", metavar="URL", help="Where history lies, such as s3://bucket/prefix. [default: in DIRECTORY]"
 )
 @click.option("--registry", metavar="URL", help="Where definitions live: an SQLAlchemy URL. [default: SQLite]")
 @answers
-def init(directory: str, online: str | None, offline: str | None, registry: str | None) -> Report:
-    """Make a feature store in DIRECTORY (default: here).
+def init(
+    where: str | None, directory: str | None, online: str | None, offline: str | None, registry: str | None
+) -> Report:
+    """Make a feature store in DIRECTORY, or the one that --store or FS_STORE names (default: here).
 
     The directory remembers its URLs. A password doesn't belong there: set FS_ONLINE or FS_REGISTRY
     where the store is used, and the keys of a bucket as its own tools read them, such as AWS_ACCESS_KEY_ID.
     """
-    with FeatureStore.create(directory, online=online, offline=offline, registry=registry) as store:
+    if where is not None and directory is not None:
+        raise click.UsageError("The store's directory is named twice: pass DIRECTORY or --store.")
+    with FeatureStore.create(
+        named_directory(where or directory), online=online, offline=offline, registry=registry
+    ) as store:
         path = str(store.directory)
         return Report(heading=f"feature store in {path}", data={"directory": path})
 

@@ -61,6 +61,17 @@ class TestTheTour:
         assert "new feature store" not in fs("--store", tmp_path / "new", "apply", "definitions.py").stdout
         assert len(answer(fs("--store", tmp_path / "new", "list", "--json"))) == 6
 
+    @pytest.mark.parametrize("words", [("--store", "{}", "init"), ("init", "--store", "{}"), ("init", "{}")])
+    def test_init_makes_the_store_that_is_named(self, fs: Fs, tmp_path: Path, words: tuple[str, ...]) -> None:
+        """However it is; not beside it, in the working directory, and not where it is named twice."""
+        made = tmp_path / "made"
+        assert fs(*(word.format(made) for word in words)).exit_code == 0
+        assert made.is_dir()
+        assert not (tmp_path / "feature_store.toml").exists()
+        twice = fs("init", "--store", made, tmp_path / "other")
+        assert twice.exit_code == 2
+        assert "named twice" in twice.stderr
+
     def test_write_takes_patterns_directories_and_formats(self, shop: Fs, tmp_path: Path) -> None:
         """A file whose ending says nothing, files in directories, a pattern in quotes; no file is a wrong command."""
         rows = (tmp_path / "rows.csv").read_text()
