@@ -52,7 +52,7 @@ def get_online_features(
         log: the request log that keeps what is served, such as the model's name; False for none. By default what
             `FS_LOG` says, or else none.
         log_rate: the share of entities that are logged, from 0 to 1; all moments of an entity are, or none. By
-            default what `FS_LOG_RATE` says, or else all.
+            default what `FS_LOG_RATE` says, or else all. Where no view has an entity, the share of reads.
 
     Raises:
         NotOnlineError, OnlineUnavailableError, MomentNotOnlineError, CorruptRowError: the online

@@ -43,15 +43,17 @@ class LogSetting:
         """Return the rows whose entity is in the sample, int64: the same entities at every read and in every log.
 
         The entity is that of the first view that has one. A row with a null key belongs to no entity: it is in the
-        sample only where everything is.
+        sample only where everything is. Where no view has an entity, a share of the reads is.
 
         Args:
             read: the read.
             found: its answer.
         """
         limit, first = self.limit, read.plan.first_entity
-        if limit == _ALL or first is None:
-            return np.arange(len(found) if limit else 0)
+        if limit == _ALL:
+            return np.arange(len(found))
+        if first is None:
+            return np.arange(len(found) if crc32(found.moment.to_bytes(8, "little", signed=True)) < limit else 0)
         asked = read.keys[first]
         keys, position = asked.distinct, asked.position
         if position is None and len(keys) == 1:  # most reads are of one entity, and most of them aren't logged

@@ -122,15 +122,16 @@ class LogWriter:
                 return None
             queue = self._queue
             reads = queue.reads.get((name, plan))
-            if reads is None:
-                reads = queue.reads[name, plan] = ServedReads(plan)
-                self._names.add(name)
             try:
+                if reads is None:
+                    reads = queue.reads[name, plan] = ServedReads(plan)
+                    self._names.add(name)
                 reads.add(excerpt)
             except BaseException as error:  # there is no memory, or somebody interrupts: its rows don't go together
-                del queue.reads[name, plan]
-                queue.logged -= reads.rows
-                self._drop(reads.rows, repr(error))
+                queue.reads.pop((name, plan), None)
+                lost = max(reads.rows if reads else 0, len(rows))
+                queue.logged -= lost
+                self._drop(lost, repr(error))
                 if isinstance(error, Exception):
                     return None
                 raise

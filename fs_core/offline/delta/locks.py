@@ -101,7 +101,7 @@ def in_turn(view: str, locks: Locks, named: Callable[[], AbstractContextManager[
     Raises:
         OfflineStoreError: another takes too long, or the table can't be locked.
     """
-    began, said = time.monotonic(), False
+    began, said, pause = time.monotonic(), False, _TURN_PAUSE
     with ExitStack() as held:
         while not _is_turn(locks, named, held):
             waited = time.monotonic() - began
@@ -113,7 +113,8 @@ def in_turn(view: str, locks: Locks, named: Callable[[], AbstractContextManager[
             if waited > _WORTH_SAYING and not said:
                 log.warning("view %s: waiting for another incremental backfill, release or carry_over to end", view)
                 said = True
-            time.sleep(_TURN_PAUSE)
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)  # a bucket is asked each time
         yield
 
 

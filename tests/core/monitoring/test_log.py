@@ -91,8 +91,8 @@ def test_what_the_caller_changes_after_a_read_is_logged_as_it_was_served(served:
     assert [(row["price"], row["same"]) for row in logged] == [(4.0, 4.0), (8.0, 8.0)]
 
 
-def test_reads_that_ask_for_no_entity_are_logged_where_everything_is(served: FeatureStore) -> None:
-    """Functions of the request alone."""
+def test_of_reads_that_ask_for_no_entity_a_share_is_logged(served: FeatureStore) -> None:
+    """Functions of the request alone: each read whole or not at all."""
 
     @on_demand(inputs=[Request("price", "float64", "EUR.")], fields=[Field("double", "float64", "Twice the price.")])
     def twice(price: Any) -> Any:
@@ -101,7 +101,11 @@ def test_reads_that_ask_for_no_entity_are_logged_where_everything_is(served: Fea
 
     served.apply(twice)
     served.get_online_features(["twice.double"], {"price": [1.0, 2.0]}, log="model")
-    assert served.get_online_features(["twice.double"], {"price": [1.0]}, log="model", log_rate=0.0).request_id is None
+    few = [
+        served.get_online_features(["twice.double"], {"price": [1.0] * 2}, log="few", log_rate=0.2) for _ in range(200)
+    ]
+    assert 20 < sum(found.request_id is not None for found in few) < 60
+    assert len(served.read_log("few")) == 2 * sum(found.request_id is not None for found in few)
     assert [(row["price"], row["double"]) for row in served.read_log("model").to_pylist()] == [(1.0, 2.0), (2.0, 4.0)]
 
 
