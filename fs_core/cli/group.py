@@ -135,6 +135,12 @@ def named_directory(directory: str | None) -> Path:
     return Path(named or ".").expanduser()
 
 
+def is_named_before() -> bool:
+    """Return whether the store's directory is named before the command, other than by FS_STORE."""
+    root = click.get_current_context().find_root()
+    return root.get_parameter_source("directory") is click.core.ParameterSource.COMMANDLINE
+
+
 in_store_or_new = functools.partial(in_store, new=True)
 
 

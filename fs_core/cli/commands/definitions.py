@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fs_core.cli.arguments import FILE
-from fs_core.cli.group import answers, cli, in_store, in_store_or_new, named_directory, store_option
+from fs_core.cli.group import answers, cli, in_store, in_store_or_new, is_named_before, named_directory, store_option
 from fs_core.cli.output import Report
 from fs_core.configuration import is_store
 from fs_core.errors import DefinitionError
@@ -40,7 +40,7 @@ def init(
     The directory remembers its URLs. A password doesn't belong there: set FS_ONLINE or FS_REGISTRY
     where the store is used, and the keys of a bucket as its own tools read them, such as AWS_ACCESS_KEY_ID.
     """
-    if where is not None and directory is not None:
+    if where is not None and (directory is not None or is_named_before()):
         raise click.UsageError("The store's directory is named twice: pass DIRECTORY or --store.")
     with FeatureStore.create(
         named_directory(where or directory), online=online, offline=offline, registry=registry

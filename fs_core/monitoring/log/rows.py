@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.monitoring.log.served import PackedPart, ServedReads, TablePart, TableRows
+from fs_core.monitoring.log.served import ROW_BYTES, PackedPart, ServedReads, TableRows
 from fs_core.offline.days.table import DAY
 from fs_core.online.row.cells import Sizes, one_array
 from fs_core.online.row.codec import DecodedRows
@@ -129,13 +129,15 @@ def table_of(reads: ServedReads) -> pa.Table:
 
 
 def _head(reads: ServedReads) -> dict[str, pa.Array]:
-    read = np.repeat(np.arange(len(reads.at), dtype=np.int32), reads.counts)  # which read each row is of
-    at, read_at = (np.array(values)[read] for values in (reads.at, reads.read_at))
-    max_age = (np.array(reads.max_age) * 1e6).astype(np.int64)[read]
+    ids, *moments, ages, rows = zip(*reads.facts, strict=True)
+    counts = np.fromiter(map(len, rows), np.int64, len(rows)) // ROW_BYTES
+    read = np.repeat(np.arange(len(ids), dtype=np.int32), counts)  # which read each row is of
+    at, read_at = (np.array(values)[read] for values in moments)
+    max_age = (np.array(ages) * 1e6).astype(np.int64)[read]
     return {
         DAY: _days(read_at),
-        REQUEST_ID: pa.DictionaryArray.from_arrays(read, pa.array(reads.request_ids, pa.string())),
-        ROW: pa.array(reads.row.astype(np.int32)),
+        REQUEST_ID: pa.DictionaryArray.from_arrays(read, pa.array(ids, pa.string())),
+        ROW: _indices(b"".join(rows)).cast(pa.int32()),
         AT: pa.array(at).cast(MICROSECONDS),
         READ_AT: pa.array(read_at).cast(MICROSECONDS),
         MAX_AGE: pa.array(max_age),
@@ -219,9 +221,9 @@ def _packed_part(view: ViewPlan, packed: PackedPart) -> _Part:
     return _Part(features, [status, *clocks, pa.array(decoded.seq, mask=~found)])
 
 
-def _in_turn(part: TablePart) -> Iterator[TableRows]:
+def _in_turn(part: Sequence[TableRows]) -> Iterator[TableRows]:
     """Yield reads, and now and then let threads have their turn that wait for the interpreter, such as readers."""
-    for number, read in enumerate(part.answers):
+    for number, read in enumerate(part):
         if number % _READS_AT_ONCE == 0:
             time.sleep(0)
         yield read
@@ -242,6 +244,6 @@ def _table_part(names: tuple[str, ...], answer: TableAnswer, rows: pa.Array) -> 
 
 
 def _computed_part(reads: ServedReads, number: int) -> _Part:
-    parts = [part for part in reads.answers[number] if isinstance(part, TablePart)]  # functions give no others
+    parts = [part for part in reads.answers[number] if isinstance(part, list)]  # functions give no others
     whole = pa.concat_tables([rows.answer.table for part in parts for rows in _in_turn(part)])
     return _Part([one_array(values) for values in whole.columns], [])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
 
 ROWS_MARK = "x"
 """In a request id, before the number of the request's rows; what is before it is hexadecimal."""
-_ROW_BYTES = np.dtype(np.int64).itemsize
+ROW_BYTES = np.dtype(np.int64).itemsize
+"""Of the index of a row."""
 _OBJECT_BYTES = 40  # of a small object beside what it holds, about
 
 ReadFacts: TypeAlias = tuple[str, int, int, float, bytes]
@@ -125,19 +125,8 @@ class PackedPart:
             self.variable.append(variable)
 
 
-@dataclass(eq=False, slots=True)
-class TablePart:
-    """Rows that history, windows or functions answered.
-
-    Attributes:
-        answers: to each read.
-    """
-
-    answers: list[TableRows] = field(default_factory=list)
-
-    def add(self, answer: TableRows) -> None:
-        """Keep the answer to a read."""
-        self.answers.append(answer)
+Part: TypeAlias = PackedPart | list[TableRows]
+"""Rows that one view answered, of reads one after the other: by the online store, or by tables."""
 
 
 class ServedReads:
@@ -151,6 +140,7 @@ class ServedReads:
 
     Attributes:
         plan: the same.
+        facts: of each read.
         rows: how many are logged.
         keys: for each group of the plan the packed keys of the logged rows, None where a part is null.
         known: key columns of some rows one after the other, with the number of the first: see `Excerpt`.
@@ -164,14 +154,14 @@ class ServedReads:
         self.known: list[tuple[int, pa.Table]] = []
         self.keys: list[list[bytes | None]] = [[] for _ in plan.groups]
         self.requests: list[Sequence[pa.Array]] = []
-        self.answers: list[list[PackedPart | TablePart]] = []
-        self._facts: list[ReadFacts] = []
+        self.answers: list[list[Part]] = []
+        self.facts: list[ReadFacts] = []
 
     def add(self, read: Excerpt) -> None:
         """Add a read. Not thread-safe; where it fails, the rows don't go together any more."""
         first = self.rows
-        self.rows = first + len(read.facts[-1]) // _ROW_BYTES
-        self._facts.append(read.facts)
+        self.rows = first + len(read.facts[-1]) // ROW_BYTES
+        self.facts.append(read.facts)
         if read.known is not None:
             self.known.append((first, read.known))
         for known, new in zip(self.keys, read.keys):  # noqa: B905  # equally many, and a reader waits
@@ -181,55 +171,15 @@ class ServedReads:
         if not self.answers:
             self.answers = [[] for _ in read.answers]
         for parts, answer in zip(self.answers, read.answers):  # noqa: B905
+            last = parts[-1] if parts else None
             if isinstance(answer, TableRows):
-                _last(parts, TablePart).add(answer)
+                if not isinstance(last, list):
+                    parts.append(last := [])
+                last.append(answer)
             else:
-                _last(parts, PackedPart).add(answer)
-
-    @cached_property
-    def _columns(self) -> tuple[Sequence[Any], ...]:
-        """What `ReadFacts` has, each of all reads; only when no more are added."""
-        return tuple(zip(*self._facts, strict=True))
-
-    @property
-    def request_ids(self) -> Sequence[str]:
-        """Those of the reads."""
-        return self._columns[0]
-
-    @property
-    def at(self) -> Sequence[int]:
-        """The moments of the reads, microseconds."""
-        return self._columns[1]
-
-    @property
-    def read_at(self) -> Sequence[int]:
-        """What the readers' clocks showed, microseconds."""
-        return self._columns[2]
-
-    @property
-    def max_age(self) -> Sequence[float]:
-        """How old the answers may have been, seconds."""
-        return self._columns[3]
-
-    @property
-    def counts(self) -> Sizes:
-        """How many rows are logged of each read, int64."""
-        return np.fromiter(map(len, self._columns[4]), np.int64, len(self._facts)) // _ROW_BYTES
-
-    @property
-    def row(self) -> Sizes:
-        """Which row of its read each one is, int64."""
-        return np.frombuffer(b"".join(self._columns[4]), np.int64)
-
-
-_Part = TypeVar("_Part", PackedPart, TablePart)
-
-
-def _last(parts: list[PackedPart | TablePart], kind: type[_Part]) -> _Part:
-    """Return the last part, a new one where that is of another kind."""
-    if not parts or type(parts[-1]) is not kind:
-        parts.append(kind())
-    return parts[-1]  # type: ignore[return-value]
+                if not isinstance(last, PackedPart):
+                    parts.append(last := PackedPart())
+                last.add(answer)
 
 
 def _bytes(columns: Iterable[pa.Array]) -> int:

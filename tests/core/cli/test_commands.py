@@ -68,9 +68,10 @@ class TestTheTour:
         assert fs(*(word.format(made) for word in words)).exit_code == 0
         assert made.is_dir()
         assert not (tmp_path / "feature_store.toml").exists()
-        twice = fs("init", "--store", made, tmp_path / "other")
-        assert twice.exit_code == 2
-        assert "named twice" in twice.stderr
+        for twice in (("init", "--store", made, tmp_path / "other"), ("--store", made, "init", tmp_path / "other")):
+            refused = fs(*twice)
+            assert refused.exit_code == 2
+            assert "named twice" in refused.stderr
 
     def test_write_takes_patterns_directories_and_formats(self, shop: Fs, tmp_path: Path) -> None:
         """A file whose ending says nothing, files in directories, a pattern in quotes; no file is a wrong command."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import threading
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +18,11 @@ import pytest
 
 from fs_core import Encoding, Entity, FeatureStore, FeatureView, Field, Request, on_demand
 from fs_core.errors import ConfigurationError, DataError, UnknownReferenceError
-from fs_core.monitoring.log import tables, writer
+from fs_core.monitoring.log import tables
 from fs_core.monitoring.log.outcomes import outcome_of, outcome_table
-from fs_core.monitoring.log.served import PackedPart
 from fs_core.monitoring.log.tables import LogTable
 from fs_core.serving.encoded import EncodedReader
 from tests.core.monitoring.conftest import NOW, USER, SetClock, view
-from tests.forks import in_child
 
 
 def test_a_logged_read_keeps_what_was_served_and_from_which_rows(served: FeatureStore) -> None:
@@ -133,37 +127,6 @@ def test_known_keys_are_logged_beside_null_ones(served: FeatureStore) -> None:
     served.forget("branch", {"branch_id": ["s1"]})
     assert served.read_log("both")["branch_id"].to_pylist() == [None] * 4
     assert served.read_log("one")["user_id"].to_pylist() == [2, None]
-
-
-def test_a_read_that_cannot_be_kept_costs_only_what_waits_beside_it(
-    served: FeatureStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where memory ends while rows are added, those of the same question are dropped and counted; reads go on."""
-    for user in (1, 2):
-        served.get_online_features("spending", {"user_id": [user]}, log="model")
-    served.get_online_features("spending.amount", {"user_id": [3]}, log="other")
-    with monkeypatch.context() as patched:
-        patched.setattr(PackedPart, "add", _raise_memory_error)
-        assert served.get_online_features("spending", {"user_id": [3]}, log="model").request_id is None
-    served.get_online_features("spending", {"user_id": [4, 5]}, log="model")
-    assert served.flush_log() == writer.Flushed(3, 3, 0)
-    assert served.read_log("model")["user_id"].to_pylist() == [4, 5]
-
-
-def _raise_memory_error(*_: object) -> None:
-    raise MemoryError
-
-
-def test_what_comes_while_a_log_is_closed_is_written_at_once(served: FeatureStore) -> None:
-    """A thread that ends writes what waits first, and doesn't wait for more."""
-    log = served._log.get()
-    served.get_online_features("spending", {"user_id": [1]}, log="model")
-    flush, read = log.flush, partial(served.get_online_features, "spending", {"user_id": [2]}, log="model")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(log, "flush", lambda within: (flush(within), read())[0])
-        log.close()
-    assert log.counts == writer.Flushed(2, 0, 0)
-    assert read().request_id is None
 
 
 def test_async_reads_and_those_from_history_are_logged(served: FeatureStore) -> None:
@@ -356,17 +319,6 @@ def test_reads_that_are_written_at_once_are_logged_as_each_was_served(served: Fe
     assert served.replay("model").counts["equal"] == len(logged) == sum(map(len, asked))
 
 
-def test_a_queue_of_wide_rows_is_bounded_in_bytes(served: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few the rows are; outcomes count, too."""
-    monkeypatch.setattr(writer, "MOST_BYTES", 1000)
-    ids = [served.get_online_features("spending", {"user_id": [1]}, log="model").request_id for _ in range(30)]
-    kept = len(ids) - ids.count(None)
-    assert 2 < kept < 20
-    assert served.flush_log() == writer.Flushed(kept, 30 - kept, 0)
-    served.log_outcome(ids[0], "long" * 1000)
-    assert served.flush_log().dropped == 31 - kept
-
-
 def test_every_type_survives_the_log(served: FeatureStore) -> None:
     """Whole numbers, decimals, lists, embeddings and bytes come back as they were served."""
     types = {
@@ -402,52 +354,6 @@ def test_every_type_survives_the_log(served: FeatureStore) -> None:
     logged = served.read_log("model")
     assert logged.select(found.features).equals(found.table)
     assert served.replay("model").counts["equal"] == 3
-
-
-def test_a_hanging_disk_slows_no_read(
-    served: FeatureStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The queue is bounded: what doesn't fit is dropped, counted, and said once; reads go on."""
-    monkeypatch.setattr(writer, "MOST_ROWS", 20)
-    hanging, free = threading.Event(), threading.Event()
-
-    def hang(*_: object) -> None:
-        hanging.set()
-        free.wait(20)
-
-    monkeypatch.setattr(LogTable, "append", hang)
-    served.get_online_features("spending", {"user_id": [1]}, log="model")
-    flushing = threading.Thread(target=served.flush_log)
-    flushing.start()
-    assert hanging.wait(20)
-    started = time.perf_counter()
-    ids = [served.get_online_features("spending", {"user_id": [1]}, log="model").request_id for _ in range(50)]
-    assert time.perf_counter() - started < 5
-    assert ids[:19].count(None) == 0
-    assert set(ids[19:]) == {None}
-    state = served.flush_log(within="10ms")
-    assert (state.written, state.dropped, state.waiting) == (0, 31, 20)
-    assert [r.message for r in caplog.records if "dropped" in r.message][1:] == []
-    free.set()
-    flushing.join()
-
-
-def test_a_log_that_cannot_be_written_fails_no_read(served: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
-    """Its rows are dropped and counted, and the reason is in the process's log."""
-    (Path(served.directory) / "logs").write_text("no directory")
-    assert len(served.get_online_features("spending", {"user_id": [1]}, log="model")) == 1
-    with caplog.at_level(logging.WARNING, "fs_core"):
-        state = served.flush_log()
-    assert (state.written, state.dropped, state.waiting) == (0, 1, 0)
-    assert "dropped" in caplog.text
-
-
-def test_closing_a_store_writes_what_waits(tmp_path: Path, served: FeatureStore) -> None:
-    """And one that is opened anew has it."""
-    served.get_online_features("spending", {"user_id": [1]}, log="model")
-    served.close()
-    with FeatureStore(tmp_path / "store") as again:
-        assert again.read_log("model").num_rows == 1
 
 
 def test_old_days_are_deleted(
@@ -521,20 +427,6 @@ def test_no_secret_is_logged(tmp_path: Path, redis_url: str) -> None:
         store.read_log("model")
     for path in (tmp_path / "store" / "logs").rglob("*"):
         assert not path.is_file() or b"hunter2" not in path.read_bytes()
-
-
-def test_a_forked_child_logs_for_itself(tmp_path: Path, served: FeatureStore) -> None:
-    """What waits in the parent is written by the parent, once; a child that can't log loses rows and fails no read."""
-    with FeatureStore(tmp_path / "store", clock=SetClock()) as store:
-        store.get_online_features("spending", {"user_id": [1]}, log="model")
-
-        def read() -> bool:
-            found = store.get_online_features("spending", {"user_id": [2]}, log="model")
-            state = store.flush_log()
-            return len(found) == 1 and state.written + state.dropped == 1 and state.waiting == 0
-
-        assert in_child(read)
-        assert store.read_log("model")["user_id"].to_pylist().count(1) == 1
 
 
 def test_the_files_of_a_log_are_for_their_user_alone(tmp_path: Path, served: FeatureStore) -> None:
