@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from fs_core.errors import CorruptRowError, MomentNotOnlineError, OnlineStoreError
-from fs_core.online.row.cells import Cells, Flags, Sizes, one_array, python_values
+from fs_core.online.row.cells import Flags, Sizes, one_array, python_values
 from fs_core.online.row.codec import ONLINE_GRACE_MICROS, DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.online.row.layout import Hashes, hashes_of
@@ -54,11 +53,6 @@ class Answer(Protocol):
         ...
 
 
-PackedRows: TypeAlias = tuple[Cells | bytes, bytes, Mapping[str, pa.Array]]
-"""Rows apart from what they were read with: their heads (see `FeatureRows`) as bytes, of each row the position of its
-status in `STATUSES`, a byte each, and the features whose size varies."""
-
-
 @dataclass(eq=False, slots=True)  # each read makes one of each class here: frozen ones take twice as long
 class OnlineAnswer:
     """An answer from packed rows.
@@ -73,22 +67,17 @@ class OnlineAnswer:
     held: Held
     codes: np.ndarray[Any, np.dtype[np.uint8]] | None = None
 
-    def excerpt(self, rows: Sizes) -> PackedRows:
-        """Return some rows as they were found, expired ones too; of one that wasn't found it holds anything."""
-        position, found = self.held.keys.position, self.held.rows.features
-        heads, variable = found.heads, found.variable
-        codes = bytes(len(rows)) if self.codes is None else self.codes[rows].tobytes()
-        if not len(heads):  # every key is null
-            nothing = {name: pa.nulls(len(rows), column.type) for name, column in variable.items()}
-            return bytes(heads.itemsize * len(rows)), codes, nothing
+    @property
+    def found(self) -> FeatureRows:
+        """The row of each distinct key as it was found, an expired one too; of one that wasn't found it is anything."""
+        return self.held.rows.features
+
+    def variable(self, rows: Sizes) -> Mapping[str, pa.Array]:
+        """Return those features of some rows, as they were found, whose size varies."""
+        position, columns = self.held.keys.position, self.found.variable
         indices = rows if position is None else position[rows]
-        if variable:
-            at = pa.array(indices, mask=indices < 0)
-            variable = {name: column.take(at) for name, column in variable.items()}
-        if position is None and len(rows) == len(heads):  # all of them, as of most reads: those of one entity
-            return heads, codes, variable
-        # As bytes, since fields would be taken one by one. Of a null key, -1, it takes the last row.
-        return heads.view(found.layout.opaque)[indices], codes, variable
+        at = pa.array(indices, mask=indices < 0)
+        return {name: column.take(at) for name, column in columns.items()}
 
     @property
     def status(self) -> list[str]:
@@ -191,11 +180,13 @@ class AskedKeys:
         columns: the key columns.
         distinct: the key bytes to read.
         position: the index among them of row i's key, -1 for a null key; None where that is i.
+        has_null: whether there is a null key.
     """
 
     columns: Sequence[pa.Array]
     distinct: list[bytes]
     position: np.ndarray[Any, np.dtype[np.int64]] | None
+    has_null: bool = False
     _hashes: Hashes | None = None
 
     @classmethod
@@ -206,7 +197,7 @@ class AskedKeys:
             return cls(columns, keys, None)  # type: ignore[arg-type]  # no null, no None
         indices: dict[bytes, int] = {}
         position = [-1 if key is None else indices.setdefault(key, len(indices)) for key in keys]
-        return cls(columns, list(indices), np.array(position, dtype=np.int64))
+        return cls(columns, list(indices), np.array(position, dtype=np.int64), None in known)
 
     def __len__(self) -> int:
         return len(self.columns[0])
@@ -216,15 +207,6 @@ class AskedKeys:
         if self._hashes is None:
             self._hashes = hashes_of(self.distinct)
         return self._hashes
-
-    def packed(self, rows: Sizes) -> Sequence[bytes | None]:
-        """Return the key bytes of some rows, None where one is null."""
-        distinct = self.distinct
-        if self.position is None:
-            listed = rows.tolist()
-            return itemgetter(*listed)(distinct) if len(listed) > 1 else [distinct[row] for row in listed]
-        positions = self.position[rows].tolist()
-        return [distinct[position] if position >= 0 else None for position in positions]
 
     def entity(self, view: ViewPlan, index: int) -> str:
         """Return how an error calls the entity whose key has an index."""

@@ -21,6 +21,7 @@ from fs_core.windows.packed.codec import EventCodec
 
 WHAT = "the entities"
 """How errors call the rows of a request."""
+_KEY_BYTES = 64  # of a packed key, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +156,21 @@ class ReadPlan:
     def has_key_parts(self) -> bool:
         """Whether a key column may be known of a row of which another one is null."""
         return len(self.key_names) > 1
+
+    @cached_property
+    def is_fixed(self) -> bool:
+        """Whether an answer is keys and rows of fixed width alone, where the online store gives it."""
+        return not (
+            self.has_windows
+            or self.selection.computations
+            or self.has_key_parts
+            or any(layout_of(view.view).has_streams for view in self.views)
+        )
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """About how many bytes a row's keys and fixed features take, and what tells of them."""
+        return sum(layout_of(view.view).size + 1 for view in self.views) + _KEY_BYTES * (len(self.groups) + 1)
 
     def request(self, entities: Any) -> pa.Table | None:
         """Return the rows that hold request columns, as they came; None where nothing is computed from a request."""

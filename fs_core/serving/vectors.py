@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fs_core.online.row.cells import Sizes, one_array, python_values
+from fs_core.online.row.cells import one_array, python_values
 from fs_core.serving.answers import Answer, TableAnswer
 from fs_core.serving.plan import ReadPlan
 from fs_core.values.interchange import to_pandas
@@ -38,11 +38,12 @@ class FeatureVectors:
         status: for each view, by name, one of `"present"`, `"missing"`, `"expired"` for each row; with
             `on_deadline="missing"` also `"unavailable"`.
         at: the moment of the read, aware, UTC: the `t` of the as-of rule.
+        moment: the same, microseconds since 1970-01-01 UTC.
+        answers: what each view has for the rows, then each on-demand view.
+        logged_as: a function that returns the request id, and what it takes; empty where nothing is logged.
         request_id: what the request log calls this read; None where nothing of it is logged. `store.log_outcome`
             takes it.
     """
-
-    request_id: str | None = None
 
     def __init__(
         self,
@@ -52,7 +53,17 @@ class FeatureVectors:
         at: int,
         request: pa.Table | None = None,
     ) -> None:
-        self._plan, self._keys, self._answers, self._at, self._request = plan, keys, answers, at, request
+        self._plan, self._keys, self.answers, self.moment, self._request = plan, keys, answers, at, request
+        self.logged_as: tuple[Any, ...] = ()
+
+    @cached_property
+    def request_id(self) -> str | None:
+        """What the request log calls this read; None where nothing of it is logged."""
+        if not self.logged_as:
+            return None
+        name, *about = self.logged_as
+        found: str | None = name(*about)
+        return found
 
     @cached_property
     def keys(self) -> pa.Table:
@@ -71,7 +82,7 @@ class FeatureVectors:
     @cached_property
     def table(self) -> pa.Table:
         """The feature columns in their declared types, null unless present."""
-        only = self._answers[0] if len(self._answers) == 1 and self._plan.in_order else None
+        only = self.answers[0] if len(self.answers) == 1 and self._plan.in_order else None
         if isinstance(only, TableAnswer) and only.table.schema.equals(self._plan.schema, check_metadata=True):
             return only.table
         return pa.Table.from_arrays(self._columns(), schema=self._plan.schema)
@@ -81,17 +92,12 @@ class FeatureVectors:
         """For each view, by name, the status of each row."""
         plan = self._plan
         names = [view.name for view in plan.views] + [one.name for one in plan.selection.computations]
-        return {name: answer.status for name, answer in zip(names, self._answers, strict=True)}
+        return {name: answer.status for name, answer in zip(names, self.answers, strict=True)}
 
     @cached_property
     def at(self) -> datetime:
         """The moment of the read, aware, UTC."""
-        return from_micros(self._at)
-
-    @property
-    def moment(self) -> int:
-        """The moment of the read, microseconds since 1970-01-01 UTC."""
-        return self._at
+        return from_micros(self.moment)
 
     @property
     def features(self) -> list[str]:
@@ -105,27 +111,17 @@ class FeatureVectors:
     def __repr__(self) -> str:
         return f"FeatureVectors({len(self)} rows, at={self.at.isoformat()}, features={list(self.features)})"
 
-    @property
-    def answers(self) -> Sequence[Answer]:
-        """What each view answered, then each on-demand view."""
-        return self._answers
-
-    def copied_request(self, rows: Sizes) -> list[pa.Array]:
-        """Return copies of the request columns of some rows."""
-        indices = pa.array(rows)
-        return [one_array(column).take(indices) for column in self.request.columns]
-
     def to_arrow(self) -> pa.Table:
         """Return keys, then request columns, then features."""
         plan = self._plan.tables
-        table = None if plan is None else plan.table(self._key_columns(), self._answers)
+        table = None if plan is None else plan.table(self._key_columns(), self.answers)
         return pa.Table.from_arrays(self._whole_columns(), schema=self._plan.whole) if table is None else table
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Return the features as a matrix, shape [rows, features]; see `fs_core.values.matrix.to_matrix`."""
         plan = self._plan
         if plan.in_order:
-            named = zip(plan.views, self._answers, strict=True)
+            named = zip(plan.views, self.answers, strict=True)
             found = [answer.matrix(view.names) for view, answer in named]
             straight = [matrix for matrix in found if matrix is not None]
             if len(straight) == len(found):
@@ -141,8 +137,8 @@ class FeatureVectors:
         """Return what `to_dicts` does, column by column: name to Python's values."""
         plan = self._plan
         beside = [python_values(column) for column in (*self._key_columns(), *self._request_columns())]
-        if len(self._answers) == 1 and plan.in_order:
-            return dict(zip(plan.types, [*beside, *self._answers[0].values(plan.views[0].names)], strict=True))
+        if len(self.answers) == 1 and plan.in_order:
+            return dict(zip(plan.types, [*beside, *self.answers[0].values(plan.views[0].names)], strict=True))
         return dict(zip(plan.types, [*beside, *map(python_values, self._columns())], strict=True))
 
     @property
@@ -172,7 +168,7 @@ class FeatureVectors:
 
     def _columns(self) -> list[pa.Array | pa.ChunkedArray]:
         plan = self._plan
-        found = [answer.arrays(names) for answer, names in zip(self._answers, plan.names, strict=True)]
+        found = [answer.arrays(names) for answer, names in zip(self.answers, plan.names, strict=True)]
         if len(found) == 1 and plan.in_order:
             return found[0]
         return [found[view][index] for view, index in plan.columns]

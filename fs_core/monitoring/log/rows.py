@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,17 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.monitoring.log.served import ROW_BYTES, PackedPart, ServedReads, TableRows
+from fs_core.monitoring.log.served import PackedRows, ServedReads, TableRows, request_id
 from fs_core.offline.days.table import DAY
 from fs_core.online.row.cells import Sizes, one_array
 from fs_core.online.row.codec import DecodedRows
 from fs_core.online.row.columns import FeatureRows
-from fs_core.online.row.keys import unpack_keys
+from fs_core.online.row.keys import unpack_keys, whole_numbers
 from fs_core.online.row.layout import layout_of
 from fs_core.retrieval.query import Query
 from fs_core.retrieval.selection import Selection
 from fs_core.rule import Status
-from fs_core.serving.answers import FOUND, STATUSES, TableAnswer
+from fs_core.serving.answers import FOUND, STATUSES
 from fs_core.serving.plan import ReadPlan, ViewPlan
 from fs_core.values.dtypes import canonical, resolve
 from fs_core.values.times import MICROSECONDS, from_micros
@@ -119,8 +120,8 @@ def table_of(reads: ServedReads) -> pa.Table:
     columns |= _key_columns(reads)
     for number, name in enumerate(plan.request_schema.names):
         columns[name] = pa.concat_arrays([request[number] for request in reads.requests])
-    parts = [_view_part(view, reads, number) for number, view in enumerate(plan.views)]
-    parts += [_computed_part(reads, number) for number in range(len(parts), len(reads.answers))]
+    parts = [_view_part(view, reads.answers[number]) for number, view in enumerate(plan.views)]
+    parts += [_computed_part(answers) for answers in reads.answers[len(parts) :]]
     for name, (view, position) in zip(plan.schema.names, plan.columns, strict=True):
         columns[name] = parts[view].features[position]
     for number in range(len(plan.views)):
@@ -129,15 +130,16 @@ def table_of(reads: ServedReads) -> pa.Table:
 
 
 def _head(reads: ServedReads) -> dict[str, pa.Array]:
-    ids, *moments, ages, rows = zip(*reads.facts, strict=True)
-    counts = np.fromiter(map(len, rows), np.int64, len(rows)) // ROW_BYTES
-    read = np.repeat(np.arange(len(ids), dtype=np.int32), counts)  # which read each row is of
+    numbers, had, *moments, ages, rows = zip(*reads.facts, strict=True)
+    counts = np.fromiter(map(len, rows), np.int64, len(rows)) // np.dtype(np.int64).itemsize
+    read = np.repeat(np.arange(len(rows), dtype=np.int32), counts)  # which read each row is of
+    ids = map(request_id, itertools.repeat(reads.prefix), numbers, had)
     at, read_at = (np.array(values)[read] for values in moments)
     max_age = (np.array(ages) * 1e6).astype(np.int64)[read]
     return {
         DAY: _days(read_at),
-        REQUEST_ID: pa.DictionaryArray.from_arrays(read, pa.array(ids, pa.string())),
-        ROW: _indices(b"".join(rows)).cast(pa.int32()),
+        REQUEST_ID: pa.DictionaryArray.from_arrays(read, pa.array(list(ids), pa.string())),
+        ROW: pa.array(np.frombuffer(b"".join(rows), np.int64).astype(np.int32)),
         AT: pa.array(at).cast(MICROSECONDS),
         READ_AT: pa.array(read_at).cast(MICROSECONDS),
         MAX_AGE: pa.array(max_age),
@@ -157,9 +159,10 @@ def _key_columns(reads: ServedReads) -> dict[str, pa.ChunkedArray]:
     for number, group in enumerate(reads.plan.groups):
         if not group.columns or set(group.columns) <= set(found):
             continue
-        packed = pa.array(reads.keys[number], pa.binary())
-        entities = packed.dictionary_encode()
-        columns = unpack_keys(group.view.keys, entities.dictionary.to_pylist())[0].take(entities.indices)
+        columns = whole_numbers(group.view.keys, reads.keys[number])
+        if columns is None:
+            entities = pa.array(reads.keys[number], pa.binary()).dictionary_encode()
+            columns = unpack_keys(group.view.keys, entities.dictionary.to_pylist())[0].take(entities.indices)
         found = dict(zip(group.columns, columns.columns, strict=True)) | found
     return _with_known(found, reads.known) if reads.known else found
 
@@ -197,18 +200,14 @@ class _Part:
         return cls([pa.concat_arrays(f) for f in features], [pa.concat_arrays(o) for o in orders])
 
 
-def _view_part(view: ViewPlan, reads: ServedReads, number: int) -> _Part:
-    """Return what a view answered: rows of the online store all at once, answers of history one by one."""
-    parts = []
-    for part in reads.answers[number]:
-        if isinstance(part, PackedPart):
-            parts.append(_packed_part(view, part))
-        else:
-            parts += [_table_part(view.names, rows.answer, _indices(rows.rows)) for rows in _in_turn(part)]
-    return _Part.joined(parts)
+def _view_part(view: ViewPlan, answers: PackedRows | list[TableRows]) -> _Part:
+    """Return what a view answered: rows of the online store all at once, tables one by one."""
+    if isinstance(answers, list):
+        return _Part.joined([_table_part(view.names, read) for read in _in_turn(answers)])
+    return _packed_part(view, answers)
 
 
-def _packed_part(view: ViewPlan, packed: PackedPart) -> _Part:
+def _packed_part(view: ViewPlan, packed: PackedRows) -> _Part:
     layout, codes = layout_of(view.view), np.frombuffer(packed.codes, np.uint8)
     found, present = np.isin(codes, FOUND), codes == STATUSES.index(Status.PRESENT)
     names = packed.variable[0] if packed.variable else ()
@@ -221,19 +220,8 @@ def _packed_part(view: ViewPlan, packed: PackedPart) -> _Part:
     return _Part(features, [status, *clocks, pa.array(decoded.seq, mask=~found)])
 
 
-def _in_turn(part: Sequence[TableRows]) -> Iterator[TableRows]:
-    """Yield reads, and now and then let threads have their turn that wait for the interpreter, such as readers."""
-    for number, read in enumerate(part):
-        if number % _READS_AT_ONCE == 0:
-            time.sleep(0)
-        yield read
-
-
-def _indices(rows: bytes) -> pa.Array:
-    return pa.array(np.frombuffer(rows, np.int64))
-
-
-def _table_part(names: tuple[str, ...], answer: TableAnswer, rows: pa.Array) -> _Part:
+def _table_part(names: tuple[str, ...], read: TableRows) -> _Part:
+    answer, rows = read.answer, pa.array(read.rows)
     features = [one_array(values).take(rows) for values in answer.arrays(names)]
     status = pa.array(answer.status).take(rows)
     unknown = {name: pa.nulls(len(rows), dtype) for name, dtype in ORDER.items()}
@@ -243,7 +231,15 @@ def _table_part(names: tuple[str, ...], answer: TableAnswer, rows: pa.Array) -> 
     return _Part(features, list((unknown | {"status": status}).values()))
 
 
-def _computed_part(reads: ServedReads, number: int) -> _Part:
-    parts = [part for part in reads.answers[number] if isinstance(part, list)]  # functions give no others
-    whole = pa.concat_tables([rows.answer.table for part in parts for rows in _in_turn(part)])
+def _in_turn(part: Sequence[TableRows]) -> Iterator[TableRows]:
+    """Yield reads, and now and then let threads have their turn that wait for the interpreter, such as readers."""
+    for number, read in enumerate(part):
+        if number % _READS_AT_ONCE == 0:
+            time.sleep(0)
+        yield read
+
+
+def _computed_part(answers: PackedRows | list[TableRows]) -> _Part:
+    assert isinstance(answers, list)  # functions give no others
+    whole = pa.concat_tables([rows.answer.table for rows in _in_turn(answers)])
     return _Part([one_array(values) for values in whole.columns], [])

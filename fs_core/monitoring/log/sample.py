@@ -60,10 +60,8 @@ class LogSetting:
             return _FIRST if crc32(keys[0]) < limit else _NONE
         chosen = asked.hashes() < self._limit
         if position is not None:
-            if not len(chosen):
-                return _NONE
-            chosen = chosen[position]
-            chosen &= position >= 0  # that of a null key is -1
+            # A null key's is -1, so it takes the last one.
+            chosen = np.append(chosen, False)[position] if asked.has_null else chosen[position]
         return chosen.nonzero()[0]
 
 

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.monitoring.log.outcomes import SCHEMA, Outcome, outcome_table
 from fs_core.monitoring.log.rows import READ_AT, Descriptor, table_of
-from fs_core.monitoring.log.served import ServedReads
+from fs_core.monitoring.log.served import Kinds, ServedReads
 from fs_core.offline.days.table import DayTable
 from fs_core.offline.delta.failures import refuse_fork, refuse_unusable
 from fs_core.runtime.files import make_directory, make_file
@@ -119,16 +119,18 @@ class LogTables:
         return LogTable(name, None, self._directory / name / _OUTCOMES)
 
     def append(
-        self, reads: Iterable[tuple[tuple[str, ReadPlan], ServedReads]], outcomes: Iterable[tuple[str, list[Outcome]]]
+        self,
+        reads: Iterable[tuple[tuple[str, ReadPlan, Kinds], ServedReads]],
+        outcomes: Iterable[tuple[str, list[Outcome]]],
     ) -> tuple[int, str]:
         """Write what was logged; return how many rows are written, and why the others aren't.
 
         Args:
-            reads: each with the name of its log and its plan.
+            reads: each with the name of its log, its plan and the kinds of its answers.
             outcomes: each with the name of its log.
         """
         parts: list[tuple[Callable[[], int], int]] = []
-        parts += [(partial(self._append_reads, name, found), found.facts[-1][2]) for (name, _), found in reads]
+        parts += [(partial(self._append_reads, name, found), found.facts[-1][3]) for (name, *_), found in reads]
         parts += [(partial(self._append_outcomes, name, found), found[-1].at) for name, found in outcomes]
         written, reason = 0, ""
         for append, now in parts:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from fs_core.monitoring.log.sample import LogSetting
-from fs_core.monitoring.log.served import ROWS_MARK, Excerpt, ServedReads
+from fs_core.monitoring.log.served import Beside, Kinds, ServedReads, request_id
+from fs_core.serving.answers import OnlineAnswer
 
 if TYPE_CHECKING:
     from fs_core.monitoring.log.outcomes import Outcome
@@ -57,7 +58,7 @@ class _Queue:
     """What waits for the thread.
 
     Attributes:
-        reads: what is logged of reads, by the log's name and their plan.
+        reads: what is logged of reads, by the log's name, their plan and the kinds of their answers.
         outcomes: predictions and labels, by the log's name.
         put: how many of both there are.
         logged: of how many rows they tell.
@@ -66,7 +67,7 @@ class _Queue:
         since: when the first one came.
     """
 
-    reads: dict[tuple[str, ReadPlan], ServedReads] = field(default_factory=dict)
+    reads: dict[tuple[str, ReadPlan, Kinds], ServedReads] = field(default_factory=dict)
     outcomes: defaultdict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
     put: int = 0
     logged: int = 0
@@ -100,8 +101,8 @@ class LogWriter:
         self._thread: threading.Thread | None = None
         _writers.add(self)
 
-    def record(self, setting: LogSetting, rows: Sizes, read: OnlineRead, found: FeatureVectors) -> str | None:
-        """Have rows of a read written; return its request id, None where they are dropped.
+    def record(self, setting: LogSetting, rows: Sizes, read: OnlineRead, found: FeatureVectors) -> None:
+        """Have rows of a read written, and tell its answer what it is called, unless they are dropped.
 
         Args:
             setting: how reads are logged.
@@ -109,33 +110,36 @@ class LogWriter:
             read: the read.
             found: its answer.
         """
-        name, plan = setting.name, read.plan
-        try:
-            request_id = f"{name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
-            excerpt = Excerpt.of(request_id, rows, read, found)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
-            with self._lock:
-                self._drop(len(rows), repr(error))
-            return None
+        name, plan, kinds, beside = setting.name, read.plan, tuple(map(type, found.answers)), None
+        number, count = next(self._numbers), len(rows)
+        kept, size = count, count * plan.row_bytes
+        if not plan.is_fixed or kinds.count(OnlineAnswer) < len(kinds):
+            try:
+                beside = Beside.of(rows, read, found)
+            except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
+                with self._lock:
+                    self._drop(count, repr(error))
+                return
+            kept, size = len(found), size + beside.size
         with self._lock:
-            if not self._takes(len(rows), excerpt.rows, excerpt.size):
-                return None
-            queue = self._queue
-            reads = queue.reads.get((name, plan))
+            if not self._takes(count, kept, size):
+                return
+            queue, log = self._queue, (name, plan, kinds)
+            reads = queue.reads.get(log)
             try:
                 if reads is None:
-                    reads = queue.reads[name, plan] = ServedReads(plan)
+                    reads = queue.reads[log] = ServedReads(plan, kinds, f"{name}-{self._prefix}")
                     self._names.add(name)
-                reads.add(excerpt)
+                reads.add(number, rows, read, found, beside)
             except BaseException as error:  # there is no memory, or somebody interrupts: its rows don't go together
-                queue.reads.pop((name, plan), None)
-                lost = max(reads.rows if reads else 0, len(rows))
+                queue.reads.pop(log, None)
+                lost = count + (reads.rows if reads else 0)
                 queue.logged -= lost
                 self._drop(lost, repr(error))
                 if isinstance(error, Exception):
-                    return None
+                    return
                 raise
-            return request_id
+        found.logged_as = request_id, reads.prefix, number, len(found)
 
     def has_log(self, name: str) -> bool:
         """Return whether reads were logged under a name, by this process or into the directory."""

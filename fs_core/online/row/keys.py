@@ -106,8 +106,9 @@ def unpack_keys(types: Mapping[str, pa.DataType], keys: Sequence[bytes]) -> tupl
         types: the key columns, in order.
         keys: what `pack_keys` made of them; or anything.
     """
-    if len(types) == 1 and (numbers := _sound_numbers(next(iter(types.values())), keys)) is not None:
-        return pa.table(dict.fromkeys(types, numbers)), np.ones(len(keys), bool)
+    numbers = whole_numbers(types, keys)
+    if numbers is not None:
+        return numbers, np.ones(len(keys), bool)
     parts = [_split(key, list(types.values())) for key in keys]
     columns = {}
     for index, (name, dtype) in enumerate(types.items()):
@@ -115,13 +116,40 @@ def unpack_keys(types: Mapping[str, pa.DataType], keys: Sequence[bytes]) -> tupl
     return pa.table(columns, schema=pa.schema(list(types.items()))), np.array([row is not None for row in parts], bool)
 
 
-def _sound_numbers(dtype: pa.DataType, keys: Sequence[bytes]) -> pa.Array | None:
-    """Return keys that are one whole number each, sooner than one by one; None where one isn't, or isn't sound."""
-    if not pa.types.is_integer(dtype) or any(len(key) > dtype.bit_width // 8 for key in keys):
+def whole_numbers(types: Mapping[str, pa.DataType], keys: Sequence[bytes | None]) -> pa.Table | None:
+    """Return keys of one whole number each, sooner than one by one; None where one is none, not sound, or missing.
+
+    Args:
+        types: the key columns.
+        keys: what `pack_keys` made of them; or anything.
+    """
+    if len(types) != 1 or not keys:
+        return None
+    ((name, dtype),) = types.items()
+    if not pa.types.is_integer(dtype):
         return None
     signed = pa.types.is_signed_integer(dtype)
-    numbers = pa.array([int.from_bytes(key, "big", signed=signed) for key in keys], dtype)
-    return numbers if pack_keys([numbers]) == list(keys) else None
+    try:
+        sizes = np.fromiter(map(len, keys), np.int64, len(keys))  # type: ignore[arg-type]  # None is what it finds out
+    except TypeError:
+        return None
+    longest = int(sizes.max())
+    if longest > dtype.bit_width // 8 or not sizes.all():
+        return None
+    last, digits = np.cumsum(sizes) - 1, np.frombuffer(b"".join(keys), np.uint8)  # type: ignore[arg-type]
+    values = np.zeros(len(keys), np.uint64)
+    for place in range(longest):
+        has = sizes > place
+        values[has] |= digits[last[has] - place].astype(np.uint64) << np.uint64(8 * place)
+    numbers: Cells = values
+    if signed:
+        unused = 64 - 8 * sizes
+        numbers = (values << unused.astype(np.uint64)).view(np.int64) >> unused
+        values = (numbers ^ numbers >> 63).view(np.uint64)  # a negative one's without its sign
+    least = np.uint64(1) << np.maximum(8 * (sizes - 1) - signed, 0).astype(np.uint64)  # that takes so many bytes
+    if np.any((values < least) & (sizes > 1)):
+        return None
+    return pa.table({name: pa.array(numbers).cast(dtype)})
 
 
 def _split(key: bytes, types: Sequence[pa.DataType]) -> list[bytes] | None:

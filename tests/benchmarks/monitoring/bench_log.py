@@ -31,7 +31,7 @@ from tests.servers import available_servers, running_server
 ENTITIES = 20_000
 BATCH = 10_000
 RATE = 0.1
-SIZES = {1: (50, 1600), 100: (10, 200), 1000: (2, 100)}
+SIZES = {1: (50, 1600), 100: (10, 480), 1000: (2, 240)}
 """Entities of a read, reads of a turn, and turns of a round: of so few rows that the thread waits for its end, and of
 so many that it writes once in a round as seldom as in service, where it waits half a minute or for 50,000 rows."""
 _PARTS = 10

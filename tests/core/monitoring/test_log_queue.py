@@ -12,7 +12,7 @@ import pytest
 
 from fs_core import FeatureStore
 from fs_core.monitoring.log import writer
-from fs_core.monitoring.log.served import PackedPart
+from fs_core.monitoring.log.served import ServedReads
 from fs_core.monitoring.log.tables import LogTable
 from tests.core.monitoring.conftest import SetClock
 from tests.forks import in_child
@@ -26,7 +26,7 @@ def test_a_read_that_cannot_be_kept_costs_only_what_waits_beside_it(
         served.get_online_features("spending", {"user_id": [user]}, log="model")
     served.get_online_features("spending.amount", {"user_id": [3]}, log="other")
     with monkeypatch.context() as patched:
-        patched.setattr(PackedPart, "add", _raise_memory_error)
+        patched.setattr(ServedReads, "add", _raise_memory_error)
         assert served.get_online_features("spending", {"user_id": [3]}, log="model").request_id is None
     served.get_online_features("spending", {"user_id": [4, 5]}, log="model")
     assert served.flush_log() == writer.Flushed(3, 3, 0)

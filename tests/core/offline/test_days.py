@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -53,6 +54,23 @@ def test_a_merge_that_fails_is_logged(
     assert table.read(["x"]).num_rows == 16
     assert "log 'test': its small files aren't merged" in caplog.text
     assert ".gone" in caplog.text
+
+
+def test_rows_of_several_days_are_one_commit(tmp_path: Path) -> None:
+    """All of them or none; a table that was made anew in between, or grown by others, is seen."""
+    table = DayTable("test", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "table")
+    rows = pa.table({DAY: ["2024-01-02", "2024-01-01", "2024-01-02"], "x": [1, 2, 3]})
+    table.append(rows)
+    table.append(rows)
+    opened = DeltaTable(str(table.directory))
+    assert opened.version() == 2  # it was made, and then
+    assert opened.to_pyarrow_table(columns=["x"]).num_rows == 6
+    assert table.read(["x"], day="2024-01-02")["x"].to_pylist() == [1, 3, 1, 3]
+    shutil.rmtree(table.directory)
+    table.append(rows)
+    DayTable("other", table.schema, table.directory).append(rows)
+    table.append(rows)
+    assert table.read(["x"]).num_rows == 9
 
 
 @pytest.mark.parametrize("name", ["a[b]", "100%25"])

@@ -55,6 +55,26 @@ def test_only_the_shortest_form_is_a_key(dtype: str, key: bytes) -> None:
     assert pack_keys([found["k"].combine_chunks()]) == [key if sound[0] else None]
 
 
+@pytest.mark.parametrize("dtype", WHOLE)
+@settings(max_examples=50)
+@given(data=st.data())
+def test_keys_that_are_unpacked_together_are_what_each_is_alone(dtype: str, data: st.DataObject) -> None:
+    """Numbers of any length beside each other, and bytes among them that are no key."""
+    drawn = data.draw(st.lists(numbers(dtype), max_size=20))
+    keys = pack_keys([pa.array(drawn, dtype)])
+    types = {"k": pa.type_for_alias(dtype)}
+    found, sound = unpack_keys(types, keys)
+    assert found["k"].to_pylist() == drawn
+    assert sound.all()
+    wrong = data.draw(st.binary(max_size=10))
+    place = data.draw(st.integers(0, len(keys)))
+    keys.insert(place, wrong)
+    alone = [unpack_keys(types, [key]) for key in keys]
+    found, sound = unpack_keys(types, keys)
+    assert found["k"].to_pylist() == [one["k"][0].as_py() for one, _ in alone]
+    assert sound.tolist() == [bool(ok[0]) for _, ok in alone]
+
+
 KEYS: Any = st.lists(
     st.binary(max_size=4) | st.lists(st.sampled_from([b"{", b"}", b"\xff", b"\0"])).map(b"".join), unique=True
 )
