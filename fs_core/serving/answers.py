@@ -67,14 +67,9 @@ class OnlineAnswer:
     held: Held
     codes: np.ndarray[Any, np.dtype[np.uint8]] | None = None
 
-    @property
-    def found(self) -> FeatureRows:
-        """The row of each distinct key as it was found, an expired one too; of one that wasn't found it is anything."""
-        return self.held.rows.features
-
     def variable(self, rows: Sizes) -> Mapping[str, pa.Array]:
         """Return those features of some rows, as they were found, whose size varies."""
-        position, columns = self.held.keys.position, self.found.variable
+        position, columns = self.held.keys.position, self.held.rows.features.variable
         indices = rows if position is None else position[rows]
         at = pa.array(indices, mask=indices < 0)
         return {name: column.take(at) for name, column in columns.items()}

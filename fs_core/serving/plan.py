@@ -169,8 +169,8 @@ class ReadPlan:
 
     @cached_property
     def row_bytes(self) -> int:
-        """About how many bytes a row's keys and fixed features take, and what tells of them."""
-        return sum(layout_of(view.view).size + 1 for view in self.views) + _KEY_BYTES * (len(self.groups) + 1)
+        """About how many bytes a row's keys and fixed features take in memory, with its statuses; keys are short."""
+        return sum(layout_of(view.view).size + 1 for view in self.views) + _KEY_BYTES * len(self.groups)
 
     def request(self, entities: Any) -> pa.Table | None:
         """Return the rows that hold request columns, as they came; None where nothing is computed from a request."""

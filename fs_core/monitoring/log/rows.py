@@ -130,10 +130,10 @@ def table_of(reads: ServedReads) -> pa.Table:
 
 
 def _head(reads: ServedReads) -> dict[str, pa.Array]:
-    numbers, had, *moments, ages, rows = zip(*reads.facts, strict=True)
+    numbers, asked, *moments, ages, rows = zip(*reads.facts, strict=True)
     counts = np.fromiter(map(len, rows), np.int64, len(rows)) // np.dtype(np.int64).itemsize
     read = np.repeat(np.arange(len(rows), dtype=np.int32), counts)  # which read each row is of
-    ids = map(request_id, itertools.repeat(reads.prefix), numbers, had)
+    ids = map(request_id, itertools.repeat(reads.prefix), numbers, asked)
     at, read_at = (np.array(values)[read] for values in moments)
     max_age = (np.array(ages) * 1e6).astype(np.int64)[read]
     return {

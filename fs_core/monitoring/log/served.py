@@ -52,9 +52,6 @@ class TableRows:
     rows: Sizes
 
 
-Part: TypeAlias = TableRows | Mapping[str, pa.Array]
-
-
 @dataclass(eq=False, slots=True)
 class Beside:
     """What is kept of a read beside keys and features of fixed width; the caller can change none of it.
@@ -67,7 +64,7 @@ class Beside:
         size: about how many bytes that takes.
     """
 
-    parts: Sequence[Part]
+    parts: Sequence[TableRows | Mapping[str, pa.Array]]
     known: pa.Table | None
     requests: Sequence[pa.Array]
     size: int
@@ -82,7 +79,7 @@ class Beside:
             found: its answer.
         """
         at, size = pa.array(rows), 0
-        parts: list[Part] = []
+        parts: list[TableRows | Mapping[str, pa.Array]] = []
         for answer in found.answers:
             if isinstance(answer, OnlineAnswer):
                 variable = answer.variable(rows)

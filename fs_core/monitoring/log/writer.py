@@ -34,6 +34,7 @@ MOST_ROWS = 100_000
 MOST_BYTES = 128 << 20
 """Bytes that they may take, about."""
 _MANY_ROWS, _MANY_BYTES = 50_000, 32 << 20  # are written at once
+_READ_BYTES = 180  # of what tells of a read
 _SECONDS = 30.0  # after which few are, too
 _LAST_SECONDS = 5.0  # for what waits when a store is closed, or the process ends
 
@@ -112,7 +113,7 @@ class LogWriter:
         """
         name, plan, kinds, beside = setting.name, read.plan, tuple(map(type, found.answers)), None
         number, count = next(self._numbers), len(rows)
-        kept, size = count, count * plan.row_bytes
+        kept, size = count, _READ_BYTES + count * plan.row_bytes
         if not plan.is_fixed or kinds.count(OnlineAnswer) < len(kinds):
             try:
                 beside = Beside.of(rows, read, found)
@@ -126,6 +127,7 @@ class LogWriter:
                 return
             queue, log = self._queue, (name, plan, kinds)
             reads = queue.reads.get(log)
+            lost = count if reads is None else count + reads.rows  # if it fails
             try:
                 if reads is None:
                     reads = queue.reads[log] = ServedReads(plan, kinds, f"{name}-{self._prefix}")
@@ -133,7 +135,6 @@ class LogWriter:
                 reads.add(number, rows, read, found, beside)
             except BaseException as error:  # there is no memory, or somebody interrupts: its rows don't go together
                 queue.reads.pop(log, None)
-                lost = count + (reads.rows if reads else 0)
                 queue.logged -= lost
                 self._drop(lost, repr(error))
                 if isinstance(error, Exception):

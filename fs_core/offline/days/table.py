@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake import DeltaTable, Schema
+from deltalake.exceptions import SchemaMismatchError, TableNotFoundError
 from deltalake.transaction import AddAction
 
 from fs_core.errors import OfflineStoreError
@@ -62,6 +62,9 @@ class DayTable:
 
     def append(self, rows: pa.Table) -> None:
         """Add rows in one commit.
+
+        Args:
+            rows: in the table's columns; each has its day.
 
         Raises:
             ConfigurationError: Delta tables can't lie there.
@@ -219,6 +222,10 @@ class DayTable:
 
 
 def _commit(table: DeltaTable, added: list[AddAction], schema: pa.Schema) -> None:
+    """Commit files. The library doesn't look whether they have the table's columns."""
+    own, theirs = ({one.name: one.type for one in of.fields} for of in (table.schema(), Schema.from_arrow(schema)))
+    if own != theirs:
+        raise SchemaMismatchError(f"its columns are {own}, not {theirs}")
     table.create_write_transaction(list(added), mode="append", schema=schema, partition_by=[DAY])
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,24 @@ def test_a_read_that_cannot_be_kept_costs_only_what_waits_beside_it(
     served.get_online_features("spending", {"user_id": [4, 5]}, log="model")
     assert served.flush_log() == writer.Flushed(3, 3, 0)
     assert served.read_log("model")["user_id"].to_pylist() == [4, 5]
+
+
+def test_an_interrupt_amid_a_read_loses_it_and_what_waits_beside_it_once(
+    served: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever it comes: nothing is counted twice."""
+    served.get_online_features("spending", {"user_id": [1, 2]}, log="model")
+    add = ServedReads.add
+
+    def interrupted(*given: Any) -> None:
+        add(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ServedReads, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            served.get_online_features("spending", {"user_id": [3, 4, 5]}, log="model")
+    assert served.flush_log() == writer.Flushed(0, 5, 0)
 
 
 def _raise_memory_error(*_: object) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
-from fs_core.errors import ConfigurationError
+from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.offline.days.table import DAY, DayTable
 from fs_core.offline.delta import merging
+from fs_core.values.dtypes import storage_type
 
 
 def test_small_files_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +72,34 @@ def test_rows_of_several_days_are_one_commit(tmp_path: Path) -> None:
     DayTable("other", table.schema, table.directory).append(rows)
     table.append(rows)
     assert table.read(["x"]).num_rows == 9
+
+
+@pytest.mark.parametrize("other", [{"x": pa.string()}, {"x": pa.int64(), "y": pa.int64()}, {"y": pa.int64()}])
+def test_rows_of_other_columns_than_the_table_are_refused(tmp_path: Path, other: dict[str, pa.DataType]) -> None:
+    """As of one that another program has changed: what was there can still be read and deleted."""
+    table = DayTable("test", {DAY: pa.string(), "x": pa.int64()}, tmp_path / "table")
+    rows = pa.table({DAY: ["2024-01-01"], "x": [1]})
+    table.append(rows)
+    types = {DAY: pa.string(), **other}
+    wrong = pa.table({name: pa.nulls(1, dtype) for name, dtype in types.items()}).set_column(0, DAY, rows[DAY])
+    with pytest.raises(OfflineStoreError, match="its columns are"):
+        DayTable("test", types, table.directory).append(wrong)
+    assert table.read().equals(rows)
+    table.delete(rows.select(["x"]))
+    assert table.read().num_rows == 0
+
+
+def test_tables_that_the_library_wrote_go_on(tmp_path: Path) -> None:
+    """Those of earlier releases, of any type."""
+    types = {DAY: pa.string(), "x": pa.uint16(), "v": pa.list_(pa.float32(), 2), "t": pa.timestamp("us", "UTC")}
+    types |= {"d": pa.decimal128(10, 2), "b": pa.binary(), "f": pa.float16()}
+    columns = {name: pa.nulls(1, dtype) for name, dtype in types.items()} | {DAY: ["2024-01-01"]}
+    rows = pa.table(columns, pa.schema(types))
+    stored = pa.table({name: rows[name].cast(storage_type(dtype)) for name, dtype in types.items()})
+    write_deltalake(str(tmp_path / "table"), stored, partition_by=[DAY])
+    table = DayTable("test", types, tmp_path / "table")
+    table.append(rows)
+    assert table.read().equals(pa.concat_tables([rows, rows]))
 
 
 @pytest.mark.parametrize("name", ["a[b]", "100%25"])
