@@ -40,10 +40,11 @@ class FeatureVectors:
         at: the moment of the read, aware, UTC: the `t` of the as-of rule.
         moment: the same, microseconds since 1970-01-01 UTC.
         answers: what each view has for the rows, then each on-demand view.
-        logged_as: a function that returns the request id, and what it takes; empty where nothing is logged.
         request_id: what the request log calls this read; None where nothing of it is logged. `store.log_outcome`
             takes it.
     """
+
+    request_id: str | None = None
 
     def __init__(
         self,
@@ -54,16 +55,6 @@ class FeatureVectors:
         request: pa.Table | None = None,
     ) -> None:
         self._plan, self._keys, self.answers, self.moment, self._request = plan, keys, answers, at, request
-        self.logged_as: tuple[Any, ...] = ()
-
-    @cached_property
-    def request_id(self) -> str | None:
-        """What the request log calls this read; None where nothing of it is logged."""
-        if not self.logged_as:
-            return None
-        name, *about = self.logged_as
-        found: str | None = name(*about)
-        return found
 
     @cached_property
     def keys(self) -> pa.Table:

@@ -124,5 +124,5 @@ def logged(store: Resources, setting: LogSetting | None, read: OnlineRead, found
         found: the answer.
     """
     if setting is not None and len(rows := setting.sampled(read, found)):
-        store._log.get().record(setting, rows, read, found)
+        found.request_id = store._log.get().record(setting, rows, read, found)
     return found

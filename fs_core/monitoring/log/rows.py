@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fs_core.monitoring.log.served import PackedRows, ServedReads, TableRows, request_id
+from fs_core.monitoring.log.served import PackedRows, ServedReads, TableRows
 from fs_core.offline.days.table import DAY
 from fs_core.online.row.cells import Sizes, one_array
 from fs_core.online.row.codec import DecodedRows
@@ -130,15 +129,14 @@ def table_of(reads: ServedReads) -> pa.Table:
 
 
 def _head(reads: ServedReads) -> dict[str, pa.Array]:
-    numbers, asked, *moments, ages, rows = zip(*reads.facts, strict=True)
+    ids, *moments, ages, rows = zip(*reads.facts, strict=True)
     counts = np.fromiter(map(len, rows), np.int64, len(rows)) // np.dtype(np.int64).itemsize
     read = np.repeat(np.arange(len(rows), dtype=np.int32), counts)  # which read each row is of
-    ids = map(request_id, itertools.repeat(reads.prefix), numbers, asked)
     at, read_at = (np.array(values)[read] for values in moments)
     max_age = (np.array(ages) * 1e6).astype(np.int64)[read]
     return {
         DAY: _days(read_at),
-        REQUEST_ID: pa.DictionaryArray.from_arrays(read, pa.array(list(ids), pa.string())),
+        REQUEST_ID: pa.DictionaryArray.from_arrays(read, pa.array(ids, pa.string())),
         ROW: pa.array(np.frombuffer(b"".join(rows), np.int64).astype(np.int32)),
         AT: pa.array(at).cast(MICROSECONDS),
         READ_AT: pa.array(read_at).cast(MICROSECONDS),

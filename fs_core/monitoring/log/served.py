@@ -21,22 +21,11 @@ if TYPE_CHECKING:
 ROWS_MARK = "x"
 """In a request id, before the number of the request's rows; what is before it is hexadecimal."""
 
-ReadFacts: TypeAlias = tuple[int, int, int, int, float, bytes]
-"""Of one read its number, how many rows it had, its moment and what the reader's clock showed, both in microseconds,
-how old the answer may have been in seconds, and the indices of the logged rows, as the bytes of int64."""
+ReadFacts: TypeAlias = tuple[str, int, int, float, bytes]
+"""Of one read its request id, its moment and what the reader's clock showed, both in microseconds, how old the answer
+may have been in seconds, and the indices of the logged rows in the request, as the bytes of int64."""
 Kinds: TypeAlias = tuple[type, ...]
 """The kind of each answer of a read."""
-
-
-def request_id(prefix: str, number: int, rows: int) -> str:
-    """Return what the log calls a read.
-
-    Args:
-        prefix: the log's name, and what no other process has.
-        number: the read's.
-        rows: how many it had.
-    """
-    return f"{prefix}{number:x}{ROWS_MARK}{rows}"
 
 
 @dataclass(frozen=True)
@@ -133,11 +122,9 @@ class ServedReads:
     Args:
         plan: what was asked.
         kinds: of answers.
-        prefix: of request ids.
 
     Attributes:
         plan: the same.
-        prefix: the same.
         facts: of each read.
         rows: how many are logged.
         keys: for each group of the plan the packed keys of the logged rows, None where a part is null.
@@ -146,8 +133,8 @@ class ServedReads:
         answers: of each view, then of each on-demand view: rows of the online store, or tables.
     """
 
-    def __init__(self, plan: ReadPlan, kinds: Kinds, prefix: str) -> None:
-        self.plan, self.prefix = plan, prefix
+    def __init__(self, plan: ReadPlan, kinds: Kinds) -> None:
+        self.plan = plan
         self.facts: list[ReadFacts] = []
         self.rows = 0
         self.keys: list[list[bytes | None]] = [[] for _ in plan.groups]
@@ -157,13 +144,13 @@ class ServedReads:
             PackedRows.of(plan.views[number]) if kind is OnlineAnswer else [] for number, kind in enumerate(kinds)
         ]
 
-    def add(self, number: int, rows: Sizes, read: OnlineRead, found: FeatureVectors, beside: Beside | None) -> None:
+    def add(self, request_id: str, rows: Sizes, read: OnlineRead, found: FeatureVectors, beside: Beside | None) -> None:
         """Add a read. Not thread-safe; where it fails, the rows don't go together any more.
 
         A reader waits, so it calls little: most of the time goes into what the processor's caches lack.
 
         Args:
-            number: the read's, among all of the process.
+            request_id: the read's.
             rows: the rows that are sampled.
             read: the read.
             found: its answer.
@@ -196,7 +183,7 @@ class ServedReads:
                 self.known.append((self.rows, beside.known))
             if beside.requests:
                 self.requests.append(beside.requests)
-        self.facts.append((number, len(found), found.moment, read.now, read.budget.max_age, rows.tobytes()))
+        self.facts.append((request_id, found.moment, read.now, read.budget.max_age, rows.tobytes()))
         self.rows += count
 
 

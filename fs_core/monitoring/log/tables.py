@@ -130,7 +130,7 @@ class LogTables:
             outcomes: each with the name of its log.
         """
         parts: list[tuple[Callable[[], int], int]] = []
-        parts += [(partial(self._append_reads, name, found), found.facts[-1][3]) for (name, *_), found in reads]
+        parts += [(partial(self._append_reads, name, found), found.facts[-1][2]) for (name, *_), found in reads]
         parts += [(partial(self._append_outcomes, name, found), found[-1].at) for name, found in outcomes]
         written, reason = 0, ""
         for append, now in parts:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from fs_core.monitoring.log.sample import LogSetting
-from fs_core.monitoring.log.served import Beside, Kinds, ServedReads, request_id
+from fs_core.monitoring.log.served import ROWS_MARK, Beside, Kinds, ServedReads
 from fs_core.serving.answers import OnlineAnswer
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ class LogWriter:
         self._thread: threading.Thread | None = None
         _writers.add(self)
 
-    def record(self, setting: LogSetting, rows: Sizes, read: OnlineRead, found: FeatureVectors) -> None:
-        """Have rows of a read written, and tell its answer what it is called, unless they are dropped.
+    def record(self, setting: LogSetting, rows: Sizes, read: OnlineRead, found: FeatureVectors) -> str | None:
+        """Have rows of a read written; return its request id, None where they are dropped.
 
         Args:
             setting: how reads are logged.
@@ -112,7 +112,8 @@ class LogWriter:
             found: its answer.
         """
         name, plan, kinds, beside = setting.name, read.plan, tuple(map(type, found.answers)), None
-        number, count = next(self._numbers), len(rows)
+        request_id = f"{name}-{self._prefix}{next(self._numbers):x}{ROWS_MARK}{len(found)}"
+        count = len(rows)
         kept, size = count, _READ_BYTES + count * plan.row_bytes
         if not plan.is_fixed or kinds.count(OnlineAnswer) < len(kinds):
             try:
@@ -120,27 +121,27 @@ class LogWriter:
             except Exception as error:  # noqa: BLE001  # whatever it is, it fails no read
                 with self._lock:
                     self._drop(count, repr(error))
-                return
+                return None
             kept, size = len(found), size + beside.size
         with self._lock:
             if not self._takes(count, kept, size):
-                return
+                return None
             queue, log = self._queue, (name, plan, kinds)
             reads = queue.reads.get(log)
             lost = count if reads is None else count + reads.rows  # if it fails
             try:
                 if reads is None:
-                    reads = queue.reads[log] = ServedReads(plan, kinds, f"{name}-{self._prefix}")
+                    reads = queue.reads[log] = ServedReads(plan, kinds)
                     self._names.add(name)
-                reads.add(number, rows, read, found, beside)
+                reads.add(request_id, rows, read, found, beside)
             except BaseException as error:  # there is no memory, or somebody interrupts: its rows don't go together
                 queue.reads.pop(log, None)
                 queue.logged -= lost
                 self._drop(lost, repr(error))
                 if isinstance(error, Exception):
-                    return
+                    return None
                 raise
-        found.logged_as = request_id, reads.prefix, number, len(found)
+        return request_id
 
     def has_log(self, name: str) -> bool:
         """Return whether reads were logged under a name, by this process or into the directory."""

@@ -96,9 +96,10 @@ class DayTable:
                         with self._log.opened() as table:
                             _commit(table, added, stored.schema)
                     except TableNotFoundError:
-                        where = str(self.directory)
-                        table = DeltaTable.create(where, stored.schema, partition_by=[DAY], configuration=_PROPERTIES)
-                        _commit(table, added, stored.schema)
+                        _commit(self._made(stored.schema), added, stored.schema)
+
+    def _made(self, schema: pa.Schema) -> DeltaTable:
+        return DeltaTable.create(str(self.directory), schema, partition_by=[DAY], configuration=_PROPERTIES)
 
     def _file(self, day: str, rows: pa.Table) -> AddAction:
         """Write the rows of a day into a file of their own."""
