@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -157,14 +158,19 @@ def test_an_event_that_comes_again_counts_once(embedded: FeatureStore, clock: Ha
     check(embedded, paid)
 
 
-def test_earlier_moments_are_answered_by_the_deep_value(embedded: FeatureStore, clock: HandClock) -> None:
-    """A moment before the head is exact from the floor on; before that history must answer."""
+@pytest.mark.parametrize("is_rewritten", [False, True])
+def test_earlier_moments_are_answered_by_the_deep_value(
+    embedded: FeatureStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch, *, is_rewritten: bool
+) -> None:
+    """A moment before the head is exact from the floor on, which a push that rewrites moves; before it history must."""
+    monkeypatch.setattr(random, "random", lambda: 0.0 if is_rewritten else 1.0)  # it does so by chance
     clock.micros += 5 * _MINUTE
     embedded.push(paid, [bought(clock.micros, 6_000)])
-    for at in (clock.micros, clock.micros - 1, _START - _MINUTE // 2):
+    floor = (clock.micros if is_rewritten else _START) - event_values.GRACE_MICROS
+    for at in (clock.micros, clock.micros - 1, floor + 1, floor):
         check(embedded, paid, at=at)
     with pytest.raises(MomentNotOnlineError, match="knows the events of user_id=1 for moments from"):
-        embedded.get_online_features(paid, {"user_id": [1]}, at=from_micros(_START - 2 * _MINUTE))
+        embedded.get_online_features(paid, {"user_id": [1]}, at=from_micros(floor - 1))
 
 
 def test_a_lost_deep_value_is_missed_where_it_is_needed(embedded: FeatureStore, clock: HandClock) -> None:
