@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from fs_core.monitoring.log.served import PackedRows, ServedReads, TableRows
 from fs_core.offline.days.table import DAY
-from fs_core.online.row.cells import Sizes, one_array
+from fs_core.online.row.cells import Cells, Sizes, one_array
 from fs_core.online.row.codec import DecodedRows
 from fs_core.online.row.columns import FeatureRows
 from fs_core.online.row.keys import unpack_keys, whole_numbers
@@ -98,6 +98,11 @@ class Descriptor:
         return cls(content["spec"], content["lookups"], content["types"])
 
 
+def coded(plan: ReadPlan) -> list[str]:
+    """Return the columns of `table_of` that may have dictionaries, of none but our own words."""
+    return [DAY, REQUEST_ID, *(column("status", number) for number in range(len(plan.views)))]
+
+
 def column(what: str, number: int) -> str:
     """Return the column that holds something of a look-up, such as `__seq_0`."""
     return f"__{what}_{number}"
@@ -132,23 +137,23 @@ def _head(reads: ServedReads) -> dict[str, pa.Array]:
     ids, *moments, ages, rows = zip(*reads.facts, strict=True)
     counts = np.fromiter(map(len, rows), np.int64, len(rows)) // np.dtype(np.int64).itemsize
     read = np.repeat(np.arange(len(rows), dtype=np.int32), counts)  # which read each row is of
-    at, read_at = (np.array(values)[read] for values in moments)
+    at, reads_at = (np.array(values) for values in moments)
     max_age = (np.array(ages) * 1e6).astype(np.int64)[read]
     return {
-        DAY: _days(read_at),
+        DAY: _days(reads_at, read),
         REQUEST_ID: pa.DictionaryArray.from_arrays(read, pa.array(ids, pa.string())),
         ROW: pa.array(np.frombuffer(b"".join(rows), np.int64).astype(np.int32)),
-        AT: pa.array(at).cast(MICROSECONDS),
-        READ_AT: pa.array(read_at).cast(MICROSECONDS),
+        AT: pa.array(at[read]).cast(MICROSECONDS),
+        READ_AT: pa.array(reads_at[read]).cast(MICROSECONDS),
         MAX_AGE: pa.array(max_age),
     }
 
 
-def _days(moments: Sizes) -> pa.Array:
-    """Return the days of moments as texts."""
+def _days(moments: Sizes, read: Cells) -> pa.Array:
+    """Return the days of reads as texts, of each row that of the read that it is of."""
     days, numbers = np.unique(moments // _DAY, return_inverse=True)
     texts = [from_micros(day * _DAY).date().isoformat() for day in days.tolist()]
-    return pa.DictionaryArray.from_arrays(numbers.astype(np.int32), pa.array(texts, pa.string()))
+    return pa.DictionaryArray.from_arrays(numbers.astype(np.int32)[read], pa.array(texts, pa.string()))
 
 
 def _key_columns(reads: ServedReads) -> dict[str, pa.ChunkedArray]:
@@ -213,7 +218,7 @@ def _packed_part(view: ViewPlan, packed: PackedRows) -> _Part:
     rows = FeatureRows(layout, np.frombuffer(packed.heads, layout.head), variable)
     decoded = DecodedRows(rows, found, [])
     clocks = [pa.array(values, mask=~found).cast(MICROSECONDS) for values in (decoded.event_time, decoded.available_at)]
-    status = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), pa.array(STATUSES)).cast(pa.string())
+    status = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(STATUSES))
     features = rows.take(None, None if present.all() else present).arrays(view.names)
     return _Part(features, [status, *clocks, pa.array(decoded.seq, mask=~found)])
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from fs_core.errors import ConfigurationError, OfflineStoreError
 from fs_core.monitoring.log.outcomes import SCHEMA, Outcome, outcome_table
-from fs_core.monitoring.log.rows import READ_AT, Descriptor, table_of
+from fs_core.monitoring.log.rows import READ_AT, Descriptor, coded, table_of
 from fs_core.monitoring.log.served import Kinds, ServedReads
 from fs_core.offline.days.table import DayTable
 from fs_core.offline.delta.failures import refuse_fork, refuse_unusable
@@ -151,7 +151,7 @@ class LogTables:
             unfinished.write_text(descriptor.to_json())
             unfinished.replace(file)
         rows = table_of(reads)
-        LogTable(name, descriptor, file.with_suffix("")).append(rows)
+        LogTable(name, descriptor, file.with_suffix("")).append(rows, coded(reads.plan))
         return int(rows.num_rows)
 
     def _append_outcomes(self, name: str, outcomes: Sequence[Outcome]) -> int:

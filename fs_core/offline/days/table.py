@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,6 @@ _PROPERTIES = {
     "delta.dataSkippingNumIndexedCols": "0",
     "delta.checkpoint.writeStatsAsJson": "false",
 }
-# Most rows are written beside reads and are seldom read: dictionaries cost the writer most, and statistics would name
-# somebody's values. Files that are merged later have dictionaries where they pay. Arrow writes them in a third of the
-# time that Delta's library takes, which commits them.
-_QUICK: dict[str, Any] = {"compression": "lz4", "use_dictionary": False, "write_statistics": False}
 _logs: Recent[Path, DeltaLog] = Recent(32)  # of tables that this process has written: opening one takes longest
 
 
@@ -60,11 +56,13 @@ class DayTable:
     def __init__(self, what: str, schema: Mapping[str, pa.DataType], directory: Path) -> None:
         self.what, self.schema, self.directory = what, schema, directory
 
-    def append(self, rows: pa.Table) -> None:
+    def append(self, rows: pa.Table, coded: Collection[str] = ()) -> None:
         """Add rows in one commit.
 
         Args:
             rows: in the table's columns; each has its day.
+            coded: those of them whose dictionaries, if they have some, go into the file as they are; that nobody's value
+                may be in one but in a row, too, is why they are named.
 
         Raises:
             ConfigurationError: Delta tables can't lie there.
@@ -72,11 +70,16 @@ class DayTable:
         """
         refuse_fork(self.what)
         refuse_unusable(self.what, self.directory.absolute())
-        stored = pa.table({name: rows[name].cast(storage_type(dtype)) for name, dtype in self.schema.items()})
+        types = {name: rows[name].type if name in coded else dtype for name, dtype in self._stored.items()}
+        stored = pa.table({name: rows[name].cast(dtype) for name, dtype in types.items()})
         with as_store_error(self.what, "rows can't be written"):
             make_directory(self.directory)
             self._append(stored)
         merge_if_due(self.what, self._log, TableLocks(self.directory))
+
+    @property
+    def _stored(self) -> dict[str, pa.DataType]:
+        return {name: storage_type(dtype) for name, dtype in self.schema.items()}
 
     @property
     def _log(self) -> DeltaLog:
@@ -87,16 +90,19 @@ class DayTable:
 
     def _append(self, stored: pa.Table) -> None:
         with TableLocks(self.directory).appending():
-            days = stored[DAY].unique().to_pylist()
-            parts = [stored] if len(days) == 1 else [stored.filter(pc.equal(stored[DAY], day)) for day in days]
+            days, schema = stored[DAY].unique().to_pylist(), pa.schema(list(self._stored.items()))
+            parts = [stored]
+            if len(days) > 1:
+                plain = stored.cast(schema)  # a dictionary has the values of all days
+                parts = [plain.filter(pc.equal(plain[DAY], day)) for day in days]
             added = [self._file(day, part) for day, part in zip(days, parts, strict=True)]
             for attempt in attempts():
                 with attempt:
                     try:
                         with self._log.opened() as table:
-                            _commit(table, added, stored.schema)
+                            _commit(table, added, schema)
                     except TableNotFoundError:
-                        _commit(self._made(stored.schema), added, stored.schema)
+                        _commit(self._made(schema), added, schema)
 
     def _made(self, schema: pa.Schema) -> DeltaTable:
         return DeltaTable.create(str(self.directory), schema, partition_by=[DAY], configuration=_PROPERTIES)
@@ -105,7 +111,8 @@ class DayTable:
         """Write the rows of a day into a file of their own."""
         file = self.directory / f"{DAY}={day}" / f"part-{uuid.uuid4().hex}.parquet"
         file.parent.mkdir(exist_ok=True)
-        pq.write_table(rows.drop_columns([DAY]), file, **_QUICK)
+        rows_alone = rows.drop_columns([DAY])
+        pq.write_table(rows_alone, file, **_quick(rows_alone.schema))
         told = file.stat()
         return AddAction(
             path=str(file.relative_to(self.directory)),
@@ -228,6 +235,22 @@ def _commit(table: DeltaTable, added: list[AddAction], schema: pa.Schema) -> Non
     if own != theirs:
         raise SchemaMismatchError(f"its columns are {own}, not {theirs}")
     table.create_write_transaction(list(added), mode="append", schema=schema, partition_by=[DAY])
+
+
+def _quick(schema: pa.Schema) -> dict[str, Any]:
+    """Return how Arrow writes a file: most are written beside reads, and seldom read.
+
+    It takes a third of the time of Delta's library, which commits them. What costs a writer most is left out:
+    dictionaries that aren't there already, what floats would shrink by, and statistics, which would name somebody's
+    values, too. Files that are merged later have all that pays.
+    """
+    floats = {one.name: pa.types.is_floating(one.type) for one in schema}
+    return {
+        "use_dictionary": [one.name for one in schema if pa.types.is_dictionary(one.type)],
+        "compression": {name: "none" if is_float else "lz4" for name, is_float in floats.items()},
+        "write_statistics": False,
+        "store_schema": False,  # it would say which columns were dictionaries
+    }
 
 
 def _read(file: str, types: dict[str, pa.DataType]) -> pa.Table:
