@@ -99,7 +99,7 @@ class Descriptor:
 
 
 def coded(plan: ReadPlan) -> list[str]:
-    """Return the columns of `table_of` that may have dictionaries, of none but our own words."""
+    """Return the columns of `table_of` whose dictionaries hold nobody's values, only ids of its reads and our words."""
     return [DAY, REQUEST_ID, *(column("status", number) for number in range(len(plan.views)))]
 
 

@@ -61,8 +61,8 @@ class DayTable:
 
         Args:
             rows: in the table's columns; each has its day.
-            coded: those of them whose dictionaries, if they have some, go into the file as they are; that nobody's value
-                may be in one but in a row, too, is why they are named.
+            coded: columns whose dictionaries, where they have some, go into the file as they are. Each word there must
+                be a row's: one that isn't would outlast whom it is about.
 
         Raises:
             ConfigurationError: Delta tables can't lie there.
@@ -93,7 +93,7 @@ class DayTable:
             days, schema = stored[DAY].unique().to_pylist(), pa.schema(list(self._stored.items()))
             parts = [stored]
             if len(days) > 1:
-                plain = stored.cast(schema)  # a dictionary has the values of all days
+                plain = stored.cast(schema)  # a dictionary has the words of all days
                 parts = [plain.filter(pc.equal(plain[DAY], day)) for day in days]
             added = [self._file(day, part) for day, part in zip(days, parts, strict=True)]
             for attempt in attempts():

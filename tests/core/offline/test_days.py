@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
@@ -72,6 +73,23 @@ def test_rows_of_several_days_are_one_commit(tmp_path: Path) -> None:
     DayTable("other", table.schema, table.directory).append(rows)
     table.append(rows)
     assert table.read(["x"]).num_rows == 9
+
+
+def test_a_file_has_only_words_of_its_rows(tmp_path: Path) -> None:
+    """Dictionaries go into files where they are named, but never words of other days: those may be forgotten."""
+    text = pa.dictionary(pa.int32(), pa.string())
+    words = {DAY: ["2024-01-01", "2024-01-02", "2024-01-01"], "word": ["a", "b", None], "name": ["Ada", "Bob", "Eve"]}
+    rows = pa.table({name: pa.array(values, text) for name, values in words.items()})
+    table = DayTable("test", dict.fromkeys(words, pa.string()), tmp_path / "table")
+    for part in (rows, rows.slice(1, 1)):
+        table.append(part, [DAY, "word"])
+    files = list(table.directory.rglob("*.parquet"))
+    assert sorted(name in file.read_bytes() for file in files for name in (b"Ada", b"Bob")) == [False] * 3 + [True] * 3
+    coded = [pq.ParquetFile(file).metadata.row_group(0).column(0).has_dictionary_page for file in files]
+    assert sorted(coded) == [False, False, True]
+    plain = rows.cast(pa.schema(list(table.schema.items())))
+    assert table.read(day="2024-01-01").equals(plain.take([0, 2]))
+    assert DeltaTable(str(table.directory)).to_pyarrow_table().num_rows == 4
 
 
 @pytest.mark.parametrize("other", [{"x": pa.string()}, {"x": pa.int64(), "y": pa.int64()}, {"y": pa.int64()}])
