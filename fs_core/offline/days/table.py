@@ -241,13 +241,13 @@ def _quick(schema: pa.Schema) -> dict[str, Any]:
     """Return how Arrow writes a file: most are written beside reads, and seldom read.
 
     It takes a third of the time of Delta's library, which commits them. What costs a writer most is left out:
-    dictionaries that aren't there already, what floats would shrink by, and statistics, which would name somebody's
-    values, too. Files that are merged later have all that pays.
+    dictionaries that aren't there already, what floats and lists would shrink by, and statistics, which would name
+    somebody's values, too. Files that are merged later have all that pays.
     """
-    floats = {one.name: pa.types.is_floating(one.type) for one in schema}
+    hard = {one.name: pa.types.is_floating(one.type) or pa.types.is_nested(one.type) for one in schema}
     return {
         "use_dictionary": [one.name for one in schema if pa.types.is_dictionary(one.type)],
-        "compression": {name: "none" if is_float else "lz4" for name, is_float in floats.items()},
+        "compression": {name: "none" if is_hard else "lz4" for name, is_hard in hard.items()},
         "write_statistics": False,
         "store_schema": False,  # it would say which columns were dictionaries
     }
