@@ -61,8 +61,8 @@ class DayTable:
 
         Args:
             rows: in the table's columns; each has its day.
-            coded: columns whose dictionaries, where they have some, go into the file as they are. Each word there must
-                be a row's: one that isn't would outlast whom it is about.
+            coded: columns whose dictionaries, where they have some, go into the file as they are. None may have values
+                of persons: those of rows that aren't there would stay when the persons are forgotten.
 
         Raises:
             ConfigurationError: Delta tables can't lie there.
@@ -70,16 +70,14 @@ class DayTable:
         """
         refuse_fork(self.what)
         refuse_unusable(self.what, self.directory.absolute())
-        types = {name: rows[name].type if name in coded else dtype for name, dtype in self._stored.items()}
-        stored = pa.table({name: rows[name].cast(dtype) for name, dtype in types.items()})
+        schema = pa.schema([(name, storage_type(dtype)) for name, dtype in self.schema.items()])
+        stored = pa.table(
+            {one.name: rows[one.name] if one.name in coded else rows[one.name].cast(one.type) for one in schema}
+        )
         with as_store_error(self.what, "rows can't be written"):
             make_directory(self.directory)
-            self._append(stored)
+            self._append(stored, schema)
         merge_if_due(self.what, self._log, TableLocks(self.directory))
-
-    @property
-    def _stored(self) -> dict[str, pa.DataType]:
-        return {name: storage_type(dtype) for name, dtype in self.schema.items()}
 
     @property
     def _log(self) -> DeltaLog:
@@ -88,10 +86,9 @@ class DayTable:
             _logs.put(self.directory, known := DeltaLog(self.directory))
         return known
 
-    def _append(self, stored: pa.Table) -> None:
+    def _append(self, stored: pa.Table, schema: pa.Schema) -> None:
         with TableLocks(self.directory).appending():
-            days, schema = stored[DAY].unique().to_pylist(), pa.schema(list(self._stored.items()))
-            parts = [stored]
+            days, parts = stored[DAY].unique().to_pylist(), [stored]
             if len(days) > 1:
                 plain = stored.cast(schema)  # a dictionary has the words of all days
                 parts = [plain.filter(pc.equal(plain[DAY], day)) for day in days]
@@ -111,8 +108,8 @@ class DayTable:
         """Write the rows of a day into a file of their own."""
         file = self.directory / f"{DAY}={day}" / f"part-{uuid.uuid4().hex}.parquet"
         file.parent.mkdir(exist_ok=True)
-        rows_alone = rows.drop_columns([DAY])
-        pq.write_table(rows_alone, file, **_quick(rows_alone.schema))
+        within = rows.drop_columns([DAY])
+        pq.write_table(within, file, **_quick(within.schema))
         told = file.stat()
         return AddAction(
             path=str(file.relative_to(self.directory)),
@@ -240,7 +237,7 @@ def _commit(table: DeltaTable, added: list[AddAction], schema: pa.Schema) -> Non
 def _quick(schema: pa.Schema) -> dict[str, Any]:
     """Return how Arrow writes a file: most are written beside reads, and seldom read.
 
-    It takes a third of the time of Delta's library, which commits them. What costs a writer most is left out:
+    It takes at most a third of the time of Delta's library, which commits them. What costs a writer most is left out:
     dictionaries that aren't there already, what floats and lists would shrink by, and statistics, which would name
     somebody's values, too. Files that are merged later have all that pays.
     """

@@ -75,8 +75,8 @@ def test_rows_of_several_days_are_one_commit(tmp_path: Path) -> None:
     assert table.read(["x"]).num_rows == 9
 
 
-def test_a_file_has_only_words_of_its_rows(tmp_path: Path) -> None:
-    """Dictionaries go into files where they are named, but never words of other days: those may be forgotten."""
+def test_dictionaries_go_into_files_only_where_they_are_named(tmp_path: Path) -> None:
+    """And where there is one day: else a file would have values of rows that lie elsewhere, which may be forgotten."""
     text = pa.dictionary(pa.int32(), pa.string())
     words = {DAY: ["2024-01-01", "2024-01-02", "2024-01-01"], "word": ["a", "b", None], "name": ["Ada", "Bob", "Eve"]}
     rows = pa.table({name: pa.array(values, text) for name, values in words.items()})
